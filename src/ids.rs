@@ -1,0 +1,274 @@
+//! The names of things: each a type of its own, parsed once where it comes in.
+
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// The longest chat id, in bytes.
+pub const CHAT_ID_MAX_BYTES: usize = 512;
+
+/// The provider's id of a chat: never empty, at most [`CHAT_ID_MAX_BYTES`], no control characters, neither `.` nor `..`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct ChatId(String);
+
+/// Why a text is no chat id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidChatId {
+    /// It has no characters.
+    #[error("`chat_id` is empty; name the chat to sync")]
+    Empty,
+    /// It is longer than [`CHAT_ID_MAX_BYTES`].
+    #[error("`chat_id` is {0} bytes long; at most {CHAT_ID_MAX_BYTES} are allowed")]
+    TooLong(usize),
+    /// It has a control character, which no chat id has.
+    #[error("`chat_id` has a control character; remove it")]
+    ControlCharacter,
+    /// It is `.` or `..`: every URL parser takes these two as navigation, also percent-encoded.
+    #[error("`chat_id` is a path navigation (`.` or `..`), which no URL can carry as a name")]
+    Navigation,
+}
+
+/// What stays readable in a path segment: RFC 3986's unreserved characters.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+impl ChatId {
+    /// Checks a chat id that came from outside.
+    ///
+    /// # Errors
+    /// Says which rule it breaks.
+    pub fn parse(text: &str) -> Result<Self, InvalidChatId> {
+        if text.is_empty() {
+            return Err(InvalidChatId::Empty);
+        }
+        if text.len() > CHAT_ID_MAX_BYTES {
+            return Err(InvalidChatId::TooLong(text.len()));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(InvalidChatId::ControlCharacter);
+        }
+        if text == "." || text == ".." {
+            return Err(InvalidChatId::Navigation);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The id as the provider wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id as exactly one segment of a URL's path, whatever characters it holds.
+    pub fn path_segment(&self) -> String {
+        utf8_percent_encode(&self.0, SEGMENT).to_string()
+    }
+}
+
+impl fmt::Display for ChatId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ChatId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl<'de> Deserialize<'de> for ChatId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// SQS's id of a message: the same at every redelivery, new when the message is sent or moved again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MessageId(String);
+
+impl MessageId {
+    /// Takes the id that SQS gave.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// The id as SQS wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One run of one chat: from the trigger that starts it to its ending. Also the `event_id` of that ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(Uuid);
+
+impl RunId {
+    /// A run of these 128 random bits.
+    pub fn from_random(bits: u128) -> Self {
+        Self(uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid())
+    }
+
+    /// The run as a UUID.
+    pub fn as_uuid(&self) -> Uuid {
+        self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The fence: new at each claim, so that whoever holds an older one can neither poll on nor end the run.
+///
+/// It stays in the queue and the table; `Debug` does not show it, and there is no `Display`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClaimId(u128);
+
+impl ClaimId {
+    /// A claim of these 128 random bits.
+    pub fn from_random(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// The claim as 32 hexadecimal digits, as the queue and the table carry it.
+    pub fn to_hex(self) -> String {
+        format!("{:032x}", self.0)
+    }
+
+    /// Reads what [`ClaimId::to_hex`] wrote.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        digits.then(|| u128::from_str_radix(text, 16).ok().map(Self))?
+    }
+}
+
+impl fmt::Debug for ClaimId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClaimId(..)")
+    }
+}
+
+impl Serialize for ClaimId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_hex())
+    }
+}
+
+impl<'de> Deserialize<'de> for ClaimId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::from_hex(&text).ok_or_else(|| serde::de::Error::custom("`claim_id` is not 32 hexadecimal digits"))
+    }
+}
+
+/// What makes two triggers for one chat the same request: the first 8 bytes of the SHA-256 of its idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TriggerKey([u8; 8]);
+
+impl TriggerKey {
+    /// The key of an idempotency key, or of whatever id stands in for one.
+    pub fn of(text: &str) -> Self {
+        let digest = Sha256::digest(text.as_bytes());
+        let mut key = [0; 8];
+        key.copy_from_slice(&digest[..8]);
+        Self(key)
+    }
+
+    /// The key as stored.
+    pub fn to_bytes(self) -> [u8; 8] {
+        self.0
+    }
+
+    /// Reads what [`TriggerKey::to_bytes`] wrote.
+    pub fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Serialize for TriggerKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{:016x}", u64::from_be_bytes(self.0)))
+    }
+}
+
+impl<'de> Deserialize<'de> for TriggerKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match u64::from_str_radix(&text, 16) {
+            Ok(bits) if text.len() == 16 => Ok(Self(bits.to_be_bytes())),
+            _ => Err(serde::de::Error::custom("a trigger's key is not 16 hexadecimal digits")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chat_id_is_refused_with_what_is_wrong() {
+        for (text, why) in [
+            ("", InvalidChatId::Empty),
+            (".", InvalidChatId::Navigation),
+            ("..", InvalidChatId::Navigation),
+            ("a\u{0}b", InvalidChatId::ControlCharacter),
+            ("a\nb", InvalidChatId::ControlCharacter),
+            ("a\u{85}b", InvalidChatId::ControlCharacter),
+        ] {
+            assert_eq!(ChatId::parse(text), Err(why), "{text:?}");
+        }
+        assert_eq!(ChatId::parse(&"é".repeat(257)), Err(InvalidChatId::TooLong(514)));
+        assert!(ChatId::parse(&"é".repeat(256)).is_ok());
+    }
+
+    #[test]
+    fn a_chat_id_is_one_path_segment_whatever_it_holds() {
+        for (text, segment) in [
+            ("chat_01HXYZ", "chat_01HXYZ"),
+            ("a/b?c#d", "a%2Fb%3Fc%23d"),
+            ("...", "..."),
+            ("../x", "..%2Fx"),
+            ("%2e%2e", "%252e%252e"),
+            ("50% é+", "50%25%20%C3%A9%2B"),
+        ] {
+            assert_eq!(ChatId::parse(text).unwrap().path_segment(), segment);
+        }
+    }
+
+    #[test]
+    fn a_claim_survives_the_wire_and_hides_from_debug() {
+        let claim = ClaimId::from_random(7);
+        let json = serde_json::to_string(&claim).unwrap();
+        assert_eq!(json, "\"00000000000000000000000000000007\"");
+        assert_eq!(serde_json::from_str::<ClaimId>(&json).unwrap(), claim);
+        assert_eq!(format!("{claim:?}"), "ClaimId(..)");
+        for bad in ["", "7", "+0000000000000000000000000000007", "zz000000000000000000000000000007"] {
+            assert_eq!(ClaimId::from_hex(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_the_head_of_a_sha_256() {
+        let key = TriggerKey::of("abc");
+        assert_eq!(serde_json::to_string(&key).unwrap(), "\"ba7816bf8f01cfea\"");
+        assert_eq!(TriggerKey::from_bytes(key.to_bytes()), key);
+    }
+}

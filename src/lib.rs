@@ -1,0 +1,5 @@
+//! postpress-bridge
+pub mod ids;
+pub mod postpress;
+pub mod text;
+pub mod time;

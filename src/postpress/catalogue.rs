@@ -1,0 +1,1 @@
+//! The 69 documented error types.
