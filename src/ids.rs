@@ -33,11 +33,7 @@ pub enum InvalidChatId {
 }
 
 /// What stays readable in a path segment: RFC 3986's unreserved characters.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl ChatId {
     /// Checks a chat id that came from outside.
@@ -260,7 +256,12 @@ mod tests {
         assert_eq!(json, "\"00000000000000000000000000000007\"");
         assert_eq!(serde_json::from_str::<ClaimId>(&json).unwrap(), claim);
         assert_eq!(format!("{claim:?}"), "ClaimId(..)");
-        for bad in ["", "7", "+0000000000000000000000000000007", "zz000000000000000000000000000007"] {
+        for bad in [
+            "",
+            "7",
+            "+0000000000000000000000000000007",
+            "zz000000000000000000000000000007",
+        ] {
             assert_eq!(ClaimId::from_hex(bad), None, "{bad}");
         }
     }

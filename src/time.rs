@@ -39,7 +39,10 @@ impl Add<Duration> for Millis {
     type Output = Self;
 
     fn add(self, later: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -47,7 +50,10 @@ impl Sub<Duration> for Millis {
     type Output = Self;
 
     fn sub(self, earlier: Duration) -> Self {
-        Self(self.0.saturating_sub(u64::try_from(earlier.as_millis()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(earlier.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -104,7 +110,10 @@ pub enum Clock {
 impl Clock {
     /// A clock that reads `epoch` now and follows tokio's clock from here.
     pub fn starting_at(epoch: Millis) -> Self {
-        Self::Virtual { epoch, began: Instant::now() }
+        Self::Virtual {
+            epoch,
+            began: Instant::now(),
+        }
     }
 
     /// The time of day.

@@ -1,0 +1,303 @@
+//! What goes out: the events, and the error envelopes that are the bridge's own.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::ids::{ChatId, MessageId};
+use crate::message::{InvalidTrigger, Trigger, TriggerMessage};
+use crate::postpress::{Envelope, Finish};
+use crate::run::{EndedBy, Ending, Item, Origin};
+use crate::time::{Millis, rfc3339};
+
+/// The version of the detail's form.
+pub const SCHEMA_VERSION: &str = "1";
+
+/// An EventBridge event, but for the bus and the source, which are the publisher's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Event {
+    /// What a rule matches first.
+    pub detail_type: DetailType,
+    /// The rest.
+    pub detail: Detail,
+}
+
+/// The `detail-type` of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DetailType {
+    /// The whole history is there.
+    SyncDone,
+    /// The provider gave up.
+    SyncError,
+    /// The chat no longer exists.
+    ChatDeleted,
+    /// There was an error instead of an ending, postpress's or ours.
+    ErrorEnvelope,
+}
+
+impl DetailType {
+    /// Every type there is.
+    pub const ALL: [Self; 4] = [Self::SyncDone, Self::SyncError, Self::ChatDeleted, Self::ErrorEnvelope];
+
+    /// The type as EventBridge has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SyncDone => "SYNC_DONE",
+            Self::SyncError => "SYNC_ERROR",
+            Self::ChatDeleted => "CHAT_DELETED",
+            Self::ErrorEnvelope => "ERROR_ENVELOPE",
+        }
+    }
+}
+
+impl From<Finish> for DetailType {
+    fn from(status: Finish) -> Self {
+        match status {
+            Finish::Done => Self::SyncDone,
+            Finish::Error => Self::SyncError,
+            Finish::Deleted => Self::ChatDeleted,
+        }
+    }
+}
+
+/// The `detail` of an event. An absent thing is absent, not null.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "EventDetail")]
+pub struct Detail {
+    /// The version of this form.
+    #[schemars(extend("const" = SCHEMA_VERSION))]
+    pub schema_version: String,
+    /// The same however often one ending is published: drop repeats by it.
+    pub event_id: Uuid,
+    /// The chat, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub chat_id: Option<ChatId>,
+    /// The run that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<Uuid>,
+    /// The provider's last status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Finish>,
+    /// The error, in the provider's form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Envelope>,
+    /// Whose error it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// What ended the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<EndedBy>,
+    /// The body of an invalid trigger, at most 8 KiB of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// `input` was cut.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    /// The triggers that this event answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<Trigger>,
+    /// Calls made, or after a crash possibly made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polls: Option<u32>,
+    /// `SYNC_STARTED` seen after `SYNC_RUNNING`: a lower bound of how often the sync began again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<u32>,
+    /// When SQS accepted the run's first trigger.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_time")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub requested_at: Option<Millis>,
+    /// When the ending was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_time")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub finished_at: Option<Millis>,
+}
+
+/// [`rfc3339`] for a time that may be absent.
+mod optional_time {
+    use serde::{Deserializer, Serializer};
+
+    use super::{Millis, rfc3339};
+
+    #[expect(clippy::ref_option, reason = "serde's `with` passes a reference to the field")]
+    pub(super) fn serialize<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => rfc3339::serialize(time, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Millis>, D::Error> {
+        rfc3339::deserialize(deserializer).map(Some)
+    }
+}
+
+impl Event {
+    /// The event of a run's ending; nothing if the run has none yet.
+    pub fn of_run(item: &Item) -> Option<Self> {
+        let outcome = item.outcome.as_ref()?;
+        let (detail_type, status, error, origin) = match &outcome.ending {
+            Ending::Sync { status } => ((*status).into(), Some(*status), None, None),
+            Ending::Error { error, origin } => (DetailType::ErrorEnvelope, None, Some(error.clone()), Some(*origin)),
+        };
+        let detail = Detail {
+            run_id: Some(item.run_id.as_uuid()),
+            chat_id: Some(item.chat_id.clone()),
+            status,
+            error,
+            origin,
+            ended_by: Some(outcome.ended_by),
+            triggers: item.triggers.clone(),
+            polls: Some(item.polls),
+            restarts: Some(item.learned.restarts),
+            requested_at: item.triggers.first().map(|trigger| trigger.requested_at),
+            finished_at: Some(outcome.finished_at),
+            ..Detail::new(item.run_id.as_uuid())
+        };
+        Some(Self { detail_type, detail })
+    }
+
+    /// The event that answers a body which is no trigger.
+    pub fn of_invalid_trigger(invalid: InvalidTrigger) -> Self {
+        let error = bridge_error::invalid_trigger(&invalid.reason);
+        let event_id = refusal_id(&invalid.trigger.message_id, &error.kind);
+        let detail = Detail {
+            chat_id: invalid.chat_id,
+            input: Some(invalid.input),
+            truncated: invalid.truncated,
+            triggers: vec![invalid.trigger],
+            ..Detail::new(event_id)
+        };
+        Self::refusal(detail, error)
+    }
+
+    /// The event that answers a trigger for which its chat's run has no room.
+    pub fn of_too_many_triggers(message: &TriggerMessage) -> Self {
+        let error = bridge_error::too_many_triggers();
+        let event_id = refusal_id(&message.trigger.message_id, &error.kind);
+        let detail = Detail {
+            chat_id: Some(message.chat_id.clone()),
+            triggers: vec![message.trigger.clone()],
+            ..Detail::new(event_id)
+        };
+        Self::refusal(detail, error)
+    }
+
+    fn refusal(detail: Detail, error: Envelope) -> Self {
+        let detail = Detail {
+            error: Some(error),
+            origin: Some(Origin::Bridge),
+            ..detail
+        };
+        Self {
+            detail_type: DetailType::ErrorEnvelope,
+            detail,
+        }
+    }
+
+    /// EventBridge's `resources`: the chat, where there is one.
+    pub fn resources(&self) -> Vec<String> {
+        self.detail.chat_id.iter().map(ToString::to_string).collect()
+    }
+
+    /// The `detail` as JSON text: the same bytes at every publication of one ending.
+    ///
+    /// # Panics
+    /// Never: every part of a detail has a JSON form.
+    pub fn detail_json(&self) -> String {
+        serde_json::to_string(&self.detail).expect("a detail is plain data")
+    }
+}
+
+impl Detail {
+    fn new(event_id: Uuid) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION.to_owned(),
+            event_id,
+            chat_id: None,
+            run_id: None,
+            status: None,
+            error: None,
+            origin: None,
+            ended_by: None,
+            input: None,
+            truncated: false,
+            triggers: Vec::new(),
+            polls: None,
+            restarts: None,
+            requested_at: None,
+            finished_at: None,
+        }
+    }
+}
+
+/// The namespace of the ids of refusals: random, chosen once.
+const REFUSALS: Uuid = Uuid::from_u128(0x6f1d_0f5e_3c6b_4a55_9f0e_5b7c_91d2_a8e4);
+
+/// The `event_id` of an event that no run has: the same at every redelivery of the message.
+fn refusal_id(message_id: &MessageId, kind: &str) -> Uuid {
+    Uuid::new_v5(&REFUSALS, format!("{message_id} {kind}").as_bytes())
+}
+
+/// The error envelopes that are the bridge's own. Their types begin with `bridge/`.
+pub mod bridge_error {
+    use crate::postpress::Envelope;
+    use crate::run::{EndedBy, TRIGGERS_MAX};
+
+    fn envelope(kind: &str, status: u16, title: &str, detail: String) -> Envelope {
+        let kind = format!("bridge/{kind}");
+        Envelope {
+            title: title.to_owned(),
+            detail: Some(detail),
+            instance: None,
+            kind,
+            status,
+        }
+        .bounded()
+    }
+
+    /// A message on the queue that is no trigger.
+    pub fn invalid_trigger(reason: &str) -> Envelope {
+        envelope(
+            "invalid_trigger",
+            400,
+            "The message is not a trigger",
+            reason.to_owned(),
+        )
+    }
+
+    /// A trigger for a run that has no room for it.
+    pub fn too_many_triggers() -> Envelope {
+        let detail = format!(
+            "the chat's run in flight already has {TRIGGERS_MAX} triggers; this one was not accepted, send it again once \
+             the run has ended"
+        );
+        envelope("too_many_triggers", 429, "Too many triggers for one run", detail)
+    }
+
+    /// The run's time or its calls are spent.
+    pub fn deadline_exceeded(ended_by: EndedBy, polls: u32) -> Envelope {
+        let detail = match ended_by {
+            EndedBy::Polls => format!("the sync was not over after {polls} calls (BRIDGE_MAX_POLLS)"),
+            _ => format!("the sync was not over within BRIDGE_RUN_DEADLINE_SECONDS, after {polls} calls"),
+        };
+        envelope("deadline_exceeded", 504, "The sync took too long", detail)
+    }
+
+    /// The retry budget is spent, and no failure of the row had an envelope of its own.
+    pub fn retries_exhausted(status: u16, failures: u32, last: &str) -> Envelope {
+        let detail = format!("{failures} calls in a row failed for BRIDGE_RETRY_SECONDS; the last one: {last}");
+        envelope("retries_exhausted", status, "The provider could not be reached", detail)
+    }
+
+    /// An answer that is neither a sync nor an error envelope.
+    pub fn unexpected_response(status: u16, detail: &str) -> Envelope {
+        envelope(
+            "unexpected_response",
+            status,
+            "The provider's answer was not understood",
+            detail.to_owned(),
+        )
+    }
+}

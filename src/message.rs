@@ -1,0 +1,366 @@
+//! What arrives on the queue: triggers (plain, or wrapped by EventBridge or SNS), and the bridge's own polls and sweeps.
+//!
+//! Everything is checked here, once; behind this module a [`Message`] is sound.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use crate::run::{Learned, Outcome};
+use crate::text::bounded;
+use crate::time::{Millis, rfc3339};
+
+mod trigger;
+
+pub use trigger::TriggerBody;
+
+/// The version of our own messages that this program writes, and the newest that it reads.
+pub const VERSION: u64 = 1;
+/// The most bytes of an invalid body that its event carries.
+pub const INPUT_MAX_BYTES: usize = 8 * 1024;
+
+/// One SQS record, as the event source mapping hands it over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The same at every redelivery.
+    pub message_id: MessageId,
+    /// New at every receive; deletes the message or changes its visibility.
+    pub receipt_handle: String,
+    /// The text of the message.
+    pub body: String,
+    /// `SentTimestamp`: when SQS accepted the message.
+    pub sent_at: Millis,
+    /// `ApproximateReceiveCount`: 1 at the first delivery.
+    pub receive_count: u32,
+}
+
+/// What a record turns out to be.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Message {
+    /// Somebody wants a chat synced.
+    Trigger(TriggerMessage),
+    /// We asked ourselves to look at a run again.
+    Poll(Poll),
+    /// The schedule asks for lost runs to be found.
+    Sweep,
+    /// One of our own events came back as a message. Answering it would loop for ever.
+    OwnEvent,
+    /// One of our own messages, of a version that this program does not know yet.
+    Newer {
+        /// The version that it says.
+        version: u64,
+    },
+    /// It says that it is one of ours, but it is not sound.
+    Malformed {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It is nothing that the bridge understands.
+    Invalid(InvalidTrigger),
+}
+
+/// A sound trigger.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TriggerMessage {
+    /// The chat to sync.
+    pub chat_id: ChatId,
+    /// What makes it the same request as another trigger for the chat.
+    pub key: TriggerKey,
+    /// What comes back in the event.
+    pub trigger: Trigger,
+}
+
+/// A trigger as the run table keeps it and the event tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Trigger {
+    /// SQS's id of the message that carried it.
+    #[schemars(with = "String")]
+    pub message_id: MessageId,
+    /// The producer's own id, untouched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// The producer's idempotency key, if it gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// The producer's own data, byte for byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+    /// When SQS accepted it.
+    #[serde(with = "rfc3339")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub requested_at: Millis,
+    /// The run was already in flight when the trigger came: the sync may have begun before the request.
+    pub joined: bool,
+}
+
+/// A JSON object of the producer's, kept as the bytes that it wrote.
+#[derive(Clone)]
+pub struct Metadata(Box<RawValue>);
+
+impl Metadata {
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl PartialEq for Metadata {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Metadata {}
+
+impl Hash for Metadata {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(Self)
+    }
+}
+
+impl JsonSchema for Metadata {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Metadata".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "object" })
+    }
+}
+
+/// A body that is no trigger, with what could be read of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct InvalidTrigger {
+    /// The chat, if that much was sound.
+    pub chat_id: Option<ChatId>,
+    /// The fields that were sound.
+    pub trigger: Trigger,
+    /// What is wrong, and what to send instead.
+    pub reason: String,
+    /// The body, cut to [`INPUT_MAX_BYTES`].
+    pub input: String,
+    /// The body was longer than that.
+    pub truncated: bool,
+}
+
+/// Our own message: look at this run again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
+pub struct Poll {
+    /// The chat.
+    pub chat_id: ChatId,
+    /// The run of the chat that is meant.
+    pub run_id: RunId,
+    /// The claim under which the message was sent: it is stale once somebody else has claimed.
+    pub claim_id: ClaimId,
+    /// What the answers taught so far; without it the table's own record of that stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<Learned>,
+    /// An ending that could not be written to the table, so that it travels here: no call is made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Outcome>,
+}
+
+impl Poll {
+    /// The message's body.
+    ///
+    /// # Panics
+    /// Never: every part of a poll has a JSON form.
+    pub fn to_body(&self) -> String {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            postpress_bridge: &'static str,
+            v: u64,
+            #[serde(flatten)]
+            poll: &'a Poll,
+        }
+        let body = Body {
+            postpress_bridge: "poll",
+            v: VERSION,
+            poll: self,
+        };
+        serde_json::to_string(&body).expect("a poll is plain data")
+    }
+}
+
+/// The body of a sweep message, as the schedule sends it.
+pub const SWEEP_BODY: &str = r#"{"postpress_bridge": "sweep", "v": 1}"#;
+
+impl Message {
+    /// Reads a record. `event_source` is the `source` of our own events, which are never triggers.
+    pub fn parse(record: &Record, event_source: &str) -> Self {
+        match OwnMessage::read(&record.body) {
+            Some(own) => own.into_message(&record.body),
+            None => trigger::parse(record, event_source),
+        }
+    }
+}
+
+/// The head of a message of our own.
+#[derive(Deserialize)]
+struct OwnMessage {
+    postpress_bridge: serde_json::Value,
+    v: Option<u64>,
+}
+
+impl OwnMessage {
+    /// The head, if the body is a JSON object that carries our mark.
+    fn read(body: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Mark<'a> {
+            #[serde(borrow)]
+            postpress_bridge: Option<&'a RawValue>,
+            #[serde(borrow)]
+            v: Option<&'a RawValue>,
+        }
+        if !body.trim_start().starts_with('{') {
+            return None; // serde would also read a struct from an array
+        }
+        let Mark { postpress_bridge, v } = serde_json::from_str(body).ok()?;
+        Some(Self {
+            postpress_bridge: serde_json::from_str(postpress_bridge?.get()).ok()?,
+            v: v.and_then(|v| serde_json::from_str(v.get()).ok()),
+        })
+    }
+
+    fn into_message(self, body: &str) -> Message {
+        let malformed = |reason: String| Message::Malformed {
+            reason: bounded(reason, 512).0,
+        };
+        let Some(version) = self.v else {
+            return malformed("`v` is not a whole number".to_owned());
+        };
+        if version > VERSION {
+            return Message::Newer { version };
+        }
+        match self.postpress_bridge.as_str() {
+            Some("sweep") => Message::Sweep,
+            Some("poll") => match serde_json::from_str::<Poll>(body) {
+                Ok(poll) => Message::Poll(Poll {
+                    learned: poll.learned.map(Learned::bounded),
+                    answer: poll.answer.map(Outcome::bounded),
+                    ..poll
+                }),
+                Err(error) => malformed(error.to_string()),
+            },
+            _ => malformed("`postpress_bridge` is neither \"poll\" nor \"sweep\"".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postpress::Finish;
+    use crate::run::{EndedBy, Ending};
+
+    fn record(body: &str) -> Record {
+        Record {
+            message_id: MessageId::new("m-1"),
+            receipt_handle: "r-1".to_owned(),
+            body: body.to_owned(),
+            sent_at: Millis(1_795_514_400_000),
+            receive_count: 1,
+        }
+    }
+
+    fn parse(body: &str) -> Message {
+        Message::parse(&record(body), "postpress.bridge")
+    }
+
+    fn poll() -> Poll {
+        Poll {
+            chat_id: ChatId::parse("c").unwrap(),
+            run_id: RunId::from_random(1),
+            claim_id: ClaimId::from_random(2),
+            learned: Some(Learned {
+                failures: 2,
+                ..Learned::default()
+            }),
+            answer: None,
+        }
+    }
+
+    #[test]
+    fn a_poll_survives_the_wire() {
+        let plain = poll();
+        assert_eq!(parse(&plain.to_body()), Message::Poll(plain.clone()));
+
+        let outcome = Outcome {
+            ending: Ending::Sync { status: Finish::Done },
+            ended_by: EndedBy::Answer,
+            finished_at: Millis(1_795_514_400_123),
+        };
+        let with_answer = Poll {
+            learned: None,
+            answer: Some(outcome),
+            ..plain
+        };
+        assert_eq!(parse(&with_answer.to_body()), Message::Poll(with_answer));
+    }
+
+    #[test]
+    fn a_poll_reads_as_the_protocol_writes_it() {
+        insta::assert_snapshot!(poll().to_body(), @r#"{"postpress_bridge":"poll","v":1,"chat_id":"c","run_id":"00000000-0000-4000-8000-000000000001","claim_id":"00000000000000000000000000000002","learned":{"failures":2}}"#);
+    }
+
+    #[test]
+    fn unknown_fields_of_our_own_messages_are_ignored() {
+        let body = poll().to_body().replacen('{', r#"{"since_v1_1": [1], "#, 1);
+        assert_eq!(parse(&body), Message::Poll(poll()));
+        assert_eq!(
+            parse(r#"{"postpress_bridge": "sweep", "v": 1, "shard": 3}"#),
+            Message::Sweep
+        );
+        assert_eq!(parse(SWEEP_BODY), Message::Sweep);
+    }
+
+    #[test]
+    fn a_newer_message_of_ours_is_told_from_a_broken_one() {
+        assert_eq!(
+            parse(r#"{"postpress_bridge": "poll", "v": 2}"#),
+            Message::Newer { version: 2 }
+        );
+        assert_eq!(
+            parse(r#"{"postpress_bridge": "audit", "v": 7}"#),
+            Message::Newer { version: 7 }
+        );
+        for body in [
+            r#"{"postpress_bridge": "poll", "v": 1}"#,
+            r#"{"postpress_bridge": "poll"}"#,
+            r#"{"postpress_bridge": "poll", "v": -1}"#,
+            r#"{"postpress_bridge": "poll", "v": "1"}"#,
+            r#"{"postpress_bridge": "audit", "v": 1}"#,
+            r#"{"postpress_bridge": {"deep": 1}, "v": 1}"#,
+            &poll().to_body().replace("0002", "000z"),
+            &poll().to_body().replace("\"c\"", "\"..\""),
+        ] {
+            assert!(matches!(parse(body), Message::Malformed { .. }), "{body}");
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! Triggers: the fields, their bounds, and the wrappings that a rule or a topic puts around them.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{INPUT_MAX_BYTES, InvalidTrigger, Message, Metadata, Record, Trigger, TriggerMessage};
+use crate::ids::{ChatId, TriggerKey};
+use crate::text::bounded;
+
+/// The longest `correlation_id` and the longest `idempotency_key`, in bytes.
+const LABEL_MAX_BYTES: usize = 256;
+/// The longest `metadata`, in bytes of JSON.
+const METADATA_MAX_BYTES: usize = 1024;
+/// How many wrappings a trigger may have: a rule's, a topic's, or one of each.
+const WRAPPINGS_MAX: usize = 2;
+/// How deep to look for one of our own events, which must never be answered, however it is wrapped.
+const OWN_EVENT_DEPTH: usize = 8;
+
+/// The body of a trigger, as a producer writes it. Unknown fields are ignored.
+#[derive(JsonSchema)]
+#[schemars(rename = "Trigger", extend("examples" = [{
+    "chat_id": "chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR",
+    "correlation_id": "order-17",
+    "idempotency_key": "crm-8841",
+    "metadata": {"team": "sales"},
+}]))]
+#[expect(
+    dead_code,
+    reason = "this is the schema's source; triggers are read field by field, to keep what is sound"
+)]
+pub struct TriggerBody {
+    /// The chat to sync: at most 512 bytes, no control characters, neither `.` nor `..`.
+    #[schemars(length(min = 1, max = 512))]
+    chat_id: String,
+    /// Comes back in the event: at most 256 bytes.
+    #[schemars(length(min = 1, max = 256))]
+    correlation_id: Option<String>,
+    /// Two triggers for one chat with one key are one request: at most 256 bytes.
+    #[schemars(length(min = 1, max = 256))]
+    idempotency_key: Option<String>,
+    /// Comes back in the event, byte for byte: at most 1 KiB of JSON.
+    metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// Reads a record that is not one of our own messages.
+pub(super) fn parse(record: &Record, event_source: &str) -> Message {
+    match unwrap(&record.body, event_source) {
+        Unwrapped::OwnEvent => Message::OwnEvent,
+        Unwrapped::Trigger { layer, wrapped_id } => Fields::read(&layer).into_message(record, wrapped_id),
+        Unwrapped::Invalid(reason) => Fields::unreadable(reason).into_message(record, None),
+    }
+}
+
+/// One layer of a body: every field that may matter, still unread.
+#[derive(Deserialize)]
+struct Layer<'a> {
+    // a trigger's
+    #[serde(borrow)]
+    chat_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    correlation_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    idempotency_key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+    // an EventBridge event's
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, rename = "detail-type")]
+    detail_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    source: Option<&'a RawValue>,
+    #[serde(borrow)]
+    detail: Option<&'a RawValue>,
+    // an SNS notification's
+    #[serde(borrow, rename = "Type")]
+    sns_type: Option<&'a RawValue>,
+    #[serde(borrow, rename = "MessageId")]
+    sns_message_id: Option<&'a RawValue>,
+    #[serde(borrow, rename = "Message")]
+    sns_message: Option<&'a RawValue>,
+    // our own event's, and our own message's
+    #[serde(borrow)]
+    event_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    schema_version: Option<&'a RawValue>,
+    #[serde(borrow)]
+    postpress_bridge: Option<&'a RawValue>,
+}
+
+/// What a wrapping holds.
+struct Wrapping {
+    /// The JSON inside.
+    inner: String,
+    /// The id that the wrapper gave, which stands in for an idempotency key.
+    id: Option<String>,
+    /// EventBridge's id goes before the topic's, since the topic only carried it.
+    by_event_bridge: bool,
+}
+
+impl Layer<'_> {
+    fn parse(json: &str) -> Result<Layer<'_>, String> {
+        if !json.trim_start().starts_with('{') {
+            return Err("the message is not a JSON object; send {\"chat_id\": \"…\"}".to_owned());
+        }
+        serde_json::from_str(json).map_err(|error| format!("the message cannot be read: {error}"))
+    }
+
+    /// It is an event that this bridge published, or the bare detail of one.
+    fn is_own_event(&self, event_source: &str) -> bool {
+        let detail_of_ours = self.event_id.is_some() && self.schema_version.is_some();
+        let event_of_ours = self.detail_type.is_some() && text(self.source).as_deref() == Some(event_source);
+        detail_of_ours || event_of_ours
+    }
+
+    fn wrapping(&self) -> Option<Wrapping> {
+        if self.chat_id.is_some() {
+            return None;
+        }
+        if let (Some(_), Some(_), Some(detail)) = (self.detail_type, self.source, self.detail) {
+            return Some(Wrapping {
+                inner: detail.get().to_owned(),
+                id: text(self.id),
+                by_event_bridge: true,
+            });
+        }
+        if text(self.sns_type).as_deref() == Some("Notification") {
+            let inner = text(self.sns_message)?;
+            return Some(Wrapping {
+                inner,
+                id: text(self.sns_message_id),
+                by_event_bridge: false,
+            });
+        }
+        None
+    }
+}
+
+/// A non-empty string, if it is one.
+fn text(raw: Option<&RawValue>) -> Option<String> {
+    serde_json::from_str::<String>(raw?.get())
+        .ok()
+        .filter(|text| !text.is_empty())
+}
+
+/// What is left when the wrappings are off.
+enum Unwrapped {
+    Trigger { layer: String, wrapped_id: Option<String> },
+    OwnEvent,
+    Invalid(String),
+}
+
+fn unwrap(body: &str, event_source: &str) -> Unwrapped {
+    let mut json = body.to_owned();
+    let mut wrapped_id = None;
+    for depth in 0..OWN_EVENT_DEPTH {
+        let wrapping = match Layer::parse(&json) {
+            Ok(layer) if layer.is_own_event(event_source) => return Unwrapped::OwnEvent,
+            Ok(layer) if depth > 0 && layer.postpress_bridge.is_some() => {
+                return Unwrapped::Invalid(
+                    "the bridge's own messages are never wrapped; send them as they are".to_owned(),
+                );
+            }
+            Ok(layer) => layer.wrapping(),
+            Err(reason) => return Unwrapped::Invalid(reason),
+        };
+        let Some(wrapping) = wrapping else {
+            if depth > WRAPPINGS_MAX {
+                break;
+            }
+            return Unwrapped::Trigger {
+                layer: json,
+                wrapped_id,
+            };
+        };
+        if wrapping.by_event_bridge || wrapped_id.is_none() {
+            wrapped_id = wrapping.id.or(wrapped_id);
+        }
+        json = wrapping.inner;
+    }
+    Unwrapped::Invalid(format!(
+        "the trigger is wrapped more than {WRAPPINGS_MAX} times; send it with fewer wrappings"
+    ))
+}
+
+/// A trigger's fields, each as far as it is sound, and what is wrong with the rest.
+#[derive(Default)]
+struct Fields {
+    chat_id: Option<ChatId>,
+    correlation_id: Option<String>,
+    idempotency_key: Option<String>,
+    metadata: Option<Metadata>,
+    faults: Vec<String>,
+}
+
+impl Fields {
+    fn unreadable(reason: String) -> Self {
+        Self {
+            faults: vec![reason],
+            ..Self::default()
+        }
+    }
+
+    fn read(json: &str) -> Self {
+        let layer = match Layer::parse(json) {
+            Ok(layer) => layer,
+            Err(reason) => return Self::unreadable(reason),
+        };
+        let mut faults = Vec::new();
+        let mut keep = |fault: String| faults.push(fault);
+        Self {
+            chat_id: chat_id(layer.chat_id).map_err(&mut keep).ok(),
+            correlation_id: label("correlation_id", layer.correlation_id)
+                .map_err(&mut keep)
+                .ok()
+                .flatten(),
+            idempotency_key: label("idempotency_key", layer.idempotency_key)
+                .map_err(&mut keep)
+                .ok()
+                .flatten(),
+            metadata: metadata(layer.metadata).map_err(&mut keep).ok().flatten(),
+            faults,
+        }
+    }
+
+    fn into_message(self, record: &Record, wrapped_id: Option<String>) -> Message {
+        let key_text = self.idempotency_key.clone().or(wrapped_id);
+        let key = TriggerKey::of(key_text.as_deref().unwrap_or(record.message_id.as_str()));
+        let trigger = Trigger {
+            message_id: record.message_id.clone(),
+            correlation_id: self.correlation_id,
+            idempotency_key: self.idempotency_key,
+            metadata: self.metadata,
+            requested_at: record.sent_at,
+            joined: false,
+        };
+        match self.chat_id {
+            Some(chat_id) if self.faults.is_empty() => Message::Trigger(TriggerMessage { chat_id, key, trigger }),
+            chat_id => {
+                let (input, truncated) = bounded(record.body.clone(), INPUT_MAX_BYTES);
+                let reason = self.faults.join("; ");
+                Message::Invalid(InvalidTrigger {
+                    chat_id,
+                    trigger,
+                    reason,
+                    input,
+                    truncated,
+                })
+            }
+        }
+    }
+}
+
+fn chat_id(raw: Option<&RawValue>) -> Result<ChatId, String> {
+    let Some(raw) = raw else {
+        return Err("`chat_id` is missing; name the chat to sync".to_owned());
+    };
+    let text: String = serde_json::from_str(raw.get()).map_err(|_| "`chat_id` is not a string".to_owned())?;
+    ChatId::parse(&text).map_err(|error| error.to_string())
+}
+
+fn label(name: &str, raw: Option<&RawValue>) -> Result<Option<String>, String> {
+    let Some(raw) = raw else { return Ok(None) };
+    let text: String = serde_json::from_str(raw.get()).map_err(|_| format!("`{name}` is not a string"))?;
+    match text.len() {
+        0 => Err(format!("`{name}` is empty; leave it out instead")),
+        bytes if bytes > LABEL_MAX_BYTES => Err(format!(
+            "`{name}` is {bytes} bytes long; at most {LABEL_MAX_BYTES} are allowed"
+        )),
+        _ => Ok(Some(text)),
+    }
+}
+
+fn metadata(raw: Option<&RawValue>) -> Result<Option<Metadata>, String> {
+    let Some(raw) = raw else { return Ok(None) };
+    let bytes = raw.get().len();
+    if !raw.get().starts_with('{') {
+        return Err("`metadata` is not a JSON object".to_owned());
+    }
+    if bytes > METADATA_MAX_BYTES {
+        return Err(format!(
+            "`metadata` is {bytes} bytes of JSON; at most {METADATA_MAX_BYTES} are allowed"
+        ));
+    }
+    // What an ordinary parser refuses (`1e400`, a lone surrogate) would come back to a consumer that cannot read it.
+    serde_json::from_str::<serde_json::Value>(raw.get()).map_err(|error| format!("`metadata` is refused: {error}"))?;
+    Ok(Some(Metadata(raw.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ids::MessageId;
+    use crate::time::Millis;
+
+    fn parse_body(body: &str) -> Message {
+        let record = Record {
+            message_id: MessageId::new("m-1"),
+            receipt_handle: "r-1".to_owned(),
+            body: body.to_owned(),
+            sent_at: Millis(1_795_514_400_000),
+            receive_count: 1,
+        };
+        Message::parse(&record, "postpress.bridge")
+    }
+
+    fn sound(body: &str) -> TriggerMessage {
+        match parse_body(body) {
+            Message::Trigger(trigger) => trigger,
+            other => panic!("{body} is {other:?}"),
+        }
+    }
+
+    fn invalid(body: &str) -> InvalidTrigger {
+        match parse_body(body) {
+            Message::Invalid(invalid) => invalid,
+            other => panic!("{body} is {other:?}"),
+        }
+    }
+
+    fn event_bridge(detail: &serde_json::Value) -> serde_json::Value {
+        json!({"version": "0", "id": "eb-1", "detail-type": "ChatOpened", "source": "crm", "detail": detail})
+    }
+
+    fn sns(message: &serde_json::Value) -> serde_json::Value {
+        json!({"Type": "Notification", "MessageId": "sns-1", "TopicArn": "arn", "Message": message.to_string()})
+    }
+
+    #[test]
+    fn a_trigger_needs_only_a_chat_id() {
+        let message = sound(r#"{"chat_id": "c", "correlation_id": null, "later": [1]}"#);
+        assert_eq!(message.chat_id.as_str(), "c");
+        assert_eq!(message.key, TriggerKey::of("m-1"));
+        assert_eq!(message.trigger.correlation_id, None);
+        assert_eq!(message.trigger.requested_at, Millis(1_795_514_400_000));
+    }
+
+    #[test]
+    fn metadata_is_kept_byte_for_byte() {
+        let metadata = r#"{"b":0.1000, "a" : 12345678901234567890123, "é":"\u00e9"}"#;
+        let message = sound(&format!(r#"{{"chat_id": "c", "metadata": {metadata}}}"#));
+        assert_eq!(message.trigger.metadata.as_ref().map(Metadata::as_str), Some(metadata));
+        let stored = serde_json::to_string(&message.trigger).unwrap();
+        assert!(stored.contains(metadata), "{stored}");
+        assert_eq!(serde_json::from_str::<Trigger>(&stored).unwrap(), message.trigger);
+    }
+
+    #[test]
+    fn wrapped_triggers_are_unwrapped_and_keyed_by_their_wrapper() {
+        let trigger = json!({"chat_id": "c", "metadata": {"n": 1}});
+        for (body, key) in [
+            (event_bridge(&trigger), "eb-1"),
+            (sns(&trigger), "sns-1"),
+            (sns(&event_bridge(&trigger)), "eb-1"),
+            (event_bridge(&sns(&trigger)), "eb-1"),
+            (sns(&json!({"chat_id": "c", "idempotency_key": "own"})), "own"),
+        ] {
+            let message = sound(&body.to_string());
+            assert_eq!(message.chat_id.as_str(), "c");
+            assert_eq!(message.key, TriggerKey::of(key), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_third_wrapping_is_one_too_many() {
+        let body = sns(&event_bridge(&sns(&json!({"chat_id": "c"}))));
+        assert!(invalid(&body.to_string()).reason.contains("more than 2 times"));
+    }
+
+    #[test]
+    fn our_own_events_are_never_triggers_at_any_layer() {
+        let detail = json!({"event_id": "e", "schema_version": "1", "chat_id": "c"});
+        let event =
+            json!({"id": "1", "detail-type": "SYNC_DONE", "source": "postpress.bridge", "detail": {"chat_id": "c"}});
+        for body in [
+            detail.clone(),
+            event.clone(),
+            event_bridge(&detail),
+            sns(&detail),
+            sns(&event),
+            sns(&event_bridge(&detail)),
+            sns(&event_bridge(&sns(&event_bridge(&detail)))),
+        ] {
+            assert_eq!(parse_body(&body.to_string()), Message::OwnEvent, "{body}");
+        }
+        sound(r#"{"chat_id": "c", "event_id": "theirs"}"#);
+        sound(r#"{"chat_id": "c", "source": "postpress.bridge"}"#);
+    }
+
+    #[test]
+    fn a_bad_trigger_says_all_that_is_wrong_and_keeps_what_is_sound() {
+        let body = r#"{"chat_id": "c", "correlation_id": 7, "idempotency_key": "k", "metadata": [1]}"#;
+        let invalid = invalid(body);
+        assert_eq!(
+            invalid.reason,
+            "`correlation_id` is not a string; `metadata` is not a JSON object"
+        );
+        assert_eq!(invalid.chat_id.unwrap().as_str(), "c");
+        assert_eq!(invalid.trigger.idempotency_key.as_deref(), Some("k"));
+        assert_eq!((invalid.trigger.correlation_id, invalid.trigger.metadata), (None, None));
+        assert_eq!(invalid.input, body);
+    }
+
+    #[test]
+    fn what_is_no_trigger_is_refused_with_a_reason() {
+        let long = "x".repeat(10_000);
+        let deep = format!("{{\"chat_id\": {}1{}}}", "[".repeat(5000), "]".repeat(5000));
+        for (body, reason) in [
+            (String::new(), "not a JSON object"),
+            ("hello".to_owned(), "not a JSON object"),
+            ("[]".to_owned(), "not a JSON object"),
+            ("{}".to_owned(), "`chat_id` is missing"),
+            (r#"{"chat_id": null}"#.to_owned(), "`chat_id` is missing"),
+            (r#"{"chat_id": ""}"#.to_owned(), "`chat_id` is empty"),
+            (r#"{"chat_id": ".."}"#.to_owned(), "navigation"),
+            (r#"{"chat_id": 5}"#.to_owned(), "`chat_id` is not a string"),
+            (r#"{"chat_id": "a\u0000"}"#.to_owned(), "control character"),
+            (format!(r#"{{"chat_id": "{long}"}}"#), "10000 bytes"),
+            (r#"{"chat_id": "c", "chat_id": "d"}"#.to_owned(), "duplicate field"),
+            (
+                r#"{"chat_id": "c", "idempotency_key": ""}"#.to_owned(),
+                "`idempotency_key` is empty",
+            ),
+            (
+                format!(r#"{{"chat_id": "c", "correlation_id": "{long}"}}"#),
+                "at most 256",
+            ),
+            (
+                format!(r#"{{"chat_id": "c", "metadata": {{"a": "{long}"}}}}"#),
+                "at most 1024",
+            ),
+            (
+                r#"{"chat_id": "c", "metadata": {"a": 1e400}}"#.to_owned(),
+                "`metadata` is refused",
+            ),
+            (
+                r#"{"chat_id": "c", "metadata": {"a": "\ud800"}}"#.to_owned(),
+                "`metadata` is refused",
+            ),
+            (deep, "chat_id"),
+            (r#"{"chat_id": "c""#.to_owned(), "cannot be read"),
+            (event_bridge(&json!({"chat": "c"})).to_string(), "`chat_id` is missing"),
+            (
+                event_bridge(&json!({"postpress_bridge": "sweep", "v": 1})).to_string(),
+                "never wrapped",
+            ),
+            (
+                r#"{"Type": "Notification", "Message": "hello"}"#.to_owned(),
+                "not a JSON object",
+            ),
+        ] {
+            let invalid = invalid(&body);
+            assert!(
+                invalid.reason.contains(reason),
+                "{} says {}",
+                &body[..body.len().min(80)],
+                invalid.reason
+            );
+        }
+    }
+
+    #[test]
+    fn a_long_input_is_cut_and_says_so() {
+        let invalid = invalid(&"é".repeat(10_000));
+        assert!(invalid.truncated);
+        assert_eq!(invalid.input.len(), INPUT_MAX_BYTES);
+    }
+}

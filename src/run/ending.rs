@@ -1,0 +1,411 @@
+//! After the call: poll again, or end, and with what.
+
+use crate::event::bridge_error;
+use crate::postpress::answer::Disposition;
+use crate::postpress::{Answer, Envelope, Failure, Finish, Progress};
+use crate::time::Millis;
+
+use super::{Delay, EndedBy, Ending, Item, Jitter, Learned, Origin, Outcome, Schedule};
+
+/// How often in a run an unusable 200 is polled again.
+const BREACHES_MAX: u32 = 3;
+
+/// What comes after a call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AfterCall {
+    /// Ask again later.
+    PollAgain {
+        /// What the run knows by now.
+        learned: Learned,
+        /// How much later.
+        delay: Delay,
+    },
+    /// The run is over.
+    End {
+        /// With what.
+        outcome: Outcome,
+        /// What the run knew by then.
+        learned: Learned,
+    },
+}
+
+/// Decides what comes after a call under the claim that `item` shows, answered at `now`.
+pub fn after_call(item: &Item, answer: &Answer, now: Millis, jitter: Jitter, schedule: &Schedule) -> AfterCall {
+    let learned = learn(&item.learned, answer, now);
+    match final_ending(&item.learned, &learned, answer).or_else(|| spent(item, &learned, answer, now, schedule)) {
+        Some((ending, ended_by)) => AfterCall::End {
+            outcome: Outcome {
+                ending,
+                ended_by,
+                finished_at: now,
+            },
+            learned,
+        },
+        None => {
+            let delay = match answer {
+                Answer::Failed(failure) => {
+                    let since = learned.failing_since_ms;
+                    schedule.delay(item, now, jitter, since, failure.retry_after, failure.may_land_late)
+                }
+                _ => schedule.delay(item, now, jitter, None, None, false),
+            };
+            AfterCall::PollAgain { learned, delay }
+        }
+    }
+}
+
+/// What the run knows once it has this answer too.
+fn learn(before: &Learned, answer: &Answer, now: Millis) -> Learned {
+    let mut learned = before.clone();
+    match answer {
+        Answer::InProgress(progress) => {
+            let began_again = before.status == Some(Progress::Running) && *progress == Progress::Started;
+            learned.restarts += u32::from(began_again);
+            learned.status = Some(*progress);
+            learned.failures = 0;
+            learned.failing_since_ms = None;
+            learned.envelope = None;
+        }
+        Answer::Over(_) => {}
+        // A 200 that cannot be used is no failure of the provider's: it neither counts among them nor ends their row.
+        Answer::Unusable(_) => learned.breaches += 1,
+        Answer::Failed(failure) => {
+            learned.failures += 1;
+            learned.failing_since_ms = before.failing_since_ms.or(Some(now));
+            learned.envelope = failure.envelope.clone().or(learned.envelope);
+            learned.key_retried |= failure.disposition == Disposition::Credentials;
+        }
+    }
+    learned
+}
+
+/// The ending that the answer itself is, whatever the budgets say.
+fn final_ending(before: &Learned, learned: &Learned, answer: &Answer) -> Option<(Ending, EndedBy)> {
+    match answer {
+        Answer::InProgress(_) => None,
+        Answer::Over(status) => Some((Ending::Sync { status: *status }, EndedBy::Answer)),
+        Answer::Unusable(detail) => {
+            let error = bridge_error::unexpected_response(502, detail);
+            (learned.breaches > BREACHES_MAX).then(|| (ours(error), EndedBy::Retries))
+        }
+        Answer::Failed(failure) => match failure.disposition {
+            Disposition::Passing => None,
+            Disposition::Credentials if !before.key_retried => None,
+            Disposition::Credentials | Disposition::Final => Some((final_error(failure), EndedBy::Answer)),
+        },
+    }
+}
+
+/// The ending that a spent budget makes of an answer that is none.
+fn spent(
+    item: &Item,
+    learned: &Learned,
+    answer: &Answer,
+    now: Millis,
+    schedule: &Schedule,
+) -> Option<(Ending, EndedBy)> {
+    let ended_by = match (answer, learned.failing_since_ms) {
+        (Answer::Failed(_), Some(since)) if schedule.retries_exhausted(since, now) => EndedBy::Retries,
+        _ if schedule.deadline_exceeded(item.started_at_ms, now) => EndedBy::Deadline,
+        _ if schedule.polls_exhausted(item.polls) => EndedBy::Polls,
+        _ => return None,
+    };
+    if let Some(envelope) = &learned.envelope {
+        return Some((
+            Ending::Error {
+                error: envelope.clone(),
+                origin: Origin::Postpress,
+            },
+            ended_by,
+        ));
+    }
+    let error = match (answer, ended_by) {
+        (Answer::Failed(failure), EndedBy::Retries) => {
+            bridge_error::retries_exhausted(failure.status, learned.failures, &failure.detail)
+        }
+        _ => bridge_error::deadline_exceeded(ended_by, item.polls),
+    };
+    Some((ours(error), ended_by))
+}
+
+fn final_error(failure: &Failure) -> Ending {
+    match &failure.envelope {
+        Some(envelope) => Ending::Error {
+            error: envelope.clone(),
+            origin: Origin::Postpress,
+        },
+        None => ours(bridge_error::unexpected_response(failure.status, &failure.detail)),
+    }
+}
+
+fn ours(error: Envelope) -> Ending {
+    Ending::Error {
+        error,
+        origin: Origin::Bridge,
+    }
+}
+
+impl From<Finish> for Ending {
+    fn from(status: Finish) -> Self {
+        Self::Sync { status }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::run::handling::tests::item;
+
+    const NOW: Millis = Millis(1_000_000_000);
+
+    fn envelope(kind: &str, status: u16) -> Envelope {
+        Envelope {
+            title: "t".into(),
+            detail: None,
+            instance: None,
+            kind: kind.into(),
+            status,
+        }
+    }
+
+    fn failure(disposition: Disposition, envelope: Option<Envelope>, status: u16) -> Answer {
+        let detail = "it failed".to_owned();
+        Answer::Failed(Failure {
+            disposition,
+            envelope,
+            status,
+            detail,
+            retry_after: None,
+            may_land_late: false,
+        })
+    }
+
+    fn passing() -> Answer {
+        failure(Disposition::Passing, Some(envelope("errors/provider_error", 500)), 500)
+    }
+
+    fn run_with(learned: Learned) -> Item {
+        Item {
+            learned,
+            started_at_ms: NOW,
+            ..item()
+        }
+    }
+
+    fn after(item: &Item, answer: &Answer, now: Millis) -> AfterCall {
+        after_call(item, answer, now, Jitter::NONE, &Schedule::default())
+    }
+
+    fn learned(after: AfterCall) -> Learned {
+        match after {
+            AfterCall::PollAgain { learned, .. } => learned,
+            AfterCall::End { outcome, .. } => panic!("ended: {outcome:?}"),
+        }
+    }
+
+    /// The error's type, its status, whose it is, and what ended the run; or the status of the sync.
+    fn ending(after: AfterCall) -> (String, u16, Option<Origin>, EndedBy) {
+        match after {
+            AfterCall::End {
+                outcome: Outcome { ending, ended_by, .. },
+                ..
+            } => match ending {
+                Ending::Sync { status } => (status.as_str().to_owned(), 0, None, ended_by),
+                Ending::Error { error, origin } => (error.kind, error.status, Some(origin), ended_by),
+            },
+            AfterCall::PollAgain { .. } => panic!("polls again"),
+        }
+    }
+
+    #[test]
+    fn a_terminal_status_ends_the_run_as_what_it_says() {
+        for status in [Finish::Done, Finish::Error, Finish::Deleted] {
+            let end = ending(after(&run_with(Learned::default()), &Answer::Over(status), NOW));
+            assert_eq!(end, (status.as_str().to_owned(), 0, None, EndedBy::Answer));
+        }
+    }
+
+    #[test]
+    fn a_sync_that_begins_again_under_our_eyes_is_counted() {
+        let started = Answer::InProgress(Progress::Started);
+        let running = Answer::InProgress(Progress::Running);
+        let mut item = run_with(Learned::default());
+        for (answer, restarts) in [
+            (&started, 0),
+            (&started, 0),
+            (&running, 0),
+            (&started, 1),
+            (&running, 1),
+            (&started, 2),
+        ] {
+            item.learned = learned(after(&item, answer, NOW));
+            assert_eq!(item.learned.restarts, restarts);
+        }
+    }
+
+    #[test]
+    fn an_answer_in_progress_ends_the_row_of_failures() {
+        let mut item = run_with(Learned::default());
+        item.learned = learned(after(&item, &passing(), NOW));
+        item.learned = learned(after(&item, &passing(), NOW + Duration::from_secs(9)));
+        assert_eq!((item.learned.failures, item.learned.failing_since_ms), (2, Some(NOW)));
+        assert!(item.learned.envelope.is_some());
+        item.learned = learned(after(&item, &Answer::InProgress(Progress::Running), NOW));
+        let status = Some(Progress::Running);
+        assert_eq!(
+            item.learned,
+            Learned {
+                status,
+                ..Learned::default()
+            }
+        );
+    }
+
+    #[test]
+    fn passing_failures_end_the_run_when_their_budget_is_spent() {
+        let since = Learned {
+            failing_since_ms: Some(NOW),
+            ..Learned::default()
+        };
+        let spent = NOW + Duration::from_secs(3600);
+        learned(after(
+            &run_with(since.clone()),
+            &passing(),
+            spent - Duration::from_millis(1),
+        ));
+        let postpress = Some(Origin::Postpress);
+        let end = ending(after(&run_with(since.clone()), &passing(), spent));
+        assert_eq!(end, ("errors/provider_error".into(), 500, postpress, EndedBy::Retries));
+
+        let no_answer = failure(Disposition::Passing, None, 504);
+        let end = ending(after(&run_with(since.clone()), &no_answer, spent));
+        assert_eq!(
+            end,
+            (
+                "bridge/retries_exhausted".into(),
+                504,
+                Some(Origin::Bridge),
+                EndedBy::Retries
+            )
+        );
+
+        let with_envelope = Learned {
+            envelope: Some(envelope("errors/no_handler", 503)),
+            ..since
+        };
+        let end = ending(after(&run_with(with_envelope), &no_answer, spent));
+        assert_eq!(end, ("errors/no_handler".into(), 503, postpress, EndedBy::Retries));
+    }
+
+    #[test]
+    fn a_refused_key_passes_once_in_a_run() {
+        let refused = failure(
+            Disposition::Credentials,
+            Some(envelope("errors/expired_credentials", 401)),
+            401,
+        );
+        let mut item = run_with(Learned::default());
+        item.learned = learned(after(&item, &refused, NOW));
+        item.learned = learned(after(&item, &Answer::InProgress(Progress::Running), NOW));
+        assert!(item.learned.key_retried);
+        let end = ending(after(&item, &refused, NOW));
+        assert_eq!(
+            end,
+            (
+                "errors/expired_credentials".into(),
+                401,
+                Some(Origin::Postpress),
+                EndedBy::Answer
+            )
+        );
+    }
+
+    #[test]
+    fn a_final_failure_ends_the_run_at_once() {
+        let item = run_with(Learned::default());
+        let enveloped = failure(Disposition::Final, Some(envelope("errors/wrong_account", 401)), 401);
+        let postpress = Some(Origin::Postpress);
+        assert_eq!(
+            ending(after(&item, &enveloped, NOW)),
+            ("errors/wrong_account".into(), 401, postpress, EndedBy::Answer)
+        );
+        let bare = failure(Disposition::Final, None, 404);
+        let bridge = Some(Origin::Bridge);
+        assert_eq!(
+            ending(after(&item, &bare, NOW)),
+            ("bridge/unexpected_response".into(), 404, bridge, EndedBy::Answer)
+        );
+    }
+
+    #[test]
+    fn the_fourth_unusable_200_of_a_run_ends_it() {
+        let unusable = Answer::Unusable("not JSON".into());
+        let mut item = run_with(Learned::default());
+        for breach in 1..=3 {
+            item.learned = learned(after(&item, &unusable, NOW));
+            assert_eq!((item.learned.breaches, item.learned.failures), (breach, 0));
+            item.learned = learned(after(&item, &Answer::InProgress(Progress::Running), NOW));
+        }
+        let end = ending(after(&item, &unusable, NOW));
+        assert_eq!(
+            end,
+            (
+                "bridge/unexpected_response".into(),
+                502,
+                Some(Origin::Bridge),
+                EndedBy::Retries
+            )
+        );
+    }
+
+    #[test]
+    fn past_the_deadline_one_more_call_tells_the_truth_if_there_is_one() {
+        let item = run_with(Learned::default());
+        let late = NOW + Duration::from_secs(86_400);
+        let running = Answer::InProgress(Progress::Running);
+        learned(after(&item, &running, late - Duration::from_millis(1)));
+        let end = ending(after(&item, &running, late));
+        assert_eq!(
+            end,
+            (
+                "bridge/deadline_exceeded".into(),
+                504,
+                Some(Origin::Bridge),
+                EndedBy::Deadline
+            )
+        );
+        assert_eq!(ending(after(&item, &Answer::Over(Finish::Done), late)).0, "SYNC_DONE");
+        let failing = ending(after(&item, &passing(), late));
+        assert_eq!(
+            failing,
+            (
+                "errors/provider_error".into(),
+                500,
+                Some(Origin::Postpress),
+                EndedBy::Deadline
+            )
+        );
+    }
+
+    #[test]
+    fn the_last_of_the_polls_ends_the_run() {
+        let running = Answer::InProgress(Progress::Running);
+        let item = Item {
+            polls: 1000,
+            ..run_with(Learned::default())
+        };
+        let end = ending(after(&item, &running, NOW));
+        assert_eq!(
+            end,
+            (
+                "bridge/deadline_exceeded".into(),
+                504,
+                Some(Origin::Bridge),
+                EndedBy::Polls
+            )
+        );
+        learned(after(&Item { polls: 999, ..item }, &running, NOW));
+    }
+}

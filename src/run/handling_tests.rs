@@ -1,0 +1,759 @@
+//! Each clause of the protocol, shown on the way of a message: a case fails if its clause is left out.
+
+use std::time::Duration;
+
+use super::*;
+use crate::ids::{ChatId, TriggerKey};
+use crate::message::Trigger;
+use crate::postpress::answer::Disposition;
+use crate::postpress::{Failure, Finish, Progress};
+use crate::run::{Claimable, EndedBy, Open, Schedule, Seen, TRIGGERS_MAX};
+
+const NOW: Millis = Millis(1_000_000);
+const LEASE: Duration = Duration::from_secs(60);
+
+/// An active run that nothing has happened to yet, claimed by the message `starter`.
+pub(in crate::run) fn item() -> Item {
+    Item {
+        chat_id: ChatId::parse("c").unwrap(),
+        run_id: RunId::from_random(1),
+        claim_id: ClaimId::from_random(1),
+        holder: MessageId::new("starter"),
+        lease_until_ms: NOW + LEASE,
+        phase: Phase::Active,
+        published: false,
+        triggers: vec![trigger("starter")],
+        keys: [TriggerKey::of("starter")].into(),
+        seen: Seen::default(),
+        learned: Learned::default(),
+        started_at_ms: NOW,
+        polls: 1,
+        outcome: None,
+        open: Some(Open {
+            shard: 0,
+            sweep_at_ms: NOW + Duration::from_secs(1800),
+        }),
+        expires_at: None,
+    }
+}
+
+pub(in crate::run) fn rules() -> Rules {
+    Rules {
+        schedule: Schedule::default(),
+        overdue: Duration::from_secs(1800),
+        run_ttl: Duration::from_secs(2_592_000),
+    }
+}
+
+fn ended() -> Item {
+    Item {
+        phase: Phase::Ended,
+        outcome: Some(done()),
+        ..item()
+    }
+}
+
+fn published() -> Item {
+    Item {
+        published: true,
+        open: None,
+        expires_at: Some(9),
+        ..ended()
+    }
+}
+
+fn done() -> Outcome {
+    Outcome {
+        ending: Finish::Done.into(),
+        ended_by: EndedBy::Answer,
+        finished_at: NOW,
+    }
+}
+
+fn trigger(message_id: &str) -> Trigger {
+    Trigger {
+        message_id: MessageId::new(message_id),
+        correlation_id: None,
+        idempotency_key: None,
+        metadata: None,
+        requested_at: NOW,
+        joined: false,
+    }
+}
+
+fn trigger_task(message_id: &str) -> Task {
+    let key = TriggerKey::of(message_id);
+    Task::Trigger(TriggerMessage {
+        chat_id: ChatId::parse("c").unwrap(),
+        key,
+        trigger: trigger(message_id),
+    })
+}
+
+fn poll_task(claim: u128) -> Task {
+    Task::Poll(Poll {
+        chat_id: ChatId::parse("c").unwrap(),
+        run_id: RunId::from_random(1),
+        claim_id: ClaimId::from_random(claim),
+        learned: Some(Learned {
+            status: Some(Progress::Running),
+            ..Learned::default()
+        }),
+        answer: None,
+    })
+}
+
+fn answer_task(claim: u128) -> Task {
+    let Task::Poll(poll) = poll_task(claim) else {
+        unreachable!()
+    };
+    Task::Poll(Poll {
+        answer: Some(done()),
+        ..poll
+    })
+}
+
+/// A table of one item that carries out what a handling asks for, and the handling that asks.
+struct Scene {
+    table: Option<Item>,
+    handling: Handling,
+    step: Step,
+    now: Millis,
+    rules: Rules,
+}
+
+impl Scene {
+    /// The fence of a scene's handling: none that any item has.
+    const CLAIM: u128 = 99;
+
+    fn new(table: Option<Item>, task: Task, message_id: &str, now: Millis) -> Self {
+        let rules = rules();
+        let call = Call {
+            message_id: MessageId::new(message_id),
+            claim_id: ClaimId::from_random(Self::CLAIM),
+            run_id: RunId::from_random(Self::CLAIM),
+            lease_until_ms: now + LEASE,
+        };
+        let (handling, step) = Handling::begin(
+            task,
+            call,
+            Tick {
+                now,
+                jitter: Jitter::NONE,
+                rules: &rules,
+            },
+        );
+        Self {
+            table,
+            handling,
+            step,
+            now,
+            rules,
+        }
+    }
+
+    fn give(&mut self, input: Input) -> &mut Self {
+        let tick = Tick {
+            now: self.now,
+            jitter: Jitter::NONE,
+            rules: &self.rules,
+        };
+        self.step = self.handling.next(input, tick);
+        self
+    }
+
+    /// Carries the step out on the table.
+    fn apply(&mut self) -> Input {
+        match &self.step {
+            Step::Read => Input::Read(self.table.clone().map(Box::new)),
+            Step::Write(write) => {
+                let written = write.apply(self.table.as_ref());
+                if let Written::Taken(item) = &written {
+                    self.table = Some((**item).clone());
+                }
+                Input::Written(written)
+            }
+            Step::Send { .. } | Step::Publish(_) => Input::Done,
+            Step::Call => panic!("the provider is called"),
+            Step::Done(verdict) => panic!("it is over: {verdict:?}"),
+        }
+    }
+
+    fn carry_out(&mut self) -> &mut Self {
+        let input = self.apply();
+        self.give(input)
+    }
+
+    /// Goes on to a call, a send, a publication or the end, whatever comes first.
+    fn to_effect(&mut self) -> &mut Self {
+        while matches!(self.step, Step::Read | Step::Write(_)) {
+            self.carry_out();
+        }
+        self
+    }
+
+    /// Goes on to the end without another call.
+    fn verdict(&mut self) -> Verdict {
+        loop {
+            match self.step {
+                Step::Done(verdict) => return verdict,
+                _ => self.carry_out(),
+            };
+        }
+    }
+
+    fn table(&self) -> &Item {
+        self.table.as_ref().unwrap()
+    }
+}
+
+fn running() -> Input {
+    Input::Answered(Answer::InProgress(Progress::Running))
+}
+
+fn over() -> Input {
+    Input::Answered(Answer::Over(Finish::Done))
+}
+
+const EXPIRED: Millis = Millis(NOW.0 + 60_001);
+
+#[test]
+fn a_trigger_for_an_unknown_chat_starts_a_run_and_calls() {
+    let mut scene = Scene::new(None, trigger_task("a"), "a", NOW);
+    assert_eq!(scene.to_effect().step, Step::Call);
+    let item = scene.table();
+    assert_eq!((item.polls, item.phase, item.triggers.len()), (1, Phase::Active, 1));
+    assert_eq!(item.open.unwrap().sweep_at_ms, NOW + rules().overdue);
+    assert_eq!(item.lease_until_ms, NOW + LEASE);
+    assert!(!item.triggers[0].joined);
+}
+
+#[test]
+fn what_a_trigger_does_is_decided_by_the_item() {
+    use Acknowledged::{Duplicate, Joined, Published, Refused};
+    use Returned::LeaseHeld;
+    let full = Item {
+        triggers: vec![trigger("x"); TRIGGERS_MAX],
+        ..item()
+    };
+    let known_before = Item {
+        seen: Seen::default().after(&item().keys, NOW, NOW, rules().run_ttl),
+        ..item()
+    };
+    let known_before = Item {
+        keys: [TriggerKey::of("other")].into(),
+        ..known_before
+    };
+    for (what, table, message, now, verdict) in [
+        (
+            "rule 1: its own run, lease held",
+            item(),
+            "starter",
+            NOW + LEASE,
+            Verdict::Return(LeaseHeld),
+        ),
+        (
+            "rule 1: its own ending, unpublished",
+            ended(),
+            "starter",
+            NOW,
+            Verdict::Acknowledge(Published),
+        ),
+        (
+            "rule 1: its own ending, published",
+            published(),
+            "starter",
+            NOW,
+            Verdict::Acknowledge(Duplicate),
+        ),
+        (
+            "rule 2: its key, active",
+            Item {
+                holder: MessageId::new("p"),
+                ..item()
+            },
+            "starter",
+            NOW,
+            Verdict::Acknowledge(Duplicate),
+        ),
+        (
+            "rule 2: its key, unpublished",
+            Item {
+                holder: MessageId::new("p"),
+                ..ended()
+            },
+            "starter",
+            NOW,
+            Verdict::Acknowledge(Published),
+        ),
+        (
+            "rule 2: its key, published",
+            Item {
+                holder: MessageId::new("p"),
+                ..published()
+            },
+            "starter",
+            NOW,
+            Verdict::Acknowledge(Duplicate),
+        ),
+        (
+            "rule 2: seen in an earlier run",
+            Item {
+                holder: MessageId::new("p"),
+                ..known_before
+            },
+            "starter",
+            NOW,
+            Verdict::Acknowledge(Duplicate),
+        ),
+        (
+            "rule 3: a run in flight",
+            item(),
+            "b",
+            NOW,
+            Verdict::Acknowledge(Joined),
+        ),
+        (
+            "rule 3: a run that is full",
+            full,
+            "b",
+            NOW,
+            Verdict::Acknowledge(Refused),
+        ),
+    ] {
+        assert_eq!(
+            Scene::new(Some(table), trigger_task(message), message, now).verdict(),
+            verdict,
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn a_trigger_whose_lease_is_over_claims_its_run_again() {
+    let mut scene = Scene::new(Some(item()), trigger_task("starter"), "starter", EXPIRED);
+    assert_eq!(scene.to_effect().step, Step::Call);
+    let item = scene.table();
+    assert_eq!(
+        (item.polls, item.run_id, item.triggers.len()),
+        (2, RunId::from_random(1), 1)
+    );
+    assert_eq!(item.claim_id, ClaimId::from_random(Scene::CLAIM));
+}
+
+#[test]
+fn a_join_is_told_in_the_item_and_asks_nobody() {
+    let mut scene = Scene::new(Some(item()), trigger_task("b"), "b", EXPIRED);
+    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Joined));
+    let table = scene.table();
+    assert!(table.triggers[1].joined);
+    assert!(table.keys.contains(&TriggerKey::of("b")));
+    assert_eq!(
+        (table.claim_id, table.polls),
+        (item().claim_id, 1),
+        "a join does not touch the claim"
+    );
+}
+
+#[test]
+fn a_join_whose_reply_was_lost_is_recognised() {
+    let mut scene = Scene::new(Some(item()), trigger_task("b"), "b", NOW);
+    scene.carry_out();
+    scene.apply(); // written, and the reply lost: the same write goes out again
+    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Joined));
+    assert_eq!(scene.table().triggers.len(), 2);
+}
+
+#[test]
+fn a_start_whose_reply_was_lost_is_recognised_and_called_for() {
+    let mut scene = Scene::new(None, trigger_task("a"), "a", NOW);
+    scene.carry_out();
+    scene.apply();
+    assert_eq!(scene.carry_out().step, Step::Call);
+    assert_eq!(scene.table().polls, 1);
+}
+
+#[test]
+fn a_twins_start_is_not_taken_for_our_own() {
+    // The same message, delivered twice at once: the twin's claim has our key, but not our fence.
+    let mut scene = Scene::new(None, trigger_task("starter"), "starter", NOW);
+    scene.carry_out();
+    scene.table = Some(item());
+    assert_eq!(scene.verdict(), Verdict::Return(Returned::LeaseHeld));
+}
+
+#[test]
+fn a_trigger_after_a_published_ending_starts_a_new_run_and_remembers_the_old_keys() {
+    let mut scene = Scene::new(Some(published()), trigger_task("b"), "b", NOW);
+    assert_eq!(scene.to_effect().step, Step::Call);
+    let table = scene.table();
+    assert_eq!(table.run_id, RunId::from_random(Scene::CLAIM));
+    assert!(table.seen.contains(TriggerKey::of("starter"), NOW, rules().run_ttl));
+    assert_eq!(table.keys, [TriggerKey::of("b")].into());
+    assert_eq!(
+        (table.published, table.expires_at, &table.outcome),
+        (false, None, &None)
+    );
+}
+
+#[test]
+fn an_unpublished_ending_is_published_before_the_next_run_starts() {
+    let mut scene = Scene::new(Some(ended()), trigger_task("b"), "b", NOW);
+    scene.to_effect();
+    assert!(matches!(&scene.step, Step::Publish(event) if event.detail.run_id == Some(item().run_id.as_uuid())));
+    scene.carry_out();
+    assert!(matches!(scene.step, Step::Write(Write::MarkPublished { .. })));
+    scene.carry_out();
+    assert_eq!(scene.step, Step::Read, "decided from a new read");
+    assert_eq!(scene.to_effect().step, Step::Call);
+    assert_eq!(scene.table().run_id, RunId::from_random(Scene::CLAIM));
+}
+
+#[test]
+fn a_start_gives_way_when_the_run_it_was_to_follow_is_not_the_one_read() {
+    let mut scene = Scene::new(Some(published()), trigger_task("b"), "b", NOW);
+    scene.carry_out();
+    scene.table = Some(Item {
+        run_id: RunId::from_random(5),
+        ..item()
+    });
+    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Joined));
+}
+
+#[test]
+fn a_trigger_decides_five_times_and_then_comes_back() {
+    let mut scene = Scene::new(Some(item()), trigger_task("b"), "b", NOW);
+    scene.carry_out();
+    for run in 0..4 {
+        let Step::Write(Write::Join { .. }) = scene.step else {
+            panic!("{:?}", scene.step)
+        };
+        scene.table = Some(Item {
+            run_id: RunId::from_random(10 + run),
+            ..item()
+        });
+        scene.carry_out();
+    }
+    scene.table = None;
+    scene.carry_out();
+    assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::Contended)));
+}
+
+#[test]
+fn a_poll_claims_under_the_fence_it_names_whether_or_not_the_lease_is_over() {
+    for now in [NOW, EXPIRED] {
+        let mut scene = Scene::new(Some(item()), poll_task(1), "p", now);
+        assert_eq!(scene.to_effect().step, Step::Call);
+        let table = scene.table();
+        assert_eq!((table.polls, table.holder.as_str()), (2, "p"));
+        assert_eq!(table.claim_id, ClaimId::from_random(Scene::CLAIM));
+        assert_eq!(
+            table.learned.status,
+            Some(Progress::Running),
+            "what the poll learned is kept"
+        );
+    }
+}
+
+#[test]
+fn a_poll_that_learned_nothing_leaves_the_items_own_record() {
+    let learned = Learned {
+        breaches: 2,
+        ..Learned::default()
+    };
+    let Task::Poll(poll) = poll_task(1) else { unreachable!() };
+    let task = Task::Poll(Poll { learned: None, ..poll });
+    let mut scene = Scene::new(
+        Some(Item {
+            learned: learned.clone(),
+            ..item()
+        }),
+        task,
+        "p",
+        NOW,
+    );
+    scene.to_effect();
+    assert_eq!(scene.table().learned, learned);
+}
+
+#[test]
+fn what_a_poll_does_that_is_refused_is_decided_by_the_item() {
+    use Acknowledged::{Over, Published, Superseded};
+    let held_by = |holder: &str| Item {
+        claim_id: ClaimId::from_random(7),
+        holder: MessageId::new(holder),
+        ..item()
+    };
+    let other_run = Item {
+        run_id: RunId::from_random(5),
+        ..item()
+    };
+    for (what, table, now, verdict) in [
+        ("2: no item", None, NOW, Verdict::Acknowledge(Over)),
+        ("2: another run", Some(other_run), NOW, Verdict::Acknowledge(Over)),
+        (
+            "3: ended, unpublished, whoever holds it",
+            Some(ended()),
+            NOW,
+            Verdict::Acknowledge(Published),
+        ),
+        (
+            "4: ended and published",
+            Some(published()),
+            NOW,
+            Verdict::Acknowledge(Over),
+        ),
+        (
+            "5: an earlier delivery holds it",
+            Some(held_by("p")),
+            NOW + LEASE,
+            Verdict::Return(Returned::LeaseHeld),
+        ),
+        (
+            "6: somebody else has claimed",
+            Some(held_by("q")),
+            EXPIRED,
+            Verdict::Acknowledge(Superseded),
+        ),
+    ] {
+        assert_eq!(Scene::new(table, poll_task(1), "p", now).verdict(), verdict, "{what}");
+    }
+}
+
+#[test]
+fn a_poll_that_died_half_way_claims_again_once_its_lease_is_over() {
+    let table = Item {
+        claim_id: ClaimId::from_random(7),
+        holder: MessageId::new("p"),
+        ..item()
+    };
+    let mut scene = Scene::new(Some(table), poll_task(1), "p", EXPIRED);
+    assert_eq!(scene.to_effect().step, Step::Call);
+}
+
+#[test]
+fn a_polls_claim_whose_reply_was_lost_is_recognised() {
+    let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
+    scene.apply();
+    assert_eq!(scene.carry_out().step, Step::Call);
+    assert_eq!(scene.table().polls, 2);
+}
+
+#[test]
+fn an_answer_in_progress_sends_a_poll_under_our_own_claim() {
+    let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
+    scene.to_effect().give(running());
+    let Step::Send { poll, delay } = &scene.step else {
+        panic!("{:?}", scene.step)
+    };
+    assert_eq!(poll.claim_id, ClaimId::from_random(Scene::CLAIM));
+    assert_eq!(poll.learned.as_ref().unwrap().status, Some(Progress::Running));
+    assert_eq!(delay.after(Duration::ZERO), Duration::from_millis(7500));
+    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::PolledOn));
+}
+
+#[test]
+fn a_poll_that_cannot_be_sent_brings_the_message_back() {
+    let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
+    scene.to_effect().give(running()).give(Input::Failed);
+    assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::Failed)));
+}
+
+#[test]
+fn an_ending_is_recorded_then_published_then_marked() {
+    let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
+    scene.to_effect().give(over());
+    assert!(matches!(&scene.step, Step::Write(Write::End { claim_id, .. }) if *claim_id == ClaimId::from_random(99)));
+    scene.carry_out();
+    assert!(matches!(scene.step, Step::Publish(_)));
+    assert!(!scene.table().published);
+    scene.carry_out();
+    assert!(matches!(scene.step, Step::Write(Write::MarkPublished { .. })));
+    assert_eq!(
+        scene.carry_out().step,
+        Step::Done(Verdict::Acknowledge(Acknowledged::Ended))
+    );
+    let table = scene.table();
+    assert_eq!((table.published, table.open), (true, None));
+    assert_eq!(table.expires_at, Some((NOW + rules().run_ttl).epoch_seconds()));
+}
+
+#[test]
+fn the_event_tells_of_a_trigger_that_joined_during_the_call() {
+    let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
+    scene.to_effect();
+    let mut join = Scene::new(scene.table.clone(), trigger_task("b"), "b", NOW);
+    join.verdict();
+    scene.table = join.table;
+    scene.give(over()).carry_out();
+    let Step::Publish(event) = &scene.step else {
+        panic!("{:?}", scene.step)
+    };
+    assert_eq!(event.detail.triggers.len(), 2);
+}
+
+#[test]
+fn an_ending_that_cannot_be_recorded_travels_on_in_a_poll_without_delay() {
+    let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
+    scene.to_effect().give(over()).give(Input::Failed);
+    let Step::Send { poll, delay } = &scene.step else {
+        panic!("{:?}", scene.step)
+    };
+    assert_eq!(
+        (poll.claim_id, poll.answer.clone()),
+        (ClaimId::from_random(Scene::CLAIM), Some(done()))
+    );
+    assert_eq!(delay.after(Duration::ZERO), Duration::ZERO);
+    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::HandedOn));
+}
+
+#[test]
+fn a_poll_with_an_answer_makes_no_call_and_counts_as_none() {
+    let mut scene = Scene::new(Some(item()), answer_task(1), "p", NOW);
+    scene.carry_out();
+    assert!(matches!(scene.step, Step::Write(Write::End { .. })));
+    assert_eq!(scene.table().polls, 1);
+    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Ended));
+}
+
+#[test]
+fn an_answer_that_cannot_be_recorded_again_travels_on_under_the_new_claim() {
+    let mut scene = Scene::new(Some(item()), answer_task(1), "p", NOW);
+    scene.carry_out().give(Input::Failed);
+    let Step::Send { poll, .. } = &scene.step else {
+        panic!("{:?}", scene.step)
+    };
+    assert_eq!(poll.claim_id, ClaimId::from_random(Scene::CLAIM));
+    assert_eq!(poll.answer, Some(done()));
+}
+
+#[test]
+fn a_stale_answer_is_held_up_by_the_fence() {
+    let mut scene = Scene::new(Some(item()), answer_task(8), "p", NOW);
+    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Superseded));
+    assert_eq!(scene.table().outcome, None);
+}
+
+#[test]
+fn an_outcome_whose_reply_was_lost_is_recognised() {
+    let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
+    scene.to_effect().give(over());
+    scene.apply();
+    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Ended));
+}
+
+#[test]
+fn an_outcome_that_comes_too_late_gives_way() {
+    for (what, table, verdict) in [
+        ("somebody else has claimed", item(), Acknowledged::Superseded),
+        ("somebody else has ended it", ended(), Acknowledged::Published),
+        ("it is over", published(), Acknowledged::Superseded),
+    ] {
+        let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
+        scene.to_effect().give(over());
+        scene.table = Some(table);
+        assert_eq!(scene.verdict(), Verdict::Acknowledge(verdict), "{what}");
+    }
+}
+
+#[test]
+fn a_failure_to_publish_or_to_mark_brings_the_message_back() {
+    let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
+    scene.to_effect().give(over()).carry_out().give(Input::Failed);
+    assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::Failed)));
+
+    let mut again = Scene::new(scene.table.clone(), poll_task(1), "p", NOW);
+    again.to_effect().carry_out().give(Input::Failed);
+    assert_eq!(again.step, Step::Done(Verdict::Return(Returned::Failed)));
+}
+
+#[test]
+fn a_refused_mark_is_no_failure() {
+    let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
+    scene.to_effect().give(over()).carry_out().carry_out();
+    scene.table = Some(Item {
+        run_id: RunId::from_random(5),
+        ..item()
+    });
+    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Ended));
+}
+
+#[test]
+fn one_ending_has_one_id_and_one_form_whoever_publishes_it() {
+    let event = |mut scene: Scene| match scene.to_effect().step.clone() {
+        Step::Publish(event) => event.detail_json(),
+        other => panic!("{other:?}"),
+    };
+    let mut first = Scene::new(Some(item()), poll_task(1), "p", NOW);
+    first.to_effect().give(over());
+    let first = event(first);
+    let table = Item { polls: 2, ..ended() };
+    let table = Item {
+        learned: Learned {
+            status: Some(Progress::Running),
+            ..Learned::default()
+        },
+        ..table
+    };
+    assert_eq!(
+        event(Scene::new(Some(table.clone()), poll_task(1), "q", EXPIRED)),
+        first
+    );
+    assert_eq!(event(Scene::new(Some(table), trigger_task("b"), "b", EXPIRED)), first);
+}
+
+#[test]
+fn nothing_is_claimed_and_nothing_called_without_the_time_for_it() {
+    let mut scene = Scene::new(None, trigger_task("a"), "a", NOW);
+    scene.carry_out().give(Input::NoTime);
+    assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::NoTime)));
+
+    let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
+    scene.to_effect().give(Input::NoTime);
+    assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::NoTime)));
+}
+
+#[test]
+fn a_call_that_failed_for_good_ends_the_run_with_its_envelope() {
+    let failure = Failure {
+        disposition: Disposition::Final,
+        envelope: None,
+        status: 404,
+        detail: "no envelope".into(),
+        retry_after: None,
+        may_land_late: false,
+    };
+    let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
+    scene
+        .to_effect()
+        .give(Input::Answered(Answer::Failed(failure)))
+        .carry_out();
+    let Step::Publish(event) = &scene.step else {
+        panic!("{:?}", scene.step)
+    };
+    assert_eq!(event.detail.error.as_ref().unwrap().kind, "bridge/unexpected_response");
+}
+
+#[test]
+fn a_poll_asks_for_the_claim_of_its_own_run_only() {
+    let scene = Scene::new(None, poll_task(1), "p", NOW);
+    let Step::Write(Write::Claim { claimable, .. }) = &scene.step else {
+        panic!("{:?}", scene.step)
+    };
+    let claim_id = ClaimId::from_random(1);
+    assert_eq!(
+        *claimable,
+        Claimable::ByPoll {
+            run_id: RunId::from_random(1),
+            claim_id
+        }
+    );
+    let same_fence_other_run = Item {
+        run_id: RunId::from_random(5),
+        ..item()
+    };
+    assert_eq!(
+        Scene::new(Some(same_fence_other_run), poll_task(1), "p", NOW).verdict(),
+        Verdict::Acknowledge(Acknowledged::Over)
+    );
+}

@@ -1,0 +1,48 @@
+//! The run protocol: how one run of one chat survives duplicates, crashes, lost replies and lost messages.
+//!
+//! Pure: plain functions over plain data, with time, ids and chance handed in. Production, the embedded and memory
+//! backends and the tests all call these same functions; a store only carries out the [`Write`] that is described here.
+//!
+//! ```text
+//! item.rs      the table's one item per chat         write.rs     the conditional writes on it, and what each does
+//! claim.rs     before the call: who may make it      ending.rs    after the call: poll again, or end
+//! schedule.rs  when to poll again                    sweep.rs     how lost runs are found
+//! handling.rs  one message's way through all of it, as a state machine whose steps the worker carries out
+//! ```
+//!
+//! The two ideas that carry it:
+//!
+//! - **The fence.** Every claim sets a new `claim_id`; a poll names the claim under which it was sent. Once anybody has
+//!   claimed since, the poll is stale and dies, so duplicate chains of polls cannot live side by side.
+//! - **Ask only under a claim, end only under a claim.** No call is begun unless a conditional write found the run still
+//!   active, and the ending is written under the same claim before anybody hears of it.
+
+mod claim;
+mod ending;
+mod handling;
+mod item;
+mod schedule;
+mod sweep;
+mod write;
+
+pub use ending::{AfterCall, after_call};
+pub use handling::{Acknowledged, Call, Handling, Input, Returned, Step, Task, Tick, Verdict};
+pub use item::{
+    EndedBy, Ending, Item, Learned, OPEN_SHARDS, Open, Origin, Outcome, Phase, SEEN_MAX, Seen, TRIGGERS_MAX,
+};
+pub use schedule::{Delay, Jitter, Schedule};
+pub use sweep::{SWEEP_ACTIVE_MAX, Swept, sweep};
+pub use write::{Claim, Claimable, Write, Written};
+
+use std::time::Duration;
+
+/// The bridge's rules that a deployment can set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// When to poll, and when to stop.
+    pub schedule: Schedule,
+    /// How long after its last lease a run counts as lost (`BRIDGE_OVERDUE_SECONDS`).
+    pub overdue: Duration,
+    /// How long an ended run is remembered (`BRIDGE_RUN_TTL_SECONDS`).
+    pub run_ttl: Duration,
+}

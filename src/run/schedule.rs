@@ -1,0 +1,286 @@
+//! When to poll again, and when to stop.
+
+use std::time::Duration;
+
+use super::Item;
+use crate::time::Millis;
+
+/// SQS delays a message by at most 15 minutes (`DelaySeconds`, 0 to 900).
+pub(super) const DELAY_MAX: Duration = Duration::from_secs(900);
+/// The shortest delay of a poll.
+const DELAY_MIN: Duration = Duration::from_secs(1);
+/// The most that a `Retry-After` is honoured.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(900);
+/// How long to wait after a call that timed out and may still land: long enough for it to land first.
+const AFTER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The schedule of polls and the budgets of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// Delay after the first call.
+    pub poll_initial: Duration,
+    /// By what each delay is longer than the one before; at least 1.
+    pub poll_factor: f64,
+    /// The longest delay.
+    pub poll_max: Duration,
+    /// How long passing failures in a row may last.
+    pub retry: Duration,
+    /// How long a run may last, from its first claim.
+    pub run_deadline: Duration,
+    /// How many calls a run may make.
+    pub max_polls: u32,
+    /// How many times faster than production the schedule runs: 1, but for the demo and the memory backend, which shorten every
+    /// delay and every budget by it. Leases and call deadlines are never shortened.
+    pub haste: u32,
+}
+
+/// A share of the delay to add or take away, so that chats that began together do not poll together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Jitter(i16);
+
+impl Jitter {
+    /// None at all.
+    pub const NONE: Self = Self(0);
+
+    /// Chance's share: from −10 % to +10 %.
+    pub fn from_random(bits: u16) -> Self {
+        let per_mille = i32::from(bits) * 200 / i32::from(u16::MAX) - 100;
+        Self(i16::try_from(per_mille).unwrap_or_default())
+    }
+
+    fn of(self, delay: Duration) -> Duration {
+        delay.mul_f64(1.0 + f64::from(self.0) / 1000.0)
+    }
+}
+
+/// The delay of a poll, which the wait for the batch's shared send shortens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Delay {
+    whole: Duration,
+    at_least: Duration,
+    at_most: Duration,
+}
+
+impl Delay {
+    /// No delay at all, for a poll that carries an answer.
+    pub const NONE: Self = Self {
+        whole: Duration::ZERO,
+        at_least: Duration::ZERO,
+        at_most: Duration::ZERO,
+    };
+
+    /// What is left of it after so long a wait.
+    pub fn after(self, waited: Duration) -> Duration {
+        self.whole.saturating_sub(waited).clamp(self.at_least, self.at_most)
+    }
+}
+
+impl Schedule {
+    /// The delay of the next poll after the call that `item` counts last.
+    ///
+    /// `failing_since` is given if that call failed, `retry_after` if it said so, and `may_land_late` if it timed out and
+    /// may have reached the provider. The order of the steps is the contract's.
+    pub fn delay(
+        &self,
+        item: &Item,
+        now: Millis,
+        jitter: Jitter,
+        failing_since: Option<Millis>,
+        retry_after: Option<Duration>,
+        may_land_late: bool,
+    ) -> Delay {
+        let mut delay = jitter.of(self.backoff(item.polls));
+        if let Some(retry_after) = retry_after {
+            delay = delay.max(retry_after.min(RETRY_AFTER_MAX));
+        }
+        if let Some(since) = failing_since {
+            delay = delay.min(self.retry.saturating_sub(self.elapsed(since, now)));
+        }
+        delay = delay.min(self.run_deadline.saturating_sub(self.elapsed(item.started_at_ms, now)));
+        let at_least = if may_land_late { AFTER_TIMEOUT } else { DELAY_MIN };
+        Delay {
+            whole: delay / self.haste,
+            at_least: at_least / self.haste,
+            at_most: DELAY_MAX / self.haste,
+        }
+    }
+
+    /// Failures in a row since then have used up their budget.
+    pub fn retries_exhausted(&self, failing_since: Millis, now: Millis) -> bool {
+        self.elapsed(failing_since, now) >= self.retry
+    }
+
+    /// The run has used up its time.
+    pub fn deadline_exceeded(&self, started_at: Millis, now: Millis) -> bool {
+        self.elapsed(started_at, now) >= self.run_deadline
+    }
+
+    /// The run has used up its calls.
+    pub fn polls_exhausted(&self, polls: u32) -> bool {
+        polls >= self.max_polls
+    }
+
+    /// `min(max, initial × factor^(n−1))` after call n.
+    fn backoff(&self, polls: u32) -> Duration {
+        let exponent = f64::from(polls.saturating_sub(1));
+        let seconds = self.poll_initial.as_secs_f64() * self.poll_factor.powf(exponent);
+        Duration::from_secs_f64(seconds.min(self.poll_max.as_secs_f64()))
+    }
+
+    fn elapsed(&self, since: Millis, now: Millis) -> Duration {
+        now.since(since).saturating_mul(self.haste)
+    }
+}
+
+impl Default for Schedule {
+    /// The contract's defaults (section 7).
+    fn default() -> Self {
+        Self {
+            poll_initial: Duration::from_secs(5),
+            poll_factor: 1.5,
+            poll_max: Duration::from_secs(300),
+            retry: Duration::from_secs(3600),
+            run_deadline: Duration::from_secs(86_400),
+            max_polls: 1000,
+            haste: 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::run::handling::tests::item;
+
+    const NOW: Millis = Millis(1_000_000_000);
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn after_call(polls: u32) -> Item {
+        Item {
+            polls,
+            started_at_ms: NOW,
+            ..item()
+        }
+    }
+
+    fn delay(schedule: &Schedule, item: &Item) -> Duration {
+        schedule
+            .delay(item, NOW, Jitter::NONE, None, None, false)
+            .after(Duration::ZERO)
+    }
+
+    #[test]
+    fn delays_grow_by_the_factor_up_to_the_maximum() {
+        let schedule = Schedule::default();
+        let delays: Vec<u128> = (1..=13).map(|n| delay(&schedule, &after_call(n)).as_millis()).collect();
+        assert_eq!(delays[..4], [5000, 7500, 11_250, 16_875]);
+        assert_eq!(delays[11..], [300_000, 300_000]);
+        assert_eq!(delay(&schedule, &after_call(u32::MAX)), secs(300));
+    }
+
+    #[test]
+    fn jitter_is_a_tenth_at_most() {
+        assert_eq!(Jitter::from_random(0), Jitter(-100));
+        assert_eq!(Jitter::from_random(u16::MAX), Jitter(100));
+        let schedule = Schedule::default();
+        let delay = |jitter| {
+            schedule
+                .delay(&after_call(1), NOW, jitter, None, None, false)
+                .after(Duration::ZERO)
+        };
+        assert_eq!(
+            (delay(Jitter(-100)), delay(Jitter(100))),
+            (Duration::from_millis(4500), Duration::from_millis(5500))
+        );
+    }
+
+    #[test]
+    fn retry_after_is_a_lower_bound_cut_at_900_seconds() {
+        let schedule = Schedule::default();
+        let with = |retry_after| {
+            let item = after_call(5);
+            schedule
+                .delay(&item, NOW, Jitter::NONE, Some(NOW), Some(retry_after), false)
+                .after(Duration::ZERO)
+        };
+        assert_eq!(with(secs(1)), Duration::from_secs_f64(25.3125));
+        assert_eq!(with(secs(120)), secs(120));
+        assert_eq!(with(secs(100_000)), secs(900));
+    }
+
+    #[test]
+    fn the_last_delay_of_a_budget_is_cut_to_its_end() {
+        let schedule = Schedule::default();
+        let failing_since = NOW - secs(3600 - 40);
+        let item = after_call(9);
+        let delay = schedule.delay(&item, NOW, Jitter::NONE, Some(failing_since), Some(secs(600)), false);
+        assert_eq!(delay.after(Duration::ZERO), secs(40));
+
+        let near_deadline = Item {
+            started_at_ms: NOW - secs(86_400 - 30),
+            ..after_call(20)
+        };
+        assert_eq!(self::delay(&schedule, &near_deadline), secs(30));
+    }
+
+    #[test]
+    fn a_call_that_may_land_late_is_given_a_minute_that_nothing_cuts() {
+        let schedule = Schedule::default();
+        let item = Item {
+            started_at_ms: NOW - secs(86_399),
+            ..after_call(1)
+        };
+        let delay = schedule.delay(&item, NOW, Jitter::NONE, Some(NOW - secs(3599)), None, true);
+        assert_eq!(delay.after(Duration::ZERO), secs(60));
+        assert_eq!(delay.after(secs(10)), secs(60));
+
+        let long = Schedule::default().delay(&after_call(8), NOW, Jitter::NONE, None, None, true);
+        assert_eq!(
+            long.after(secs(10)).as_millis(),
+            75_429,
+            "what is above a minute is shortened by the wait"
+        );
+    }
+
+    #[test]
+    fn the_wait_for_the_shared_send_is_taken_off() {
+        let delay = Schedule::default().delay(&after_call(1), NOW, Jitter::NONE, None, None, false);
+        assert_eq!(delay.after(secs(3)), secs(2));
+        assert_eq!(delay.after(secs(30)), secs(1));
+        assert_eq!(Delay::NONE.after(secs(3)), Duration::ZERO);
+    }
+
+    #[test]
+    fn haste_shortens_delays_and_budgets_alike() {
+        let schedule = Schedule {
+            haste: 100,
+            ..Schedule::default()
+        };
+        assert_eq!(delay(&schedule, &after_call(1)), Duration::from_millis(50));
+        assert!(!schedule.retries_exhausted(NOW, NOW + secs(35)));
+        assert!(schedule.retries_exhausted(NOW, NOW + secs(36)));
+        assert!(schedule.deadline_exceeded(NOW, NOW + secs(864)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_delay_is_always_one_that_sqs_takes(
+            polls in 1..=u32::MAX, bits: u16, failing in 0..10_000_000u64, running in 0..100_000_000u64,
+            retry_after in proptest::option::of(0..u64::MAX), late: bool, waited in 0..2000u64,
+        ) {
+            let item = Item { started_at_ms: NOW - Duration::from_millis(running), ..after_call(polls) };
+            let since = Some(NOW - Duration::from_millis(failing));
+            let retry_after = retry_after.map(Duration::from_secs);
+            let delay = Schedule::default().delay(&item, NOW, Jitter::from_random(bits), since, retry_after, late);
+            let delay = delay.after(secs(waited));
+            let least = if late { secs(60) } else { secs(1) };
+            prop_assert!(delay >= least);
+            prop_assert!(delay <= secs(900));
+        }
+    }
+}
