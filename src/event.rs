@@ -185,15 +185,8 @@ impl Event {
     }
 
     fn refusal(detail: Detail, error: Envelope) -> Self {
-        let detail = Detail {
-            error: Some(error),
-            origin: Some(Origin::Bridge),
-            ..detail
-        };
-        Self {
-            detail_type: DetailType::ErrorEnvelope,
-            detail,
-        }
+        let detail = Detail { error: Some(error), origin: Some(Origin::Bridge), ..detail };
+        Self { detail_type: DetailType::ErrorEnvelope, detail }
     }
 
     /// EventBridge's `resources`: the chat, where there is one.
@@ -247,24 +240,12 @@ pub mod bridge_error {
 
     fn envelope(kind: &str, status: u16, title: &str, detail: String) -> Envelope {
         let kind = format!("bridge/{kind}");
-        Envelope {
-            title: title.to_owned(),
-            detail: Some(detail),
-            instance: None,
-            kind,
-            status,
-        }
-        .bounded()
+        Envelope { title: title.to_owned(), detail: Some(detail), instance: None, kind, status }.bounded()
     }
 
     /// A message on the queue that is no trigger.
     pub fn invalid_trigger(reason: &str) -> Envelope {
-        envelope(
-            "invalid_trigger",
-            400,
-            "The message is not a trigger",
-            reason.to_owned(),
-        )
+        envelope("invalid_trigger", 400, "The message is not a trigger", reason.to_owned())
     }
 
     /// A trigger for a run that has no room for it.
@@ -293,11 +274,6 @@ pub mod bridge_error {
 
     /// An answer that is neither a sync nor an error envelope.
     pub fn unexpected_response(status: u16, detail: &str) -> Envelope {
-        envelope(
-            "unexpected_response",
-            status,
-            "The provider's answer was not understood",
-            detail.to_owned(),
-        )
+        envelope("unexpected_response", status, "The provider's answer was not understood", detail.to_owned())
     }
 }

@@ -256,12 +256,7 @@ mod tests {
         assert_eq!(json, "\"00000000000000000000000000000007\"");
         assert_eq!(serde_json::from_str::<ClaimId>(&json).unwrap(), claim);
         assert_eq!(format!("{claim:?}"), "ClaimId(..)");
-        for bad in [
-            "",
-            "7",
-            "+0000000000000000000000000000007",
-            "zz000000000000000000000000000007",
-        ] {
+        for bad in ["", "7", "+0000000000000000000000000000007", "zz000000000000000000000000000007"] {
             assert_eq!(ClaimId::from_hex(bad), None, "{bad}");
         }
     }

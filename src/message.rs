@@ -199,11 +199,7 @@ impl Poll {
             #[serde(flatten)]
             poll: &'a Poll,
         }
-        let body = Body {
-            postpress_bridge: "poll",
-            v: VERSION,
-            poll: self,
-        };
+        let body = Body { postpress_bridge: "poll", v: VERSION, poll: self };
         serde_json::to_string(&body).expect("a poll is plain data")
     }
 }
@@ -249,9 +245,7 @@ impl OwnMessage {
     }
 
     fn into_message(self, body: &str) -> Message {
-        let malformed = |reason: String| Message::Malformed {
-            reason: bounded(reason, 512).0,
-        };
+        let malformed = |reason: String| Message::Malformed { reason: bounded(reason, 512).0 };
         let Some(version) = self.v else {
             return malformed("`v` is not a whole number".to_owned());
         };
@@ -298,10 +292,7 @@ mod tests {
             chat_id: ChatId::parse("c").unwrap(),
             run_id: RunId::from_random(1),
             claim_id: ClaimId::from_random(2),
-            learned: Some(Learned {
-                failures: 2,
-                ..Learned::default()
-            }),
+            learned: Some(Learned { failures: 2, ..Learned::default() }),
             answer: None,
         }
     }
@@ -316,11 +307,7 @@ mod tests {
             ended_by: EndedBy::Answer,
             finished_at: Millis(1_795_514_400_123),
         };
-        let with_answer = Poll {
-            learned: None,
-            answer: Some(outcome),
-            ..plain
-        };
+        let with_answer = Poll { learned: None, answer: Some(outcome), ..plain };
         assert_eq!(parse(&with_answer.to_body()), Message::Poll(with_answer));
     }
 
@@ -333,23 +320,14 @@ mod tests {
     fn unknown_fields_of_our_own_messages_are_ignored() {
         let body = poll().to_body().replacen('{', r#"{"since_v1_1": [1], "#, 1);
         assert_eq!(parse(&body), Message::Poll(poll()));
-        assert_eq!(
-            parse(r#"{"postpress_bridge": "sweep", "v": 1, "shard": 3}"#),
-            Message::Sweep
-        );
+        assert_eq!(parse(r#"{"postpress_bridge": "sweep", "v": 1, "shard": 3}"#), Message::Sweep);
         assert_eq!(parse(SWEEP_BODY), Message::Sweep);
     }
 
     #[test]
     fn a_newer_message_of_ours_is_told_from_a_broken_one() {
-        assert_eq!(
-            parse(r#"{"postpress_bridge": "poll", "v": 2}"#),
-            Message::Newer { version: 2 }
-        );
-        assert_eq!(
-            parse(r#"{"postpress_bridge": "audit", "v": 7}"#),
-            Message::Newer { version: 7 }
-        );
+        assert_eq!(parse(r#"{"postpress_bridge": "poll", "v": 2}"#), Message::Newer { version: 2 });
+        assert_eq!(parse(r#"{"postpress_bridge": "audit", "v": 7}"#), Message::Newer { version: 7 });
         for body in [
             r#"{"postpress_bridge": "poll", "v": 1}"#,
             r#"{"postpress_bridge": "poll"}"#,

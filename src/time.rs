@@ -39,10 +39,7 @@ impl Add<Duration> for Millis {
     type Output = Self;
 
     fn add(self, later: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -50,10 +47,7 @@ impl Sub<Duration> for Millis {
     type Output = Self;
 
     fn sub(self, earlier: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(u64::try_from(earlier.as_millis()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_sub(u64::try_from(earlier.as_millis()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -110,10 +104,7 @@ pub enum Clock {
 impl Clock {
     /// A clock that reads `epoch` now and follows tokio's clock from here.
     pub fn starting_at(epoch: Millis) -> Self {
-        Self::Virtual {
-            epoch,
-            began: Instant::now(),
-        }
+        Self::Virtual { epoch, began: Instant::now() }
     }
 
     /// The time of day.

@@ -25,10 +25,7 @@ const OWN_EVENT_DEPTH: usize = 8;
     "idempotency_key": "crm-8841",
     "metadata": {"team": "sales"},
 }]))]
-#[expect(
-    dead_code,
-    reason = "this is the schema's source; triggers are read field by field, to keep what is sound"
-)]
+#[expect(dead_code, reason = "this is the schema's source; triggers are read field by field, to keep what is sound")]
 pub struct TriggerBody {
     /// The chat to sync: at most 512 bytes, no control characters, neither `.` nor `..`.
     #[schemars(length(min = 1, max = 512))]
@@ -119,19 +116,11 @@ impl Layer<'_> {
             return None;
         }
         if let (Some(_), Some(_), Some(detail)) = (self.detail_type, self.source, self.detail) {
-            return Some(Wrapping {
-                inner: detail.get().to_owned(),
-                id: text(self.id),
-                by_event_bridge: true,
-            });
+            return Some(Wrapping { inner: detail.get().to_owned(), id: text(self.id), by_event_bridge: true });
         }
         if text(self.sns_type).as_deref() == Some("Notification") {
             let inner = text(self.sns_message)?;
-            return Some(Wrapping {
-                inner,
-                id: text(self.sns_message_id),
-                by_event_bridge: false,
-            });
+            return Some(Wrapping { inner, id: text(self.sns_message_id), by_event_bridge: false });
         }
         None
     }
@@ -139,9 +128,7 @@ impl Layer<'_> {
 
 /// A non-empty string, if it is one.
 fn text(raw: Option<&RawValue>) -> Option<String> {
-    serde_json::from_str::<String>(raw?.get())
-        .ok()
-        .filter(|text| !text.is_empty())
+    serde_json::from_str::<String>(raw?.get()).ok().filter(|text| !text.is_empty())
 }
 
 /// What is left when the wrappings are off.
@@ -169,19 +156,14 @@ fn unwrap(body: &str, event_source: &str) -> Unwrapped {
             if depth > WRAPPINGS_MAX {
                 break;
             }
-            return Unwrapped::Trigger {
-                layer: json,
-                wrapped_id,
-            };
+            return Unwrapped::Trigger { layer: json, wrapped_id };
         };
         if wrapping.by_event_bridge || wrapped_id.is_none() {
             wrapped_id = wrapping.id.or(wrapped_id);
         }
         json = wrapping.inner;
     }
-    Unwrapped::Invalid(format!(
-        "the trigger is wrapped more than {WRAPPINGS_MAX} times; send it with fewer wrappings"
-    ))
+    Unwrapped::Invalid(format!("the trigger is wrapped more than {WRAPPINGS_MAX} times; send it with fewer wrappings"))
 }
 
 /// A trigger's fields, each as far as it is sound, and what is wrong with the rest.
@@ -196,10 +178,7 @@ struct Fields {
 
 impl Fields {
     fn unreadable(reason: String) -> Self {
-        Self {
-            faults: vec![reason],
-            ..Self::default()
-        }
+        Self { faults: vec![reason], ..Self::default() }
     }
 
     fn read(json: &str) -> Self {
@@ -211,14 +190,8 @@ impl Fields {
         let mut keep = |fault: String| faults.push(fault);
         Self {
             chat_id: chat_id(layer.chat_id).map_err(&mut keep).ok(),
-            correlation_id: label("correlation_id", layer.correlation_id)
-                .map_err(&mut keep)
-                .ok()
-                .flatten(),
-            idempotency_key: label("idempotency_key", layer.idempotency_key)
-                .map_err(&mut keep)
-                .ok()
-                .flatten(),
+            correlation_id: label("correlation_id", layer.correlation_id).map_err(&mut keep).ok().flatten(),
+            idempotency_key: label("idempotency_key", layer.idempotency_key).map_err(&mut keep).ok().flatten(),
             metadata: metadata(layer.metadata).map_err(&mut keep).ok().flatten(),
             faults,
         }
@@ -240,13 +213,7 @@ impl Fields {
             chat_id => {
                 let (input, truncated) = bounded(record.body.clone(), INPUT_MAX_BYTES);
                 let reason = self.faults.join("; ");
-                Message::Invalid(InvalidTrigger {
-                    chat_id,
-                    trigger,
-                    reason,
-                    input,
-                    truncated,
-                })
+                Message::Invalid(InvalidTrigger { chat_id, trigger, reason, input, truncated })
             }
         }
     }
@@ -265,9 +232,9 @@ fn label(name: &str, raw: Option<&RawValue>) -> Result<Option<String>, String> {
     let text: String = serde_json::from_str(raw.get()).map_err(|_| format!("`{name}` is not a string"))?;
     match text.len() {
         0 => Err(format!("`{name}` is empty; leave it out instead")),
-        bytes if bytes > LABEL_MAX_BYTES => Err(format!(
-            "`{name}` is {bytes} bytes long; at most {LABEL_MAX_BYTES} are allowed"
-        )),
+        bytes if bytes > LABEL_MAX_BYTES => {
+            Err(format!("`{name}` is {bytes} bytes long; at most {LABEL_MAX_BYTES} are allowed"))
+        }
         _ => Ok(Some(text)),
     }
 }
@@ -279,9 +246,7 @@ fn metadata(raw: Option<&RawValue>) -> Result<Option<Metadata>, String> {
         return Err("`metadata` is not a JSON object".to_owned());
     }
     if bytes > METADATA_MAX_BYTES {
-        return Err(format!(
-            "`metadata` is {bytes} bytes of JSON; at most {METADATA_MAX_BYTES} are allowed"
-        ));
+        return Err(format!("`metadata` is {bytes} bytes of JSON; at most {METADATA_MAX_BYTES} are allowed"));
     }
     // What an ordinary parser refuses (`1e400`, a lone surrogate) would come back to a consumer that cannot read it.
     serde_json::from_str::<serde_json::Value>(raw.get()).map_err(|error| format!("`metadata` is refused: {error}"))?;
@@ -394,10 +359,7 @@ mod tests {
     fn a_bad_trigger_says_all_that_is_wrong_and_keeps_what_is_sound() {
         let body = r#"{"chat_id": "c", "correlation_id": 7, "idempotency_key": "k", "metadata": [1]}"#;
         let invalid = invalid(body);
-        assert_eq!(
-            invalid.reason,
-            "`correlation_id` is not a string; `metadata` is not a JSON object"
-        );
+        assert_eq!(invalid.reason, "`correlation_id` is not a string; `metadata` is not a JSON object");
         assert_eq!(invalid.chat_id.unwrap().as_str(), "c");
         assert_eq!(invalid.trigger.idempotency_key.as_deref(), Some("k"));
         assert_eq!((invalid.trigger.correlation_id, invalid.trigger.metadata), (None, None));
@@ -420,45 +382,19 @@ mod tests {
             (r#"{"chat_id": "a\u0000"}"#.to_owned(), "control character"),
             (format!(r#"{{"chat_id": "{long}"}}"#), "10000 bytes"),
             (r#"{"chat_id": "c", "chat_id": "d"}"#.to_owned(), "duplicate field"),
-            (
-                r#"{"chat_id": "c", "idempotency_key": ""}"#.to_owned(),
-                "`idempotency_key` is empty",
-            ),
-            (
-                format!(r#"{{"chat_id": "c", "correlation_id": "{long}"}}"#),
-                "at most 256",
-            ),
-            (
-                format!(r#"{{"chat_id": "c", "metadata": {{"a": "{long}"}}}}"#),
-                "at most 1024",
-            ),
-            (
-                r#"{"chat_id": "c", "metadata": {"a": 1e400}}"#.to_owned(),
-                "`metadata` is refused",
-            ),
-            (
-                r#"{"chat_id": "c", "metadata": {"a": "\ud800"}}"#.to_owned(),
-                "`metadata` is refused",
-            ),
+            (r#"{"chat_id": "c", "idempotency_key": ""}"#.to_owned(), "`idempotency_key` is empty"),
+            (format!(r#"{{"chat_id": "c", "correlation_id": "{long}"}}"#), "at most 256"),
+            (format!(r#"{{"chat_id": "c", "metadata": {{"a": "{long}"}}}}"#), "at most 1024"),
+            (r#"{"chat_id": "c", "metadata": {"a": 1e400}}"#.to_owned(), "`metadata` is refused"),
+            (r#"{"chat_id": "c", "metadata": {"a": "\ud800"}}"#.to_owned(), "`metadata` is refused"),
             (deep, "chat_id"),
             (r#"{"chat_id": "c""#.to_owned(), "cannot be read"),
             (event_bridge(&json!({"chat": "c"})).to_string(), "`chat_id` is missing"),
-            (
-                event_bridge(&json!({"postpress_bridge": "sweep", "v": 1})).to_string(),
-                "never wrapped",
-            ),
-            (
-                r#"{"Type": "Notification", "Message": "hello"}"#.to_owned(),
-                "not a JSON object",
-            ),
+            (event_bridge(&json!({"postpress_bridge": "sweep", "v": 1})).to_string(), "never wrapped"),
+            (r#"{"Type": "Notification", "Message": "hello"}"#.to_owned(), "not a JSON object"),
         ] {
             let invalid = invalid(&body);
-            assert!(
-                invalid.reason.contains(reason),
-                "{} says {}",
-                &body[..body.len().min(80)],
-                invalid.reason
-            );
+            assert!(invalid.reason.contains(reason), "{} says {}", &body[..body.len().min(80)], invalid.reason);
         }
     }
 

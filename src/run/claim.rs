@@ -62,9 +62,7 @@ pub(super) fn for_trigger(
     match item.phase {
         Phase::Active if own && item.lease_expired(now) => ForTrigger::Claim(Write::Claim {
             chat_id: item.chat_id.clone(),
-            claimable: Claimable::ByTrigger {
-                claim_id: item.claim_id,
-            },
+            claimable: Claimable::ByTrigger { claim_id: item.claim_id },
             claim: claimant.claim(None),
             now,
         }),
@@ -84,20 +82,12 @@ pub(super) fn for_trigger(
 fn join(item: &Item, message: &TriggerMessage) -> Write {
     let mut trigger = message.trigger.clone();
     trigger.joined = true;
-    Write::Join {
-        chat_id: item.chat_id.clone(),
-        run_id: item.run_id,
-        key: message.key,
-        trigger,
-    }
+    Write::Join { chat_id: item.chat_id.clone(), run_id: item.run_id, key: message.key, trigger }
 }
 
 fn start(before: Option<&Item>, message: &TriggerMessage, claimant: &Claimant, now: Millis, rules: &Rules) -> Write {
     let seen = before.map_or_else(Seen::default, |before| {
-        let finished_at = before
-            .outcome
-            .as_ref()
-            .map_or(before.started_at_ms, |outcome| outcome.finished_at);
+        let finished_at = before.outcome.as_ref().map_or(before.started_at_ms, |outcome| outcome.finished_at);
         before.seen.after(&before.keys, finished_at, now, rules.run_ttl)
     });
     let item = Item {
@@ -118,20 +108,14 @@ fn start(before: Option<&Item>, message: &TriggerMessage, claimant: &Claimant, n
         open: Some(Open::new(&message.chat_id, now + rules.overdue)),
         expires_at: None,
     };
-    Write::Start {
-        item: Box::new(item),
-        over: before.map(|before| before.run_id),
-    }
+    Write::Start { item: Box::new(item), over: before.map(|before| before.run_id) }
 }
 
 /// The claim that a poll asks for.
 pub(super) fn for_poll(poll: &Poll, claimant: &Claimant, now: Millis) -> Write {
     Write::Claim {
         chat_id: poll.chat_id.clone(),
-        claimable: Claimable::ByPoll {
-            run_id: poll.run_id,
-            claim_id: poll.claim_id,
-        },
+        claimable: Claimable::ByPoll { run_id: poll.run_id, claim_id: poll.claim_id },
         claim: claimant.claim(Some(poll)),
         now,
     }

@@ -33,14 +33,7 @@ pub enum AfterCall {
 pub fn after_call(item: &Item, answer: &Answer, now: Millis, jitter: Jitter, schedule: &Schedule) -> AfterCall {
     let learned = learn(&item.learned, answer, now);
     match final_ending(&item.learned, &learned, answer).or_else(|| spent(item, &learned, answer, now, schedule)) {
-        Some((ending, ended_by)) => AfterCall::End {
-            outcome: Outcome {
-                ending,
-                ended_by,
-                finished_at: now,
-            },
-            learned,
-        },
+        Some((ending, ended_by)) => AfterCall::End { outcome: Outcome { ending, ended_by, finished_at: now }, learned },
         None => {
             let delay = match answer {
                 Answer::Failed(failure) => {
@@ -111,13 +104,7 @@ fn spent(
         _ => return None,
     };
     if let Some(envelope) = &learned.envelope {
-        return Some((
-            Ending::Error {
-                error: envelope.clone(),
-                origin: Origin::Postpress,
-            },
-            ended_by,
-        ));
+        return Some((Ending::Error { error: envelope.clone(), origin: Origin::Postpress }, ended_by));
     }
     let error = match (answer, ended_by) {
         (Answer::Failed(failure), EndedBy::Retries) => {
@@ -130,19 +117,13 @@ fn spent(
 
 fn final_error(failure: &Failure) -> Ending {
     match &failure.envelope {
-        Some(envelope) => Ending::Error {
-            error: envelope.clone(),
-            origin: Origin::Postpress,
-        },
+        Some(envelope) => Ending::Error { error: envelope.clone(), origin: Origin::Postpress },
         None => ours(bridge_error::unexpected_response(failure.status, &failure.detail)),
     }
 }
 
 fn ours(error: Envelope) -> Ending {
-    Ending::Error {
-        error,
-        origin: Origin::Bridge,
-    }
+    Ending::Error { error, origin: Origin::Bridge }
 }
 
 impl From<Finish> for Ending {
@@ -161,25 +142,12 @@ mod tests {
     const NOW: Millis = Millis(1_000_000_000);
 
     fn envelope(kind: &str, status: u16) -> Envelope {
-        Envelope {
-            title: "t".into(),
-            detail: None,
-            instance: None,
-            kind: kind.into(),
-            status,
-        }
+        Envelope { title: "t".into(), detail: None, instance: None, kind: kind.into(), status }
     }
 
     fn failure(disposition: Disposition, envelope: Option<Envelope>, status: u16) -> Answer {
         let detail = "it failed".to_owned();
-        Answer::Failed(Failure {
-            disposition,
-            envelope,
-            status,
-            detail,
-            retry_after: None,
-            may_land_late: false,
-        })
+        Answer::Failed(Failure { disposition, envelope, status, detail, retry_after: None, may_land_late: false })
     }
 
     fn passing() -> Answer {
@@ -187,11 +155,7 @@ mod tests {
     }
 
     fn run_with(learned: Learned) -> Item {
-        Item {
-            learned,
-            started_at_ms: NOW,
-            ..item()
-        }
+        Item { learned, started_at_ms: NOW, ..item() }
     }
 
     fn after(item: &Item, answer: &Answer, now: Millis) -> AfterCall {
@@ -208,10 +172,7 @@ mod tests {
     /// The error's type, its status, whose it is, and what ended the run; or the status of the sync.
     fn ending(after: AfterCall) -> (String, u16, Option<Origin>, EndedBy) {
         match after {
-            AfterCall::End {
-                outcome: Outcome { ending, ended_by, .. },
-                ..
-            } => match ending {
+            AfterCall::End { outcome: Outcome { ending, ended_by, .. }, .. } => match ending {
                 Ending::Sync { status } => (status.as_str().to_owned(), 0, None, ended_by),
                 Ending::Error { error, origin } => (error.kind, error.status, Some(origin), ended_by),
             },
@@ -232,14 +193,9 @@ mod tests {
         let started = Answer::InProgress(Progress::Started);
         let running = Answer::InProgress(Progress::Running);
         let mut item = run_with(Learned::default());
-        for (answer, restarts) in [
-            (&started, 0),
-            (&started, 0),
-            (&running, 0),
-            (&started, 1),
-            (&running, 1),
-            (&started, 2),
-        ] {
+        for (answer, restarts) in
+            [(&started, 0), (&started, 0), (&running, 0), (&started, 1), (&running, 1), (&started, 2)]
+        {
             item.learned = learned(after(&item, answer, NOW));
             assert_eq!(item.learned.restarts, restarts);
         }
@@ -254,72 +210,36 @@ mod tests {
         assert!(item.learned.envelope.is_some());
         item.learned = learned(after(&item, &Answer::InProgress(Progress::Running), NOW));
         let status = Some(Progress::Running);
-        assert_eq!(
-            item.learned,
-            Learned {
-                status,
-                ..Learned::default()
-            }
-        );
+        assert_eq!(item.learned, Learned { status, ..Learned::default() });
     }
 
     #[test]
     fn passing_failures_end_the_run_when_their_budget_is_spent() {
-        let since = Learned {
-            failing_since_ms: Some(NOW),
-            ..Learned::default()
-        };
+        let since = Learned { failing_since_ms: Some(NOW), ..Learned::default() };
         let spent = NOW + Duration::from_secs(3600);
-        learned(after(
-            &run_with(since.clone()),
-            &passing(),
-            spent - Duration::from_millis(1),
-        ));
+        learned(after(&run_with(since.clone()), &passing(), spent - Duration::from_millis(1)));
         let postpress = Some(Origin::Postpress);
         let end = ending(after(&run_with(since.clone()), &passing(), spent));
         assert_eq!(end, ("errors/provider_error".into(), 500, postpress, EndedBy::Retries));
 
         let no_answer = failure(Disposition::Passing, None, 504);
         let end = ending(after(&run_with(since.clone()), &no_answer, spent));
-        assert_eq!(
-            end,
-            (
-                "bridge/retries_exhausted".into(),
-                504,
-                Some(Origin::Bridge),
-                EndedBy::Retries
-            )
-        );
+        assert_eq!(end, ("bridge/retries_exhausted".into(), 504, Some(Origin::Bridge), EndedBy::Retries));
 
-        let with_envelope = Learned {
-            envelope: Some(envelope("errors/no_handler", 503)),
-            ..since
-        };
+        let with_envelope = Learned { envelope: Some(envelope("errors/no_handler", 503)), ..since };
         let end = ending(after(&run_with(with_envelope), &no_answer, spent));
         assert_eq!(end, ("errors/no_handler".into(), 503, postpress, EndedBy::Retries));
     }
 
     #[test]
     fn a_refused_key_passes_once_in_a_run() {
-        let refused = failure(
-            Disposition::Credentials,
-            Some(envelope("errors/expired_credentials", 401)),
-            401,
-        );
+        let refused = failure(Disposition::Credentials, Some(envelope("errors/expired_credentials", 401)), 401);
         let mut item = run_with(Learned::default());
         item.learned = learned(after(&item, &refused, NOW));
         item.learned = learned(after(&item, &Answer::InProgress(Progress::Running), NOW));
         assert!(item.learned.key_retried);
         let end = ending(after(&item, &refused, NOW));
-        assert_eq!(
-            end,
-            (
-                "errors/expired_credentials".into(),
-                401,
-                Some(Origin::Postpress),
-                EndedBy::Answer
-            )
-        );
+        assert_eq!(end, ("errors/expired_credentials".into(), 401, Some(Origin::Postpress), EndedBy::Answer));
     }
 
     #[test]
@@ -349,15 +269,7 @@ mod tests {
             item.learned = learned(after(&item, &Answer::InProgress(Progress::Running), NOW));
         }
         let end = ending(after(&item, &unusable, NOW));
-        assert_eq!(
-            end,
-            (
-                "bridge/unexpected_response".into(),
-                502,
-                Some(Origin::Bridge),
-                EndedBy::Retries
-            )
-        );
+        assert_eq!(end, ("bridge/unexpected_response".into(), 502, Some(Origin::Bridge), EndedBy::Retries));
     }
 
     #[test]
@@ -367,45 +279,18 @@ mod tests {
         let running = Answer::InProgress(Progress::Running);
         learned(after(&item, &running, late - Duration::from_millis(1)));
         let end = ending(after(&item, &running, late));
-        assert_eq!(
-            end,
-            (
-                "bridge/deadline_exceeded".into(),
-                504,
-                Some(Origin::Bridge),
-                EndedBy::Deadline
-            )
-        );
+        assert_eq!(end, ("bridge/deadline_exceeded".into(), 504, Some(Origin::Bridge), EndedBy::Deadline));
         assert_eq!(ending(after(&item, &Answer::Over(Finish::Done), late)).0, "SYNC_DONE");
         let failing = ending(after(&item, &passing(), late));
-        assert_eq!(
-            failing,
-            (
-                "errors/provider_error".into(),
-                500,
-                Some(Origin::Postpress),
-                EndedBy::Deadline
-            )
-        );
+        assert_eq!(failing, ("errors/provider_error".into(), 500, Some(Origin::Postpress), EndedBy::Deadline));
     }
 
     #[test]
     fn the_last_of_the_polls_ends_the_run() {
         let running = Answer::InProgress(Progress::Running);
-        let item = Item {
-            polls: 1000,
-            ..run_with(Learned::default())
-        };
+        let item = Item { polls: 1000, ..run_with(Learned::default()) };
         let end = ending(after(&item, &running, NOW));
-        assert_eq!(
-            end,
-            (
-                "bridge/deadline_exceeded".into(),
-                504,
-                Some(Origin::Bridge),
-                EndedBy::Polls
-            )
-        );
+        assert_eq!(end, ("bridge/deadline_exceeded".into(), 504, Some(Origin::Bridge), EndedBy::Polls));
         learned(after(&Item { polls: 999, ..item }, &running, NOW));
     }
 }

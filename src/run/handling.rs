@@ -142,16 +142,9 @@ enum State {
     Joining(Write),
     Calling(Box<Item>),
     PollingOn,
-    Recording {
-        item: Box<Item>,
-        outcome: Outcome,
-        learned: Learned,
-    },
+    Recording { item: Box<Item>, outcome: Outcome, learned: Learned },
     HandingOn,
-    Publishing {
-        item: Box<Item>,
-        then: Then,
-    },
+    Publishing { item: Box<Item>, then: Then },
     Marking(Then),
     Refusing,
     Over,
@@ -176,24 +169,9 @@ pub struct Handling {
 impl Handling {
     /// Begins with a message; the step is the first to carry out.
     pub fn begin(task: Task, call: Call, tick: Tick<'_>) -> (Self, Step) {
-        let Call {
-            message_id,
-            claim_id,
-            run_id,
-            lease_until_ms,
-        } = call;
-        let claimant = Claimant {
-            message_id,
-            claim_id,
-            run_id,
-            lease_until_ms,
-        };
-        let mut handling = Self {
-            task,
-            claimant,
-            state: State::Over,
-            decisions: 0,
-        };
+        let Call { message_id, claim_id, run_id, lease_until_ms } = call;
+        let claimant = Claimant { message_id, claim_id, run_id, lease_until_ms };
+        let mut handling = Self { task, claimant, state: State::Over, decisions: 0 };
         let step = match &handling.task {
             Task::Trigger(_) => handling.read(),
             Task::Poll(poll) => {
@@ -305,9 +283,7 @@ impl Handling {
     /// The claim is ours: call, unless the message brings the answer along.
     fn call_or_record(&mut self, item: Box<Item>) -> Step {
         match &self.task {
-            Task::Poll(Poll {
-                answer: Some(outcome), ..
-            }) => {
+            Task::Poll(Poll { answer: Some(outcome), .. }) => {
                 let (outcome, learned) = (outcome.clone(), item.learned.clone());
                 self.record(item, outcome, learned)
             }
@@ -356,10 +332,7 @@ impl Handling {
         let Some(event) = Event::of_run(item) else {
             return Step::Done(Verdict::Return(Returned::Failed));
         };
-        self.state = State::Publishing {
-            item: Box::new(item.clone()),
-            then,
-        };
+        self.state = State::Publishing { item: Box::new(item.clone()), then };
         Step::Publish(Box::new(event))
     }
 
@@ -374,13 +347,7 @@ impl Handling {
 
     fn poll(&self, item: &Item, learned: Option<Learned>, answer: Option<Outcome>) -> Poll {
         let (chat_id, run_id) = (item.chat_id.clone(), item.run_id);
-        Poll {
-            chat_id,
-            run_id,
-            claim_id: self.claimant.claim_id,
-            learned,
-            answer,
-        }
+        Poll { chat_id, run_id, claim_id: self.claimant.claim_id, learned, answer }
     }
 
     fn read(&mut self) -> Step {

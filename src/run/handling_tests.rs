@@ -29,45 +29,25 @@ pub(in crate::run) fn item() -> Item {
         started_at_ms: NOW,
         polls: 1,
         outcome: None,
-        open: Some(Open {
-            shard: 0,
-            sweep_at_ms: NOW + Duration::from_secs(1800),
-        }),
+        open: Some(Open { shard: 0, sweep_at_ms: NOW + Duration::from_secs(1800) }),
         expires_at: None,
     }
 }
 
 pub(in crate::run) fn rules() -> Rules {
-    Rules {
-        schedule: Schedule::default(),
-        overdue: Duration::from_secs(1800),
-        run_ttl: Duration::from_secs(2_592_000),
-    }
+    Rules { schedule: Schedule::default(), overdue: Duration::from_secs(1800), run_ttl: Duration::from_secs(2_592_000) }
 }
 
 fn ended() -> Item {
-    Item {
-        phase: Phase::Ended,
-        outcome: Some(done()),
-        ..item()
-    }
+    Item { phase: Phase::Ended, outcome: Some(done()), ..item() }
 }
 
 fn published() -> Item {
-    Item {
-        published: true,
-        open: None,
-        expires_at: Some(9),
-        ..ended()
-    }
+    Item { published: true, open: None, expires_at: Some(9), ..ended() }
 }
 
 fn done() -> Outcome {
-    Outcome {
-        ending: Finish::Done.into(),
-        ended_by: EndedBy::Answer,
-        finished_at: NOW,
-    }
+    Outcome { ending: Finish::Done.into(), ended_by: EndedBy::Answer, finished_at: NOW }
 }
 
 fn trigger(message_id: &str) -> Trigger {
@@ -83,11 +63,7 @@ fn trigger(message_id: &str) -> Trigger {
 
 fn trigger_task(message_id: &str) -> Task {
     let key = TriggerKey::of(message_id);
-    Task::Trigger(TriggerMessage {
-        chat_id: ChatId::parse("c").unwrap(),
-        key,
-        trigger: trigger(message_id),
-    })
+    Task::Trigger(TriggerMessage { chat_id: ChatId::parse("c").unwrap(), key, trigger: trigger(message_id) })
 }
 
 fn poll_task(claim: u128) -> Task {
@@ -95,22 +71,14 @@ fn poll_task(claim: u128) -> Task {
         chat_id: ChatId::parse("c").unwrap(),
         run_id: RunId::from_random(1),
         claim_id: ClaimId::from_random(claim),
-        learned: Some(Learned {
-            status: Some(Progress::Running),
-            ..Learned::default()
-        }),
+        learned: Some(Learned { status: Some(Progress::Running), ..Learned::default() }),
         answer: None,
     })
 }
 
 fn answer_task(claim: u128) -> Task {
-    let Task::Poll(poll) = poll_task(claim) else {
-        unreachable!()
-    };
-    Task::Poll(Poll {
-        answer: Some(done()),
-        ..poll
-    })
+    let Task::Poll(poll) = poll_task(claim) else { unreachable!() };
+    Task::Poll(Poll { answer: Some(done()), ..poll })
 }
 
 /// A table of one item that carries out what a handling asks for, and the handling that asks.
@@ -134,30 +102,12 @@ impl Scene {
             run_id: RunId::from_random(Self::CLAIM),
             lease_until_ms: now + LEASE,
         };
-        let (handling, step) = Handling::begin(
-            task,
-            call,
-            Tick {
-                now,
-                jitter: Jitter::NONE,
-                rules: &rules,
-            },
-        );
-        Self {
-            table,
-            handling,
-            step,
-            now,
-            rules,
-        }
+        let (handling, step) = Handling::begin(task, call, Tick { now, jitter: Jitter::NONE, rules: &rules });
+        Self { table, handling, step, now, rules }
     }
 
     fn give(&mut self, input: Input) -> &mut Self {
-        let tick = Tick {
-            now: self.now,
-            jitter: Jitter::NONE,
-            rules: &self.rules,
-        };
+        let tick = Tick { now: self.now, jitter: Jitter::NONE, rules: &self.rules };
         self.step = self.handling.next(input, tick);
         self
     }
@@ -232,100 +182,45 @@ fn a_trigger_for_an_unknown_chat_starts_a_run_and_calls() {
 fn what_a_trigger_does_is_decided_by_the_item() {
     use Acknowledged::{Duplicate, Joined, Published, Refused};
     use Returned::LeaseHeld;
-    let full = Item {
-        triggers: vec![trigger("x"); TRIGGERS_MAX],
-        ..item()
-    };
-    let known_before = Item {
-        seen: Seen::default().after(&item().keys, NOW, NOW, rules().run_ttl),
-        ..item()
-    };
-    let known_before = Item {
-        keys: [TriggerKey::of("other")].into(),
-        ..known_before
-    };
+    let full = Item { triggers: vec![trigger("x"); TRIGGERS_MAX], ..item() };
+    let known_before = Item { seen: Seen::default().after(&item().keys, NOW, NOW, rules().run_ttl), ..item() };
+    let known_before = Item { keys: [TriggerKey::of("other")].into(), ..known_before };
     for (what, table, message, now, verdict) in [
-        (
-            "rule 1: its own run, lease held",
-            item(),
-            "starter",
-            NOW + LEASE,
-            Verdict::Return(LeaseHeld),
-        ),
-        (
-            "rule 1: its own ending, unpublished",
-            ended(),
-            "starter",
-            NOW,
-            Verdict::Acknowledge(Published),
-        ),
-        (
-            "rule 1: its own ending, published",
-            published(),
-            "starter",
-            NOW,
-            Verdict::Acknowledge(Duplicate),
-        ),
+        ("rule 1: its own run, lease held", item(), "starter", NOW + LEASE, Verdict::Return(LeaseHeld)),
+        ("rule 1: its own ending, unpublished", ended(), "starter", NOW, Verdict::Acknowledge(Published)),
+        ("rule 1: its own ending, published", published(), "starter", NOW, Verdict::Acknowledge(Duplicate)),
         (
             "rule 2: its key, active",
-            Item {
-                holder: MessageId::new("p"),
-                ..item()
-            },
+            Item { holder: MessageId::new("p"), ..item() },
             "starter",
             NOW,
             Verdict::Acknowledge(Duplicate),
         ),
         (
             "rule 2: its key, unpublished",
-            Item {
-                holder: MessageId::new("p"),
-                ..ended()
-            },
+            Item { holder: MessageId::new("p"), ..ended() },
             "starter",
             NOW,
             Verdict::Acknowledge(Published),
         ),
         (
             "rule 2: its key, published",
-            Item {
-                holder: MessageId::new("p"),
-                ..published()
-            },
+            Item { holder: MessageId::new("p"), ..published() },
             "starter",
             NOW,
             Verdict::Acknowledge(Duplicate),
         ),
         (
             "rule 2: seen in an earlier run",
-            Item {
-                holder: MessageId::new("p"),
-                ..known_before
-            },
+            Item { holder: MessageId::new("p"), ..known_before },
             "starter",
             NOW,
             Verdict::Acknowledge(Duplicate),
         ),
-        (
-            "rule 3: a run in flight",
-            item(),
-            "b",
-            NOW,
-            Verdict::Acknowledge(Joined),
-        ),
-        (
-            "rule 3: a run that is full",
-            full,
-            "b",
-            NOW,
-            Verdict::Acknowledge(Refused),
-        ),
+        ("rule 3: a run in flight", item(), "b", NOW, Verdict::Acknowledge(Joined)),
+        ("rule 3: a run that is full", full, "b", NOW, Verdict::Acknowledge(Refused)),
     ] {
-        assert_eq!(
-            Scene::new(Some(table), trigger_task(message), message, now).verdict(),
-            verdict,
-            "{what}"
-        );
+        assert_eq!(Scene::new(Some(table), trigger_task(message), message, now).verdict(), verdict, "{what}");
     }
 }
 
@@ -334,10 +229,7 @@ fn a_trigger_whose_lease_is_over_claims_its_run_again() {
     let mut scene = Scene::new(Some(item()), trigger_task("starter"), "starter", EXPIRED);
     assert_eq!(scene.to_effect().step, Step::Call);
     let item = scene.table();
-    assert_eq!(
-        (item.polls, item.run_id, item.triggers.len()),
-        (2, RunId::from_random(1), 1)
-    );
+    assert_eq!((item.polls, item.run_id, item.triggers.len()), (2, RunId::from_random(1), 1));
     assert_eq!(item.claim_id, ClaimId::from_random(Scene::CLAIM));
 }
 
@@ -348,11 +240,7 @@ fn a_join_is_told_in_the_item_and_asks_nobody() {
     let table = scene.table();
     assert!(table.triggers[1].joined);
     assert!(table.keys.contains(&TriggerKey::of("b")));
-    assert_eq!(
-        (table.claim_id, table.polls),
-        (item().claim_id, 1),
-        "a join does not touch the claim"
-    );
+    assert_eq!((table.claim_id, table.polls), (item().claim_id, 1), "a join does not touch the claim");
 }
 
 #[test]
@@ -390,10 +278,7 @@ fn a_trigger_after_a_published_ending_starts_a_new_run_and_remembers_the_old_key
     assert_eq!(table.run_id, RunId::from_random(Scene::CLAIM));
     assert!(table.seen.contains(TriggerKey::of("starter"), NOW, rules().run_ttl));
     assert_eq!(table.keys, [TriggerKey::of("b")].into());
-    assert_eq!(
-        (table.published, table.expires_at, &table.outcome),
-        (false, None, &None)
-    );
+    assert_eq!((table.published, table.expires_at, &table.outcome), (false, None, &None));
 }
 
 #[test]
@@ -413,10 +298,7 @@ fn an_unpublished_ending_is_published_before_the_next_run_starts() {
 fn a_start_gives_way_when_the_run_it_was_to_follow_is_not_the_one_read() {
     let mut scene = Scene::new(Some(published()), trigger_task("b"), "b", NOW);
     scene.carry_out();
-    scene.table = Some(Item {
-        run_id: RunId::from_random(5),
-        ..item()
-    });
+    scene.table = Some(Item { run_id: RunId::from_random(5), ..item() });
     assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Joined));
 }
 
@@ -425,13 +307,8 @@ fn a_trigger_decides_five_times_and_then_comes_back() {
     let mut scene = Scene::new(Some(item()), trigger_task("b"), "b", NOW);
     scene.carry_out();
     for run in 0..4 {
-        let Step::Write(Write::Join { .. }) = scene.step else {
-            panic!("{:?}", scene.step)
-        };
-        scene.table = Some(Item {
-            run_id: RunId::from_random(10 + run),
-            ..item()
-        });
+        let Step::Write(Write::Join { .. }) = scene.step else { panic!("{:?}", scene.step) };
+        scene.table = Some(Item { run_id: RunId::from_random(10 + run), ..item() });
         scene.carry_out();
     }
     scene.table = None;
@@ -447,31 +324,16 @@ fn a_poll_claims_under_the_fence_it_names_whether_or_not_the_lease_is_over() {
         let table = scene.table();
         assert_eq!((table.polls, table.holder.as_str()), (2, "p"));
         assert_eq!(table.claim_id, ClaimId::from_random(Scene::CLAIM));
-        assert_eq!(
-            table.learned.status,
-            Some(Progress::Running),
-            "what the poll learned is kept"
-        );
+        assert_eq!(table.learned.status, Some(Progress::Running), "what the poll learned is kept");
     }
 }
 
 #[test]
 fn a_poll_that_learned_nothing_leaves_the_items_own_record() {
-    let learned = Learned {
-        breaches: 2,
-        ..Learned::default()
-    };
+    let learned = Learned { breaches: 2, ..Learned::default() };
     let Task::Poll(poll) = poll_task(1) else { unreachable!() };
     let task = Task::Poll(Poll { learned: None, ..poll });
-    let mut scene = Scene::new(
-        Some(Item {
-            learned: learned.clone(),
-            ..item()
-        }),
-        task,
-        "p",
-        NOW,
-    );
+    let mut scene = Scene::new(Some(Item { learned: learned.clone(), ..item() }), task, "p", NOW);
     scene.to_effect();
     assert_eq!(scene.table().learned, learned);
 }
@@ -479,42 +341,15 @@ fn a_poll_that_learned_nothing_leaves_the_items_own_record() {
 #[test]
 fn what_a_poll_does_that_is_refused_is_decided_by_the_item() {
     use Acknowledged::{Over, Published, Superseded};
-    let held_by = |holder: &str| Item {
-        claim_id: ClaimId::from_random(7),
-        holder: MessageId::new(holder),
-        ..item()
-    };
-    let other_run = Item {
-        run_id: RunId::from_random(5),
-        ..item()
-    };
+    let held_by = |holder: &str| Item { claim_id: ClaimId::from_random(7), holder: MessageId::new(holder), ..item() };
+    let other_run = Item { run_id: RunId::from_random(5), ..item() };
     for (what, table, now, verdict) in [
         ("2: no item", None, NOW, Verdict::Acknowledge(Over)),
         ("2: another run", Some(other_run), NOW, Verdict::Acknowledge(Over)),
-        (
-            "3: ended, unpublished, whoever holds it",
-            Some(ended()),
-            NOW,
-            Verdict::Acknowledge(Published),
-        ),
-        (
-            "4: ended and published",
-            Some(published()),
-            NOW,
-            Verdict::Acknowledge(Over),
-        ),
-        (
-            "5: an earlier delivery holds it",
-            Some(held_by("p")),
-            NOW + LEASE,
-            Verdict::Return(Returned::LeaseHeld),
-        ),
-        (
-            "6: somebody else has claimed",
-            Some(held_by("q")),
-            EXPIRED,
-            Verdict::Acknowledge(Superseded),
-        ),
+        ("3: ended, unpublished, whoever holds it", Some(ended()), NOW, Verdict::Acknowledge(Published)),
+        ("4: ended and published", Some(published()), NOW, Verdict::Acknowledge(Over)),
+        ("5: an earlier delivery holds it", Some(held_by("p")), NOW + LEASE, Verdict::Return(Returned::LeaseHeld)),
+        ("6: somebody else has claimed", Some(held_by("q")), EXPIRED, Verdict::Acknowledge(Superseded)),
     ] {
         assert_eq!(Scene::new(table, poll_task(1), "p", now).verdict(), verdict, "{what}");
     }
@@ -522,11 +357,7 @@ fn what_a_poll_does_that_is_refused_is_decided_by_the_item() {
 
 #[test]
 fn a_poll_that_died_half_way_claims_again_once_its_lease_is_over() {
-    let table = Item {
-        claim_id: ClaimId::from_random(7),
-        holder: MessageId::new("p"),
-        ..item()
-    };
+    let table = Item { claim_id: ClaimId::from_random(7), holder: MessageId::new("p"), ..item() };
     let mut scene = Scene::new(Some(table), poll_task(1), "p", EXPIRED);
     assert_eq!(scene.to_effect().step, Step::Call);
 }
@@ -543,9 +374,7 @@ fn a_polls_claim_whose_reply_was_lost_is_recognised() {
 fn an_answer_in_progress_sends_a_poll_under_our_own_claim() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.to_effect().give(running());
-    let Step::Send { poll, delay } = &scene.step else {
-        panic!("{:?}", scene.step)
-    };
+    let Step::Send { poll, delay } = &scene.step else { panic!("{:?}", scene.step) };
     assert_eq!(poll.claim_id, ClaimId::from_random(Scene::CLAIM));
     assert_eq!(poll.learned.as_ref().unwrap().status, Some(Progress::Running));
     assert_eq!(delay.after(Duration::ZERO), Duration::from_millis(7500));
@@ -569,10 +398,7 @@ fn an_ending_is_recorded_then_published_then_marked() {
     assert!(!scene.table().published);
     scene.carry_out();
     assert!(matches!(scene.step, Step::Write(Write::MarkPublished { .. })));
-    assert_eq!(
-        scene.carry_out().step,
-        Step::Done(Verdict::Acknowledge(Acknowledged::Ended))
-    );
+    assert_eq!(scene.carry_out().step, Step::Done(Verdict::Acknowledge(Acknowledged::Ended)));
     let table = scene.table();
     assert_eq!((table.published, table.open), (true, None));
     assert_eq!(table.expires_at, Some((NOW + rules().run_ttl).epoch_seconds()));
@@ -586,9 +412,7 @@ fn the_event_tells_of_a_trigger_that_joined_during_the_call() {
     join.verdict();
     scene.table = join.table;
     scene.give(over()).carry_out();
-    let Step::Publish(event) = &scene.step else {
-        panic!("{:?}", scene.step)
-    };
+    let Step::Publish(event) = &scene.step else { panic!("{:?}", scene.step) };
     assert_eq!(event.detail.triggers.len(), 2);
 }
 
@@ -596,13 +420,8 @@ fn the_event_tells_of_a_trigger_that_joined_during_the_call() {
 fn an_ending_that_cannot_be_recorded_travels_on_in_a_poll_without_delay() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.to_effect().give(over()).give(Input::Failed);
-    let Step::Send { poll, delay } = &scene.step else {
-        panic!("{:?}", scene.step)
-    };
-    assert_eq!(
-        (poll.claim_id, poll.answer.clone()),
-        (ClaimId::from_random(Scene::CLAIM), Some(done()))
-    );
+    let Step::Send { poll, delay } = &scene.step else { panic!("{:?}", scene.step) };
+    assert_eq!((poll.claim_id, poll.answer.clone()), (ClaimId::from_random(Scene::CLAIM), Some(done())));
     assert_eq!(delay.after(Duration::ZERO), Duration::ZERO);
     assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::HandedOn));
 }
@@ -620,9 +439,7 @@ fn a_poll_with_an_answer_makes_no_call_and_counts_as_none() {
 fn an_answer_that_cannot_be_recorded_again_travels_on_under_the_new_claim() {
     let mut scene = Scene::new(Some(item()), answer_task(1), "p", NOW);
     scene.carry_out().give(Input::Failed);
-    let Step::Send { poll, .. } = &scene.step else {
-        panic!("{:?}", scene.step)
-    };
+    let Step::Send { poll, .. } = &scene.step else { panic!("{:?}", scene.step) };
     assert_eq!(poll.claim_id, ClaimId::from_random(Scene::CLAIM));
     assert_eq!(poll.answer, Some(done()));
 }
@@ -671,10 +488,7 @@ fn a_failure_to_publish_or_to_mark_brings_the_message_back() {
 fn a_refused_mark_is_no_failure() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.to_effect().give(over()).carry_out().carry_out();
-    scene.table = Some(Item {
-        run_id: RunId::from_random(5),
-        ..item()
-    });
+    scene.table = Some(Item { run_id: RunId::from_random(5), ..item() });
     assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Ended));
 }
 
@@ -688,17 +502,8 @@ fn one_ending_has_one_id_and_one_form_whoever_publishes_it() {
     first.to_effect().give(over());
     let first = event(first);
     let table = Item { polls: 2, ..ended() };
-    let table = Item {
-        learned: Learned {
-            status: Some(Progress::Running),
-            ..Learned::default()
-        },
-        ..table
-    };
-    assert_eq!(
-        event(Scene::new(Some(table.clone()), poll_task(1), "q", EXPIRED)),
-        first
-    );
+    let table = Item { learned: Learned { status: Some(Progress::Running), ..Learned::default() }, ..table };
+    assert_eq!(event(Scene::new(Some(table.clone()), poll_task(1), "q", EXPIRED)), first);
     assert_eq!(event(Scene::new(Some(table), trigger_task("b"), "b", EXPIRED)), first);
 }
 
@@ -724,34 +529,18 @@ fn a_call_that_failed_for_good_ends_the_run_with_its_envelope() {
         may_land_late: false,
     };
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene
-        .to_effect()
-        .give(Input::Answered(Answer::Failed(failure)))
-        .carry_out();
-    let Step::Publish(event) = &scene.step else {
-        panic!("{:?}", scene.step)
-    };
+    scene.to_effect().give(Input::Answered(Answer::Failed(failure))).carry_out();
+    let Step::Publish(event) = &scene.step else { panic!("{:?}", scene.step) };
     assert_eq!(event.detail.error.as_ref().unwrap().kind, "bridge/unexpected_response");
 }
 
 #[test]
 fn a_poll_asks_for_the_claim_of_its_own_run_only() {
     let scene = Scene::new(None, poll_task(1), "p", NOW);
-    let Step::Write(Write::Claim { claimable, .. }) = &scene.step else {
-        panic!("{:?}", scene.step)
-    };
+    let Step::Write(Write::Claim { claimable, .. }) = &scene.step else { panic!("{:?}", scene.step) };
     let claim_id = ClaimId::from_random(1);
-    assert_eq!(
-        *claimable,
-        Claimable::ByPoll {
-            run_id: RunId::from_random(1),
-            claim_id
-        }
-    );
-    let same_fence_other_run = Item {
-        run_id: RunId::from_random(5),
-        ..item()
-    };
+    assert_eq!(*claimable, Claimable::ByPoll { run_id: RunId::from_random(1), claim_id });
+    let same_fence_other_run = Item { run_id: RunId::from_random(5), ..item() };
     assert_eq!(
         Scene::new(Some(same_fence_other_run), poll_task(1), "p", NOW).verdict(),
         Verdict::Acknowledge(Acknowledged::Over)

@@ -84,10 +84,7 @@ impl Open {
     /// The place of a chat that a sweep is to look at then.
     pub fn new(chat_id: &ChatId, sweep_at_ms: Millis) -> Self {
         let [first, ..] = TriggerKey::of(chat_id.as_str()).to_bytes();
-        Self {
-            shard: first % OPEN_SHARDS,
-            sweep_at_ms,
-        }
+        Self { shard: first % OPEN_SHARDS, sweep_at_ms }
     }
 }
 
@@ -99,9 +96,7 @@ impl Item {
 
     /// The ending, if it is recorded and its event is not known to be out.
     pub fn unpublished(&self) -> Option<&Outcome> {
-        self.outcome
-            .as_ref()
-            .filter(|_| self.phase == Phase::Ended && !self.published)
+        self.outcome.as_ref().filter(|_| self.phase == Phase::Ended && !self.published)
     }
 
     /// The run has ended, and its event is out.
@@ -146,17 +141,11 @@ impl Learned {
     /// The same, with foreign text cut to what an item may hold.
     #[must_use]
     pub fn bounded(self) -> Self {
-        Self {
-            envelope: self.envelope.map(Envelope::bounded),
-            ..self
-        }
+        Self { envelope: self.envelope.map(Envelope::bounded), ..self }
     }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if passes a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
@@ -179,10 +168,7 @@ impl Outcome {
     #[must_use]
     pub fn bounded(self) -> Self {
         let ending = match self.ending {
-            Ending::Error { error, origin } => Ending::Error {
-                error: error.bounded(),
-                origin,
-            },
+            Ending::Error { error, origin } => Ending::Error { error: error.bounded(), origin },
             sync @ Ending::Sync { .. } => sync,
         };
         Self { ending, ..self }
@@ -247,20 +233,14 @@ impl Seen {
 
     /// The key was a trigger's of a run that was finished within `ttl` before `now`.
     pub fn contains(&self, key: TriggerKey, now: Millis, ttl: Duration) -> bool {
-        self.0
-            .iter()
-            .any(|(seen, minute)| *seen == key && !is_older(*minute, now, ttl))
+        self.0.iter().any(|(seen, minute)| *seen == key && !is_older(*minute, now, ttl))
     }
 
     /// What is to be remembered once the run of these keys, finished then, gives way to a new one.
     #[must_use]
     pub fn after(&self, keys: &BTreeSet<TriggerKey>, finished_at: Millis, now: Millis, ttl: Duration) -> Self {
         let minute = finished_at.epoch_minutes();
-        let earlier = self
-            .0
-            .iter()
-            .copied()
-            .filter(|(_, minute)| !is_older(*minute, now, ttl));
+        let earlier = self.0.iter().copied().filter(|(_, minute)| !is_older(*minute, now, ttl));
         let mut entries: Vec<_> = earlier.chain(keys.iter().map(|key| (*key, minute))).collect();
         entries.drain(..entries.len().saturating_sub(SEEN_MAX));
         Self(entries)
@@ -268,10 +248,7 @@ impl Seen {
 
     /// The compact form for the table.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0
-            .iter()
-            .flat_map(|(key, minute)| [&key.to_bytes()[..], &minute.to_be_bytes()].concat())
-            .collect()
+        self.0.iter().flat_map(|(key, minute)| [&key.to_bytes()[..], &minute.to_be_bytes()].concat()).collect()
     }
 
     /// Reads what [`Seen::to_bytes`] wrote; nothing if it is not of whole entries.
@@ -281,16 +258,9 @@ impl Seen {
         }
         let entry = |bytes: &[u8]| {
             let (key, minute) = bytes.split_at(8);
-            Some((
-                TriggerKey::from_bytes(key.try_into().ok()?),
-                u32::from_be_bytes(minute.try_into().ok()?),
-            ))
+            Some((TriggerKey::from_bytes(key.try_into().ok()?), u32::from_be_bytes(minute.try_into().ok()?)))
         };
-        bytes
-            .chunks_exact(Self::ENTRY_BYTES)
-            .map(entry)
-            .collect::<Option<_>>()
-            .map(Self)
+        bytes.chunks_exact(Self::ENTRY_BYTES).map(entry).collect::<Option<_>>().map(Self)
     }
 }
 
@@ -326,9 +296,7 @@ mod tests {
             seen = seen.after(&keys(run * 50..(run + 1) * 50), now, now, DAY);
         }
         assert_eq!(seen.to_bytes().len(), SEEN_MAX * Seen::ENTRY_BYTES);
-        let known = (0..250)
-            .filter(|name| seen.contains(TriggerKey::of(&name.to_string()), now, DAY))
-            .count();
+        let known = (0..250).filter(|name| seen.contains(TriggerKey::of(&name.to_string()), now, DAY)).count();
         assert_eq!(known, SEEN_MAX);
         assert!((150..250).all(|name| seen.contains(TriggerKey::of(&name.to_string()), now, DAY)));
     }
@@ -337,10 +305,7 @@ mod tests {
     fn what_is_too_old_makes_room_when_a_run_starts() {
         let seen = Seen::default().after(&keys(0..2), Millis(0), Millis(0), DAY);
         let later = Millis(0) + 2 * DAY;
-        assert_eq!(
-            seen.after(&keys(2..3), later, later, DAY).to_bytes().len(),
-            Seen::ENTRY_BYTES
-        );
+        assert_eq!(seen.after(&keys(2..3), later, later, DAY).to_bytes().len(), Seen::ENTRY_BYTES);
     }
 
     #[test]
@@ -358,10 +323,7 @@ mod tests {
             finished_at: Millis(1_795_514_400_000),
         };
         let json = serde_json::to_string(&outcome).unwrap();
-        assert_eq!(
-            json,
-            r#"{"status":"SYNC_DONE","ended_by":"answer","finished_at":"2026-11-24T10:00:00.000Z"}"#
-        );
+        assert_eq!(json, r#"{"status":"SYNC_DONE","ended_by":"answer","finished_at":"2026-11-24T10:00:00.000Z"}"#);
         assert_eq!(serde_json::from_str::<Outcome>(&json).unwrap(), outcome);
     }
 

@@ -63,11 +63,7 @@ pub struct Delay {
 
 impl Delay {
     /// No delay at all, for a poll that carries an answer.
-    pub const NONE: Self = Self {
-        whole: Duration::ZERO,
-        at_least: Duration::ZERO,
-        at_most: Duration::ZERO,
-    };
+    pub const NONE: Self = Self { whole: Duration::ZERO, at_least: Duration::ZERO, at_most: Duration::ZERO };
 
     /// What is left of it after so long a wait.
     pub fn after(self, waited: Duration) -> Duration {
@@ -98,11 +94,7 @@ impl Schedule {
         }
         delay = delay.min(self.run_deadline.saturating_sub(self.elapsed(item.started_at_ms, now)));
         let at_least = if may_land_late { AFTER_TIMEOUT } else { DELAY_MIN };
-        Delay {
-            whole: delay / self.haste,
-            at_least: at_least / self.haste,
-            at_most: DELAY_MAX / self.haste,
-        }
+        Delay { whole: delay / self.haste, at_least: at_least / self.haste, at_most: DELAY_MAX / self.haste }
     }
 
     /// Failures in a row since then have used up their budget.
@@ -161,17 +153,11 @@ mod tests {
     }
 
     fn after_call(polls: u32) -> Item {
-        Item {
-            polls,
-            started_at_ms: NOW,
-            ..item()
-        }
+        Item { polls, started_at_ms: NOW, ..item() }
     }
 
     fn delay(schedule: &Schedule, item: &Item) -> Duration {
-        schedule
-            .delay(item, NOW, Jitter::NONE, None, None, false)
-            .after(Duration::ZERO)
+        schedule.delay(item, NOW, Jitter::NONE, None, None, false).after(Duration::ZERO)
     }
 
     #[test]
@@ -188,11 +174,7 @@ mod tests {
         assert_eq!(Jitter::from_random(0), Jitter(-100));
         assert_eq!(Jitter::from_random(u16::MAX), Jitter(100));
         let schedule = Schedule::default();
-        let delay = |jitter| {
-            schedule
-                .delay(&after_call(1), NOW, jitter, None, None, false)
-                .after(Duration::ZERO)
-        };
+        let delay = |jitter| schedule.delay(&after_call(1), NOW, jitter, None, None, false).after(Duration::ZERO);
         assert_eq!(
             (delay(Jitter(-100)), delay(Jitter(100))),
             (Duration::from_millis(4500), Duration::from_millis(5500))
@@ -204,9 +186,7 @@ mod tests {
         let schedule = Schedule::default();
         let with = |retry_after| {
             let item = after_call(5);
-            schedule
-                .delay(&item, NOW, Jitter::NONE, Some(NOW), Some(retry_after), false)
-                .after(Duration::ZERO)
+            schedule.delay(&item, NOW, Jitter::NONE, Some(NOW), Some(retry_after), false).after(Duration::ZERO)
         };
         assert_eq!(with(secs(1)), Duration::from_secs_f64(25.3125));
         assert_eq!(with(secs(120)), secs(120));
@@ -221,30 +201,20 @@ mod tests {
         let delay = schedule.delay(&item, NOW, Jitter::NONE, Some(failing_since), Some(secs(600)), false);
         assert_eq!(delay.after(Duration::ZERO), secs(40));
 
-        let near_deadline = Item {
-            started_at_ms: NOW - secs(86_400 - 30),
-            ..after_call(20)
-        };
+        let near_deadline = Item { started_at_ms: NOW - secs(86_400 - 30), ..after_call(20) };
         assert_eq!(self::delay(&schedule, &near_deadline), secs(30));
     }
 
     #[test]
     fn a_call_that_may_land_late_is_given_a_minute_that_nothing_cuts() {
         let schedule = Schedule::default();
-        let item = Item {
-            started_at_ms: NOW - secs(86_399),
-            ..after_call(1)
-        };
+        let item = Item { started_at_ms: NOW - secs(86_399), ..after_call(1) };
         let delay = schedule.delay(&item, NOW, Jitter::NONE, Some(NOW - secs(3599)), None, true);
         assert_eq!(delay.after(Duration::ZERO), secs(60));
         assert_eq!(delay.after(secs(10)), secs(60));
 
         let long = Schedule::default().delay(&after_call(8), NOW, Jitter::NONE, None, None, true);
-        assert_eq!(
-            long.after(secs(10)).as_millis(),
-            75_429,
-            "what is above a minute is shortened by the wait"
-        );
+        assert_eq!(long.after(secs(10)).as_millis(), 75_429, "what is above a minute is shortened by the wait");
     }
 
     #[test]
@@ -257,10 +227,7 @@ mod tests {
 
     #[test]
     fn haste_shortens_delays_and_budgets_alike() {
-        let schedule = Schedule {
-            haste: 100,
-            ..Schedule::default()
-        };
+        let schedule = Schedule { haste: 100, ..Schedule::default() };
         assert_eq!(delay(&schedule, &after_call(1)), Duration::from_millis(50));
         assert!(!schedule.retries_exhausted(NOW, NOW + secs(35)));
         assert!(schedule.retries_exhausted(NOW, NOW + secs(36)));

@@ -34,16 +34,8 @@ pub fn sweep(item: &Item, now: Millis, rules: &Rules) -> Option<Swept> {
         answer: None,
     });
     // Twice as long after each try, with nothing stored for it: the lease stays where it is until somebody claims.
-    let to = if revive {
-        now + rules.overdue.max(now.since(item.lease_until_ms))
-    } else {
-        overdue
-    };
-    let move_to = Write::MoveSweep {
-        chat_id: item.chat_id.clone(),
-        from: open.sweep_at_ms,
-        to,
-    };
+    let to = if revive { now + rules.overdue.max(now.since(item.lease_until_ms)) } else { overdue };
+    let move_to = Write::MoveSweep { chat_id: item.chat_id.clone(), from: open.sweep_at_ms, to };
     Some(Swept { poll, move_to })
 }
 
@@ -60,28 +52,19 @@ mod tests {
 
     /// A run whose lease was over at 1,000 s, and which a sweep is to look at.
     fn due(phase: Phase) -> Item {
-        let outcome = Outcome {
-            ending: Finish::Done.into(),
-            ended_by: EndedBy::Answer,
-            finished_at: Millis(1),
-        };
+        let outcome = Outcome { ending: Finish::Done.into(), ended_by: EndedBy::Answer, finished_at: Millis(1) };
         Item {
             phase,
             outcome: (phase == Phase::Ended).then_some(outcome),
             lease_until_ms: Millis(1_000_000),
-            open: Some(Open {
-                shard: 0,
-                sweep_at_ms: Millis(1),
-            }),
+            open: Some(Open { shard: 0, sweep_at_ms: Millis(1) }),
             ..item()
         }
     }
 
     fn moved_to(swept: &Swept) -> Millis {
         match swept.move_to {
-            Write::MoveSweep {
-                from: Millis(1), to, ..
-            } => to,
+            Write::MoveSweep { from: Millis(1), to, .. } => to,
             ref other => panic!("{other:?}"),
         }
     }

@@ -149,12 +149,9 @@ impl Write {
         match (self, item) {
             (Self::Start { over: None, .. }, item) => item.is_none(),
             (Self::Start { over: Some(run_id), .. }, Some(item)) => item.run_id == *run_id && item.is_over(),
-            (
-                Self::Claim {
-                    claimable, claim, now, ..
-                },
-                Some(item),
-            ) => item.phase == Phase::Active && claimable.holds(item, &claim.holder, *now),
+            (Self::Claim { claimable, claim, now, .. }, Some(item)) => {
+                item.phase == Phase::Active && claimable.holds(item, &claim.holder, *now)
+            }
             (Self::Join { run_id, key, .. }, Some(item)) => {
                 item.run_id == *run_id
                     && item.phase == Phase::Active

@@ -1,0 +1,20 @@
+//! The event bus: where endings go.
+
+use crate::event::Event;
+use crate::service::ServiceError;
+
+mod memory;
+
+pub use memory::MemoryBus;
+
+/// Where events are published.
+pub trait EventBus {
+    /// Publishes events, sharing as few requests as they fit in. Each has a result of its own, in their order.
+    fn publish(&self, events: &[Event]) -> impl Future<Output = Vec<Result<(), ServiceError>>>;
+}
+
+impl<B: EventBus> EventBus for std::rc::Rc<B> {
+    async fn publish(&self, events: &[Event]) -> Vec<Result<(), ServiceError>> {
+        (**self).publish(events).await
+    }
+}

@@ -1,0 +1,281 @@
+//! An SQS standard queue in memory, which behaves like the real one where the bridge depends on it: delays, the visibility
+//! timeout, redelivery under the same message id with a growing receive count, and the dead-letter queue.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Outgoing, Queue, Source};
+use crate::ids::MessageId;
+use crate::message::Record;
+use crate::service::ServiceError;
+use crate::time::{Clock, Millis};
+
+/// Decides whether a message is delivered once more although it was deleted, and how much later: "on rare occasions […] you
+/// might get that message copy again" (SQS, at-least-once delivery).
+pub type Redelivery = Box<dyn Fn(&Record) -> Option<Duration>>;
+
+/// A queue that lives as long as the process.
+pub struct MemoryQueue {
+    clock: Clock,
+    visibility_timeout: Duration,
+    max_receive_count: u32,
+    redelivery: Option<Redelivery>,
+    messages: RefCell<Vec<Stored>>,
+    dead_letters: RefCell<Vec<Record>>,
+    requests: Cell<u64>,
+    ids: Cell<u64>,
+    changed: Notify,
+}
+
+struct Stored {
+    message_id: MessageId,
+    body: String,
+    sent_at: Millis,
+    visible_at: Instant,
+    receive_count: u32,
+    receipt_handle: Option<String>,
+}
+
+impl MemoryQueue {
+    /// A queue with this visibility timeout, and a dead-letter queue behind it after so many receives.
+    pub fn new(clock: Clock, visibility_timeout: Duration, max_receive_count: u32) -> Self {
+        Self {
+            clock,
+            visibility_timeout,
+            max_receive_count,
+            redelivery: None,
+            messages: RefCell::default(),
+            dead_letters: RefCell::default(),
+            requests: Cell::default(),
+            ids: Cell::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The same queue, which delivers what it has deleted once more where `redelivery` says so.
+    #[must_use]
+    pub fn with_redelivery(self, redelivery: Redelivery) -> Self {
+        Self { redelivery: Some(redelivery), ..self }
+    }
+
+    /// Puts a message on the queue and tells its new id.
+    pub fn put(&self, body: &str, delay: Duration) -> MessageId {
+        let message_id = MessageId::new(format!("message-{}", self.next_id()));
+        self.put_as(message_id.clone(), body, self.clock.now(), delay);
+        message_id
+    }
+
+    /// Puts a message on the queue that has an id and a time of its own.
+    pub fn put_as(&self, message_id: MessageId, body: &str, sent_at: Millis, delay: Duration) {
+        self.messages.borrow_mut().push(Stored {
+            message_id,
+            body: body.to_owned(),
+            sent_at,
+            visible_at: Instant::now() + delay,
+            receive_count: 0,
+            receipt_handle: None,
+        });
+        self.changed.notify_waiters();
+    }
+
+    /// Nothing waits here, visible or not.
+    pub fn is_empty(&self) -> bool {
+        self.messages.borrow().is_empty()
+    }
+
+    /// The ids of what waits here, visible or not.
+    pub fn waiting(&self) -> Vec<MessageId> {
+        self.messages.borrow().iter().map(|message| message.message_id.clone()).collect()
+    }
+
+    /// What was received too often.
+    pub fn dead_letters(&self) -> Vec<Record> {
+        self.dead_letters.borrow().clone()
+    }
+
+    /// How many SendMessageBatch requests were made.
+    pub fn send_requests(&self) -> u64 {
+        self.requests.get()
+    }
+
+    /// Takes at most so many of the messages that are visible now.
+    pub fn receive_now(&self, max: usize) -> Vec<Record> {
+        let now = Instant::now();
+        let mut messages = self.messages.borrow_mut();
+        let (dead, mut alive): (Vec<_>, Vec<_>) = messages
+            .drain(..)
+            .partition(|message| message.visible_at <= now && message.receive_count >= self.max_receive_count);
+        self.dead_letters.borrow_mut().extend(dead.iter().map(Stored::to_record));
+        let visible = alive.iter_mut().filter(|message| message.visible_at <= now).take(max);
+        let received = visible
+            .map(|message| {
+                message.receive_count += 1;
+                message.visible_at = now + self.visibility_timeout;
+                message.receipt_handle = Some(format!("receipt-{}", self.next_id()));
+                message.to_record()
+            })
+            .collect();
+        *messages = alive;
+        received
+    }
+
+    /// Makes a received message visible again after so long, if this receipt is still its last.
+    pub fn change_visibility(&self, receipt_handle: &str, timeout: Duration) {
+        let mut messages = self.messages.borrow_mut();
+        if let Some(message) = messages.iter_mut().find(|message| message.is_held_by(receipt_handle)) {
+            message.visible_at = Instant::now() + timeout;
+        }
+        self.changed.notify_waiters();
+    }
+
+    fn delete_one(&self, record: &Record) {
+        let again = self.redelivery.as_ref().and_then(|redelivery| redelivery(record));
+        let mut messages = self.messages.borrow_mut();
+        let Some(index) = messages.iter().position(|message| message.is_held_by(&record.receipt_handle)) else {
+            return; // the visibility timeout is over and somebody else has it: as with SQS, it is not deleted
+        };
+        match again {
+            Some(delay) => messages[index].visible_at = Instant::now() + delay,
+            None => drop(messages.remove(index)),
+        }
+    }
+
+    fn next_id(&self) -> u64 {
+        self.ids.set(self.ids.get() + 1);
+        self.ids.get()
+    }
+
+    fn next_visible(&self) -> Option<Instant> {
+        self.messages.borrow().iter().map(|message| message.visible_at).min()
+    }
+}
+
+impl Stored {
+    fn is_held_by(&self, receipt_handle: &str) -> bool {
+        self.receipt_handle.as_deref() == Some(receipt_handle)
+    }
+
+    fn to_record(&self) -> Record {
+        Record {
+            message_id: self.message_id.clone(),
+            receipt_handle: self.receipt_handle.clone().unwrap_or_default(),
+            body: self.body.clone(),
+            sent_at: self.sent_at,
+            receive_count: self.receive_count,
+        }
+    }
+}
+
+impl Queue for MemoryQueue {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+        self.requests.set(self.requests.get() + 1);
+        for message in messages {
+            self.put(&message.body, message.delay);
+        }
+        vec![Ok(()); messages.len()]
+    }
+}
+
+impl Source for MemoryQueue {
+    async fn receive(&self, max: usize) -> Result<Vec<Record>, ServiceError> {
+        loop {
+            let changed = self.changed.notified();
+            let received = self.receive_now(max);
+            if !received.is_empty() {
+                return Ok(received);
+            }
+            match self.next_visible() {
+                Some(visible_at) => {
+                    tokio::select! {
+                        () = changed => {}
+                        () = sleep_until(visible_at) => {}
+                    }
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    async fn delete(&self, records: &[Record]) -> Result<(), ServiceError> {
+        for record in records {
+            self.delete_one(record);
+        }
+        self.changed.notify_waiters();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn queue() -> MemoryQueue {
+        MemoryQueue::new(Clock::starting_at(Millis(1_000)), 30 * SECOND, 2)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_comes_again_under_its_id_until_it_is_deleted() {
+        let queue = queue();
+        let id = queue.put("hello", Duration::ZERO);
+        let first = queue.receive(10).await.unwrap().remove(0);
+        assert_eq!((first.message_id.clone(), first.receive_count), (id, 1));
+        assert!(queue.receive_now(10).is_empty(), "it is invisible");
+        let second = queue.receive(10).await.unwrap().remove(0);
+        assert_eq!((second.message_id, second.receive_count), (first.message_id.clone(), 2));
+        queue.delete(&[first]).await.unwrap();
+        assert!(!queue.is_empty(), "an old receipt deletes nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delay_holds_a_message_back() {
+        let queue = queue();
+        let began = Instant::now();
+        queue.send(&[Outgoing { body: "later".into(), delay: 9 * SECOND }]).await;
+        assert!(queue.receive_now(10).is_empty());
+        let received = queue.receive(10).await.unwrap();
+        assert_eq!((received[0].body.as_str(), began.elapsed().as_secs()), ("later", 9));
+        queue.delete(&received).await.unwrap();
+        assert!(queue.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_received_too_often_is_a_dead_letter() {
+        let queue = queue();
+        queue.put("poison", Duration::ZERO);
+        queue.receive(1).await.unwrap();
+        queue.receive(1).await.unwrap();
+        tokio::time::advance(31 * SECOND).await;
+        assert!(queue.receive_now(1).is_empty());
+        assert_eq!(queue.dead_letters()[0].body, "poison");
+        assert!(queue.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_is_handed_back_comes_when_it_is_told_to() {
+        let queue = queue();
+        queue.put("hello", Duration::ZERO);
+        let received = queue.receive(1).await.unwrap();
+        let began = Instant::now();
+        queue.change_visibility(&received[0].receipt_handle, 5 * SECOND);
+        queue.receive(1).await.unwrap();
+        assert_eq!(began.elapsed(), 5 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deleted_message_may_come_once_more() {
+        let once = |record: &Record| (record.receive_count == 1).then_some(SECOND);
+        let queue = queue().with_redelivery(Box::new(once));
+        queue.put("hello", Duration::ZERO);
+        for receive_count in [1, 2] {
+            let received = queue.receive(1).await.unwrap();
+            assert_eq!(received[0].receive_count, receive_count);
+            queue.delete(&received).await.unwrap();
+        }
+        assert!(queue.is_empty());
+    }
+}

@@ -1,0 +1,50 @@
+//! The queue: where messages wait, and come again until they are deleted.
+
+use std::time::Duration;
+
+use crate::message::Record;
+use crate::service::ServiceError;
+
+mod memory;
+
+pub use memory::{MemoryQueue, Redelivery};
+
+/// A message to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Its text.
+    pub body: String,
+    /// How long it stays invisible.
+    pub delay: Duration,
+}
+
+/// Where the bridge sends its messages to itself.
+pub trait Queue {
+    /// Sends messages, sharing as few requests as they fit in. Each has a result of its own, in their order.
+    fn send(&self, messages: &[Outgoing]) -> impl Future<Output = Vec<Result<(), ServiceError>>>;
+}
+
+/// Where messages are received from: what Lambda's event source mapping does for us in production.
+pub trait Source {
+    /// Waits for messages and takes at most so many. They stay invisible for the visibility timeout.
+    fn receive(&self, max: usize) -> impl Future<Output = Result<Vec<Record>, ServiceError>>;
+
+    /// Deletes what was dealt with.
+    fn delete(&self, records: &[Record]) -> impl Future<Output = Result<(), ServiceError>>;
+}
+
+impl<Q: Queue> Queue for std::rc::Rc<Q> {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+        (**self).send(messages).await
+    }
+}
+
+impl<S: Source> Source for std::rc::Rc<S> {
+    async fn receive(&self, max: usize) -> Result<Vec<Record>, ServiceError> {
+        (**self).receive(max).await
+    }
+
+    async fn delete(&self, records: &[Record]) -> Result<(), ServiceError> {
+        (**self).delete(records).await
+    }
+}

@@ -1,0 +1,53 @@
+//! The run table in memory.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use super::{DUE_PAGE, DueRun, RunStore};
+use crate::ids::ChatId;
+use crate::run::{Item, Write, Written};
+use crate::service::ServiceError;
+use crate::time::Millis;
+
+/// A table that lives as long as the process.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    items: RefCell<HashMap<ChatId, Item>>,
+}
+
+impl MemoryStore {
+    /// Every item, for tests and for summaries.
+    pub fn items(&self) -> Vec<Item> {
+        self.items.borrow().values().cloned().collect()
+    }
+}
+
+impl RunStore for MemoryStore {
+    async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
+        Ok(self.items.borrow().get(chat_id).cloned())
+    }
+
+    async fn write(&self, write: &Write) -> Result<Written, ServiceError> {
+        let mut items = self.items.borrow_mut();
+        let written = write.apply(items.get(write.chat_id()));
+        if let Written::Taken(item) = &written {
+            items.insert(item.chat_id.clone(), (**item).clone());
+        }
+        Ok(written)
+    }
+
+    async fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Result<Vec<DueRun>, ServiceError> {
+        let place = |due: &DueRun| (due.sweep_at_ms, due.chat_id.clone());
+        let mut due: Vec<DueRun> = self
+            .items
+            .borrow()
+            .values()
+            .filter_map(|item| item.open.filter(|open| open.shard == shard).map(|open| (item, open)))
+            .map(|(item, open)| DueRun { sweep_at_ms: open.sweep_at_ms, chat_id: item.chat_id.clone() })
+            .filter(|due| due.sweep_at_ms < before && after.is_none_or(|after| place(due) > place(after)))
+            .collect();
+        due.sort_by_key(place);
+        due.truncate(DUE_PAGE);
+        Ok(due)
+    }
+}

@@ -1,0 +1,57 @@
+//! The run table: one item per chat, changed by conditional writes only.
+//!
+//! A store carries out the [`Write`]s that [`crate::run`] describes; it decides nothing.
+
+use crate::ids::ChatId;
+use crate::run::{Item, Write, Written};
+use crate::service::ServiceError;
+use crate::time::Millis;
+
+mod memory;
+mod sqlite;
+
+pub use memory::MemoryStore;
+pub use sqlite::{Command, SqliteStore, StateFileError};
+
+/// How many runs [`RunStore::due`] gives at once.
+pub const DUE_PAGE: usize = 100;
+
+/// A run in the index of open runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueRun {
+    /// When a sweep is to look at it.
+    pub sweep_at_ms: Millis,
+    /// Its chat.
+    pub chat_id: ChatId,
+}
+
+/// Where the runs are kept.
+pub trait RunStore {
+    /// Reads a chat's item, and sees every write that was taken before.
+    fn read(&self, chat_id: &ChatId) -> impl Future<Output = Result<Option<Item>, ServiceError>>;
+
+    /// Carries a conditional write out. A refusal brings the item that refused it.
+    fn write(&self, write: &Write) -> impl Future<Output = Result<Written, ServiceError>>;
+
+    /// The open runs of one shard that are due before then, soonest first, at most [`DUE_PAGE`], going on after `after`.
+    fn due(
+        &self,
+        shard: u8,
+        before: Millis,
+        after: Option<&DueRun>,
+    ) -> impl Future<Output = Result<Vec<DueRun>, ServiceError>>;
+}
+
+impl<S: RunStore> RunStore for std::rc::Rc<S> {
+    async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
+        (**self).read(chat_id).await
+    }
+
+    async fn write(&self, write: &Write) -> Result<Written, ServiceError> {
+        (**self).write(write).await
+    }
+
+    async fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Result<Vec<DueRun>, ServiceError> {
+        (**self).due(shard, before, after).await
+    }
+}
