@@ -1,0 +1,3 @@
+//! What the bridge promises, tested from outside.
+
+mod harness;
