@@ -1,1 +1,3 @@
+//! Integration tests: one module per promise or outside party.
 
+mod harness;

@@ -1,0 +1,63 @@
+//! What is wrong with an environment, in words for whoever deploys.
+
+use std::fmt;
+
+/// Everything that is wrong with the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError {
+    /// One for each thing to mend; never empty.
+    pub faults: Vec<Fault>,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("set these environment variables right and start again:")?;
+        for fault in &self.faults {
+            write!(f, "\n- {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// One thing that is wrong with the environment. None of them shows a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A required variable is absent or empty.
+    #[error("`{variable}` is missing; set it to {what}")]
+    Missing {
+        /// Its name.
+        variable: &'static str,
+        /// What belongs there.
+        what: &'static str,
+    },
+    /// A value is not among those allowed.
+    #[error("`{variable}` is {found:?}; allowed: {allowed}")]
+    Invalid {
+        /// Its name.
+        variable: &'static str,
+        /// The value, cut to a bound.
+        found: String,
+        /// Which values are allowed.
+        allowed: String,
+    },
+    /// A value cannot be used, and is not shown, since it is or may hold a secret.
+    #[error("`{variable}` {why}")]
+    Unusable {
+        /// Its name.
+        variable: &'static str,
+        /// What is wrong with it and what to do, as the rest of a sentence.
+        why: String,
+    },
+    /// Two variables do not go together.
+    #[error("`{first}` and `{second}` {why}")]
+    Conflict {
+        /// The name of one.
+        first: &'static str,
+        /// The name of the other.
+        second: &'static str,
+        /// What is wrong and what to do, as the rest of a sentence.
+        why: String,
+    },
+}

@@ -1,0 +1,276 @@
+//! The environment as typed settings.
+//!
+//! Every program reads its settings once, at start, and asks only for what it uses: [`WorkerSettings`] for the Lambda,
+//! [`TerminalSettings`] for a person's terminal. All faults come back in one [`SettingsError`], so that nobody mends a
+//! deployment one variable at a time. An empty variable counts as absent.
+//!
+//! Reading goes through a function from name to value, never through the process: tests hand in a map.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::telemetry::LogFilter;
+
+mod fault;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+pub use fault::{Fault, SettingsError};
+use reader::Reader;
+
+/// The provider's base URL, as its documentation gives it in the endpoint line.
+pub const DEFAULT_BASE_URL: &str = "https://api.postpress.ai/v1";
+/// How long one call of the provider may take.
+pub const DEFAULT_PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The event bus that every AWS account has.
+pub const DEFAULT_EVENT_BUS: &str = "default";
+/// The `source` of our events.
+pub const DEFAULT_EVENT_SOURCE: &str = "postpress.bridge";
+/// The delay after the first call.
+pub const DEFAULT_POLL_INITIAL: Duration = Duration::from_secs(5);
+/// How much longer each delay is than the one before.
+pub const DEFAULT_POLL_FACTOR: f64 = 1.5;
+/// The longest delay.
+pub const DEFAULT_POLL_MAX: Duration = Duration::from_secs(300);
+/// How long a run may last.
+pub const DEFAULT_RUN_DEADLINE: Duration = Duration::from_hours(24);
+/// The most calls of one run.
+pub const DEFAULT_MAX_POLLS: u32 = 1000;
+/// How long failures in a row may last.
+pub const DEFAULT_RETRY: Duration = Duration::from_hours(1);
+/// The most provider calls at once in one process.
+pub const DEFAULT_MAX_IN_FLIGHT: usize = 50;
+/// How long a finished run is remembered: 30 days, longer than a queue and its dead-letter queue can keep a message
+/// together (14 days each).
+pub const DEFAULT_RUN_TTL: Duration = Duration::from_hours(30 * 24);
+/// The clock skew allowed between two Lambdas.
+pub const DEFAULT_LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// How long after its last lease a run counts as lost.
+pub const DEFAULT_OVERDUE: Duration = Duration::from_mins(30);
+/// The terminal's run table, inside the user's state directory.
+pub const DEFAULT_STATE_FILE: &str = "postpress-bridge/runs.sqlite3";
+
+/// What the sync worker needs.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// Whom to call.
+    pub provider: ProviderSettings,
+    /// When to call again, and when to stop.
+    pub schedule: Schedule,
+    /// The bounds within which a batch is worked.
+    pub limits: Limits,
+    /// `BRIDGE_EVENT_SOURCE`: the `source` of the events sent, and of those that are never taken for triggers.
+    pub event_source: String,
+    /// `BRIDGE_EVENT_BUS`: the name or ARN of the bus.
+    pub event_bus: String,
+    /// Where queue, bus and runs are.
+    pub backend: Backend,
+    /// `BRIDGE_LOG`: what is logged.
+    pub log_filter: LogFilter,
+}
+
+/// What `sync` needs at a terminal: no queue, no bus, but a file for the runs.
+#[derive(Debug, Clone)]
+pub struct TerminalSettings {
+    /// Whom to call.
+    pub provider: ProviderSettings,
+    /// When to call again, and when to stop.
+    pub schedule: Schedule,
+    /// The bounds within which a run is worked.
+    pub limits: Limits,
+    /// `BRIDGE_EVENT_SOURCE`: the `source` of the events printed.
+    pub event_source: String,
+    /// `BRIDGE_STATE_FILE`: the embedded run table.
+    pub state_file: PathBuf,
+    /// `BRIDGE_LOG`: what is logged.
+    pub log_filter: LogFilter,
+}
+
+/// Whom to call, and with which key.
+#[derive(Debug, Clone)]
+pub struct ProviderSettings {
+    /// `POSTPRESS_BASE_URL`: what `/chats/{chat_id}/sync` is appended to.
+    pub base_url: String,
+    /// Where the key comes from.
+    pub key: ApiKey,
+}
+
+/// Where the provider's API key comes from.
+#[derive(Debug, Clone)]
+pub enum ApiKey {
+    /// `POSTPRESS_API_KEY`: the key itself.
+    Plain(SecretString),
+    /// `POSTPRESS_API_KEY_SECRET_ID`: it is kept in Secrets Manager.
+    Secret {
+        /// The secret's name or ARN.
+        id: String,
+        /// The field of a JSON secret that is the key; without it the whole secret is.
+        field: Option<String>,
+    },
+}
+
+/// When a run is polled again, and when it is given up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// `BRIDGE_POLL_INITIAL_SECONDS`: the delay after the first call.
+    pub poll_initial: Duration,
+    /// `BRIDGE_POLL_FACTOR`: how much longer each delay is than the one before; at least 1.
+    pub poll_factor: f64,
+    /// `BRIDGE_POLL_MAX_SECONDS`: the longest delay; at least `poll_initial`.
+    pub poll_max: Duration,
+    /// `BRIDGE_RETRY_SECONDS`: how long failures in a row may last.
+    pub retry: Duration,
+    /// `BRIDGE_RUN_DEADLINE_SECONDS`: how long a run may last since its first claim.
+    pub run_deadline: Duration,
+    /// `BRIDGE_MAX_POLLS`: the most calls of one run; at least 1.
+    pub max_polls: u32,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            poll_initial: DEFAULT_POLL_INITIAL,
+            poll_factor: DEFAULT_POLL_FACTOR,
+            poll_max: DEFAULT_POLL_MAX,
+            retry: DEFAULT_RETRY,
+            run_deadline: DEFAULT_RUN_DEADLINE,
+            max_polls: DEFAULT_MAX_POLLS,
+        }
+    }
+}
+
+/// The bounds within which messages are worked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// `POSTPRESS_TIMEOUT_SECONDS`: how long one call of the provider may take, body included.
+    pub provider_timeout: Duration,
+    /// `BRIDGE_MAX_IN_FLIGHT`: the most provider calls at once in this process; at least 1.
+    pub max_in_flight: usize,
+    /// `BRIDGE_LEASE_MARGIN_SECONDS`: the clock skew allowed between two Lambdas; may be zero.
+    pub lease_margin: Duration,
+    /// `BRIDGE_OVERDUE_SECONDS`: how long after its last lease a run counts as lost; more than SQS's longest delay.
+    pub overdue: Duration,
+    /// `BRIDGE_RUN_TTL_SECONDS`: how long a finished run is remembered.
+    pub run_ttl: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            provider_timeout: DEFAULT_PROVIDER_TIMEOUT,
+            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+            lease_margin: DEFAULT_LEASE_MARGIN,
+            overdue: DEFAULT_OVERDUE,
+            run_ttl: DEFAULT_RUN_TTL,
+        }
+    }
+}
+
+/// `BRIDGE_BACKEND`: where queue, bus and runs are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Backend {
+    /// In AWS.
+    Aws {
+        /// `BRIDGE_QUEUE_URL`: the queue that triggers and polls come from and go to.
+        queue_url: String,
+        /// `BRIDGE_TABLE`: the DynamoDB table of runs.
+        table: String,
+    },
+    /// Inside the process, for a try with no AWS.
+    Memory,
+}
+
+impl WorkerSettings {
+    /// Reads the settings from the process's environment.
+    ///
+    /// # Errors
+    /// Lists everything that is missing or wrong.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::read(&process_env)
+    }
+
+    /// Reads the settings from `env`, which gives a variable's value by its name.
+    ///
+    /// # Errors
+    /// Lists everything that is missing or wrong.
+    pub fn read(env: &impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(env);
+        let provider = reader.provider();
+        let schedule = reader.schedule();
+        let limits = reader.limits();
+        let event_source = reader.event_source();
+        let event_bus = reader.event_bus();
+        let backend = reader.backend();
+        let log_filter = reader.log_filter();
+        match (provider, backend) {
+            (Some(provider), Some(backend)) if reader.found_no_fault() => Ok(Self {
+                provider,
+                schedule,
+                limits,
+                event_source,
+                event_bus,
+                backend,
+                log_filter,
+            }),
+            _ => Err(reader.into_error()),
+        }
+    }
+}
+
+impl TerminalSettings {
+    /// Reads the settings from the process's environment.
+    ///
+    /// # Errors
+    /// Lists everything that is missing or wrong.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::read(&process_env)
+    }
+
+    /// Reads the settings from `env`, which gives a variable's value by its name.
+    ///
+    /// # Errors
+    /// Lists everything that is missing or wrong.
+    pub fn read(env: &impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(env);
+        let provider = reader.provider();
+        let schedule = reader.schedule();
+        let limits = reader.limits();
+        let event_source = reader.event_source();
+        let state_file = reader.state_file();
+        let log_filter = reader.log_filter();
+        match (provider, state_file) {
+            (Some(provider), Some(state_file)) if reader.found_no_fault() => Ok(Self {
+                provider,
+                schedule,
+                limits,
+                event_source,
+                state_file,
+                log_filter,
+            }),
+            _ => Err(reader.into_error()),
+        }
+    }
+}
+
+/// `BRIDGE_LOG` alone, for programs and commands that need no other setting.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn log_filter_from_env() -> Result<LogFilter, SettingsError> {
+    let mut reader = Reader::new(&process_env);
+    let filter = reader.log_filter();
+    if reader.found_no_fault() {
+        Ok(filter)
+    } else {
+        Err(reader.into_error())
+    }
+}
+
+/// A variable of this process. What is not Unicode comes with replacement characters, so that it is refused where it
+/// matters, and not taken for absent.
+fn process_env(variable: &str) -> Option<String> {
+    std::env::var_os(variable).map(|value| value.to_string_lossy().into_owned())
+}

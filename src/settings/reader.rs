@@ -1,0 +1,332 @@
+//! Reads variables, a method for each group of settings.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::{
+    ApiKey, Backend, DEFAULT_BASE_URL, DEFAULT_EVENT_BUS, DEFAULT_EVENT_SOURCE, DEFAULT_LEASE_MARGIN,
+    DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_POLLS, DEFAULT_OVERDUE, DEFAULT_POLL_FACTOR, DEFAULT_POLL_INITIAL,
+    DEFAULT_POLL_MAX, DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RETRY, DEFAULT_RUN_DEADLINE, DEFAULT_RUN_TTL,
+    DEFAULT_STATE_FILE, Fault, Limits, ProviderSettings, Schedule, SettingsError,
+};
+use crate::telemetry::LogFilter;
+use crate::text::bounded;
+
+/// The most of a wrong value that a message repeats, in bytes.
+const SHOWN_MAX_BYTES: usize = 80;
+
+/// The shortest delay, timeout or budget: below it, a typing mistake is likelier than an intention.
+const SHORTEST: f64 = 0.1;
+/// The longest budget: ten years, which no sum of times can overflow.
+const LONGEST_BUDGET: f64 = 315_360_000.0;
+/// The longest delay that SQS knows (`DelaySeconds`).
+const LONGEST_DELAY: f64 = 900.0;
+/// The longest call, and the most clock skew: a call with a margin on both sides fits into the 900 s that a Lambda may
+/// last.
+const LONGEST_CALL: f64 = 300.0;
+/// The most connections of one process: a Lambda has 1,024 file descriptors.
+const MOST_IN_FLIGHT: usize = 900;
+
+/// Gathers faults while it reads. After a fault it goes on with the default, so as to find the other faults too.
+pub(super) struct Reader<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(env: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        let faults = Vec::new();
+        Self { env, faults }
+    }
+
+    pub(super) fn found_no_fault(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    pub(super) fn into_error(self) -> SettingsError {
+        SettingsError { faults: self.faults }
+    }
+
+    pub(super) fn provider(&mut self) -> Option<ProviderSettings> {
+        let base_url = self.base_url();
+        let key = self.api_key();
+        Some(ProviderSettings {
+            base_url: base_url?,
+            key: key?,
+        })
+    }
+
+    pub(super) fn schedule(&mut self) -> Schedule {
+        let (poll_initial, poll_max) = self.poll_bounds();
+        let budget = SHORTEST..=LONGEST_BUDGET;
+        Schedule {
+            poll_initial,
+            poll_factor: self.number("BRIDGE_POLL_FACTOR", DEFAULT_POLL_FACTOR, 1.0..=100.0, "a number"),
+            poll_max,
+            retry: self.seconds("BRIDGE_RETRY_SECONDS", DEFAULT_RETRY, budget.clone()),
+            run_deadline: self.seconds("BRIDGE_RUN_DEADLINE_SECONDS", DEFAULT_RUN_DEADLINE, budget),
+            max_polls: self.number("BRIDGE_MAX_POLLS", DEFAULT_MAX_POLLS, 1..=1_000_000, "a whole number"),
+        }
+    }
+
+    pub(super) fn limits(&mut self) -> Limits {
+        let in_flight = 1..=MOST_IN_FLIGHT;
+        let call = SHORTEST..=LONGEST_CALL;
+        let margin = 0.0..=LONGEST_CALL;
+        // A poll may honestly rest in the queue for the longest delay: that is not yet overdue.
+        let overdue = LONGEST_DELAY + 1.0..=LONGEST_BUDGET;
+        let ttl = SHORTEST..=LONGEST_BUDGET;
+        Limits {
+            provider_timeout: self.seconds("POSTPRESS_TIMEOUT_SECONDS", DEFAULT_PROVIDER_TIMEOUT, call),
+            max_in_flight: self.number(
+                "BRIDGE_MAX_IN_FLIGHT",
+                DEFAULT_MAX_IN_FLIGHT,
+                in_flight,
+                "a whole number",
+            ),
+            lease_margin: self.seconds("BRIDGE_LEASE_MARGIN_SECONDS", DEFAULT_LEASE_MARGIN, margin),
+            overdue: self.seconds("BRIDGE_OVERDUE_SECONDS", DEFAULT_OVERDUE, overdue),
+            run_ttl: self.seconds("BRIDGE_RUN_TTL_SECONDS", DEFAULT_RUN_TTL, ttl),
+        }
+    }
+
+    pub(super) fn event_source(&mut self) -> String {
+        const VARIABLE: &str = "BRIDGE_EVENT_SOURCE";
+        let source = self.text_or(VARIABLE, DEFAULT_EVENT_SOURCE);
+        // EventBridge refuses such entries (NotAuthorizedForSourceException), but only once there is an event to lose.
+        if source.starts_with("aws.") {
+            let allowed = "any name that does not begin with `aws.`, which AWS keeps to itself";
+            self.invalid(VARIABLE, source.clone(), allowed);
+        }
+        source
+    }
+
+    pub(super) fn event_bus(&self) -> String {
+        self.text_or("BRIDGE_EVENT_BUS", DEFAULT_EVENT_BUS)
+    }
+
+    pub(super) fn backend(&mut self) -> Option<Backend> {
+        const VARIABLE: &str = "BRIDGE_BACKEND";
+        match self.text(VARIABLE).as_deref() {
+            None | Some("aws") => {
+                let queue_url = self.queue_url();
+                let table = self.required("BRIDGE_TABLE", "the name of the DynamoDB table of runs");
+                Some(Backend::Aws {
+                    queue_url: queue_url?,
+                    table: table?,
+                })
+            }
+            Some("memory") => Some(Backend::Memory),
+            Some(other) => {
+                self.invalid(VARIABLE, other.to_owned(), "`aws` (the default) or `memory`");
+                None
+            }
+        }
+    }
+
+    /// `BRIDGE_STATE_FILE`, else a file in the user's state directory.
+    pub(super) fn state_file(&mut self) -> Option<PathBuf> {
+        const VARIABLE: &str = "BRIDGE_STATE_FILE";
+        if let Some(file) = self.text(VARIABLE) {
+            return Some(PathBuf::from(file));
+        }
+        let directory = self.state_directory();
+        if directory.is_none() {
+            let what = "the file for the run table, since there is no home directory to keep it in";
+            self.missing(VARIABLE, what);
+        }
+        Some(directory?.join(DEFAULT_STATE_FILE))
+    }
+
+    pub(super) fn log_filter(&mut self) -> LogFilter {
+        const VARIABLE: &str = "BRIDGE_LOG";
+        let Some(text) = self.text(VARIABLE) else {
+            return LogFilter::default();
+        };
+        LogFilter::parse(&text).unwrap_or_else(|error| {
+            let allowed = format!("a filter like `info` or `warn,postpress_bridge=debug` ({error})");
+            self.invalid(VARIABLE, text, allowed);
+            LogFilter::default()
+        })
+    }
+
+    /// A wrong value is not shown: a URL with user info would show a password.
+    fn base_url(&mut self) -> Option<String> {
+        const VARIABLE: &str = "POSTPRESS_BASE_URL";
+        let text = self.text_or(VARIABLE, DEFAULT_BASE_URL);
+        match url::Url::parse(&text) {
+            Ok(_) => Some(text),
+            Err(error) => {
+                self.unusable(VARIABLE, format!("is no URL ({error}); an example: {DEFAULT_BASE_URL}"));
+                None
+            }
+        }
+    }
+
+    fn api_key(&mut self) -> Option<ApiKey> {
+        const PLAIN: &str = "POSTPRESS_API_KEY";
+        const SECRET: &str = "POSTPRESS_API_KEY_SECRET_ID";
+        match (self.text(PLAIN), self.text(SECRET)) {
+            (Some(key), None) => self.plain_key(PLAIN, key),
+            (None, Some(reference)) => self.secret_key(SECRET, &reference),
+            (Some(_), Some(_)) => {
+                self.conflict(PLAIN, SECRET, "are both set; keep one of them");
+                None
+            }
+            (None, None) => {
+                let what = "the provider's API key, or `POSTPRESS_API_KEY_SECRET_ID` to its name or ARN in Secrets \
+                            Manager";
+                self.missing(PLAIN, what);
+                None
+            }
+        }
+    }
+
+    fn plain_key(&mut self, variable: &'static str, key: String) -> Option<ApiKey> {
+        // The key travels in a header. A line break at the end of a file is the usual fault.
+        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.unusable(
+                variable,
+                "has a space, a line break or another character that no key has; remove it",
+            );
+            return None;
+        }
+        Some(ApiKey::Plain(SecretString::from(key)))
+    }
+
+    /// Reads `ID` or `ID#field`: neither a secret's name nor its ARN can hold a `#`.
+    fn secret_key(&mut self, variable: &'static str, reference: &str) -> Option<ApiKey> {
+        let (id, field) = match reference.split_once('#') {
+            Some((id, field)) => (id, Some(field)),
+            None => (reference, None),
+        };
+        if id.is_empty() || field == Some("") {
+            // Not shown: somebody may have put the key itself here.
+            self.unusable(
+                variable,
+                "has nothing before or after its `#`; write `ID`, or `ID#field` for a JSON secret",
+            );
+            return None;
+        }
+        Some(ApiKey::Secret {
+            id: id.to_owned(),
+            field: field.map(str::to_owned),
+        })
+    }
+
+    /// The first delay and the longest one.
+    fn poll_bounds(&mut self) -> (Duration, Duration) {
+        const INITIAL: &str = "BRIDGE_POLL_INITIAL_SECONDS";
+        const MAX: &str = "BRIDGE_POLL_MAX_SECONDS";
+        let faults_before = self.faults.len();
+        let initial = self.seconds(INITIAL, DEFAULT_POLL_INITIAL, SHORTEST..=LONGEST_DELAY);
+        let max = self.seconds(MAX, DEFAULT_POLL_MAX, SHORTEST..=LONGEST_DELAY);
+        // Where one of them is faulty, comparing with its default would only confuse.
+        if self.faults.len() == faults_before && initial > max {
+            let (initial, max) = (initial.as_secs_f64(), max.as_secs_f64());
+            let why = format!("are {initial} and {max}; the first must not be more than the second");
+            self.conflict(INITIAL, MAX, why);
+        }
+        (initial, max)
+    }
+
+    fn queue_url(&mut self) -> Option<String> {
+        const VARIABLE: &str = "BRIDGE_QUEUE_URL";
+        let text = self.required(VARIABLE, "the URL of the SQS queue")?;
+        if !url::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "https" | "http")) {
+            let allowed = "the queue's URL, which begins with `https://`, not its name or ARN";
+            self.invalid(VARIABLE, text, allowed);
+            return None;
+        }
+        // A FIFO queue takes no delay for one message, and every poll is a delayed message.
+        if text.ends_with(".fifo") {
+            let allowed = "the URL of a standard queue, since a FIFO queue cannot delay a single message";
+            self.invalid(VARIABLE, text, allowed);
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Where programs keep what outlives them: the XDG base directory specification, which also says to ignore what is
+    /// not absolute; on Windows the local application data.
+    fn state_directory(&self) -> Option<PathBuf> {
+        self.directory("XDG_STATE_HOME")
+            .or_else(|| self.directory("LOCALAPPDATA"))
+            .or_else(|| self.directory("HOME").map(|home| home.join(".local/state")))
+    }
+
+    fn directory(&self, variable: &str) -> Option<PathBuf> {
+        self.text(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
+    fn text(&self, variable: &str) -> Option<String> {
+        (self.env)(variable).filter(|value| !value.is_empty())
+    }
+
+    fn text_or(&self, variable: &str, default: &str) -> String {
+        self.text(variable).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn required(&mut self, variable: &'static str, what: &'static str) -> Option<String> {
+        let value = self.text(variable);
+        if value.is_none() {
+            self.missing(variable, what);
+        }
+        value
+    }
+
+    fn seconds(&mut self, variable: &'static str, default: Duration, allowed: RangeInclusive<f64>) -> Duration {
+        Duration::from_secs_f64(self.number(variable, default.as_secs_f64(), allowed, "seconds"))
+    }
+
+    /// A number within `allowed`; `noun` says to people what kind of number it is.
+    fn number<T>(&mut self, variable: &'static str, default: T, allowed: RangeInclusive<T>, noun: &str) -> T
+    where
+        T: FromStr + PartialOrd + fmt::Display,
+    {
+        let Some(found) = self.text(variable) else {
+            return default;
+        };
+        match found.parse() {
+            // `NaN` and `inf` parse too, but no range contains them.
+            Ok(number) if allowed.contains(&number) => number,
+            _ => {
+                let allowed = format!("{noun} from {} to {}", allowed.start(), allowed.end());
+                self.invalid(variable, found, allowed);
+                default
+            }
+        }
+    }
+
+    fn missing(&mut self, variable: &'static str, what: &'static str) {
+        self.faults.push(Fault::Missing { variable, what });
+    }
+
+    fn invalid(&mut self, variable: &'static str, found: String, allowed: impl Into<String>) {
+        let (mut found, cut) = bounded(found, SHOWN_MAX_BYTES);
+        if cut {
+            found.push('…');
+        }
+        let allowed = allowed.into();
+        self.faults.push(Fault::Invalid {
+            variable,
+            found,
+            allowed,
+        });
+    }
+
+    fn unusable(&mut self, variable: &'static str, why: impl Into<String>) {
+        let why = why.into();
+        self.faults.push(Fault::Unusable { variable, why });
+    }
+
+    fn conflict(&mut self, first: &'static str, second: &'static str, why: impl Into<String>) {
+        let why = why.into();
+        self.faults.push(Fault::Conflict { first, second, why });
+    }
+}

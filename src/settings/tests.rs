@@ -1,0 +1,284 @@
+use std::path::Path;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+
+/// The least that a worker needs.
+const WORKER: [(&str, &str); 3] = [
+    ("POSTPRESS_API_KEY", "sk-1"),
+    (
+        "BRIDGE_QUEUE_URL",
+        "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge",
+    ),
+    ("BRIDGE_TABLE", "bridge-runs"),
+];
+
+/// An environment of these variables; the first of a name counts.
+fn env(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+    let variables: Vec<(String, String)> = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    move |name| {
+        variables
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.clone())
+    }
+}
+
+fn worker(variables: &[(&str, &str)]) -> Result<WorkerSettings, SettingsError> {
+    WorkerSettings::read(&env(&[variables, &WORKER].concat()))
+}
+
+/// The one fault of a worker's environment that is right but for `variables`.
+fn only_fault(variables: &[(&str, &str)]) -> String {
+    let error = worker(variables).expect_err(&format!("{variables:?} is accepted"));
+    assert_eq!(error.faults.len(), 1, "{variables:?}: {error}");
+    error.faults[0].to_string()
+}
+
+#[test]
+fn the_least_environment_gives_the_documented_defaults() {
+    let settings = worker(&[
+        ("BRIDGE_MAX_POLLS", ""),
+        ("BRIDGE_BACKEND", ""),
+        ("BRIDGE_EVENT_BUS", ""),
+    ])
+    .unwrap();
+    assert_eq!(settings.schedule, Schedule::default());
+    assert_eq!(settings.limits, Limits::default());
+    assert_eq!(settings.provider.base_url, "https://api.postpress.ai/v1");
+    assert_eq!(settings.event_bus, "default");
+    assert_eq!(settings.event_source, "postpress.bridge");
+    assert_eq!(settings.log_filter, LogFilter::default());
+    let queue_url = WORKER[1].1.to_owned();
+    assert_eq!(
+        settings.backend,
+        Backend::Aws {
+            queue_url,
+            table: "bridge-runs".to_owned()
+        }
+    );
+}
+
+#[test]
+fn every_number_arrives_where_it_belongs() {
+    let settings = worker(&[
+        ("POSTPRESS_TIMEOUT_SECONDS", "2.5"),
+        ("BRIDGE_POLL_INITIAL_SECONDS", "1"),
+        ("BRIDGE_POLL_FACTOR", "1"),
+        ("BRIDGE_POLL_MAX_SECONDS", "900"),
+        ("BRIDGE_RUN_DEADLINE_SECONDS", "7200"),
+        ("BRIDGE_MAX_POLLS", "1"),
+        ("BRIDGE_RETRY_SECONDS", "60"),
+        ("BRIDGE_MAX_IN_FLIGHT", "7"),
+        ("BRIDGE_RUN_TTL_SECONDS", "3"),
+        ("BRIDGE_LEASE_MARGIN_SECONDS", "0"),
+        ("BRIDGE_OVERDUE_SECONDS", "901"),
+    ])
+    .unwrap();
+    let schedule = Schedule {
+        poll_initial: Duration::from_secs(1),
+        poll_factor: 1.0,
+        poll_max: Duration::from_secs(900),
+        retry: Duration::from_secs(60),
+        run_deadline: Duration::from_secs(7200),
+        max_polls: 1,
+    };
+    let limits = Limits {
+        provider_timeout: Duration::from_millis(2500),
+        max_in_flight: 7,
+        lease_margin: Duration::ZERO,
+        overdue: Duration::from_secs(901),
+        run_ttl: Duration::from_secs(3),
+    };
+    assert_eq!((settings.schedule, settings.limits), (schedule, limits));
+}
+
+#[test]
+fn a_number_out_of_its_range_is_refused_with_the_range() {
+    let cases = [
+        ("POSTPRESS_TIMEOUT_SECONDS", "ten", "seconds from 0.1 to 300"),
+        ("POSTPRESS_TIMEOUT_SECONDS", "301", "seconds from 0.1 to 300"),
+        ("BRIDGE_POLL_INITIAL_SECONDS", "0", "seconds from 0.1 to 900"),
+        ("BRIDGE_POLL_INITIAL_SECONDS", "1e-300", "seconds from 0.1 to 900"),
+        ("BRIDGE_POLL_FACTOR", "0.99", "a number from 1 to 100"),
+        ("BRIDGE_POLL_FACTOR", "NaN", "a number from 1 to 100"),
+        ("BRIDGE_POLL_FACTOR", "inf", "a number from 1 to 100"),
+        ("BRIDGE_POLL_MAX_SECONDS", "901", "seconds from 0.1 to 900"),
+        ("BRIDGE_RUN_DEADLINE_SECONDS", "-1", "seconds from 0.1 to 315360000"),
+        ("BRIDGE_RUN_DEADLINE_SECONDS", "1e300", "seconds from 0.1 to 315360000"),
+        ("BRIDGE_MAX_POLLS", "0", "a whole number from 1 to 1000000"),
+        ("BRIDGE_MAX_POLLS", "10.5", "a whole number from 1 to 1000000"),
+        ("BRIDGE_RETRY_SECONDS", "1 h", "seconds from 0.1 to 315360000"),
+        ("BRIDGE_MAX_IN_FLIGHT", "-5", "a whole number from 1 to 900"),
+        ("BRIDGE_RUN_TTL_SECONDS", "0", "seconds from 0.1 to 315360000"),
+        ("BRIDGE_LEASE_MARGIN_SECONDS", "-0.1", "seconds from 0 to 300"),
+        ("BRIDGE_OVERDUE_SECONDS", "900", "seconds from 901 to 315360000"),
+    ];
+    for (variable, found, allowed) in cases {
+        assert_eq!(
+            only_fault(&[(variable, found)]),
+            format!("`{variable}` is {found:?}; allowed: {allowed}")
+        );
+    }
+}
+
+#[test]
+fn the_first_delay_is_not_longer_than_the_longest() {
+    assert_eq!(
+        only_fault(&[("BRIDGE_POLL_INITIAL_SECONDS", "400")]),
+        "`BRIDGE_POLL_INITIAL_SECONDS` and `BRIDGE_POLL_MAX_SECONDS` are 400 and 300; \
+         the first must not be more than the second",
+    );
+    assert!(worker(&[("BRIDGE_POLL_INITIAL_SECONDS", "7"), ("BRIDGE_POLL_MAX_SECONDS", "7")]).is_ok());
+}
+
+#[test]
+fn a_text_that_cannot_work_is_refused() {
+    let cases = [
+        (
+            "POSTPRESS_BASE_URL",
+            "api.postpress.ai/v1",
+            "relative URL without a base",
+        ),
+        (
+            "BRIDGE_QUEUE_URL",
+            "arn:aws:sqs:eu-west-1:123456789012:bridge",
+            "not its name or ARN",
+        ),
+        ("BRIDGE_QUEUE_URL", "bridge", "not its name or ARN"),
+        (
+            "BRIDGE_QUEUE_URL",
+            "https://sqs.example/1/bridge.fifo",
+            "standard queue",
+        ),
+        ("BRIDGE_EVENT_SOURCE", "aws.bridge", "does not begin with `aws.`"),
+        ("BRIDGE_BACKEND", "AWS", "`aws` (the default) or `memory`"),
+        ("BRIDGE_LOG", "postpress_bridge=loud", "a filter like `info`"),
+    ];
+    for (variable, found, reason) in cases {
+        let fault = only_fault(&[(variable, found)]);
+        assert!(
+            fault.starts_with(&format!("`{variable}` is ")) && fault.contains(reason),
+            "{fault}"
+        );
+    }
+}
+
+#[test]
+fn the_key_is_a_value_or_a_secret_with_or_without_a_field() {
+    let secret = |reference| {
+        let settings = worker(&[("POSTPRESS_API_KEY", ""), ("POSTPRESS_API_KEY_SECRET_ID", reference)]).unwrap();
+        match settings.provider.key {
+            ApiKey::Secret { id, field } => (id, field),
+            ApiKey::Plain(_) => panic!("{reference} was taken for the key"),
+        }
+    };
+    let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:postpress-AbCdEf";
+    assert_eq!(secret("postpress/key"), ("postpress/key".to_owned(), None));
+    assert_eq!(secret(arn), (arn.to_owned(), None));
+    assert_eq!(
+        secret(&format!("{arn}#api_key")),
+        (arn.to_owned(), Some("api_key".to_owned()))
+    );
+    match worker(&[]).unwrap().provider.key {
+        ApiKey::Plain(key) => assert_eq!(key.expose_secret(), "sk-1"),
+        ApiKey::Secret { .. } => panic!("a plain key was taken for a secret's name"),
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_refused_without_being_shown() {
+    let both = only_fault(&[("POSTPRESS_API_KEY_SECRET_ID", "postpress/key")]);
+    assert_eq!(
+        both,
+        "`POSTPRESS_API_KEY` and `POSTPRESS_API_KEY_SECRET_ID` are both set; keep one of them"
+    );
+
+    let neither = only_fault(&[("POSTPRESS_API_KEY", "")]);
+    assert!(neither.contains("`POSTPRESS_API_KEY` is missing"), "{neither}");
+    assert!(neither.contains("`POSTPRESS_API_KEY_SECRET_ID`"), "{neither}");
+
+    for key in ["hush\n", "hush hush", "hüsh", "hush\u{0}"] {
+        let fault = only_fault(&[("POSTPRESS_API_KEY", key)]);
+        assert!(fault.starts_with("`POSTPRESS_API_KEY` has a space"), "{fault}");
+        assert!(!fault.contains("sh"), "{fault}");
+    }
+    for reference in ["#", "hush#", "#hush"] {
+        let fault = only_fault(&[("POSTPRESS_API_KEY", ""), ("POSTPRESS_API_KEY_SECRET_ID", reference)]);
+        assert!(
+            fault.starts_with("`POSTPRESS_API_KEY_SECRET_ID` has nothing"),
+            "{fault}"
+        );
+        assert!(!fault.contains("hush"), "{fault}");
+    }
+}
+
+#[test]
+fn neither_debug_nor_an_error_shows_a_secret() {
+    let settings = worker(&[("POSTPRESS_API_KEY", "hush")]).unwrap();
+    assert!(!format!("{settings:?}").contains("hush"));
+    let fault = only_fault(&[("POSTPRESS_BASE_URL", "//me:hush@postpress.example")]);
+    assert!(!fault.contains("hush"), "{fault}");
+}
+
+#[test]
+fn the_memory_backend_asks_for_neither_queue_nor_table() {
+    let settings = WorkerSettings::read(&env(&[("BRIDGE_BACKEND", "memory"), ("POSTPRESS_API_KEY", "sk-1")])).unwrap();
+    assert_eq!(settings.backend, Backend::Memory);
+}
+
+#[test]
+fn the_terminal_keeps_its_runs_in_the_users_state_directory() {
+    let cases: [(&[(&str, &str)], &str); 4] = [
+        (
+            &[("HOME", "/home/ann")],
+            "/home/ann/.local/state/postpress-bridge/runs.sqlite3",
+        ),
+        (
+            &[("HOME", "/home/ann"), ("XDG_STATE_HOME", "/state")],
+            "/state/postpress-bridge/runs.sqlite3",
+        ),
+        (
+            &[("HOME", "/h"), ("XDG_STATE_HOME", "state")],
+            "/h/.local/state/postpress-bridge/runs.sqlite3",
+        ),
+        (&[("HOME", "/home/ann"), ("BRIDGE_STATE_FILE", "runs.db")], "runs.db"),
+    ];
+    for (variables, file) in cases {
+        let settings = TerminalSettings::read(&env(&[variables, &[("POSTPRESS_API_KEY", "sk-1")]].concat())).unwrap();
+        assert_eq!(settings.state_file, Path::new(file), "{variables:?}");
+    }
+    let error = TerminalSettings::read(&env(&[("POSTPRESS_API_KEY", "sk-1")])).unwrap_err();
+    assert!(error.to_string().contains("`BRIDGE_STATE_FILE` is missing"), "{error}");
+}
+
+#[test]
+fn one_message_lists_every_fault() {
+    let long = format!("https://sqs.example/{}.fifo", "x".repeat(200));
+    let error = WorkerSettings::read(&env(&[
+        ("POSTPRESS_BASE_URL", "https://:port/"),
+        ("BRIDGE_QUEUE_URL", &long),
+        ("BRIDGE_POLL_INITIAL_SECONDS", "five\n"),
+        ("BRIDGE_POLL_FACTOR", "0.5"),
+        ("BRIDGE_OVERDUE_SECONDS", "60"),
+        ("BRIDGE_EVENT_SOURCE", "aws.bridge"),
+        ("BRIDGE_LOG", "loud=very"),
+    ]))
+    .unwrap_err();
+    insta::assert_snapshot!(error, @r#"
+    set these environment variables right and start again:
+    - `POSTPRESS_BASE_URL` is no URL (empty host); an example: https://api.postpress.ai/v1
+    - `POSTPRESS_API_KEY` is missing; set it to the provider's API key, or `POSTPRESS_API_KEY_SECRET_ID` to its name or ARN in Secrets Manager
+    - `BRIDGE_POLL_INITIAL_SECONDS` is "five\n"; allowed: seconds from 0.1 to 900
+    - `BRIDGE_POLL_FACTOR` is "0.5"; allowed: a number from 1 to 100
+    - `BRIDGE_OVERDUE_SECONDS` is "60"; allowed: seconds from 901 to 315360000
+    - `BRIDGE_EVENT_SOURCE` is "aws.bridge"; allowed: any name that does not begin with `aws.`, which AWS keeps to itself
+    - `BRIDGE_QUEUE_URL` is "https://sqs.example/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"; allowed: the URL of a standard queue, since a FIFO queue cannot delay a single message
+    - `BRIDGE_TABLE` is missing; set it to the name of the DynamoDB table of runs
+    - `BRIDGE_LOG` is "loud=very"; allowed: a filter like `info` or `warn,postpress_bridge=debug` (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5)
+    "#);
+}

@@ -1,0 +1,3 @@
+//! What the tests need around the bridge.
+
+pub(crate) mod tools;

@@ -1,0 +1,71 @@
+//! Python tools that the tests set up for themselves: each in a virtual environment of its own under `target/`, made
+//! once and used by every later run.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The program `cargo-lambda`, to be called with `lambda` as its first argument, as cargo would.
+pub(crate) fn cargo_lambda() -> PathBuf {
+    // Its one dependency, a C compiler, is for building for other machines than this one.
+    venv("cargo-lambda", &["--no-deps", "cargo-lambda==1.9.2"]).join("cargo-lambda")
+}
+
+/// The directory of the programs of a virtual environment `name` that has what `pip install` was told to put into it.
+///
+/// Tests run in parallel, also as processes of their own: whoever comes first makes it, and the others wait.
+///
+/// # Panics
+/// If it cannot be made; the message says what to install. Nothing is skipped.
+pub(crate) fn venv(name: &str, install: &[&str]) -> PathBuf {
+    let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tools");
+    fs::create_dir_all(&tools).expect("a directory for the tools can be made");
+    let lock = File::create(tools.join(format!("{name}.lock"))).expect("a lock file can be made");
+    lock.lock().expect("the lock file can be locked");
+
+    let directory = tools.join(name);
+    let programs = directory.join(if cfg!(windows) { "Scripts" } else { "bin" });
+    // The path belongs to what must match, since a virtual environment works only where it was made.
+    let wanted = format!("{}\n{}\n", directory.display(), install.join("\n"));
+    let marker = directory.join("installed");
+    if fs::read_to_string(&marker).is_ok_and(|made| made == wanted) {
+        return programs;
+    }
+
+    if directory.exists() {
+        fs::remove_dir_all(&directory).expect("a half-made or older environment can be removed");
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&directory));
+    run(Command::new(programs.join("python"))
+        .args(["-m", "pip", "install", "--quiet", "--no-input"])
+        .args(install));
+    fs::write(&marker, wanted).expect("the environment can be marked as made");
+    programs
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+/// With what the command said, unless it succeeded.
+fn run(command: &mut Command) {
+    let needs = "the tests need `python3` 3.9 or newer with its `venv` and `pip` (on Debian: `python3-venv`), \
+                 and the Python Package Index within reach";
+    match command.output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            panic!("{command:?} failed with {}: {needs}\n{said}", output.status)
+        }
+        Err(error) => panic!("{command:?} cannot be run ({error}): {needs}"),
+    }
+}
+
+#[test]
+fn cargo_lambda_is_there_and_runs() {
+    let output = Command::new(cargo_lambda())
+        .args(["lambda", "--version"])
+        .output()
+        .expect("cargo-lambda can be run");
+    let version = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && version.contains("1.9.2"), "{output:?}");
+}
