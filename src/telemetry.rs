@@ -51,9 +51,7 @@ fn dispatch<W>(filter: &LogFilter, format: LogFormat, writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&filter.0))
-        .with_writer(writer);
+    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&filter.0)).with_writer(writer);
     match format {
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).into(),
         LogFormat::Compact => lines.compact().with_target(false).with_ansi(colour()).into(),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::run::{Rules, Schedule};
 use crate::telemetry::LogFilter;
 
 mod fault;
@@ -29,18 +30,6 @@ pub const DEFAULT_PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DEFAULT_EVENT_BUS: &str = "default";
 /// The `source` of our events.
 pub const DEFAULT_EVENT_SOURCE: &str = "postpress.bridge";
-/// The delay after the first call.
-pub const DEFAULT_POLL_INITIAL: Duration = Duration::from_secs(5);
-/// How much longer each delay is than the one before.
-pub const DEFAULT_POLL_FACTOR: f64 = 1.5;
-/// The longest delay.
-pub const DEFAULT_POLL_MAX: Duration = Duration::from_secs(300);
-/// How long a run may last.
-pub const DEFAULT_RUN_DEADLINE: Duration = Duration::from_hours(24);
-/// The most calls of one run.
-pub const DEFAULT_MAX_POLLS: u32 = 1000;
-/// How long failures in a row may last.
-pub const DEFAULT_RETRY: Duration = Duration::from_hours(1);
 /// The most provider calls at once in one process.
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 50;
 /// How long a finished run is remembered: 30 days, longer than a queue and its dead-letter queue can keep a message
@@ -112,36 +101,6 @@ pub enum ApiKey {
     },
 }
 
-/// When a run is polled again, and when it is given up.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Schedule {
-    /// `BRIDGE_POLL_INITIAL_SECONDS`: the delay after the first call.
-    pub poll_initial: Duration,
-    /// `BRIDGE_POLL_FACTOR`: how much longer each delay is than the one before; at least 1.
-    pub poll_factor: f64,
-    /// `BRIDGE_POLL_MAX_SECONDS`: the longest delay; at least `poll_initial`.
-    pub poll_max: Duration,
-    /// `BRIDGE_RETRY_SECONDS`: how long failures in a row may last.
-    pub retry: Duration,
-    /// `BRIDGE_RUN_DEADLINE_SECONDS`: how long a run may last since its first claim.
-    pub run_deadline: Duration,
-    /// `BRIDGE_MAX_POLLS`: the most calls of one run; at least 1.
-    pub max_polls: u32,
-}
-
-impl Default for Schedule {
-    fn default() -> Self {
-        Self {
-            poll_initial: DEFAULT_POLL_INITIAL,
-            poll_factor: DEFAULT_POLL_FACTOR,
-            poll_max: DEFAULT_POLL_MAX,
-            retry: DEFAULT_RETRY,
-            run_deadline: DEFAULT_RUN_DEADLINE,
-            max_polls: DEFAULT_MAX_POLLS,
-        }
-    }
-}
-
 /// The bounds within which messages are worked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -155,6 +114,13 @@ pub struct Limits {
     pub overdue: Duration,
     /// `BRIDGE_RUN_TTL_SECONDS`: how long a finished run is remembered.
     pub run_ttl: Duration,
+}
+
+impl Limits {
+    /// The rules of the run protocol that go with this schedule.
+    pub fn rules(&self, schedule: &Schedule) -> Rules {
+        Rules { schedule: schedule.clone(), overdue: self.overdue, run_ttl: self.run_ttl }
+    }
 }
 
 impl Default for Limits {
@@ -206,15 +172,9 @@ impl WorkerSettings {
         let backend = reader.backend();
         let log_filter = reader.log_filter();
         match (provider, backend) {
-            (Some(provider), Some(backend)) if reader.found_no_fault() => Ok(Self {
-                provider,
-                schedule,
-                limits,
-                event_source,
-                event_bus,
-                backend,
-                log_filter,
-            }),
+            (Some(provider), Some(backend)) if reader.found_no_fault() => {
+                Ok(Self { provider, schedule, limits, event_source, event_bus, backend, log_filter })
+            }
             _ => Err(reader.into_error()),
         }
     }
@@ -242,14 +202,9 @@ impl TerminalSettings {
         let state_file = reader.state_file();
         let log_filter = reader.log_filter();
         match (provider, state_file) {
-            (Some(provider), Some(state_file)) if reader.found_no_fault() => Ok(Self {
-                provider,
-                schedule,
-                limits,
-                event_source,
-                state_file,
-                log_filter,
-            }),
+            (Some(provider), Some(state_file)) if reader.found_no_fault() => {
+                Ok(Self { provider, schedule, limits, event_source, state_file, log_filter })
+            }
             _ => Err(reader.into_error()),
         }
     }
@@ -262,11 +217,7 @@ impl TerminalSettings {
 pub fn log_filter_from_env() -> Result<LogFilter, SettingsError> {
     let mut reader = Reader::new(&process_env);
     let filter = reader.log_filter();
-    if reader.found_no_fault() {
-        Ok(filter)
-    } else {
-        Err(reader.into_error())
-    }
+    if reader.found_no_fault() { Ok(filter) } else { Err(reader.into_error()) }
 }
 
 /// A variable of this process. What is not Unicode comes with replacement characters, so that it is refused where it

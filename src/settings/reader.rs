@@ -10,10 +10,10 @@ use secrecy::SecretString;
 
 use super::{
     ApiKey, Backend, DEFAULT_BASE_URL, DEFAULT_EVENT_BUS, DEFAULT_EVENT_SOURCE, DEFAULT_LEASE_MARGIN,
-    DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_POLLS, DEFAULT_OVERDUE, DEFAULT_POLL_FACTOR, DEFAULT_POLL_INITIAL,
-    DEFAULT_POLL_MAX, DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RETRY, DEFAULT_RUN_DEADLINE, DEFAULT_RUN_TTL,
-    DEFAULT_STATE_FILE, Fault, Limits, ProviderSettings, Schedule, SettingsError,
+    DEFAULT_MAX_IN_FLIGHT, DEFAULT_OVERDUE, DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RUN_TTL, DEFAULT_STATE_FILE, Fault,
+    Limits, ProviderSettings, SettingsError,
 };
+use crate::run::Schedule;
 use crate::telemetry::LogFilter;
 use crate::text::bounded;
 
@@ -55,22 +55,21 @@ impl<'a> Reader<'a> {
     pub(super) fn provider(&mut self) -> Option<ProviderSettings> {
         let base_url = self.base_url();
         let key = self.api_key();
-        Some(ProviderSettings {
-            base_url: base_url?,
-            key: key?,
-        })
+        Some(ProviderSettings { base_url: base_url?, key: key? })
     }
 
     pub(super) fn schedule(&mut self) -> Schedule {
         let (poll_initial, poll_max) = self.poll_bounds();
         let budget = SHORTEST..=LONGEST_BUDGET;
+        let default = Schedule::default();
         Schedule {
             poll_initial,
-            poll_factor: self.number("BRIDGE_POLL_FACTOR", DEFAULT_POLL_FACTOR, 1.0..=100.0, "a number"),
+            poll_factor: self.number("BRIDGE_POLL_FACTOR", default.poll_factor, 1.0..=100.0, "a number"),
             poll_max,
-            retry: self.seconds("BRIDGE_RETRY_SECONDS", DEFAULT_RETRY, budget.clone()),
-            run_deadline: self.seconds("BRIDGE_RUN_DEADLINE_SECONDS", DEFAULT_RUN_DEADLINE, budget),
-            max_polls: self.number("BRIDGE_MAX_POLLS", DEFAULT_MAX_POLLS, 1..=1_000_000, "a whole number"),
+            retry: self.seconds("BRIDGE_RETRY_SECONDS", default.retry, budget.clone()),
+            run_deadline: self.seconds("BRIDGE_RUN_DEADLINE_SECONDS", default.run_deadline, budget),
+            max_polls: self.number("BRIDGE_MAX_POLLS", default.max_polls, 1..=1_000_000, "a whole number"),
+            haste: default.haste,
         }
     }
 
@@ -83,12 +82,7 @@ impl<'a> Reader<'a> {
         let ttl = SHORTEST..=LONGEST_BUDGET;
         Limits {
             provider_timeout: self.seconds("POSTPRESS_TIMEOUT_SECONDS", DEFAULT_PROVIDER_TIMEOUT, call),
-            max_in_flight: self.number(
-                "BRIDGE_MAX_IN_FLIGHT",
-                DEFAULT_MAX_IN_FLIGHT,
-                in_flight,
-                "a whole number",
-            ),
+            max_in_flight: self.number("BRIDGE_MAX_IN_FLIGHT", DEFAULT_MAX_IN_FLIGHT, in_flight, "a whole number"),
             lease_margin: self.seconds("BRIDGE_LEASE_MARGIN_SECONDS", DEFAULT_LEASE_MARGIN, margin),
             overdue: self.seconds("BRIDGE_OVERDUE_SECONDS", DEFAULT_OVERDUE, overdue),
             run_ttl: self.seconds("BRIDGE_RUN_TTL_SECONDS", DEFAULT_RUN_TTL, ttl),
@@ -116,10 +110,7 @@ impl<'a> Reader<'a> {
             None | Some("aws") => {
                 let queue_url = self.queue_url();
                 let table = self.required("BRIDGE_TABLE", "the name of the DynamoDB table of runs");
-                Some(Backend::Aws {
-                    queue_url: queue_url?,
-                    table: table?,
-                })
+                Some(Backend::Aws { queue_url: queue_url?, table: table? })
             }
             Some("memory") => Some(Backend::Memory),
             Some(other) => {
@@ -190,10 +181,7 @@ impl<'a> Reader<'a> {
     fn plain_key(&mut self, variable: &'static str, key: String) -> Option<ApiKey> {
         // The key travels in a header. A line break at the end of a file is the usual fault.
         if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            self.unusable(
-                variable,
-                "has a space, a line break or another character that no key has; remove it",
-            );
+            self.unusable(variable, "has a space, a line break or another character that no key has; remove it");
             return None;
         }
         Some(ApiKey::Plain(SecretString::from(key)))
@@ -207,16 +195,10 @@ impl<'a> Reader<'a> {
         };
         if id.is_empty() || field == Some("") {
             // Not shown: somebody may have put the key itself here.
-            self.unusable(
-                variable,
-                "has nothing before or after its `#`; write `ID`, or `ID#field` for a JSON secret",
-            );
+            self.unusable(variable, "has nothing before or after its `#`; write `ID`, or `ID#field` for a JSON secret");
             return None;
         }
-        Some(ApiKey::Secret {
-            id: id.to_owned(),
-            field: field.map(str::to_owned),
-        })
+        Some(ApiKey::Secret { id: id.to_owned(), field: field.map(str::to_owned) })
     }
 
     /// The first delay and the longest one.
@@ -224,8 +206,9 @@ impl<'a> Reader<'a> {
         const INITIAL: &str = "BRIDGE_POLL_INITIAL_SECONDS";
         const MAX: &str = "BRIDGE_POLL_MAX_SECONDS";
         let faults_before = self.faults.len();
-        let initial = self.seconds(INITIAL, DEFAULT_POLL_INITIAL, SHORTEST..=LONGEST_DELAY);
-        let max = self.seconds(MAX, DEFAULT_POLL_MAX, SHORTEST..=LONGEST_DELAY);
+        let default = Schedule::default();
+        let initial = self.seconds(INITIAL, default.poll_initial, SHORTEST..=LONGEST_DELAY);
+        let max = self.seconds(MAX, default.poll_max, SHORTEST..=LONGEST_DELAY);
         // Where one of them is faulty, comparing with its default would only confuse.
         if self.faults.len() == faults_before && initial > max {
             let (initial, max) = (initial.as_secs_f64(), max.as_secs_f64());
@@ -313,11 +296,7 @@ impl<'a> Reader<'a> {
             found.push('…');
         }
         let allowed = allowed.into();
-        self.faults.push(Fault::Invalid {
-            variable,
-            found,
-            allowed,
-        });
+        self.faults.push(Fault::Invalid { variable, found, allowed });
     }
 
     fn unusable(&mut self, variable: &'static str, why: impl Into<String>) {

@@ -7,25 +7,15 @@ use super::*;
 /// The least that a worker needs.
 const WORKER: [(&str, &str); 3] = [
     ("POSTPRESS_API_KEY", "sk-1"),
-    (
-        "BRIDGE_QUEUE_URL",
-        "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge",
-    ),
+    ("BRIDGE_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge"),
     ("BRIDGE_TABLE", "bridge-runs"),
 ];
 
 /// An environment of these variables; the first of a name counts.
 fn env(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
-    let variables: Vec<(String, String)> = variables
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
-    move |name| {
-        variables
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.clone())
-    }
+    let variables: Vec<(String, String)> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    move |name| variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
 }
 
 fn worker(variables: &[(&str, &str)]) -> Result<WorkerSettings, SettingsError> {
@@ -41,12 +31,7 @@ fn only_fault(variables: &[(&str, &str)]) -> String {
 
 #[test]
 fn the_least_environment_gives_the_documented_defaults() {
-    let settings = worker(&[
-        ("BRIDGE_MAX_POLLS", ""),
-        ("BRIDGE_BACKEND", ""),
-        ("BRIDGE_EVENT_BUS", ""),
-    ])
-    .unwrap();
+    let settings = worker(&[("BRIDGE_MAX_POLLS", ""), ("BRIDGE_BACKEND", ""), ("BRIDGE_EVENT_BUS", "")]).unwrap();
     assert_eq!(settings.schedule, Schedule::default());
     assert_eq!(settings.limits, Limits::default());
     assert_eq!(settings.provider.base_url, "https://api.postpress.ai/v1");
@@ -54,13 +39,7 @@ fn the_least_environment_gives_the_documented_defaults() {
     assert_eq!(settings.event_source, "postpress.bridge");
     assert_eq!(settings.log_filter, LogFilter::default());
     let queue_url = WORKER[1].1.to_owned();
-    assert_eq!(
-        settings.backend,
-        Backend::Aws {
-            queue_url,
-            table: "bridge-runs".to_owned()
-        }
-    );
+    assert_eq!(settings.backend, Backend::Aws { queue_url, table: "bridge-runs".to_owned() });
 }
 
 #[test]
@@ -119,10 +98,7 @@ fn a_number_out_of_its_range_is_refused_with_the_range() {
         ("BRIDGE_OVERDUE_SECONDS", "900", "seconds from 901 to 315360000"),
     ];
     for (variable, found, allowed) in cases {
-        assert_eq!(
-            only_fault(&[(variable, found)]),
-            format!("`{variable}` is {found:?}; allowed: {allowed}")
-        );
+        assert_eq!(only_fault(&[(variable, found)]), format!("`{variable}` is {found:?}; allowed: {allowed}"));
     }
 }
 
@@ -139,32 +115,17 @@ fn the_first_delay_is_not_longer_than_the_longest() {
 #[test]
 fn a_text_that_cannot_work_is_refused() {
     let cases = [
-        (
-            "POSTPRESS_BASE_URL",
-            "api.postpress.ai/v1",
-            "relative URL without a base",
-        ),
-        (
-            "BRIDGE_QUEUE_URL",
-            "arn:aws:sqs:eu-west-1:123456789012:bridge",
-            "not its name or ARN",
-        ),
+        ("POSTPRESS_BASE_URL", "api.postpress.ai/v1", "relative URL without a base"),
+        ("BRIDGE_QUEUE_URL", "arn:aws:sqs:eu-west-1:123456789012:bridge", "not its name or ARN"),
         ("BRIDGE_QUEUE_URL", "bridge", "not its name or ARN"),
-        (
-            "BRIDGE_QUEUE_URL",
-            "https://sqs.example/1/bridge.fifo",
-            "standard queue",
-        ),
+        ("BRIDGE_QUEUE_URL", "https://sqs.example/1/bridge.fifo", "standard queue"),
         ("BRIDGE_EVENT_SOURCE", "aws.bridge", "does not begin with `aws.`"),
         ("BRIDGE_BACKEND", "AWS", "`aws` (the default) or `memory`"),
         ("BRIDGE_LOG", "postpress_bridge=loud", "a filter like `info`"),
     ];
     for (variable, found, reason) in cases {
         let fault = only_fault(&[(variable, found)]);
-        assert!(
-            fault.starts_with(&format!("`{variable}` is ")) && fault.contains(reason),
-            "{fault}"
-        );
+        assert!(fault.starts_with(&format!("`{variable}` is ")) && fault.contains(reason), "{fault}");
     }
 }
 
@@ -180,10 +141,7 @@ fn the_key_is_a_value_or_a_secret_with_or_without_a_field() {
     let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:postpress-AbCdEf";
     assert_eq!(secret("postpress/key"), ("postpress/key".to_owned(), None));
     assert_eq!(secret(arn), (arn.to_owned(), None));
-    assert_eq!(
-        secret(&format!("{arn}#api_key")),
-        (arn.to_owned(), Some("api_key".to_owned()))
-    );
+    assert_eq!(secret(&format!("{arn}#api_key")), (arn.to_owned(), Some("api_key".to_owned())));
     match worker(&[]).unwrap().provider.key {
         ApiKey::Plain(key) => assert_eq!(key.expose_secret(), "sk-1"),
         ApiKey::Secret { .. } => panic!("a plain key was taken for a secret's name"),
@@ -193,10 +151,7 @@ fn the_key_is_a_value_or_a_secret_with_or_without_a_field() {
 #[test]
 fn a_key_that_cannot_be_used_is_refused_without_being_shown() {
     let both = only_fault(&[("POSTPRESS_API_KEY_SECRET_ID", "postpress/key")]);
-    assert_eq!(
-        both,
-        "`POSTPRESS_API_KEY` and `POSTPRESS_API_KEY_SECRET_ID` are both set; keep one of them"
-    );
+    assert_eq!(both, "`POSTPRESS_API_KEY` and `POSTPRESS_API_KEY_SECRET_ID` are both set; keep one of them");
 
     let neither = only_fault(&[("POSTPRESS_API_KEY", "")]);
     assert!(neither.contains("`POSTPRESS_API_KEY` is missing"), "{neither}");
@@ -209,10 +164,7 @@ fn a_key_that_cannot_be_used_is_refused_without_being_shown() {
     }
     for reference in ["#", "hush#", "#hush"] {
         let fault = only_fault(&[("POSTPRESS_API_KEY", ""), ("POSTPRESS_API_KEY_SECRET_ID", reference)]);
-        assert!(
-            fault.starts_with("`POSTPRESS_API_KEY_SECRET_ID` has nothing"),
-            "{fault}"
-        );
+        assert!(fault.starts_with("`POSTPRESS_API_KEY_SECRET_ID` has nothing"), "{fault}");
         assert!(!fault.contains("hush"), "{fault}");
     }
 }
@@ -234,18 +186,9 @@ fn the_memory_backend_asks_for_neither_queue_nor_table() {
 #[test]
 fn the_terminal_keeps_its_runs_in_the_users_state_directory() {
     let cases: [(&[(&str, &str)], &str); 4] = [
-        (
-            &[("HOME", "/home/ann")],
-            "/home/ann/.local/state/postpress-bridge/runs.sqlite3",
-        ),
-        (
-            &[("HOME", "/home/ann"), ("XDG_STATE_HOME", "/state")],
-            "/state/postpress-bridge/runs.sqlite3",
-        ),
-        (
-            &[("HOME", "/h"), ("XDG_STATE_HOME", "state")],
-            "/h/.local/state/postpress-bridge/runs.sqlite3",
-        ),
+        (&[("HOME", "/home/ann")], "/home/ann/.local/state/postpress-bridge/runs.sqlite3"),
+        (&[("HOME", "/home/ann"), ("XDG_STATE_HOME", "/state")], "/state/postpress-bridge/runs.sqlite3"),
+        (&[("HOME", "/h"), ("XDG_STATE_HOME", "state")], "/h/.local/state/postpress-bridge/runs.sqlite3"),
         (&[("HOME", "/home/ann"), ("BRIDGE_STATE_FILE", "runs.db")], "runs.db"),
     ];
     for (variables, file) in cases {

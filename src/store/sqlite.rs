@@ -160,7 +160,7 @@ impl RunStore for SqliteStore {
         );
         let (after_ms, after_chat) = after.map_or((-1, ""), |due| (integer(due.sweep_at_ms), due.chat_id.as_str()));
         self.transaction(|transaction| {
-            let mut statement = transaction.prepare_cached(&query)?;
+            let mut statement = transaction.prepare(&query)?;
             let rows = statement.query_map(params![shard, integer(before), after_ms, after_chat], |row| {
                 let sweep_at_ms = Millis(u64::try_from(row.get::<_, i64>(0)?).unwrap_or_default());
                 let chat_id = ChatId::parse(&row.get::<_, String>(1)?).map_err(|error| unreadable(1, error))?;
@@ -187,14 +187,14 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn load(transaction: &Transaction<'_>, chat_id: &ChatId) -> rusqlite::Result<Option<Item>> {
-    let mut statement = transaction.prepare_cached("SELECT item FROM runs WHERE chat_id = ?1")?;
+    let mut statement = transaction.prepare("SELECT item FROM runs WHERE chat_id = ?1")?;
     let json: Option<String> = statement.query_row([chat_id.as_str()], |row| row.get(0)).optional()?;
     json.map(|json| serde_json::from_str(&json).map_err(|error| unreadable(0, error))).transpose()
 }
 
 fn save(transaction: &Transaction<'_>, item: &Item) -> rusqlite::Result<()> {
     let json = serde_json::to_string(item).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    let mut statement = transaction.prepare_cached(
+    let mut statement = transaction.prepare(
         "INSERT OR REPLACE INTO runs (chat_id, item, open, sweep_at_ms, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     let shard = item.open.map(|open| open.shard);

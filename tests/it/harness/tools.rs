@@ -36,9 +36,7 @@ pub(crate) fn venv(name: &str, install: &[&str]) -> PathBuf {
         fs::remove_dir_all(&directory).expect("a half-made or older environment can be removed");
     }
     run(Command::new("python3").args(["-m", "venv"]).arg(&directory));
-    run(Command::new(programs.join("python"))
-        .args(["-m", "pip", "install", "--quiet", "--no-input"])
-        .args(install));
+    run(Command::new(programs.join("python")).args(["-m", "pip", "install", "--quiet", "--no-input"]).args(install));
     fs::write(&marker, wanted).expect("the environment can be marked as made");
     programs
 }
@@ -62,10 +60,7 @@ fn run(command: &mut Command) {
 
 #[test]
 fn cargo_lambda_is_there_and_runs() {
-    let output = Command::new(cargo_lambda())
-        .args(["lambda", "--version"])
-        .output()
-        .expect("cargo-lambda can be run");
+    let output = Command::new(cargo_lambda()).args(["lambda", "--version"]).output().expect("cargo-lambda can be run");
     let version = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && version.contains("1.9.2"), "{output:?}");
 }

@@ -1,0 +1,199 @@
+//! `postpress-bridge simulate`: the provider's endpoint on this machine.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::simulator::script::GRAMMAR;
+use crate::simulator::{Faults, Server, Simulator, Span, Stats};
+
+/// The most restarted chats that the summary names.
+const NAMED_CHATS: usize = 10;
+
+/// Play the provider on loopback: every status and every documented error on demand, with faults.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = GRAMMAR)]
+pub struct Simulate {
+    /// The port to listen on; 0 takes any that is free.
+    #[arg(long, default_value_t = 8787)]
+    port: u16,
+
+    /// The address to listen on, which has to be of loopback.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    address: IpAddr,
+
+    /// How long an answer takes: a time (`200ms`), or a range to draw from (`50ms..2s`).
+    #[arg(long, default_value = "0ms", value_name = "TIME")]
+    latency: Span,
+
+    /// Share of the calls, from 0 to 1, whose connection closes before they do anything.
+    #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
+    drop_request_rate: f64,
+
+    /// Share of the calls that do their work and whose connection closes without the reply.
+    #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
+    drop_reply_rate: f64,
+
+    /// Share of the calls that are answered with a 5xx and do nothing.
+    #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
+    error_rate: f64,
+
+    /// Share of the calls that are never answered and do their work later, after `--late-after`.
+    #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
+    late_rate: f64,
+
+    /// How long after its sending a late call does its work: a time, or a range to draw from.
+    #[arg(long, default_value = "30s", value_name = "TIME")]
+    late_after: Span,
+
+    /// The same seed does the same to the n-th call of the same chat.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Don't print a line for each call.
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl Simulate {
+    /// Serves until Ctrl-C.
+    ///
+    /// # Errors
+    /// If the rates make no sense or the address cannot be listened on.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let simulator = self.simulator(self.faults()?);
+        let server = Server::bind(SocketAddr::new(self.address, self.port), simulator.clone()).await?;
+        print_greeting(&server.base_url());
+        server.run(ctrl_c()).await;
+        eprintln!("\n{}", summary(&simulator.stats()));
+        Ok(())
+    }
+
+    fn faults(&self) -> anyhow::Result<Faults> {
+        let sum = self.drop_request_rate + self.drop_reply_rate + self.error_rate + self.late_rate;
+        // What adds up to 1 in decimals may be a little more in binary.
+        anyhow::ensure!(
+            sum <= 1.0 + f64::EPSILON,
+            "the rates add up to {sum}; at most 1 is possible, since one thing goes wrong with a call"
+        );
+        Ok(Faults {
+            seed: self.seed,
+            latency: self.latency,
+            drop_request_rate: self.drop_request_rate,
+            drop_reply_rate: self.drop_reply_rate,
+            error_rate: self.error_rate,
+            late_rate: self.late_rate,
+            late_after: self.late_after,
+        })
+    }
+
+    fn simulator(&self, faults: Faults) -> Simulator {
+        if self.quiet {
+            return Simulator::new(faults);
+        }
+        Simulator::observed(faults, |record| eprintln!("{record}"))
+    }
+}
+
+fn parse_rate(text: &str) -> anyhow::Result<f64> {
+    let rate: f64 = text.parse().context("not a number")?;
+    anyhow::ensure!((0.0..=1.0).contains(&rate), "not a share from 0 to 1");
+    Ok(rate)
+}
+
+fn print_greeting(base_url: &str) {
+    eprintln!("The simulator listens. In another terminal:\n");
+    eprintln!("  export POSTPRESS_BASE_URL={base_url} POSTPRESS_API_KEY=anything\n");
+    eprintln!("A chat's id says what it does (`done`, `error-in-5s`, `resource_not_found`, …; all of it: `--help`).");
+    let root = base_url.trim_end_matches("/v1");
+    eprintln!("Counts: {root}/stats  Calls: {root}/log  End: Ctrl-C\n");
+}
+
+/// Comes back at Ctrl-C, and never if there is no way to hear of it: the process can still be killed.
+async fn ctrl_c() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn summary(stats: &Stats) -> String {
+    let total = stats.total;
+    let mut text = format!(
+        "chats: {}  calls: {}  syncs started: {}  restarts: {}  terminal answers: {}  most calls at once for one chat: {}",
+        stats.chats.len(),
+        total.calls,
+        total.syncs_started,
+        total.restarts,
+        total.terminal_answers,
+        stats.max_in_flight_per_chat,
+    );
+    let restarted = stats.chats.iter().filter(|(_, counts)| counts.restarts > 0);
+    for (chat, counts) in restarted.take(NAMED_CHATS) {
+        text.push_str(&format!("\n  restarts of {chat}: {}", counts.restarts));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        simulate: Simulate,
+    }
+
+    fn parse(arguments: &str) -> Result<Simulate, String> {
+        let arguments = std::iter::once("simulate").chain(arguments.split_whitespace());
+        Program::try_parse_from(arguments).map(|program| program.simulate).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_goes_wrong_unless_asked_for() {
+        assert_eq!(parse("").unwrap().faults().unwrap(), Faults::default());
+    }
+
+    #[test]
+    fn faults_are_asked_for_by_option() {
+        let faults = parse("--latency 50ms..2s --drop-reply-rate 0.25 --error-rate 0.75 --seed 7").unwrap().faults();
+        let latency = "50ms..2s".parse().unwrap();
+        let expected = Faults { seed: 7, latency, drop_reply_rate: 0.25, error_rate: 0.75, ..Faults::default() };
+        assert_eq!(faults.unwrap(), expected);
+        assert!(parse("--drop-request-rate 0.7 --drop-reply-rate 0.2 --error-rate 0.1").unwrap().faults().is_ok());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for arguments in ["--error-rate 1.5", "--error-rate NaN", "--late-rate -1", "--latency soon", "--address home"]
+        {
+            assert!(parse(arguments).is_err(), "{arguments}");
+        }
+        assert!(parse("--error-rate 0.6 --late-rate 0.6").unwrap().faults().is_err());
+    }
+
+    #[tokio::test]
+    async fn an_address_off_loopback_is_refused_with_the_remedy() {
+        let refused = parse("--address 0.0.0.0").unwrap().run().await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the simulator listens on loopback only, and `0.0.0.0:8787` is not; use 127.0.0.1 or ::1"
+        );
+    }
+
+    #[test]
+    fn the_summary_names_the_restarted_chats() {
+        let mut stats = Stats { max_in_flight_per_chat: 1, ..Stats::default() };
+        let done = stats.chats.entry(crate::ids::ChatId::parse("done").unwrap()).or_default();
+        (done.calls, done.syncs_started, done.restarts, done.terminal_answers) = (5, 2, 1, 1);
+        stats.total = *done;
+        assert_eq!(
+            summary(&stats),
+            "chats: 1  calls: 5  syncs started: 2  restarts: 1  terminal answers: 1  most calls at once for one chat: 1\n  \
+             restarts of done: 1"
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! One call, from being sent to being answered or lost, on tokio's clock.
+
+use std::fmt;
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::faults::{Fate, Faults, Mishap};
+use super::log::{Record, Stats};
+use super::reply::Reply;
+use super::world::{CallId, World};
+use crate::ids::ChatId;
+
+/// The handle to a played provider; clones share one [`World`].
+#[derive(Clone)]
+pub struct Simulator {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    world: Mutex<World>,
+    faults: Faults,
+    began: Instant,
+    observer: Box<dyn Fn(&Record) + Send + Sync>,
+}
+
+impl Simulator {
+    /// A new world that begins now, with these faults.
+    pub fn new(faults: Faults) -> Self {
+        Self::observed(faults, |_| {})
+    }
+
+    /// The same, and `observer` is told of each call when its caller has an answer or waits no more.
+    pub fn observed(faults: Faults, observer: impl Fn(&Record) + Send + Sync + 'static) -> Self {
+        let (world, began) = (Mutex::new(World::new()), Instant::now());
+        Self { shared: Arc::new(Shared { world, faults, began, observer: Box::new(observer) }) }
+    }
+
+    /// The counts so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.look(World::stats)
+    }
+
+    /// The calls so far, in the order of sending; in a long life only the latest.
+    pub fn log(&self) -> Vec<Record> {
+        self.shared.look(World::log)
+    }
+
+    /// Makes one call. Nothing comes back when the connection is closed without an answer; a late call does not come
+    /// back at all, until its caller drops it.
+    pub(super) async fn call(&self, chat: &ChatId) -> Option<Reply> {
+        let call = self.send(chat);
+        if call.fate.mishap == Mishap::Late {
+            pending::<()>().await;
+        }
+        let way = call.fate.there.saturating_add(call.fate.back);
+        if !way.is_zero() {
+            sleep(way).await;
+        }
+        call.take_reply()
+    }
+
+    fn send(&self, chat: &ChatId) -> Call {
+        self.shared.look(|world, now| {
+            let fate = self.shared.faults.fate(chat, world.calls_of(chat));
+            Call { shared: Arc::clone(&self.shared), id: world.send(chat, now, fate), fate }
+        })
+    }
+}
+
+impl fmt::Debug for Simulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulator").field("faults", &self.shared.faults).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Looks at the world as it is now. The time is read under the lock, so that it never runs backwards.
+    fn look<T>(&self, f: impl FnOnce(&mut World, Duration) -> T) -> T {
+        let mut world: MutexGuard<'_, World> = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        f(&mut world, self.began.elapsed())
+    }
+}
+
+/// A call that is awaited. Dropping it hangs up, whether it has its reply, its caller crashed or gave up.
+struct Call {
+    shared: Arc<Shared>,
+    id: CallId,
+    fate: Fate,
+}
+
+impl Call {
+    fn take_reply(&self) -> Option<Reply> {
+        self.shared.look(|world, now| world.take_reply(self.id, now))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let record = self.shared.look(|world, now| world.hang_up(self.id, now));
+        if let Some(record) = record {
+            (self.shared.observer)(&record);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::super::reply::Said;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_observer_is_told_of_each_call_once_also_of_a_late_one() {
+        let (told, heard) = std::sync::mpsc::channel();
+        let faults = Faults { late_rate: 0.5, ..Faults::default() };
+        let simulator = Simulator::observed(faults, move |record| told.send(record.clone()).unwrap());
+        let chat = ChatId::parse("deleted").unwrap();
+        let mut answered = Vec::new();
+        for _ in 0..20 {
+            let reply = timeout(Duration::from_secs(1), simulator.call(&chat)).await;
+            answered.push(reply.is_ok());
+        }
+        let records: Vec<Record> = heard.try_iter().collect();
+        assert_eq!(records.iter().map(|record| record.delivered).collect::<Vec<_>>(), answered);
+        assert!(answered.contains(&true) && answered.contains(&false));
+        let delivered = records.iter().filter(|record| record.delivered);
+        assert!(delivered.map(|record| record.said).all(|said| matches!(said, Some(Said::Over(_)))));
+    }
+}

@@ -1,0 +1,222 @@
+//! The simulator behind the trait [`Provider`], without a socket: for tests in virtual time, since tokio's paused clock
+//! takes a pending socket for idleness.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::exchange::Simulator;
+use super::reply::Reply;
+use crate::ids::ChatId;
+use crate::postpress::answer::Disposition;
+use crate::postpress::{Answer, Failure, Finish, Progress, Provider};
+
+/// A provider in this process; clones share one world.
+#[derive(Debug, Clone)]
+pub struct InProcess(Simulator);
+
+impl InProcess {
+    /// The provider that this simulator plays.
+    pub fn new(simulator: Simulator) -> Self {
+        Self(simulator)
+    }
+
+    /// The simulator behind it, to read what happened.
+    pub fn simulator(&self) -> &Simulator {
+        &self.0
+    }
+}
+
+impl Provider for InProcess {
+    async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
+        match timeout(deadline, self.0.call(chat)).await {
+            Ok(Some(reply)) => classify(chat, &reply),
+            Ok(None) => lost(502, "the connection was closed without an answer", false),
+            Err(_) => lost(504, "no answer in time", true),
+        }
+    }
+}
+
+fn lost(status: u16, detail: &str, may_land_late: bool) -> Answer {
+    failed(Failure { may_land_late, ..failure(Disposition::Passing, status, detail) })
+}
+
+fn failed(failure: Failure) -> Answer {
+    Answer::Failed(failure)
+}
+
+fn failure(disposition: Disposition, status: u16, detail: &str) -> Failure {
+    let detail = detail.to_owned();
+    Failure { disposition, envelope: None, status, detail, retry_after: None, may_land_late: false }
+}
+
+/// What the reply means, as the client over HTTP would have it.
+///
+/// A stand-in, to be replaced by the client's own reading of an answer, so that what is proved in process holds for it.
+fn classify(chat: &ChatId, reply: &Reply) -> Answer {
+    if reply.http_status != 200 {
+        return failed(error(reply));
+    }
+    let body: Value = serde_json::from_str(&reply.body).unwrap_or_default();
+    let fits = body["object"] == "ChatHistorySync" && body["chat_id"] == chat.as_str();
+    match (body["status"].as_str(), fits) {
+        (Some("SYNC_STARTED"), true) => Answer::InProgress(Progress::Started),
+        (Some("SYNC_RUNNING"), true) => Answer::InProgress(Progress::Running),
+        (Some("SYNC_DONE"), true) => Answer::Over(Finish::Done),
+        (Some("SYNC_ERROR"), true) => Answer::Over(Finish::Error),
+        (Some("CHAT_DELETED"), true) => Answer::Over(Finish::Deleted),
+        (Some("SYNC_STARTED" | "SYNC_RUNNING") | None, _) => Answer::Unusable("not the answer asked for".to_owned()),
+        (Some(_), _) => failed(failure(Disposition::Final, 502, "an end that cannot be believed")),
+    }
+}
+
+fn error(reply: &Reply) -> Failure {
+    let disposition = match reply.http_status {
+        501 => Disposition::Final,
+        408 | 425 | 429 | 500..=599 => Disposition::Passing,
+        _ => Disposition::Final,
+    };
+    Failure {
+        envelope: serde_json::from_str(&reply.body).ok(),
+        retry_after: reply.retry_after,
+        ..failure(disposition, reply.http_status, "an error")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::super::faults::Faults;
+    use super::super::log::Record;
+    use super::super::reply::Said;
+    use super::super::span::Span;
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    fn provider(faults: Faults) -> InProcess {
+        InProcess::new(Simulator::new(faults))
+    }
+
+    fn chat(id: &str) -> ChatId {
+        ChatId::parse(id).unwrap()
+    }
+
+    fn passing(answer: &Answer) -> (u16, bool) {
+        match answer {
+            Answer::Failed(Failure { disposition: Disposition::Passing, status, may_land_late, .. }) => {
+                (*status, *may_land_late)
+            }
+            other => panic!("{other:?} does not pass"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_hour_of_syncing_takes_no_time() {
+        let (provider, chat) = (provider(Faults::default()), chat("done-in-1h"));
+        assert_eq!(provider.sync(&chat, DEADLINE).await, Answer::InProgress(Progress::Started));
+        sleep(Duration::from_secs(3_599)).await;
+        assert_eq!(provider.sync(&chat, DEADLINE).await, Answer::InProgress(Progress::Running));
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(provider.sync(&chat, DEADLINE).await, Answer::Over(Finish::Done));
+        assert_eq!(provider.simulator().stats().total.restarts, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_takes_its_latency() {
+        let provider = provider(Faults { latency: Span::fixed(Duration::from_millis(300)), ..Faults::default() });
+        let began = Instant::now();
+        provider.sync(&chat("done"), DEADLINE).await;
+        assert_eq!(began.elapsed(), Duration::from_millis(300));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_connection_fails_with_502_and_the_work_is_done_or_not() {
+        let lost_request = provider(Faults { drop_request_rate: 1.0, ..Faults::default() });
+        let lost_reply = provider(Faults { drop_reply_rate: 1.0, ..Faults::default() });
+        for (provider, syncs) in [(lost_request, 0), (lost_reply, 1)] {
+            assert_eq!(passing(&provider.sync(&chat("done"), DEADLINE).await), (502, false));
+            assert_eq!(provider.simulator().stats().total.syncs_started, syncs);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_call_times_out_at_the_deadline_and_lands_later() {
+        let provider = provider(Faults { late_rate: 1.0, ..Faults::default() });
+        let began = Instant::now();
+        assert_eq!(passing(&provider.sync(&chat("done"), DEADLINE).await), (504, true));
+        assert_eq!(began.elapsed(), DEADLINE);
+        assert_eq!(provider.simulator().stats().total.landed, 0);
+        sleep(Duration::from_secs(20)).await;
+        let total = provider.simulator().stats().total;
+        assert_eq!((total.landed, total.syncs_started, total.in_flight), (1, 1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_slower_than_the_deadline_has_done_its_work() {
+        let provider = provider(Faults { latency: Span::fixed(Duration::from_secs(15)), ..Faults::default() });
+        assert_eq!(passing(&provider.sync(&chat("done"), DEADLINE).await), (504, true));
+        let record = provider.simulator().log().remove(0);
+        assert_eq!((record.landed_at_ms, record.delivered), (Some(7_500), false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crashed_caller_hangs_up_and_its_call_lands() {
+        let provider = provider(Faults { latency: Span::fixed(Duration::from_secs(4)), ..Faults::default() });
+        let crash = timeout(Duration::from_secs(1), provider.sync(&chat("done"), DEADLINE)).await;
+        assert!(crash.is_err());
+        let total = provider.simulator().stats().total;
+        assert_eq!((total.in_flight, total.landed), (0, 0));
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(provider.simulator().stats().total.syncs_started, 1);
+    }
+
+    /// Two chats polled side by side through every fault, and what the log says of it.
+    async fn history(seed: u64) -> Vec<Record> {
+        let latency = Span::between(Duration::from_millis(10), Duration::from_secs(3));
+        let rates = Faults { drop_request_rate: 0.1, drop_reply_rate: 0.2, error_rate: 0.1, ..Faults::default() };
+        let provider = provider(Faults { seed, latency, late_rate: 0.1, ..rates });
+        let poll = async |id| {
+            for _ in 0..50 {
+                provider.sync(&chat(id), DEADLINE).await;
+            }
+        };
+        tokio::join!(poll("done-in-5s"), poll("error-in-2s"));
+        provider.simulator().log()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_seed_reproduces_a_whole_history() {
+        let one = history(1).await;
+        assert_eq!(one, history(1).await);
+        assert_ne!(one, history(2).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_restart_comes_after_a_terminal_answer() {
+        let mut landed: Vec<Record> = history(3).await.into_iter().filter(|record| record.said.is_some()).collect();
+        landed.sort_by_key(|record| (record.landed_at_ms, record.number));
+        for id in ["done-in-5s", "error-in-2s"] {
+            let said = landed.iter().filter(|record| record.chat_id == chat(id)).filter_map(|record| record.said);
+            let turns: Vec<Said> = said.filter(|said| matches!(said, Said::Started { .. } | Said::Over(_))).collect();
+            assert_eq!(turns[0], Said::Started { restart: false });
+            assert!(turns.len() > 4, "{id} was not restarted");
+            for pair in turns.windows(2) {
+                let over = matches!(pair[0], Said::Over(_));
+                assert_eq!(pair[1] == Said::Started { restart: true }, over, "{id}: {pair:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_calls_of_one_chat_at_once_are_seen() {
+        let provider = provider(Faults { latency: Span::fixed(Duration::from_secs(1)), ..Faults::default() });
+        let (one, two) = (chat("done~1"), chat("done~2"));
+        tokio::join!(provider.sync(&one, DEADLINE), provider.sync(&two, DEADLINE));
+        assert_eq!(provider.simulator().stats().max_in_flight_per_chat, 1);
+        tokio::join!(provider.sync(&one, DEADLINE), provider.sync(&one, DEADLINE));
+        assert_eq!(provider.simulator().stats().max_in_flight_per_chat, 2);
+    }
+}

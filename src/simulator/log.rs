@@ -1,0 +1,168 @@
+//! What happened in a world: each call, and the counts.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::reply::Said;
+use super::world::CallId;
+use crate::ids::ChatId;
+
+/// The most calls that a log holds; a simulator that runs for days forgets the oldest.
+const CAPACITY: usize = 100_000;
+
+/// One call, as far as it has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Record {
+    /// Its number in the world, from 1, in the order of sending.
+    pub number: u64,
+    /// The chat it is about.
+    pub chat_id: ChatId,
+    /// When it was sent, since the world began.
+    pub sent_at_ms: u64,
+    /// When it reached the provider; absent while it is on its way, and for ever if it was lost there.
+    pub landed_at_ms: Option<u64>,
+    /// What it was told.
+    pub said: Option<Said>,
+    /// Whether the caller got to know that.
+    pub delivered: bool,
+}
+
+impl Record {
+    pub(super) fn sent(call: CallId, chat: &ChatId, now: Duration) -> Self {
+        let (number, chat_id) = (call.0, chat.clone());
+        Self { number, chat_id, sent_at_ms: milliseconds(now), landed_at_ms: None, said: None, delivered: false }
+    }
+
+    pub(super) fn landed(&mut self, now: Duration, said: Said) {
+        self.landed_at_ms = Some(milliseconds(now));
+        self.said = Some(said);
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One line for people: `12.345 s  done~1  SYNC_DONE, reply lost`.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, rest) = (self.sent_at_ms / 1000, self.sent_at_ms % 1000);
+        write!(f, "{seconds:>5}.{rest:03} s  {}  ", self.chat_id)?;
+        match (self.said, self.delivered) {
+            (Some(said), true) => write!(f, "{said}"),
+            (Some(said), false) => write!(f, "{said}, reply lost"),
+            (None, _) => f.write_str("no answer: the call has not arrived"),
+        }
+    }
+}
+
+/// The latest calls, in the order of sending.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    records: VecDeque<Record>,
+}
+
+impl Log {
+    pub(super) fn push(&mut self, record: Record) {
+        if self.records.len() == CAPACITY {
+            self.records.pop_front();
+        }
+        self.records.push_back(record);
+    }
+
+    /// The record of a call, if it is not forgotten.
+    pub(super) fn get_mut(&mut self, call: CallId) -> Option<&mut Record> {
+        let first = self.records.front()?.number;
+        let index = usize::try_from(call.0.checked_sub(first)?).ok()?;
+        self.records.get_mut(index)
+    }
+
+    pub(super) fn to_vec(&self) -> Vec<Record> {
+        self.records.iter().cloned().collect()
+    }
+}
+
+/// What is counted, for one chat or for all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Calls sent.
+    pub calls: u64,
+    /// Calls that reached the provider, also those that nobody waited for any more.
+    pub landed: u64,
+    /// Replies that reached the caller.
+    pub delivered: u64,
+    /// Syncs started, restarts included.
+    pub syncs_started: u64,
+    /// Syncs started after the chat's last one was reported as over.
+    pub restarts: u64,
+    /// `SYNC_DONE`, `SYNC_ERROR` and `CHAT_DELETED` said, whether or not they arrived.
+    pub terminal_answers: u64,
+    /// Calls awaited now.
+    pub in_flight: u64,
+    /// The most calls that were awaited at once.
+    pub max_in_flight: u64,
+}
+
+impl Counts {
+    pub(super) fn sent(&mut self) {
+        self.calls += 1;
+        self.in_flight += 1;
+        self.max_in_flight = self.max_in_flight.max(self.in_flight);
+    }
+
+    pub(super) fn landed(&mut self, said: Said) {
+        self.landed += 1;
+        match said {
+            Said::Started { restart } => {
+                self.syncs_started += 1;
+                self.restarts += u64::from(restart);
+            }
+            Said::Over(_) => self.terminal_answers += 1,
+            Said::Running | Said::Trouble(_) => {}
+        }
+    }
+}
+
+/// The counts of a world.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Over all chats.
+    pub total: Counts,
+    /// The most calls that were awaited at once for one and the same chat.
+    pub max_in_flight_per_chat: u64,
+    /// Each chat that was called.
+    pub chats: BTreeMap<ChatId, Counts>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_log_forgets_the_oldest_calls() {
+        let chat = ChatId::parse("done").unwrap();
+        let mut log = Log::default();
+        let last = u64::try_from(CAPACITY).unwrap() + 1;
+        for number in 1..=last {
+            log.push(Record::sent(CallId(number), &chat, Duration::ZERO));
+        }
+        assert_eq!(log.to_vec().len(), CAPACITY);
+        assert_eq!(log.get_mut(CallId(1)), None);
+        assert_eq!(log.get_mut(CallId(2)).unwrap().number, 2);
+        assert_eq!(log.get_mut(CallId(last)).unwrap().number, last);
+        assert_eq!(log.get_mut(CallId(last + 1)), None);
+    }
+
+    #[test]
+    fn a_record_is_one_line_for_people() {
+        let mut record = Record::sent(CallId(1), &ChatId::parse("done~1").unwrap(), Duration::from_millis(12_345));
+        assert_eq!(record.to_string(), "   12.345 s  done~1  no answer: the call has not arrived");
+        record.landed(Duration::from_secs(13), Said::Running);
+        assert_eq!(record.to_string(), "   12.345 s  done~1  SYNC_RUNNING, reply lost");
+        record.delivered = true;
+        assert_eq!(record.to_string(), "   12.345 s  done~1  SYNC_RUNNING");
+    }
+}

@@ -1,0 +1,213 @@
+//! What the played provider says, and how that looks as HTTP.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::script::{DocumentedError, ODDITIES, Oddity, Trouble, TroubleKind};
+use crate::ids::ChatId;
+use crate::postpress::{Envelope, Finish};
+
+const JSON: &str = "application/json";
+
+/// Whom the answers of the wrong chat are about.
+const ANOTHER_CHAT: &str = "chat_of_someone_else";
+
+/// One answer, as the client sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub http_status: u16,
+    /// `Retry-After`, in whole seconds on the wire.
+    pub retry_after: Option<Duration>,
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: String,
+}
+
+/// What a call was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// `SYNC_STARTED`: this call started a sync.
+    Started {
+        /// The chat's last sync had been reported as over, so this is the restart that the bridge exists to avoid.
+        restart: bool,
+    },
+    /// `SYNC_RUNNING`.
+    Running,
+    /// The sync is over, or the chat is gone.
+    Over(Finish),
+    /// An error or an odd answer.
+    Trouble(Trouble),
+}
+
+impl Said {
+    /// The answer to a call for `chat`, the world's `number`-th.
+    pub(super) fn reply(self, chat: &ChatId, number: u64) -> Reply {
+        match self {
+            Self::Started { .. } => status_reply(chat, "SYNC_STARTED"),
+            Self::Running => status_reply(chat, "SYNC_RUNNING"),
+            Self::Over(finish) => status_reply(chat, finish.as_str()),
+            Self::Trouble(trouble) => trouble.reply(chat, number),
+        }
+    }
+}
+
+fn status_reply(chat: &ChatId, status: &str) -> Reply {
+    ok(sync_body("ChatHistorySync", chat.as_str(), status))
+}
+
+/// The documented answer, its fields in the documented order.
+#[derive(Serialize)]
+struct ChatHistorySync<'a> {
+    object: &'a str,
+    chat_id: &'a str,
+    status: &'a str,
+}
+
+fn sync_body(object: &str, chat_id: &str, status: &str) -> String {
+    to_json(&ChatHistorySync { object, chat_id, status })
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn ok(body: String) -> Reply {
+    Reply { http_status: 200, retry_after: None, content_type: JSON, body }
+}
+
+impl Trouble {
+    fn reply(self, chat: &ChatId, number: u64) -> Reply {
+        let reply = match self.kind {
+            TroubleKind::Error(error) => error_reply(error, number),
+            TroubleKind::Status(status) => bare_reply(status),
+            TroubleKind::Odd(oddity) => odd_reply(oddity, chat, number),
+        };
+        Reply { retry_after: self.retry_after, ..reply }
+    }
+}
+
+/// A documented error in its envelope.
+pub(super) fn error_reply(error: DocumentedError, number: u64) -> Reply {
+    Reply { http_status: error.status, ..ok(envelope_body(error.kind, error.status, error.meaning, number)) }
+}
+
+/// A status without an envelope, as a gateway or a wrong base URL answers.
+pub(super) fn bare_reply(status: u16) -> Reply {
+    Reply { http_status: status, content_type: "text/plain", ..ok(String::new()) }
+}
+
+fn envelope_body(kind: &str, status: u16, meaning: &str, number: u64) -> String {
+    let envelope = Envelope {
+        title: kind.rsplit('/').next().unwrap_or(kind).replace('_', " "),
+        detail: Some(meaning.to_owned()),
+        instance: Some(format!("req_{number:08}")),
+        kind: kind.to_owned(),
+        status,
+    };
+    to_json(&envelope)
+}
+
+fn odd_reply(oddity: Oddity, chat: &ChatId, number: u64) -> Reply {
+    let chat = chat.as_str();
+    match oddity {
+        Oddity::Html => Reply {
+            content_type: "text/html",
+            ..ok("<!doctype html><title>Maintenance</title><p>We'll be back soon.".to_owned())
+        },
+        Oddity::Empty => ok(String::new()),
+        Oddity::Truncated => ok("{\"object\": \"ChatHistorySync\", \"chat_id\": \"".to_owned()),
+        Oddity::WrongChat => ok(sync_body("ChatHistorySync", ANOTHER_CHAT, "SYNC_RUNNING")),
+        Oddity::WrongChatDone => ok(sync_body("ChatHistorySync", ANOTHER_CHAT, "SYNC_DONE")),
+        Oddity::WrongObject => ok(sync_body("Chat", chat, "SYNC_RUNNING")),
+        Oddity::UnknownStatus => ok(sync_body("ChatHistorySync", chat, "SYNC_PAUSED")),
+        Oddity::EnvelopeIn200 => ok(envelope_body("errors/unexpected_error", 500, "Something went wrong.", number)),
+    }
+}
+
+/// As it stands in the log: `SYNC_DONE`, `404 errors/resource_not_found`, `200 html`.
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { restart: false } => f.write_str("SYNC_STARTED"),
+            Self::Started { restart: true } => f.write_str("SYNC_STARTED (restart)"),
+            Self::Running => f.write_str("SYNC_RUNNING"),
+            Self::Over(finish) => f.write_str(finish.as_str()),
+            Self::Trouble(trouble) => trouble.kind.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for TroubleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => write!(f, "{} {}", error.status, error.kind),
+            Self::Status(status) => status.fmt(f),
+            Self::Odd(oddity) => {
+                let known = ODDITIES.iter().find(|(_, known)| known == oddity);
+                write!(f, "200 {}", known.map_or("odd", |(name, _)| name))
+            }
+        }
+    }
+}
+
+impl Serialize for Said {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::{Plot, Script};
+    use super::*;
+
+    fn trouble(id: &str) -> Said {
+        match Script::of(&ChatId::parse(id).unwrap()).plot {
+            Plot::Trouble(trouble) => Said::Trouble(trouble),
+            plot => panic!("{plot:?} is no trouble"),
+        }
+    }
+
+    #[test]
+    fn a_status_is_the_documented_object() {
+        let chat = ChatId::parse("a\"b").unwrap();
+        let reply = Said::Over(Finish::Done).reply(&chat, 1);
+        assert_eq!(reply.http_status, 200);
+        assert_eq!(reply.body, r#"{"object":"ChatHistorySync","chat_id":"a\"b","status":"SYNC_DONE"}"#);
+    }
+
+    #[test]
+    fn an_error_is_the_documented_envelope() {
+        let chat = ChatId::parse("x").unwrap();
+        let reply = trouble("resource_not_found-retry-after-7s").reply(&chat, 42);
+        assert_eq!((reply.http_status, reply.retry_after), (404, Some(Duration::from_secs(7))));
+        let envelope: Envelope = serde_json::from_str(&reply.body).unwrap();
+        assert_eq!(
+            envelope,
+            Envelope {
+                title: "resource not found".to_owned(),
+                detail: Some("The requested resource was not found.".to_owned()),
+                instance: Some("req_00000042".to_owned()),
+                kind: "errors/resource_not_found".to_owned(),
+                status: 404,
+            }
+        );
+    }
+
+    #[test]
+    fn the_log_names_what_was_said() {
+        for (said, text) in [
+            (Said::Started { restart: true }, "SYNC_STARTED (restart)"),
+            (Said::Over(Finish::Deleted), "CHAT_DELETED"),
+            (trouble("limit_exceeded"), "422 errors/limit_exceeded"),
+            (trouble("503"), "503"),
+            (trouble("wrong-chat"), "200 wrong-chat"),
+        ] {
+            assert_eq!(said.to_string(), text);
+        }
+    }
+}

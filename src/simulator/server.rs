@@ -1,0 +1,350 @@
+//! The simulator behind HTTP/1.1, on loopback only.
+//!
+//! ```text
+//! GET /v1/chats/{chat_id}/sync    as documented; also under /api/v1, the documentation's other base URL
+//! GET /stats                      the counts, in total and per chat
+//! GET /log                        the latest calls, in the order of sending
+//! ```
+//!
+//! Any `X-API-KEY` is good but an empty one (`errors/missing_credentials`) and `expired`
+//! (`errors/expired_credentials`). A path that is not there is a 404 without an envelope, as from a wrong base URL.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::exchange::Simulator;
+use super::reply::{Reply, bare_reply, error_reply};
+use super::script::documented_error;
+use crate::ids::ChatId;
+
+/// How long to wait after a connection could not be accepted: what is missing then, such as file descriptors, comes back
+/// when other connections end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The simulator on a port of this machine.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    simulator: Simulator,
+}
+
+/// Why a server does not listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The simulator has no real keys to check, so nobody but this machine may reach it.
+    #[error("the simulator listens on loopback only, and `{0}` is not; use 127.0.0.1 or ::1")]
+    NotLoopback(SocketAddr),
+    /// The address cannot be had.
+    #[error("cannot listen on `{address}`; choose another port, or 0 for any that is free")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Server {
+    /// Listens at an address of loopback; port 0 takes any that is free.
+    ///
+    /// # Errors
+    /// If the address is not of loopback or cannot be had.
+    pub async fn bind(address: SocketAddr, simulator: Simulator) -> Result<Self, BindError> {
+        if !address.ip().is_loopback() {
+            return Err(BindError::NotLoopback(address));
+        }
+        let failed = |source| BindError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address, simulator })
+    }
+
+    /// What `POSTPRESS_BASE_URL` has to be.
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// The simulator behind it, to read what happened.
+    pub fn simulator(&self) -> &Simulator {
+        &self.simulator
+    }
+
+    /// Answers calls until `shutdown` is done; connections still open then are closed.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => drop(connections.spawn(serve(stream, self.simulator.clone()))),
+                    Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, simulator: Simulator) {
+    let service = service_fn(|request| answer(&simulator, request));
+    // An error here is a client that went away or a call that was to be dropped: both are in the log.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Closes the connection without an answer: hyper does so when a service fails.
+#[derive(Debug, thiserror::Error)]
+#[error("the call is dropped, as the faults want it")]
+struct Dropped;
+
+async fn answer(simulator: &Simulator, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Dropped> {
+    let Some(route) = Route::of(request.uri().path()) else {
+        return Ok(response(bare_reply(404)));
+    };
+    if request.method() != Method::GET {
+        return Ok(method_not_allowed());
+    }
+    match route {
+        Route::Stats => Ok(json_response(&simulator.stats())),
+        Route::Log => Ok(json_response(&simulator.log())),
+        Route::Sync { segment } => match check_key(request.headers()).and_then(|()| read_chat(segment)) {
+            Ok(chat) => simulator.call(&chat).await.map(response).ok_or(Dropped),
+            Err(error) => Ok(response(documented_reply(error))),
+        },
+    }
+}
+
+/// What there is to ask for.
+#[derive(Debug, PartialEq, Eq)]
+enum Route<'a> {
+    Sync { segment: &'a str },
+    Stats,
+    Log,
+}
+
+impl<'a> Route<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        match path {
+            "/stats" => Some(Self::Stats),
+            "/log" => Some(Self::Log),
+            _ => {
+                let below = path.strip_prefix("/api").unwrap_or(path).strip_prefix("/v1/chats/")?;
+                let segment = below.strip_suffix("/sync")?;
+                let one_segment = !segment.is_empty() && !segment.contains('/');
+                one_segment.then_some(Self::Sync { segment })
+            }
+        }
+    }
+}
+
+/// Refuses a call without a good key, with the name of the documented error.
+fn check_key(headers: &HeaderMap) -> Result<(), &'static str> {
+    match headers.get("x-api-key").map(HeaderValue::as_bytes) {
+        None | Some(b"") => Err("missing_credentials"),
+        Some(b"expired") => Err("expired_credentials"),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Reads the chat id from its segment of the path, or gives the name of the documented error.
+fn read_chat(segment: &str) -> Result<ChatId, &'static str> {
+    let id = percent_decode_str(segment).decode_utf8().map_err(|_| "invalid_resource_identifier")?;
+    ChatId::parse(&id).map_err(|_| "invalid_resource_identifier")
+}
+
+/// An error of the front door: the call reached no chat, so it has no number in the log.
+fn documented_reply(name: &str) -> Reply {
+    documented_error(name).map_or_else(|| bare_reply(500), |error| error_reply(error, 0))
+}
+
+fn response(reply: Reply) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.http_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    if let Some(pause) = reply.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs()));
+    }
+    response
+}
+
+fn method_not_allowed() -> Response<Full<Bytes>> {
+    let mut response = response(bare_reply(405));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+    response
+}
+
+fn json_response(value: &impl Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_string(value) {
+        Ok(body) => response(Reply { http_status: 200, retry_after: None, content_type: "application/json", body }),
+        Err(_) => response(bare_reply(500)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::super::faults::Faults;
+    use super::super::span::Span;
+    use super::*;
+
+    /// Serves a simulator on a free port for as long as the test runs.
+    async fn serve_with(faults: Faults) -> (SocketAddr, Simulator) {
+        let simulator = Simulator::new(faults);
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), simulator.clone()).await.unwrap();
+        let address = server.address;
+        tokio::spawn(server.run(std::future::pending()));
+        (address, simulator)
+    }
+
+    /// The whole answer to one request on a connection of its own; empty if there is none.
+    async fn raw(address: SocketAddr, method: &str, path: &str, headers: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: simulator\r\nConnection: close\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        raw(address, "GET", path, "X-API-KEY: anything\r\n").await
+    }
+
+    async fn until(condition: impl Fn() -> bool) {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn status_line(answer: &str) -> &str {
+        answer.lines().next().unwrap_or_default()
+    }
+
+    fn body(answer: &str) -> &str {
+        answer.split_once("\r\n\r\n").unwrap().1
+    }
+
+    #[tokio::test]
+    async fn a_sync_is_played_under_both_documented_base_urls() {
+        let (address, simulator) = serve_with(Faults::default()).await;
+        for (path, id, status) in [
+            ("/v1/chats/done-in-0s/sync", "done-in-0s", "SYNC_STARTED"),
+            ("/api/v1/chats/done-in-0s/sync", "done-in-0s", "SYNC_DONE"),
+            ("/v1/chats/done-in-0s/sync?x=1", "done-in-0s", "SYNC_STARTED"),
+            ("/v1/chats/a%2Fb%20%C3%A9/sync", "a/b é", "SYNC_STARTED"),
+        ] {
+            let answer = get(address, path).await;
+            assert_eq!(status_line(&answer), "HTTP/1.1 200 OK", "{path}");
+            let body: Value = serde_json::from_str(body(&answer)).unwrap();
+            assert_eq!(body, serde_json::json!({"object": "ChatHistorySync", "chat_id": id, "status": status}));
+        }
+        assert_eq!(simulator.stats().total.restarts, 1);
+    }
+
+    #[tokio::test]
+    async fn the_front_door_refuses_what_is_no_call() {
+        let (address, simulator) = serve_with(Faults::default()).await;
+        let key = "X-API-KEY: anything\r\n";
+        for (method, path, headers, status, kind) in [
+            ("GET", "/v1/chats/done/sync", "", "401", "errors/missing_credentials"),
+            ("GET", "/v1/chats/done/sync", "X-API-KEY:\r\n", "401", "errors/missing_credentials"),
+            ("GET", "/v1/chats/done/sync", "X-API-KEY: expired\r\n", "401", "errors/expired_credentials"),
+            ("GET", "/v1/chats/%0A/sync", key, "404", "errors/invalid_resource_identifier"),
+            ("GET", "/v1/chats/%FF/sync", key, "404", "errors/invalid_resource_identifier"),
+            ("GET", "/v1/chats//sync", key, "404", ""),
+            ("GET", "/v1/chats/a/b/sync", key, "404", ""),
+            ("GET", "/chats/done/sync", key, "404", ""),
+            ("GET", "/", key, "404", ""),
+            ("POST", "/v1/chats/done/sync", key, "405", ""),
+        ] {
+            let answer = raw(address, method, path, headers).await;
+            assert_eq!(status_line(&answer).split(' ').nth(1), Some(status), "{method} {path}");
+            let envelope: Value = serde_json::from_str(body(&answer)).unwrap_or_default();
+            assert_eq!(envelope["type"].as_str().unwrap_or_default(), kind, "{method} {path}");
+        }
+        assert_eq!(simulator.stats().total.calls, 0);
+    }
+
+    #[tokio::test]
+    async fn retry_after_is_a_header() {
+        let (address, _) = serve_with(Faults::default()).await;
+        let answer = get(address, "/v1/chats/429-retry-after-7s/sync").await;
+        assert_eq!(status_line(&answer), "HTTP/1.1 429 Too Many Requests");
+        assert!(answer.contains("\r\nretry-after: 7\r\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_drop_closes_the_connection_without_an_answer() {
+        let (address, simulator) = serve_with(Faults { drop_reply_rate: 1.0, ..Faults::default() }).await;
+        assert_eq!(get(address, "/v1/chats/done/sync").await, "");
+        let total = simulator.stats().total;
+        assert_eq!((total.syncs_started, total.delivered, total.in_flight), (1, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_away_is_no_longer_in_flight_and_its_call_lands() {
+        let latency = Span::fixed(Duration::from_secs(1));
+        let (address, simulator) = serve_with(Faults { latency, ..Faults::default() }).await;
+        let client = tokio::spawn(async move { get(address, "/v1/chats/done/sync").await });
+        until(|| simulator.stats().total.calls == 1).await;
+        client.abort();
+        until(|| simulator.stats().total.in_flight == 0).await;
+        until(|| simulator.stats().total.landed == 1).await;
+        assert_eq!(simulator.stats().total.delivered, 0);
+    }
+
+    #[tokio::test]
+    async fn the_counts_and_the_log_can_be_read_over_http() {
+        let (address, _) = serve_with(Faults::default()).await;
+        get(address, "/v1/chats/deleted/sync").await;
+        let stats: Value = serde_json::from_str(body(&get(address, "/stats").await)).unwrap();
+        assert_eq!(stats["total"]["calls"], 1);
+        assert_eq!(stats["chats"]["deleted"]["terminal_answers"], 1);
+        let log: Value = serde_json::from_str(body(&get(address, "/log").await)).unwrap();
+        assert_eq!(log[0]["said"], "CHAT_DELETED");
+        assert_eq!(log[0]["delivered"], true);
+    }
+
+    #[tokio::test]
+    async fn only_loopback_is_listened_on() {
+        for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+            let bound = Server::bind(address.parse().unwrap(), Simulator::new(Faults::default())).await;
+            assert!(matches!(bound, Err(BindError::NotLoopback(_))), "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_ends_the_server_and_its_connections() {
+        let simulator = Simulator::new(Faults { late_rate: 1.0, ..Faults::default() });
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), simulator.clone()).await.unwrap();
+        let address = server.address;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let run = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        let call = tokio::spawn(async move { get(address, "/v1/chats/done/sync").await });
+        until(|| simulator.stats().total.calls == 1).await;
+        stop.send(()).unwrap();
+        run.await.unwrap();
+        assert_eq!(call.await.unwrap(), "");
+        assert_eq!(simulator.stats().total.in_flight, 0);
+    }
+}

@@ -1,0 +1,323 @@
+//! The chats of a played provider, and the calls on their way to it. Pure: time is handed in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::faults::{Fate, Mishap};
+use super::log::{Counts, Log, Record, Stats};
+use super::reply::{Reply, Said};
+use super::script::{Plot, Script, Trouble};
+use crate::ids::ChatId;
+use crate::postpress::Finish;
+
+/// A call of a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub(super) u64);
+
+/// A played provider.
+///
+/// A call is sent, lands, and its reply is taken. Landing is what changes a chat; it happens in the order of the
+/// landing times, as soon as anybody looks at the world at or after that time. So a call lands whether or not its caller
+/// still waits.
+#[derive(Debug, Default)]
+pub struct World {
+    chats: HashMap<ChatId, Chat>,
+    total: Counts,
+    sent: u64,
+    under_way: BTreeMap<(Duration, CallId), UnderWay>,
+    awaited: HashMap<CallId, Awaited>,
+    log: Log,
+}
+
+/// A call that has not landed yet.
+#[derive(Debug)]
+struct UnderWay {
+    chat: ChatId,
+    mishap: Mishap,
+}
+
+/// A call whose caller has not hung up.
+#[derive(Debug)]
+struct Awaited {
+    chat: ChatId,
+    reply: Option<Reply>,
+}
+
+#[derive(Debug)]
+struct Chat {
+    script: Script,
+    phase: Phase,
+    /// Calls that the script has answered.
+    answered: u64,
+    counts: Counts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No sync was started yet.
+    Idle,
+    /// A sync runs, or is over and nobody has asked yet.
+    Syncing { ends_at: Duration },
+    /// The sync was reported as over: the next call starts it again.
+    Reported,
+    /// The chat no longer exists.
+    Gone,
+}
+
+impl World {
+    /// A world in which nothing has happened.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many calls of this chat were sent.
+    pub fn calls_of(&self, chat: &ChatId) -> u64 {
+        self.chats.get(chat).map_or(0, |chat| chat.counts.calls)
+    }
+
+    /// Sends a call. Its caller waits for it until [`World::hang_up`].
+    pub fn send(&mut self, chat: &ChatId, now: Duration, fate: Fate) -> CallId {
+        self.settle(now);
+        self.sent += 1;
+        let call = CallId(self.sent);
+        self.log.push(Record::sent(call, chat, now));
+        self.chats.entry(chat.clone()).or_insert_with(|| Chat::new(chat)).counts.sent();
+        self.total.sent();
+        self.awaited.insert(call, Awaited { chat: chat.clone(), reply: None });
+        if fate.mishap != Mishap::RequestLost {
+            let landing = UnderWay { chat: chat.clone(), mishap: fate.mishap };
+            self.under_way.insert((now.saturating_add(fate.there), call), landing);
+        }
+        call
+    }
+
+    /// The reply to a call that has landed, once; nothing if the call or its reply was lost.
+    pub fn take_reply(&mut self, call: CallId, now: Duration) -> Option<Reply> {
+        self.settle(now);
+        let Awaited { chat, reply } = self.awaited.get_mut(&call)?;
+        let reply = reply.take()?;
+        if let Some(chat) = self.chats.get_mut(chat) {
+            chat.counts.delivered += 1;
+        }
+        self.total.delivered += 1;
+        if let Some(record) = self.log.get_mut(call) {
+            record.delivered = true;
+        }
+        Some(reply)
+    }
+
+    /// The caller waits no more, with or without a reply. Tells what has become of the call so far.
+    pub fn hang_up(&mut self, call: CallId, now: Duration) -> Option<Record> {
+        self.settle(now);
+        let Awaited { chat, .. } = self.awaited.remove(&call)?;
+        if let Some(chat) = self.chats.get_mut(&chat) {
+            chat.counts.in_flight -= 1;
+        }
+        self.total.in_flight -= 1;
+        self.log.get_mut(call).cloned()
+    }
+
+    /// The counts so far.
+    pub fn stats(&mut self, now: Duration) -> Stats {
+        self.settle(now);
+        let chats: BTreeMap<ChatId, Counts> = self.chats.iter().map(|(id, chat)| (id.clone(), chat.counts)).collect();
+        let max_in_flight_per_chat = chats.values().map(|counts| counts.max_in_flight).max().unwrap_or(0);
+        Stats { total: self.total, max_in_flight_per_chat, chats }
+    }
+
+    /// The calls so far, in the order of sending; in a long life only the latest.
+    pub fn log(&mut self, now: Duration) -> Vec<Record> {
+        self.settle(now);
+        self.log.to_vec()
+    }
+
+    /// Lands every call whose time has come.
+    fn settle(&mut self, now: Duration) {
+        while let Some(first) = self.under_way.first_entry() {
+            let (lands_at, call) = *first.key();
+            if lands_at > now {
+                return;
+            }
+            let under_way = first.remove();
+            self.land(call, &under_way, lands_at);
+        }
+    }
+
+    fn land(&mut self, call: CallId, under_way: &UnderWay, now: Duration) {
+        let UnderWay { chat: id, mishap } = under_way;
+        let chat = self.chats.entry(id.clone()).or_insert_with(|| Chat::new(id));
+        let said = match mishap {
+            Mishap::Refused(status) => Said::Trouble(Trouble::status(*status)),
+            _ => chat.answer(now),
+        };
+        chat.counts.landed(said);
+        self.total.landed(said);
+        if let Some(record) = self.log.get_mut(call) {
+            record.landed(now, said);
+        }
+        let reply_comes = matches!(mishap, Mishap::None | Mishap::Refused(_));
+        if let Some(awaited) = self.awaited.get_mut(&call).filter(|_| reply_comes) {
+            awaited.reply = Some(said.reply(id, call.0));
+        }
+    }
+}
+
+impl Chat {
+    fn new(id: &ChatId) -> Self {
+        Self { script: Script::of(id), phase: Phase::Idle, answered: 0, counts: Counts::default() }
+    }
+
+    fn answer(&mut self, now: Duration) -> Said {
+        let answered = self.answered;
+        self.answered += 1;
+        if let Some(trouble) = self.script.opening_trouble(answered) {
+            return Said::Trouble(trouble);
+        }
+        match self.script.plot {
+            Plot::Trouble(trouble) => Said::Trouble(trouble),
+            Plot::Gone => Said::Over(Finish::Deleted),
+            Plot::Sync { lasts, finish } => self.sync(lasts, finish, now),
+        }
+    }
+
+    /// Starts a sync or tells how it goes: to the provider these are one and the same call.
+    fn sync(&mut self, lasts: Duration, finish: Finish, now: Duration) -> Said {
+        match self.phase {
+            Phase::Idle | Phase::Reported => {
+                let restart = self.phase == Phase::Reported;
+                self.phase = Phase::Syncing { ends_at: now.saturating_add(lasts) };
+                Said::Started { restart }
+            }
+            Phase::Syncing { ends_at } if now < ends_at => Said::Running,
+            Phase::Syncing { .. } => {
+                self.phase = if finish == Finish::Deleted { Phase::Gone } else { Phase::Reported };
+                Said::Over(finish)
+            }
+            Phase::Gone => Said::Over(Finish::Deleted),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chat(id: &str) -> ChatId {
+        ChatId::parse(id).unwrap()
+    }
+
+    fn at(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    /// A call that takes no time, and what it was told.
+    fn call(world: &mut World, id: &str, now: u64) -> String {
+        let call = world.send(&chat(id), at(now), Fate::default());
+        world.take_reply(call, at(now)).unwrap();
+        world.hang_up(call, at(now)).unwrap().said.unwrap().to_string()
+    }
+
+    #[test]
+    fn a_sync_is_started_runs_is_reported_once_and_starts_again() {
+        for (id, finish) in [("done-in-2s", "SYNC_DONE"), ("error-in-2s", "SYNC_ERROR")] {
+            let mut world = World::new();
+            for (now, said) in [
+                (0, "SYNC_STARTED"),
+                (0, "SYNC_RUNNING"),
+                (1_999, "SYNC_RUNNING"),
+                (2_000, finish),
+                (2_000, "SYNC_STARTED (restart)"),
+                (3_999, "SYNC_RUNNING"),
+                (9_000, finish),
+                (9_001, "SYNC_STARTED (restart)"),
+            ] {
+                assert_eq!(call(&mut world, id, now), said, "{id} at {now}");
+            }
+            let counts = world.stats(at(9_001)).chats[&chat(id)];
+            assert_eq!((counts.calls, counts.syncs_started), (8, 3));
+            assert_eq!((counts.restarts, counts.terminal_answers), (2, 2));
+        }
+    }
+
+    #[test]
+    fn a_deleted_chat_stays_deleted() {
+        let mut world = World::new();
+        for (now, said) in [(0, "SYNC_STARTED"), (5_000, "CHAT_DELETED"), (5_001, "CHAT_DELETED")] {
+            assert_eq!(call(&mut world, "deleted-in-5s", now), said);
+            assert_eq!(call(&mut world, "deleted", now), "CHAT_DELETED");
+        }
+        let total = world.stats(at(5_001)).total;
+        assert_eq!((total.syncs_started, total.restarts, total.terminal_answers), (1, 0, 5));
+    }
+
+    #[test]
+    fn trouble_starts_nothing() {
+        let mut world = World::new();
+        for _ in 0..3 {
+            assert_eq!(call(&mut world, "resource_not_found", 0), "404 errors/resource_not_found");
+        }
+        let id = "service_unavailable-for-2-calls-then-done";
+        for said in ["503 errors/service_unavailable", "503 errors/service_unavailable", "SYNC_STARTED"] {
+            assert_eq!(call(&mut world, id, 0), said);
+        }
+        assert_eq!(world.stats(at(0)).total.syncs_started, 1);
+    }
+
+    #[test]
+    fn a_lost_reply_has_done_its_work_and_a_lost_request_has_not() {
+        let mut world = World::new();
+        let id = chat("done-in-0s");
+        let lose = |world: &mut World, now, mishap| {
+            let call = world.send(&id, at(now), Fate { mishap, ..Fate::default() });
+            assert_eq!(world.take_reply(call, at(now)), None);
+            world.hang_up(call, at(now)).unwrap()
+        };
+        assert_eq!(lose(&mut world, 0, Mishap::RequestLost).said, None);
+        assert_eq!(call(&mut world, "done-in-0s", 1), "SYNC_STARTED");
+        let lost = lose(&mut world, 2, Mishap::ReplyLost);
+        assert_eq!((lost.said, lost.delivered), (Some(Said::Over(Finish::Done)), false));
+        assert_eq!(call(&mut world, "done-in-0s", 3), "SYNC_STARTED (restart)");
+        let total = world.stats(at(3)).total;
+        assert_eq!((total.calls, total.landed, total.delivered), (4, 3, 2));
+    }
+
+    #[test]
+    fn a_refused_call_does_not_reach_the_chat() {
+        let mut world = World::new();
+        let refused = Fate { mishap: Mishap::Refused(502), ..Fate::default() };
+        let call_id = world.send(&chat("done"), at(0), refused);
+        assert_eq!(world.take_reply(call_id, at(0)).unwrap().http_status, 502);
+        assert_eq!(call(&mut world, "done", 0), "SYNC_STARTED");
+    }
+
+    #[test]
+    fn a_late_call_lands_in_its_turn_though_its_caller_is_gone() {
+        let mut world = World::new();
+        assert_eq!(call(&mut world, "done-in-1s", 0), "SYNC_STARTED");
+        let late =
+            world.send(&chat("done-in-1s"), at(10), Fate { there: at(5_000), back: at(0), mishap: Mishap::Late });
+        assert_eq!(world.hang_up(late, at(20)).unwrap().said, None);
+        assert_eq!(call(&mut world, "done-in-1s", 1_000), "SYNC_DONE");
+        // The next look is long after; the late call restarted the sync in its own time, so it is over again by now.
+        assert_eq!(call(&mut world, "done-in-1s", 7_000), "SYNC_DONE");
+        let record = world.log(at(7_000))[1].clone();
+        assert_eq!((record.landed_at_ms, record.delivered), (Some(5_010), false));
+        assert_eq!(record.said, Some(Said::Started { restart: true }));
+    }
+
+    #[test]
+    fn calls_awaited_at_once_are_counted_per_chat_and_in_total() {
+        let mut world = World::new();
+        let slow = Fate { there: at(50), back: at(50), mishap: Mishap::None };
+        let first = world.send(&chat("done~1"), at(0), slow);
+        world.send(&chat("done~1"), at(10), slow);
+        world.send(&chat("done~2"), at(20), slow);
+        assert!(world.take_reply(first, at(100)).is_some());
+        world.hang_up(first, at(100));
+        world.send(&chat("done~1"), at(100), slow);
+        let stats = world.stats(at(100));
+        assert_eq!((stats.total.in_flight, stats.total.max_in_flight), (3, 3));
+        assert_eq!(stats.max_in_flight_per_chat, 2);
+        assert_eq!(stats.chats[&chat("done~2")].max_in_flight, 1);
+    }
+}

@@ -1,0 +1,94 @@
+//! The time that an invocation has, and what may still be begun in it.
+//!
+//! By the monotonic clock; only the lease, which other processes read, is a time of day.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::settings::Limits;
+use crate::time::Millis;
+
+/// Kept free at the end, to give the answer of the batch.
+const TO_ANSWER: Duration = Duration::from_millis(200);
+
+/// One invocation's time.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    ends: Instant,
+    ends_at: Millis,
+    provider_timeout: Duration,
+    margin: Duration,
+}
+
+impl Invocation {
+    /// An invocation that ends then; `now` is the time of day.
+    pub fn new(ends: Instant, now: Millis, limits: &Limits) -> Self {
+        let ends_at = now + ends.saturating_duration_since(Instant::now());
+        Self { ends, ends_at, provider_timeout: limits.provider_timeout, margin: limits.lease_margin }
+    }
+
+    /// What is left of it.
+    pub fn left(&self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
+    }
+
+    /// The end of a claim's lease: nothing of this invocation is alive by then, on any clock within the margin.
+    pub fn lease_until(&self) -> Millis {
+        self.ends_at + self.margin
+    }
+
+    /// The last moment to claim, so that a whole call still fits in.
+    pub fn claim_by(&self) -> Instant {
+        self.ends.checked_sub(self.provider_timeout + self.margin).unwrap_or_else(Instant::now)
+    }
+
+    /// The last moment for everything that is no call.
+    pub fn finish_by(&self) -> Instant {
+        self.ends.checked_sub(TO_ANSWER).unwrap_or_else(Instant::now)
+    }
+
+    /// A whole call still fits in, so that a run may be claimed.
+    pub fn has_time_to_call(&self) -> bool {
+        self.left() >= self.provider_timeout + self.margin
+    }
+
+    /// How long a call may take that begins now; nothing if the claim came back so late that half a timeout is not left.
+    /// A shorter call would most likely be given up on half-way, and land without anybody to hear the answer.
+    pub fn call_deadline(&self) -> Option<Duration> {
+        let left = self.left().saturating_sub(self.margin);
+        (left >= self.provider_timeout / 2).then(|| left.min(self.provider_timeout))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invocation(seconds: u64) -> Invocation {
+        Invocation::new(Instant::now() + Duration::from_secs(seconds), Millis(1_000), &Limits::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_claimed_unless_a_whole_call_and_the_margin_fit_in() {
+        let invocation = invocation(15);
+        assert!(invocation.has_time_to_call());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!invocation.has_time_to_call());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_ends_a_margin_before_the_invocation() {
+        let invocation = invocation(16);
+        assert_eq!(invocation.call_deadline(), Some(Duration::from_secs(10)));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(invocation.call_deadline(), Some(Duration::from_secs(7)));
+        tokio::time::advance(Duration::from_millis(2_001)).await;
+        assert_eq!(invocation.call_deadline(), None, "the claim was written too late");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_outlasts_the_invocation_by_the_margin() {
+        assert_eq!(invocation(60).lease_until(), Millis(66_000));
+    }
+}
