@@ -1,10 +1,33 @@
 //! What a call came back with, classed by what the run has to do next.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use super::Envelope;
+use super::envelope::LABEL_MAX_BYTES;
+use super::{Envelope, catalogue};
+use crate::ids::ChatId;
+use crate::text::bounded;
+
+/// The most bytes of a body that are read, counted after decompression. A documented answer has about 100, and an
+/// envelope a few hundred; what is larger is something else, and a compressed body must not fill the memory.
+pub const BODY_MAX_BYTES: usize = 1024 * 1024;
+
+/// The `object` of every documented 200.
+const OBJECT: &str = "ChatHistorySync";
+
+/// Why a body could not be read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// It is longer than [`BODY_MAX_BYTES`].
+    #[error("the body is longer than {BODY_MAX_BYTES} bytes")]
+    TooLarge,
+    /// The connection broke before its end, or it could not be decompressed.
+    #[error("the body broke off")]
+    Cut,
+}
 
 /// A status that says the sync is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -83,3 +106,202 @@ pub enum Disposition {
     /// It ends the run at once.
     Final,
 }
+
+impl Answer {
+    /// Classes what came back: the HTTP `status`, `Retry-After` as [`retry_after`] reads it, and the body, decompressed.
+    ///
+    /// Every 2xx is read like the documented 200. `chat` is the one that was asked for.
+    pub fn from_response(
+        chat: &ChatId,
+        status: u16,
+        retry_after: Option<Duration>,
+        body: Result<&[u8], BodyFault>,
+    ) -> Self {
+        match status {
+            200..=299 => from_success(chat, status, retry_after, body),
+            _ => Self::Failed(Failure::from_error(status, retry_after, body)),
+        }
+    }
+}
+
+/// What a 2xx says. Whatever might be an end must not be polled again, because that call might start the sync anew.
+fn from_success(
+    chat: &ChatId,
+    http_status: u16,
+    retry_after: Option<Duration>,
+    body: Result<&[u8], BodyFault>,
+) -> Answer {
+    let fields = match body.map_err(|fault| fault.to_string()).and_then(Fields::parse) {
+        Ok(fields) => fields,
+        Err(fault) => return Answer::Unusable(format!("postpress answered {http_status}, but {fault}")),
+    };
+    let Some(status) = fields.text("status") else {
+        return Answer::Unusable(format!(
+            "postpress answered {http_status} with {}",
+            fields.instead_of_status()
+        ));
+    };
+    match (Status::parse(&status), fields.mismatch(chat)) {
+        (Status::InProgress(progress), None) => Answer::InProgress(progress),
+        (Status::Over(finish), None) => Answer::Over(finish),
+        (Status::InProgress(_), Some(mismatch)) => {
+            Answer::Unusable(format!("postpress answered {status} {mismatch}; it is not believed"))
+        }
+        (Status::Over(_), Some(mismatch)) => unexpected(
+            retry_after,
+            format!("postpress answered {status} {mismatch}; it may be an end, so it ends the run"),
+        ),
+        (Status::Unknown, _) => {
+            let status = label(status);
+            unexpected(
+                retry_after,
+                format!("postpress answered the unknown status {status:?}; it may be an end, so it ends the run"),
+            )
+        }
+    }
+}
+
+/// A 2xx that may be an end, but not one that can be believed.
+fn unexpected(retry_after: Option<Duration>, detail: String) -> Answer {
+    Answer::Failed(Failure {
+        disposition: Disposition::Final,
+        envelope: None,
+        status: 502,
+        detail,
+        retry_after,
+        may_land_late: false,
+    })
+}
+
+/// What the `status` of a 2xx says.
+enum Status {
+    InProgress(Progress),
+    Over(Finish),
+    Unknown,
+}
+
+impl Status {
+    fn parse(text: &str) -> Self {
+        match text {
+            "SYNC_STARTED" => Self::InProgress(Progress::Started),
+            "SYNC_RUNNING" => Self::InProgress(Progress::Running),
+            "SYNC_DONE" => Self::Over(Finish::Done),
+            "SYNC_ERROR" => Self::Over(Finish::Error),
+            "CHAT_DELETED" => Self::Over(Finish::Deleted),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl Failure {
+    /// An answer that is not a 2xx.
+    fn from_error(status: u16, retry_after: Option<Duration>, body: Result<&[u8], BodyFault>) -> Self {
+        let envelope = match body {
+            Ok(bytes) if status >= 400 => Fields::parse(bytes).ok().and_then(|fields| fields.envelope(status)),
+            _ => None,
+        };
+        let kind = envelope.as_ref().map(|envelope| envelope.kind.as_str());
+        Self {
+            disposition: catalogue::disposition(status, kind),
+            detail: match &envelope {
+                Some(envelope) => format!("postpress answered {status}: {} ({})", envelope.title, envelope.kind),
+                None => without_envelope(status, body.err()),
+            },
+            envelope,
+            status: if status >= 400 { status } else { 502 },
+            retry_after,
+            may_land_late: false,
+        }
+    }
+}
+
+/// What to say of an answer that is not a 2xx and has no error envelope.
+fn without_envelope(status: u16, fault: Option<BodyFault>) -> String {
+    match (status, fault) {
+        (300..=399, _) => format!(
+            "postpress answered {status}, a redirect, which is not followed, because the API key would go along; \
+             check POSTPRESS_BASE_URL"
+        ),
+        (404, None) => "postpress answered 404 without an error envelope, so the base URL is wrong; set \
+             POSTPRESS_BASE_URL to https://api.postpress.ai/v1 or to https://api.postpress.ai/api/v1"
+            .to_owned(),
+        (_, None) => format!("postpress answered {status} without an error envelope"),
+        (_, Some(fault)) => format!("postpress answered {status} without an error envelope: {fault}"),
+    }
+}
+
+/// The members of a JSON object, each value still unread, so that one of the wrong type spoils only itself.
+struct Fields<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'a> Fields<'a> {
+    /// Reads a body; the error says what it is instead of a JSON object.
+    fn parse(body: &'a [u8]) -> Result<Self, String> {
+        if body.is_empty() {
+            return Err("the body is empty".to_owned());
+        }
+        let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?;
+        serde_json::from_str(text).map(Self).map_err(|error| {
+            let fault = if error.is_eof() {
+                "the body's JSON has no end"
+            } else {
+                "the body is not a JSON object"
+            };
+            fault.to_owned()
+        })
+    }
+
+    /// The member of this name, if it is a string.
+    fn text(&self, name: &str) -> Option<String> {
+        serde_json::from_str(self.0.get(name)?.get()).ok()
+    }
+
+    /// The error envelope, if these are its members: `title` and `type` make one, and `status` is always the HTTP status.
+    fn envelope(&self, http_status: u16) -> Option<Envelope> {
+        let envelope = Envelope {
+            title: self.text("title")?,
+            detail: self.text("detail"),
+            instance: self.text("instance"),
+            kind: self.text("type")?,
+            status: http_status,
+        };
+        Some(envelope.bounded())
+    }
+
+    /// What a 2xx without a readable `status` has.
+    fn instead_of_status(&self) -> String {
+        match (self.text("title"), self.text("type")) {
+            (Some(title), Some(kind)) => format!("an error envelope: {} ({})", label(title), label(kind)),
+            _ => "no readable `status`".to_owned(),
+        }
+    }
+
+    /// How this is not the sync of `chat`; nothing if it is.
+    fn mismatch(&self, chat: &ChatId) -> Option<String> {
+        let expected = [("object", OBJECT), ("chat_id", chat.as_str())];
+        expected.into_iter().find_map(|(name, expected)| match self.text(name) {
+            Some(found) if found == expected => None,
+            Some(found) => Some(format!("with {name} {:?} instead of {expected:?}", label(found))),
+            None => Some(format!("with no readable {name} instead of {expected:?}")),
+        })
+    }
+}
+
+/// A foreign text short enough to be part of a message.
+fn label(text: String) -> String {
+    bounded(text, LABEL_MAX_BYTES).0
+}
+
+/// Reads a `Retry-After` header: whole seconds, or an HTTP date, which is taken as a time after `now`.
+///
+/// A date that is over is no wait at all. Anything else is ignored. RFC 9110, section 10.2.3.
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return value.parse().ok().map(Duration::from_secs);
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

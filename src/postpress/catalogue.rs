@@ -1,1 +1,239 @@
-//! The 69 documented error types.
+//! The 69 documented error types, as data: type, HTTP status, meaning, and what each means for a run.
+//!
+//! Types, statuses and meanings are the provider's words (`tests/data/postpress-sync-endpoint.txt`, updated May 2026); a
+//! test keeps the two equal. The dispositions are ours.
+
+use super::answer::Disposition::{self, Credentials, Final, Passing};
+
+/// One documented error type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorType {
+    /// The envelope's `type`.
+    pub kind: &'static str,
+    /// The HTTP status it is documented under; under another one it is not this type.
+    pub status: u16,
+    /// What the provider says that it means.
+    pub meaning: &'static str,
+    /// What it means for the run.
+    pub disposition: Disposition,
+}
+
+/// Every documented type, in the documentation's order.
+#[rustfmt::skip] // a table: one type a line
+pub static ERROR_TYPES: [ErrorType; 69] = [
+    row(401, "errors/missing_credentials", Credentials, "Some credentials are necessary to perform the request."),
+    row(401, "errors/multiple_sessions", Final, "LinkedIn limits multiple sessions on certain Recruiter accounts. Use the cookie connection method."),
+    row(401, "errors/invalid_checkpoint_solution", Final, "The checkpoint resolution did not pass successfully. Retry."),
+    row(401, "errors/invalid_proxy_credentials", Final, "The provided proxy credentials are invalid."),
+    row(401, "errors/checkpoint_error", Final, "The checkpoint does not appear to be resolvable."),
+    row(401, "errors/invalid_credentials", Credentials, "The provided credentials are invalid."),
+    row(401, "errors/expired_credentials", Credentials, "Credentials have expired. Reconnect the account."),
+    row(401, "errors/insufficient_privileges", Final, "This resource is out of your API-key scopes."),
+    row(401, "errors/disconnected_account", Final, "The account is disconnected from the provider service."),
+    row(401, "errors/disconnected_feature", Final, "The service you're trying to reach is disconnected."),
+    row(401, "errors/invalid_credentials_but_valid_account_imap", Final, "IMAP/SMTP credentials are invalid but the account is otherwise valid."),
+    row(401, "errors/expired_link", Final, "This link has expired. Generate a new one."),
+    row(401, "errors/wrong_account", Final, "The provided credentials do not match the correct account."),
+    row(403, "errors/account_restricted", Final, "The account has been restricted by the provider."),
+    row(403, "errors/account_mismatch", Final, "This action cannot be done with your account."),
+    row(403, "errors/insufficient_permissions", Final, "Valid authentication but insufficient permissions to perform the request."),
+    row(403, "errors/session_mismatch", Final, "Token user id does not match client session id."),
+    row(403, "errors/feature_not_subscribed", Final, "The requested feature has not been subscribed or authenticated properly."),
+    row(403, "errors/subscription_required", Final, "A subscription is required to use this feature."),
+    row(403, "errors/unknown_authentication_context", Final, "An additional step seems necessary to complete login."),
+    row(403, "errors/action_required", Final, "An additional step is required."),
+    row(403, "errors/resource_access_restricted", Final, "You don't have access to this resource."),
+    row(404, "errors/resource_not_found", Final, "The requested resource was not found."),
+    row(404, "errors/invalid_resource_identifier", Final, "The provided identifier is not a valid chat id."),
+    row(422, "errors/invalid_account", Final, "The account is not designed for this feature."),
+    row(422, "errors/invalid_recipient", Final, "The recipient is invalid for this provider."),
+    row(422, "errors/no_connection_with_recipient", Final, "A connection with the recipient is required."),
+    row(422, "errors/blocked_recipient", Final, "The recipient has blocked the sender."),
+    row(422, "errors/user_unreachable", Final, "The recipient cannot be reached."),
+    row(422, "errors/unprocessable_entity", Final, "The provider could not process the request."),
+    row(422, "errors/payment_error", Final, "A payment is required to perform this action."),
+    row(422, "errors/action_already_performed", Final, "The action was already performed."),
+    row(422, "errors/invalid_message", Final, "The referenced message is invalid."),
+    row(422, "errors/invalid_post", Final, "The referenced post is invalid."),
+    row(422, "errors/not_allowed_inmail", Final, "InMail is not allowed for this recipient."),
+    row(422, "errors/insufficient_credits", Final, "Not enough credits."),
+    row(422, "errors/cannot_resend_yet", Final, "The action cannot be re-attempted yet."),
+    row(422, "errors/cannot_resend_within_24hrs", Final, "The action cannot be re-attempted within 24 hours."),
+    row(422, "errors/limit_exceeded", Passing, "The provider's limit was exceeded."),
+    row(422, "errors/already_invited_recently", Final, "The recipient was already invited recently."),
+    row(422, "errors/already_connected", Final, "Already connected with this recipient."),
+    row(422, "errors/cannot_invite_attendee", Final, "This attendee cannot be invited."),
+    row(422, "errors/parent_mail_not_found", Final, "Parent email was not found."),
+    row(422, "errors/parent_mail_invalid_provider_id", Final, "Parent email has an invalid provider id."),
+    row(422, "errors/invalid_reply_subject", Final, "The reply subject is invalid."),
+    row(422, "errors/invalid_headers", Final, "The message headers are invalid."),
+    row(422, "errors/send_as_denied", Final, "The provider denied the send-as request."),
+    row(422, "errors/invalid_folder", Final, "The target folder is invalid."),
+    row(422, "errors/invalid_thread", Final, "The target thread is invalid."),
+    row(422, "errors/unauthorized", Final, "The provider rejected the request as unauthorized."),
+    row(422, "errors/sender_rejected", Final, "The sender was rejected by the provider."),
+    row(422, "errors/recipient_rejected", Final, "The recipient was rejected by the provider."),
+    row(422, "errors/ip_rejected_by_server", Final, "The sending IP was rejected by the upstream server."),
+    row(422, "errors/provider_unreachable", Passing, "The provider is currently unreachable."),
+    row(422, "errors/account_configuration_error", Final, "The account is misconfigured."),
+    row(422, "errors/cant_send_message", Final, "The message could not be sent."),
+    row(422, "errors/realtime_client_not_initialized", Final, "The realtime client is not initialized."),
+    row(422, "errors/comments_disabled", Final, "Comments are disabled on this resource."),
+    row(422, "errors/insufficient_job_slot", Final, "No remaining job slot to perform this action."),
+    row(500, "errors/unexpected_error", Passing, "Something went wrong."),
+    row(500, "errors/provider_error", Passing, "The provider is experiencing operational problems. Retry later."),
+    row(500, "errors/authentication_intent_error", Passing, "The current authentication intent was killed after failure."),
+    row(501, "errors/feature_not_implemented", Final, "Requested feature is planned but has not been implemented yet."),
+    row(503, "errors/no_client_session", Passing, "No client session is currently running."),
+    row(503, "errors/no_channel", Passing, "No channel to client session."),
+    row(503, "errors/no_handler", Passing, "Handler missing for that request."),
+    row(503, "errors/network_down", Passing, "Network is down on the server side. Retry shortly."),
+    row(503, "errors/service_unavailable", Passing, "Service temporarily unavailable. Retry later."),
+    row(504, "errors/request_timeout", Passing, "Request timed out. Retry, and contact support if it persists."),
+];
+
+const fn row(status: u16, kind: &'static str, disposition: Disposition, meaning: &'static str) -> ErrorType {
+    ErrorType {
+        kind,
+        status,
+        meaning,
+        disposition,
+    }
+}
+
+/// The type that the documentation lists under this HTTP status, if it does.
+pub fn find(kind: &str, status: u16) -> Option<&'static ErrorType> {
+    ERROR_TYPES
+        .iter()
+        .find(|listed| listed.kind == kind && listed.status == status)
+}
+
+/// What an answer of `http_status` with an error of `kind` (none, if it had no envelope) means for the run.
+///
+/// The HTTP status decides, not the status that the envelope claims: a type that is not documented under it counts as
+/// unknown, and an unknown type follows the HTTP status.
+pub fn disposition(http_status: u16, kind: Option<&str>) -> Disposition {
+    match kind.and_then(|kind| find(kind, http_status)) {
+        Some(listed) => listed.disposition,
+        None => by_status(http_status),
+    }
+}
+
+/// Without a documented type: 408 (timeout), 425 (too early), 429 (too many) and the server's own failures may pass;
+/// 501 does not, because what is not implemented will not be in an hour either.
+fn by_status(http_status: u16) -> Disposition {
+    match http_status {
+        408 | 425 | 429 | 500 | 502..=599 => Passing,
+        _ => Final,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTATION: &str = include_str!("../../tests/data/postpress-sync-endpoint.txt");
+
+    /// `(type, status, meaning)` of every line like `• errors/x - Meaning.`, under headings like `401 Unauthorized13 types`.
+    fn documented() -> Vec<(&'static str, u16, &'static str)> {
+        let mut status = 0;
+        let mut types = Vec::new();
+        for line in DOCUMENTATION.lines() {
+            if let Some(heading) = line.strip_suffix(" types") {
+                status = heading[..3].parse().unwrap();
+            } else if let Some(listed) = line.trim_start().strip_prefix("• ") {
+                let (kind, meaning) = listed.split_once(" - ").unwrap();
+                types.push((kind, status, meaning));
+            }
+        }
+        types
+    }
+
+    #[test]
+    fn the_catalogue_is_the_documentation_no_less_and_no_more() {
+        let listed: Vec<_> = ERROR_TYPES
+            .iter()
+            .map(|listed| (listed.kind, listed.status, listed.meaning))
+            .collect();
+        assert_eq!(listed, documented());
+    }
+
+    #[test]
+    fn the_documentation_counts_its_types_as_we_do() {
+        for line in DOCUMENTATION.lines() {
+            let Some(heading) = line.strip_suffix(" types") else {
+                continue;
+            };
+            let status: u16 = heading[..3].parse().unwrap();
+            let promised: usize = heading[3..]
+                .trim_start_matches(|c: char| !c.is_ascii_digit())
+                .parse()
+                .unwrap();
+            let listed = ERROR_TYPES.iter().filter(|listed| listed.status == status).count();
+            assert_eq!(listed, promised, "{line}");
+        }
+    }
+
+    #[test]
+    fn exactly_eleven_documented_types_may_pass_and_three_are_about_the_key() {
+        let kinds = |disposition| -> Vec<_> {
+            ERROR_TYPES
+                .iter()
+                .filter(|listed| listed.disposition == disposition)
+                .map(|listed| listed.kind)
+                .collect()
+        };
+        assert_eq!(
+            kinds(Passing),
+            [
+                "errors/limit_exceeded",
+                "errors/provider_unreachable",
+                "errors/unexpected_error",
+                "errors/provider_error",
+                "errors/authentication_intent_error",
+                "errors/no_client_session",
+                "errors/no_channel",
+                "errors/no_handler",
+                "errors/network_down",
+                "errors/service_unavailable",
+                "errors/request_timeout",
+            ]
+        );
+        assert_eq!(
+            kinds(Credentials),
+            [
+                "errors/missing_credentials",
+                "errors/invalid_credentials",
+                "errors/expired_credentials"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_type_counts_only_under_its_documented_status() {
+        for (status, kind, expected) in [
+            (422, "errors/limit_exceeded", Passing),
+            (404, "errors/limit_exceeded", Final),
+            (503, "errors/limit_exceeded", Passing),
+            (401, "errors/missing_credentials", Credentials),
+            (403, "errors/missing_credentials", Final),
+            (500, "errors/missing_credentials", Passing),
+            (401, "errors/insufficient_privileges", Final),
+            (429, "errors/resource_not_found", Passing),
+            (501, "errors/service_unavailable", Final),
+        ] {
+            assert_eq!(disposition(status, Some(kind)), expected, "{status} {kind}");
+        }
+    }
+
+    #[test]
+    fn without_a_documented_type_the_http_status_decides() {
+        for status in 100..=999 {
+            let may_pass = [408, 425, 429].contains(&status) || (500..=599).contains(&status) && status != 501;
+            let expected = if may_pass { Passing } else { Final };
+            for kind in [None, Some(""), Some("errors/of_tomorrow"), Some("about:blank")] {
+                assert_eq!(disposition(status, kind), expected, "{status} {kind:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+use std::time::UNIX_EPOCH;
+
+use super::*;
+
+const CHAT: &str = "chat_01HXYZ";
+
+fn answer(status: u16, body: &str) -> Answer {
+    answer_to(status, Ok(body.as_bytes()))
+}
+
+fn answer_to(status: u16, body: Result<&[u8], BodyFault>) -> Answer {
+    Answer::from_response(&ChatId::parse(CHAT).unwrap(), status, None, body)
+}
+
+fn failure(status: u16, body: &str) -> Failure {
+    match answer(status, body) {
+        Answer::Failed(failure) => failure,
+        other => panic!("{status} {body} is {other:?}"),
+    }
+}
+
+fn history(status: &str) -> String {
+    format!(r#"{{"object": "ChatHistorySync", "chat_id": "{CHAT}", "status": "{status}"}}"#)
+}
+
+#[test]
+fn a_documented_answer_under_any_2xx_is_what_it_says() {
+    for (status, expected) in [
+        ("SYNC_STARTED", Answer::InProgress(Progress::Started)),
+        ("SYNC_RUNNING", Answer::InProgress(Progress::Running)),
+        ("SYNC_DONE", Answer::Over(Finish::Done)),
+        ("SYNC_ERROR", Answer::Over(Finish::Error)),
+        ("CHAT_DELETED", Answer::Over(Finish::Deleted)),
+    ] {
+        for http_status in [200, 201, 202, 206, 299] {
+            assert_eq!(answer(http_status, &history(status)), expected);
+        }
+    }
+}
+
+#[test]
+fn members_of_tomorrow_and_escapes_do_not_matter() {
+    let body = r#" {"progress": {"n": 1e999}, "status": "SYNC\u005fDONE", "chat_id": "chat_01HXYZ",
+        "object": "ChatHistorySync", "cursor": null} "#;
+    assert_eq!(answer(200, body), Answer::Over(Finish::Done));
+}
+
+#[test]
+fn what_might_be_an_end_is_never_asked_again() {
+    for body in [
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_other", "status": "SYNC_DONE"}"#,
+        r#"{"object": "ChatHistorySync", "status": "SYNC_ERROR"}"#,
+        r#"{"object": "Chat", "chat_id": "chat_01HXYZ", "status": "SYNC_DONE"}"#,
+        r#"{"chat_id": "chat_01HXYZ", "status": "CHAT_DELETED"}"#,
+        r#"{"object": 7, "chat_id": "chat_01HXYZ", "status": "SYNC_DONE"}"#,
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_PAUSED"}"#,
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "sync_running"}"#,
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": ""}"#,
+        r#"{"title": "Busy", "type": "errors/unexpected_error", "status": "500"}"#,
+    ] {
+        let failure = failure(200, body);
+        assert_eq!(
+            (failure.disposition, failure.status),
+            (Disposition::Final, 502),
+            "{body}"
+        );
+        assert_eq!((failure.envelope, failure.may_land_late), (None, false), "{body}");
+    }
+}
+
+#[test]
+fn what_says_nothing_of_an_end_is_unusable() {
+    for body in [
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_other", "status": "SYNC_RUNNING"}"#,
+        r#"{"object": "Chat", "chat_id": "chat_01HXYZ", "status": "SYNC_STARTED"}"#,
+        r#"{"status": "SYNC_RUNNING"}"#,
+        r#"{"title": "Busy", "type": "errors/unexpected_error", "status": 500}"#,
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": null}"#,
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": ["SYNC_DONE"]}"#,
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ"}"#,
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_DO"#,
+        r#"{"status": "SYNC_DONE"} trailing"#,
+        r#"["SYNC_DONE"]"#,
+        r#""SYNC_DONE""#,
+        "null",
+        "{}",
+        "",
+        "<html><body>SYNC_DONE</body></html>",
+    ] {
+        assert!(matches!(answer(200, body), Answer::Unusable(_)), "{body}");
+    }
+    for body in [
+        Ok(&b"{\"status\": \"SYNC_DONE\xff\"}"[..]),
+        Err(BodyFault::Cut),
+        Err(BodyFault::TooLarge),
+    ] {
+        assert!(matches!(answer_to(200, body), Answer::Unusable(_)), "{body:?}");
+    }
+}
+
+#[test]
+fn a_foreign_status_is_named_and_bounded() {
+    assert_eq!(
+        failure(200, &history("SYNC_PAUSED")).detail,
+        r#"postpress answered the unknown status "SYNC_PAUSED"; it may be an end, so it ends the run"#
+    );
+    let long = failure(200, &history(&"é".repeat(10_000))).detail;
+    assert_eq!(long.matches('é').count(), LABEL_MAX_BYTES / 2);
+    let other_chat = r#"{"object": "ChatHistorySync", "chat_id": "X", "status": "SYNC_RUNNING"}"#;
+    match answer(200, &other_chat.replace('X', &"x".repeat(10_000))) {
+        Answer::Unusable(text) => assert!(text.len() < LABEL_MAX_BYTES + 100, "{}", text.len()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_envelope_is_read_as_far_as_it_can_be() {
+    let read = |body: &str| {
+        failure(404, body)
+            .envelope
+            .map(|envelope| serde_json::to_string(&envelope).unwrap())
+    };
+    for (body, expected) in [
+        (
+            r#"{"title": "T", "detail": "D", "instance": "I", "type": "errors/x", "status": 500, "more": []}"#,
+            Some(r#"{"title":"T","detail":"D","instance":"I","type":"errors/x","status":404}"#),
+        ),
+        (
+            r#"{"title": "T", "detail": 7, "instance": {}, "type": "errors/x", "status": "404"}"#,
+            Some(r#"{"title":"T","type":"errors/x","status":404}"#),
+        ),
+        (
+            r#"{"title": "T", "type": "errors/x"}"#,
+            Some(r#"{"title":"T","type":"errors/x","status":404}"#),
+        ),
+        (r#"{"title": "T", "status": 404}"#, None),
+        (r#"{"title": 7, "type": "errors/x", "status": 404}"#, None),
+        (
+            r#"{"statusCode": 404, "message": "Cannot GET /", "error": "Not Found"}"#,
+            None,
+        ),
+        (r#"["T", "errors/x"]"#, None),
+        ("Not Found", None),
+        ("", None),
+    ] {
+        assert_eq!(read(body).as_deref(), expected, "{body}");
+    }
+    let long = format!(
+        r#"{{"title": "T", "detail": "{}", "type": "errors/x"}}"#,
+        "d".repeat(5000)
+    );
+    assert_eq!(
+        failure(404, &long)
+            .envelope
+            .and_then(|envelope| envelope.detail)
+            .unwrap()
+            .len(),
+        4096
+    );
+}
+
+#[test]
+fn an_error_follows_the_http_status_and_the_documented_type() {
+    use Disposition::{Credentials, Final, Passing};
+    for (http_status, kind, claimed, expected, status) in [
+        (404, "errors/resource_not_found", 404, Final, 404),
+        (503, "errors/resource_not_found", 404, Passing, 503),
+        (404, "errors/service_unavailable", 503, Final, 404),
+        (422, "errors/limit_exceeded", 422, Passing, 422),
+        (422, "errors/provider_unreachable", 422, Passing, 422),
+        (422, "errors/invalid_account", 422, Final, 422),
+        (401, "errors/expired_credentials", 401, Credentials, 401),
+        (401, "errors/wrong_account", 401, Final, 401),
+        (429, "errors/of_tomorrow", 429, Passing, 429),
+        (501, "errors/feature_not_implemented", 501, Final, 501),
+        (500, "errors/of_tomorrow", 500, Passing, 500),
+    ] {
+        let failure = failure(
+            http_status,
+            &format!(r#"{{"title": "T", "type": "{kind}", "status": {claimed}}}"#),
+        );
+        assert_eq!(
+            (failure.disposition, failure.status),
+            (expected, status),
+            "{http_status} {kind}"
+        );
+        assert_eq!(failure.envelope.map(|envelope| envelope.status), Some(http_status));
+    }
+}
+
+#[test]
+fn without_an_envelope_the_http_status_decides_and_the_detail_says_so() {
+    use Disposition::{Final, Passing};
+    for (http_status, expected, status) in [
+        (101, Final, 502),
+        (301, Final, 502),
+        (304, Final, 502),
+        (400, Final, 400),
+        (401, Final, 401),
+        (404, Final, 404),
+        (408, Passing, 408),
+        (429, Passing, 429),
+        (500, Passing, 500),
+        (501, Final, 501),
+        (502, Passing, 502),
+        (599, Passing, 599),
+    ] {
+        for body in [Ok(&b"<html>"[..]), Err(BodyFault::Cut), Err(BodyFault::TooLarge)] {
+            let Answer::Failed(failure) = answer_to(http_status, body) else {
+                panic!("{http_status}")
+            };
+            assert_eq!(
+                (failure.disposition, failure.status),
+                (expected, status),
+                "{http_status}"
+            );
+            assert_eq!(failure.envelope, None);
+        }
+    }
+}
+
+#[test]
+fn a_redirect_has_no_envelope_whatever_its_body_says() {
+    let redirect = failure(302, r#"{"title": "T", "type": "errors/x", "status": 302}"#);
+    assert_eq!((redirect.envelope, redirect.status), (None, 502));
+}
+
+#[test]
+fn details_name_the_thing_and_the_remedy() {
+    let envelope = r#"{"title": "Not found", "type": "errors/resource_not_found", "status": 404}"#;
+    let mut details = vec![
+        failure(404, envelope).detail,
+        failure(404, "").detail,
+        failure(302, "").detail,
+    ];
+    details.push(failure(502, "<html>").detail);
+    if let Answer::Failed(cut) = answer_to(404, Err(BodyFault::Cut)) {
+        details.push(cut.detail);
+    }
+    insta::assert_snapshot!(details.join("\n"), @r"
+    postpress answered 404: Not found (errors/resource_not_found)
+    postpress answered 404 without an error envelope, so the base URL is wrong; set POSTPRESS_BASE_URL to https://api.postpress.ai/v1 or to https://api.postpress.ai/api/v1
+    postpress answered 302, a redirect, which is not followed, because the API key would go along; check POSTPRESS_BASE_URL
+    postpress answered 502 without an error envelope
+    postpress answered 404 without an error envelope: the body broke off
+    ");
+}
+
+#[test]
+fn texts_of_unusable_answers_say_what_was_wrong() {
+    let bodies = [
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_other", "status": "SYNC_RUNNING"}"#,
+        r#"{"object": "ChatHistorySync", "status": "SYNC_RUNNING"}"#,
+        r#"{"object": "Chat", "chat_id": "chat_01HXYZ", "status": "SYNC_STARTED"}"#,
+        r#"{"title": "Busy", "type": "errors/unexpected_error", "status": 500}"#,
+        r#"{"status": 7}"#,
+        r#"{"status": "SYNC_DO"#,
+        "<html>",
+        "",
+    ];
+    let texts: Vec<_> = bodies
+        .iter()
+        .map(|body| match answer(200, body) {
+            Answer::Unusable(text) => text,
+            other => panic!("{body} is {other:?}"),
+        })
+        .collect();
+    insta::assert_snapshot!(texts.join("\n"), @r#"
+    postpress answered SYNC_RUNNING with chat_id "chat_other" instead of "chat_01HXYZ"; it is not believed
+    postpress answered SYNC_RUNNING with no readable chat_id instead of "chat_01HXYZ"; it is not believed
+    postpress answered SYNC_STARTED with object "Chat" instead of "ChatHistorySync"; it is not believed
+    postpress answered 200 with an error envelope: Busy (errors/unexpected_error)
+    postpress answered 200 with no readable `status`
+    postpress answered 200, but the body's JSON has no end
+    postpress answered 200, but the body is not a JSON object
+    postpress answered 200, but the body is empty
+    "#);
+}
+
+#[test]
+fn retry_after_is_seconds_or_a_date_and_nonsense_is_no_wait() {
+    let now = UNIX_EPOCH + Duration::from_secs(1_795_514_400); // Tue, 24 Nov 2026 10:00:00 GMT
+    for (value, seconds) in [
+        ("120", Some(120)),
+        (" 7 ", Some(7)),
+        ("0", Some(0)),
+        ("Tue, 24 Nov 2026 10:01:30 GMT", Some(90)),
+        ("Tuesday, 24-Nov-26 10:01:30 GMT", Some(90)),
+        ("Tue Nov 24 10:01:30 2026", Some(90)),
+        ("Tue, 24 Nov 2026 09:00:00 GMT", Some(0)),
+        ("", None),
+        ("-5", None),
+        ("+5", None),
+        ("1.5", None),
+        ("5, 6", None),
+        ("soon", None),
+        ("99999999999999999999999999", None),
+        ("2026-11-24T10:01:30Z", None),
+    ] {
+        assert_eq!(retry_after(value, now), seconds.map(Duration::from_secs), "{value:?}");
+    }
+}
+
+#[test]
+fn retry_after_stays_with_every_failing_answer() {
+    let chat = ChatId::parse(CHAT).unwrap();
+    let wait = Some(Duration::from_secs(9));
+    for (status, body) in [(404, ""), (503, "{}"), (302, ""), (200, r#"{"status": "SYNC_PAUSED"}"#)] {
+        match Answer::from_response(&chat, status, wait, Ok(body.as_bytes())) {
+            Answer::Failed(failure) => assert_eq!(failure.retry_after, wait, "{status}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The API key, in the form in which it is sent.
+
+use std::fmt;
+
+use http::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+
+/// A key that a header can carry. `Debug` does not show it.
+#[derive(Clone)]
+pub struct ApiKey(HeaderValue);
+
+/// Why a text is no API key. No variant shows the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidApiKey {
+    /// It has no characters.
+    #[error("the API key is empty; copy it from the postpress dashboard")]
+    Empty,
+    /// It has white space around it, as files and secrets often do.
+    #[error("the API key begins or ends with white space, often a line break that came with a paste; remove it")]
+    WhiteSpace,
+    /// It has control characters or others outside ASCII.
+    #[error("the API key has characters that an HTTP header cannot carry; copy it again from the postpress dashboard")]
+    Characters,
+}
+
+impl ApiKey {
+    /// Checks a key that came from outside.
+    ///
+    /// # Errors
+    /// Says what is wrong with it without showing it.
+    pub fn parse(key: &SecretString) -> Result<Self, InvalidApiKey> {
+        let key = key.expose_secret();
+        if key.is_empty() {
+            return Err(InvalidApiKey::Empty);
+        }
+        if key.trim() != key {
+            return Err(InvalidApiKey::WhiteSpace);
+        }
+        // `http` would also take bytes beyond ASCII, which every server reads as it likes.
+        if !key.is_ascii() {
+            return Err(InvalidApiKey::Characters);
+        }
+        let mut value = HeaderValue::from_str(key).map_err(|_| InvalidApiKey::Characters)?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+
+    /// The value of the header, marked as sensitive, so that nothing on its way prints it.
+    pub(super) fn header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_no_header_can_carry_is_refused_and_not_shown() {
+        for (text, why) in [
+            ("", InvalidApiKey::Empty),
+            ("  ", InvalidApiKey::WhiteSpace),
+            ("pp_live_hunter2\n", InvalidApiKey::WhiteSpace),
+            ("pp_live\n_hunter2", InvalidApiKey::Characters),
+            ("pp_live_hunter2\u{0}x", InvalidApiKey::Characters),
+            ("pp_live_hünter2", InvalidApiKey::Characters),
+        ] {
+            let error = ApiKey::parse(&SecretString::from(text)).unwrap_err();
+            assert_eq!(error, why, "{text:?}");
+            assert!(!error.to_string().contains("nter2"));
+        }
+    }
+
+    #[test]
+    fn a_key_is_sent_as_it_is_and_hides_from_debug() {
+        let key = ApiKey::parse(&SecretString::from("pp_live_hunter2")).unwrap();
+        assert_eq!(key.header().as_bytes(), b"pp_live_hunter2");
+        assert!(key.header().is_sensitive());
+        assert_eq!(format!("{key:?}"), "ApiKey(..)");
+    }
+}

@@ -1,0 +1,160 @@
+//! Where the provider is: `POSTPRESS_BASE_URL`, checked.
+
+use std::fmt;
+
+use url::{Host, Url};
+
+use crate::ids::ChatId;
+
+/// The address that `/chats/{chat_id}/sync` is appended to: `https`, or `http` on this very machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl(String);
+
+/// Why a text is no base URL. No variant shows the text, which may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidBaseUrl {
+    /// It is no URL at all.
+    #[error("the base URL is not a URL ({0}); set it to something like {DEFAULT_BASE_URL}")]
+    Malformed(url::ParseError),
+    /// It is neither `https` nor `http`.
+    #[error("the base URL must begin with https://")]
+    Scheme,
+    /// It is `http` to another machine.
+    #[error("the base URL is http:// to `{0}`, which would send the API key in the clear; use https://")]
+    Cleartext(String),
+    /// It has a user name or a password.
+    #[error("the base URL has a user name or password before an `@`; remove it: the API key has a setting of its own")]
+    UserInfo,
+    /// It has a query.
+    #[error("the base URL has a query after a `?`; remove it: a path is appended to the base URL")]
+    Query,
+    /// It has a fragment.
+    #[error("the base URL has a fragment after a `#`; remove it: a path is appended to the base URL")]
+    Fragment,
+}
+
+/// The documentation's endpoint line; its curl example has `https://api.postpress.ai/api/v1`.
+pub const DEFAULT_BASE_URL: &str = "https://api.postpress.ai/v1";
+
+impl BaseUrl {
+    /// Checks a base URL that came from outside; slashes at its end are dropped.
+    ///
+    /// # Errors
+    /// Says which rule it breaks and what to do about it.
+    pub fn parse(text: &str) -> Result<Self, InvalidBaseUrl> {
+        let url = Url::parse(text).map_err(InvalidBaseUrl::Malformed)?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(InvalidBaseUrl::UserInfo);
+        }
+        match (url.scheme(), url.host()) {
+            ("https", _) => {}
+            ("http", Some(host)) if is_this_machine(&host) => {}
+            ("http", host) => {
+                return Err(InvalidBaseUrl::Cleartext(
+                    host.map_or_else(String::new, |h| h.to_string()),
+                ));
+            }
+            _ => return Err(InvalidBaseUrl::Scheme),
+        }
+        if url.query().is_some() {
+            return Err(InvalidBaseUrl::Query);
+        }
+        if url.fragment().is_some() {
+            return Err(InvalidBaseUrl::Fragment);
+        }
+        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    /// The address of one chat's sync.
+    ///
+    /// Appended as text: the `url` crate's own ways of adding a path would resolve it, which a chat id must not take part in.
+    pub(super) fn sync_of(&self, chat: &ChatId) -> String {
+        format!("{}/chats/{}/sync", self.0, chat.path_segment())
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether what is sent to this host stays on this machine.
+fn is_this_machine(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use percent_encoding::percent_decode_str;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_kept_without_slashes_at_its_end() {
+        for (text, kept) in [
+            ("https://api.postpress.ai/v1", "https://api.postpress.ai/v1"),
+            ("https://api.postpress.ai/api/v1/", "https://api.postpress.ai/api/v1"),
+            ("https://api.postpress.ai//", "https://api.postpress.ai"),
+            ("https://api.postpress.ai:8443", "https://api.postpress.ai:8443"),
+            ("HTTPS://API.postpress.ai/V1", "https://api.postpress.ai/V1"),
+            ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1"),
+            ("http://127.9.9.9", "http://127.9.9.9"),
+            ("http://localhost:1/", "http://localhost:1"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+        ] {
+            assert_eq!(BaseUrl::parse(text).unwrap().to_string(), kept);
+        }
+        assert_eq!(BaseUrl::parse(DEFAULT_BASE_URL).unwrap().to_string(), DEFAULT_BASE_URL);
+    }
+
+    #[test]
+    fn a_base_url_is_refused_with_what_is_wrong() {
+        use InvalidBaseUrl::{Cleartext, Fragment, Malformed, Query, Scheme, UserInfo};
+        for (text, why) in [
+            ("", Malformed(url::ParseError::RelativeUrlWithoutBase)),
+            (
+                "api.postpress.ai/v1",
+                Malformed(url::ParseError::RelativeUrlWithoutBase),
+            ),
+            ("https://", Malformed(url::ParseError::EmptyHost)),
+            ("ftp://api.postpress.ai", Scheme),
+            ("file:///etc/passwd", Scheme),
+            ("http://api.postpress.ai/v1", Cleartext("api.postpress.ai".to_owned())),
+            (
+                "http://localhost.example.com",
+                Cleartext("localhost.example.com".to_owned()),
+            ),
+            ("http://128.0.0.1", Cleartext("128.0.0.1".to_owned())),
+            ("http://0.0.0.0", Cleartext("0.0.0.0".to_owned())),
+            ("http://[::2]", Cleartext("[::2]".to_owned())),
+            ("https://user@api.postpress.ai/v1", UserInfo),
+            ("https://:hunter2@api.postpress.ai/v1", UserInfo),
+            ("http://user:hunter2@api.postpress.ai/v1", UserInfo),
+            ("https://api.postpress.ai/v1?", Query),
+            ("https://api.postpress.ai/v1?key=hunter2", Query),
+            ("https://api.postpress.ai/v1#hunter2", Fragment),
+        ] {
+            let error = BaseUrl::parse(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{text}");
+            assert_eq!(error, why, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_chat_id_is_exactly_one_segment_of_the_path(text in "[^\\p{Cc}]{1,100}|[./%2eE?#\\\\]{1,12}") {
+            prop_assume!(ChatId::parse(&text).is_ok());
+            let base = BaseUrl::parse("https://api.postpress.ai/v1").unwrap();
+            let url = Url::parse(&base.sync_of(&ChatId::parse(&text).unwrap())).unwrap();
+            let segments: Vec<_> = url.path_segments().unwrap().map(|part| percent_decode_str(part).decode_utf8().unwrap()).collect();
+            prop_assert_eq!(segments, ["v1", "chats", &text, "sync"]);
+            prop_assert_eq!((url.host_str(), url.query(), url.fragment()), (Some("api.postpress.ai"), None, None));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The real client, asking about one chat with one key.
+
+use std::time::Duration;
+
+use postpress_bridge::ids::ChatId;
+use postpress_bridge::postpress::answer::Answer;
+use postpress_bridge::postpress::client::{ApiKey, BaseUrl, Client};
+use postpress_bridge::postpress::{Failure, Provider};
+use secrecy::SecretString;
+
+use super::raw_server::RawServer;
+
+/// The chat that [`ask`] asks about.
+pub(crate) const CHAT: &str = "chat_01HXYZ";
+
+/// Longer than any machine needs for an answer on loopback.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// The key that every client has; it must show nowhere.
+pub(crate) const KEY: &str = "pp_live_hunter2";
+
+pub(crate) fn key() -> ApiKey {
+    ApiKey::parse(&SecretString::from(KEY)).unwrap()
+}
+
+pub(crate) fn base_url(text: &str) -> BaseUrl {
+    BaseUrl::parse(text).unwrap()
+}
+
+pub(crate) fn client(base: &str) -> Client {
+    let client = Client::new(base_url(base), key()).unwrap();
+    assert!(!format!("{client:?}").contains(KEY));
+    client
+}
+
+pub(crate) fn client_of(server: &RawServer) -> Client {
+    client(&format!("http://{}/v1", server.address()))
+}
+
+pub(crate) async fn ask(client: &Client, deadline: Duration) -> Answer {
+    let answer = client.sync(&ChatId::parse(CHAT).unwrap(), deadline).await;
+    assert!(!format!("{answer:?}").contains(KEY), "{answer:?}");
+    answer
+}
+
+/// Asks, and expects to fail.
+pub(crate) async fn failure(client: &Client, deadline: Duration) -> Failure {
+    match ask(client, deadline).await {
+        Answer::Failed(failure) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The documented body of a 200.
+pub(crate) fn history(chat: &str, status: &str) -> String {
+    serde_json::json!({"object": "ChatHistorySync", "chat_id": chat, "status": status}).to_string()
+}
+
+/// The documented body that says to ask again.
+pub(crate) fn running() -> String {
+    history(CHAT, "SYNC_RUNNING")
+}

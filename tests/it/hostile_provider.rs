@@ -1,0 +1,304 @@
+//! Whatever the provider does to a call: it is one request, it ends in time, it is classed for what it may mean, and the
+//! key goes nowhere else.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use postpress_bridge::postpress::answer::{Answer, BODY_MAX_BYTES, Disposition, Finish, Progress};
+
+use crate::harness::provider_client::{CHAT, LONG, ask, client, client_of, failure, history, running};
+use crate::harness::raw_server::Move::{Drip, Flood, Hang, Read, Reset};
+use crate::harness::raw_server::{RawServer, cut, reply, text};
+
+/// Short, for calls that must run out of time.
+const SHORT: Duration = Duration::from_millis(300);
+
+/// An envelope that claims a status of its own.
+const ENVELOPE: &str = r#"{"title": "Gone", "type": "errors/resource_not_found", "status": 200}"#;
+
+/// An answer in a few words.
+fn class(answer: &Answer) -> String {
+    match answer {
+        Answer::InProgress(progress) => format!("in progress: {progress:?}"),
+        Answer::Over(finish) => format!("over: {finish:?}"),
+        Answer::Unusable(_) => "unusable".to_owned(),
+        Answer::Failed(failure) => {
+            let late = if failure.may_land_late { ", may land late" } else { "" };
+            format!("{:?} {}{late}", failure.disposition, failure.status)
+        }
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
+    let gzipped = "200 OK\r\ncontent-encoding: gzip";
+    let done = history(CHAT, "SYNC_DONE");
+    let half_gzip = &gzip(running().as_bytes())[..30];
+    for (moves, expected) in [
+        (
+            vec![Read, reply("200 OK", history(CHAT, "SYNC_STARTED"))],
+            "in progress: Started",
+        ),
+        (vec![Read, reply("202 Accepted", running())], "in progress: Running"),
+        (vec![Read, reply("200 OK", &done)], "over: Done"),
+        (
+            vec![Read, reply("200 OK", history(CHAT, "CHAT_DELETED"))],
+            "over: Deleted",
+        ),
+        (vec![Read, reply(gzipped, gzip(done.as_bytes()))], "over: Done"),
+        (
+            vec![Read, text("HTTP/1.1 100 Continue\r\n\r\n"), reply("200 OK", running())],
+            "in progress: Running",
+        ),
+        (
+            vec![Read, text("HTTP/1.0 200 OK\r\n\r\n"), text(&running())],
+            "in progress: Running",
+        ),
+        // of another chat
+        (
+            vec![Read, reply("200 OK", history("chat_other", "SYNC_RUNNING"))],
+            "unusable",
+        ),
+        (
+            vec![Read, reply("200 OK", history("chat_other", "SYNC_DONE"))],
+            "Final 502",
+        ),
+        (vec![Read, reply("200 OK", history(CHAT, "SYNC_PAUSED"))], "Final 502"),
+        // nothing that says anything
+        (vec![Read, reply("200 OK", ENVELOPE)], "unusable"),
+        (
+            vec![Read, reply("200 OK", b"{\"status\": \"SYNC_DONE\xff\"}")],
+            "unusable",
+        ),
+        (vec![Read, reply("200 OK", "<html>SYNC_DONE</html>")], "unusable"),
+        (vec![Read, reply("204 No Content", "")], "unusable"),
+        // broken bodies
+        (vec![Read, cut("200 OK", &done)], "unusable"),
+        (vec![Read, cut("200 OK", &done), Reset], "unusable"),
+        (vec![Read, reply(gzipped, half_gzip)], "unusable"),
+        (vec![Read, reply(gzipped, &done)], "unusable"),
+        (vec![Read, cut("503 Service Unavailable", ENVELOPE)], "Passing 503"),
+        (vec![Read, cut("404 Not Found", ENVELOPE), Reset], "Final 404"),
+        // errors
+        (vec![Read, reply("404 Not Found", ENVELOPE)], "Final 404"),
+        (
+            vec![Read, reply("502 Bad Gateway", "<html>nginx</html>")],
+            "Passing 502",
+        ),
+        (vec![Read, reply("501 Not Implemented", "")], "Final 501"),
+        (vec![Read, reply("429 Too Many Requests", "")], "Passing 429"),
+        // no answer
+        (vec![Reset], "Passing 502"),
+        (vec![Read, Reset], "Passing 502"),
+        (vec![Read], "Passing 502"),
+        (vec![Read, text("HTTP/1.1 200 O"), Reset], "Passing 502"),
+        (vec![Read, text("SSH-2.0-OpenSSH_9.6\r\n")], "Passing 502"),
+        (
+            vec![Read, text("HTTP/1.1 200 OK\r\nx: "), Flood(50_000_000)],
+            "Passing 502",
+        ),
+    ] {
+        let reads = moves.iter().filter(|step| matches!(step, Read)).count();
+        let server = RawServer::start([moves.clone()]).await;
+        let answer = ask(&client_of(&server), LONG).await;
+        assert_eq!(class(&answer), expected, "{moves:?}: {answer:?}");
+        let seen = server.seen();
+        assert_eq!((seen.connections, seen.requests.len()), (1, reads), "{moves:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_may_pass_and_names_the_address() {
+    // Port 1 (tcpmux) is privileged and long out of use.
+    let failure = failure(&client("http://127.0.0.1:1/v1"), LONG).await;
+    assert_eq!(
+        (failure.disposition, failure.status, failure.may_land_late),
+        (Disposition::Passing, 502, false)
+    );
+    assert!(
+        failure.detail.starts_with("no connection to http://127.0.0.1:1/v1: "),
+        "{}",
+        failure.detail
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_runs_out_of_time_may_land_late_and_is_hung_up() {
+    let drip = || Drip(Duration::from_millis(20));
+    for moves in [
+        vec![Hang],
+        vec![Read, Hang],
+        vec![Read, text("HTTP/1.1 200 OK\r\nx:"), drip()],
+        vec![Read, cut("200 OK", ""), drip()],
+        vec![Read, cut("404 Not Found", ENVELOPE), drip()],
+        vec![Read, text("HTTP/1.1 200 OK\r\n\r\n"), text(&running()), Hang],
+    ] {
+        let server = RawServer::start([moves.clone()]).await;
+        let failure = failure(&client_of(&server), SHORT).await;
+        assert_eq!(
+            (failure.disposition, failure.status),
+            (Disposition::Passing, 504),
+            "{moves:?}"
+        );
+        assert!(failure.may_land_late, "{moves:?}");
+        let seen = tokio::time::timeout(LONG, server.wait_for(|seen| seen.closed == 1))
+            .await
+            .unwrap();
+        assert_eq!(seen.connections, 1, "{moves:?}");
+    }
+}
+
+/// The clock is paused, so the wait for the handshake is over as soon as nothing else is left to do.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_takes_too_long_cannot_land_late() {
+    let server = RawServer::start([vec![Hang]]).await;
+    let failure = failure(&client(&format!("https://{}", server.address())), LONG).await;
+    assert_eq!(
+        (failure.disposition, failure.status, failure.may_land_late),
+        (Disposition::Passing, 504, false)
+    );
+    assert_eq!(server.seen().requests.len(), 0);
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_left_at_the_bound() {
+    let whole = 200_000_000;
+    for head in [
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {whole}\r\n\r\n"),
+        "HTTP/1.1 200 OK\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nfffffff\r\n".to_owned(),
+    ] {
+        let server = RawServer::start([vec![Read, text(&head), Flood(whole)]]).await;
+        let answer = ask(&client_of(&server), LONG).await;
+        assert_eq!(class(&answer), "unusable");
+        let seen = tokio::time::timeout(LONG, server.wait_for(|seen| seen.closed == 1))
+            .await
+            .unwrap();
+        // What was sent and not read is in the kernel's buffers, a few megabytes at most.
+        assert!(seen.sent < whole / 4, "{}", seen.sent);
+    }
+}
+
+#[tokio::test]
+async fn a_gzip_bomb_is_left_at_the_bound() {
+    let bomb = gzip(&vec![b' '; 16 * BODY_MAX_BYTES]);
+    assert!(bomb.len() < BODY_MAX_BYTES);
+    for (head, expected) in [("200 OK", "unusable"), ("503 Service Unavailable", "Passing 503")] {
+        let server = RawServer::start([vec![Read, reply(&format!("{head}\r\ncontent-encoding: gzip"), &bomb)]]).await;
+        let answer = ask(&client_of(&server), LONG).await;
+        assert_eq!(class(&answer), expected);
+        assert!(
+            format!("{answer:?}").contains("longer than 1048576 bytes"),
+            "{answer:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_takes_the_key_nowhere() {
+    for status in [
+        "301 Moved Permanently",
+        "302 Found",
+        "303 See Other",
+        "307 Temporary Redirect",
+        "308 Permanent Redirect",
+    ] {
+        let elsewhere = RawServer::start([]).await;
+        let location = format!("{status}\r\nlocation: http://{}/v1", elsewhere.address_by_name());
+        let server = RawServer::start([vec![Read, reply(&location, "")]]).await;
+        let failure = failure(&client_of(&server), LONG).await;
+        assert_eq!(
+            (failure.disposition, failure.status),
+            (Disposition::Final, 502),
+            "{status}"
+        );
+        assert!(!failure.detail.contains("localhost"), "{}", failure.detail);
+        assert_eq!(
+            (server.seen().requests.len(), elsewhere.seen().connections),
+            (1, 0),
+            "{status}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_404_without_an_envelope_means_the_base_url() {
+    let server = RawServer::start([vec![Read, reply("404 Not Found", "<html>nginx</html>")]]).await;
+    let failure = failure(&client_of(&server), LONG).await;
+    assert_eq!(
+        (failure.disposition, failure.status, failure.envelope),
+        (Disposition::Final, 404, None)
+    );
+    for part in [
+        "POSTPRESS_BASE_URL",
+        "https://api.postpress.ai/v1",
+        "https://api.postpress.ai/api/v1",
+    ] {
+        assert!(failure.detail.contains(part), "{}", failure.detail);
+    }
+}
+
+#[tokio::test]
+async fn retry_after_is_heard_as_seconds_and_as_a_date() {
+    let in_an_hour = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
+    for (value, seconds) in [
+        ("120", Some(120..=120)),
+        (&*in_an_hour, Some(3000..=3600)),
+        ("soon", None),
+    ] {
+        let head = format!("429 Too Many Requests\r\nretry-after: {value}");
+        let server = RawServer::start([vec![Read, reply(&head, "")]]).await;
+        let heard = failure(&client_of(&server), LONG).await.retry_after;
+        match seconds {
+            Some(seconds) => assert!(
+                heard.is_some_and(|wait| seconds.contains(&wait.as_secs())),
+                "{value}: {heard:?}"
+            ),
+            None => assert_eq!(heard, None),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reset_on_a_connection_used_before_is_not_tried_again() {
+    let server = RawServer::start([vec![Read, reply("200 OK", running()), Read, Reset]]).await;
+    let client = client_of(&server);
+    assert_eq!(ask(&client, LONG).await, Answer::InProgress(Progress::Running));
+    assert_eq!(class(&ask(&client, LONG).await), "Passing 502");
+    let seen = server.seen();
+    assert_eq!((seen.connections, seen.requests.len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_connection_that_died_while_idle_costs_no_second_request() {
+    let script = vec![Read, reply("200 OK", running())];
+    let server = RawServer::start([script.clone(), script]).await;
+    let client = client_of(&server);
+    assert_eq!(ask(&client, LONG).await, Answer::InProgress(Progress::Running));
+    server.wait_for(|seen| seen.closed == 1).await;
+    // The client may or may not have heard of the close; it may fail then, but not send twice.
+    let answer = ask(&client, LONG).await;
+    assert!(
+        ["in progress: Running", "Passing 502"].contains(&&*class(&answer)),
+        "{answer:?}"
+    );
+    assert!(server.seen().requests.len() <= 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one() {
+    let unasked = reply("200 OK", history(CHAT, "SYNC_DONE"));
+    let first = vec![Read, reply("200 OK", running()), unasked, Hang];
+    let second = vec![Read, reply("200 OK", running())];
+    let server = RawServer::start([first, second]).await;
+    let client = client_of(&server);
+    assert_eq!(ask(&client, LONG).await, Answer::InProgress(Progress::Running));
+    server.wait_for(|seen| seen.closed == 1).await;
+    assert_ne!(ask(&client, LONG).await, Answer::Over(Finish::Done));
+}

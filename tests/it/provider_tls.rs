@@ -1,0 +1,56 @@
+//! The key goes only to a provider whose certificate is good.
+
+use postpress_bridge::postpress::answer::{Answer, Disposition, Progress};
+use postpress_bridge::postpress::client::Client;
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, SupportedProtocolVersion};
+
+use crate::harness::provider_client::{LONG, ask, base_url, client, failure, key, running};
+use crate::harness::tls_server::TlsServer;
+
+fn server(name: &str, version: &'static SupportedProtocolVersion) -> TlsServer {
+    let body = running();
+    TlsServer::start(
+        name,
+        version,
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()),
+    )
+}
+
+fn url_of(server: &TlsServer) -> String {
+    format!("https://{}/v1", server.address)
+}
+
+/// A client that trusts the server's own certificate.
+fn trusting(server: &TlsServer) -> Client {
+    let mut roots = RootCertStore::empty();
+    roots.add(server.certificate.clone()).unwrap();
+    Client::with_roots(base_url(&url_of(server)), key(), roots).unwrap()
+}
+
+#[tokio::test]
+async fn both_versions_of_tls_work_with_a_root_that_is_handed_in() {
+    for version in [&TLS12, &TLS13] {
+        let server = server("127.0.0.1", version);
+        let answer = ask(&trusting(&server), LONG).await;
+        assert_eq!(answer, Answer::InProgress(Progress::Running), "{version:?}");
+        assert!(server.request().unwrap().contains("x-api-key: pp_live_hunter2\r\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_unknown_or_of_another_name_gets_no_request() {
+    let stranger = server("127.0.0.1", &TLS13);
+    let unknown = (client(&url_of(&stranger)), stranger);
+    let misnamed = server("api.postpress.ai", &TLS13);
+    let other_name = (trusting(&misnamed), misnamed);
+    for (client, server) in [unknown, other_name] {
+        let failure = failure(&client, LONG).await;
+        assert_eq!(
+            (failure.disposition, failure.status, failure.may_land_late),
+            (Disposition::Passing, 502, false)
+        );
+        assert!(failure.detail.contains("certificate"), "{}", failure.detail);
+        assert!(server.request().is_err());
+    }
+}
