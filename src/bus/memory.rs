@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::service::ServiceError;
 
 /// A subscriber of a [`MemoryBus`], called with each event as it is published.
-pub type Subscriber = Box<dyn Fn(&Event)>;
+pub(super) type Subscriber = Box<dyn Fn(&Event)>;
 
 /// A bus that keeps what was published, and may hand it to one subscriber.
 #[derive(Default)]

@@ -96,6 +96,13 @@ pub struct Failure {
     pub may_land_late: bool,
 }
 
+impl Failure {
+    /// A call that came back without an answer; it may pass.
+    pub(crate) fn lost(status: u16, detail: String, may_land_late: bool) -> Self {
+        Self { disposition: Disposition::Passing, envelope: None, status, detail, retry_after: None, may_land_late }
+    }
+}
+
 /// What a failure means for the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Disposition {
@@ -136,10 +143,7 @@ fn from_success(
         Err(fault) => return Answer::Unusable(format!("postpress answered {http_status}, but {fault}")),
     };
     let Some(status) = fields.text("status") else {
-        return Answer::Unusable(format!(
-            "postpress answered {http_status} with {}",
-            fields.instead_of_status()
-        ));
+        return Answer::Unusable(format!("postpress answered {http_status} with {}", fields.instead_of_status()));
     };
     match (Status::parse(&status), fields.mismatch(chat)) {
         (Status::InProgress(progress), None) => Answer::InProgress(progress),
@@ -241,11 +245,7 @@ impl<'a> Fields<'a> {
         }
         let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?;
         serde_json::from_str(text).map(Self).map_err(|error| {
-            let fault = if error.is_eof() {
-                "the body's JSON has no end"
-            } else {
-                "the body is not a JSON object"
-            };
+            let fault = if error.is_eof() { "the body's JSON has no end" } else { "the body is not a JSON object" };
             fault.to_owned()
         })
     }

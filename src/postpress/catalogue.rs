@@ -93,19 +93,12 @@ pub static ERROR_TYPES: [ErrorType; 69] = [
 ];
 
 const fn row(status: u16, kind: &'static str, disposition: Disposition, meaning: &'static str) -> ErrorType {
-    ErrorType {
-        kind,
-        status,
-        meaning,
-        disposition,
-    }
+    ErrorType { kind, status, meaning, disposition }
 }
 
 /// The type that the documentation lists under this HTTP status, if it does.
 pub fn find(kind: &str, status: u16) -> Option<&'static ErrorType> {
-    ERROR_TYPES
-        .iter()
-        .find(|listed| listed.kind == kind && listed.status == status)
+    ERROR_TYPES.iter().find(|listed| listed.kind == kind && listed.status == status)
 }
 
 /// What an answer of `http_status` with an error of `kind` (none, if it had no envelope) means for the run.
@@ -151,10 +144,7 @@ mod tests {
 
     #[test]
     fn the_catalogue_is_the_documentation_no_less_and_no_more() {
-        let listed: Vec<_> = ERROR_TYPES
-            .iter()
-            .map(|listed| (listed.kind, listed.status, listed.meaning))
-            .collect();
+        let listed: Vec<_> = ERROR_TYPES.iter().map(|listed| (listed.kind, listed.status, listed.meaning)).collect();
         assert_eq!(listed, documented());
     }
 
@@ -165,10 +155,7 @@ mod tests {
                 continue;
             };
             let status: u16 = heading[..3].parse().unwrap();
-            let promised: usize = heading[3..]
-                .trim_start_matches(|c: char| !c.is_ascii_digit())
-                .parse()
-                .unwrap();
+            let promised: usize = heading[3..].trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
             let listed = ERROR_TYPES.iter().filter(|listed| listed.status == status).count();
             assert_eq!(listed, promised, "{line}");
         }
@@ -177,11 +164,7 @@ mod tests {
     #[test]
     fn exactly_eleven_documented_types_may_pass_and_three_are_about_the_key() {
         let kinds = |disposition| -> Vec<_> {
-            ERROR_TYPES
-                .iter()
-                .filter(|listed| listed.disposition == disposition)
-                .map(|listed| listed.kind)
-                .collect()
+            ERROR_TYPES.iter().filter(|listed| listed.disposition == disposition).map(|listed| listed.kind).collect()
         };
         assert_eq!(
             kinds(Passing),
@@ -201,11 +184,7 @@ mod tests {
         );
         assert_eq!(
             kinds(Credentials),
-            [
-                "errors/missing_credentials",
-                "errors/invalid_credentials",
-                "errors/expired_credentials"
-            ]
+            ["errors/missing_credentials", "errors/invalid_credentials", "errors/expired_credentials"]
         );
     }
 

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::Provider;
-use super::answer::{Answer, BODY_MAX_BYTES, BodyFault, Disposition, Failure, retry_after};
+use super::answer::{Answer, BODY_MAX_BYTES, BodyFault, Failure, retry_after};
 use super::envelope::LABEL_MAX_BYTES;
 use crate::ids::ChatId;
 use crate::text::bounded;
@@ -61,9 +61,7 @@ impl Client {
     /// # Errors
     /// If TLS or the HTTP client cannot be set up.
     pub fn new(base_url: BaseUrl, api_key: ApiKey) -> Result<Self, BuildError> {
-        let roots = RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         Self::with_roots(base_url, api_key, roots)
     }
 
@@ -84,20 +82,13 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build()?;
-        Ok(Self {
-            http,
-            base_url,
-            api_key,
-        })
+        Ok(Self { http, base_url, api_key })
     }
 
     /// The same client with another key, on the same connections: for a key that was rotated.
     #[must_use]
     pub fn with_api_key(&self, api_key: ApiKey) -> Self {
-        Self {
-            api_key,
-            ..self.clone()
-        }
+        Self { api_key, ..self.clone() }
     }
 
     async fn call(&self, chat: &ChatId) -> Answer {
@@ -110,10 +101,7 @@ impl Client {
             Ok(response) => response,
             Err(error) => return Answer::Failed(self.no_answer(error)),
         };
-        let wait = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok());
+        let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let wait = wait.and_then(|value| retry_after(value, SystemTime::now()));
         let status = response.status().as_u16();
         let body = read_body(&mut response).await;
@@ -125,26 +113,21 @@ impl Client {
         let error = error.without_url();
         let cause = root_cause(&error);
         let detail = if error.is_connect() {
-            format!(
-                "no connection to {}: {cause}; check POSTPRESS_BASE_URL and the network",
-                self.base_url
-            )
+            format!("no connection to {}: {cause}; check POSTPRESS_BASE_URL and the network", self.base_url)
         } else {
             format!("{} broke the call off before it answered: {cause}", self.base_url)
         };
         let status = if error.is_timeout() { 504 } else { 502 };
         // Before the connection is made nothing can have reached the provider. Later only the kernel's own patience
         // can end before the deadline, if that is set to more than half a minute.
-        lost(status, detail, error.is_timeout() && !error.is_connect())
+        Failure::lost(status, detail, error.is_timeout() && !error.is_connect())
     }
 
     /// A call that came to its deadline. It may have reached the provider, so it may still start a sync there.
     fn too_late(&self, deadline: Duration) -> Failure {
-        let detail = format!(
-            "{} did not answer within {deadline:?}; the call may still have reached it",
-            self.base_url
-        );
-        lost(504, detail, true)
+        let detail =
+            format!("{} did not answer within {deadline:?}; the call may still have reached it", self.base_url);
+        Failure::lost(504, detail, true)
     }
 }
 
@@ -159,9 +142,7 @@ impl Provider for Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("base_url", &self.base_url)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("base_url", &self.base_url).finish_non_exhaustive()
     }
 }
 
@@ -186,18 +167,6 @@ async fn read_body(response: &mut reqwest::Response) -> Result<Vec<u8>, BodyFaul
             Ok(None) => return Ok(body),
             Err(_) => return Err(BodyFault::Cut),
         }
-    }
-}
-
-/// A call without an answer; it may pass.
-fn lost(status: u16, detail: String, may_land_late: bool) -> Failure {
-    Failure {
-        disposition: Disposition::Passing,
-        envelope: None,
-        status,
-        detail,
-        retry_after: None,
-        may_land_late,
     }
 }
 

@@ -9,8 +9,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
+use crate::postpress::client::{ApiKey, BaseUrl};
 use crate::run::{Rules, Schedule};
 use crate::telemetry::LogFilter;
 
@@ -22,8 +21,6 @@ mod tests;
 pub use fault::{Fault, SettingsError};
 use reader::Reader;
 
-/// The provider's base URL, as its documentation gives it in the endpoint line.
-pub const DEFAULT_BASE_URL: &str = "https://api.postpress.ai/v1";
 /// How long one call of the provider may take.
 pub const DEFAULT_PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The event bus that every AWS account has.
@@ -82,16 +79,16 @@ pub struct TerminalSettings {
 #[derive(Debug, Clone)]
 pub struct ProviderSettings {
     /// `POSTPRESS_BASE_URL`: what `/chats/{chat_id}/sync` is appended to.
-    pub base_url: String,
+    pub base_url: BaseUrl,
     /// Where the key comes from.
-    pub key: ApiKey,
+    pub key: KeySource,
 }
 
 /// Where the provider's API key comes from.
 #[derive(Debug, Clone)]
-pub enum ApiKey {
+pub enum KeySource {
     /// `POSTPRESS_API_KEY`: the key itself.
-    Plain(SecretString),
+    Plain(ApiKey),
     /// `POSTPRESS_API_KEY_SECRET_ID`: it is kept in Secrets Manager.
     Secret {
         /// The secret's name or ARN.

@@ -9,10 +9,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::{
-    ApiKey, Backend, DEFAULT_BASE_URL, DEFAULT_EVENT_BUS, DEFAULT_EVENT_SOURCE, DEFAULT_LEASE_MARGIN,
-    DEFAULT_MAX_IN_FLIGHT, DEFAULT_OVERDUE, DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RUN_TTL, DEFAULT_STATE_FILE, Fault,
-    Limits, ProviderSettings, SettingsError,
+    Backend, DEFAULT_EVENT_BUS, DEFAULT_EVENT_SOURCE, DEFAULT_LEASE_MARGIN, DEFAULT_MAX_IN_FLIGHT, DEFAULT_OVERDUE,
+    DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RUN_TTL, DEFAULT_STATE_FILE, Fault, KeySource, Limits, ProviderSettings,
+    SettingsError,
 };
+use crate::postpress::client::{ApiKey, BaseUrl, DEFAULT_BASE_URL};
 use crate::run::Schedule;
 use crate::telemetry::LogFilter;
 use crate::text::bounded;
@@ -147,19 +148,13 @@ impl<'a> Reader<'a> {
     }
 
     /// A wrong value is not shown: a URL with user info would show a password.
-    fn base_url(&mut self) -> Option<String> {
+    fn base_url(&mut self) -> Option<BaseUrl> {
         const VARIABLE: &str = "POSTPRESS_BASE_URL";
         let text = self.text_or(VARIABLE, DEFAULT_BASE_URL);
-        match url::Url::parse(&text) {
-            Ok(_) => Some(text),
-            Err(error) => {
-                self.unusable(VARIABLE, format!("is no URL ({error}); an example: {DEFAULT_BASE_URL}"));
-                None
-            }
-        }
+        BaseUrl::parse(&text).map_err(|error| self.unusable(VARIABLE, format!("cannot be used: {error}"))).ok()
     }
 
-    fn api_key(&mut self) -> Option<ApiKey> {
+    fn api_key(&mut self) -> Option<KeySource> {
         const PLAIN: &str = "POSTPRESS_API_KEY";
         const SECRET: &str = "POSTPRESS_API_KEY_SECRET_ID";
         match (self.text(PLAIN), self.text(SECRET)) {
@@ -178,17 +173,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn plain_key(&mut self, variable: &'static str, key: String) -> Option<ApiKey> {
-        // The key travels in a header. A line break at the end of a file is the usual fault.
-        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            self.unusable(variable, "has a space, a line break or another character that no key has; remove it");
-            return None;
-        }
-        Some(ApiKey::Plain(SecretString::from(key)))
+    fn plain_key(&mut self, variable: &'static str, key: String) -> Option<KeySource> {
+        let key = ApiKey::parse(&SecretString::from(key));
+        key.map(KeySource::Plain).map_err(|error| self.unusable(variable, format!("cannot be used: {error}"))).ok()
     }
 
     /// Reads `ID` or `ID#field`: neither a secret's name nor its ARN can hold a `#`.
-    fn secret_key(&mut self, variable: &'static str, reference: &str) -> Option<ApiKey> {
+    fn secret_key(&mut self, variable: &'static str, reference: &str) -> Option<KeySource> {
         let (id, field) = match reference.split_once('#') {
             Some((id, field)) => (id, Some(field)),
             None => (reference, None),
@@ -198,7 +189,7 @@ impl<'a> Reader<'a> {
             self.unusable(variable, "has nothing before or after its `#`; write `ID`, or `ID#field` for a JSON secret");
             return None;
         }
-        Some(ApiKey::Secret { id: id.to_owned(), field: field.map(str::to_owned) })
+        Some(KeySource::Secret { id: id.to_owned(), field: field.map(str::to_owned) })
     }
 
     /// The first delay and the longest one.

@@ -3,14 +3,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::timeout;
 
 use super::exchange::Simulator;
 use super::reply::Reply;
 use crate::ids::ChatId;
-use crate::postpress::answer::Disposition;
-use crate::postpress::{Answer, Failure, Finish, Progress, Provider};
+use crate::postpress::{Answer, Failure, Provider};
 
 /// A provider in this process; clones share one world.
 #[derive(Debug, Clone)]
@@ -38,50 +36,13 @@ impl Provider for InProcess {
     }
 }
 
-fn lost(status: u16, detail: &str, may_land_late: bool) -> Answer {
-    failed(Failure { may_land_late, ..failure(Disposition::Passing, status, detail) })
-}
-
-fn failed(failure: Failure) -> Answer {
-    Answer::Failed(failure)
-}
-
-fn failure(disposition: Disposition, status: u16, detail: &str) -> Failure {
-    let detail = detail.to_owned();
-    Failure { disposition, envelope: None, status, detail, retry_after: None, may_land_late: false }
-}
-
-/// What the reply means, as the client over HTTP would have it.
-///
-/// A stand-in, to be replaced by the client's own reading of an answer, so that what is proved in process holds for it.
+/// Read as the client over HTTP reads it.
 fn classify(chat: &ChatId, reply: &Reply) -> Answer {
-    if reply.http_status != 200 {
-        return failed(error(reply));
-    }
-    let body: Value = serde_json::from_str(&reply.body).unwrap_or_default();
-    let fits = body["object"] == "ChatHistorySync" && body["chat_id"] == chat.as_str();
-    match (body["status"].as_str(), fits) {
-        (Some("SYNC_STARTED"), true) => Answer::InProgress(Progress::Started),
-        (Some("SYNC_RUNNING"), true) => Answer::InProgress(Progress::Running),
-        (Some("SYNC_DONE"), true) => Answer::Over(Finish::Done),
-        (Some("SYNC_ERROR"), true) => Answer::Over(Finish::Error),
-        (Some("CHAT_DELETED"), true) => Answer::Over(Finish::Deleted),
-        (Some("SYNC_STARTED" | "SYNC_RUNNING") | None, _) => Answer::Unusable("not the answer asked for".to_owned()),
-        (Some(_), _) => failed(failure(Disposition::Final, 502, "an end that cannot be believed")),
-    }
+    Answer::from_response(chat, reply.http_status, reply.retry_after, Ok(reply.body.as_bytes()))
 }
 
-fn error(reply: &Reply) -> Failure {
-    let disposition = match reply.http_status {
-        501 => Disposition::Final,
-        408 | 425 | 429 | 500..=599 => Disposition::Passing,
-        _ => Disposition::Final,
-    };
-    Failure {
-        envelope: serde_json::from_str(&reply.body).ok(),
-        retry_after: reply.retry_after,
-        ..failure(disposition, reply.http_status, "an error")
-    }
+fn lost(status: u16, detail: &str, may_land_late: bool) -> Answer {
+    Answer::Failed(Failure::lost(status, detail.to_owned(), may_land_late))
 }
 
 #[cfg(test)]
@@ -93,6 +54,8 @@ mod tests {
     use super::super::reply::Said;
     use super::super::span::Span;
     use super::*;
+    use crate::postpress::answer::Disposition;
+    use crate::postpress::{Finish, Progress};
 
     const DEADLINE: Duration = Duration::from_secs(10);
 

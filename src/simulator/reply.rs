@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::script::{DocumentedError, ODDITIES, Oddity, Trouble, TroubleKind};
+use super::script::{ODDITIES, Oddity, Trouble, TroubleKind};
 use crate::ids::ChatId;
+use crate::postpress::catalogue::ErrorType;
 use crate::postpress::{Envelope, Finish};
 
 const JSON: &str = "application/json";
@@ -91,7 +92,7 @@ impl Trouble {
 }
 
 /// A documented error in its envelope.
-pub(super) fn error_reply(error: DocumentedError, number: u64) -> Reply {
+pub(super) fn error_reply(error: &ErrorType, number: u64) -> Reply {
     Reply { http_status: error.status, ..ok(envelope_body(error.kind, error.status, error.meaning, number)) }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::span::parse_duration;
 use crate::ids::ChatId;
 use crate::postpress::Finish;
+use crate::postpress::catalogue::{ERROR_TYPES, ErrorType};
 
 /// How long a sync lasts whose chat does not say.
 pub const ORDINARY_SYNC: Duration = Duration::from_secs(3);
@@ -73,7 +74,7 @@ pub struct Trouble {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TroubleKind {
     /// A documented error, in its envelope.
-    Error(DocumentedError),
+    Error(&'static ErrorType),
     /// An HTTP status and nothing else.
     Status(u16),
     /// A 200 that cannot be believed.
@@ -105,39 +106,9 @@ pub(super) const ODDITIES: [(&str, Oddity); 8] = [
     ("envelope-in-200", Oddity::EnvelopeIn200),
 ];
 
-/// One of the documented error types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DocumentedError {
-    /// As in the envelope's `type`: `errors/resource_not_found`.
-    pub kind: &'static str,
-    /// The HTTP status it comes under.
-    pub status: u16,
-    /// What the documentation says of it.
-    pub meaning: &'static str,
-}
-
-impl DocumentedError {
-    /// The type without `errors/`.
-    pub fn name(&self) -> &'static str {
-        self.kind.strip_prefix("errors/").unwrap_or(self.kind)
-    }
-}
-
 /// Finds a documented error by its name, `errors/` left out.
-///
-/// The table is a stand-in of the few types that the tests here need, to be replaced by a look-up in
-/// `postpress::catalogue`.
-pub fn documented_error(name: &str) -> Option<DocumentedError> {
-    const STAND_IN: [(&str, u16, &str); 6] = [
-        ("errors/missing_credentials", 401, "Some credentials are necessary to perform the request."),
-        ("errors/expired_credentials", 401, "Credentials have expired. Reconnect the account."),
-        ("errors/resource_not_found", 404, "The requested resource was not found."),
-        ("errors/invalid_resource_identifier", 404, "The provided identifier is not a valid chat id."),
-        ("errors/limit_exceeded", 422, "The provider's limit was exceeded."),
-        ("errors/service_unavailable", 503, "Service temporarily unavailable. Retry later."),
-    ];
-    let errors = STAND_IN.map(|(kind, status, meaning)| DocumentedError { kind, status, meaning });
-    errors.into_iter().find(|error| error.name() == name)
+pub fn documented_error(name: &str) -> Option<&'static ErrorType> {
+    ERROR_TYPES.iter().find(|error| error.kind.strip_prefix("errors/") == Some(name))
 }
 
 impl Script {

@@ -41,41 +41,20 @@ async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
     let done = history(CHAT, "SYNC_DONE");
     let half_gzip = &gzip(running().as_bytes())[..30];
     for (moves, expected) in [
-        (
-            vec![Read, reply("200 OK", history(CHAT, "SYNC_STARTED"))],
-            "in progress: Started",
-        ),
+        (vec![Read, reply("200 OK", history(CHAT, "SYNC_STARTED"))], "in progress: Started"),
         (vec![Read, reply("202 Accepted", running())], "in progress: Running"),
         (vec![Read, reply("200 OK", &done)], "over: Done"),
-        (
-            vec![Read, reply("200 OK", history(CHAT, "CHAT_DELETED"))],
-            "over: Deleted",
-        ),
+        (vec![Read, reply("200 OK", history(CHAT, "CHAT_DELETED"))], "over: Deleted"),
         (vec![Read, reply(gzipped, gzip(done.as_bytes()))], "over: Done"),
-        (
-            vec![Read, text("HTTP/1.1 100 Continue\r\n\r\n"), reply("200 OK", running())],
-            "in progress: Running",
-        ),
-        (
-            vec![Read, text("HTTP/1.0 200 OK\r\n\r\n"), text(&running())],
-            "in progress: Running",
-        ),
+        (vec![Read, text("HTTP/1.1 100 Continue\r\n\r\n"), reply("200 OK", running())], "in progress: Running"),
+        (vec![Read, text("HTTP/1.0 200 OK\r\n\r\n"), text(&running())], "in progress: Running"),
         // of another chat
-        (
-            vec![Read, reply("200 OK", history("chat_other", "SYNC_RUNNING"))],
-            "unusable",
-        ),
-        (
-            vec![Read, reply("200 OK", history("chat_other", "SYNC_DONE"))],
-            "Final 502",
-        ),
+        (vec![Read, reply("200 OK", history("chat_other", "SYNC_RUNNING"))], "unusable"),
+        (vec![Read, reply("200 OK", history("chat_other", "SYNC_DONE"))], "Final 502"),
         (vec![Read, reply("200 OK", history(CHAT, "SYNC_PAUSED"))], "Final 502"),
         // nothing that says anything
         (vec![Read, reply("200 OK", ENVELOPE)], "unusable"),
-        (
-            vec![Read, reply("200 OK", b"{\"status\": \"SYNC_DONE\xff\"}")],
-            "unusable",
-        ),
+        (vec![Read, reply("200 OK", b"{\"status\": \"SYNC_DONE\xff\"}")], "unusable"),
         (vec![Read, reply("200 OK", "<html>SYNC_DONE</html>")], "unusable"),
         (vec![Read, reply("204 No Content", "")], "unusable"),
         // broken bodies
@@ -87,10 +66,7 @@ async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
         (vec![Read, cut("404 Not Found", ENVELOPE), Reset], "Final 404"),
         // errors
         (vec![Read, reply("404 Not Found", ENVELOPE)], "Final 404"),
-        (
-            vec![Read, reply("502 Bad Gateway", "<html>nginx</html>")],
-            "Passing 502",
-        ),
+        (vec![Read, reply("502 Bad Gateway", "<html>nginx</html>")], "Passing 502"),
         (vec![Read, reply("501 Not Implemented", "")], "Final 501"),
         (vec![Read, reply("429 Too Many Requests", "")], "Passing 429"),
         // no answer
@@ -99,10 +75,7 @@ async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
         (vec![Read], "Passing 502"),
         (vec![Read, text("HTTP/1.1 200 O"), Reset], "Passing 502"),
         (vec![Read, text("SSH-2.0-OpenSSH_9.6\r\n")], "Passing 502"),
-        (
-            vec![Read, text("HTTP/1.1 200 OK\r\nx: "), Flood(50_000_000)],
-            "Passing 502",
-        ),
+        (vec![Read, text("HTTP/1.1 200 OK\r\nx: "), Flood(50_000_000)], "Passing 502"),
     ] {
         let reads = moves.iter().filter(|step| matches!(step, Read)).count();
         let server = RawServer::start([moves.clone()]).await;
@@ -117,15 +90,8 @@ async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
 async fn a_refused_connection_may_pass_and_names_the_address() {
     // Port 1 (tcpmux) is privileged and long out of use.
     let failure = failure(&client("http://127.0.0.1:1/v1"), LONG).await;
-    assert_eq!(
-        (failure.disposition, failure.status, failure.may_land_late),
-        (Disposition::Passing, 502, false)
-    );
-    assert!(
-        failure.detail.starts_with("no connection to http://127.0.0.1:1/v1: "),
-        "{}",
-        failure.detail
-    );
+    assert_eq!((failure.disposition, failure.status, failure.may_land_late), (Disposition::Passing, 502, false));
+    assert!(failure.detail.starts_with("no connection to http://127.0.0.1:1/v1: "), "{}", failure.detail);
 }
 
 #[tokio::test]
@@ -141,15 +107,9 @@ async fn a_call_that_runs_out_of_time_may_land_late_and_is_hung_up() {
     ] {
         let server = RawServer::start([moves.clone()]).await;
         let failure = failure(&client_of(&server), SHORT).await;
-        assert_eq!(
-            (failure.disposition, failure.status),
-            (Disposition::Passing, 504),
-            "{moves:?}"
-        );
+        assert_eq!((failure.disposition, failure.status), (Disposition::Passing, 504), "{moves:?}");
         assert!(failure.may_land_late, "{moves:?}");
-        let seen = tokio::time::timeout(LONG, server.wait_for(|seen| seen.closed == 1))
-            .await
-            .unwrap();
+        let seen = tokio::time::timeout(LONG, server.wait_for(|seen| seen.closed == 1)).await.unwrap();
         assert_eq!(seen.connections, 1, "{moves:?}");
     }
 }
@@ -159,10 +119,7 @@ async fn a_call_that_runs_out_of_time_may_land_late_and_is_hung_up() {
 async fn a_connection_that_takes_too_long_cannot_land_late() {
     let server = RawServer::start([vec![Hang]]).await;
     let failure = failure(&client(&format!("https://{}", server.address())), LONG).await;
-    assert_eq!(
-        (failure.disposition, failure.status, failure.may_land_late),
-        (Disposition::Passing, 504, false)
-    );
+    assert_eq!((failure.disposition, failure.status, failure.may_land_late), (Disposition::Passing, 504, false));
     assert_eq!(server.seen().requests.len(), 0);
 }
 
@@ -177,9 +134,7 @@ async fn a_body_without_end_is_left_at_the_bound() {
         let server = RawServer::start([vec![Read, text(&head), Flood(whole)]]).await;
         let answer = ask(&client_of(&server), LONG).await;
         assert_eq!(class(&answer), "unusable");
-        let seen = tokio::time::timeout(LONG, server.wait_for(|seen| seen.closed == 1))
-            .await
-            .unwrap();
+        let seen = tokio::time::timeout(LONG, server.wait_for(|seen| seen.closed == 1)).await.unwrap();
         // What was sent and not read is in the kernel's buffers, a few megabytes at most.
         assert!(seen.sent < whole / 4, "{}", seen.sent);
     }
@@ -193,37 +148,22 @@ async fn a_gzip_bomb_is_left_at_the_bound() {
         let server = RawServer::start([vec![Read, reply(&format!("{head}\r\ncontent-encoding: gzip"), &bomb)]]).await;
         let answer = ask(&client_of(&server), LONG).await;
         assert_eq!(class(&answer), expected);
-        assert!(
-            format!("{answer:?}").contains("longer than 1048576 bytes"),
-            "{answer:?}"
-        );
+        assert!(format!("{answer:?}").contains("longer than 1048576 bytes"), "{answer:?}");
     }
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_takes_the_key_nowhere() {
-    for status in [
-        "301 Moved Permanently",
-        "302 Found",
-        "303 See Other",
-        "307 Temporary Redirect",
-        "308 Permanent Redirect",
-    ] {
+    for status in
+        ["301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"]
+    {
         let elsewhere = RawServer::start([]).await;
         let location = format!("{status}\r\nlocation: http://{}/v1", elsewhere.address_by_name());
         let server = RawServer::start([vec![Read, reply(&location, "")]]).await;
         let failure = failure(&client_of(&server), LONG).await;
-        assert_eq!(
-            (failure.disposition, failure.status),
-            (Disposition::Final, 502),
-            "{status}"
-        );
+        assert_eq!((failure.disposition, failure.status), (Disposition::Final, 502), "{status}");
         assert!(!failure.detail.contains("localhost"), "{}", failure.detail);
-        assert_eq!(
-            (server.seen().requests.len(), elsewhere.seen().connections),
-            (1, 0),
-            "{status}"
-        );
+        assert_eq!((server.seen().requests.len(), elsewhere.seen().connections), (1, 0), "{status}");
     }
 }
 
@@ -231,15 +171,8 @@ async fn a_redirect_is_not_followed_and_takes_the_key_nowhere() {
 async fn a_404_without_an_envelope_means_the_base_url() {
     let server = RawServer::start([vec![Read, reply("404 Not Found", "<html>nginx</html>")]]).await;
     let failure = failure(&client_of(&server), LONG).await;
-    assert_eq!(
-        (failure.disposition, failure.status, failure.envelope),
-        (Disposition::Final, 404, None)
-    );
-    for part in [
-        "POSTPRESS_BASE_URL",
-        "https://api.postpress.ai/v1",
-        "https://api.postpress.ai/api/v1",
-    ] {
+    assert_eq!((failure.disposition, failure.status, failure.envelope), (Disposition::Final, 404, None));
+    for part in ["POSTPRESS_BASE_URL", "https://api.postpress.ai/v1", "https://api.postpress.ai/api/v1"] {
         assert!(failure.detail.contains(part), "{}", failure.detail);
     }
 }
@@ -247,19 +180,12 @@ async fn a_404_without_an_envelope_means_the_base_url() {
 #[tokio::test]
 async fn retry_after_is_heard_as_seconds_and_as_a_date() {
     let in_an_hour = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
-    for (value, seconds) in [
-        ("120", Some(120..=120)),
-        (&*in_an_hour, Some(3000..=3600)),
-        ("soon", None),
-    ] {
+    for (value, seconds) in [("120", Some(120..=120)), (&*in_an_hour, Some(3000..=3600)), ("soon", None)] {
         let head = format!("429 Too Many Requests\r\nretry-after: {value}");
         let server = RawServer::start([vec![Read, reply(&head, "")]]).await;
         let heard = failure(&client_of(&server), LONG).await.retry_after;
         match seconds {
-            Some(seconds) => assert!(
-                heard.is_some_and(|wait| seconds.contains(&wait.as_secs())),
-                "{value}: {heard:?}"
-            ),
+            Some(seconds) => assert!(heard.is_some_and(|wait| seconds.contains(&wait.as_secs())), "{value}: {heard:?}"),
             None => assert_eq!(heard, None),
         }
     }
@@ -284,10 +210,7 @@ async fn a_connection_that_died_while_idle_costs_no_second_request() {
     server.wait_for(|seen| seen.closed == 1).await;
     // The client may or may not have heard of the close; it may fail then, but not send twice.
     let answer = ask(&client, LONG).await;
-    assert!(
-        ["in progress: Running", "Passing 502"].contains(&&*class(&answer)),
-        "{answer:?}"
-    );
+    assert!(["in progress: Running", "Passing 502"].contains(&&*class(&answer)), "{answer:?}");
     assert!(server.seen().requests.len() <= 2);
 }
 

@@ -15,11 +15,7 @@ async fn the_request_is_the_documented_one_and_has_the_key_once() {
     let server = RawServer::start([vec![Read, reply("200 OK", running())]]).await;
     ask(&client_of(&server), LONG).await;
     let request = server.seen().requests.remove(0);
-    let mut lines: Vec<_> = request
-        .trim_end()
-        .lines()
-        .map(|line| line.replace(&server.address(), "HOST"))
-        .collect();
+    let mut lines: Vec<_> = request.trim_end().lines().map(|line| line.replace(&server.address(), "HOST")).collect();
     lines[1..].sort_unstable();
     let agent = format!("user-agent: postpress-bridge/{}", env!("CARGO_PKG_VERSION"));
     assert_eq!(
@@ -63,9 +59,6 @@ async fn a_chat_id_arrives_as_one_segment_whatever_it_holds() {
         let answer = client_of(&server).sync(&ChatId::parse(chat).unwrap(), LONG).await;
         assert_eq!(answer, Answer::InProgress(Progress::Running), "{chat}");
         let seen = server.seen();
-        assert_eq!(
-            seen.requests[0].lines().next(),
-            Some(&*format!("GET /v1/chats/{segment}/sync HTTP/1.1"))
-        );
+        assert_eq!(seen.requests[0].lines().next(), Some(&*format!("GET /v1/chats/{segment}/sync HTTP/1.1")));
     }
 }

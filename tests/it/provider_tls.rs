@@ -10,11 +10,7 @@ use crate::harness::tls_server::TlsServer;
 
 fn server(name: &str, version: &'static SupportedProtocolVersion) -> TlsServer {
     let body = running();
-    TlsServer::start(
-        name,
-        version,
-        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()),
-    )
+    TlsServer::start(name, version, format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
 }
 
 fn url_of(server: &TlsServer) -> String {
@@ -46,10 +42,7 @@ async fn a_certificate_that_is_unknown_or_of_another_name_gets_no_request() {
     let other_name = (trusting(&misnamed), misnamed);
     for (client, server) in [unknown, other_name] {
         let failure = failure(&client, LONG).await;
-        assert_eq!(
-            (failure.disposition, failure.status, failure.may_land_late),
-            (Disposition::Passing, 502, false)
-        );
+        assert_eq!((failure.disposition, failure.status, failure.may_land_late), (Disposition::Passing, 502, false));
         assert!(failure.detail.contains("certificate"), "{}", failure.detail);
         assert!(server.request().is_err());
     }

@@ -59,11 +59,7 @@ fn what_might_be_an_end_is_never_asked_again() {
         r#"{"title": "Busy", "type": "errors/unexpected_error", "status": "500"}"#,
     ] {
         let failure = failure(200, body);
-        assert_eq!(
-            (failure.disposition, failure.status),
-            (Disposition::Final, 502),
-            "{body}"
-        );
+        assert_eq!((failure.disposition, failure.status), (Disposition::Final, 502), "{body}");
         assert_eq!((failure.envelope, failure.may_land_late), (None, false), "{body}");
     }
 }
@@ -89,11 +85,7 @@ fn what_says_nothing_of_an_end_is_unusable() {
     ] {
         assert!(matches!(answer(200, body), Answer::Unusable(_)), "{body}");
     }
-    for body in [
-        Ok(&b"{\"status\": \"SYNC_DONE\xff\"}"[..]),
-        Err(BodyFault::Cut),
-        Err(BodyFault::TooLarge),
-    ] {
+    for body in [Ok(&b"{\"status\": \"SYNC_DONE\xff\"}"[..]), Err(BodyFault::Cut), Err(BodyFault::TooLarge)] {
         assert!(matches!(answer_to(200, body), Answer::Unusable(_)), "{body:?}");
     }
 }
@@ -115,11 +107,7 @@ fn a_foreign_status_is_named_and_bounded() {
 
 #[test]
 fn an_envelope_is_read_as_far_as_it_can_be() {
-    let read = |body: &str| {
-        failure(404, body)
-            .envelope
-            .map(|envelope| serde_json::to_string(&envelope).unwrap())
-    };
+    let read = |body: &str| failure(404, body).envelope.map(|envelope| serde_json::to_string(&envelope).unwrap());
     for (body, expected) in [
         (
             r#"{"title": "T", "detail": "D", "instance": "I", "type": "errors/x", "status": 500, "more": []}"#,
@@ -129,34 +117,18 @@ fn an_envelope_is_read_as_far_as_it_can_be() {
             r#"{"title": "T", "detail": 7, "instance": {}, "type": "errors/x", "status": "404"}"#,
             Some(r#"{"title":"T","type":"errors/x","status":404}"#),
         ),
-        (
-            r#"{"title": "T", "type": "errors/x"}"#,
-            Some(r#"{"title":"T","type":"errors/x","status":404}"#),
-        ),
+        (r#"{"title": "T", "type": "errors/x"}"#, Some(r#"{"title":"T","type":"errors/x","status":404}"#)),
         (r#"{"title": "T", "status": 404}"#, None),
         (r#"{"title": 7, "type": "errors/x", "status": 404}"#, None),
-        (
-            r#"{"statusCode": 404, "message": "Cannot GET /", "error": "Not Found"}"#,
-            None,
-        ),
+        (r#"{"statusCode": 404, "message": "Cannot GET /", "error": "Not Found"}"#, None),
         (r#"["T", "errors/x"]"#, None),
         ("Not Found", None),
         ("", None),
     ] {
         assert_eq!(read(body).as_deref(), expected, "{body}");
     }
-    let long = format!(
-        r#"{{"title": "T", "detail": "{}", "type": "errors/x"}}"#,
-        "d".repeat(5000)
-    );
-    assert_eq!(
-        failure(404, &long)
-            .envelope
-            .and_then(|envelope| envelope.detail)
-            .unwrap()
-            .len(),
-        4096
-    );
+    let long = format!(r#"{{"title": "T", "detail": "{}", "type": "errors/x"}}"#, "d".repeat(5000));
+    assert_eq!(failure(404, &long).envelope.and_then(|envelope| envelope.detail).unwrap().len(), 4096);
 }
 
 #[test]
@@ -175,15 +147,8 @@ fn an_error_follows_the_http_status_and_the_documented_type() {
         (501, "errors/feature_not_implemented", 501, Final, 501),
         (500, "errors/of_tomorrow", 500, Passing, 500),
     ] {
-        let failure = failure(
-            http_status,
-            &format!(r#"{{"title": "T", "type": "{kind}", "status": {claimed}}}"#),
-        );
-        assert_eq!(
-            (failure.disposition, failure.status),
-            (expected, status),
-            "{http_status} {kind}"
-        );
+        let failure = failure(http_status, &format!(r#"{{"title": "T", "type": "{kind}", "status": {claimed}}}"#));
+        assert_eq!((failure.disposition, failure.status), (expected, status), "{http_status} {kind}");
         assert_eq!(failure.envelope.map(|envelope| envelope.status), Some(http_status));
     }
 }
@@ -206,14 +171,8 @@ fn without_an_envelope_the_http_status_decides_and_the_detail_says_so() {
         (599, Passing, 599),
     ] {
         for body in [Ok(&b"<html>"[..]), Err(BodyFault::Cut), Err(BodyFault::TooLarge)] {
-            let Answer::Failed(failure) = answer_to(http_status, body) else {
-                panic!("{http_status}")
-            };
-            assert_eq!(
-                (failure.disposition, failure.status),
-                (expected, status),
-                "{http_status}"
-            );
+            let Answer::Failed(failure) = answer_to(http_status, body) else { panic!("{http_status}") };
+            assert_eq!((failure.disposition, failure.status), (expected, status), "{http_status}");
             assert_eq!(failure.envelope, None);
         }
     }
@@ -228,11 +187,7 @@ fn a_redirect_has_no_envelope_whatever_its_body_says() {
 #[test]
 fn details_name_the_thing_and_the_remedy() {
     let envelope = r#"{"title": "Not found", "type": "errors/resource_not_found", "status": 404}"#;
-    let mut details = vec![
-        failure(404, envelope).detail,
-        failure(404, "").detail,
-        failure(302, "").detail,
-    ];
+    let mut details = vec![failure(404, envelope).detail, failure(404, "").detail, failure(302, "").detail];
     details.push(failure(502, "<html>").detail);
     if let Answer::Failed(cut) = answer_to(404, Err(BodyFault::Cut)) {
         details.push(cut.detail);

@@ -18,8 +18,8 @@ pub enum InvalidApiKey {
     /// It has white space around it, as files and secrets often do.
     #[error("the API key begins or ends with white space, often a line break that came with a paste; remove it")]
     WhiteSpace,
-    /// It has control characters or others outside ASCII.
-    #[error("the API key has characters that an HTTP header cannot carry; copy it again from the postpress dashboard")]
+    /// It has spaces, control characters or others outside ASCII.
+    #[error("the API key has characters that no key has; copy it again from the postpress dashboard")]
     Characters,
 }
 
@@ -36,8 +36,8 @@ impl ApiKey {
         if key.trim() != key {
             return Err(InvalidApiKey::WhiteSpace);
         }
-        // `http` would also take bytes beyond ASCII, which every server reads as it likes.
-        if !key.is_ascii() {
+        // A header would also take spaces and bytes beyond ASCII, but no key has them: something else was pasted along.
+        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(InvalidApiKey::Characters);
         }
         let mut value = HeaderValue::from_str(key).map_err(|_| InvalidApiKey::Characters)?;

@@ -50,9 +50,7 @@ impl BaseUrl {
             ("https", _) => {}
             ("http", Some(host)) if is_this_machine(&host) => {}
             ("http", host) => {
-                return Err(InvalidBaseUrl::Cleartext(
-                    host.map_or_else(String::new, |h| h.to_string()),
-                ));
+                return Err(InvalidBaseUrl::Cleartext(host.map_or_else(String::new, |h| h.to_string())));
             }
             _ => return Err(InvalidBaseUrl::Scheme),
         }
@@ -118,18 +116,12 @@ mod tests {
         use InvalidBaseUrl::{Cleartext, Fragment, Malformed, Query, Scheme, UserInfo};
         for (text, why) in [
             ("", Malformed(url::ParseError::RelativeUrlWithoutBase)),
-            (
-                "api.postpress.ai/v1",
-                Malformed(url::ParseError::RelativeUrlWithoutBase),
-            ),
+            ("api.postpress.ai/v1", Malformed(url::ParseError::RelativeUrlWithoutBase)),
             ("https://", Malformed(url::ParseError::EmptyHost)),
             ("ftp://api.postpress.ai", Scheme),
             ("file:///etc/passwd", Scheme),
             ("http://api.postpress.ai/v1", Cleartext("api.postpress.ai".to_owned())),
-            (
-                "http://localhost.example.com",
-                Cleartext("localhost.example.com".to_owned()),
-            ),
+            ("http://localhost.example.com", Cleartext("localhost.example.com".to_owned())),
             ("http://128.0.0.1", Cleartext("128.0.0.1".to_owned())),
             ("http://0.0.0.0", Cleartext("0.0.0.0".to_owned())),
             ("http://[::2]", Cleartext("[::2]".to_owned())),

@@ -32,11 +32,7 @@ impl TlsServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let served = std::thread::spawn(move || serve_one(&listener, config, &response));
-        Self {
-            address,
-            certificate,
-            served,
-        }
+        Self { address, certificate, served }
     }
 
     /// The head of the request that it read, or why it came to none. Call it when the client is done.
