@@ -194,6 +194,24 @@ impl Event {
         self.detail.chat_id.iter().map(ToString::to_string).collect()
     }
 
+    /// The whole event as one line of JSON, with what EventBridge adds to the detail that matters to a reader.
+    ///
+    /// # Panics
+    /// Never: every part of an event has a JSON form.
+    pub fn to_line(&self, source: &str) -> String {
+        #[derive(Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Line<'a> {
+            detail_type: DetailType,
+            source: &'a str,
+            resources: Vec<String>,
+            detail: &'a Detail,
+        }
+        let (detail_type, resources) = (self.detail_type, self.resources());
+        let line = Line { detail_type, source, resources, detail: &self.detail };
+        serde_json::to_string(&line).expect("an event is plain data")
+    }
+
     /// The `detail` as JSON text: the same bytes at every publication of one ending.
     ///
     /// # Panics

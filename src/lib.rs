@@ -1,11 +1,15 @@
 //! postpress-bridge
 pub mod bus;
 pub mod cli;
+pub mod consumer;
 pub mod event;
 pub mod ids;
+#[cfg(feature = "aws")]
+pub mod lambda;
 pub mod message;
 pub mod postpress;
 pub mod queue;
+pub mod rehearsal;
 pub mod run;
 pub mod service;
 pub mod settings;

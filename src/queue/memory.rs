@@ -19,6 +19,7 @@ pub type Redelivery = Box<dyn Fn(&Record) -> Option<Duration>>;
 
 /// A queue that lives as long as the process.
 pub struct MemoryQueue {
+    name: String,
     clock: Clock,
     visibility_timeout: Duration,
     max_receive_count: u32,
@@ -41,8 +42,12 @@ struct Stored {
 
 impl MemoryQueue {
     /// A queue with this visibility timeout, and a dead-letter queue behind it after so many receives.
-    pub fn new(clock: Clock, visibility_timeout: Duration, max_receive_count: u32) -> Self {
+    ///
+    /// Message ids begin with `name`. Where runs outlive the process, so must the ids be new in each: the protocol
+    /// takes two messages of one id for one.
+    pub fn new(name: &str, clock: Clock, visibility_timeout: Duration, max_receive_count: u32) -> Self {
         Self {
+            name: name.to_owned(),
             clock,
             visibility_timeout,
             max_receive_count,
@@ -63,7 +68,7 @@ impl MemoryQueue {
 
     /// Puts a message on the queue and tells its new id.
     pub fn put(&self, body: &str, delay: Duration) -> MessageId {
-        let message_id = MessageId::new(format!("message-{}", self.next_id()));
+        let message_id = MessageId::new(format!("{}-{}", self.name, self.next_id()));
         self.put_as(message_id.clone(), body, self.clock.now(), delay);
         message_id
     }
@@ -84,6 +89,17 @@ impl MemoryQueue {
     /// Nothing waits here, visible or not.
     pub fn is_empty(&self) -> bool {
         self.messages.borrow().is_empty()
+    }
+
+    /// Waits until nothing waits here: what was received counts until it is deleted.
+    pub async fn drained(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.is_empty() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The ids of what waits here, visible or not.
@@ -108,7 +124,10 @@ impl MemoryQueue {
         let (dead, mut alive): (Vec<_>, Vec<_>) = messages
             .drain(..)
             .partition(|message| message.visible_at <= now && message.receive_count >= self.max_receive_count);
-        self.dead_letters.borrow_mut().extend(dead.iter().map(Stored::to_record));
+        if !dead.is_empty() {
+            self.dead_letters.borrow_mut().extend(dead.iter().map(Stored::to_record));
+            self.changed.notify_waiters();
+        }
         let visible = alive.iter_mut().filter(|message| message.visible_at <= now).take(max);
         let received = visible
             .map(|message| {
@@ -215,7 +234,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn queue() -> MemoryQueue {
-        MemoryQueue::new(Clock::starting_at(Millis(1_000)), 30 * SECOND, 2)
+        MemoryQueue::new("test", Clock::starting_at(Millis(1_000)), 30 * SECOND, 2)
     }
 
     #[tokio::test(start_paused = true)]

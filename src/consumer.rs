@@ -1,0 +1,155 @@
+//! Plays Lambda's event source mapping: receives batches, invokes a handler with each, deletes what it acknowledged.
+//!
+//! For the terminal, for the memory backend and for tests; on AWS the real mapping does this.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::bus::EventBus;
+use crate::ids::MessageId;
+use crate::message::Record;
+use crate::postpress::Provider;
+use crate::queue::{Queue, Source};
+use crate::store::RunStore;
+use crate::worker::Worker;
+
+/// How long to wait after a receive that failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Whoever deals with a batch.
+pub trait Handler {
+    /// Deals with a batch by then, and tells what became of it.
+    fn handle(&self, batch: &[Record], ends: Instant) -> impl Future<Output = Handled>;
+}
+
+/// What became of an invocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Handled {
+    /// It came to its end; these messages are to come back.
+    Returned(Vec<MessageId>),
+    /// It was killed: every message of the batch comes back.
+    Killed,
+}
+
+impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Handler for Worker<P, S, Q, B> {
+    async fn handle(&self, batch: &[Record], ends: Instant) -> Handled {
+        let report = Worker::handle(self, batch, ends).await;
+        Handled::Returned(report.returned().cloned().collect())
+    }
+}
+
+/// How messages are consumed.
+#[derive(Debug, Clone)]
+pub struct Consumer {
+    /// The most messages of one invocation.
+    pub batch_size: usize,
+    /// The most invocations at once.
+    pub concurrency: usize,
+    /// How long an invocation may last; then it is killed, as Lambda does.
+    pub invocation: Duration,
+}
+
+impl Consumer {
+    /// Consumes until `stop`, and then waits for the invocations under way, so that no answer of theirs is lost.
+    pub async fn run(&self, source: &impl Source, handler: &impl Handler, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut invocations = FuturesUnordered::new();
+        let mut receiving = pin!(source.receive(self.batch_size).fuse());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(()) = invocations.next() => {}
+                received = &mut receiving, if invocations.len() < self.concurrency => {
+                    match received {
+                        Ok(batch) => invocations.push(self.invoke(source, handler, batch)),
+                        Err(error) => {
+                            tracing::error!(%error, "could not receive messages");
+                            sleep(AFTER_FAILURE).await;
+                        }
+                    }
+                    receiving.set(source.receive(self.batch_size).fuse());
+                }
+            }
+        }
+        while invocations.next().await.is_some() {}
+    }
+
+    async fn invoke(&self, source: &impl Source, handler: &impl Handler, batch: Vec<Record>) {
+        let ends = Instant::now() + self.invocation;
+        let handled = timeout_at(ends, handler.handle(&batch, ends)).await.unwrap_or(Handled::Killed);
+        let Handled::Returned(returned) = handled else { return };
+        let done: Vec<_> = batch.into_iter().filter(|record| !returned.contains(&record.message_id)).collect();
+        if let Err(error) = source.delete(&done).await {
+            tracing::error!(%error, "could not delete messages; they come again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::queue::MemoryQueue;
+    use crate::time::{Clock, Millis};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Notes what it is given, and takes as long, or fails in the way, that the body says.
+    #[derive(Default)]
+    struct Scripted(RefCell<Vec<(String, u32)>>);
+
+    impl Handler for Scripted {
+        async fn handle(&self, batch: &[Record], _ends: Instant) -> Handled {
+            let record = &batch[0];
+            self.0.borrow_mut().push((record.body.clone(), record.receive_count));
+            match (record.body.as_str(), record.receive_count) {
+                ("killed", 1) => Handled::Killed,
+                ("returned", 1) => Handled::Returned(vec![record.message_id.clone()]),
+                ("hangs", 1) => std::future::pending().await,
+                _ => Handled::Returned(Vec::new()),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_acknowledged_comes_again() {
+        let queue = MemoryQueue::new("test", Clock::starting_at(Millis(0)), 30 * SECOND, 5);
+        for body in ["fine", "killed", "returned", "hangs"] {
+            queue.put(body, Duration::ZERO);
+        }
+        let handler = Scripted::default();
+        let consumer = Consumer { batch_size: 1, concurrency: 2, invocation: 10 * SECOND };
+        consumer.run(&queue, &handler, queue.drained()).await;
+        let mut seen = handler.0.take();
+        seen.sort();
+        let twice = |body: &str| [(body.to_owned(), 1), (body.to_owned(), 2)];
+        let expected =
+            [vec![("fine".to_owned(), 1)], twice("hangs").into(), twice("killed").into(), twice("returned").into()];
+        assert_eq!(seen, expected.concat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopping_waits_for_what_is_under_way() {
+        struct Slow(RefCell<u32>);
+        impl Handler for Slow {
+            async fn handle(&self, _batch: &[Record], _ends: Instant) -> Handled {
+                sleep(5 * SECOND).await;
+                *self.0.borrow_mut() += 1;
+                Handled::Returned(Vec::new())
+            }
+        }
+        let queue = MemoryQueue::new("test", Clock::starting_at(Millis(0)), 30 * SECOND, 5);
+        queue.put("one", Duration::ZERO);
+        queue.put("later", 3 * SECOND);
+        let handler = Slow(RefCell::new(0));
+        let consumer = Consumer { batch_size: 1, concurrency: 9, invocation: 10 * SECOND };
+        consumer.run(&queue, &handler, sleep(SECOND)).await;
+        assert_eq!((*handler.0.borrow(), queue.waiting().len()), (1, 1));
+    }
+}

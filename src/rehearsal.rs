@@ -1,0 +1,73 @@
+//! `BRIDGE_BACKEND=memory`: one invocation of the Lambda, played out to the end of its runs with no AWS.
+//!
+//! Queue, bus and runs begin empty and end with the invocation. Delays and budgets are a hundredfold shorter, so that a run
+//! of minutes fits into seconds; the provider is a real one, or `postpress-bridge simulate` beside it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::bus::MemoryBus;
+use crate::consumer::Consumer;
+use crate::ids::MessageId;
+use crate::message::Record;
+use crate::postpress::Provider;
+use crate::queue::MemoryQueue;
+use crate::run::Schedule;
+use crate::settings::{Limits, WorkerSettings};
+use crate::store::MemoryStore;
+use crate::time::Clock;
+use crate::worker::{Worker, WorkerConfig};
+
+/// How many times faster than production the runs go.
+const HASTE: u32 = 100;
+/// Kept free at the end, to give the answer of the batch.
+const TO_ANSWER: Duration = Duration::from_millis(500);
+
+/// Plays a batch out, prints the events on stdout, and tells which of its messages did not come to an end in time.
+pub async fn play(
+    records: &[Record],
+    ends: Instant,
+    provider: impl Provider,
+    settings: &WorkerSettings,
+) -> Vec<MessageId> {
+    let Limits { provider_timeout, lease_margin, .. } = settings.limits;
+    let invocation = provider_timeout + 2 * lease_margin;
+    let queue = Rc::new(MemoryQueue::new("memory", Clock::System, invocation, 3));
+    for record in records {
+        queue.put_as(record.message_id.clone(), &record.body, record.sent_at, Duration::ZERO);
+    }
+    let store = Rc::new(MemoryStore::default());
+    let source = settings.event_source.clone();
+    let bus = MemoryBus::with_subscriber(Box::new(move |event| println!("{}", event.to_line(&source))));
+    let schedule = Schedule { haste: HASTE, ..settings.schedule.clone() };
+    let config = WorkerConfig {
+        rules: settings.limits.rules(&schedule),
+        limits: settings.limits.clone(),
+        event_source: settings.event_source.clone(),
+    };
+    let worker = Worker::new(provider, Rc::clone(&store), Rc::clone(&queue), bus, Clock::System, config);
+    let consumer = Consumer { batch_size: 10, concurrency: 10, invocation };
+
+    let out_of_time = sleep_until(ends.checked_sub(TO_ANSWER).unwrap_or(ends));
+    tokio::select! {
+        () = consumer.run(&*queue, &worker, queue.drained()) => {}
+        () = out_of_time => tracing::error!("the invocation ended before its runs; a shorter sync fits in"),
+    }
+    unfinished(records, &queue, &store)
+}
+
+/// The messages that are still on the queue, or whose run still is.
+fn unfinished(records: &[Record], queue: &MemoryQueue, store: &MemoryStore) -> Vec<MessageId> {
+    let waiting = queue.waiting();
+    let dead = queue.dead_letters();
+    let runs = store.items();
+    let open: Vec<_> = runs.iter().filter(|item| !item.is_over()).flat_map(|item| &item.triggers).collect();
+    let is_unfinished = |id: &MessageId| {
+        waiting.contains(id)
+            || dead.iter().any(|record| record.message_id == *id)
+            || open.iter().any(|trigger| trigger.message_id == *id)
+    };
+    records.iter().map(|record| record.message_id.clone()).filter(is_unfinished).collect()
+}
