@@ -1,3 +1,46 @@
-//! The terminal: one file per command.
+//! The terminal: one file per command, and what they share of its look.
+//!
+//! Data goes to stdout, progress and messages to stderr. Colours are left out where `NO_COLOR` is set or nobody watches.
 
+use clap::{Parser, Subcommand};
+
+pub mod demo;
 pub mod simulate;
+pub mod sync;
+
+mod screen;
+mod watched;
+
+/// Sync a postpress chat, and receive one event.
+#[derive(Debug, Parser)]
+#[command(name = "postpress-bridge", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do; the demo, if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the terminal can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the whole bridge against a simulated provider: nothing to install, no account, no network
+    Demo(demo::Demo),
+    /// Sync real chats from here, and print one event for each
+    Sync(sync::Sync),
+    /// Play the provider on loopback, with every status, every error and every fault
+    Simulate(simulate::Simulate),
+}
+
+impl Cli {
+    /// Does what was asked, and tells whether all went well.
+    ///
+    /// # Errors
+    /// If it could not be done at all; the message says what to do.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        match self.command.unwrap_or(Command::Demo(demo::Demo {})) {
+            Command::Demo(demo) => demo.run().await,
+            Command::Sync(sync) => sync.run().await,
+            Command::Simulate(simulate) => simulate.run().await.map(|()| true),
+        }
+    }
+}

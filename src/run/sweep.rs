@@ -26,17 +26,20 @@ pub fn sweep(item: &Item, now: Millis, rules: &Rules) -> Option<Swept> {
         Phase::Ended => item.unpublished().is_some() && item.lease_expired(now),
         Phase::Active => overdue < now,
     };
-    let poll = revive.then(|| Poll {
-        chat_id: item.chat_id.clone(),
-        run_id: item.run_id,
-        claim_id: item.claim_id,
-        learned: None,
-        answer: None,
-    });
+    let poll = revive.then(|| item.revival());
     // Twice as long after each try, with nothing stored for it: the lease stays where it is until somebody claims.
     let to = if revive { now + rules.overdue.max(now.since(item.lease_until_ms)) } else { overdue };
     let move_to = Write::MoveSweep { chat_id: item.chat_id.clone(), from: open.sweep_at_ms, to };
     Some(Swept { poll, move_to })
+}
+
+impl Item {
+    /// The poll that makes the run go on if its message was lost: under its current claim, and with nothing learned. If
+    /// the message was not lost, one of the two dies.
+    pub fn revival(&self) -> Poll {
+        let (chat_id, run_id, claim_id) = (self.chat_id.clone(), self.run_id, self.claim_id);
+        Poll { chat_id, run_id, claim_id, learned: None, answer: None }
+    }
 }
 
 #[cfg(test)]

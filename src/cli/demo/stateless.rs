@@ -1,0 +1,72 @@
+//! What one would write first: a handler that keeps no table. It calls, and sends itself another message until it is told
+//! of an end. It is here to be compared with; everything it gets wrong is what the run protocol is for.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::consumer::{Handled, Handler};
+use crate::ids::{ChatId, MessageId};
+use crate::message::{Message, Record};
+use crate::postpress::answer::Disposition;
+use crate::postpress::{Answer, Failure, Provider};
+use crate::queue::{Outgoing, Queue};
+
+/// A poller without a memory.
+pub(super) struct Stateless<P, Q> {
+    pub(super) provider: P,
+    pub(super) queue: Q,
+    pub(super) poll_every: Duration,
+    /// Dies once when it is about to publish an ending of this chat.
+    pub(super) killed_for: ChatId,
+    pub(super) was_killed: Cell<bool>,
+    /// The chats whose endings it published, one entry each time.
+    pub(super) endings: RefCell<Vec<ChatId>>,
+}
+
+impl<P: Provider, Q: Queue> Stateless<P, Q> {
+    async fn handle_one(&self, record: &Record) -> Handled {
+        let Message::Trigger(trigger) = Message::parse(record, "") else {
+            return Handled::Returned(Vec::new());
+        };
+        let chat_id = trigger.chat_id;
+        match self.provider.sync(&chat_id, Duration::from_secs(1)).await {
+            Answer::InProgress(_)
+            | Answer::Unusable(_)
+            | Answer::Failed(Failure { disposition: Disposition::Passing | Disposition::Credentials, .. }) => {
+                self.poll_again(record).await
+            }
+            Answer::Over(_) | Answer::Failed(_) => self.publish(chat_id),
+        }
+    }
+
+    async fn poll_again(&self, record: &Record) -> Handled {
+        let again = Outgoing { body: record.body.clone(), delay: self.poll_every };
+        match self.queue.send(&[again]).await[..] {
+            [Ok(())] => Handled::Returned(Vec::new()),
+            _ => Handled::Returned(vec![record.message_id.clone()]),
+        }
+    }
+
+    fn publish(&self, chat_id: ChatId) -> Handled {
+        if chat_id == self.killed_for && !self.was_killed.replace(true) {
+            return Handled::Killed;
+        }
+        self.endings.borrow_mut().push(chat_id);
+        Handled::Returned(Vec::new())
+    }
+}
+
+impl<P: Provider, Q: Queue> Handler for Stateless<P, Q> {
+    async fn handle(&self, batch: &[Record], _ends: Instant) -> Handled {
+        let mut returned: Vec<MessageId> = Vec::new();
+        for record in batch {
+            match self.handle_one(record).await {
+                Handled::Returned(ids) => returned.extend(ids),
+                Handled::Killed => return Handled::Killed,
+            }
+        }
+        Handled::Returned(returned)
+    }
+}

@@ -1,0 +1,132 @@
+//! What a person sees while chats are synced: a live line for each on a terminal, plain lines elsewhere. All on stderr.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::ids::ChatId;
+
+/// The widest that a chat's id is shown.
+const NAME_MAX: usize = 44;
+
+/// Lines about chats.
+pub(super) struct Screen {
+    began: Instant,
+    lines: MultiProgress,
+    live: RefCell<BTreeMap<ChatId, ProgressBar>>,
+    name_width: usize,
+}
+
+/// How a chat ended, for its colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mood {
+    /// As one hopes.
+    Good,
+    /// Otherwise.
+    Bad,
+}
+
+impl Screen {
+    /// A screen with a line for each of these chats.
+    pub(super) fn new<'a>(chats: impl IntoIterator<Item = &'a ChatId>) -> Self {
+        let chats: Vec<&ChatId> = chats.into_iter().collect();
+        let lines = MultiProgress::new();
+        let is_live = std::io::stderr().is_terminal();
+        let longest = chats.iter().map(|chat| chat.as_str().chars().count()).max().unwrap_or_default();
+        let name_width = longest.min(NAME_MAX).min(columns() / 2);
+        let screen = Self { began: Instant::now(), lines, live: RefCell::default(), name_width };
+        if is_live {
+            screen.live.borrow_mut().extend(chats.into_iter().map(|chat| (chat.clone(), screen.line(chat))));
+        }
+        screen
+    }
+
+    fn line(&self, chat: &ChatId) -> ProgressBar {
+        let bar = self.lines.add(ProgressBar::no_length());
+        bar.set_style(style("{spinner:.cyan}"));
+        bar.set_prefix(fit(chat.as_str(), self.name_width));
+        bar.set_message("waiting");
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
+    }
+
+    /// Shows what is known of a chat by now.
+    pub(super) fn update(&self, chat: &ChatId, text: &str) {
+        match self.live.borrow().get(chat) {
+            Some(bar) if !bar.is_finished() => bar.set_message(text.to_owned()),
+            Some(_) => {}
+            None => self.plain(chat, text),
+        }
+    }
+
+    /// Shows how a chat ended.
+    pub(super) fn finish(&self, chat: &ChatId, text: &str, mood: Mood) {
+        match self.live.borrow().get(chat) {
+            Some(bar) => {
+                bar.set_style(style(if mood == Mood::Good { "{spinner:.green}" } else { "{spinner:.red}" }));
+                bar.finish_with_message(text.to_owned());
+            }
+            None => self.plain(chat, text),
+        }
+    }
+
+    /// Prints a line of data on stdout, above the live lines.
+    pub(super) fn data(&self, line: &str) {
+        self.lines.suspend(|| {
+            // Who no longer reads our data, reads no error about it either.
+            let _ = writeln!(std::io::stdout().lock(), "{line}");
+        });
+    }
+
+    /// Says something on stderr: above the live lines while there are any that still move, else below.
+    pub(super) fn note(&self, text: &str) {
+        if self.live.borrow().values().all(ProgressBar::is_finished) {
+            anstream::eprintln!("{text}");
+        } else {
+            self.lines.suspend(|| anstream::eprintln!("{text}"));
+        }
+    }
+
+    fn plain(&self, chat: &ChatId, text: &str) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        anstream::eprintln!("{seconds:6.1} s  {chat}  {text}");
+    }
+}
+
+fn style(spinner: &str) -> ProgressStyle {
+    ProgressStyle::with_template(&format!("{spinner} {{prefix:.bold}}  {{wide_msg}}"))
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+        .tick_strings(&["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", "●"])
+}
+
+/// The text in exactly so many columns, cut in the middle, since ids differ at their ends.
+fn fit(text: &str, width: usize) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    if characters.len() <= width {
+        return format!("{text:width$}");
+    }
+    let (head, tail) = (width.saturating_sub(1) / 2, width.saturating_sub(1).div_ceil(2));
+    let head: String = characters[..head].iter().collect();
+    let tail: String = characters[characters.len() - tail..].iter().collect();
+    format!("{head}…{tail}")
+}
+
+/// The columns of the terminal behind stderr; the usual 80 where there is none.
+pub(super) fn columns() -> usize {
+    terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_fits_its_column_and_keeps_both_ends() {
+        assert_eq!(fit("chat_1", 8), "chat_1  ");
+        assert_eq!(fit("chat_01HXYZ4QK3", 9), "chat…4QK3");
+        assert_eq!(fit("chat", 1), "…");
+    }
+}

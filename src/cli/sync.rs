@@ -1,0 +1,259 @@
+//! `postpress-bridge sync`: real chats, driven to their end from here.
+//!
+//! The same worker as on AWS, over a queue in memory and a run table in a file. What the queue held is lost with the
+//! process, as a dead-lettered message would be; the file tells what is to go on, and a poll under the run's own claim
+//! makes it go on, which is what the sweep does on AWS.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use tokio::sync::Notify;
+
+use crate::bus::MemoryBus;
+use crate::consumer::Consumer;
+use crate::event::{DetailType, Event};
+use crate::ids::{ChatId, TriggerKey};
+use crate::postpress::client::Client;
+use crate::queue::MemoryQueue;
+use crate::run::Item;
+use crate::settings::{KeySource, TerminalSettings};
+use crate::store::{Command, RunStore, SqliteStore};
+use crate::telemetry::{self, LogFormat};
+use crate::time::{Clock, Millis};
+use crate::worker::{Worker, WorkerConfig};
+
+use super::screen::{Mood, Screen};
+use super::watched::{Watched, words};
+
+/// Sync real chats from here, and print one event for each.
+///
+/// The key and the base URL come from POSTPRESS_API_KEY and POSTPRESS_BASE_URL. Interrupted, the same command goes on
+/// where it was. Exit code 0: every chat ended in SYNC_DONE; 1: one did not; 2: it could not be tried.
+#[derive(Debug, Clone, Args)]
+pub struct Sync {
+    /// The chats to sync
+    #[arg(required = true, value_name = "CHAT_ID", value_parser = ChatId::parse)]
+    chats: Vec<ChatId>,
+}
+
+/// What is still to come, and what has come.
+#[derive(Default)]
+struct Progress {
+    endings: RefCell<BTreeMap<ChatId, DetailType>>,
+    changed: Notify,
+}
+
+/// Where a chat of the command stands when the command begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    /// Its ending was printed, or is to be printed from the table; nothing is left to do.
+    Ended(Box<Item>),
+    /// It ended, and another command has synced it again since; that ending is no longer in the table.
+    Forgotten,
+    /// Nothing is known of it, or only a run that is over: a trigger starts one.
+    Fresh,
+    /// A run goes on, or its ending is not known to be out: a poll revives it. A trigger joins it, if it has none of ours.
+    Open { run: Box<Item>, ours: bool },
+}
+
+impl Sync {
+    /// Drives the chats to their end, and tells whether all are `SYNC_DONE`.
+    ///
+    /// # Errors
+    /// If the settings or the state file cannot be used.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        if std::env::var_os("BRIDGE_TABLE").is_some_and(|table| !table.is_empty()) {
+            bail!("BRIDGE_TABLE is set, but this build cannot reach a deployed bridge; unset it to sync from here");
+        }
+        let settings = TerminalSettings::from_env()?;
+        telemetry::init(&settings.log_filter, LogFormat::Compact)?;
+        let KeySource::Plain(api_key) = settings.provider.key.clone() else {
+            bail!("POSTPRESS_API_KEY_SECRET_ID is set, but this build cannot read it; set POSTPRESS_API_KEY instead");
+        };
+        let client = Client::new(settings.provider.base_url.clone(), api_key)?;
+        let chats: BTreeSet<ChatId> = self.chats.into_iter().collect();
+        let store = SqliteStore::open(&settings.state_file)?;
+        store.forget_expired(Clock::System.now())?;
+        let command = store.command(&chats, &uuid::Uuid::new_v4().to_string())?;
+        let session = Session {
+            screen: Rc::new(Screen::new(&chats)),
+            progress: Rc::new(Progress::default()),
+            store: Rc::new(store),
+            chats,
+            command,
+            settings,
+        };
+        session.run(client).await
+    }
+}
+
+/// One process's share of a command.
+struct Session {
+    settings: TerminalSettings,
+    chats: BTreeSet<ChatId>,
+    command: Command,
+    store: Rc<SqliteStore>,
+    screen: Rc<Screen>,
+    progress: Rc<Progress>,
+}
+
+impl Session {
+    async fn run(&self, client: Client) -> anyhow::Result<bool> {
+        if self.command.resumed {
+            self.screen.note("going on with an earlier command for these chats");
+        }
+        // One message an invocation, which is as long as a call and what goes around it may take.
+        let limits = &self.settings.limits;
+        let invocation = limits.provider_timeout + 2 * limits.lease_margin;
+        let visibility_timeout = invocation + limits.lease_margin;
+        let queue = Rc::new(MemoryQueue::new(&self.new_name(), Clock::System, visibility_timeout, u32::MAX));
+        for chat in &self.chats {
+            self.begin(chat, &queue).await.with_context(|| format!("could not begin with {chat}"))?;
+        }
+
+        let watched = Rc::clone(&self.screen);
+        let provider =
+            Watched { provider: client, watch: move |chat: &ChatId, answer: &_| watched.update(chat, &words(answer)) };
+        let config = WorkerConfig {
+            rules: limits.rules(&self.settings.schedule),
+            limits: limits.clone(),
+            event_source: self.settings.event_source.clone(),
+        };
+        let worker =
+            Worker::new(provider, Rc::clone(&self.store), Rc::clone(&queue), self.bus(), Clock::System, config);
+        let consumer = Consumer { batch_size: 1, concurrency: limits.max_in_flight, invocation };
+        let mut interrupted = false;
+        let stop = async {
+            tokio::select! {
+                () = self.progress.complete(self.chats.len()) => {}
+                _ = tokio::signal::ctrl_c() => {
+                    interrupted = true;
+                    self.screen.note("finishing the calls under way, so that no answer is lost; Ctrl-C again to stop at once");
+                }
+            }
+        };
+        tokio::select! {
+            () = consumer.run(&*queue, &worker, stop) => {}
+            () = second_interrupt() => {}
+        }
+        self.conclude(interrupted)
+    }
+
+    /// Puts on the queue what makes a chat go on from where it stands.
+    async fn begin(&self, chat: &ChatId, queue: &MemoryQueue) -> anyhow::Result<()> {
+        let now = Clock::System.now();
+        let item = self.store.read(chat).await?;
+        match stands(item, TriggerKey::of(&self.command.key), now, self.settings.limits.run_ttl) {
+            Standing::Ended(item) => {
+                if let Some(event) = Event::of_run(&item) {
+                    show(&event, chat, &self.screen, &self.progress, &self.settings.event_source);
+                }
+            }
+            Standing::Forgotten => {
+                self.screen.finish(chat, "ended, and was synced again by another command since", Mood::Bad);
+                self.progress.ended(chat, DetailType::ErrorEnvelope);
+            }
+            Standing::Fresh => {
+                queue.put(&self.trigger(chat), Duration::ZERO);
+            }
+            Standing::Open { run, ours } => {
+                if !ours {
+                    queue.put(&self.trigger(chat), Duration::ZERO);
+                }
+                let wait = (run.lease_until_ms + Duration::from_millis(1)).since(now);
+                queue.put(&run.revival().to_body(), wait);
+            }
+        }
+        Ok(())
+    }
+
+    fn trigger(&self, chat: &ChatId) -> String {
+        serde_json::json!({ "chat_id": chat, "idempotency_key": self.command.key }).to_string()
+    }
+
+    /// Message ids that no earlier process has used: the run table remembers them.
+    fn new_name(&self) -> String {
+        uuid::Uuid::new_v4().to_string()
+    }
+
+    /// Prints each event; one that answers our trigger ends its chat.
+    fn bus(&self) -> MemoryBus {
+        let (screen, progress) = (Rc::clone(&self.screen), Rc::clone(&self.progress));
+        let (key, source) = (self.command.key.clone(), self.settings.event_source.clone());
+        MemoryBus::with_subscriber(Box::new(move |event| {
+            let ours = |trigger: &crate::message::Trigger| trigger.idempotency_key.as_ref() == Some(&key);
+            match &event.detail.chat_id {
+                Some(chat) if event.detail.triggers.iter().any(ours) => {
+                    show(event, chat, &screen, &progress, &source);
+                }
+                _ => screen.data(&event.to_line(&source)),
+            }
+        }))
+    }
+
+    fn conclude(&self, interrupted: bool) -> anyhow::Result<bool> {
+        let endings = self.progress.endings.borrow();
+        let left = self.chats.len() - endings.len();
+        if left > 0 {
+            if interrupted {
+                self.screen.note(&format!("{left} chats are not done yet; the same command goes on with them"));
+            }
+            return Ok(false);
+        }
+        self.store.finish(&self.command)?;
+        Ok(endings.values().all(|ending| *ending == DetailType::SyncDone))
+    }
+}
+
+impl Progress {
+    fn ended(&self, chat: &ChatId, ending: DetailType) {
+        self.endings.borrow_mut().insert(chat.clone(), ending);
+        self.changed.notify_waiters();
+    }
+
+    async fn complete(&self, chats: usize) {
+        loop {
+            let changed = self.changed.notified();
+            if self.endings.borrow().len() == chats {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// Prints the event that ends a chat.
+fn show(event: &Event, chat: &ChatId, screen: &Screen, progress: &Progress, source: &str) {
+    screen.data(&event.to_line(source));
+    let kind = event.detail.error.as_ref().map_or("", |error| error.kind.as_str());
+    let text = format!("event {} {kind}", event.detail_type.as_str());
+    let mood = if event.detail_type == DetailType::SyncDone { Mood::Good } else { Mood::Bad };
+    screen.finish(chat, text.trim_end(), mood);
+    progress.ended(chat, event.detail_type);
+}
+
+/// Decides where a chat stands for the command with this key.
+fn stands(item: Option<Item>, key: TriggerKey, now: Millis, run_ttl: Duration) -> Standing {
+    let Some(item) = item else { return Standing::Fresh };
+    let ours = item.keys.contains(&key);
+    match (item.is_over(), ours) {
+        (true, true) => Standing::Ended(Box::new(item)),
+        (true, false) if item.seen.contains(key, now, run_ttl) => Standing::Forgotten,
+        (true, false) => Standing::Fresh,
+        (false, _) if !ours && item.seen.contains(key, now, run_ttl) => Standing::Forgotten,
+        (false, ours) => Standing::Open { run: Box::new(item), ours },
+    }
+}
+
+/// The second Ctrl-C: whoever presses twice does not want to wait.
+async fn second_interrupt() {
+    for _ in 0..2 {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
