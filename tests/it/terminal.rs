@@ -1,0 +1,211 @@
+//! The terminal's program, run as a person runs it: the demo, and `sync` through kill -9.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use postpress_bridge::event::Detail;
+use postpress_bridge::ids::ChatId;
+use postpress_bridge::run::Phase;
+use postpress_bridge::simulator::{Faults, Record, Said, Server, Simulator, Span};
+use postpress_bridge::store::{RunStore, SqliteStore};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+/// One line of the program's stdout.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Line {
+    detail_type: String,
+    detail: Detail,
+}
+
+fn lines(output: &Output) -> Vec<Line> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+/// The program with nothing of this process's environment that it would read.
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_postpress-bridge"));
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+#[tokio::test]
+async fn the_demo_shows_every_ending_and_restarts_nothing() {
+    let output = program().output().await.unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let endings: Vec<String> = lines(&output).into_iter().map(|line| line.detail_type).collect();
+    let count = |ending: &str| endings.iter().filter(|other| *other == ending).count();
+    let counts = ["SYNC_DONE", "SYNC_ERROR", "CHAT_DELETED", "ERROR_ENVELOPE"].map(count);
+    assert_eq!((counts, endings.len()), ([6, 1, 1, 1], 9));
+    assert!(stderr.contains("Syncs that the provider started: 7, 0 of them again."), "{stderr}");
+    assert!(!stderr.contains('\u{1b}'), "no colours where nobody watches: {stderr:?}");
+}
+
+#[tokio::test]
+async fn sync_tells_all_that_is_wrong_with_its_settings_at_once() {
+    let mut command = program();
+    command.args(["sync", "c"]).env("BRIDGE_MAX_POLLS", "many").env("POSTPRESS_BASE_URL", "http://postpress.example");
+    let output = command.output().await.unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    for name in ["BRIDGE_MAX_POLLS", "POSTPRESS_BASE_URL", "POSTPRESS_API_KEY", "BRIDGE_STATE_FILE"] {
+        assert!(stderr.contains(name), "{name} is not in {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn sync_fails_where_one_chat_does_and_prints_what_a_second_command_asks_for_again() {
+    let world = Provider::start(Faults::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("runs.sqlite3");
+    let chats = ["done-in-10ms~1", "resource_not_found~2"];
+    let output = world.sync(&state, &chats).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(lines(&output).len(), 2);
+    let done = world.sync(&state, &chats[..1]).output().await.unwrap();
+    assert_eq!(done.status.code(), Some(0), "another list of chats is another command");
+    assert_eq!(world.simulator.stats().total.syncs_started, 2);
+}
+
+/// What the table said after a kill.
+struct Kill {
+    at_ms: u64,
+    phases: BTreeMap<ChatId, Phase>,
+}
+
+#[tokio::test]
+async fn sync_goes_on_after_kill_9_and_every_restart_is_explained() {
+    const KILLS: usize = 24;
+    let latency = Span::between(Duration::from_millis(20), Duration::from_millis(150));
+    let world = Provider::start(Faults { latency, seed: 7, ..Faults::default() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("runs.sqlite3");
+    let ids: Vec<String> = (0..8).map(|n| format!("done-in-{}ms~{n}", 1_000 + 1_500 * n)).collect();
+    let chats: Vec<&str> = ids.iter().map(String::as_str).collect();
+
+    let mut random = StdRng::seed_from_u64(11);
+    let mut kills = Vec::new();
+    let mut printed: BTreeMap<ChatId, BTreeSet<String>> = BTreeMap::new();
+    let mut note = |output: &Output| {
+        for line in lines(output) {
+            let chat = line.detail.chat_id.clone().unwrap();
+            printed.entry(chat).or_default().insert(serde_json::to_string(&line.detail).unwrap());
+        }
+    };
+    for _ in 0..KILLS {
+        let child = world.sync(&state, &chats).spawn().unwrap();
+        sleep(Duration::from_millis(random.random_range(30..1_200))).await;
+        note(&kill_9(child).await);
+        kills.push(Kill { at_ms: world.now_ms(), phases: phases(&state, &chats).await });
+    }
+    let last = world.sync(&state, &chats).output().await.unwrap();
+    note(&last);
+    assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
+
+    assert_eq!(printed.len(), chats.len(), "every chat has an ending");
+    for (chat, events) in &printed {
+        assert_eq!(events.len(), 1, "{chat} has more than one ending");
+    }
+    let total = world.simulator.stats().total;
+    println!(
+        "kill -9: {KILLS} kills, {} calls, {} syncs started for {} chats, {} of them again",
+        total.calls,
+        total.syncs_started,
+        chats.len(),
+        total.restarts
+    );
+    assert!(total.calls > 2 * chats.len() as u64, "the processes lived long enough to call");
+    assert_eq!(total.syncs_started, chats.len() as u64 + total.restarts);
+    for chat in chats.iter().map(|chat| ChatId::parse(chat).unwrap()) {
+        for (over, again) in restarts(&world.simulator, &chat) {
+            assert!(is_explained(&over, &again, &kills), "nothing explains {again} after {over}");
+        }
+    }
+}
+
+/// A restart is explained if a kill came between the terminal answer and the call that restarted, and left the run
+/// active: the answer was produced, and not recorded.
+fn is_explained(over: &Record, again: &Record, kills: &[Kill]) -> bool {
+    let between = kills.iter().filter(|kill| over.sent_at_ms <= kill.at_ms && kill.at_ms <= again.sent_at_ms);
+    between.into_iter().any(|kill| kill.phases.get(&over.chat_id) == Some(&Phase::Active))
+}
+
+/// Each call that restarted a chat's sync, with the terminal answer before it.
+fn restarts(simulator: &Simulator, chat: &ChatId) -> Vec<(Record, Record)> {
+    let mut log: Vec<Record> = simulator.log().into_iter().filter(|record| record.chat_id == *chat).collect();
+    log.sort_by_key(|record| (record.landed_at_ms, record.number));
+    let mut last_over = None;
+    let mut restarts = Vec::new();
+    for record in log {
+        match record.said {
+            Some(Said::Over(_)) => last_over = Some(record),
+            Some(Said::Started { restart: true }) => restarts.push((last_over.clone().unwrap(), record)),
+            _ => {}
+        }
+    }
+    restarts
+}
+
+async fn phases(state: &Path, chats: &[&str]) -> BTreeMap<ChatId, Phase> {
+    let store = SqliteStore::open(state).unwrap();
+    let mut phases = BTreeMap::new();
+    for chat in chats.iter().map(|chat| ChatId::parse(chat).unwrap()) {
+        if let Some(item) = store.read(&chat).await.unwrap() {
+            phases.insert(chat, item.phase);
+        }
+    }
+    phases
+}
+
+async fn kill_9(mut child: Child) -> Output {
+    child.start_kill().unwrap();
+    child.wait_with_output().await.unwrap()
+}
+
+/// The simulated provider, served by this test.
+struct Provider {
+    base_url: String,
+    simulator: Simulator,
+    began: Instant,
+}
+
+impl Provider {
+    async fn start(faults: Faults) -> Self {
+        let simulator = Simulator::new(faults);
+        let began = Instant::now();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = Server::bind(address, simulator.clone()).await.unwrap();
+        let base_url = server.base_url();
+        tokio::spawn(server.run(std::future::pending()));
+        Self { base_url, simulator, began }
+    }
+
+    /// The time since the simulator began, by which its log tells the time.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap()
+    }
+
+    /// The command, quick: a call may take half a second, and polls come every second.
+    fn sync(&self, state: &Path, chats: &[&str]) -> Command {
+        let mut command = program();
+        command
+            .arg("sync")
+            .args(chats)
+            .env("POSTPRESS_BASE_URL", &self.base_url)
+            .env("POSTPRESS_API_KEY", "key")
+            .env("POSTPRESS_TIMEOUT_SECONDS", "0.5")
+            .env("BRIDGE_LEASE_MARGIN_SECONDS", "0.1")
+            .env("BRIDGE_POLL_INITIAL_SECONDS", "1")
+            .env("BRIDGE_POLL_FACTOR", "1")
+            .env("BRIDGE_STATE_FILE", state);
+        command
+    }
+}
