@@ -21,6 +21,16 @@ impl LogFilter {
         EnvFilter::try_new(text)?;
         Ok(Self(text.to_owned()))
     }
+
+    /// Only what is amiss.
+    pub fn warnings() -> Self {
+        Self("warn".to_owned())
+    }
+
+    /// Nothing at all.
+    pub fn off() -> Self {
+        Self("off".to_owned())
+    }
 }
 
 /// `info`.

@@ -167,7 +167,7 @@ impl WorkerSettings {
         let event_source = reader.event_source();
         let event_bus = reader.event_bus();
         let backend = reader.backend();
-        let log_filter = reader.log_filter();
+        let log_filter = reader.log_filter(LogFilter::default());
         match (provider, backend) {
             (Some(provider), Some(backend)) if reader.found_no_fault() => {
                 Ok(Self { provider, schedule, limits, event_source, event_bus, backend, log_filter })
@@ -197,7 +197,8 @@ impl TerminalSettings {
         let limits = reader.limits();
         let event_source = reader.event_source();
         let state_file = reader.state_file();
-        let log_filter = reader.log_filter();
+        // The live lines tell what happens; only what is amiss is worth a line of its own.
+        let log_filter = reader.log_filter(LogFilter::warnings());
         match (provider, state_file) {
             (Some(provider), Some(state_file)) if reader.found_no_fault() => {
                 Ok(Self { provider, schedule, limits, event_source, state_file, log_filter })
@@ -207,13 +208,13 @@ impl TerminalSettings {
     }
 }
 
-/// `BRIDGE_LOG` alone, for programs and commands that need no other setting.
+/// `BRIDGE_LOG` alone, for commands that need no other setting.
 ///
 /// # Errors
 /// Says what is wrong with it.
-pub fn log_filter_from_env() -> Result<LogFilter, SettingsError> {
+pub fn log_filter_from_env(default: LogFilter) -> Result<LogFilter, SettingsError> {
     let mut reader = Reader::new(&process_env);
-    let filter = reader.log_filter();
+    let filter = reader.log_filter(default);
     if reader.found_no_fault() { Ok(filter) } else { Err(reader.into_error()) }
 }
 

@@ -135,10 +135,10 @@ impl<'a> Reader<'a> {
         Some(directory?.join(DEFAULT_STATE_FILE))
     }
 
-    pub(super) fn log_filter(&mut self) -> LogFilter {
+    pub(super) fn log_filter(&mut self, default: LogFilter) -> LogFilter {
         const VARIABLE: &str = "BRIDGE_LOG";
         let Some(text) = self.text(VARIABLE) else {
-            return LogFilter::default();
+            return default;
         };
         LogFilter::parse(&text).unwrap_or_else(|error| {
             let allowed = format!("a filter like `info` or `warn,postpress_bridge=debug` ({error})");

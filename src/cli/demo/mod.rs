@@ -64,10 +64,7 @@ impl Demo {
     /// If `BRIDGE_LOG` cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
         // The demo's own lines tell what happens; the log is for whoever asks for it.
-        let filter = match std::env::var_os("BRIDGE_LOG") {
-            Some(_) => log_filter_from_env()?,
-            None => LogFilter::parse("off")?,
-        };
+        let filter = log_filter_from_env(LogFilter::off())?;
         telemetry::init(&filter, LogFormat::Compact)?;
 
         let chats = CAST.each_ref().map(chat_id);
