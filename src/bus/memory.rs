@@ -9,17 +9,27 @@ use crate::service::ServiceError;
 /// A subscriber of a [`MemoryBus`], called with each event as it is published.
 pub(super) type Subscriber = Box<dyn Fn(&Event)>;
 
+/// Decides whether an entry of a request fails, each on its own: PutEvents answers 200 also when entries fail.
+pub(super) type EntryFault = Box<dyn Fn(&Event) -> Option<ServiceError>>;
+
 /// A bus that keeps what was published, and may hand it to one subscriber.
 #[derive(Default)]
 pub struct MemoryBus {
     events: RefCell<Vec<Event>>,
     subscriber: Option<Subscriber>,
+    fault: Option<EntryFault>,
 }
 
 impl MemoryBus {
     /// A bus that hands each event on.
     pub fn with_subscriber(subscriber: Subscriber) -> Self {
-        Self { events: RefCell::default(), subscriber: Some(subscriber) }
+        Self { subscriber: Some(subscriber), ..Self::default() }
+    }
+
+    /// The same bus, whose entries fail where `fault` says so.
+    #[must_use]
+    pub fn with_faults(self, fault: EntryFault) -> Self {
+        Self { fault: Some(fault), ..self }
     }
 
     /// What was published, in its order, repeats included.
@@ -30,12 +40,53 @@ impl MemoryBus {
 
 impl EventBus for MemoryBus {
     async fn publish(&self, events: &[Event]) -> Vec<Result<(), ServiceError>> {
-        for event in events {
-            self.events.borrow_mut().push(event.clone());
-            if let Some(subscriber) = &self.subscriber {
-                subscriber(event);
-            }
+        events.iter().map(|event| self.publish_one(event)).collect()
+    }
+}
+
+impl MemoryBus {
+    fn publish_one(&self, event: &Event) -> Result<(), ServiceError> {
+        if let Some(error) = self.fault.as_ref().and_then(|fault| fault(event)) {
+            return Err(error);
         }
-        vec![Ok(()); events.len()]
+        self.events.borrow_mut().push(event.clone());
+        if let Some(subscriber) = &self.subscriber {
+            subscriber(event);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ChatId, MessageId, TriggerKey};
+    use crate::message::{Trigger, TriggerMessage};
+    use crate::time::Millis;
+
+    fn event(chat: &str) -> Event {
+        Event::of_too_many_triggers(&TriggerMessage {
+            chat_id: ChatId::parse(chat).unwrap(),
+            key: TriggerKey::of(chat),
+            trigger: Trigger {
+                message_id: MessageId::new(chat),
+                correlation_id: None,
+                idempotency_key: None,
+                metadata: None,
+                requested_at: Millis(0),
+                joined: false,
+            },
+        })
+    }
+
+    #[tokio::test]
+    async fn entries_fail_one_by_one() {
+        let fault = |event: &Event| {
+            (event.resources() == ["b"]).then(|| ServiceError::Passing("ThrottlingException".to_owned()))
+        };
+        let bus = MemoryBus::default().with_faults(Box::new(fault));
+        let results = bus.publish(&[event("a"), event("b"), event("c")]).await;
+        assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!(bus.events(), [event("a"), event("c")]);
     }
 }

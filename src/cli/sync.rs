@@ -31,8 +31,8 @@ use super::watched::{Watched, words};
 
 /// Sync real chats from here, and print one event for each.
 ///
-/// The key and the base URL come from POSTPRESS_API_KEY and POSTPRESS_BASE_URL. Interrupted, the same command goes on
-/// where it was. Exit code 0: every chat ended in SYNC_DONE; 1: one did not; 2: it could not be tried.
+/// The key and the base URL come from `POSTPRESS_API_KEY` and `POSTPRESS_BASE_URL`. Interrupted, the same command goes on
+/// where it was. Exit code 0: every chat ended in `SYNC_DONE`; 1: one did not; 2: it could not be tried.
 #[derive(Debug, Clone, Args)]
 pub struct Sync {
     /// The chats to sync

@@ -135,7 +135,7 @@ impl Scene {
     }
 
     /// Goes on to a call, a send, a publication or the end, whatever comes first.
-    fn to_effect(&mut self) -> &mut Self {
+    fn until_effect(&mut self) -> &mut Self {
         while matches!(self.step, Step::Read | Step::Write(_)) {
             self.carry_out();
         }
@@ -170,7 +170,7 @@ const EXPIRED: Millis = Millis(NOW.0 + 60_001);
 #[test]
 fn a_trigger_for_an_unknown_chat_starts_a_run_and_calls() {
     let mut scene = Scene::new(None, trigger_task("a"), "a", NOW);
-    assert_eq!(scene.to_effect().step, Step::Call);
+    assert_eq!(scene.until_effect().step, Step::Call);
     let item = scene.table();
     assert_eq!((item.polls, item.phase, item.triggers.len()), (1, Phase::Active, 1));
     assert_eq!(item.open.unwrap().sweep_at_ms, NOW + rules().overdue);
@@ -227,7 +227,7 @@ fn what_a_trigger_does_is_decided_by_the_item() {
 #[test]
 fn a_trigger_whose_lease_is_over_claims_its_run_again() {
     let mut scene = Scene::new(Some(item()), trigger_task("starter"), "starter", EXPIRED);
-    assert_eq!(scene.to_effect().step, Step::Call);
+    assert_eq!(scene.until_effect().step, Step::Call);
     let item = scene.table();
     assert_eq!((item.polls, item.run_id, item.triggers.len()), (2, RunId::from_random(1), 1));
     assert_eq!(item.claim_id, ClaimId::from_random(Scene::CLAIM));
@@ -273,7 +273,7 @@ fn a_twins_start_is_not_taken_for_our_own() {
 #[test]
 fn a_trigger_after_a_published_ending_starts_a_new_run_and_remembers_the_old_keys() {
     let mut scene = Scene::new(Some(published()), trigger_task("b"), "b", NOW);
-    assert_eq!(scene.to_effect().step, Step::Call);
+    assert_eq!(scene.until_effect().step, Step::Call);
     let table = scene.table();
     assert_eq!(table.run_id, RunId::from_random(Scene::CLAIM));
     assert!(table.seen.contains(TriggerKey::of("starter"), NOW, rules().run_ttl));
@@ -284,13 +284,13 @@ fn a_trigger_after_a_published_ending_starts_a_new_run_and_remembers_the_old_key
 #[test]
 fn an_unpublished_ending_is_published_before_the_next_run_starts() {
     let mut scene = Scene::new(Some(ended()), trigger_task("b"), "b", NOW);
-    scene.to_effect();
+    scene.until_effect();
     assert!(matches!(&scene.step, Step::Publish(event) if event.detail.run_id == Some(item().run_id.as_uuid())));
     scene.carry_out();
     assert!(matches!(scene.step, Step::Write(Write::MarkPublished { .. })));
     scene.carry_out();
     assert_eq!(scene.step, Step::Read, "decided from a new read");
-    assert_eq!(scene.to_effect().step, Step::Call);
+    assert_eq!(scene.until_effect().step, Step::Call);
     assert_eq!(scene.table().run_id, RunId::from_random(Scene::CLAIM));
 }
 
@@ -320,7 +320,7 @@ fn a_trigger_decides_five_times_and_then_comes_back() {
 fn a_poll_claims_under_the_fence_it_names_whether_or_not_the_lease_is_over() {
     for now in [NOW, EXPIRED] {
         let mut scene = Scene::new(Some(item()), poll_task(1), "p", now);
-        assert_eq!(scene.to_effect().step, Step::Call);
+        assert_eq!(scene.until_effect().step, Step::Call);
         let table = scene.table();
         assert_eq!((table.polls, table.holder.as_str()), (2, "p"));
         assert_eq!(table.claim_id, ClaimId::from_random(Scene::CLAIM));
@@ -334,7 +334,7 @@ fn a_poll_that_learned_nothing_leaves_the_items_own_record() {
     let Task::Poll(poll) = poll_task(1) else { unreachable!() };
     let task = Task::Poll(Poll { learned: None, ..poll });
     let mut scene = Scene::new(Some(Item { learned: learned.clone(), ..item() }), task, "p", NOW);
-    scene.to_effect();
+    scene.until_effect();
     assert_eq!(scene.table().learned, learned);
 }
 
@@ -359,7 +359,7 @@ fn what_a_poll_does_that_is_refused_is_decided_by_the_item() {
 fn a_poll_that_died_half_way_claims_again_once_its_lease_is_over() {
     let table = Item { claim_id: ClaimId::from_random(7), holder: MessageId::new("p"), ..item() };
     let mut scene = Scene::new(Some(table), poll_task(1), "p", EXPIRED);
-    assert_eq!(scene.to_effect().step, Step::Call);
+    assert_eq!(scene.until_effect().step, Step::Call);
 }
 
 #[test]
@@ -373,7 +373,7 @@ fn a_polls_claim_whose_reply_was_lost_is_recognised() {
 #[test]
 fn an_answer_in_progress_sends_a_poll_under_our_own_claim() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.to_effect().give(running());
+    scene.until_effect().give(running());
     let Step::Send { poll, delay } = &scene.step else { panic!("{:?}", scene.step) };
     assert_eq!(poll.claim_id, ClaimId::from_random(Scene::CLAIM));
     assert_eq!(poll.learned.as_ref().unwrap().status, Some(Progress::Running));
@@ -384,14 +384,14 @@ fn an_answer_in_progress_sends_a_poll_under_our_own_claim() {
 #[test]
 fn a_poll_that_cannot_be_sent_brings_the_message_back() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.to_effect().give(running()).give(Input::Failed);
+    scene.until_effect().give(running()).give(Input::Failed);
     assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::Failed)));
 }
 
 #[test]
 fn an_ending_is_recorded_then_published_then_marked() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.to_effect().give(over());
+    scene.until_effect().give(over());
     assert!(matches!(&scene.step, Step::Write(Write::End { claim_id, .. }) if *claim_id == ClaimId::from_random(99)));
     scene.carry_out();
     assert!(matches!(scene.step, Step::Publish(_)));
@@ -407,7 +407,7 @@ fn an_ending_is_recorded_then_published_then_marked() {
 #[test]
 fn the_event_tells_of_a_trigger_that_joined_during_the_call() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.to_effect();
+    scene.until_effect();
     let mut join = Scene::new(scene.table.clone(), trigger_task("b"), "b", NOW);
     join.verdict();
     scene.table = join.table;
@@ -419,7 +419,7 @@ fn the_event_tells_of_a_trigger_that_joined_during_the_call() {
 #[test]
 fn an_ending_that_cannot_be_recorded_travels_on_in_a_poll_without_delay() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.to_effect().give(over()).give(Input::Failed);
+    scene.until_effect().give(over()).give(Input::Failed);
     let Step::Send { poll, delay } = &scene.step else { panic!("{:?}", scene.step) };
     assert_eq!((poll.claim_id, poll.answer.clone()), (ClaimId::from_random(Scene::CLAIM), Some(done())));
     assert_eq!(delay.after(Duration::ZERO), Duration::ZERO);
@@ -454,7 +454,7 @@ fn a_stale_answer_is_held_up_by_the_fence() {
 #[test]
 fn an_outcome_whose_reply_was_lost_is_recognised() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.to_effect().give(over());
+    scene.until_effect().give(over());
     scene.apply();
     assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Ended));
 }
@@ -467,7 +467,7 @@ fn an_outcome_that_comes_too_late_gives_way() {
         ("it is over", published(), Acknowledged::Superseded),
     ] {
         let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-        scene.to_effect().give(over());
+        scene.until_effect().give(over());
         scene.table = Some(table);
         assert_eq!(scene.verdict(), Verdict::Acknowledge(verdict), "{what}");
     }
@@ -476,30 +476,30 @@ fn an_outcome_that_comes_too_late_gives_way() {
 #[test]
 fn a_failure_to_publish_or_to_mark_brings_the_message_back() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.to_effect().give(over()).carry_out().give(Input::Failed);
+    scene.until_effect().give(over()).carry_out().give(Input::Failed);
     assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::Failed)));
 
     let mut again = Scene::new(scene.table.clone(), poll_task(1), "p", NOW);
-    again.to_effect().carry_out().give(Input::Failed);
+    again.until_effect().carry_out().give(Input::Failed);
     assert_eq!(again.step, Step::Done(Verdict::Return(Returned::Failed)));
 }
 
 #[test]
 fn a_refused_mark_is_no_failure() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.to_effect().give(over()).carry_out().carry_out();
+    scene.until_effect().give(over()).carry_out().carry_out();
     scene.table = Some(Item { run_id: RunId::from_random(5), ..item() });
     assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Ended));
 }
 
 #[test]
 fn one_ending_has_one_id_and_one_form_whoever_publishes_it() {
-    let event = |mut scene: Scene| match scene.to_effect().step.clone() {
+    let event = |mut scene: Scene| match scene.until_effect().step.clone() {
         Step::Publish(event) => event.detail_json(),
         other => panic!("{other:?}"),
     };
     let mut first = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    first.to_effect().give(over());
+    first.until_effect().give(over());
     let first = event(first);
     let table = Item { polls: 2, ..ended() };
     let table = Item { learned: Learned { status: Some(Progress::Running), ..Learned::default() }, ..table };
@@ -514,7 +514,7 @@ fn nothing_is_claimed_and_nothing_called_without_the_time_for_it() {
     assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::NoTime)));
 
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.to_effect().give(Input::NoTime);
+    scene.until_effect().give(Input::NoTime);
     assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::NoTime)));
 }
 
@@ -529,7 +529,7 @@ fn a_call_that_failed_for_good_ends_the_run_with_its_envelope() {
         may_land_late: false,
     };
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.to_effect().give(Input::Answered(Answer::Failed(failure))).carry_out();
+    scene.until_effect().give(Input::Answered(Answer::Failed(failure))).carry_out();
     let Step::Publish(event) = &scene.step else { panic!("{:?}", scene.step) };
     assert_eq!(event.detail.error.as_ref().unwrap().kind, "bridge/unexpected_response");
 }

@@ -38,7 +38,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     ) -> Result<(), ServiceError> {
         let (now, until) = (self.now(), invocation.finish_by());
         let mut last: Option<DueRun> = None;
-        while allowance.active > 0 {
+        while allowance.active > 0 && invocation.has_time_to_call() {
             let page = attempt(until, async || self.store.due(shard, now, last.as_ref()).await).await?;
             if page.is_empty() {
                 return Ok(());
