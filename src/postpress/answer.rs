@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::Envelope;
+use super::catalogue::{self, Disposition};
 use super::envelope::LABEL_MAX_BYTES;
-use super::{Envelope, catalogue};
 use crate::ids::ChatId;
 use crate::text::bounded;
 
@@ -101,17 +102,6 @@ impl Failure {
     pub(crate) fn lost(status: u16, detail: String, may_land_late: bool) -> Self {
         Self { disposition: Disposition::Passing, envelope: None, status, detail, retry_after: None, may_land_late }
     }
-}
-
-/// What a failure means for the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Disposition {
-    /// It may pass: ask again, within the retry budget.
-    Passing,
-    /// The key was refused, which passes once in a run: it may just have been rotated.
-    Credentials,
-    /// It ends the run at once.
-    Final,
 }
 
 impl Answer {

@@ -3,7 +3,18 @@
 //! Types, statuses and meanings are the provider's words (`tests/data/postpress-sync-endpoint.txt`, updated May 2026); a
 //! test keeps the two equal. The dispositions are ours.
 
-use super::answer::Disposition::{self, Credentials, Final, Passing};
+use Disposition::{Credentials, Final, Passing};
+
+/// What a failure means for the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    /// It may pass: ask again, within the retry budget.
+    Passing,
+    /// The key was refused, which passes once in a run: it may just have been rotated.
+    Credentials,
+    /// It ends the run at once.
+    Final,
+}
 
 /// One documented error type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

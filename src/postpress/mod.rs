@@ -18,6 +18,7 @@ pub mod client;
 pub mod envelope;
 
 pub use answer::{Answer, Failure, Finish, Progress};
+pub use catalogue::Disposition;
 pub use envelope::Envelope;
 
 /// Whoever answers `GET /chats/{chat_id}/sync`: postpress itself, or the simulator.

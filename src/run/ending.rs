@@ -1,8 +1,7 @@
 //! After the call: poll again, or end, and with what.
 
 use crate::event::bridge_error;
-use crate::postpress::answer::Disposition;
-use crate::postpress::{Answer, Envelope, Failure, Finish, Progress};
+use crate::postpress::{Answer, Disposition, Envelope, Failure, Finish, Progress};
 use crate::time::Millis;
 
 use super::{Delay, EndedBy, Ending, Item, Jitter, Learned, Origin, Outcome, Schedule};

@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::ids::{ChatId, TriggerKey};
 use crate::message::Trigger;
-use crate::postpress::answer::Disposition;
-use crate::postpress::{Failure, Finish, Progress};
+use crate::postpress::{Disposition, Failure, Finish, Progress};
 use crate::run::{Claimable, EndedBy, Open, Schedule, Seen, TRIGGERS_MAX};
 
 const NOW: Millis = Millis(1_000_000);

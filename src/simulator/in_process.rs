@@ -54,8 +54,7 @@ mod tests {
     use super::super::reply::Said;
     use super::super::span::Span;
     use super::*;
-    use crate::postpress::answer::Disposition;
-    use crate::postpress::{Finish, Progress};
+    use crate::postpress::{Disposition, Finish, Progress};
 
     const DEADLINE: Duration = Duration::from_secs(10);
 

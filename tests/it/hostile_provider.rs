@@ -4,7 +4,8 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use postpress_bridge::postpress::answer::{Answer, BODY_MAX_BYTES, Disposition, Finish, Progress};
+use postpress_bridge::postpress::Disposition;
+use postpress_bridge::postpress::answer::{Answer, BODY_MAX_BYTES, Finish, Progress};
 
 use crate::harness::provider_client::{CHAT, LONG, ask, client, client_of, failure, history, running};
 use crate::harness::raw_server::Move::{Drip, Flood, Hang, Read, Reset};

@@ -1,7 +1,7 @@
 //! The key goes only to a provider whose certificate is good.
 
-use postpress_bridge::postpress::answer::{Answer, Disposition, Progress};
 use postpress_bridge::postpress::client::Client;
+use postpress_bridge::postpress::{Answer, Disposition, Progress};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, SupportedProtocolVersion};
 

@@ -9,8 +9,7 @@ use tokio::time::Instant;
 use crate::consumer::{Handled, Handler};
 use crate::ids::{ChatId, MessageId};
 use crate::message::{Message, Record};
-use crate::postpress::answer::Disposition;
-use crate::postpress::{Answer, Failure, Provider};
+use crate::postpress::{Answer, Disposition, Failure, Provider};
 use crate::queue::{Outgoing, Queue};
 
 /// A poller without a memory.
