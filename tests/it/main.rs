@@ -5,3 +5,5 @@ mod harness;
 mod hostile_provider;
 mod provider_request;
 mod provider_tls;
+mod sample_events;
+mod sample_inputs;
