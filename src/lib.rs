@@ -11,6 +11,7 @@ pub mod postpress;
 pub mod queue;
 pub mod rehearsal;
 pub mod run;
+pub mod schema;
 pub mod service;
 pub mod settings;
 pub mod simulator;

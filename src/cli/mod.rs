@@ -1,3 +1,4 @@
 //! The terminal: one file per command.
 
+pub mod schema;
 pub mod simulate;

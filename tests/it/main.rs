@@ -7,3 +7,4 @@ mod provider_request;
 mod provider_tls;
 mod sample_events;
 mod sample_inputs;
+mod schemas;
