@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::ids::{ChatId, MessageId};
 use crate::message::{InvalidTrigger, Trigger, TriggerMessage};
 use crate::postpress::{Envelope, Finish};
-use crate::run::{EndedBy, Ending, Item, Origin};
+use crate::run::{EndedBy, Ending, Item, Origin, TRIGGERS_MAX};
 use crate::time::{Millis, rfc3339};
 
 /// The version of the detail's form.
@@ -72,7 +72,6 @@ pub struct Detail {
     pub event_id: Uuid,
     /// The chat, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
     pub chat_id: Option<ChatId>,
     /// The run that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,6 +96,7 @@ pub struct Detail {
     pub truncated: bool,
     /// The triggers that this event answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = TRIGGERS_MAX))]
     pub triggers: Vec<Trigger>,
     /// Calls made, or after a crash possibly made.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,10 @@
 //! The names of things: each a type of its own, parsed once where it comes in.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -83,6 +85,26 @@ impl<'de> Deserialize<'de> for ChatId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for ChatId {
+    fn schema_name() -> Cow<'static, str> {
+        "ChatId".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    /// What [`ChatId::parse`] checks, but that JSON Schema counts characters where we count bytes.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "maxLength": CHAT_ID_MAX_BYTES,
+            "not": { "anyOf": [{ "enum": [".", ".."] }, { "pattern": r"[\u0000-\u001f\u007f-\u009f]" }] },
+        })
     }
 }
 

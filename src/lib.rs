@@ -35,6 +35,7 @@
 //! | [`rehearsal`] | one invocation with everything in memory, for `cargo lambda invoke` |
 //! | [`cli`] | the terminal's commands |
 //! | [`settings`], [`telemetry`] | the environment, the log |
+//! | [`schema`] | the JSON Schemas of what comes in and goes out |
 //! | [`ids`], [`time`], [`text`] | the words that all of them speak in |
 //!
 //! Start with [`run`]: its tests read like the list of what can go wrong.
@@ -51,6 +52,7 @@ pub mod postpress;
 pub mod queue;
 pub mod rehearsal;
 pub mod run;
+pub mod schema;
 pub mod service;
 pub mod settings;
 pub mod simulator;

@@ -5,6 +5,7 @@
 use clap::{Parser, Subcommand};
 
 pub mod demo;
+pub mod schema;
 pub mod simulate;
 pub mod sync;
 
@@ -29,6 +30,8 @@ pub enum Command {
     Sync(sync::Sync),
     /// Play the provider on loopback, with every status, every error and every fault
     Simulate(simulate::Simulate),
+    /// Print the JSON Schemas of triggers and events
+    Schema(schema::Schema),
 }
 
 impl Cli {
@@ -41,6 +44,7 @@ impl Cli {
             Command::Demo(demo) => demo.run().await,
             Command::Sync(sync) => sync.run().await,
             Command::Simulate(simulate) => simulate.run().await.map(|()| true),
+            Command::Schema(schema) => schema.run().map(|()| true),
         }
     }
 }

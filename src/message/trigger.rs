@@ -28,16 +28,15 @@ const OWN_EVENT_DEPTH: usize = 8;
 #[expect(dead_code, reason = "this is the schema's source; triggers are read field by field, to keep what is sound")]
 pub struct TriggerBody {
     /// The chat to sync: at most 512 bytes, no control characters, neither `.` nor `..`.
-    #[schemars(length(min = 1, max = 512))]
-    chat_id: String,
+    chat_id: ChatId,
     /// Comes back in the event: at most 256 bytes.
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = LABEL_MAX_BYTES))]
     correlation_id: Option<String>,
     /// Two triggers for one chat with one key are one request: at most 256 bytes.
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = LABEL_MAX_BYTES))]
     idempotency_key: Option<String>,
     /// Comes back in the event, byte for byte: at most 1 KiB of JSON.
-    metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    metadata: Option<Metadata>,
 }
 
 /// Reads a record that is not one of our own messages.

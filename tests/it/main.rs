@@ -1,8 +1,12 @@
 //! The promises of postpress-bridge, each tried from outside; one binary, because linking it is what takes long.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
+mod cargo_lambda;
 mod harness;
 mod hostile_provider;
 mod provider_request;
 mod provider_tls;
+mod sample_events;
+mod sample_inputs;
+mod schemas;
 mod terminal;

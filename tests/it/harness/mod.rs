@@ -1,5 +1,6 @@
 //! What plays the outside world, how the tests speak to it, and the tools that they set up for themselves.
 
+pub(crate) mod files;
 pub(crate) mod provider_client;
 pub(crate) mod raw_server;
 pub(crate) mod tls_server;

@@ -1,0 +1,136 @@
+//! The JSON Schemas of what comes in and what goes out, generated from the types: `events/schemas/`.
+//!
+//! A schema says less than the bridge does. It counts characters where we count bytes, and it sees a JSON value where we
+//! see the text that wrote it, so it takes some bodies that are refused; whatever it refuses, the bridge refuses too.
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::transform_subschemas;
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value, json};
+
+use crate::event::Detail;
+use crate::message::TriggerBody;
+
+/// A trigger as a producer writes it, with no wrapping around it. Fields that it does not name are allowed.
+pub fn trigger() -> Schema {
+    identified("trigger", generate::<TriggerBody>(SchemaSettings::draft2020_12().for_deserialize()))
+}
+
+/// The `detail` of an event. Fields that it does not name may come with a later version, and are allowed.
+pub fn event() -> Schema {
+    let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(absent_not_null);
+    let mut schema = generate::<Detail>(settings);
+    let forms = FORMS.iter().map(|form| form.schema(&schema)).collect();
+    schema.insert("oneOf".to_owned(), Value::Array(forms));
+    identified("event", schema)
+}
+
+fn generate<T: JsonSchema>(settings: SchemaSettings) -> Schema {
+    settings.into_generator().into_root_schema_for::<T>()
+}
+
+/// A URN, since the schemas have no address of their own; its last part is the version of the form.
+fn identified(name: &str, mut schema: Schema) -> Schema {
+    schema.insert("$id".to_owned(), format!("urn:postpress-bridge:schema:{name}:1").into());
+    schema
+}
+
+/// What has no value is left out of an event: neither `null` nor a default ever stands for it.
+fn absent_not_null(schema: &mut Schema) {
+    transform_subschemas(&mut absent_not_null, schema);
+    schema.remove("default");
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|kind| kind != "null");
+        if let [kind] = &types[..] {
+            let kind = kind.clone();
+            schema.insert("type".to_owned(), kind);
+        }
+    }
+    // `Option<T>` of a type with a name of its own is `T` or null.
+    let null = json!({ "type": "null" });
+    if let Some(Value::Array(choices)) = schema.get_mut("anyOf") {
+        choices.retain(|choice| *choice != null);
+        if let [Value::Object(only)] = &mut choices[..] {
+            let only = std::mem::take(only);
+            schema.remove("anyOf");
+            schema.ensure_object().extend(only);
+        }
+    }
+}
+
+/// One of the forms that an event has: which fields are there, beside those of every event.
+struct Form {
+    title: &'static str,
+    /// The fields that are there.
+    has: &'static [&'static str],
+    /// The fields that may be there.
+    may_have: &'static [&'static str],
+    /// The one `type` of the `error`, where there is only one.
+    error_type: Option<&'static str>,
+}
+
+/// The fields of every event.
+const ALWAYS: [&str; 2] = ["schema_version", "event_id"];
+
+/// The forms of events, of which each event has one.
+const FORMS: [Form; 4] = [
+    Form {
+        title: "SYNC_DONE, SYNC_ERROR, CHAT_DELETED",
+        has: &[
+            "status",
+            "chat_id",
+            "run_id",
+            "ended_by",
+            "triggers",
+            "polls",
+            "restarts",
+            "requested_at",
+            "finished_at",
+        ],
+        may_have: &[],
+        error_type: None,
+    },
+    Form {
+        title: "ERROR_ENVELOPE of a run",
+        has: &[
+            "error",
+            "origin",
+            "chat_id",
+            "run_id",
+            "ended_by",
+            "triggers",
+            "polls",
+            "restarts",
+            "requested_at",
+            "finished_at",
+        ],
+        may_have: &[],
+        error_type: None,
+    },
+    Form {
+        title: "ERROR_ENVELOPE of a trigger that was not accepted",
+        has: &["error", "origin", "chat_id", "triggers"],
+        may_have: &[],
+        error_type: Some("bridge/too_many_triggers"),
+    },
+    Form {
+        title: "ERROR_ENVELOPE of a message that is no trigger",
+        has: &["error", "origin", "input", "triggers"],
+        may_have: &["chat_id", "truncated"],
+        error_type: Some("bridge/invalid_trigger"),
+    },
+];
+
+impl Form {
+    /// The form as a schema: what it requires, and which fields of `event` it excludes.
+    fn schema(&self, event: &Schema) -> Value {
+        let named = |field: &str| [&ALWAYS, self.has, self.may_have].iter().any(|names| names.contains(&field));
+        let fields = event.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        let mut properties: Map<_, _> =
+            fields.filter(|field| !named(field)).map(|field| (field.clone(), false.into())).collect();
+        if let Some(kind) = self.error_type {
+            properties.insert("error".to_owned(), json!({ "properties": { "type": { "const": kind } } }));
+        }
+        json!({ "title": self.title, "required": self.has, "properties": properties })
+    }
+}

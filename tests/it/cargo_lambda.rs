@@ -1,0 +1,192 @@
+//! `cargo lambda watch` and `cargo lambda invoke`, as one runs them on a fresh clone: the real function with its memory
+//! backend, the simulator beside it, and no AWS.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use postpress_bridge::simulator::{Faults, Server, Simulator};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::harness::tools;
+use crate::sample_inputs;
+
+/// The first invocation compiles the function, with all its dependencies if need be.
+const TO_COMPILE: Duration = Duration::from_mins(15);
+/// Longer than any machine needs to start a program.
+const TO_START: Duration = Duration::from_mins(1);
+const LOOPBACK: &str = "127.0.0.1";
+
+/// What comes of each file in `events/`: its events, sorted.
+const EXPECTED: [(&str, &[&str]); 6] = [
+    (
+        "mixed-batch.json",
+        &["CHAT_DELETED deleted~9", "ERROR_ENVELOPE bridge/invalid_trigger", "SYNC_DONE done-in-1s~6"],
+    ),
+    // Of a run that an empty table does not know: nothing to do.
+    ("poll.json", &[]),
+    ("sweep.json", &[]),
+    ("trigger-batch.json", &["CHAT_DELETED deleted~3", "SYNC_DONE done-in-1s~1", "SYNC_ERROR error-in-1s~2"]),
+    ("trigger-eventbridge.json", &["SYNC_DONE done-in-1s~4"]),
+    ("trigger-sns.json", &["SYNC_DONE done-in-1s~5"]),
+];
+
+#[tokio::test]
+async fn cargo_lambda_plays_every_sample_input_to_its_end() {
+    let simulator = Simulator::new(Faults::default());
+    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), simulator.clone()).await.unwrap();
+    let watch = Watch::start(&server.base_url()).await;
+    tokio::spawn(server.run(std::future::pending()));
+
+    let inputs = sample_inputs::inputs();
+    for name in inputs.keys() {
+        let response = watch.invoke(&Path::new("events").join(name)).await;
+        assert_eq!(response, json!({ "batchItemFailures": [] }), "events/{name}");
+    }
+
+    let mut events = events_by_message(&watch.stdout());
+    let came: BTreeMap<&str, Vec<String>> = inputs
+        .iter()
+        .map(|(name, text)| {
+            let mut events: Vec<_> = message_ids(text).iter().flat_map(|id| events.remove(id)).flatten().collect();
+            events.sort();
+            (name.as_str(), events)
+        })
+        .collect();
+    let expected = EXPECTED.map(|(name, events)| (name, events.iter().map(ToString::to_string).collect()));
+    assert_eq!(came, BTreeMap::from(expected));
+    assert!(events.is_empty(), "events that nobody asked for: {events:?}");
+    assert_eq!(simulator.stats().total.restarts, 0);
+}
+
+/// The message ids of an SQS event.
+fn message_ids(event: &str) -> Vec<String> {
+    let event: Value = serde_json::from_str(event).unwrap();
+    let records = event["Records"].as_array().unwrap();
+    records.iter().map(|record| record["messageId"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The events that the function printed, in short, by the message that each one answers.
+fn events_by_message(stdout: &str) -> BTreeMap<String, Vec<String>> {
+    let mut events: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    // The other lines are what `cargo lambda` itself has to say.
+    for line in stdout.lines().filter(|line| line.starts_with('{')) {
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let detail = &event["detail"];
+        let about = detail["chat_id"].as_str().or(detail["error"]["type"].as_str()).unwrap();
+        let message = detail["triggers"][0]["message_id"].as_str().unwrap();
+        let short = format!("{} {about}", event["detail-type"].as_str().unwrap());
+        events.entry(message.to_owned()).or_default().push(short);
+    }
+    events
+}
+
+/// `cargo lambda watch`, killed when this is dropped. The function then ends by itself, since its Runtime API is gone.
+struct Watch {
+    program: PathBuf,
+    port: String,
+    output: TempDir,
+    process: Child,
+}
+
+impl Watch {
+    async fn start(base_url: &str) -> Self {
+        let program = tools::cargo_lambda();
+        let port = free_port().to_string();
+        let output = tempfile::tempdir().unwrap();
+        let file = |name: &str| File::create(output.path().join(name)).unwrap();
+        let mut command = cargo_lambda(&program, "watch", &port);
+        command
+            // The features come from Cargo.toml; nothing is compiled before the first invocation names a function.
+            .args(["--wait", "--ignore-changes", "--locked"])
+            // Dependencies come from where this test was built, but the program goes elsewhere: other tests run theirs.
+            .env("CARGO_BUILD_BUILD_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap())
+            .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cargo-lambda"))
+            // Whoever built this test has fetched them.
+            .env("CARGO_NET_OFFLINE", "true")
+            .env("BRIDGE_BACKEND", "memory")
+            .env("POSTPRESS_API_KEY", "x")
+            .env("POSTPRESS_BASE_URL", base_url)
+            .stdout(file("stdout"))
+            .stderr(file("stderr"));
+        let process = command.spawn().unwrap();
+        let mut watch = Self { program, port, output, process };
+        watch.until_it_listens().await;
+        watch
+    }
+
+    async fn until_it_listens(&mut self) {
+        let listening = async {
+            while TcpStream::connect(format!("{LOOPBACK}:{}", self.port)).await.is_err() {
+                if let Some(status) = self.process.try_wait().unwrap() {
+                    self.fail(&format!("it ended with {status}"));
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if timeout(TO_START, listening).await.is_err() {
+            self.fail("it does not listen");
+        }
+    }
+
+    /// The function's answer to the event in this file.
+    async fn invoke(&self, file: &Path) -> Value {
+        let mut command = cargo_lambda(&self.program, "invoke", &self.port);
+        command.arg("sync-worker").arg("--data-file").arg(file);
+        let Ok(output) = timeout(TO_COMPILE, command.output()).await else {
+            self.fail(&format!("{} was not answered in {TO_COMPILE:?}", file.display()));
+        };
+        let output = output.unwrap();
+        match serde_json::from_slice(&output.stdout) {
+            Ok(answer) if output.status.success() => answer,
+            _ => self.fail(&format!("{}: {output:?}", file.display())),
+        }
+    }
+
+    /// What it printed so far; the function prints its events before it answers.
+    fn stdout(&self) -> String {
+        self.printed("stdout")
+    }
+
+    fn printed(&self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.output.path().join(name)).unwrap()).into_owned()
+    }
+
+    fn fail(&self, why: &str) -> ! {
+        panic!("cargo lambda watch: {why}\n{}\n{}", self.printed("stdout"), self.printed("stderr"));
+    }
+}
+
+/// What is not handed on: settings of whoever runs the tests, and what cargo tells a test about itself, since `ring` is
+/// compiled anew when these change.
+const PRIVATE: [&str; 5] = ["BRIDGE_", "POSTPRESS_", "CARGO_LAMBDA_", "CARGO_MANIFEST_", "CARGO_PKG_"];
+
+/// `cargo lambda watch` or `cargo lambda invoke`, killed when it is dropped.
+fn cargo_lambda(program: &Path, subcommand: &str, port: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(|name| PRIVATE.iter().any(|prefix| name.starts_with(prefix))) {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(["lambda", subcommand, "--invoke-address", LOOPBACK, "--invoke-port", port])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("NO_PROXY", LOOPBACK)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// A port that is free now.
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}

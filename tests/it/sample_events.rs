@@ -1,0 +1,160 @@
+//! One event of each kind in `events/samples/`, as a rule on the bus gets to see it: made by the bridge, and kept so.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use std::{env, fs};
+
+use postpress_bridge::event::{Detail, DetailType, Event};
+use postpress_bridge::ids::{ClaimId, MessageId, RunId, TriggerKey};
+use postpress_bridge::message::{Message, Record, Trigger, TriggerMessage};
+use postpress_bridge::postpress::{Envelope, Finish};
+use postpress_bridge::run::{EndedBy, Ending, Item, Learned, Origin, Outcome, Phase, Seen};
+use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
+use postpress_bridge::time::Millis;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::harness::files::assert_same_files;
+
+const CHAT: &str = "chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR";
+/// 2026-11-24T10:00:00Z.
+const REQUESTED_AT: Millis = Millis(1_795_514_400_000);
+const LASTED: Duration = Duration::from_secs(250);
+
+/// The samples, by the name of their files.
+pub(crate) fn samples() -> [(&'static str, Event); 6] {
+    let sync = |status: Finish| Ending::Sync { status };
+    [
+        ("sync-done", ended(1, sync(Finish::Done))),
+        ("sync-error", ended(2, sync(Finish::Error))),
+        ("chat-deleted", ended(3, sync(Finish::Deleted))),
+        ("error-envelope", ended(4, Ending::Error { error: not_found(), origin: Origin::Postpress })),
+        ("too-many-triggers", Event::of_too_many_triggers(&trigger())),
+        ("invalid-trigger", invalid_trigger()),
+    ]
+}
+
+/// The event of a run that ended like that: asked for by one message, joined by another.
+fn ended(run: u128, ending: Ending) -> Event {
+    let first = trigger();
+    let second = Trigger {
+        message_id: MessageId::new("d3a0dc45-7f1e-4b0f-9e0a-6f1b4c5e8a90"),
+        correlation_id: None,
+        idempotency_key: None,
+        metadata: None,
+        requested_at: REQUESTED_AT + Duration::from_secs(42),
+        joined: true,
+    };
+    let keys = [first.key, TriggerKey::of(second.message_id.as_str())].into();
+    let holder = first.trigger.message_id.clone();
+    let outcome = Outcome { ending, ended_by: EndedBy::Answer, finished_at: REQUESTED_AT + LASTED };
+    let item = Item {
+        chat_id: first.chat_id,
+        run_id: RunId::from_random(0x2d7c_61a8_54b3_4e09_9f10_83c2_d6e5_0f00 + run),
+        claim_id: ClaimId::from_random(run),
+        holder,
+        lease_until_ms: REQUESTED_AT + LASTED + Duration::from_secs(30),
+        phase: Phase::Ended,
+        published: false,
+        triggers: vec![first.trigger, second],
+        keys,
+        seen: Seen::default(),
+        learned: Learned::default(),
+        started_at_ms: REQUESTED_AT,
+        polls: 7,
+        outcome: Some(outcome),
+        open: None,
+        expires_at: None,
+    };
+    Event::of_run(&item).unwrap()
+}
+
+fn not_found() -> Envelope {
+    Envelope {
+        title: "Resource not found".to_owned(),
+        detail: Some("The requested chat does not exist.".to_owned()),
+        instance: Some("req_01HXYZ5V0N3C8KQ4W2D7B6M9TA".to_owned()),
+        kind: "errors/resource_not_found".to_owned(),
+        status: 404,
+    }
+}
+
+fn read(body: &str) -> Message {
+    let record = Record {
+        message_id: MessageId::new("5fea7756-0ea4-451a-a703-a558b933e274"),
+        receipt_handle: "r".to_owned(),
+        body: body.to_owned(),
+        sent_at: REQUESTED_AT,
+        receive_count: 1,
+    };
+    Message::parse(&record, DEFAULT_EVENT_SOURCE)
+}
+
+fn trigger() -> TriggerMessage {
+    let body = format!(
+        r#"{{"chat_id": "{CHAT}", "correlation_id": "order-17", "idempotency_key": "crm-8841", "metadata": {{"team": "sales"}}}}"#
+    );
+    match read(&body) {
+        Message::Trigger(trigger) => trigger,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn invalid_trigger() -> Event {
+    match read(&format!(r#"{{"chat_id": "{CHAT}", "correlation_id": 17}}"#)) {
+        Message::Invalid(invalid) => Event::of_invalid_trigger(invalid),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The event with what EventBridge adds.
+/// <https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct OnTheBus<'a> {
+    version: &'static str,
+    id: Uuid,
+    detail_type: DetailType,
+    source: &'static str,
+    account: &'static str,
+    time: String,
+    region: &'static str,
+    resources: Vec<String>,
+    detail: &'a Detail,
+}
+
+fn on_the_bus(name: &str, event: &Event) -> String {
+    let published_at = event.detail.finished_at.unwrap_or(event.detail.triggers[0].requested_at);
+    let event = OnTheBus {
+        version: "0",
+        id: Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()),
+        detail_type: event.detail_type,
+        source: DEFAULT_EVENT_SOURCE,
+        account: "123456789012",
+        time: published_at.to_string().replace(".000Z", "Z"),
+        region: "eu-west-1",
+        resources: event.resources(),
+        detail: &event.detail,
+    };
+    serde_json::to_string_pretty(&event).unwrap() + "\n"
+}
+
+#[test]
+fn the_samples_are_what_the_bridge_publishes() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("events/samples");
+    let expected: BTreeMap<_, _> =
+        samples().iter().map(|(name, event)| (format!("{name}.json"), on_the_bus(name, event))).collect();
+    if env::var_os("UPDATE_SAMPLES").is_some() {
+        expected.iter().for_each(|(name, text)| fs::write(directory.join(name), text).unwrap());
+    }
+    assert_same_files(&directory, &expected, "UPDATE_SAMPLES=1 cargo test --test it sample_events");
+}
+
+#[test]
+fn there_is_a_sample_of_each_detail_type() {
+    let samples = samples();
+    for detail_type in DetailType::ALL {
+        assert!(samples.iter().any(|(_, event)| event.detail_type == detail_type), "{detail_type:?}");
+    }
+}

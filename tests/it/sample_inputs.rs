@@ -1,0 +1,127 @@
+//! The events for `cargo lambda invoke` in `events/`: complete as Lambda sends them, and each what its name says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
+use std::path::Path;
+
+use aws_lambda_events::sqs::SqsEvent;
+use md5::{Digest, Md5};
+use postpress_bridge::ids::TriggerKey;
+use postpress_bridge::lambda;
+use postpress_bridge::message::Message;
+use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
+use serde_json::Value;
+
+use crate::harness::files::read_files;
+
+/// Every JSON file directly in `events/`, by name.
+pub(crate) fn inputs() -> BTreeMap<String, String> {
+    let mut files = read_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("events"));
+    files.retain(|name, _| name.ends_with(".json"));
+    files
+}
+
+/// What a record is to be.
+#[derive(Debug)]
+enum Is {
+    /// A trigger of this chat, which is one request with others that have this key.
+    Trigger {
+        chat: &'static str,
+        key: &'static str,
+    },
+    Poll {
+        chat: &'static str,
+    },
+    Sweep,
+    OwnEvent,
+    Invalid,
+}
+
+impl Is {
+    fn fits(&self, message: &Message) -> bool {
+        match (self, message) {
+            (Self::Trigger { chat, key }, Message::Trigger(trigger)) => {
+                trigger.chat_id.as_str() == *chat && trigger.key == TriggerKey::of(key)
+            }
+            (Self::Poll { chat }, Message::Poll(poll)) => poll.chat_id.as_str() == *chat,
+            (Self::Sweep, Message::Sweep)
+            | (Self::OwnEvent, Message::OwnEvent)
+            | (Self::Invalid, Message::Invalid(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+#[test]
+fn each_record_is_what_the_name_of_its_file_says() {
+    let mut inputs = inputs();
+    for (name, expected) in [
+        (
+            "mixed-batch.json",
+            &[
+                // Without a key of its own, the message's id stands in.
+                Is::Trigger { chat: "done-in-1s~6", key: "49990522-cd3f-55d1-8faa-1ca107c8d81a" },
+                Is::Invalid,
+                Is::OwnEvent,
+                Is::Trigger { chat: "deleted~9", key: "a50a23ad-5e52-50ba-aae3-64bf6319a835" },
+            ][..],
+        ),
+        ("poll.json", &[Is::Poll { chat: "done-in-1s~10" }]),
+        ("sweep.json", &[Is::Sweep]),
+        (
+            "trigger-batch.json",
+            &[
+                Is::Trigger { chat: "done-in-1s~1", key: "crm-8841" },
+                Is::Trigger { chat: "error-in-1s~2", key: "8da22f80-c08b-58d2-b6c7-cef0ccdca90e" },
+                Is::Trigger { chat: "deleted~3", key: "92dd89c9-4f7b-5556-a370-5f3682e96da8" },
+            ],
+        ),
+        // The wrapper's id goes before the message's.
+        (
+            "trigger-eventbridge.json",
+            &[Is::Trigger { chat: "done-in-1s~4", key: "bd120be2-ec9e-5e16-8a3e-16eaa4b69d26" }],
+        ),
+        ("trigger-sns.json", &[Is::Trigger { chat: "done-in-1s~5", key: "99a4998f-a5f3-5222-acc0-b7780f126d06" }]),
+    ] {
+        let text = inputs.remove(name).unwrap_or_else(|| panic!("events/{name} is missing"));
+        let event: SqsEvent = serde_json::from_str(&text).unwrap_or_else(|error| panic!("events/{name}: {error}"));
+        let records = lambda::records(event);
+        assert_eq!(records.len(), expected.len(), "events/{name}");
+        for (record, expected) in iter::zip(&records, expected) {
+            let message = Message::parse(record, DEFAULT_EVENT_SOURCE);
+            assert!(expected.fits(&message), "events/{name}: {expected:?} is {message:?}");
+        }
+    }
+    assert!(inputs.is_empty(), "say here what these are: {:?}", inputs.keys());
+}
+
+#[test]
+fn each_record_has_all_that_sqs_sends() {
+    let mut ids = BTreeSet::new();
+    for (name, text) in inputs() {
+        let event: Value = serde_json::from_str(&text).unwrap();
+        for record in event["Records"].as_array().unwrap() {
+            let text = |pointer: &str| match record.pointer(pointer) {
+                Some(Value::String(text)) if !text.is_empty() => text,
+                other => panic!("events/{name}: `{pointer}` is {other:?}"),
+            };
+            let number = |pointer: &str| text(pointer).parse::<u64>().unwrap();
+            assert!(ids.insert(text("/messageId").clone()), "events/{name}: a message id is there twice");
+            text("/receiptHandle");
+            assert_eq!(*text("/md5OfBody"), md5_hex(text("/body")), "events/{name}: {}", text("/messageId"));
+            assert_eq!(number("/attributes/ApproximateReceiveCount"), 1);
+            let (sent, received) = ("/attributes/SentTimestamp", "/attributes/ApproximateFirstReceiveTimestamp");
+            assert!(number(sent) <= number(received), "events/{name}");
+            text("/attributes/SenderId");
+            assert!(record["messageAttributes"].is_object(), "events/{name}");
+            assert_eq!(text("/eventSource"), "aws:sqs");
+            let arn = format!("arn:aws:sqs:{}:", text("/awsRegion"));
+            assert!(text("/eventSourceARN").starts_with(&arn), "events/{name}");
+        }
+    }
+    assert!(!ids.is_empty());
+}
+
+fn md5_hex(text: &str) -> String {
+    Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
