@@ -5,3 +5,4 @@ mod harness;
 mod hostile_provider;
 mod provider_request;
 mod provider_tls;
+mod run_store;
