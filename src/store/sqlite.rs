@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -83,7 +83,7 @@ impl SqliteStore {
             std::fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
         }
         let connection = Connection::open(path).map_err(|error| unusable(error.to_string()))?;
-        match prepare(&connection) {
+        match prepare_patiently(&connection) {
             Ok(format) if format > FORMAT => Err(StateFileError::Newer { path: path.to_owned() }),
             Ok(_) => Ok(Self { connection: connection.into() }),
             Err(error) => Err(unusable(error.to_string())),
@@ -171,6 +171,18 @@ impl RunStore for SqliteStore {
     }
 }
 
+/// Sets the file up while others may do the same: the switch to WAL wants it for itself, and SQLite does not wait for that
+/// as it does for a write (<https://sqlite.org/c3ref/busy_handler.html>: a handler is not always called).
+fn prepare_patiently(connection: &Connection) -> rusqlite::Result<i64> {
+    let give_up = Instant::now() + BUSY_MAX;
+    loop {
+        match prepare(connection) {
+            Err(error) if is_busy(&error) && Instant::now() < give_up => std::thread::sleep(Duration::from_millis(5)),
+            prepared => return prepared,
+        }
+    }
+}
+
 /// Sets the file up and tells its format.
 fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     connection.busy_timeout(BUSY_MAX)?;
@@ -218,10 +230,12 @@ fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'stat
 
 fn service_error(error: &rusqlite::Error) -> ServiceError {
     let text = format!("the state file: {error}");
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => ServiceError::Passing(text),
-        _ => ServiceError::Refused(text),
-    }
+    if is_busy(error) { ServiceError::Passing(text) } else { ServiceError::Refused(text) }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use crate::time::Millis;
 
 /// Kept free at the end, to give the answer of the batch.
 const TO_ANSWER: Duration = Duration::from_millis(200);
+/// Kept free before that, to send on an ending that the table would not take.
+const TO_HAND_ON: Duration = Duration::from_secs(2);
 
 /// One invocation's time.
 #[derive(Debug, Clone)]
@@ -46,6 +48,14 @@ impl Invocation {
     /// The last moment for everything that is no call.
     pub fn finish_by(&self) -> Instant {
         self.ends.checked_sub(TO_ANSWER).unwrap_or_else(Instant::now)
+    }
+
+    /// The last moment to record an ending that is known now. It is tried for as long as the invocation lasts, but for what
+    /// it takes to send it on in a poll: else it would be lost, and found out by another call that restarts the sync.
+    pub fn record_by(&self) -> Instant {
+        let finish_by = self.finish_by();
+        let left = finish_by.saturating_duration_since(Instant::now());
+        finish_by.checked_sub(TO_HAND_ON.min(left / 2)).unwrap_or(finish_by)
     }
 
     /// A whole call still fits in, so that a run may be claimed.
@@ -85,6 +95,16 @@ mod tests {
         assert_eq!(invocation.call_deadline(), Some(Duration::from_secs(7)));
         tokio::time::advance(Duration::from_millis(2_001)).await;
         assert_eq!(invocation.call_deadline(), None, "the claim was written too late");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ending_is_recorded_in_time_to_be_handed_on_instead() {
+        let invocation = invocation(60);
+        for (waited, record, hand_on) in [(0, 57_800, 2_000), (57, 1_400, 1_400)] {
+            tokio::time::advance(Duration::from_secs(waited)).await;
+            assert_eq!(invocation.record_by() - Instant::now(), Duration::from_millis(record));
+            assert_eq!(invocation.finish_by() - invocation.record_by(), Duration::from_millis(hand_on));
+        }
     }
 
     #[tokio::test(start_paused = true)]

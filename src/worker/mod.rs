@@ -299,7 +299,11 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         if claims && !invocation.has_time_to_call() {
             return Input::NoTime;
         }
-        let until = if claims { invocation.claim_by() } else { invocation.finish_by() };
+        let until = match write {
+            _ if claims => invocation.claim_by(),
+            Write::End { .. } => invocation.record_by(),
+            _ => invocation.finish_by(),
+        };
         match attempt(until, async || self.store.write(write).await).await {
             Ok(written) => {
                 log_start(write, &written);

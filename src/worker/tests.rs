@@ -1,1 +1,124 @@
+//! The worker against ports that go wrong, one invocation after the other, in virtual time.
 
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Dealt, Worker, WorkerConfig};
+use crate::event::Event;
+use crate::ids::ChatId;
+use crate::message::Record;
+use crate::queue::{MemoryQueue, Source};
+use crate::run::{Item, Schedule};
+use crate::settings::Limits;
+use crate::time::{Clock, Millis};
+
+mod batch;
+mod faults;
+mod ports;
+mod sends;
+mod sweeps;
+mod time_limits;
+
+use ports::{Faults, FaultyBus, FaultyQueue, FaultyStore, Scripted};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// How long an invocation lasts where a test does not say.
+const INVOCATION: Duration = Duration::from_mins(1);
+/// How long a received message stays invisible: longer than its lease, which is the invocation and the margin of 5 s.
+const VISIBILITY: Duration = Duration::from_secs(90);
+/// When every scene begins.
+const EPOCH: Millis = Millis(1_795_514_400_000);
+
+/// A worker among its ports.
+struct Scene {
+    provider: Rc<Scripted>,
+    store: Rc<FaultyStore>,
+    queue: Rc<FaultyQueue>,
+    bus: Rc<FaultyBus>,
+    clock: Clock,
+    worker: Worker<Rc<Scripted>, Rc<FaultyStore>, Rc<FaultyQueue>, Rc<FaultyBus>>,
+}
+
+impl Scene {
+    /// A worker with the default settings.
+    fn new() -> Self {
+        Self::with(&Schedule::default(), Limits::default())
+    }
+
+    fn with(schedule: &Schedule, limits: Limits) -> Self {
+        let clock = Clock::starting_at(EPOCH);
+        let (provider, store, bus) = (Rc::default(), Rc::new(FaultyStore::new()), Rc::new(FaultyBus::new()));
+        let queue = Rc::new(FaultyQueue::new(MemoryQueue::new("m", clock, VISIBILITY, 5)));
+        let rules = limits.rules(schedule);
+        let config = WorkerConfig { rules, limits, event_source: "postpress.bridge".to_owned() };
+        let (ports_store, ports_queue, ports_bus) = (Rc::clone(&store), Rc::clone(&queue), Rc::clone(&bus));
+        let worker = Worker::new(Rc::clone(&provider), ports_store, ports_queue, ports_bus, clock, config);
+        Self { provider, store, queue, bus, clock, worker }
+    }
+
+    /// Puts a message on the queue.
+    fn put(&self, body: &str) {
+        self.queue.inner.put(body, Duration::ZERO);
+    }
+
+    /// Puts a trigger for this chat on the queue.
+    fn trigger(&self, chat: &str) {
+        self.put(&serde_json::json!({"chat_id": chat}).to_string());
+    }
+
+    /// Waits for messages and takes at most ten.
+    async fn receive(&self) -> Vec<Record> {
+        self.queue.inner.receive(10).await.unwrap()
+    }
+
+    /// One invocation: what became of each message, in the order in which they were received.
+    async fn invoke(&self) -> Vec<Dealt> {
+        self.invoke_for(INVOCATION).await
+    }
+
+    async fn invoke_for(&self, time: Duration) -> Vec<Dealt> {
+        let batch = self.receive().await;
+        let report = self.worker.handle(&batch, Instant::now() + time).await;
+        let returned: Vec<_> = report.returned().cloned().collect();
+        let done: Vec<_> = batch.into_iter().filter(|record| !returned.contains(&record.message_id)).collect();
+        self.queue.inner.delete(&done).await.unwrap();
+        report.messages.into_iter().map(|(_, dealt)| dealt).collect()
+    }
+
+    /// Invokes until the queue is empty, and tells what became of every message at every delivery.
+    async fn play_out(&self) -> Vec<Dealt> {
+        let mut dealt = Vec::new();
+        while !self.queue.inner.is_empty() {
+            dealt.extend(self.invoke().await);
+        }
+        dealt
+    }
+
+    /// Loses the next messages, as if they had become dead letters.
+    async fn lose_messages(&self) {
+        let lost = self.receive().await;
+        self.queue.inner.delete(&lost).await.unwrap();
+    }
+
+    /// Where this kind of operation goes wrong.
+    fn faults_of(&self, operation: &str) -> &Faults {
+        match operation {
+            "send" | "entry" => &self.queue.faults,
+            "publish" => &self.bus.faults,
+            _ => &self.store.faults,
+        }
+    }
+
+    /// The chat's item.
+    fn item(&self, chat: &str) -> Item {
+        let chat = ChatId::parse(chat).unwrap();
+        self.store.inner.items().into_iter().find(|item| item.chat_id == chat).unwrap()
+    }
+
+    /// What was published.
+    fn events(&self) -> Vec<Event> {
+        self.bus.inner.events()
+    }
+}

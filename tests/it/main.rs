@@ -6,6 +6,7 @@ mod harness;
 mod hostile_provider;
 mod provider_request;
 mod provider_tls;
+mod run_store;
 mod sample_events;
 mod sample_inputs;
 mod schemas;

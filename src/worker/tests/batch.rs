@@ -1,0 +1,119 @@
+//! A batch: each message on its own, and what each costs.
+
+use std::collections::HashMap;
+
+use super::ports::{DONE, Fault, Move};
+use super::{Dealt, Scene};
+use crate::message::SWEEP_BODY;
+use crate::run::{Acknowledged, Returned};
+
+const MALFORMED: &str = r#"{"postpress_bridge": "poll", "v": 1}"#;
+const NEWER: &str = r#"{"postpress_bridge": "poll", "v": 2}"#;
+const OWN_EVENT: &str = r#"{"schema_version": "1", "event_id": "e", "chat_id": "own"}"#;
+const INVALID: &str = r#"{"chat_id": "", "correlation_id": "order-17"}"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_message_never_fails_its_neighbours() {
+    let scene = Scene::new();
+    scene.provider.script("panics", [Move::Panic]);
+    scene.provider.script("done", [DONE]);
+    scene.store.faults.always("start broken", Fault::Refused);
+    let trigger = |chat: &str| serde_json::json!({"chat_id": chat}).to_string();
+    let (bodies, expected): (Vec<String>, Vec<Dealt>) = [
+        (MALFORMED.to_owned(), Dealt::Malformed),
+        (NEWER.to_owned(), Dealt::Newer),
+        (trigger("panics"), Dealt::Returned(Returned::Failed)),
+        (trigger("broken"), Dealt::Returned(Returned::Failed)),
+        (OWN_EVENT.to_owned(), Dealt::OwnEvent),
+        (INVALID.to_owned(), Dealt::Acknowledged(Acknowledged::Refused)),
+        (SWEEP_BODY.to_owned(), Dealt::Swept),
+        (trigger("running"), Dealt::Acknowledged(Acknowledged::PolledOn)),
+        (trigger("done"), Dealt::Acknowledged(Acknowledged::Ended)),
+    ]
+    .into_iter()
+    .unzip();
+    bodies.iter().for_each(|body| scene.put(body));
+
+    assert_eq!(scene.invoke().await, expected);
+    let chats = scene.events().into_iter().map(|event| event.detail.chat_id.map(|chat| chat.to_string()));
+    assert_eq!(
+        chats.collect::<Vec<_>>(),
+        [None, Some("done".to_owned())],
+        "one event each for the invalid and the done"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_to_come_back_comes_back() {
+    for (body, comes_back) in
+        [(MALFORMED, false), (OWN_EVENT, false), (INVALID, false), (SWEEP_BODY, false), (NEWER, true)]
+    {
+        let scene = Scene::new();
+        scene.put(body);
+        scene.invoke().await;
+        assert_eq!(scene.queue.inner.is_empty(), !comes_back, "{body}");
+        let tally = scene.store.faults.tally();
+        assert!(tally.keys().all(|operation| operation == "due"), "{body} touched a run: {tally:?}");
+        assert_eq!(scene.provider.calls(), [], "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_trigger_is_answered_with_the_same_bytes_until_its_event_is_out() {
+    let scene = Scene::new();
+    scene.bus.faults.once("publish", Fault::Refused);
+    scene.put(INVALID);
+    assert_eq!(scene.invoke().await, [Dealt::Returned(Returned::Failed)]);
+    assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::Refused)]);
+
+    let [refused, published] = &scene.bus.offered()[..] else { panic!("{:?}", scene.bus.offered()) };
+    assert_eq!(refused, published);
+    let [event] = &scene.events()[..] else { panic!("{:?}", scene.events()) };
+    let error = event.detail.error.as_ref().unwrap();
+    assert_eq!(
+        (event.detail_type.as_str(), &*error.kind, error.status),
+        ("ERROR_ENVELOPE", "bridge/invalid_trigger", 400)
+    );
+    assert_eq!(event.detail.input.as_deref(), Some(INVALID));
+    assert_eq!(event.detail.triggers[0].correlation_id.as_deref(), Some("order-17"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_polls_in_progress_cost_ten_writes_and_one_send() {
+    let scene = Scene::new();
+    begin_ten_runs(&scene).await;
+    assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::PolledOn); 10]);
+    assert_eq!(scene.store.faults.tally(), tally(&[("claim", 10)]));
+    assert_eq!(scene.queue.faults.tally(), tally(&[("send", 1), ("entry", 10)]));
+    assert_eq!(scene.bus.faults.tally(), tally(&[]));
+    assert_eq!(scene.provider.calls().len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_endings_cost_three_writes_and_one_publication_each() {
+    let scene = Scene::new();
+    begin_ten_runs(&scene).await;
+    for chat in 0..10 {
+        scene.provider.script(&chat.to_string(), [DONE]);
+    }
+    assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::Ended); 10]);
+    assert_eq!(scene.store.faults.tally(), tally(&[("claim", 10), ("end", 10), ("mark", 10)]));
+    assert_eq!(scene.queue.faults.tally(), tally(&[]));
+    assert_eq!(scene.bus.faults.tally(), tally(&[("publish", 10)]));
+    assert_eq!(scene.provider.calls().len(), 20);
+}
+
+/// Ten runs whose polls are visible, with nothing counted but their ten calls.
+async fn begin_ten_runs(scene: &Scene) {
+    (0..10).for_each(|chat| scene.trigger(&chat.to_string()));
+    assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::PolledOn); 10]);
+    // Longer than any of the first delays, so that all ten are received at once.
+    tokio::time::sleep(super::SECOND * 10).await;
+    scene.store.faults.forget();
+    scene.queue.faults.forget();
+    scene.bus.faults.forget();
+}
+
+fn tally(operations: &[(&str, usize)]) -> HashMap<String, usize> {
+    operations.iter().map(|(operation, times)| ((*operation).to_owned(), *times)).collect()
+}

@@ -1,0 +1,325 @@
+//! Ports that go wrong where a test says so, over those in memory; each notes what it was asked for, and when.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::{Instant, advance, sleep};
+
+use crate::bus::{EventBus, MemoryBus};
+use crate::event::Event;
+use crate::ids::ChatId;
+use crate::postpress::{Answer, Finish, Progress, Provider};
+use crate::queue::{MemoryQueue, Outgoing, Queue};
+use crate::run::{Item, Write, Written};
+use crate::service::ServiceError;
+use crate::store::{DueRun, MemoryStore, RunStore};
+use crate::time::Millis;
+
+/// What goes wrong with an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is not carried out, which may pass.
+    Throttled,
+    /// It is not carried out, and never will be.
+    Refused,
+    /// It is carried out, and the caller hears of a failure that may pass.
+    ReplyLost,
+    /// It is carried out, and the caller hears nothing.
+    Silent,
+    /// It is carried out after so long.
+    Slow(Duration),
+    /// It holds the whole thread up for so long, as a blocking table does, so that no time limit can cut it short.
+    Blocks(Duration),
+}
+
+impl Fault {
+    fn error(self) -> ServiceError {
+        match self {
+            Self::Refused => ServiceError::Refused("refused".to_owned()),
+            _ => ServiceError::Passing(format!("{self:?}")),
+        }
+    }
+
+    /// The caller may ask again for what has been done.
+    pub(super) fn hides_what_was_done(self) -> bool {
+        matches!(self, Self::ReplyLost | Self::Silent)
+    }
+}
+
+/// What a port was asked for, and what is to go wrong with it.
+///
+/// An operation is named by its kind and, on the table, by its chat: `claim c`. A plan for `claim` is for every chat's.
+pub(super) struct Faults {
+    began: Instant,
+    plans: RefCell<Vec<Plan>>,
+    asked: RefCell<Vec<(String, Duration)>>,
+}
+
+struct Plan {
+    operation: String,
+    fault: Fault,
+    times: u32,
+}
+
+impl Faults {
+    fn new() -> Self {
+        Self { began: Instant::now(), plans: RefCell::default(), asked: RefCell::default() }
+    }
+
+    /// The next operation of this name goes wrong.
+    pub(super) fn once(&self, operation: &str, fault: Fault) {
+        self.plan(operation, fault, 1);
+    }
+
+    /// Every operation of this name goes wrong, until [`Faults::heal`].
+    pub(super) fn always(&self, operation: &str, fault: Fault) {
+        self.plan(operation, fault, u32::MAX);
+    }
+
+    /// Nothing goes wrong any more.
+    pub(super) fn heal(&self) {
+        self.plans.borrow_mut().clear();
+    }
+
+    /// The operations of this name so far: when each was asked for.
+    pub(super) fn asked(&self, operation: &str) -> Vec<Duration> {
+        self.asked.borrow().iter().filter(|(name, _)| is_named(name, operation)).map(|(_, at)| *at).collect()
+    }
+
+    /// How many operations there were of each kind.
+    pub(super) fn tally(&self) -> HashMap<String, usize> {
+        let mut tally = HashMap::new();
+        for (name, _) in self.asked.borrow().iter() {
+            *tally.entry(kind_of(name).to_owned()).or_default() += 1;
+        }
+        tally
+    }
+
+    /// Forgets what was asked for so far.
+    pub(super) fn forget(&self) {
+        self.asked.borrow_mut().clear();
+    }
+
+    fn plan(&self, operation: &str, fault: Fault, times: u32) {
+        self.plans.borrow_mut().push(Plan { operation: operation.to_owned(), fault, times });
+    }
+
+    fn next(&self, operation: String) -> Option<Fault> {
+        let mut plans = self.plans.borrow_mut();
+        let plan = plans.iter_mut().find(|plan| plan.times > 0 && is_named(&operation, &plan.operation));
+        self.asked.borrow_mut().push((operation, self.began.elapsed()));
+        plan.map(|plan| {
+            plan.times -= 1;
+            plan.fault
+        })
+    }
+
+    async fn around<T>(
+        &self,
+        operation: String,
+        carry_out: impl Future<Output = Result<T, ServiceError>>,
+    ) -> Result<T, ServiceError> {
+        let Some(fault) = self.next(operation) else { return carry_out.await };
+        match fault {
+            Fault::Throttled | Fault::Refused => Err(fault.error()),
+            Fault::ReplyLost => {
+                carry_out.await?;
+                Err(fault.error())
+            }
+            Fault::Silent => {
+                carry_out.await?;
+                pending().await
+            }
+            Fault::Slow(time) => {
+                sleep(time).await;
+                carry_out.await
+            }
+            Fault::Blocks(time) => {
+                // Its first poll moves the clock on.
+                advance(time).now_or_never();
+                carry_out.await
+            }
+        }
+    }
+}
+
+fn kind_of(operation: &str) -> &str {
+    operation.split(' ').next().unwrap_or(operation)
+}
+
+fn is_named(operation: &str, name: &str) -> bool {
+    operation == name || kind_of(operation) == name
+}
+
+/// A run table; its operations are `read`, `due`, and each [`Write`]'s.
+pub(super) struct FaultyStore {
+    pub(super) inner: MemoryStore,
+    pub(super) faults: Faults,
+}
+
+impl FaultyStore {
+    pub(super) fn new() -> Self {
+        Self { inner: MemoryStore::default(), faults: Faults::new() }
+    }
+}
+
+impl RunStore for FaultyStore {
+    async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
+        self.faults.around(format!("read {chat_id}"), self.inner.read(chat_id)).await
+    }
+
+    async fn write(&self, write: &Write) -> Result<Written, ServiceError> {
+        let kind = match write {
+            Write::Start { .. } => "start",
+            Write::Claim { .. } => "claim",
+            Write::Join { .. } => "join",
+            Write::End { .. } => "end",
+            Write::MarkPublished { .. } => "mark",
+            Write::MoveSweep { .. } => "move",
+        };
+        self.faults.around(format!("{kind} {}", write.chat_id()), self.inner.write(write)).await
+    }
+
+    async fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Result<Vec<DueRun>, ServiceError> {
+        self.faults.around("due".to_owned(), self.inner.due(shard, before, after)).await
+    }
+}
+
+/// A queue; its operations are `send`, a whole request, and `entry`, one message of it.
+pub(super) struct FaultyQueue {
+    pub(super) inner: MemoryQueue,
+    pub(super) faults: Faults,
+    sent: RefCell<Vec<Outgoing>>,
+}
+
+impl FaultyQueue {
+    pub(super) fn new(inner: MemoryQueue) -> Self {
+        Self { inner, faults: Faults::new(), sent: RefCell::default() }
+    }
+
+    /// What was sent since this was asked last.
+    pub(super) fn take_sent(&self) -> Vec<Outgoing> {
+        self.sent.take()
+    }
+
+    async fn send_entries(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+        let entry = |_: &Outgoing| self.faults.next("entry".to_owned()).map_or(Ok(()), |fault| Err(fault.error()));
+        let results: Vec<_> = messages.iter().map(entry).collect();
+        let accepted = messages.iter().zip(&results).filter(|(_, result)| result.is_ok());
+        let accepted: Vec<Outgoing> = accepted.map(|(message, _)| message.clone()).collect();
+        self.inner.send(&accepted).await;
+        self.sent.borrow_mut().extend(accepted);
+        results
+    }
+}
+
+impl Queue for FaultyQueue {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+        let request = async { Ok(self.send_entries(messages).await) };
+        let results = self.faults.around("send".to_owned(), request).await;
+        results.unwrap_or_else(|error| vec![Err(error); messages.len()])
+    }
+}
+
+/// A bus; its one operation is `publish`.
+pub(super) struct FaultyBus {
+    pub(super) inner: MemoryBus,
+    pub(super) faults: Faults,
+    offered: RefCell<Vec<String>>,
+}
+
+impl FaultyBus {
+    pub(super) fn new() -> Self {
+        Self { inner: MemoryBus::default(), faults: Faults::new(), offered: RefCell::default() }
+    }
+
+    /// The details of all events that it was to publish, also of those that it did not.
+    pub(super) fn offered(&self) -> Vec<String> {
+        self.offered.borrow().clone()
+    }
+}
+
+impl EventBus for FaultyBus {
+    async fn publish(&self, events: &[Event]) -> Vec<Result<(), ServiceError>> {
+        self.offered.borrow_mut().extend(events.iter().map(Event::detail_json));
+        let request = async { Ok(self.inner.publish(events).await) };
+        let results = self.faults.around("publish".to_owned(), request).await;
+        results.unwrap_or_else(|error| vec![Err(error); events.len()])
+    }
+}
+
+/// What a provider does about one call.
+#[derive(Debug, Clone)]
+pub(super) enum Move {
+    /// It answers.
+    Say(Answer),
+    /// It answers after so long.
+    SayAfter(Duration, Answer),
+    /// The call panics.
+    Panic,
+}
+
+pub(super) const STARTED: Move = Move::Say(Answer::InProgress(Progress::Started));
+pub(super) const RUNNING: Move = Move::Say(Answer::InProgress(Progress::Running));
+pub(super) const DONE: Move = Move::Say(Answer::Over(Finish::Done));
+
+/// A call as the provider saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Called {
+    pub(super) chat: String,
+    pub(super) deadline: Duration,
+}
+
+/// A provider that answers from a script; chats without one are in progress for ever.
+#[derive(Default)]
+pub(super) struct Scripted {
+    scripts: RefCell<HashMap<String, VecDeque<Move>>>,
+    calls: RefCell<Vec<Called>>,
+    in_flight: Cell<usize>,
+    max_in_flight: Cell<usize>,
+}
+
+impl Scripted {
+    /// What the chat's next calls come to; one call more panics.
+    pub(super) fn script(&self, chat: &str, moves: impl IntoIterator<Item = Move>) {
+        self.scripts.borrow_mut().entry(chat.to_owned()).or_default().extend(moves);
+    }
+
+    /// The calls so far.
+    pub(super) fn calls(&self) -> Vec<Called> {
+        self.calls.borrow().clone()
+    }
+
+    /// The most calls that were under way at once.
+    pub(super) fn max_in_flight(&self) -> usize {
+        self.max_in_flight.get()
+    }
+
+    fn next(&self, chat: &str) -> Move {
+        match self.scripts.borrow_mut().get_mut(chat) {
+            Some(moves) => moves.pop_front().unwrap_or(Move::Panic),
+            None => RUNNING,
+        }
+    }
+}
+
+impl Provider for Scripted {
+    async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
+        self.calls.borrow_mut().push(Called { chat: chat.to_string(), deadline });
+        self.in_flight.update(|calls| calls + 1);
+        self.max_in_flight.set(self.max_in_flight.get().max(self.in_flight.get()));
+        let answer = match self.next(chat.as_str()) {
+            Move::Say(answer) => answer,
+            Move::SayAfter(time, answer) => {
+                sleep(time).await;
+                answer
+            }
+            Move::Panic => panic!("the provider was called for {chat} once too often, or was told to panic"),
+        };
+        self.in_flight.update(|calls| calls - 1);
+        answer
+    }
+}

@@ -1,0 +1,82 @@
+//! Polls share a send, and endings do not wait for it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::ports::{DONE, Fault, Move};
+use super::{Dealt, SECOND, Scene};
+use crate::message::Poll;
+use crate::postpress::{Answer, Progress};
+use crate::run::{Acknowledged, Returned, Schedule};
+use crate::settings::Limits;
+
+const POLLED_ON: Dealt = Dealt::Acknowledged(Acknowledged::PolledOn);
+const FAILED: Dealt = Dealt::Returned(Returned::Failed);
+
+fn running_after(time: Duration) -> Move {
+    Move::SayAfter(time, Answer::InProgress(Progress::Running))
+}
+
+/// The first delay is 20 s, from 18 to 22 s with its jitter.
+fn polls_after_20_s() -> Scene {
+    let schedule = Schedule { poll_initial: 20 * SECOND, ..Schedule::default() };
+    Scene::with(&schedule, Limits::default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_polls_of_a_batch_share_one_send_and_the_wait_is_taken_off_their_delays() {
+    let scene = polls_after_20_s();
+    scene.provider.script("slow", [running_after(9 * SECOND)]);
+    scene.trigger("fast");
+    scene.trigger("slow");
+    assert_eq!(scene.invoke().await, [POLLED_ON; 2]);
+    assert_eq!(scene.queue.inner.send_requests(), 1);
+    let [fast, slow] = &scene.queue.take_sent()[..] else { panic!() };
+    assert!((9 * SECOND..=13 * SECOND).contains(&fast.delay), "{:?}", fast.delay);
+    assert!((18 * SECOND..=22 * SECOND).contains(&slow.delay), "{:?}", slow.delay);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ending_is_out_before_a_slow_neighbour_is_done() {
+    let scene = Scene::new();
+    scene.provider.script("slow", [running_after(9 * SECOND)]);
+    scene.provider.script("done", [DONE]);
+    scene.trigger("slow");
+    scene.trigger("done");
+    assert_eq!(scene.invoke().await, [POLLED_ON, Dealt::Acknowledged(Acknowledged::Ended)]);
+    for port in [&scene.store.faults.asked("mark done"), &scene.bus.faults.asked("publish")] {
+        assert_eq!(port[..], [Duration::ZERO]);
+    }
+    assert_eq!(scene.queue.faults.asked("send"), [9 * SECOND]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_is_not_sent_brings_its_message_back_and_no_other() {
+    for (fault, requests, dealt) in [
+        (Fault::Throttled, 2, [POLLED_ON; 3]), // the one entry is sent again
+        (Fault::Refused, 1, [FAILED, POLLED_ON, POLLED_ON]),
+    ] {
+        let scene = Scene::new();
+        scene.queue.faults.once("entry", fault);
+        ["a", "b", "c"].into_iter().for_each(|chat| scene.trigger(chat));
+        assert_eq!(scene.invoke().await, dealt, "{fault:?}");
+        assert_eq!(scene.queue.faults.asked("send").len(), requests, "{fault:?}");
+        let sent = scene.queue.take_sent().into_iter().map(|sent| serde_json::from_str::<Poll>(&sent.body).unwrap());
+        let sent: BTreeSet<_> = sent.map(|poll| poll.chat_id.to_string()).collect();
+        let polled = ["a", "b", "c"].into_iter().zip(dealt).filter(|(_, dealt)| *dealt == POLLED_ON);
+        assert_eq!(sent, polled.map(|(chat, _)| chat.to_owned()).collect(), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_poll_could_not_be_sent_goes_on_when_its_message_comes_back() {
+    let scene = Scene::new();
+    scene.queue.faults.always("send", Fault::Throttled);
+    scene.provider.script("c", [Move::Say(Answer::InProgress(Progress::Started)), DONE]);
+    scene.trigger("c");
+    assert_eq!(scene.invoke().await, [FAILED]);
+    assert!(scene.queue.faults.asked("send").len() > 5, "tried for as long as the invocation lasts");
+    scene.queue.faults.heal();
+    assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::Ended)]);
+    assert_eq!(scene.events()[0].detail.polls, Some(2));
+}

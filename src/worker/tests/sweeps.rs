@@ -1,0 +1,163 @@
+//! The sweep finds what was lost, and leaves alone what was not.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::ports::{DONE, Fault, Move, RUNNING};
+use super::{Dealt, EPOCH, INVOCATION, SECOND, Scene};
+use crate::ids::ChatId;
+use crate::message::{Poll, SWEEP_BODY};
+use crate::postpress::{Answer, Finish};
+use crate::run::{Acknowledged, Item, Open, Phase, Returned, SWEEP_ACTIVE_MAX, Write};
+use crate::settings::{DEFAULT_LEASE_MARGIN, DEFAULT_OVERDUE};
+use crate::store::RunStore;
+use crate::time::Millis;
+
+const ENDED: Dealt = Dealt::Acknowledged(Acknowledged::Ended);
+const POLLED_ON: Dealt = Dealt::Acknowledged(Acknowledged::PolledOn);
+/// A run whose message is lost counts as lost this long after it was claimed, and not before.
+const LOST_AFTER: Duration = INVOCATION.saturating_add(DEFAULT_LEASE_MARGIN).saturating_add(DEFAULT_OVERDUE);
+
+/// A sweep in an invocation of its own: the polls that it sends.
+async fn sweep(scene: &Scene) -> Vec<Poll> {
+    scene.put(SWEEP_BODY);
+    assert_eq!(scene.invoke().await, [Dealt::Swept]);
+    scene.queue.take_sent().iter().map(|sent| serde_json::from_str(&sent.body).unwrap()).collect()
+}
+
+fn swept_next(scene: &Scene) -> Millis {
+    scene.item("c").open.unwrap().sweep_at_ms
+}
+
+/// A run in progress whose poll is lost; the next call would find it done.
+async fn lost_run() -> Scene {
+    lost_run_then(DONE).await
+}
+
+async fn lost_run_then(next_answer: Move) -> Scene {
+    let scene = Scene::new();
+    scene.provider.script("c", [RUNNING, next_answer]);
+    scene.trigger("c");
+    assert_eq!(scene.invoke().await, [POLLED_ON]);
+    scene.lose_messages().await;
+    scene.queue.take_sent();
+    scene
+}
+
+/// The moment `after` the scene's beginning.
+async fn wait_until(scene: &Scene, after: Duration) {
+    sleep((EPOCH + after).since(scene.clock.now())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_poll_was_lost_is_revived_under_its_own_claim_and_ends() {
+    let scene = lost_run().await;
+    let item = scene.item("c");
+    wait_until(&scene, LOST_AFTER).await;
+    assert_eq!(sweep(&scene).await, [], "not yet");
+    assert_eq!(swept_next(&scene), item.lease_until_ms + DEFAULT_OVERDUE, "but looked at as soon as it would be");
+
+    sleep(SECOND).await;
+    let Item { chat_id, run_id, claim_id, .. } = item;
+    assert_eq!(sweep(&scene).await, [Poll { chat_id, run_id, claim_id, learned: None, answer: None }]);
+    assert_eq!(scene.play_out().await, [ENDED]);
+    assert_eq!(scene.events()[0].detail.polls, Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_polled_ever_more_rarely_while_its_polls_are_lost() {
+    let scene = lost_run().await;
+    let lease_until = scene.item("c").lease_until_ms;
+    wait_until(&scene, LOST_AFTER + SECOND).await;
+    for _ in 0..4 {
+        let now = scene.clock.now();
+        assert_eq!(sweep(&scene).await.len(), 1);
+        assert_eq!(swept_next(&scene), now + now.since(lease_until));
+        scene.lose_messages().await;
+        assert_eq!(sweep(&scene).await, [], "its poll may be on its way");
+        sleep(swept_next(&scene).since(scene.clock.now()) + SECOND).await;
+    }
+    assert_eq!(sweep(&scene).await.len(), 1);
+    assert_eq!(scene.play_out().await, [ENDED]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_the_sweep_cannot_send_is_due_at_the_next() {
+    let scene = lost_run().await;
+    wait_until(&scene, LOST_AFTER + SECOND).await;
+    let due = swept_next(&scene);
+    scene.queue.faults.once("send", Fault::Refused);
+    scene.put(SWEEP_BODY);
+    assert_eq!(scene.invoke().await, [Dealt::Returned(Returned::Failed)]);
+    assert_eq!(swept_next(&scene), due);
+    assert_eq!(scene.invoke().await, [Dealt::Swept]);
+    assert_eq!(scene.play_out().await, [ENDED]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ending_whose_publisher_died_is_published() {
+    let scene = Scene::new();
+    scene.provider.script("c", [DONE]);
+    scene.bus.faults.once("publish", Fault::Refused);
+    scene.trigger("c");
+    assert_eq!(scene.invoke().await, [Dealt::Returned(Returned::Failed)]);
+    scene.lose_messages().await;
+    wait_until(&scene, DEFAULT_OVERDUE + SECOND).await;
+    assert_eq!(sweep(&scene).await.len(), 1);
+    assert_eq!(scene.play_out().await, [Dealt::Acknowledged(Acknowledged::Published)]);
+    assert_eq!(scene.bus.offered()[0], scene.bus.offered()[1]);
+    assert_eq!((scene.item("c").open, scene.provider.calls().len()), (None, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_while_a_lease_is_held() {
+    for (operation, last_answer, phase) in [("send", RUNNING, Phase::Active), ("publish", DONE, Phase::Ended)] {
+        let scene = lost_run_then(last_answer).await;
+        wait_until(&scene, LOST_AFTER + SECOND).await;
+        assert_eq!(sweep(&scene).await.len(), 1);
+        // The poll is late; whoever takes it dies after its call, so that the run is due and held at once.
+        wait_until(&scene, swept_next(&scene).since(EPOCH) + SECOND).await;
+        scene.faults_of(operation).once(operation, Fault::Refused);
+        assert_eq!(scene.invoke().await, [Dealt::Returned(Returned::Failed)]);
+        assert_eq!(scene.item("c").phase, phase);
+
+        assert_eq!(sweep(&scene).await, [], "{phase:?}");
+        assert_eq!(swept_next(&scene), scene.item("c").lease_until_ms + DEFAULT_OVERDUE, "{phase:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_sweep_revives_at_most_a_thousand_runs_and_the_next_the_rest() {
+    let scene = lost_run().await;
+    let lost = scene.item("c");
+    for number in 1..SWEEP_ACTIVE_MAX + 100 {
+        let chat_id = ChatId::parse(&format!("c{number}")).unwrap();
+        let open = Some(Open::new(&chat_id, lost.open.unwrap().sweep_at_ms));
+        let item = Box::new(Item { chat_id, open, ..lost.clone() });
+        scene.store.inner.write(&Write::Start { item, over: None }).await.unwrap();
+    }
+    wait_until(&scene, LOST_AFTER + SECOND).await;
+    for expected in [SWEEP_ACTIVE_MAX, 100, 0] {
+        assert_eq!(sweep(&scene).await.len(), expected);
+        while !scene.queue.inner.is_empty() {
+            scene.lose_messages().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_sweeps_at_once_are_only_a_duplicate_poll() {
+    let scene = lost_run_then(Move::SayAfter(SECOND, Answer::Over(Finish::Done))).await;
+    wait_until(&scene, LOST_AFTER + SECOND).await;
+    scene.store.faults.always("move", Fault::Slow(SECOND / 100)); // so that both find it before either moves it on
+    scene.put(SWEEP_BODY);
+    scene.put(SWEEP_BODY);
+    assert_eq!(scene.invoke().await, [Dealt::Swept; 2]);
+    assert_eq!(scene.queue.take_sent().len(), 2);
+    let mut dealt = scene.play_out().await;
+    dealt.sort();
+    assert_eq!(dealt, [ENDED, Dealt::Acknowledged(Acknowledged::Superseded)]);
+    assert_eq!(scene.provider.calls().len(), 2);
+    assert_eq!(scene.events().len(), 1);
+}

@@ -1,0 +1,84 @@
+//! Nothing is begun for which there is no time, and no more calls at once than allowed.
+
+use std::time::Duration;
+
+use super::ports::{Fault, Move};
+use super::{Dealt, INVOCATION, SECOND, Scene};
+use crate::postpress::{Answer, Progress};
+use crate::run::{Acknowledged, Returned, Schedule};
+use crate::settings::Limits;
+
+const NO_TIME: Dealt = Dealt::Returned(Returned::NoTime);
+const POLLED_ON: Dealt = Dealt::Acknowledged(Acknowledged::PolledOn);
+
+/// Only one call at once, and the first takes 8 s.
+fn one_at_a_time() -> Scene {
+    let scene = Scene::with(&Schedule::default(), Limits { max_in_flight: 1, ..Limits::default() });
+    scene.provider.script("slow", [Move::SayAfter(8 * SECOND, Answer::InProgress(Progress::Started))]);
+    scene.trigger("slow");
+    scene.trigger("waits");
+    scene
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_for_the_call_is_taken_before_the_claim() {
+    let scene = one_at_a_time();
+    assert_eq!(scene.invoke().await, [POLLED_ON; 2]);
+    assert_eq!(scene.store.faults.asked("start slow"), [Duration::ZERO]);
+    assert_eq!(scene.store.faults.asked("start waits"), [8 * SECOND], "no lease runs while a message waits");
+    assert_eq!(scene.provider.max_in_flight(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_gets_no_place_in_time_comes_back_unclaimed() {
+    let scene = one_at_a_time();
+    // A claim would have to be made in the first 7 s, and the place is free after 8.
+    assert_eq!(scene.invoke_for(22 * SECOND).await, [POLLED_ON, NO_TIME]);
+    assert_eq!(scene.store.faults.asked("start waits"), []);
+    assert_eq!(scene.store.inner.items().len(), 1);
+    assert_eq!(scene.provider.calls().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_claimed_unless_a_whole_call_fits_in() {
+    let enough = 15 * SECOND; // POSTPRESS_TIMEOUT_SECONDS and BRIDGE_LEASE_MARGIN_SECONDS
+    for (time, dealt, calls) in [(enough - Duration::from_millis(1), NO_TIME, 1), (enough, POLLED_ON, 3)] {
+        let scene = Scene::new();
+        scene.trigger("polled");
+        scene.invoke().await;
+        tokio::time::sleep(10 * SECOND).await;
+        scene.trigger("triggered");
+        scene.store.faults.forget();
+
+        assert_eq!(scene.invoke_for(time).await, [dealt; 2]);
+        let writes = scene.store.faults.asked("claim").len() + scene.store.faults.asked("start").len();
+        assert_eq!((writes, scene.provider.calls().len()), (calls - 1, calls), "{time:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_cut_to_the_invocation_and_not_begun_after_a_claim_that_came_back_too_late() {
+    let whole = Limits::default().provider_timeout;
+    for (blocked, deadline) in [(0, Some(whole)), (3, Some(7 * SECOND)), (5, Some(5 * SECOND)), (6, None)] {
+        let scene = Scene::new();
+        scene.store.faults.once("start", Fault::Blocks(blocked * SECOND));
+        scene.trigger("c");
+        let dealt = scene.invoke_for(15 * SECOND).await;
+        let deadlines: Vec<_> = scene.provider.calls().iter().map(|call| call.deadline).collect();
+        assert_eq!(deadlines, Vec::from_iter(deadline), "blocked for {blocked} s");
+        assert_eq!(dealt, [if deadline.is_some() { POLLED_ON } else { NO_TIME }]);
+        assert_eq!(scene.item("c").polls, 1, "it is claimed all the same");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_hangs_brings_the_message_back_before_the_invocation_ends() {
+    let scene = Scene::new();
+    scene.store.faults.always("read", Fault::Slow(3600 * SECOND));
+    scene.trigger("c");
+    let began = tokio::time::Instant::now();
+    assert_eq!(scene.invoke().await, [Dealt::Returned(Returned::Failed)]);
+    assert!(began.elapsed() <= INVOCATION - 15 * SECOND, "it was tried for {:?}", began.elapsed());
+    assert!(scene.store.faults.asked("read").len() > 5);
+    assert_eq!(scene.provider.calls(), []);
+}

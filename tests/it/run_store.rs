@@ -1,0 +1,259 @@
+//! What every run table does alike: it carries out the conditional writes that `run` describes, and decides nothing.
+//!
+//! [`Write::apply`] is what each write means; here each table is held to it. A further table is one more line of
+//! [`contract!`].
+
+use std::time::Duration;
+
+use postpress_bridge::ids::{ChatId, RunId, TriggerKey};
+use postpress_bridge::run::{EndedBy, Ending, Item, Open, Origin, Outcome, Phase, Seen, TRIGGERS_MAX, Write, Written};
+use postpress_bridge::store::{DUE_PAGE, DueRun, MemoryStore, RunStore};
+use postpress_bridge::time::Millis;
+
+mod state_file;
+mod writes;
+
+use state_file::StateFile;
+use writes::{LEASE, LEASE_OVER, NOW, Writes, chat, learned, new_run, trigger};
+
+/// The whole suite for each table; beside the table, an expression opens whatever must live as long.
+macro_rules! contract {
+    ($($table:ident: $open:expr;)*) => {$(
+        mod $table {
+            use super::*;
+
+            contract!(@cases $open;
+                a_write_is_taken_where_its_condition_holds_and_refused_with_the_item_elsewhere,
+                a_read_sees_every_write_before_it,
+                metadata_comes_back_byte_for_byte,
+                everything_that_an_item_holds_comes_back,
+                due_runs_are_paged_each_once_soonest_first,
+                the_index_follows_the_run_and_forgets_it_once_published,
+            );
+        }
+    )*};
+    (@cases $open:expr; $($case:ident,)*) => {$(
+        #[tokio::test]
+        async fn $case() {
+            let (store, _guard) = $open;
+            super::$case(&store).await;
+        }
+    )*};
+}
+
+contract! {
+    memory: (MemoryStore::default(), ());
+    sqlite: StateFile::open_new();
+}
+
+async fn write(store: &impl RunStore, write: &Write) -> Written {
+    store.write(write).await.unwrap()
+}
+
+async fn read(store: &impl RunStore, chat_id: &ChatId) -> Option<Item> {
+    store.read(chat_id).await.unwrap()
+}
+
+async fn take(store: &impl RunStore, taken: &Write) -> Item {
+    match write(store, taken).await {
+        Written::Taken(item) => *item,
+        Written::Refused(item) => panic!("{taken:?} was refused by {item:?}"),
+    }
+}
+
+async fn a_write_is_taken_where_its_condition_holds_and_refused_with_the_item_elsewhere(store: &impl RunStore) {
+    const TAKEN: bool = true;
+    const REFUSED: bool = false;
+    let full = |w: &Writes| (1..TRIGGERS_MAX).map(|n| w.join(1, &format!("m-{n}"))).collect::<Vec<_>>();
+    let nothing: fn(&Writes) -> Vec<Write> = |_| Vec::new();
+    let active: fn(&Writes) -> Vec<Write> = |w| vec![w.start(1, None)];
+    let polled: fn(&Writes) -> Vec<Write> = |w| vec![w.start(1, None), w.claim_by_poll(1, 1, 2, "p", NOW)];
+    let ended: fn(&Writes) -> Vec<Write> = |w| vec![w.start(1, None), w.end(1)];
+    let over: fn(&Writes) -> Vec<Write> = |w| vec![w.start(1, None), w.end(1), w.mark(1)];
+    let due = NOW + Duration::from_secs(1800);
+
+    type Case<'a> = (&'a str, fn(&Writes) -> Vec<Write>, &'a dyn Fn(&Writes) -> Write, bool);
+    let cases: &[Case<'_>] = &[
+        ("start: no item", nothing, &|w| w.start(1, None), TAKEN),
+        ("start: an item that was not read", active, &|w| w.start(2, None), REFUSED),
+        ("start: not even over a run that is over, unless it was read", over, &|w| w.start(2, None), REFUSED),
+        ("start: over the run that was read", over, &|w| w.start(2, Some(1)), TAKEN),
+        ("start: another run by now", over, &|w| w.start(3, Some(2)), REFUSED),
+        ("start: over a run that is active", active, &|w| w.start(2, Some(1)), REFUSED),
+        ("start: over a run that is not published", ended, &|w| w.start(2, Some(1)), REFUSED),
+        ("start: over a run that is gone", nothing, &|w| w.start(2, Some(1)), REFUSED),
+        ("claim: no item", nothing, &|w| w.claim_by_poll(1, 1, 2, "p", NOW), REFUSED),
+        ("claim: by its poll, lease held", active, &|w| w.claim_by_poll(1, 1, 2, "p", NOW), TAKEN),
+        ("claim: by its poll, lease over", active, &|w| w.claim_by_poll(1, 1, 2, "p", LEASE_OVER), TAKEN),
+        ("claim: without a call", active, &|w| w.claim_to_record(1, 2), TAKEN),
+        ("claim: by a stale poll", polled, &|w| w.claim_by_poll(1, 1, 3, "q", LEASE_OVER), REFUSED),
+        ("claim: by the holder, lease held", polled, &|w| w.claim_by_poll(1, 1, 3, "p", NOW + LEASE), REFUSED),
+        ("claim: by the holder, lease over", polled, &|w| w.claim_by_poll(1, 1, 3, "p", LEASE_OVER), TAKEN),
+        ("claim: by a poll of another run", active, &|w| w.claim_by_poll(2, 1, 3, "starter", LEASE_OVER), REFUSED),
+        ("claim: ended", ended, &|w| w.claim_by_poll(1, 1, 2, "p", LEASE_OVER), REFUSED),
+        ("claim: over", over, &|w| w.claim_by_poll(1, 1, 2, "p", LEASE_OVER), REFUSED),
+        ("claim: by the trigger, lease held", active, &|w| w.claim_by_trigger(1, NOW + LEASE), REFUSED),
+        ("claim: by the trigger, lease over", active, &|w| w.claim_by_trigger(1, LEASE_OVER), TAKEN),
+        ("claim: by the trigger, not as read", polled, &|w| w.claim_by_trigger(1, LEASE_OVER), REFUSED),
+        ("claim: by the trigger, ended", ended, &|w| w.claim_by_trigger(1, LEASE_OVER), REFUSED),
+        ("join: no item", nothing, &|w| w.join(1, "b"), REFUSED),
+        ("join: active", active, &|w| w.join(1, "b"), TAKEN),
+        ("join: claimed by somebody since", polled, &|w| w.join(1, "b"), TAKEN),
+        ("join: its key is there", active, &|w| w.join(1, "starter"), REFUSED),
+        ("join: another run", active, &|w| w.join(2, "b"), REFUSED),
+        ("join: ended", ended, &|w| w.join(1, "b"), REFUSED),
+        ("end: no item", nothing, &|w| w.end(1), REFUSED),
+        ("end: under its claim", active, &|w| w.end(1), TAKEN),
+        ("end: under an older claim", polled, &|w| w.end(1), REFUSED),
+        ("end: ended", ended, &|w| w.end(1), REFUSED),
+        ("mark: no item", nothing, &|w| w.mark(1), REFUSED),
+        ("mark: active", active, &|w| w.mark(1), REFUSED),
+        ("mark: ended", ended, &|w| w.mark(1), TAKEN),
+        ("mark: published by somebody before", over, &|w| w.mark(1), TAKEN),
+        ("mark: another run", ended, &|w| w.mark(2), REFUSED),
+        ("move: no item", nothing, &|w| w.move_sweep(due, due + LEASE), REFUSED),
+        ("move: from where it is", active, &|w| w.move_sweep(due, due + LEASE), TAKEN),
+        ("move: unpublished", ended, &|w| w.move_sweep(due, due + LEASE), TAKEN),
+        ("move: from where it is not", active, &|w| w.move_sweep(NOW, due + LEASE), REFUSED),
+        ("move: no longer open", over, &|w| w.move_sweep(due, due + LEASE), REFUSED),
+    ];
+    for (what, history, tried, taken) in cases {
+        let writes = Writes(chat(what));
+        one_write(store, &history(&writes), &tried(&writes), *taken, what).await;
+    }
+    let writes = Writes(chat("a full run"));
+    let mut history = vec![writes.start(1, None)];
+    history.extend(full(&writes));
+    one_write(store, &history, &writes.join(1, "one more"), REFUSED, "join: full").await;
+}
+
+/// After these writes, this one is taken or refused; the table and what it answers are what [`Write::apply`] says.
+async fn one_write(store: &impl RunStore, history: &[Write], tried: &Write, taken: bool, what: &str) {
+    let mut before = None;
+    for earlier in history {
+        before = Some(take(store, earlier).await);
+    }
+    let written = write(store, tried).await;
+    assert_eq!(matches!(written, Written::Taken(_)), taken, "{what}: {written:?}");
+    assert_eq!(written, tried.apply(before.as_ref()), "{what}");
+    let after = match written {
+        Written::Taken(item) => Some(*item),
+        Written::Refused(item) => item.map(|item| *item),
+    };
+    assert_eq!(read(store, tried.chat_id()).await, after, "{what}");
+}
+
+async fn a_read_sees_every_write_before_it(store: &impl RunStore) {
+    let writes = Writes(chat("c"));
+    assert_eq!(read(store, &writes.0).await, None);
+    take(store, &writes.start(1, None)).await;
+    for n in 1..30 {
+        let written = take(store, &writes.claim_by_poll(1, n, n + 1, "p", NOW)).await;
+        assert_eq!(read(store, &writes.0).await, Some(written));
+    }
+    assert_eq!(read(store, &writes.0).await.unwrap().polls, 30);
+    assert_eq!(read(store, &chat("C")).await, None, "chats differ by case");
+}
+
+async fn metadata_comes_back_byte_for_byte(store: &impl RunStore) {
+    let texts = [
+        r#"{"b":0.1000, "a" : 12345678901234567890123,"a":-0.0}"#,
+        "{ \"é\":\"\\u00e9\\/\",\n\t\"deep\": [1e5, 1E+5, {}] }",
+        r#"{"fish":"🐟","nul":"\u0000"}"#,
+    ];
+    let writes = Writes(chat("c"));
+    take(store, &writes.start(1, None)).await;
+    for text in texts {
+        let (run_id, key) = (RunId::from_random(1), TriggerKey::of(text));
+        let trigger = trigger("joins", text);
+        take(store, &Write::Join { chat_id: writes.0.clone(), run_id, key, trigger }).await;
+    }
+    take(store, &writes.end(1)).await;
+    let item = read(store, &writes.0).await.unwrap();
+    let kept: Vec<_> = item.triggers[1..].iter().map(|trigger| trigger.metadata.as_ref().unwrap().as_str()).collect();
+    assert_eq!(kept, texts);
+}
+
+async fn everything_that_an_item_holds_comes_back(store: &impl RunStore) {
+    let keys = |run: u32| (0..50).map(|n| TriggerKey::of(&format!("{run}-{n}"))).collect();
+    let day = Duration::from_secs(86_400);
+    let seen = (0..3).fold(Seen::default(), |seen, run| seen.after(&keys(run), NOW, NOW, day));
+    let error = learned().envelope.unwrap();
+    let outcome = Outcome {
+        ending: Ending::Error { error, origin: Origin::Postpress },
+        ended_by: EndedBy::Retries,
+        finished_at: Millis(NOW.0 + 123),
+    };
+    for name in ["chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR", "a/b?c#d e", "„ünï“\u{1f41f}'\"\\", &"x".repeat(512)] {
+        let run = new_run(&chat(name), 1);
+        let item = Item { seen: seen.clone(), learned: learned(), keys: keys(9), polls: 1000, ..run };
+        take(store, &Write::Start { item: Box::new(item.clone()), over: None }).await;
+        assert_eq!(read(store, &chat(name)).await, Some(item.clone()));
+
+        let (chat_id, claim_id) = (item.chat_id.clone(), item.claim_id);
+        take(store, &Write::End { chat_id, claim_id, outcome: outcome.clone(), learned: learned() }).await;
+        let ended = Item { phase: Phase::Ended, outcome: Some(outcome.clone()), ..item };
+        assert_eq!(read(store, &chat(name)).await, Some(ended));
+    }
+}
+
+/// All pages of a shard that are due before then.
+async fn due(store: &impl RunStore, shard: u8, before: Millis) -> Vec<DueRun> {
+    let mut all: Vec<DueRun> = Vec::new();
+    loop {
+        let page = store.due(shard, before, all.last()).await.unwrap();
+        assert!(page.len() <= DUE_PAGE);
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
+async fn due_runs_are_paged_each_once_soonest_first(store: &impl RunStore) {
+    // Most have equal times, so that a page ends among them.
+    let (early, equal, late) = (Millis(NOW.0 - 1), NOW, Millis(NOW.0 + 1));
+    let times = [(early, 3), (equal, 2 * DUE_PAGE + 7), (late, 2)];
+    let mut expected = Vec::new();
+    for (sweep_at_ms, count) in times {
+        for n in 0..count {
+            let chat_id = chat(&format!("{}-{n}", sweep_at_ms.0));
+            for (shard, chat_id) in [(3, chat_id.clone()), (4, chat(&format!("other-shard-{chat_id}")))] {
+                let open = Some(Open { shard, sweep_at_ms });
+                let item = Box::new(Item { open, ..new_run(&chat_id, 1) });
+                take(store, &Write::Start { item, over: None }).await;
+            }
+            expected.push(DueRun { sweep_at_ms, chat_id });
+        }
+    }
+    for (before, count) in [(early, 0), (equal, 3), (late, 3 + 2 * DUE_PAGE + 7), (Millis(late.0 + 1), expected.len())]
+    {
+        let mut found = due(store, 3, before).await;
+        assert!(found.is_sorted_by_key(|due| due.sweep_at_ms));
+        let mut expected = expected[..count].to_vec();
+        // Tables may differ in the order of equal times, but each run is there once.
+        for runs in [&mut found, &mut expected] {
+            runs.sort_by(|one, other| (one.sweep_at_ms, &one.chat_id).cmp(&(other.sweep_at_ms, &other.chat_id)));
+        }
+        assert_eq!(found, expected);
+    }
+    assert_eq!(due(store, 5, Millis(late.0 + 1)).await, []);
+}
+
+async fn the_index_follows_the_run_and_forgets_it_once_published(store: &impl RunStore) {
+    let writes = Writes(chat("c"));
+    let (first, second) = (NOW + Duration::from_secs(1800), NOW + Duration::from_secs(3600));
+    let long_after = second + Duration::from_secs(1);
+    let place = |sweep_at_ms| vec![DueRun { sweep_at_ms, chat_id: chat("c") }];
+    for (step, index) in [
+        (writes.start(1, None), place(first)),
+        (writes.claim_by_poll(1, 1, 2, "p", NOW), place(first)),
+        (writes.move_sweep(first, second), place(second)),
+        (writes.end(2), place(second)),
+        (writes.mark(1), vec![]),
+        (writes.start(2, Some(1)), place(first)),
+    ] {
+        take(store, &step).await;
+        assert_eq!(due(store, 3, long_after).await, index, "{step:?}");
+    }
+}

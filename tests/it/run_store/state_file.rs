@@ -1,0 +1,133 @@
+//! The table in a file outlives its process, and serves several at once.
+
+use std::path::PathBuf;
+
+use postpress_bridge::ids::ClaimId;
+use postpress_bridge::run::Written;
+use postpress_bridge::store::SqliteStore;
+use postpress_bridge::time::Millis;
+use tempfile::TempDir;
+
+use super::writes::{NOW, Writes, chat};
+use super::{due, read, take, write};
+
+/// A state file in a folder of its own, which is there as long as this is.
+pub(super) struct StateFile {
+    folder: TempDir,
+}
+
+impl StateFile {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub(super) fn open_new() -> (SqliteStore, Self) {
+        let file = Self::new();
+        (file.open(), file)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("runs.sqlite3")
+    }
+
+    fn open(&self) -> SqliteStore {
+        SqliteStore::open(&self.path()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_state_file_keeps_everything_when_it_is_opened_again() {
+    let file = StateFile::new();
+    let writes = Writes(chat("c"));
+    let mut expected = take(&file.open(), &writes.start(1, None)).await;
+    for step in [writes.join(1, "b"), writes.claim_by_poll(1, 1, 2, "p", NOW), writes.end(2)] {
+        let store = file.open();
+        assert_eq!(read(&store, &writes.0).await, Some(expected));
+        expected = take(&store, &step).await;
+    }
+    assert_eq!(read(&file.open(), &writes.0).await, Some(expected));
+    assert_eq!(due(&file.open(), 3, Millis(u64::MAX)).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_state_file_forgets_a_run_once_it_has_expired_and_no_other() {
+    let (store, _file) = StateFile::open_new();
+    for (name, history) in [("over", 3), ("unpublished", 2), ("active", 1)] {
+        let writes = Writes(chat(name));
+        for step in [writes.start(1, None), writes.end(1), writes.mark(1)].into_iter().take(history) {
+            take(&store, &step).await;
+        }
+    }
+    let expires_at = Millis(read(&store, &chat("over")).await.unwrap().expires_at.unwrap() * 1000);
+    for (now, left) in
+        [(expires_at, ["over", "unpublished", "active"].as_slice()), (Millis(u64::MAX), &["unpublished", "active"])]
+    {
+        store.forget_expired(now).unwrap();
+        for name in ["over", "unpublished", "active"] {
+            assert_eq!(read(&store, &chat(name)).await.is_some(), left.contains(&name), "{name} at {now}");
+        }
+    }
+}
+
+#[test]
+fn a_new_state_file_may_be_opened_by_several_processes_at_once() {
+    for _ in 0..20 {
+        let file = StateFile::new();
+        std::thread::scope(|scope| {
+            let opened: Vec<_> = (0..4).map(|_| scope.spawn(|| SqliteStore::open(&file.path()).map(drop))).collect();
+            for opened in opened {
+                opened.join().unwrap().unwrap();
+            }
+        });
+    }
+}
+
+/// Runs a future that waits for nothing but the file.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+#[test]
+fn one_process_reads_a_state_file_while_another_writes() {
+    const WRITES: u128 = 200;
+    let file = StateFile::new();
+    let writes = Writes(chat("c"));
+    let (writer, reader) = (file.open(), file.open());
+    now(take(&writer, &writes.start(1, None)));
+    std::thread::scope(|scope| {
+        let writes = &writes;
+        scope.spawn(move || {
+            for n in 1..=WRITES {
+                now(take(&writer, &writes.claim_by_poll(1, n, n + 1, "p", NOW)));
+            }
+        });
+        let mut polls = 1;
+        while u128::from(polls) <= WRITES {
+            let item = now(read(&reader, &writes.0)).unwrap();
+            assert!(item.polls >= polls, "a read went back from {polls} to {}", item.polls);
+            assert_eq!(item.claim_id, ClaimId::from_random(item.polls.into()), "a read saw half of a write");
+            polls = item.polls;
+        }
+    });
+}
+
+#[test]
+fn two_processes_that_write_one_state_file_lose_nothing_and_only_one_starts() {
+    let file = StateFile::new();
+    let started: usize = std::thread::scope(|scope| {
+        let writers = ["a", "b"].map(|name| {
+            let store = file.open();
+            scope.spawn(move || {
+                let writes = Writes(chat("c"));
+                let started = matches!(now(write(&store, &writes.start(1, None))), Written::Taken(_));
+                for n in 0..24 {
+                    now(take(&store, &writes.join(1, &format!("{name}-{n}"))));
+                }
+                usize::from(started)
+            })
+        });
+        writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+    });
+    assert_eq!(started, 1);
+    assert_eq!(now(read(&file.open(), &chat("c"))).unwrap().triggers.len(), 1 + 2 * 24);
+}

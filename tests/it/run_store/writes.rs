@@ -1,0 +1,133 @@
+//! The writes of one chat, with fences and runs by number.
+
+use std::time::Duration;
+
+use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use postpress_bridge::message::{Message, Record, Trigger};
+use postpress_bridge::postpress::{Envelope, Finish, Progress};
+use postpress_bridge::run::{Claim, Claimable, EndedBy, Ending, Item, Learned, Open, Outcome, Phase, Seen, Write};
+use postpress_bridge::time::Millis;
+
+pub(super) const NOW: Millis = Millis(1_795_514_400_000);
+pub(super) const LEASE: Duration = Duration::from_secs(65);
+pub(super) const LEASE_OVER: Millis = Millis(NOW.0 + 65_001);
+
+pub(super) fn chat(name: &str) -> ChatId {
+    ChatId::parse(name).unwrap()
+}
+
+/// A trigger of a message of this id, with this metadata.
+pub(super) fn trigger(message_id: &str, metadata: &str) -> Trigger {
+    let record = Record {
+        message_id: MessageId::new(message_id),
+        receipt_handle: String::new(),
+        body: format!(r#"{{"chat_id": "any", "correlation_id": "o-{message_id}", "metadata": {metadata}}}"#),
+        sent_at: NOW,
+        receive_count: 1,
+    };
+    match Message::parse(&record, "postpress.bridge") {
+        Message::Trigger(message) => message.trigger,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A run of `chat` that the message `starter` has just claimed with fence 1.
+pub(super) fn new_run(chat: &ChatId, run: u128) -> Item {
+    Item {
+        chat_id: chat.clone(),
+        run_id: RunId::from_random(run),
+        claim_id: ClaimId::from_random(1),
+        holder: MessageId::new("starter"),
+        lease_until_ms: NOW + LEASE,
+        phase: Phase::Active,
+        published: false,
+        triggers: vec![trigger("starter", "{}")],
+        keys: [TriggerKey::of("starter")].into(),
+        seen: Seen::default(),
+        learned: Learned::default(),
+        started_at_ms: NOW,
+        polls: 1,
+        outcome: None,
+        open: Some(Open { shard: 3, sweep_at_ms: NOW + Duration::from_secs(1800) }),
+        expires_at: None,
+    }
+}
+
+pub(super) fn learned() -> Learned {
+    let envelope = Envelope {
+        title: "provider error".into(),
+        detail: Some("„Später“ \u{1f41f} \"quoted\" \\".into()),
+        instance: None,
+        kind: "errors/provider_error".into(),
+        status: 500,
+    };
+    Learned {
+        status: Some(Progress::Running),
+        failures: 2,
+        failing_since_ms: Some(NOW),
+        envelope: Some(envelope),
+        breaches: 1,
+        key_retried: true,
+        restarts: 1,
+    }
+}
+
+pub(super) fn done() -> Outcome {
+    Outcome { ending: Ending::Sync { status: Finish::Done }, ended_by: EndedBy::Answer, finished_at: NOW }
+}
+
+/// The writes of one chat, with fences and runs by number.
+pub(super) struct Writes(pub(super) ChatId);
+
+impl Writes {
+    pub(super) fn start(&self, run: u128, over: Option<u128>) -> Write {
+        Write::Start { item: Box::new(new_run(&self.0, run)), over: over.map(RunId::from_random) }
+    }
+
+    pub(super) fn claim(&self, claimable: Claimable, to: u128, holder: &str, now: Millis) -> Write {
+        let (claim_id, holder) = (ClaimId::from_random(to), MessageId::new(holder));
+        let claim = Claim { claim_id, holder, lease_until_ms: now + LEASE, learned: Some(learned()), calls: true };
+        Write::Claim { chat_id: self.0.clone(), claimable, claim, now }
+    }
+
+    pub(super) fn claim_by_poll(&self, run: u128, from: u128, to: u128, holder: &str, now: Millis) -> Write {
+        let claimable = Claimable::ByPoll { run_id: RunId::from_random(run), claim_id: ClaimId::from_random(from) };
+        self.claim(claimable, to, holder, now)
+    }
+
+    pub(super) fn claim_by_trigger(&self, from: u128, now: Millis) -> Write {
+        self.claim(Claimable::ByTrigger { claim_id: ClaimId::from_random(from) }, 9, "starter", now)
+    }
+
+    /// The claim of a poll that brings its answer along and learned nothing.
+    pub(super) fn claim_to_record(&self, from: u128, to: u128) -> Write {
+        match self.claim_by_poll(1, from, to, "p", NOW) {
+            Write::Claim { chat_id, claimable, claim, now } => {
+                let claim = Claim { learned: None, calls: false, ..claim };
+                Write::Claim { chat_id, claimable, claim, now }
+            }
+            other => other,
+        }
+    }
+
+    pub(super) fn join(&self, run: u128, message_id: &str) -> Write {
+        let mut trigger = trigger(message_id, "{}");
+        trigger.joined = true;
+        let (run_id, key) = (RunId::from_random(run), TriggerKey::of(message_id));
+        Write::Join { chat_id: self.0.clone(), run_id, key, trigger }
+    }
+
+    pub(super) fn end(&self, claim: u128) -> Write {
+        let claim_id = ClaimId::from_random(claim);
+        Write::End { chat_id: self.0.clone(), claim_id, outcome: done(), learned: learned() }
+    }
+
+    pub(super) fn mark(&self, run: u128) -> Write {
+        let expires_at = (NOW + Duration::from_secs(2_592_000)).epoch_seconds();
+        Write::MarkPublished { chat_id: self.0.clone(), run_id: RunId::from_random(run), expires_at }
+    }
+
+    pub(super) fn move_sweep(&self, from: Millis, to: Millis) -> Write {
+        Write::MoveSweep { chat_id: self.0.clone(), from, to }
+    }
+}
