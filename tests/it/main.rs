@@ -6,3 +6,4 @@ mod hostile_provider;
 mod provider_request;
 mod provider_tls;
 mod run_store;
+mod virtual_time;
