@@ -42,7 +42,7 @@ fn ended() -> Item {
 }
 
 fn published() -> Item {
-    Item { published: true, open: None, expires_at: Some(9), ..ended() }
+    Item { published: true, open: None, expires_at: Some((NOW + rules().run_ttl).epoch_seconds()), ..ended() }
 }
 
 fn done() -> Outcome {

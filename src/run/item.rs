@@ -104,9 +104,15 @@ impl Item {
         self.phase == Phase::Ended && self.published
     }
 
-    /// A trigger with this key is part of this run, or of an earlier one that is still remembered.
+    /// A trigger with this key is part of this run, or of an earlier one, that is still remembered.
     pub fn knows(&self, key: TriggerKey, now: Millis, run_ttl: Duration) -> bool {
-        self.keys.contains(&key) || self.seen.contains(key, now, run_ttl)
+        let is_remembered = !self.is_expired(now);
+        is_remembered && self.keys.contains(&key) || self.seen.contains(key, now, run_ttl)
+    }
+
+    /// The table may forget it, and has not got round to that: DynamoDB deletes expired items within a few days.
+    fn is_expired(&self, now: Millis) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at < now.epoch_seconds())
     }
 }
 
@@ -271,6 +277,7 @@ fn is_older(minute: u32, now: Millis, ttl: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::handling::tests::item;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -286,6 +293,20 @@ mod tests {
         assert!(seen.contains(key, finished + DAY, DAY));
         assert!(!seen.contains(key, finished + DAY + Duration::from_millis(1), DAY));
         assert!(!seen.contains(TriggerKey::of("1"), finished, DAY));
+    }
+
+    #[test]
+    fn the_keys_of_a_run_are_known_until_the_table_may_forget_it() {
+        let key = TriggerKey::of("starter");
+        let expires_at = Millis(5_000_000);
+        let over = Item { published: true, expires_at: Some(expires_at.epoch_seconds()), ..item() };
+        for (item, now, known) in [
+            (&over, expires_at, true),
+            (&over, expires_at + Duration::from_secs(1), false),
+            (&item(), Millis(u64::MAX), true), // not published, so it is never forgotten
+        ] {
+            assert_eq!(item.knows(key, now, DAY), known, "at {now:?}");
+        }
     }
 
     #[test]

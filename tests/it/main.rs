@@ -11,3 +11,4 @@ mod sample_events;
 mod sample_inputs;
 mod schemas;
 mod terminal;
+mod virtual_time;

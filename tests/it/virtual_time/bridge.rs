@@ -1,0 +1,120 @@
+//! A bridge in memory, and what is read off it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use postpress_bridge::bus::MemoryBus;
+use postpress_bridge::consumer::{Consumer, Handler};
+use postpress_bridge::event::{Detail, Event};
+use postpress_bridge::ids::ChatId;
+use postpress_bridge::queue::{MemoryQueue, Redelivery};
+use postpress_bridge::run::Schedule;
+use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::simulator::{Faults, InProcess, Simulator};
+use postpress_bridge::store::MemoryStore;
+use postpress_bridge::time::{Clock, Millis};
+use postpress_bridge::worker::{Worker, WorkerConfig};
+
+/// When every bridge and its provider begin.
+pub(super) const EPOCH: Millis = Millis(1_795_514_400_000);
+
+/// As the event source mapping is set up: an invocation is over before its messages are visible again.
+const CONSUMER: Consumer = Consumer { batch_size: 10, concurrency: 20, invocation: Duration::from_mins(1) };
+const VISIBILITY: Duration = Duration::from_secs(90);
+const MAX_RECEIVE_COUNT: u32 = 10;
+
+pub(super) struct Bridge {
+    pub(super) simulator: Simulator,
+    pub(super) queue: Rc<MemoryQueue>,
+    store: Rc<MemoryStore>,
+    bus: Rc<MemoryBus>,
+    worker: Worker<InProcess, Rc<MemoryStore>, Rc<MemoryQueue>, Rc<MemoryBus>>,
+}
+
+impl Bridge {
+    /// A bridge with the default settings, to a provider that answers at once.
+    pub(super) fn new() -> Self {
+        Self::with(&Schedule::default(), Faults::default(), Box::new(|_| None))
+    }
+
+    pub(super) fn with_schedule(schedule: &Schedule) -> Self {
+        Self::with(schedule, Faults::default(), Box::new(|_| None))
+    }
+
+    pub(super) fn with(schedule: &Schedule, faults: Faults, redelivery: Redelivery) -> Self {
+        let simulator = Simulator::new(faults);
+        let clock = Clock::starting_at(EPOCH);
+        let queue = Rc::new(queue(clock, redelivery));
+        let (store, bus) = (Rc::new(MemoryStore::default()), Rc::new(MemoryBus::default()));
+        let limits = Limits::default();
+        let config =
+            WorkerConfig { rules: limits.rules(schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+        let provider = InProcess::new(simulator.clone());
+        let worker = Worker::new(provider, Rc::clone(&store), Rc::clone(&queue), Rc::clone(&bus), clock, config);
+        Self { simulator, queue, store, bus, worker }
+    }
+
+    /// Puts a trigger for this chat on the queue.
+    pub(super) fn trigger(&self, chat: &str) {
+        self.put(&serde_json::json!({"chat_id": chat}));
+    }
+
+    /// Puts a trigger on the queue.
+    pub(super) fn put(&self, trigger: &serde_json::Value) {
+        self.queue.put(&trigger.to_string(), Duration::ZERO);
+    }
+
+    /// Works until nothing is left on the queue. No run is open then, and no message was given up on.
+    pub(super) async fn work(&self) {
+        consume(&self.queue, &self.worker, self.queue.drained()).await;
+        assert!(self.queue.is_empty());
+        assert_eq!(self.queue.dead_letters(), []);
+        let open: Vec<_> = self.store.items().into_iter().filter(|item| !item.is_over()).collect();
+        assert_eq!(open, []);
+    }
+
+    /// Triggers one chat, works, and tells the one event.
+    pub(super) async fn ending_of(&self, chat: &str) -> Event {
+        self.trigger(chat);
+        self.work().await;
+        let [event] = &self.events()[..] else { panic!("{chat}: {:?}", self.events()) };
+        event.clone()
+    }
+
+    /// What was published, in its order.
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.bus.events()
+    }
+
+    /// When each call of this chat was sent.
+    pub(super) fn calls(&self, chat: &str) -> Vec<Millis> {
+        let chat = ChatId::parse(chat).unwrap();
+        let calls = self.simulator.log().into_iter().filter(|record| record.chat_id == chat);
+        calls.map(|record| EPOCH + Duration::from_millis(record.sent_at_ms)).collect()
+    }
+}
+
+/// A queue of triggers and polls, whose messages begin with the clock.
+pub(super) fn queue(clock: Clock, redelivery: Redelivery) -> MemoryQueue {
+    MemoryQueue::new("m", clock, VISIBILITY, MAX_RECEIVE_COUNT).with_redelivery(redelivery)
+}
+
+/// Has this handler deal with the queue's messages until `stop`.
+pub(super) async fn consume(queue: &MemoryQueue, handler: &impl Handler, stop: impl Future<Output = ()>) {
+    CONSUMER.run(queue, handler, stop).await;
+}
+
+/// The ending of an event in one line: `SYNC_DONE`, or `503 errors/no_handler (postpress)`, and what ended the run.
+pub(super) fn summary(event: &Event) -> String {
+    let Detail { status, error, origin, ended_by, .. } = &event.detail;
+    let ending = match (status, error, origin) {
+        (Some(status), None, None) => status.as_str().to_owned(),
+        (None, Some(error), Some(origin)) => format!("{} {} ({origin:?})", error.status, error.kind),
+        other => panic!("neither a status nor an error: {other:?}"),
+    };
+    assert_eq!(event.detail_type.as_str(), status.map_or("ERROR_ENVELOPE", |status| status.as_str()));
+    match ended_by {
+        Some(ended_by) => format!("{ending} by {ended_by:?}").to_lowercase(),
+        None => ending.to_lowercase(),
+    }
+}

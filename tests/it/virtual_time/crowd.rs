@@ -1,0 +1,158 @@
+//! A thousand triggers over a hundred chats, with duplicates at any time: one sync for each run, and one ending.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use postpress_bridge::consumer::{Handled, Handler};
+use postpress_bridge::ids::ChatId;
+use postpress_bridge::message::Record;
+use postpress_bridge::postpress::{Answer, Provider};
+use postpress_bridge::queue::{MemoryQueue, Redelivery};
+use postpress_bridge::run::Schedule;
+use postpress_bridge::simulator::{Faults, InProcess, Simulator, Span};
+use postpress_bridge::time::Clock;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::time::{Instant, sleep};
+
+use super::bridge::{Bridge, EPOCH, consume, queue};
+
+const TRIGGERS: usize = 1000;
+const CHATS: usize = 100;
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// The triggers with their delays: ten for each chat, spread evenly at random over `within`.
+///
+/// Syncs last 2 to 15 minutes; some end in an error, and some begin with failures that pass.
+fn triggers(random: &mut StdRng, within: Duration) -> Vec<(String, Duration)> {
+    let chats: Vec<String> = (0..CHATS)
+        .map(|number| {
+            let failing = if number % 7 == 0 { "service_unavailable-for-2-calls-then-" } else { "" };
+            let ending = if number % 5 == 0 { "error" } else { "done" };
+            format!("{failing}{ending}-in-{}s~{number}", random.random_range(120..900))
+        })
+        .collect();
+    let trigger = |number: usize| {
+        let chat = &chats[number % CHATS];
+        let body = serde_json::json!({"chat_id": chat, "correlation_id": number.to_string()}).to_string();
+        (body, within.mul_f64(random.random()))
+    };
+    (0..TRIGGERS).map(trigger).collect()
+}
+
+/// Delivers about a tenth of all messages once more, after a second to some six hours, as often as not within two minutes;
+/// counts how often it does.
+fn redelivery(seed: u64) -> (Redelivery, Rc<Cell<u32>>) {
+    let (random, redelivered) = (RefCell::new(StdRng::seed_from_u64(seed)), Rc::new(Cell::new(0)));
+    let count = Rc::clone(&redelivered);
+    let again = move |record: &Record| {
+        let mut random = random.borrow_mut();
+        let again = random.random_bool(0.1) && record.receive_count < 4;
+        again.then(|| {
+            count.update(|count| count + 1);
+            Duration::from_secs_f64(10_f64.powf(random.random_range(0.0..4.33)))
+        })
+    };
+    (Box::new(again), redelivered)
+}
+
+fn slow() -> Faults {
+    Faults { latency: Span::between(Duration::from_millis(50), Duration::from_secs(2)), ..Faults::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_triggers_start_one_sync_a_run_and_each_is_in_one_ending() {
+    for (seed, within) in [(1, MINUTE), (2, 60 * MINUTE), (3, 360 * MINUTE)] {
+        let (redelivery, redelivered) = redelivery(seed);
+        let bridge = Bridge::with(&Schedule::default(), slow(), redelivery);
+        for (body, delay) in triggers(&mut StdRng::seed_from_u64(seed), within) {
+            bridge.queue.put(&body, delay);
+        }
+        let began = Instant::now();
+        bridge.work().await;
+
+        let (events, stats) = (bridge.events(), bridge.simulator.stats());
+        let runs: HashSet<_> = events.iter().map(|event| event.detail.event_id).collect();
+        let told = events.iter().flat_map(|event| &event.detail.triggers);
+        let over_after = events.iter().filter_map(|event| event.detail.finished_at).max().unwrap().since(EPOCH);
+        let joined = told.clone().filter(|trigger| trigger.joined).count();
+        println!(
+            "{TRIGGERS} triggers for {CHATS} chats within {within:?}, {} deliveries repeated: {} runs, {} endings, {joined} \
+             triggers joined; {} calls, {} syncs, at most {} calls of one chat at once, {} of all; over after {over_after:?}, \
+             the last message came after {:?}",
+            redelivered.get(),
+            runs.len(),
+            events.len(),
+            stats.total.calls,
+            stats.total.syncs_started,
+            stats.max_in_flight_per_chat,
+            stats.total.max_in_flight,
+            began.elapsed(),
+        );
+
+        assert_eq!(events.len(), runs.len(), "nothing failed, so nothing is published twice");
+        let mut times = HashMap::<_, u32>::new();
+        told.for_each(|trigger| *times.entry(trigger.correlation_id.clone()).or_default() += 1);
+        assert_eq!(times.len(), TRIGGERS);
+        assert!(times.values().all(|times| *times == 1));
+
+        assert_eq!(stats.total.syncs_started, u64::try_from(runs.len()).unwrap());
+        assert!(events.iter().all(|event| event.detail.restarts == Some(0)));
+        assert_eq!(stats.max_in_flight_per_chat, 1);
+
+        // What was to be withstood was there.
+        assert!(redelivered.get() > 100 && joined > 100, "{} {joined}", redelivered.get());
+        let one_run_each = within == MINUTE;
+        assert!(began.elapsed() > over_after + 60 * MINUTE);
+        assert_eq!(runs.len() == CHATS, one_run_each, "{} runs", runs.len());
+        let further_runs = u64::try_from(runs.len() - CHATS).unwrap();
+        assert_eq!(stats.total.restarts, further_runs, "a sync begins again only for a further run of its chat");
+    }
+}
+
+/// What the bridge would be without its run table: it calls, and sends the trigger to itself while the sync is in progress.
+struct Stateless {
+    provider: InProcess,
+    queue: Rc<MemoryQueue>,
+    endings: Cell<usize>,
+}
+
+impl Handler for Stateless {
+    async fn handle(&self, batch: &[Record], _ends: Instant) -> Handled {
+        for record in batch {
+            let trigger: serde_json::Value = serde_json::from_str(&record.body).unwrap();
+            let chat = ChatId::parse(trigger["chat_id"].as_str().unwrap()).unwrap();
+            match self.provider.sync(&chat, Duration::from_secs(10)).await {
+                Answer::Over(_) => self.endings.update(|endings| endings + 1),
+                _ => drop(self.queue.put(&record.body, Duration::from_secs(60))),
+            }
+        }
+        Handled::Returned(Vec::new())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_run_table_the_same_thousand_triggers_restart_finished_syncs() {
+    let (redelivery, _) = redelivery(1);
+    let simulator = Simulator::new(slow());
+    let queue = Rc::new(queue(Clock::starting_at(EPOCH), redelivery));
+    let provider = InProcess::new(simulator.clone());
+    let stateless = Stateless { provider, queue: Rc::clone(&queue), endings: Cell::default() };
+    for (body, delay) in triggers(&mut StdRng::seed_from_u64(1), MINUTE) {
+        queue.put(&body, delay);
+    }
+    // It never comes to an end: every delivery that is repeated is one more chain of polls.
+    consume(&queue, &stateless, sleep(20 * MINUTE)).await;
+
+    let (stats, endings) = (simulator.stats(), stateless.endings.get());
+    println!(
+        "the same without a run table, after 20 minutes: {endings} endings, {} calls, {} syncs of which {} restarts, at most {} calls of one \
+         chat at once",
+        stats.total.calls, stats.total.syncs_started, stats.total.restarts, stats.max_in_flight_per_chat,
+    );
+    assert!(stats.total.restarts > 100, "{}", stats.total.restarts);
+    assert!(endings > CHATS, "{endings}");
+    assert!(stats.max_in_flight_per_chat > 1);
+}
