@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use postpress_bridge::event::Event;
-use postpress_bridge::postpress::answer::Disposition;
+use postpress_bridge::postpress::Disposition;
 use postpress_bridge::postpress::catalogue::ERROR_TYPES;
 use postpress_bridge::run::{EndedBy, Origin, Schedule};
 
