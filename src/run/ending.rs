@@ -231,6 +231,25 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_has_its_say_in_the_delay() {
+        let seconds = |retry_after: Option<u64>, may_land_late| {
+            let Answer::Failed(failure) = passing() else { unreachable!() };
+            let retry_after = retry_after.map(Duration::from_secs);
+            let answer = Answer::Failed(Failure { retry_after, may_land_late, ..failure });
+            match after(&run_with(Learned::default()), &answer, NOW) {
+                AfterCall::PollAgain { delay, .. } => delay.after(Duration::ZERO).as_secs(),
+                AfterCall::End { outcome, .. } => panic!("ended: {outcome:?}"),
+            }
+        };
+        assert_eq!((seconds(None, false), seconds(Some(20), false), seconds(None, true)), (5, 20, 60));
+        let almost_spent = Learned { failing_since_ms: Some(NOW - Duration::from_secs(3597)), ..Learned::default() };
+        let AfterCall::PollAgain { delay, .. } = after(&run_with(almost_spent), &passing(), NOW) else {
+            unreachable!()
+        };
+        assert_eq!(delay.after(Duration::ZERO).as_secs(), 3, "cut to the end of the budget");
+    }
+
+    #[test]
     fn a_refused_key_passes_once_in_a_run() {
         let refused = failure(Disposition::Credentials, Some(envelope("errors/expired_credentials", 401)), 401);
         let mut item = run_with(Learned::default());
