@@ -34,15 +34,20 @@
 //! | [`consumer`] | plays Lambda's event source mapping where there is no Lambda |
 //! | [`rehearsal`] | one invocation with everything in memory, for `cargo lambda invoke` |
 //! | [`cli`] | the terminal's commands |
+//! | `aws`, `secrets`, `deployed` | the AWS clients over one HTTP stack, the key's secret, the ports put together (feature `aws`) |
 //! | [`settings`], [`telemetry`] | the environment, the log |
 //! | [`schema`] | the JSON Schemas of what comes in and goes out |
 //! | [`ids`], [`time`], [`text`] | the words that all of them speak in |
 //!
 //! Start with [`run`]: its tests read like the list of what can go wrong.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod bus;
 pub mod cli;
 pub mod consumer;
+#[cfg(feature = "aws")]
+pub mod deployed;
 pub mod event;
 pub mod ids;
 #[cfg(feature = "aws")]
@@ -53,6 +58,8 @@ pub mod queue;
 pub mod rehearsal;
 pub mod run;
 pub mod schema;
+#[cfg(feature = "aws")]
+pub mod secrets;
 pub mod service;
 pub mod settings;
 pub mod simulator;

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use postpress_bridge::deployed::{self, Deployed};
 use postpress_bridge::postpress::client::Client;
 use postpress_bridge::settings::{Backend, KeySource, WorkerSettings};
 use postpress_bridge::telemetry::{self, LogFormat};
@@ -14,18 +15,35 @@ use tokio::time::Instant;
 async fn main() -> Result<(), Error> {
     let settings = WorkerSettings::from_env()?;
     telemetry::init(&settings.log_filter, LogFormat::Json)?;
-    let KeySource::Plain(api_key) = settings.provider.key.clone() else {
-        return Err("this build reads no secret from Secrets Manager; set POSTPRESS_API_KEY".into());
-    };
-    if settings.backend != Backend::Memory {
-        return Err("this build has no AWS backend; set BRIDGE_BACKEND=memory".into());
+    match settings.backend {
+        Backend::Aws { .. } => serve(&settings).await,
+        Backend::Memory => rehearse(&settings).await,
     }
+}
+
+async fn serve(settings: &WorkerSettings) -> Result<(), Error> {
+    let Deployed { worker, .. } = deployed::connect(settings).await?;
+    run(service_fn(async |event: LambdaEvent<SqsEvent>| -> Result<SqsBatchResponse, Error> {
+        let ends = ends(&event);
+        let report = worker.handle(&lambda::records(event.payload), ends).await;
+        Ok(lambda::response(report.returned()))
+    }))
+    .await
+}
+
+async fn rehearse(settings: &WorkerSettings) -> Result<(), Error> {
+    let KeySource::Plain(api_key) = settings.provider.key.clone() else {
+        return Err("BRIDGE_BACKEND=memory reads no secret; set POSTPRESS_API_KEY".into());
+    };
     let client = Client::new(settings.provider.base_url.clone(), api_key)?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| -> Result<SqsBatchResponse, Error> {
-        let ends = Instant::now() + lambda::time_left(event.context.deadline, SystemTime::now());
-        let records = lambda::records(event.payload);
-        let returned = rehearsal::play(&records, ends, client.clone(), &settings).await;
+        let ends = ends(&event);
+        let returned = rehearsal::play(&lambda::records(event.payload), ends, client.clone(), settings).await;
         Ok(lambda::response(returned.iter()))
     }))
     .await
+}
+
+fn ends(event: &LambdaEvent<SqsEvent>) -> Instant {
+    Instant::now() + lambda::time_left(event.context.deadline, SystemTime::now())
 }

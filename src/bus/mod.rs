@@ -3,8 +3,12 @@
 use crate::event::Event;
 use crate::service::ServiceError;
 
+#[cfg(feature = "aws")]
+mod eventbridge;
 mod memory;
 
+#[cfg(feature = "aws")]
+pub use eventbridge::EventBridgeBus;
 pub use memory::MemoryBus;
 
 /// Where events are published.

@@ -8,6 +8,8 @@ pub mod demo;
 pub mod schema;
 pub mod simulate;
 pub mod sync;
+#[cfg(feature = "aws")]
+pub mod work;
 
 mod screen;
 mod watched;
@@ -30,6 +32,17 @@ pub enum Command {
     Sync(sync::Sync),
     /// Play the provider on loopback, with every status, every error and every fault
     Simulate(simulate::Simulate),
+    /// Play Lambda here: consume the deployed queue until Ctrl-C
+    #[cfg(feature = "aws")]
+    Work(work::Work),
+    /// Play Lambda here (in a build with `--features aws`)
+    #[cfg(not(feature = "aws"))]
+    #[command(disable_help_flag = true)]
+    Work {
+        /// Not looked at
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        arguments: Vec<String>,
+    },
     /// Print the JSON Schemas of triggers and events
     Schema(schema::Schema),
 }
@@ -44,6 +57,12 @@ impl Cli {
             Command::Demo(demo) => demo.run().await,
             Command::Sync(sync) => sync.run().await,
             Command::Simulate(simulate) => simulate.run().await.map(|()| true),
+            #[cfg(feature = "aws")]
+            Command::Work(work) => work.run().await.map(|()| true),
+            #[cfg(not(feature = "aws"))]
+            Command::Work { .. } => {
+                anyhow::bail!("this build has no AWS in it; run it with `cargo run --features aws -- work`")
+            }
             Command::Schema(schema) => schema.run().map(|()| true),
         }
     }

@@ -61,8 +61,7 @@ impl Client {
     /// # Errors
     /// If TLS or the HTTP client cannot be set up.
     pub fn new(base_url: BaseUrl, api_key: ApiKey) -> Result<Self, BuildError> {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        Self::with_roots(base_url, api_key, roots)
+        Self::with_roots(base_url, api_key, mozilla_roots())
     }
 
     /// A client that trusts these root certificates and no others.
@@ -70,19 +69,12 @@ impl Client {
     /// # Errors
     /// If TLS or the HTTP client cannot be set up.
     pub fn with_roots(base_url: BaseUrl, api_key: ApiKey, roots: RootCertStore) -> Result<Self, BuildError> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(roots)?)
-            .http1_only()
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            // Its default sends a request again that the server refused to process.
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build()?;
-        Ok(Self { http, base_url, api_key })
+        Ok(Self::over(http_client(roots)?, base_url, api_key))
+    }
+
+    /// A client over an HTTP stack of [`http_client`], which others may use too.
+    pub fn over(http: reqwest::Client, base_url: BaseUrl, api_key: ApiKey) -> Self {
+        Self { http, base_url, api_key }
     }
 
     /// The same client with another key, on the same connections: for a key that was rotated.
@@ -144,6 +136,30 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("base_url", &self.base_url).finish_non_exhaustive()
     }
+}
+
+/// Mozilla's root certificates, which are compiled in: reading the system's takes milliseconds at every start.
+pub fn mozilla_roots() -> RootCertStore {
+    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
+}
+
+/// The one HTTP stack of a process. It follows no redirect, tries nothing twice and asks no proxy.
+///
+/// # Errors
+/// If TLS or the HTTP client cannot be set up.
+pub fn http_client(roots: RootCertStore) -> Result<reqwest::Client, BuildError> {
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls(roots)?)
+        .http1_only()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        // Its default sends a request again that the server refused to process.
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT);
+    Ok(builder.build()?)
 }
 
 /// TLS 1.2 and 1.3 with ring; reqwest's own choice would bring a second crypto library and read the system's roots.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Outgoing, Queue, Source};
+use super::{HandBack, Outgoing, Queue, Source};
 use crate::ids::MessageId;
 use crate::message::Record;
 use crate::service::ServiceError;
@@ -193,6 +193,13 @@ impl Queue for MemoryQueue {
         self.requests.set(self.requests.get() + 1);
         for message in messages {
             self.put(&message.body, message.delay);
+        }
+        vec![Ok(()); messages.len()]
+    }
+
+    async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {
+        for message in messages {
+            self.change_visibility(&message.receipt_handle, message.invisible);
         }
         vec![Ok(()); messages.len()]
     }

@@ -6,8 +6,13 @@ use crate::message::Record;
 use crate::service::ServiceError;
 
 mod memory;
+pub mod packing;
+#[cfg(feature = "aws")]
+mod sqs;
 
 pub use memory::{MemoryQueue, Redelivery};
+#[cfg(feature = "aws")]
+pub use sqs::SqsQueue;
 
 /// A message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,10 +23,22 @@ pub struct Outgoing {
     pub delay: Duration,
 }
 
+/// A message that is to come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandBack {
+    /// Of its last receive.
+    pub receipt_handle: String,
+    /// How long it stays invisible from now.
+    pub invisible: Duration,
+}
+
 /// Where the bridge sends its messages to itself.
 pub trait Queue {
     /// Sends messages, sharing as few requests as they fit in. Each has a result of its own, in their order.
     fn send(&self, messages: &[Outgoing]) -> impl Future<Output = Vec<Result<(), ServiceError>>>;
+
+    /// Sets when received messages become visible again. Each has a result of its own, in their order.
+    fn hand_back(&self, messages: &[HandBack]) -> impl Future<Output = Vec<Result<(), ServiceError>>>;
 }
 
 /// Where messages are received from: what Lambda's event source mapping does for us in production.
@@ -36,6 +53,10 @@ pub trait Source {
 impl<Q: Queue> Queue for std::rc::Rc<Q> {
     async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
         (**self).send(messages).await
+    }
+
+    async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {
+        (**self).hand_back(messages).await
     }
 }
 

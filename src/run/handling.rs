@@ -164,6 +164,7 @@ pub struct Handling {
     claimant: Claimant,
     state: State,
     decisions: u8,
+    held_until: Option<Millis>,
 }
 
 impl Handling {
@@ -171,7 +172,7 @@ impl Handling {
     pub fn begin(task: Task, call: Call, tick: Tick<'_>) -> (Self, Step) {
         let Call { message_id, claim_id, run_id, lease_until_ms } = call;
         let claimant = Claimant { message_id, claim_id, run_id, lease_until_ms };
-        let mut handling = Self { task, claimant, state: State::Over, decisions: 0 };
+        let mut handling = Self { task, claimant, state: State::Over, decisions: 0, held_until: None };
         let step = match &handling.task {
             Task::Trigger(_) => handling.read(),
             Task::Poll(poll) => {
@@ -184,6 +185,11 @@ impl Handling {
             }
         };
         (handling, step)
+    }
+
+    /// Until then no delivery of this message can claim, since this or an earlier one holds the run, or may hold it.
+    pub fn held_until(&self) -> Option<Millis> {
+        self.held_until
     }
 
     /// Goes on with what came of the last step.
@@ -208,6 +214,10 @@ impl Handling {
             },
             (State::Refusing, Input::Done) => acknowledge(Acknowledged::Refused),
             (_, Input::NoTime) => Step::Done(Verdict::Return(Returned::NoTime)),
+            (State::Claiming(_), Input::Failed) => {
+                self.held_until = Some(self.claimant.lease_until_ms); // it may have been written
+                Step::Done(Verdict::Return(Returned::Failed))
+            }
             _ => Step::Done(Verdict::Return(Returned::Failed)),
         }
     }
@@ -230,7 +240,7 @@ impl Handling {
                 let event = Event::of_too_many_triggers(message);
                 self.refuse(Box::new(event))
             }
-            (ForTrigger::ComeBack, _) => Step::Done(Verdict::Return(Returned::LeaseHeld)),
+            (ForTrigger::ComeBack, item) => self.come_back(item),
             (ForTrigger::Duplicate | ForTrigger::Publish | ForTrigger::PublishThenDecide, _) => {
                 acknowledge(Acknowledged::Duplicate)
             }
@@ -253,7 +263,7 @@ impl Handling {
                     (RefusedPoll::Publish, Some(item)) => {
                         self.publish(&item, Then::Acknowledge(Acknowledged::Published))
                     }
-                    (RefusedPoll::ComeBack, _) => Step::Done(Verdict::Return(Returned::LeaseHeld)),
+                    (RefusedPoll::ComeBack, item) => self.come_back(item.as_deref()),
                     (RefusedPoll::Superseded, _) => acknowledge(Acknowledged::Superseded),
                     (RefusedPoll::Over | RefusedPoll::OwnWrite | RefusedPoll::Publish, _) => {
                         acknowledge(Acknowledged::Over)
@@ -280,8 +290,15 @@ impl Handling {
         }
     }
 
+    /// An earlier delivery of this message holds the run, or died holding it.
+    fn come_back(&mut self, item: Option<&Item>) -> Step {
+        self.held_until = item.map(|item| item.lease_until_ms);
+        Step::Done(Verdict::Return(Returned::LeaseHeld))
+    }
+
     /// The claim is ours: call, unless the message brings the answer along.
     fn call_or_record(&mut self, item: Box<Item>) -> Step {
+        self.held_until = Some(item.lease_until_ms);
         match &self.task {
             Task::Poll(Poll { answer: Some(outcome), .. }) => {
                 let (outcome, learned) = (outcome.clone(), item.learned.clone());

@@ -11,6 +11,8 @@ pub(super) const DELAY_MAX: Duration = Duration::from_secs(900);
 const DELAY_MIN: Duration = Duration::from_secs(1);
 /// The most that a `Retry-After` is honoured.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(900);
+/// How long a message that is handed back stays away the first time.
+const RETURN_FIRST: Duration = Duration::from_secs(15);
 /// How long to wait after a call that timed out and may still land: long enough for it to land first.
 const AFTER_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -95,6 +97,15 @@ impl Schedule {
         delay = delay.min(self.run_deadline.saturating_sub(self.elapsed(item.started_at_ms, now)));
         let at_least = if may_land_late { AFTER_TIMEOUT } else { DELAY_MIN };
         Delay { whole: delay / self.haste, at_least: at_least / self.haste, at_most: DELAY_MAX / self.haste }
+    }
+
+    /// How long a message stays away that is handed back for the n-th time: `min(900, 15 × 2^(n−1))` s, ±20 %, so that an
+    /// outage of an hour does not use up its receives, nor a hiccup an hour.
+    pub fn comes_back_after(&self, receive_count: u32, chance: u16) -> Duration {
+        let doublings = receive_count.saturating_sub(1).min(10);
+        let delay = (RETURN_FIRST * 2_u32.pow(doublings)).min(DELAY_MAX);
+        let share = f64::from(chance) / f64::from(u16::MAX) * 0.4 - 0.2;
+        delay.mul_f64(1.0 + share) / self.haste
     }
 
     /// Failures in a row since then have used up their budget.
@@ -223,6 +234,15 @@ mod tests {
         assert_eq!(delay.after(secs(3)), secs(2));
         assert_eq!(delay.after(secs(30)), secs(1));
         assert_eq!(Delay::NONE.after(secs(3)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_message_that_is_handed_back_stays_away_ever_longer() {
+        let after = |count, chance| Schedule::default().comes_back_after(count, chance).as_secs_f64().round();
+        let middle = u16::MAX / 2;
+        let seconds: Vec<f64> = [1, 2, 3, 6, 7, 10, u32::MAX].map(|count| after(count, middle)).into();
+        assert_eq!(seconds, [15.0, 30.0, 60.0, 480.0, 900.0, 900.0, 900.0]);
+        assert_eq!((after(1, 0), after(1, u16::MAX)), (12.0, 18.0));
     }
 
     #[test]

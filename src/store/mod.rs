@@ -7,9 +7,15 @@ use crate::run::{Item, Write, Written};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
+#[cfg(feature = "aws")]
+mod attributes;
+#[cfg(feature = "aws")]
+mod dynamodb;
 mod memory;
 mod sqlite;
 
+#[cfg(feature = "aws")]
+pub use dynamodb::DynamoStore;
 pub use memory::MemoryStore;
 pub use sqlite::{Command, SqliteStore, StateFileError};
 

@@ -19,7 +19,7 @@ use crate::event::Event;
 use crate::ids::{ClaimId, MessageId, RunId};
 use crate::message::{Message, Record};
 use crate::postpress::Provider;
-use crate::queue::{Outgoing, Queue};
+use crate::queue::{HandBack, Outgoing, Queue};
 use crate::run::{
     Acknowledged, Call, Delay, Handling, Input, Jitter, Returned, Rules, Step, Task, Tick, Verdict, Write, Written,
 };
@@ -107,14 +107,16 @@ impl BatchReport {
 
 /// How far a message came in the first half.
 enum Halfway {
-    Dealt(Dealt),
+    /// It is dealt with; if it is to come back, then not before this time.
+    Dealt(Dealt, Option<Millis>),
     /// It wants to send this poll, and has since then.
-    Waits {
-        handling: Box<Handling>,
-        body: String,
-        delay: Delay,
-        since: Instant,
-    },
+    Waits { handling: Box<Handling>, body: String, delay: Delay, since: Instant },
+}
+
+impl From<Dealt> for Halfway {
+    fn from(dealt: Dealt) -> Self {
+        Self::Dealt(dealt, None)
+    }
 }
 
 impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
@@ -136,6 +138,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
         let halfway = join_all(records.iter().map(|record| self.guarded(record, &invocation))).await;
         let dealt = self.send_polls(halfway, &invocation).await;
+        self.hand_back(records, &dealt, &invocation).await;
+        let dealt = dealt.into_iter().map(|(dealt, _)| dealt);
         BatchReport { messages: records.iter().map(|record| record.message_id.clone()).zip(dealt).collect() }
     }
 
@@ -143,7 +147,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     async fn guarded(&self, record: &Record, invocation: &Invocation) -> Halfway {
         AssertUnwindSafe(self.first_half(record, invocation)).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(message_id = %record.message_id, "handling panicked; the message comes back");
-            Halfway::Dealt(Dealt::Returned(Returned::Failed))
+            Dealt::Returned(Returned::Failed).into()
         })
     }
 
@@ -156,21 +160,21 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 tracing::warn!(%message_id, reason = invalid.reason, "not a trigger; answered with an error event");
                 Task::Refuse(Box::new(Event::of_invalid_trigger(invalid)))
             }
-            Message::Sweep => return Halfway::Dealt(self.sweep(invocation).await),
+            Message::Sweep => return self.sweep(invocation).await.into(),
             Message::OwnEvent => {
                 tracing::error!(
                     %message_id,
                     "one of our own events came back as a message and was dropped; narrow the rule that sends it here"
                 );
-                return Halfway::Dealt(Dealt::OwnEvent);
+                return Dealt::OwnEvent.into();
             }
             Message::Malformed { reason } => {
                 tracing::error!(%message_id, reason, "a broken message of our own was dropped");
-                return Halfway::Dealt(Dealt::Malformed);
+                return Dealt::Malformed.into();
             }
             Message::Newer { version } => {
                 tracing::warn!(%message_id, version, "a newer worker's message comes back until a newer worker reads it");
-                return Halfway::Dealt(Dealt::Newer);
+                return Dealt::Newer.into();
             }
         };
         self.drive(task, record, invocation).await
@@ -188,7 +192,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         if chat_id.is_some() {
             permit = self.permit(invocation).await;
             if permit.is_none() {
-                return Halfway::Dealt(Dealt::Returned(Returned::NoTime));
+                return Dealt::Returned(Returned::NoTime).into();
             }
         }
         let call = Call {
@@ -200,7 +204,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         let (mut handling, mut step) = Handling::begin(task, call, self.tick());
         loop {
             let input = match (step, &chat_id) {
-                (Step::Done(verdict), _) => return Halfway::Dealt(verdict.into()),
+                (Step::Done(verdict), _) => return Halfway::Dealt(verdict.into(), handling.held_until()),
                 (Step::Send { poll, delay }, _) if poll.answer.is_none() => {
                     let (handling, body) = (Box::new(handling), poll.to_body());
                     return Halfway::Waits { handling, body, delay, since: Instant::now() };
@@ -228,23 +232,24 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     }
 
     /// The second half: all polls of the batch, in as few sends as they fit in.
-    async fn send_polls(&self, halfway: Vec<Halfway>, invocation: &Invocation) -> Vec<Dealt> {
+    async fn send_polls(&self, halfway: Vec<Halfway>, invocation: &Invocation) -> Vec<(Dealt, Option<Millis>)> {
         let now = Instant::now();
         let waiting = halfway.iter().filter_map(|halfway| match halfway {
             Halfway::Waits { body, delay, since, .. } => {
                 Some(Outgoing { body: body.clone(), delay: delay.after(now - *since) })
             }
-            Halfway::Dealt(_) => None,
+            Halfway::Dealt(..) => None,
         });
         let mut sent = self.send(waiting.collect(), invocation).await.into_iter();
         let finish = |halfway| match halfway {
-            Halfway::Dealt(dealt) => dealt,
+            Halfway::Dealt(dealt, held_until) => (dealt, held_until),
             Halfway::Waits { mut handling, .. } => {
                 let input = if sent.next().unwrap_or(false) { Input::Done } else { Input::Failed };
-                match handling.next(input, self.tick()) {
+                let dealt = match handling.next(input, self.tick()) {
                     Step::Done(verdict) => verdict.into(),
                     _ => Dealt::Returned(Returned::Failed),
-                }
+                };
+                (dealt, handling.held_until())
             }
         };
         halfway.into_iter().map(finish).collect()
@@ -284,6 +289,30 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             failed("send a poll", &error);
         }
         sent
+    }
+
+    /// Sets when each message that is to come back is visible again: it would wait out the whole visibility timeout else,
+    /// which is six times the function's. What fails here only means that longer wait.
+    async fn hand_back(&self, records: &[Record], dealt: &[(Dealt, Option<Millis>)], invocation: &Invocation) {
+        let back = records.iter().zip(dealt).filter(|(_, (dealt, _))| dealt.comes_back());
+        let messages: Vec<HandBack> = back
+            .map(|(record, (_, held_until))| HandBack {
+                receipt_handle: record.receipt_handle.clone(),
+                invisible: self.comes_back_after(record.receive_count, *held_until),
+            })
+            .collect();
+        if messages.is_empty() {
+            return;
+        }
+        let results = timeout_at(invocation.finish_by(), self.queue.hand_back(&messages)).await.unwrap_or_default();
+        for error in results.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "a message comes back only after its visibility timeout");
+        }
+    }
+
+    fn comes_back_after(&self, receive_count: u32, held_until: Option<Millis>) -> Duration {
+        let held = held_until.map_or(Duration::ZERO, |until| (until + Duration::from_millis(1)).since(self.now()));
+        self.config.rules.schedule.comes_back_after(receive_count, rand::random()).max(held)
     }
 
     async fn send_now(&self, body: &str, delay: Delay, invocation: &Invocation) -> Input {

@@ -12,7 +12,7 @@ use crate::bus::{EventBus, MemoryBus};
 use crate::event::Event;
 use crate::ids::ChatId;
 use crate::postpress::{Answer, Finish, Progress, Provider};
-use crate::queue::{MemoryQueue, Outgoing, Queue};
+use crate::queue::{HandBack, MemoryQueue, Outgoing, Queue};
 use crate::run::{Item, Write, Written};
 use crate::service::ServiceError;
 use crate::store::{DueRun, MemoryStore, RunStore};
@@ -220,6 +220,12 @@ impl Queue for FaultyQueue {
     async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
         let request = async { Ok(self.send_entries(messages).await) };
         let results = self.faults.around("send".to_owned(), request).await;
+        results.unwrap_or_else(|error| vec![Err(error); messages.len()])
+    }
+
+    async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {
+        let request = async { Ok(self.inner.hand_back(messages).await) };
+        let results = self.faults.around("hand back".to_owned(), request).await;
         results.unwrap_or_else(|error| vec![Err(error); messages.len()])
     }
 }

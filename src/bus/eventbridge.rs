@@ -1,0 +1,87 @@
+//! The event bus on EventBridge.
+//!
+//! To a bus that does not exist EventBridge answers with success and drops the event, so there is nothing to see here of the
+//! most likely fault; the deployment passes the bus by reference.
+
+use aws_sdk_eventbridge::Client;
+use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
+use futures_util::future::join_all;
+
+use super::EventBus;
+use crate::aws::{may_pass, service_error};
+use crate::event::Event;
+use crate::queue::packing::pack;
+use crate::service::ServiceError;
+
+/// A bus on EventBridge.
+#[derive(Debug, Clone)]
+pub struct EventBridgeBus {
+    client: Client,
+    bus: String,
+    source: String,
+}
+
+impl EventBridgeBus {
+    /// The bus of this name or ARN; the events get this `source`.
+    pub fn new(client: Client, bus: String, source: String) -> Self {
+        Self { client, bus, source }
+    }
+
+    async fn put(&self, entries: Vec<PutEventsRequestEntry>) -> Vec<Result<(), ServiceError>> {
+        let count = entries.len();
+        match self.client.put_events().set_entries(Some(entries)).send().await {
+            Ok(output) => {
+                let mut results: Vec<_> = output.entries.unwrap_or_default().iter().map(entry_result).collect();
+                let unknown = || Err(ServiceError::Passing("EventBridge said nothing of the entry".to_owned()));
+                results.resize_with(count, unknown);
+                results
+            }
+            Err(error) => vec![Err(service_error("PutEvents", &error)); count],
+        }
+    }
+
+    fn entry(&self, event: &Event) -> PutEventsRequestEntry {
+        PutEventsRequestEntry::builder()
+            .event_bus_name(&self.bus)
+            .source(&self.source)
+            .detail_type(event.detail_type.as_str())
+            .set_resources(Some(event.resources()))
+            .detail(event.detail_json())
+            .build()
+    }
+}
+
+impl EventBus for EventBridgeBus {
+    async fn publish(&self, events: &[Event]) -> Vec<Result<(), ServiceError>> {
+        let entries: Vec<_> = events.iter().map(|event| self.entry(event)).collect();
+        let sizes: Vec<usize> = entries.iter().map(|entry| entry.detail.as_deref().map_or(0, str::len)).collect();
+        let packs = pack(&sizes).into_iter().map(|range| self.put(entries[range].to_vec()));
+        join_all(packs).await.concat()
+    }
+}
+
+/// PutEvents answers 200 also when entries fail.
+fn entry_result(entry: &PutEventsResultEntry) -> Result<(), ServiceError> {
+    let Some(code) = &entry.error_code else { return Ok(()) };
+    let text = format!("PutEvents: {code}: {}", entry.error_message.as_deref().unwrap_or_default());
+    Err(if may_pass(code) { ServiceError::Passing(text) } else { ServiceError::Refused(text) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_entry_is_checked() {
+        let entry = |code: Option<&str>| {
+            entry_result(&PutEventsResultEntry::builder().set_error_code(code.map(str::to_owned)).build())
+        };
+        assert_eq!(entry(None), Ok(()));
+        for code in ["ThrottlingException", "InternalFailure", "InternalException"] {
+            assert!(matches!(entry(Some(code)), Err(ServiceError::Passing(_))), "{code}");
+        }
+        for code in ["MalformedDetail", "NotAuthorizedForSourceException", "InvalidArgument"] {
+            assert!(matches!(entry(Some(code)), Err(ServiceError::Refused(_))), "{code}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `postpress-bridge work`: Lambda's event source mapping, played here.
+//!
+//! For emulators, for containers, and to drain a queue whose function is switched off. The same worker, the same table.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::{Instant, sleep};
+
+use crate::consumer::{Consumer, Handled, Handler};
+use crate::deployed::{Deployed, DeployedWorker, connect};
+use crate::message::Record;
+use crate::settings::WorkerSettings;
+use crate::simulator::parse_duration;
+use crate::telemetry::{self, LogFormat};
+use crate::worker::Worker;
+
+/// Consume the deployed queue from here: receive batches, deal with them, delete what succeeded.
+///
+/// Settings come from the environment, as for the Lambda. Ctrl-C finishes the calls under way, so that no answer is lost. The
+/// queue's visibility timeout should be longer than `--invocation`.
+#[derive(Debug, Clone, Args)]
+pub struct Work {
+    /// How many batches to deal with at once
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    concurrency: usize,
+
+    /// How long a batch may take, as a function's timeout (`60s`)
+    #[arg(long, default_value = "60s", value_parser = time, value_name = "TIME")]
+    invocation: Duration,
+
+    /// Stop once nothing has come for so long (`30s`); without it, only Ctrl-C stops
+    #[arg(long, value_parser = time, value_name = "TIME")]
+    until_idle: Option<Duration>,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "not a time; write `30s`, `500ms` or `2m`".to_owned())
+}
+
+/// A worker, and when it last had something to do.
+struct Busy {
+    worker: DeployedWorker,
+    last: Cell<Instant>,
+    at_work: Cell<usize>,
+}
+
+impl Handler for Busy {
+    async fn handle(&self, batch: &[Record], ends: Instant) -> Handled {
+        if batch.is_empty() {
+            return Handled::Returned(Vec::new());
+        }
+        self.at_work.set(self.at_work.get() + 1);
+        let report = Worker::handle(&self.worker, batch, ends).await;
+        for (message_id, dealt) in &report.messages {
+            tracing::debug!(%message_id, ?dealt, "dealt with");
+        }
+        self.at_work.set(self.at_work.get() - 1);
+        self.last.set(Instant::now());
+        Handled::Returned(report.returned().cloned().collect())
+    }
+}
+
+impl Busy {
+    async fn idle_for(&self, time: Option<Duration>) {
+        let Some(time) = time else { return std::future::pending().await };
+        while self.at_work.get() > 0 || self.last.get().elapsed() < time {
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+impl Work {
+    /// Consumes until it is told to stop.
+    ///
+    /// # Errors
+    /// If the settings cannot be used or the key cannot be read.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let settings = WorkerSettings::from_env()?;
+        telemetry::init(&settings.log_filter, LogFormat::Compact)?;
+        let Deployed { worker, queue } = connect(&settings).await?;
+        let busy = Busy { worker, last: Cell::new(Instant::now()), at_work: Cell::new(0) };
+        tracing::info!("consuming the queue; Ctrl-C finishes what is under way and stops");
+        let consumer = Consumer { batch_size: 10, concurrency: self.concurrency, invocation: self.invocation };
+        let stop = async {
+            tokio::select! {
+                () = busy.idle_for(self.until_idle) => {}
+                _ = tokio::signal::ctrl_c() => tracing::info!("stopping"),
+            }
+        };
+        consumer.run(&queue, &busy, stop).await;
+        Ok(())
+    }
+}

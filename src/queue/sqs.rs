@@ -1,0 +1,204 @@
+//! The queue on SQS.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
+    MessageSystemAttributeName, SendMessageBatchRequestEntry,
+};
+use futures_util::future::join_all;
+
+use super::packing::{ENTRIES_MAX, pack};
+use super::{HandBack, Outgoing, Queue, Source};
+use crate::aws::{may_pass, service_error};
+use crate::ids::MessageId;
+use crate::message::Record;
+use crate::service::ServiceError;
+use crate::time::Millis;
+
+/// The longest that `ReceiveMessage` waits for a message.
+const WAIT_SECONDS: i32 = 20;
+/// The longest `DelaySeconds`.
+const DELAY_MAX_SECONDS: u64 = 900;
+/// The longest visibility timeout: 12 hours.
+const VISIBILITY_MAX_SECONDS: u64 = 43_200;
+
+/// A standard queue on SQS.
+#[derive(Debug, Clone)]
+pub struct SqsQueue {
+    client: Client,
+    url: String,
+}
+
+type Results = Vec<Result<(), ServiceError>>;
+
+impl SqsQueue {
+    /// The queue of this URL.
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    async fn send_pack(&self, messages: &[Outgoing]) -> Results {
+        let mut request = self.client.send_message_batch().queue_url(&self.url);
+        for (index, message) in messages.iter().enumerate() {
+            let entry = SendMessageBatchRequestEntry::builder()
+                .id(index.to_string())
+                .message_body(&message.body)
+                .delay_seconds(whole_seconds(message.delay, DELAY_MAX_SECONDS))
+                .build();
+            request = match entry {
+                Ok(entry) => request.entries(entry),
+                Err(error) => return vec![Err(ServiceError::Refused(error.to_string())); messages.len()],
+            };
+        }
+        match request.send().await {
+            Ok(output) => {
+                let sent: Vec<&str> = output.successful.iter().map(|entry| entry.id.as_str()).collect();
+                results(messages.len(), &sent, &output.failed)
+            }
+            Err(error) => vec![Err(service_error("SendMessageBatch", &error)); messages.len()],
+        }
+    }
+
+    async fn hand_back_pack(&self, messages: &[HandBack]) -> Results {
+        let mut request = self.client.change_message_visibility_batch().queue_url(&self.url);
+        for (index, message) in messages.iter().enumerate() {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(&message.receipt_handle)
+                .visibility_timeout(whole_seconds(message.invisible, VISIBILITY_MAX_SECONDS))
+                .build();
+            request = match entry {
+                Ok(entry) => request.entries(entry),
+                Err(error) => return vec![Err(ServiceError::Refused(error.to_string())); messages.len()],
+            };
+        }
+        match request.send().await {
+            Ok(output) => {
+                let done: Vec<&str> = output.successful.iter().map(|entry| entry.id.as_str()).collect();
+                results(messages.len(), &done, &output.failed)
+            }
+            Err(error) => vec![Err(service_error("ChangeMessageVisibilityBatch", &error)); messages.len()],
+        }
+    }
+}
+
+impl Queue for SqsQueue {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+        let sizes: Vec<usize> = messages.iter().map(|message| message.body.len()).collect();
+        let packs = pack(&sizes).into_iter().map(|range| self.send_pack(&messages[range]));
+        join_all(packs).await.concat()
+    }
+
+    async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {
+        join_all(messages.chunks(ENTRIES_MAX).map(|pack| self.hand_back_pack(pack))).await.concat()
+    }
+}
+
+impl Source for SqsQueue {
+    async fn receive(&self, max: usize) -> Result<Vec<Record>, ServiceError> {
+        let request = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(i32::try_from(max.clamp(1, ENTRIES_MAX)).unwrap_or(1))
+            .wait_time_seconds(WAIT_SECONDS)
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
+        let output = request.send().await.map_err(|error| service_error("ReceiveMessage", &error))?;
+        Ok(output.messages.unwrap_or_default().into_iter().filter_map(record).collect())
+    }
+
+    async fn delete(&self, records: &[Record]) -> Result<(), ServiceError> {
+        for pack in records.chunks(ENTRIES_MAX) {
+            let mut request = self.client.delete_message_batch().queue_url(&self.url);
+            for (index, record) in pack.iter().enumerate() {
+                let entry = DeleteMessageBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .receipt_handle(&record.receipt_handle)
+                    .build()
+                    .map_err(|error| ServiceError::Refused(error.to_string()))?;
+                request = request.entries(entry);
+            }
+            let output = request.send().await.map_err(|error| service_error("DeleteMessageBatch", &error))?;
+            if let Some(failure) = output.failed.first() {
+                return Err(entry_error(failure));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn record(message: Message) -> Option<Record> {
+    let attributes = message.attributes.unwrap_or_default();
+    let number = |name| attributes.get(&name).and_then(|value: &String| value.parse::<u64>().ok());
+    let count = number(MessageSystemAttributeName::ApproximateReceiveCount);
+    Some(Record {
+        message_id: MessageId::new(message.message_id?),
+        receipt_handle: message.receipt_handle.unwrap_or_default(),
+        body: message.body.unwrap_or_default(),
+        sent_at: Millis(number(MessageSystemAttributeName::SentTimestamp).unwrap_or_default()),
+        receive_count: count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
+    })
+}
+
+/// A result for each entry, by its id, which is its index.
+fn results(entries: usize, done: &[&str], failed: &[BatchResultErrorEntry]) -> Results {
+    (0..entries)
+        .map(|index| {
+            let id = index.to_string();
+            match failed.iter().find(|entry| entry.id == id) {
+                Some(failure) => Err(entry_error(failure)),
+                None if done.contains(&id.as_str()) => Ok(()),
+                None => Err(ServiceError::Passing("SQS said nothing of the entry".to_owned())),
+            }
+        })
+        .collect()
+}
+
+fn entry_error(failure: &BatchResultErrorEntry) -> ServiceError {
+    let text = format!("{}: {}", failure.code, failure.message.as_deref().unwrap_or_default());
+    if failure.sender_fault && !may_pass(&failure.code) {
+        ServiceError::Refused(text)
+    } else {
+        ServiceError::Passing(text)
+    }
+}
+
+/// SQS takes whole seconds. Rounded up: nothing is due before its time.
+fn whole_seconds(time: Duration, max: u64) -> i32 {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    i32::try_from(seconds.min(max)).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_whole_and_never_too_few() {
+        for (milliseconds, seconds) in [(0, 0), (1, 1), (1000, 1), (1001, 2), (899_999, 900), (2_000_000, 900)] {
+            assert_eq!(whole_seconds(Duration::from_millis(milliseconds), DELAY_MAX_SECONDS), seconds);
+        }
+    }
+
+    #[test]
+    fn each_entry_has_its_own_result() {
+        let failure = |id: &str, code: &str, ours| {
+            BatchResultErrorEntry::builder().id(id).code(code).sender_fault(ours).build().unwrap()
+        };
+        let failed = [
+            failure("1", "InternalError", false),
+            failure("2", "InvalidMessageContents", true),
+            failure("4", "RequestThrottled", true),
+        ];
+        let results = results(6, &["0", "3"], &failed);
+        let told = results.iter().map(|result| match result {
+            Ok(()) => "sent",
+            Err(ServiceError::Passing(_)) => "again",
+            Err(ServiceError::Refused(_)) => "refused",
+        });
+        assert_eq!(told.collect::<Vec<_>>(), ["sent", "again", "refused", "sent", "again", "again"]);
+    }
+}

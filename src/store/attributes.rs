@@ -1,0 +1,166 @@
+//! An item as DynamoDB's attributes, and back.
+//!
+//! What conditions look at has an attribute of its own type; what is only carried along (a trigger, what was learned, the
+//! outcome) is JSON text, so that a producer's metadata comes back byte for byte.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::DueRun;
+use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use crate::run::{Item, Open, Phase, Seen};
+use crate::service::ServiceError;
+use crate::time::Millis;
+
+type Attributes = HashMap<String, AttributeValue>;
+
+/// JSON text.
+pub(super) fn json(value: &impl Serialize) -> Result<AttributeValue, ServiceError> {
+    let text = serde_json::to_string(value).map_err(|error| ServiceError::Refused(error.to_string()))?;
+    Ok(AttributeValue::S(text))
+}
+
+/// The item's attributes; what it does not have is absent.
+pub(super) fn of_item(item: &Item) -> Result<Attributes, ServiceError> {
+    let string = |text: &str| AttributeValue::S(text.to_owned());
+    let number = |number: u64| AttributeValue::N(number.to_string());
+    let keys = item.keys.iter().map(|key| Blob::new(key.to_bytes())).collect();
+    let triggers = item.triggers.iter().map(json).collect::<Result<_, _>>()?;
+    let mut attributes = vec![
+        ("chat_id", string(item.chat_id.as_str())),
+        ("run_id", string(&item.run_id.to_string())),
+        ("claim_id", string(&item.claim_id.to_hex())),
+        ("holder", string(item.holder.as_str())),
+        ("lease_until_ms", number(item.lease_until_ms.0)),
+        ("phase", string(phase(item.phase))),
+        ("triggers", AttributeValue::L(triggers)),
+        ("keys", AttributeValue::Bs(keys)),
+        ("learned", json(&item.learned)?),
+        ("started_at_ms", number(item.started_at_ms.0)),
+        ("polls", number(item.polls.into())),
+    ];
+    if item.published {
+        attributes.push(("published", AttributeValue::Bool(true)));
+    }
+    if !item.seen.is_empty() {
+        attributes.push(("seen", AttributeValue::B(Blob::new(item.seen.to_bytes()))));
+    }
+    if let Some(outcome) = &item.outcome {
+        attributes.push(("outcome", json(outcome)?));
+    }
+    if let Some(open) = item.open {
+        attributes.push(("open", number(open.shard.into())));
+        attributes.push(("sweep_at_ms", number(open.sweep_at_ms.0)));
+    }
+    if let Some(expires_at) = item.expires_at {
+        attributes.push(("expires_at", number(expires_at)));
+    }
+    Ok(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// The item of these attributes.
+pub(super) fn to_item(attributes: &Attributes) -> Result<Item, ServiceError> {
+    let read = Reader(attributes);
+    let triggers = read.list("triggers").ok_or_else(|| unreadable("triggers"))?;
+    let keys = read.blobs("keys").ok_or_else(|| unreadable("keys"))?;
+    let open = match (read.number("open"), read.number("sweep_at_ms")) {
+        (Some(shard), Some(sweep_at_ms)) => {
+            Some(Open { shard: u8::try_from(shard).map_err(|_| unreadable("open"))?, sweep_at_ms: Millis(sweep_at_ms) })
+        }
+        _ => None,
+    };
+    Ok(Item {
+        chat_id: read.chat_id()?,
+        run_id: read.parsed("run_id", |text| serde_json::from_value::<RunId>(text.into()).ok())?,
+        claim_id: read.parsed("claim_id", ClaimId::from_hex)?,
+        holder: read.parsed("holder", |text| Some(MessageId::new(text)))?,
+        lease_until_ms: Millis(read.number("lease_until_ms").ok_or_else(|| unreadable("lease_until_ms"))?),
+        phase: read.parsed("phase", to_phase)?,
+        published: read.0.contains_key("published"),
+        triggers: triggers.iter().map(|value| from_json("triggers", value)).collect::<Result<_, _>>()?,
+        keys: keys.iter().map(to_key).collect::<Result<_, _>>()?,
+        seen: read.seen()?,
+        learned: read.json("learned")?.unwrap_or_default(),
+        started_at_ms: Millis(read.number("started_at_ms").ok_or_else(|| unreadable("started_at_ms"))?),
+        polls: read.number("polls").and_then(|polls| u32::try_from(polls).ok()).ok_or_else(|| unreadable("polls"))?,
+        outcome: read.json("outcome")?,
+        open,
+        expires_at: read.number("expires_at"),
+    })
+}
+
+/// A run of the index, which has the keys only.
+pub(super) fn to_due_run(attributes: &Attributes) -> Result<DueRun, ServiceError> {
+    let read = Reader(attributes);
+    let sweep_at_ms = Millis(read.number("sweep_at_ms").ok_or_else(|| unreadable("sweep_at_ms"))?);
+    Ok(DueRun { sweep_at_ms, chat_id: read.chat_id()? })
+}
+
+struct Reader<'a>(&'a Attributes);
+
+impl Reader<'_> {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_s().ok().map(String::as_str)
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.0.get(name)?.as_n().ok()?.parse().ok()
+    }
+
+    fn list(&self, name: &str) -> Option<&[AttributeValue]> {
+        self.0.get(name)?.as_l().ok().map(Vec::as_slice)
+    }
+
+    fn blobs(&self, name: &str) -> Option<&[Blob]> {
+        self.0.get(name)?.as_bs().ok().map(Vec::as_slice)
+    }
+
+    fn parsed<T>(&self, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, ServiceError> {
+        self.text(name).and_then(parse).ok_or_else(|| unreadable(name))
+    }
+
+    fn chat_id(&self) -> Result<ChatId, ServiceError> {
+        self.parsed("chat_id", |text| ChatId::parse(text).ok())
+    }
+
+    fn seen(&self) -> Result<Seen, ServiceError> {
+        let Some(value) = self.0.get("seen") else { return Ok(Seen::default()) };
+        let bytes = value.as_b().ok().and_then(|blob| Seen::from_bytes(blob.as_ref()));
+        bytes.ok_or_else(|| unreadable("seen"))
+    }
+
+    fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ServiceError> {
+        self.0.get(name).map(|value| from_json(name, value)).transpose()
+    }
+}
+
+fn from_json<T: DeserializeOwned>(name: &str, value: &AttributeValue) -> Result<T, ServiceError> {
+    let text = value.as_s().map_err(|_| unreadable(name))?;
+    serde_json::from_str(text).map_err(|_| unreadable(name))
+}
+
+fn to_key(blob: &Blob) -> Result<TriggerKey, ServiceError> {
+    blob.as_ref().try_into().map(TriggerKey::from_bytes).map_err(|_| unreadable("keys"))
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Active => "active",
+        Phase::Ended => "ended",
+    }
+}
+
+fn to_phase(text: &str) -> Option<Phase> {
+    [Phase::Active, Phase::Ended].into_iter().find(|known| phase(*known) == text)
+}
+
+/// Somebody else wrote to the table, or a version of this program that is not understood.
+fn unreadable(name: &str) -> ServiceError {
+    ServiceError::Refused(format!(
+        "the run table has an item whose `{name}` cannot be read; is BRIDGE_TABLE the right table?"
+    ))
+}

@@ -1,0 +1,309 @@
+//! The run table in DynamoDB: each write is one conditional request, and a refusal brings the item along.
+//!
+//! What a write means is [`Write::apply`]; here it is said in expressions. Every attribute goes through a `#name`, since
+//! `keys`, `open` and `status` are among DynamoDB's reserved words.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+
+use super::{DUE_PAGE, DueRun, RunStore, attributes};
+use crate::aws::service_error;
+use crate::ids::ChatId;
+use crate::run::{Claim, Claimable, Item, TRIGGERS_MAX, Write, Written};
+use crate::service::ServiceError;
+use crate::time::Millis;
+
+/// The sparse index of open runs.
+const OPEN_INDEX: &str = "open";
+
+/// A run table in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct DynamoStore {
+    client: Client,
+    table: String,
+}
+
+type Attributes = HashMap<String, AttributeValue>;
+
+impl DynamoStore {
+    /// The table of this name.
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    async fn put(&self, item: &Item, condition: Expression) -> Result<Written, ServiceError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(attributes::of_item(item)?))
+            .condition_expression(condition.condition)
+            .set_expression_attribute_names(Some(condition.names))
+            .set_expression_attribute_values(Some(condition.values).filter(|values| !values.is_empty()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await {
+            Ok(_) => Ok(Written::Taken(Box::new(item.clone()))),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(refusal)) => refused(refusal.item()),
+                _ => Err(service_error("PutItem", &error)),
+            },
+        }
+    }
+
+    async fn update(&self, chat_id: &ChatId, update: Expression) -> Result<Written, ServiceError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("chat_id", string(chat_id.as_str()))
+            .update_expression(update.changes)
+            .condition_expression(update.condition)
+            .set_expression_attribute_names(Some(update.names))
+            .set_expression_attribute_values(Some(update.values))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(output) => {
+                let item = attributes::to_item(&output.attributes.unwrap_or_default())?;
+                Ok(Written::Taken(Box::new(item)))
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => refused(refusal.item()),
+                _ => Err(service_error("UpdateItem", &error)),
+            },
+        }
+    }
+}
+
+/// The item that refused a write; DynamoDB gives none where there is none.
+fn refused(item: Option<&Attributes>) -> Result<Written, ServiceError> {
+    let item = item.filter(|item| !item.is_empty()).map(attributes::to_item).transpose()?;
+    Ok(Written::Refused(item.map(Box::new)))
+}
+
+impl RunStore for DynamoStore {
+    async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("chat_id", string(chat_id.as_str()))
+            .consistent_read(true);
+        let output = request.send().await.map_err(|error| service_error("GetItem", &error))?;
+        output.item.as_ref().map(attributes::to_item).transpose()
+    }
+
+    async fn write(&self, write: &Write) -> Result<Written, ServiceError> {
+        match write {
+            Write::Start { item, over: None } => {
+                self.put(item, Expression::condition("attribute_not_exists(#chat_id)")).await
+            }
+            Write::Start { item, over: Some(run_id) } => {
+                let condition =
+                    Expression::condition("#run_id = :run_id AND #phase = :ended AND attribute_exists(#published)");
+                self.put(item, condition.with(":run_id", string(run_id)).with(":ended", string("ended"))).await
+            }
+            Write::Claim { chat_id, claimable, claim, now } => {
+                self.update(chat_id, claim_expression(claimable, claim, *now)?).await
+            }
+            Write::Join { chat_id, run_id, key, trigger } => {
+                let update = Expression::update(
+                    "SET #triggers = list_append(#triggers, :trigger) ADD #keys :keys",
+                    "#run_id = :run_id AND #phase = :active AND size(#triggers) < :full AND NOT contains(#keys, :key)",
+                );
+                let key = Blob::new(key.to_bytes());
+                let trigger = AttributeValue::L(vec![attributes::json(trigger)?]);
+                let update = update
+                    .with(":trigger", trigger)
+                    .with(":keys", AttributeValue::Bs(vec![key.clone()]))
+                    .with(":key", AttributeValue::B(key))
+                    .with(":run_id", string(run_id))
+                    .with(":active", string("active"))
+                    .with(":full", number(TRIGGERS_MAX));
+                self.update(chat_id, update).await
+            }
+            Write::End { chat_id, claim_id, outcome, learned } => {
+                let update = Expression::update(
+                    "SET #phase = :ended, #outcome = :outcome, #learned = :learned",
+                    "#claim_id = :claim_id AND #phase = :active",
+                );
+                let update = update
+                    .with(":ended", string("ended"))
+                    .with(":outcome", attributes::json(outcome)?)
+                    .with(":learned", attributes::json(learned)?)
+                    .with(":claim_id", string(claim_id.to_hex()))
+                    .with(":active", string("active"));
+                self.update(chat_id, update).await
+            }
+            Write::MarkPublished { chat_id, run_id, expires_at } => {
+                let update = Expression::update(
+                    "SET #published = :true, #expires_at = :expires_at REMOVE #open, #sweep_at_ms",
+                    "#run_id = :run_id AND #phase = :ended",
+                );
+                let update = update
+                    .with(":true", AttributeValue::Bool(true))
+                    .with(":expires_at", number(expires_at))
+                    .with(":run_id", string(run_id))
+                    .with(":ended", string("ended"));
+                self.update(chat_id, update).await
+            }
+            Write::MoveSweep { chat_id, from, to } => {
+                let update = Expression::update("SET #sweep_at_ms = :to", "#sweep_at_ms = :from");
+                self.update(chat_id, update.with(":to", number(to.0)).with(":from", number(from.0))).await
+            }
+        }
+    }
+
+    async fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Result<Vec<DueRun>, ServiceError> {
+        let condition = Expression::condition("#open = :shard AND #sweep_at_ms < :before");
+        let condition = condition.with(":shard", number(shard)).with(":before", number(before.0));
+        let after = after.map(|due| {
+            let place = [
+                ("open", number(shard)),
+                ("sweep_at_ms", number(due.sweep_at_ms.0)),
+                ("chat_id", string(due.chat_id.as_str())),
+            ];
+            place.map(|(name, value)| (name.to_owned(), value)).into()
+        });
+        let request = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(OPEN_INDEX)
+            .key_condition_expression(condition.condition)
+            .set_expression_attribute_names(Some(condition.names))
+            .set_expression_attribute_values(Some(condition.values))
+            .set_exclusive_start_key(after)
+            .limit(i32::try_from(DUE_PAGE).unwrap_or(i32::MAX));
+        let output = request.send().await.map_err(|error| service_error("Query", &error))?;
+        output.items.unwrap_or_default().iter().map(attributes::to_due_run).collect()
+    }
+}
+
+fn claim_expression(claimable: &Claimable, claim: &Claim, now: Millis) -> Result<Expression, ServiceError> {
+    let mut changes = String::from("SET #claim_id = :new_claim, #holder = :holder, #lease_until_ms = :lease_until");
+    if claim.learned.is_some() {
+        changes.push_str(", #learned = :learned");
+    }
+    if claim.calls {
+        changes.push_str(" ADD #polls :one");
+    }
+    let mut update = match claimable {
+        Claimable::ByPoll { run_id, claim_id } => Expression::update(
+            &changes,
+            "#run_id = :run_id AND #phase = :active AND \
+             (#claim_id = :claim_id OR (#holder = :holder AND #lease_until_ms < :now))",
+        )
+        .with(":run_id", string(run_id))
+        .with(":claim_id", string(claim_id.to_hex())),
+        Claimable::ByTrigger { claim_id } => {
+            Expression::update(&changes, "#claim_id = :claim_id AND #phase = :active AND #lease_until_ms < :now")
+                .with(":claim_id", string(claim_id.to_hex()))
+        }
+    };
+    if let Some(learned) = &claim.learned {
+        update = update.with(":learned", attributes::json(learned)?);
+    }
+    if claim.calls {
+        update = update.with(":one", number(1));
+    }
+    Ok(update
+        .with(":new_claim", string(claim.claim_id.to_hex()))
+        .with(":holder", string(claim.holder.as_str()))
+        .with(":lease_until", number(claim.lease_until_ms.0))
+        .with(":active", string("active"))
+        .with(":now", number(now.0)))
+}
+
+/// What to change and under which condition, the names in both, and the values that they are given.
+struct Expression {
+    changes: String,
+    condition: String,
+    names: HashMap<String, String>,
+    values: Attributes,
+}
+
+impl Expression {
+    /// Every `#name` in the texts stands for the attribute of that name.
+    fn update(changes: &str, condition: &str) -> Self {
+        let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+        let after_marks = [changes, condition].into_iter().flat_map(|text| text.split('#').skip(1));
+        let names = after_marks.map(|text| text.split(|c| !is_name(c)).next().unwrap_or_default());
+        Self {
+            changes: changes.to_owned(),
+            condition: condition.to_owned(),
+            names: names.map(|name| (format!("#{name}"), name.to_owned())).collect(),
+            values: HashMap::new(),
+        }
+    }
+
+    fn condition(condition: &str) -> Self {
+        Self::update("", condition)
+    }
+
+    fn with(mut self, placeholder: &str, value: AttributeValue) -> Self {
+        self.values.insert(placeholder.to_owned(), value);
+        self
+    }
+}
+
+fn string(text: impl fmt::Display) -> AttributeValue {
+    AttributeValue::S(format!("{text}"))
+}
+
+fn number(number: impl fmt::Display) -> AttributeValue {
+    AttributeValue::N(format!("{number}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ClaimId, MessageId, RunId};
+    use crate::run::Learned;
+
+    #[test]
+    fn an_expression_names_every_attribute_once() {
+        let expression = Expression::update("SET #keys = :k, #open = :o", "#keys = :old AND size(#open) < :n");
+        let mut names: Vec<_> = expression.names.into_iter().collect();
+        names.sort();
+        let pair = |name: &str| (format!("#{name}"), name.to_owned());
+        assert_eq!(names, [pair("keys"), pair("open")]);
+    }
+
+    #[test]
+    fn a_claim_uses_every_value_and_changes_no_attribute_twice() {
+        // DynamoDB refuses a request that breaks either rule; emulators may not.
+        let by_poll = Claimable::ByPoll { run_id: RunId::from_random(1), claim_id: ClaimId::from_random(1) };
+        let by_trigger = Claimable::ByTrigger { claim_id: ClaimId::from_random(1) };
+        for claimable in [by_poll, by_trigger] {
+            for (learned, calls) in [(None, true), (Some(Learned::default()), false), (Some(Learned::default()), true)]
+            {
+                let claim = Claim {
+                    claim_id: ClaimId::from_random(2),
+                    holder: MessageId::new("m"),
+                    lease_until_ms: Millis(2),
+                    learned,
+                    calls,
+                };
+                let expression = claim_expression(&claimable, &claim, Millis(1)).unwrap();
+                let text = format!("{} IF {}", expression.changes, expression.condition);
+                let words: Vec<&str> = text.split(|c: char| !(c.is_alphanumeric() || ":#_".contains(c))).collect();
+                for placeholder in expression.values.keys() {
+                    assert!(words.contains(&placeholder.as_str()), "{placeholder} is not in {text}");
+                }
+                let placeholders = words.iter().filter(|word| word.starts_with(':'));
+                assert!(placeholders.clone().all(|word| expression.values.contains_key(*word)), "{text}");
+                for name in expression.names.keys() {
+                    let changes = expression.changes.split(|c: char| !(c.is_alphanumeric() || "#_".contains(c)));
+                    assert!(changes.filter(|word| word == name).count() <= 1, "{name} is changed twice: {text}");
+                }
+            }
+        }
+    }
+}
