@@ -5,6 +5,7 @@ mod aws_tls;
 mod cargo_lambda;
 mod harness;
 mod hostile_provider;
+mod model;
 mod provider_request;
 mod provider_tls;
 mod run_store;

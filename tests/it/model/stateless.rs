@@ -1,0 +1,87 @@
+//! A poller without a table: it calls, and sends itself another message until it is told of an end.
+
+use std::fmt;
+
+use super::search::System;
+
+pub(super) struct Stateless {
+    pub(super) triggers: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Sync {
+    Idle,
+    Running(bool),
+    Told,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    /// Messages that wait, and handlers that were told that the sync is in progress, or over.
+    waiting: u8,
+    in_progress: u8,
+    over: u8,
+    sync: Sync,
+    restarted: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Action(&'static str);
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl System for Stateless {
+    type State = State;
+    type Action = Action;
+
+    fn initial(&self) -> State {
+        State { waiting: self.triggers, in_progress: 0, over: 0, sync: Sync::Idle, restarted: false }
+    }
+
+    fn next(&self, state: &State) -> Vec<(Action, State)> {
+        let mut next = Vec::new();
+        if state.waiting > 0 {
+            let state = State { waiting: state.waiting - 1, ..state.clone() };
+            let told = State { in_progress: state.in_progress + 1, ..state.clone() };
+            let over = State { over: state.over + 1, sync: Sync::Told, ..state.clone() };
+            match state.sync {
+                Sync::Idle => {
+                    next.push((Action("a call starts the sync"), State { sync: Sync::Running(false), ..told }));
+                }
+                Sync::Running(asked) => {
+                    if !asked {
+                        let running = State { sync: Sync::Running(true), ..told };
+                        next.push((Action("a call hears that the sync is running"), running));
+                    }
+                    next.push((Action("a call hears that the sync is over"), over));
+                }
+                Sync::Told => {
+                    let again = State { sync: Sync::Running(false), restarted: true, ..told };
+                    next.push((Action("a call starts the sync again"), again));
+                }
+            }
+        }
+        if state.in_progress > 0 {
+            let state = state.clone();
+            let sent = State { in_progress: state.in_progress - 1, waiting: state.waiting + 1, ..state };
+            next.push((Action("a poll is sent"), sent));
+        }
+        if state.over > 0 {
+            let state = state.clone();
+            next.push((Action("an ending is published"), State { over: state.over - 1, ..state }));
+        }
+        next
+    }
+
+    fn broken(&self, state: &State) -> Option<String> {
+        state.restarted.then(|| "a finished sync is restarted (S1)".to_owned())
+    }
+
+    fn is_goal(&self, state: &State) -> bool {
+        state.waiting + state.in_progress + state.over == 0
+    }
+}
