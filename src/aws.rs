@@ -3,7 +3,7 @@
 //! The SDK's own HTTP client would be a second TLS stack with a second set of root certificates, which costs a Lambda
 //! several milliseconds at every cold start.
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -20,16 +20,19 @@ use http::header::ACCEPT_ENCODING;
 use crate::service::ServiceError;
 
 /// What the AWS clients share: region, credentials and endpoints as the AWS SDK reads them, and this HTTP client.
+pub async fn config(http: reqwest::Client) -> SdkConfig {
+    loader(http).load().await
+}
+
+/// [`config`] before it is loaded, for those who know region, credentials or endpoint themselves.
 ///
 /// The SDK's retries and timeouts are off: [`crate::service::attempt`] does both, within the invocation's time, for all ports
 /// alike.
-pub async fn config(http: reqwest::Client) -> SdkConfig {
+pub fn loader(http: reqwest::Client) -> ConfigLoader {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(SharedStack(http))
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::disabled())
-        .load()
-        .await
 }
 
 /// The HTTP client, as the SDK wants it.

@@ -4,6 +4,7 @@
 mod cargo_lambda;
 mod harness;
 mod hostile_provider;
+mod on_aws;
 mod provider_request;
 mod provider_tls;
 mod run_store;
