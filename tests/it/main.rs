@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
 mod cargo_lambda;
+mod event_bus;
 mod harness;
 mod hostile_provider;
+mod message_queue;
 mod on_aws;
 mod provider_request;
 mod provider_tls;
