@@ -3,6 +3,7 @@
 //! The SDK's own HTTP client would be a second TLS stack with a second set of root certificates, which costs a Lambda
 //! several milliseconds at every cold start.
 
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -27,12 +28,14 @@ pub async fn config(http: reqwest::Client) -> SdkConfig {
 /// [`config`] before it is loaded, for those who know region, credentials or endpoint themselves.
 ///
 /// The SDK's retries and timeouts are off: [`crate::service::attempt`] does both, within the invocation's time, for all ports
-/// alike.
+/// alike. So is its watch over stalled transfers: it does not see how this HTTP client reads a body, and breaks off what
+/// has no answer after some seconds, such as SQS's long poll.
 pub fn loader(http: reqwest::Client) -> ConfigLoader {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(SharedStack(http))
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
 /// The HTTP client, as the SDK wants it.

@@ -255,3 +255,11 @@ async fn entries_fail_one_by_one_in_their_order() {
     assert_eq!(sent, bodies.into_iter().filter(|body| body != "message-04" && body != "message-11").collect());
     assert!(proxy.has_done_its_worst());
 }
+
+#[tokio::test]
+async fn a_receive_waits_for_a_message_that_comes_late() {
+    // The SDK would take the answer for one that has stalled, and break off; the message would be received by nobody.
+    let queue = OnSqs::open(LONG_VISIBILITY, 5).await;
+    queue.send("late", 10 * SECOND).await;
+    assert_eq!(queue.next().await.body, "late");
+}
