@@ -81,7 +81,7 @@ fn connector_error(error: reqwest::Error) -> ConnectorError {
 
 /// Error codes that say "not now": throttles of one kind or another, and failures inside AWS. The first nine are those that
 /// the SDK's own retries know; the rest is in the services' API references.
-const PASSING_CODES: [&str; 17] = [
+const PASSING_CODES: [&str; 19] = [
     "Throttling",
     "ThrottlingException",
     "ThrottledException",
@@ -99,6 +99,9 @@ const PASSING_CODES: [&str; 17] = [
     "InternalServiceError",
     "ServiceUnavailable",
     "TransactionConflictException",
+    "ReplicatedWriteConflictException",
+    // SQS's own, for a queue with a key of the customer's.
+    "KMS.ThrottlingException",
 ];
 
 /// Whether an error of this code may pass.

@@ -22,7 +22,7 @@ const OPERATIONS: [(&str, Of, Fault); 8] = [
     ("claim", Of("UpdateItem", "SET #claim_id"), Fault::Answers(400, "ThrottlingException")),
     ("end", Of("UpdateItem", "#outcome = :outcome"), Fault::Answers(400, "ProvisionedThroughputExceededException")),
     ("mark", Of("UpdateItem", "#published = :true"), Fault::Answers(400, "ThrottlingException")),
-    ("send", Of("SendMessageBatch", ""), Fault::Answers(403, "RequestThrottled")),
+    ("send", Of("SendMessageBatch", ""), Fault::Answers(400, "KMS.ThrottlingException")),
     ("publish", Of("PutEvents", ""), Fault::Answers(400, "ThrottlingException")),
 ];
 
