@@ -96,3 +96,14 @@ async fn work_says_which_setting_is_wrong_before_it_touches_the_queue() {
     assert!(stderr.contains("POSTPRESS_API_KEY_SECRET_ID") && stderr.contains("can't find"), "{stderr}");
     assert_eq!(aws.take_visible().await.len(), 1);
 }
+
+#[tokio::test]
+async fn work_does_not_take_a_queue_that_it_cannot_read_for_an_idle_one() {
+    let aws = Emulated::new().await;
+    let mut command = work(&aws, "http://127.0.0.1:9/v1");
+    let output = command.env("BRIDGE_QUEUE_URL", format!("{}-of-another", aws.queue_url)).output().await.unwrap();
+    let stderr = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    let last = stderr.lines().last().unwrap();
+    assert!(last.contains("BRIDGE_QUEUE_URL") && last.contains("NonExistentQueue"), "{stderr}");
+}
