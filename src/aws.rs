@@ -3,7 +3,8 @@
 //! The SDK's own HTTP client would be a second TLS stack with a second set of root certificates, which costs a Lambda
 //! several milliseconds at every cold start.
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -20,16 +21,21 @@ use http::header::ACCEPT_ENCODING;
 use crate::service::ServiceError;
 
 /// What the AWS clients share: region, credentials and endpoints as the AWS SDK reads them, and this HTTP client.
+pub async fn config(http: reqwest::Client) -> SdkConfig {
+    loader(http).load().await
+}
+
+/// [`config`] before it is loaded, for those who know region, credentials or endpoint themselves.
 ///
 /// The SDK's retries and timeouts are off: [`crate::service::attempt`] does both, within the invocation's time, for all ports
-/// alike.
-pub async fn config(http: reqwest::Client) -> SdkConfig {
+/// alike. So is its watch over stalled transfers: it does not see how this HTTP client reads a body, and breaks off what
+/// has no answer after some seconds, such as SQS's long poll.
+pub fn loader(http: reqwest::Client) -> ConfigLoader {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(SharedStack(http))
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::disabled())
-        .load()
-        .await
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
 /// The HTTP client, as the SDK wants it.
@@ -75,7 +81,7 @@ fn connector_error(error: reqwest::Error) -> ConnectorError {
 
 /// Error codes that say "not now": throttles of one kind or another, and failures inside AWS. The first nine are those that
 /// the SDK's own retries know; the rest is in the services' API references.
-const PASSING_CODES: [&str; 17] = [
+const PASSING_CODES: [&str; 19] = [
     "Throttling",
     "ThrottlingException",
     "ThrottledException",
@@ -93,6 +99,9 @@ const PASSING_CODES: [&str; 17] = [
     "InternalServiceError",
     "ServiceUnavailable",
     "TransactionConflictException",
+    "ReplicatedWriteConflictException",
+    // SQS's own, for a queue with a key of the customer's.
+    "KMS.ThrottlingException",
 ];
 
 /// Whether an error of this code may pass.

@@ -8,6 +8,9 @@ use crate::postpress::client::ApiKey;
 use crate::postpress::rotating::KeySecret;
 use crate::service::ServiceError;
 
+/// Says where to look, which Secrets Manager does not: "can't find the specified secret".
+const GET_SECRET_VALUE: &str = "GetSecretValue of the secret in POSTPRESS_API_KEY_SECRET_ID";
+
 /// An API key in Secrets Manager.
 #[derive(Debug, Clone)]
 pub struct StoredKey {
@@ -26,7 +29,7 @@ impl StoredKey {
 impl KeySecret for StoredKey {
     async fn read(&self) -> Result<ApiKey, ServiceError> {
         let request = self.client.get_secret_value().secret_id(&self.id);
-        let output = request.send().await.map_err(|error| service_error("GetSecretValue", &error))?;
+        let output = request.send().await.map_err(|error| service_error(GET_SECRET_VALUE, &error))?;
         let text = output.secret_string.ok_or_else(|| unusable("it is binary, not text"))?;
         let key = match &self.field {
             Some(field) => field_of(&text, field)?,

@@ -2,7 +2,7 @@
 //!
 //! For emulators, for containers, and to drain a queue whose function is switched off. The same worker, the same table.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use clap::Args;
@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep};
 use crate::consumer::{Consumer, Handled, Handler};
 use crate::deployed::{Deployed, DeployedWorker, connect};
 use crate::message::Record;
+use crate::queue::{Source, SqsQueue};
+use crate::service::ServiceError;
 use crate::settings::WorkerSettings;
 use crate::simulator::parse_duration;
 use crate::telemetry::{self, LogFormat};
@@ -62,6 +64,24 @@ impl Handler for Busy {
     }
 }
 
+/// The queue, and why it could last not be read, if that was so.
+struct Watched {
+    queue: SqsQueue,
+    failed: RefCell<Option<ServiceError>>,
+}
+
+impl Source for Watched {
+    async fn receive(&self, max: usize) -> Result<Vec<Record>, ServiceError> {
+        let received = self.queue.receive(max).await;
+        self.failed.replace(received.as_ref().err().cloned());
+        received
+    }
+
+    async fn delete(&self, records: &[Record]) -> Result<(), ServiceError> {
+        self.queue.delete(records).await
+    }
+}
+
 impl Busy {
     async fn idle_for(&self, time: Option<Duration>) {
         let Some(time) = time else { return std::future::pending().await };
@@ -75,7 +95,8 @@ impl Work {
     /// Consumes until it is told to stop.
     ///
     /// # Errors
-    /// If the settings cannot be used or the key cannot be read.
+    /// If the settings cannot be used, the key cannot be read, or the queue could not at the end: then nobody knows
+    /// whether it is empty.
     pub async fn run(self) -> anyhow::Result<()> {
         let settings = WorkerSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
@@ -89,7 +110,11 @@ impl Work {
                 _ = tokio::signal::ctrl_c() => tracing::info!("stopping"),
             }
         };
-        consumer.run(&queue, &busy, stop).await;
-        Ok(())
+        let source = Watched { queue, failed: RefCell::default() };
+        consumer.run(&source, &busy, stop).await;
+        match source.failed.into_inner() {
+            Some(error) => anyhow::bail!("the queue in BRIDGE_QUEUE_URL cannot be read: {error}"),
+            None => Ok(()),
+        }
     }
 }

@@ -3,9 +3,13 @@
 
 mod aws_tls;
 mod cargo_lambda;
+mod event_bus;
 mod harness;
 mod hostile_provider;
+mod key_secret;
+mod message_queue;
 mod model;
+mod on_aws;
 mod provider_request;
 mod provider_tls;
 mod run_store;
@@ -14,3 +18,4 @@ mod sample_inputs;
 mod schemas;
 mod terminal;
 mod virtual_time;
+mod work;

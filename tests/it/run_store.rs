@@ -10,6 +10,8 @@ use postpress_bridge::run::{EndedBy, Ending, Item, Open, Origin, Outcome, Phase,
 use postpress_bridge::store::{DUE_PAGE, DueRun, MemoryStore, RunStore};
 use postpress_bridge::time::Millis;
 
+use crate::harness::emulator::Emulated;
+
 mod state_file;
 mod writes;
 
@@ -44,6 +46,7 @@ macro_rules! contract {
 contract! {
     memory: (MemoryStore::default(), ());
     sqlite: StateFile::open_new();
+    dynamodb: Emulated::new_table().await;
 }
 
 async fn write(store: &impl RunStore, write: &Write) -> Written {

@@ -30,7 +30,7 @@ fn lines(output: &Output) -> Vec<Line> {
 }
 
 /// The program with nothing of this process's environment that it would read.
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postpress-bridge"));
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command

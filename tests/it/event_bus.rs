@@ -1,0 +1,168 @@
+//! What every event bus does alike; and what EventBridge is given, byte for byte.
+
+use std::collections::BTreeSet;
+
+use postpress_bridge::bus::{EventBridgeBus, EventBus, MemoryBus};
+use postpress_bridge::event::Event;
+use postpress_bridge::ids::MessageId;
+use postpress_bridge::message::{Message, Record};
+use postpress_bridge::service::ServiceError;
+use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
+use postpress_bridge::time::Millis;
+use serde_json::Value;
+
+use crate::harness::emulator::{self, Emulated};
+use crate::harness::proxy::{Fault, Of, Proxy};
+
+const PUTS: Of = Of("PutEvents", "");
+/// The chat whose event fails where a test wants one to.
+const UNLUCKY: &str = "unlucky";
+
+/// A bus of a test's own, and its subscriber.
+trait TestBus: Sized {
+    async fn open() -> Self;
+    /// The same bus, where an event of the chat [`UNLUCKY`] is throttled.
+    async fn open_unlucky() -> Self;
+    fn bus(&self) -> &impl EventBus;
+    /// What the subscriber got, as EventBridge tells it.
+    async fn received(&self) -> Vec<Value>;
+}
+
+impl TestBus for MemoryBus {
+    async fn open() -> Self {
+        Self::default()
+    }
+
+    async fn open_unlucky() -> Self {
+        let throttled = ServiceError::Passing("ThrottlingException".to_owned());
+        let fault = move |event: &Event| (event.resources() == [UNLUCKY]).then(|| throttled.clone());
+        Self::default().with_faults(Box::new(fault))
+    }
+
+    fn bus(&self) -> &impl EventBus {
+        self
+    }
+
+    async fn received(&self) -> Vec<Value> {
+        let lines = self.events().into_iter().map(|event| event.to_line(DEFAULT_EVENT_SOURCE));
+        lines.map(|line| serde_json::from_str(&line).unwrap()).collect()
+    }
+}
+
+struct OnEventBridge {
+    aws: Emulated,
+    proxy: Proxy,
+    bus: EventBridgeBus,
+}
+
+impl TestBus for OnEventBridge {
+    async fn open() -> Self {
+        let (aws, proxy) = (Emulated::new().await, Proxy::start(emulator::endpoint()).await);
+        let bus = aws.bus(&emulator::sdk(proxy.endpoint()).await);
+        Self { aws, proxy, bus }
+    }
+
+    async fn open_unlucky() -> Self {
+        let this = Self::open().await;
+        this.proxy.once(Of("PutEvents", UNLUCKY), Fault::EntriesFail(UNLUCKY, "ThrottlingException"));
+        this
+    }
+
+    fn bus(&self) -> &impl EventBus {
+        &self.bus
+    }
+
+    async fn received(&self) -> Vec<Value> {
+        self.aws.take_events().await
+    }
+}
+
+/// The whole suite for each bus.
+macro_rules! contract {
+    ($($bus:ident: $open:ty;)*) => {$(
+        mod $bus {
+            use super::*;
+
+            #[tokio::test]
+            async fn a_subscriber_gets_each_event_as_it_was_published() {
+                super::a_subscriber_gets_each_event_as_it_was_published::<$open>().await;
+            }
+
+            #[tokio::test]
+            async fn an_event_that_fails_fails_alone() {
+                super::an_event_that_fails_fails_alone::<$open>().await;
+            }
+        }
+    )*};
+}
+
+contract! {
+    memory: MemoryBus;
+    eventbridge: OnEventBridge;
+}
+
+/// The event about a trigger for this chat, with this metadata.
+fn event(chat: &str, metadata: &str) -> Event {
+    let record = Record {
+        message_id: MessageId::new(format!("message of {chat}")),
+        receipt_handle: String::new(),
+        body: format!(r#"{{"chat_id": "{chat}", "correlation_id": "„ö“ \"\\", "metadata": {metadata}}}"#),
+        sent_at: Millis(1_795_514_400_000),
+        receive_count: 1,
+    };
+    match Message::parse(&record, DEFAULT_EVENT_SOURCE) {
+        Message::Trigger(trigger) => Event::of_too_many_triggers(&trigger),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_subscriber_gets_each_event_as_it_was_published<B: TestBus>() {
+    let bus = B::open().await;
+    let events: Vec<_> = (0..12).map(|n| event(&format!("chat {n}\u{1f41f}"), &format!(r#"{{"n": {n}}}"#))).collect();
+    assert_eq!(bus.bus().publish(&events).await, vec![Ok(()); events.len()]);
+    let told = |event: &Value| {
+        let fields = ["source", "detail-type", "resources", "detail"];
+        fields.map(|field| event[field].to_string()).join(" ")
+    };
+    let published = events.iter().map(|event| told(&serde_json::from_str(&event.to_line("postpress.bridge")).unwrap()));
+    let received = bus.received().await;
+    assert_eq!(received.len(), events.len());
+    assert_eq!(received.iter().map(told).collect::<BTreeSet<_>>(), published.collect());
+}
+
+async fn an_event_that_fails_fails_alone<B: TestBus>() {
+    let bus = B::open_unlucky().await;
+    let events = [event("a", "{}"), event(UNLUCKY, "{}"), event("b", "{}")];
+    let results = bus.bus().publish(&events).await;
+    assert!(matches!(results[..], [Ok(()), Err(ServiceError::Passing(_)), Ok(())]), "{results:?}");
+    let chats: BTreeSet<_> = bus.received().await.iter().map(|event| event["resources"][0].to_string()).collect();
+    assert_eq!(chats, [r#""a""#, r#""b""#].map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn eventbridge_is_given_each_detail_byte_for_byte() {
+    let metadata = [
+        r#"{"b":0.1000, "a" : 12345678901234567890123,"a":-0.0}"#,
+        r#"{ "é":"\u00e9\/", "deep": [1e5, 1E+5, {}], "fish": "🐟", "nul": "\u0000" }"#,
+    ];
+    let on = OnEventBridge::open().await;
+    let events = metadata.map(|metadata| event("c", metadata));
+    assert_eq!(on.bus.publish(&events).await, [Ok(()), Ok(())]);
+    let [put] = &on.proxy.seen(PUTS)[..] else { panic!("not one request") };
+    for ((entry, event), metadata) in put.entries().iter().zip(&events).zip(metadata) {
+        let detail = entry["Detail"].as_str().unwrap();
+        assert_eq!(detail, event.detail_json());
+        assert!(detail.contains(metadata), "{detail}");
+        assert_eq!(entry["EventBusName"], on.aws.bus);
+    }
+}
+
+#[tokio::test]
+async fn events_share_as_few_requests_as_they_fit_in() {
+    let on = OnEventBridge::open().await;
+    let events = vec![event("c", "{}"); 25];
+    assert_eq!(on.bus.publish(&events).await, vec![Ok(()); 25]);
+    let mut requests: Vec<_> = on.proxy.seen(PUTS).iter().map(|put| put.entries().len()).collect();
+    requests.sort_unstable();
+    assert_eq!(requests, [5, 10, 10]);
+}

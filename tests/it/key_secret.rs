@@ -1,0 +1,198 @@
+//! The API key in Secrets Manager: how it is read, what is said where it cannot be, and what happens when it is rotated.
+
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::primitives::Blob;
+use postpress_bridge::bus::MemoryBus;
+use postpress_bridge::consumer::Consumer;
+use postpress_bridge::ids::ChatId;
+use postpress_bridge::postpress::rotating::{KeySecret, Rotating};
+use postpress_bridge::postpress::{Answer, Disposition, Failure, Finish, Provider};
+use postpress_bridge::queue::MemoryQueue;
+use postpress_bridge::run::Schedule;
+use postpress_bridge::secrets::StoredKey;
+use postpress_bridge::service::ServiceError;
+use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::simulator::{Faults, Server, Simulator};
+use postpress_bridge::store::MemoryStore;
+use postpress_bridge::time::Clock;
+use postpress_bridge::worker::{Worker, WorkerConfig};
+use tokio::time::{Instant, advance, pause, resume};
+use uuid::Uuid;
+
+use crate::harness::emulator;
+use crate::harness::provider_client::{ask, client, client_of, running};
+use crate::harness::proxy::{Fault, Of, Proxy};
+use crate::harness::raw_server::{Move, RawServer, reply};
+
+const SECOND: Duration = Duration::from_secs(1);
+const READS: Of = Of("GetSecretValue", "");
+/// Longer than the shortest time between two reads.
+const A_WHILE: Duration = Duration::from_secs(61);
+/// The key that the simulator refuses.
+const EXPIRED: &str = "expired";
+
+/// A secret of a test's own, which is read through a proxy.
+struct Secret {
+    secrets: aws_sdk_secretsmanager::Client,
+    name: String,
+    proxy: Proxy,
+}
+
+impl Secret {
+    async fn new() -> Self {
+        let secrets = aws_sdk_secretsmanager::Client::new(&emulator::sdk(&emulator::endpoint()).await);
+        let (name, proxy) = (format!("key-{}", Uuid::new_v4()), Proxy::start(emulator::endpoint()).await);
+        Self { secrets, name, proxy }
+    }
+
+    async fn holding(text: &str) -> Self {
+        let this = Self::new().await;
+        this.secrets.create_secret().name(&this.name).secret_string(text).send().await.unwrap();
+        this
+    }
+
+    async fn rotate_to(&self, text: &str) {
+        self.secrets.put_secret_value().secret_id(&self.name).secret_string(text).send().await.unwrap();
+    }
+
+    async fn stored_key(&self, field: Option<&str>) -> StoredKey {
+        let sdk = emulator::sdk(self.proxy.endpoint()).await;
+        StoredKey::new(aws_sdk_secretsmanager::Client::new(&sdk), self.name.clone(), field.map(str::to_owned))
+    }
+
+    fn reads(&self) -> usize {
+        self.proxy.seen(READS).len()
+    }
+}
+
+/// The simulator behind HTTP, where every key is good but [`EXPIRED`].
+async fn provider() -> (Simulator, String) {
+    let simulator = Simulator::new(Faults::default());
+    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), simulator.clone()).await.unwrap();
+    let base_url = server.base_url();
+    tokio::spawn(server.run(std::future::pending()));
+    (simulator, base_url)
+}
+
+/// A client that began with the key that the secret holds now.
+async fn rotating(secret: &Secret, base_url: &str) -> Rotating<StoredKey> {
+    let stored = secret.stored_key(None).await;
+    let key = stored.read().await.unwrap();
+    secret.proxy.take_tally();
+    Rotating::new(client(base_url).with_api_key(key), Some(stored))
+}
+
+/// Moves the clock on that all time limits go by. Nothing may be under way.
+async fn time_passes(time: Duration) {
+    pause();
+    advance(time).await;
+    resume();
+}
+
+#[tokio::test]
+async fn a_key_is_read_from_a_plain_secret_or_from_a_field_of_one() {
+    for (text, field) in [("pp_live_1", None), (r#"{"other": 1, "key": "pp_live_1"}"#, Some("key"))] {
+        let secret = Secret::holding(text).await;
+        let key = secret.stored_key(field).await.read().await.unwrap();
+        let server = RawServer::start([vec![Move::Read, reply("200 OK", running())]]).await;
+        ask(&client_of(&server).with_api_key(key), 9 * SECOND).await;
+        let head = &server.seen().requests[0];
+        assert!(head.contains("\r\nx-api-key: pp_live_1\r\n"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_holds_no_key_is_refused_with_the_reason_and_without_what_it_holds() {
+    let cases = [
+        (None, None, "ResourceNotFoundException"),
+        (Some("hush hush"), None, "characters that no key has"),
+        (Some("hush\n"), None, "white space"),
+        (Some("hush"), Some("key"), "not JSON"),
+        (Some(r#"{"key": "hush"}"#), Some("kye"), "`kye`"),
+        (Some(r#"{"key": ["hush"]}"#), Some("key"), "`key`"),
+        (Some(r#"{"key": ""}"#), Some("key"), "empty"),
+    ];
+    for (text, field, reason) in cases {
+        let secret = match text {
+            Some(text) => Secret::holding(text).await,
+            None => Secret::new().await,
+        };
+        assert_refused(&secret, field, reason).await;
+    }
+    let binary = Secret::new().await;
+    binary.secrets.create_secret().name(&binary.name).secret_binary(Blob::new("hush")).send().await.unwrap();
+    assert_refused(&binary, None, "binary").await;
+}
+
+async fn assert_refused(secret: &Secret, field: Option<&str>, reason: &str) {
+    let error = secret.stored_key(field).await.read().await.unwrap_err();
+    let ServiceError::Refused(text) = &error else { panic!("{reason}: {error:?} says that it may pass") };
+    assert!(text.contains(reason), "{reason}: {text}");
+    assert!(text.contains("POSTPRESS_API_KEY_SECRET_ID"), "it does not say where to mend it: {text}");
+    assert!(!text.contains("hush"), "{text}");
+}
+
+#[tokio::test]
+async fn a_run_whose_key_was_rotated_goes_on_with_the_new_one() {
+    let secret = Secret::holding(EXPIRED).await;
+    let (simulator, base_url) = provider().await;
+    let provider = rotating(&secret, &base_url).await;
+    secret.rotate_to("pp_live_2").await;
+    time_passes(A_WHILE).await;
+
+    let queue = Rc::new(MemoryQueue::new("m", Clock::System, 60 * SECOND, 2));
+    let bus = Rc::new(MemoryBus::default());
+    let limits = Limits::default();
+    let schedule = Schedule { poll_initial: SECOND, haste: 15, ..Schedule::default() };
+    let config = WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+    let (ports_queue, ports_bus) = (Rc::clone(&queue), Rc::clone(&bus));
+    let worker = Worker::new(provider, MemoryStore::default(), ports_queue, ports_bus, Clock::System, config);
+    queue.put(r#"{"chat_id": "done-in-10ms"}"#, Duration::ZERO);
+    let consumer = Consumer { batch_size: 10, concurrency: 1, invocation: 30 * SECOND };
+    consumer.run(&*queue, &worker, queue.drained()).await;
+
+    let [event] = &bus.events()[..] else { panic!("{:?}", bus.events()) };
+    // One call with the old key, two with the new one.
+    assert_eq!((event.detail.status, event.detail.polls), (Some(Finish::Done), Some(3)));
+    assert_eq!(simulator.stats().total.calls, 2);
+    assert_eq!(secret.reads(), 1);
+}
+
+/// A call with the key that the provider refuses.
+async fn refused_call(provider: &Rotating<StoredKey>) {
+    let answer = provider.sync(&ChatId::parse("done").unwrap(), 9 * SECOND).await;
+    let refused = matches!(&answer, Answer::Failed(Failure { disposition: Disposition::Credentials, .. }));
+    assert!(refused, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_stays_wrong_is_read_again_at_most_once_a_minute() {
+    let secret = Secret::holding(EXPIRED).await;
+    let provider = rotating(&secret, &provider().await.1).await;
+    for reads in 0..3 {
+        for _ in 0..3 {
+            refused_call(&provider).await;
+            assert_eq!(secret.reads(), reads);
+        }
+        time_passes(A_WHILE).await;
+        refused_call(&provider).await;
+        assert_eq!(secret.reads(), reads + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_changes_no_answer_and_holds_none_up_for_long() {
+    let secret = Secret::holding(EXPIRED).await;
+    let provider = rotating(&secret, &provider().await.1).await;
+    for fault in [Fault::Hangs, Fault::RequestLost, Fault::Answers(400, "AccessDeniedException")] {
+        secret.proxy.once(READS, fault);
+        time_passes(A_WHILE).await;
+        let began = Instant::now();
+        refused_call(&provider).await;
+        assert!(secret.proxy.has_done_its_worst(), "{fault:?}");
+        assert!(began.elapsed() < 4 * SECOND, "{fault:?}: {:?}", began.elapsed());
+    }
+}

@@ -1,0 +1,265 @@
+//! What every queue does alike, where the bridge leans on it; and how few requests the one on SQS makes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use postpress_bridge::message::Record;
+use postpress_bridge::queue::{HandBack, MemoryQueue, Outgoing, Queue, Source, SqsQueue};
+use postpress_bridge::service::ServiceError;
+use postpress_bridge::time::Clock;
+use tokio::time::Instant;
+
+use crate::harness::emulator::{self, Emulated, LONG_VISIBILITY};
+use crate::harness::proxy::{Fault, Of, Proxy};
+
+const SECOND: Duration = Duration::from_secs(1);
+const SENDS: Of = Of("SendMessageBatch", "");
+
+/// A queue of a test's own, and what is behind it.
+trait TestQueue: Sized {
+    /// One with this visibility timeout, which dead-letters a message after so many receives.
+    async fn open(visibility: Duration, max_receive_count: u32) -> Self;
+    fn queue(&self) -> &(impl Queue + Source);
+    async fn dead_letters(&self) -> Vec<String>;
+
+    async fn send(&self, body: &str, delay: Duration) {
+        assert_eq!(self.queue().send(&[Outgoing { body: body.into(), delay }]).await, [Ok(())]);
+    }
+
+    /// Waits for the next message.
+    async fn next(&self) -> Record {
+        let [record] = &self.queue().receive(1).await.unwrap()[..] else { panic!("nothing comes") };
+        record.clone()
+    }
+}
+
+impl TestQueue for MemoryQueue {
+    async fn open(visibility: Duration, max_receive_count: u32) -> Self {
+        Self::new("m", Clock::System, visibility, max_receive_count)
+    }
+
+    fn queue(&self) -> &(impl Queue + Source) {
+        self
+    }
+
+    async fn dead_letters(&self) -> Vec<String> {
+        self.dead_letters().into_iter().map(|record| record.body).collect()
+    }
+}
+
+struct OnSqs {
+    aws: Emulated,
+    queue: SqsQueue,
+}
+
+impl TestQueue for OnSqs {
+    async fn open(visibility: Duration, max_receive_count: u32) -> Self {
+        let aws = Emulated::with(visibility, max_receive_count).await;
+        let queue = aws.queue(&aws.sdk);
+        Self { aws, queue }
+    }
+
+    fn queue(&self) -> &(impl Queue + Source) {
+        &self.queue
+    }
+
+    async fn dead_letters(&self) -> Vec<String> {
+        self.aws.take_dead_letters().await
+    }
+}
+
+/// The whole suite for each queue.
+macro_rules! contract {
+    ($($queue:ident: $open:ty;)*) => {$(
+        mod $queue {
+            use super::*;
+
+            contract!(@cases $open;
+                what_is_sent_comes_as_it_is,
+                a_delay_holds_a_message_back,
+                a_message_comes_again_under_its_id_until_it_is_deleted,
+                a_message_that_is_handed_back_comes_when_it_is_told_to,
+                a_receipt_that_is_no_longer_good_holds_no_other_message_back,
+                what_was_received_too_often_is_a_dead_letter,
+            );
+        }
+    )*};
+    (@cases $open:ty; $($case:ident,)*) => {$(
+        #[tokio::test]
+        async fn $case() {
+            super::$case::<$open>().await;
+        }
+    )*};
+}
+
+contract! {
+    memory: MemoryQueue;
+    sqs: OnSqs;
+}
+
+fn outgoing(bodies: &[String]) -> Vec<Outgoing> {
+    bodies.iter().map(|body| Outgoing { body: body.clone(), delay: Duration::ZERO }).collect()
+}
+
+async fn what_is_sent_comes_as_it_is<Q: TestQueue>() {
+    let queue = Q::open(LONG_VISIBILITY, 5).await;
+    let before = Clock::System.now();
+    let mut sent: BTreeSet<_> = (0..23).map(|n| format!("number {n}")).collect();
+    sent.extend([r#"{"a": "\u0000", "b": 1e3}"#, "two\nlines\t\u{1f41f} „ü“", " "].map(str::to_owned));
+    let bodies: Vec<_> = sent.iter().cloned().collect();
+    assert_eq!(queue.queue().send(&outgoing(&bodies)).await, vec![Ok(()); sent.len()]);
+    let (mut came, mut ids) = (BTreeSet::new(), BTreeSet::new());
+    while came.len() < sent.len() {
+        let records = queue.queue().receive(10).await.unwrap();
+        assert!((1..=10).contains(&records.len()), "{} at once after {}", records.len(), came.len());
+        for Record { message_id, body, sent_at, receive_count, .. } in records {
+            assert_eq!(receive_count, 1, "{body}");
+            assert!((before..=Clock::System.now()).contains(&sent_at), "{body}: {sent_at}");
+            came.insert(body);
+            ids.insert(message_id);
+        }
+    }
+    assert_eq!(came, sent);
+    assert_eq!(ids.len(), sent.len());
+}
+
+async fn a_delay_holds_a_message_back<Q: TestQueue>() {
+    let queue = Q::open(LONG_VISIBILITY, 5).await;
+    let began = Instant::now();
+    let delays = [("last", 2 * SECOND), ("first", Duration::ZERO), ("second", SECOND / 2)];
+    let messages = delays.map(|(body, delay)| Outgoing { body: body.to_owned(), delay });
+    assert_eq!(queue.queue().send(&messages).await, [Ok(()), Ok(()), Ok(())]);
+    for (body, delay) in [delays[1], delays[2], delays[0]] {
+        assert_eq!(queue.next().await.body, body);
+        assert!(began.elapsed() >= delay, "{body} came after {:?}", began.elapsed());
+    }
+}
+
+async fn a_message_comes_again_under_its_id_until_it_is_deleted<Q: TestQueue>() {
+    let queue = Q::open(SECOND, 5).await;
+    queue.send("hello", Duration::ZERO).await;
+    let first = queue.next().await;
+    let received = Instant::now();
+    let second = queue.next().await;
+    assert!(received.elapsed() >= SECOND / 2, "it was invisible for {:?}", received.elapsed());
+    assert_ne!(second.receipt_handle, first.receipt_handle);
+    let expected = Record { receipt_handle: second.receipt_handle.clone(), receive_count: 2, ..first };
+    assert_eq!(second, expected);
+    queue.queue().delete(&[second]).await.unwrap();
+    queue.send("later than it would come again", 2 * SECOND).await;
+    assert_eq!(queue.next().await.body, "later than it would come again");
+}
+
+async fn a_message_that_is_handed_back_comes_when_it_is_told_to<Q: TestQueue>() {
+    let queue = Q::open(LONG_VISIBILITY, 5).await;
+    queue.send("hello", Duration::ZERO).await;
+    let mut record = queue.next().await;
+    for (receive_count, invisible) in [(2, Duration::ZERO), (3, SECOND)] {
+        let handed_back = Instant::now();
+        let results = queue.queue().hand_back(&[HandBack { receipt_handle: record.receipt_handle, invisible }]).await;
+        assert_eq!(results, [Ok(())]);
+        record = queue.next().await;
+        assert_eq!(record.receive_count, receive_count);
+        assert!(handed_back.elapsed() >= invisible, "it came after {:?}", handed_back.elapsed());
+    }
+}
+
+async fn a_receipt_that_is_no_longer_good_holds_no_other_message_back<Q: TestQueue>() {
+    let queue = Q::open(LONG_VISIBILITY, 5).await;
+    let bodies: BTreeSet<_> = (0..11).map(|n| n.to_string()).collect();
+    for body in &bodies {
+        queue.send(body, Duration::ZERO).await;
+    }
+    let mut handed_back = vec![HandBack { receipt_handle: "no receipt".to_owned(), invisible: Duration::ZERO }];
+    for _ in &bodies {
+        let HandBack { invisible, .. } = handed_back[0];
+        handed_back.push(HandBack { receipt_handle: queue.next().await.receipt_handle, invisible });
+    }
+    let results = queue.queue().hand_back(&handed_back).await;
+    assert_eq!(results[1..], vec![Ok(()); bodies.len()]);
+    let mut came = BTreeSet::new();
+    for _ in &bodies {
+        came.insert(queue.next().await.body);
+    }
+    assert_eq!(came, bodies);
+}
+
+async fn what_was_received_too_often_is_a_dead_letter<Q: TestQueue>() {
+    let queue = Q::open(SECOND, 2).await;
+    queue.send("poison", Duration::ZERO).await;
+    for receive_count in [1, 2] {
+        let record = queue.next().await;
+        assert_eq!((record.body.as_str(), record.receive_count), ("poison", receive_count));
+        assert_eq!(queue.dead_letters().await, [""; 0]);
+    }
+    queue.send("later than it would come again", 2 * SECOND).await;
+    assert_eq!(queue.next().await.body, "later than it would come again");
+    assert_eq!(queue.dead_letters().await, ["poison"]);
+}
+
+/// A queue on SQS that is asked through a proxy.
+async fn proxied() -> (Emulated, Proxy, SqsQueue) {
+    let (aws, proxy) = (Emulated::new().await, Proxy::start(emulator::endpoint()).await);
+    let queue = aws.queue(&emulator::sdk(proxy.endpoint()).await);
+    (aws, proxy, queue)
+}
+
+/// How each result is told: sent, to be sent again, or refused.
+fn told(results: &[Result<(), ServiceError>]) -> String {
+    let letter = |result: &Result<(), ServiceError>| match result {
+        Ok(()) => 's',
+        Err(ServiceError::Passing(_)) => 'a',
+        Err(ServiceError::Refused(_)) => 'r',
+    };
+    results.iter().map(letter).collect()
+}
+
+#[tokio::test]
+async fn sends_share_as_few_requests_as_they_fit_in() {
+    let (_aws, proxy, queue) = proxied().await;
+    let kib = |kib: usize| "x".repeat(kib * 1024);
+    let cases = [
+        (vec![kib(1); 10], vec![10]),
+        (vec![kib(1); 25], vec![5, 10, 10]),
+        (vec![kib(300); 4], vec![1, 3]),
+        (vec![kib(1000), kib(1)], vec![1, 1]),
+    ];
+    for (bodies, expected) in cases {
+        assert_eq!(told(&queue.send(&outgoing(&bodies)).await), "s".repeat(bodies.len()));
+        let mut requests: Vec<_> = proxy.seen(SENDS).iter().map(|seen| seen.entries().len()).collect();
+        requests.sort_unstable();
+        assert_eq!(requests, expected);
+        assert_eq!(proxy.take_tally().keys().collect::<Vec<_>>(), ["SendMessageBatch"]);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_sqs_does_not_take_fails_alone() {
+    let (aws, _proxy, queue) = proxied().await;
+    let too_long = "x".repeat(1024 * 1024 + 1);
+    let results = queue.send(&outgoing(&["a".to_owned(), too_long, "b".to_owned()])).await;
+    assert_eq!(told(&results), "srs");
+    let mut sent = aws.take_visible().await;
+    sent.sort();
+    assert_eq!(sent, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn entries_fail_one_by_one_in_their_order() {
+    let (aws, proxy, queue) = proxied().await;
+    let bodies: Vec<_> = (0..12).map(|n| format!("message-{n:02}")).collect();
+    proxy.once(Of("SendMessageBatch", "message-00"), Fault::EntriesFail("message-04", "InvalidMessageContents"));
+    proxy.once(Of("SendMessageBatch", "message-10"), Fault::EntriesFail("message-11", "InternalError"));
+    assert_eq!(told(&queue.send(&outgoing(&bodies)).await), "ssssrssssssa");
+    let sent: BTreeSet<_> = aws.take_visible().await.into_iter().collect();
+    assert_eq!(sent, bodies.into_iter().filter(|body| body != "message-04" && body != "message-11").collect());
+    assert!(proxy.has_done_its_worst());
+}
+
+#[tokio::test]
+async fn a_receive_waits_for_a_message_that_comes_late() {
+    // The SDK would take the answer for one that has stalled, and break off; the message would be received by nobody.
+    let queue = OnSqs::open(LONG_VISIBILITY, 5).await;
+    queue.send("late", 10 * SECOND).await;
+    assert_eq!(queue.next().await.body, "late");
+}

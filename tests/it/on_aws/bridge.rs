@@ -1,0 +1,82 @@
+//! A worker that asks AWS through a proxy, and a provider in this process.
+
+use std::time::Duration;
+
+use postpress_bridge::bus::EventBridgeBus;
+use postpress_bridge::ids::{ChatId, MessageId};
+use postpress_bridge::message::Record;
+use postpress_bridge::queue::{Source, SqsQueue};
+use postpress_bridge::run::{Item, Schedule};
+use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::simulator::{Faults, InProcess, Simulator};
+use postpress_bridge::store::{DynamoStore, RunStore};
+use postpress_bridge::time::Clock;
+use postpress_bridge::worker::{Dealt, Worker, WorkerConfig};
+use tokio::time::Instant;
+
+use crate::harness::emulator::{self, Emulated, LONG_VISIBILITY};
+use crate::harness::proxy::Proxy;
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) struct Bridge {
+    pub(super) aws: Emulated,
+    /// What the worker asks AWS through. What the test asks goes past it.
+    pub(super) proxy: Proxy,
+    pub(super) simulator: Simulator,
+    worker: Worker<InProcess, DynamoStore, SqsQueue, EventBridgeBus>,
+    invocation: Duration,
+}
+
+impl Bridge {
+    /// A bridge that is in a hurry: polls come after a second, SQS's shortest delay, and so do messages that are handed
+    /// back. Its invocations last so long.
+    pub(super) async fn new(invocation: Duration) -> Self {
+        Self::with(invocation, LONG_VISIBILITY, Limits::default().overdue).await
+    }
+
+    /// The same, with this visibility timeout; a message is received once, and a run is lost so long after its lease.
+    pub(super) async fn with(invocation: Duration, visibility: Duration, overdue: Duration) -> Self {
+        let max_receive_count = if visibility == LONG_VISIBILITY { 10 } else { 1 };
+        let aws = Emulated::with(visibility, max_receive_count).await;
+        let proxy = Proxy::start(emulator::endpoint()).await;
+        let sdk = emulator::sdk(proxy.endpoint()).await;
+        let schedule = Schedule { poll_initial: SECOND, poll_factor: 1.0, haste: 15, ..Schedule::default() };
+        let limits = Limits { provider_timeout: SECOND, lease_margin: Duration::ZERO, overdue, ..Limits::default() };
+        let config =
+            WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+        let simulator = Simulator::new(Faults::default());
+        let (provider, queue) = (InProcess::new(simulator.clone()), aws.queue(&sdk));
+        let worker = Worker::new(provider, aws.store(&sdk), queue, aws.bus(&sdk), Clock::System, config);
+        Self { aws, proxy, simulator, worker, invocation }
+    }
+
+    /// Puts a trigger for this chat on the queue and tells its message id.
+    pub(super) async fn trigger(&self, chat: &str) -> MessageId {
+        self.aws.put(&serde_json::json!({"chat_id": chat}).to_string()).await
+    }
+
+    /// One invocation with these messages: what became of each.
+    pub(super) async fn invoke(&self, batch: &[Record]) -> Vec<Dealt> {
+        let report = self.worker.handle(batch, Instant::now() + self.invocation).await;
+        let returned: Vec<_> = report.returned().cloned().collect();
+        let done: Vec<_> = batch.iter().filter(|record| !returned.contains(&record.message_id)).cloned().collect();
+        if !done.is_empty() {
+            self.aws.queue(&self.aws.sdk).delete(&done).await.unwrap();
+        }
+        report.messages.into_iter().map(|(_, dealt)| dealt).collect()
+    }
+
+    /// Invokes until the queue is empty, one message at a time, and tells what became of each at every delivery.
+    pub(super) async fn play_out(&self) -> Vec<Dealt> {
+        let mut dealt = Vec::new();
+        while !self.aws.queue_is_empty().await {
+            dealt.extend(self.invoke(&self.aws.receive(1).await).await);
+        }
+        dealt
+    }
+
+    pub(super) async fn item(&self, chat: &str) -> Option<Item> {
+        self.aws.store(&self.aws.sdk).read(&ChatId::parse(chat).unwrap()).await.unwrap()
+    }
+}

@@ -1,0 +1,52 @@
+//! What a poll costs: the requests of a batch, counted on the wire.
+
+use std::collections::BTreeMap;
+
+use postpress_bridge::run::Acknowledged;
+use postpress_bridge::worker::Dealt;
+
+use super::bridge::{Bridge, SECOND};
+
+const TEN: usize = 10;
+
+/// Ten runs whose syncs go on for `lasts`, just started; their polls come in a second.
+async fn ten_runs(lasts: &str) -> Bridge {
+    let bridge = Bridge::new(20 * SECOND).await;
+    for number in 0..TEN {
+        bridge.trigger(&format!("done-in-{lasts}~{number}")).await;
+    }
+    let asked = batch_of_ten(&bridge, "ten triggers", Acknowledged::PolledOn).await;
+    assert_eq!(asked, [("provider", 10), ("GetItem", 10), ("PutItem", 10), ("SendMessageBatch", 1)].into());
+    bridge
+}
+
+/// What one invocation with ten messages asks for; each is dealt with so.
+async fn batch_of_ten(bridge: &Bridge, what: &str, dealt: Acknowledged) -> BTreeMap<&'static str, usize> {
+    const OPERATIONS: [&str; 5] = ["GetItem", "PutEvents", "PutItem", "SendMessageBatch", "UpdateItem"];
+    let batch = bridge.aws.receive(TEN).await;
+    let calls_before = bridge.simulator.stats().total.calls;
+    bridge.proxy.take_tally();
+    assert_eq!(bridge.invoke(&batch).await, [Dealt::Acknowledged(dealt); TEN], "{what}");
+    let mut tally = bridge.proxy.take_tally();
+    let counted = OPERATIONS.into_iter().filter_map(|operation| Some((operation, tally.remove(operation)?)));
+    let calls = usize::try_from(bridge.simulator.stats().total.calls - calls_before).unwrap();
+    let asked = counted.chain([("provider", calls)]).collect();
+    assert!(tally.is_empty(), "{what} ask for something else too: {tally:?}");
+    println!("{what}: {asked:?}");
+    asked
+}
+
+#[tokio::test]
+async fn a_poll_in_progress_costs_a_write_and_a_tenth_of_a_send() {
+    let bridge = ten_runs("1h").await;
+    let asked = batch_of_ten(&bridge, "ten polls in progress", Acknowledged::PolledOn).await;
+    assert_eq!(asked, [("provider", 10), ("UpdateItem", 10), ("SendMessageBatch", 1)].into());
+}
+
+#[tokio::test]
+async fn an_ending_costs_three_writes_and_an_event() {
+    let bridge = ten_runs("10ms").await;
+    let asked = batch_of_ten(&bridge, "ten endings", Acknowledged::Ended).await;
+    assert_eq!(asked, [("provider", 10), ("UpdateItem", 30), ("PutEvents", 10)].into());
+    assert_eq!(bridge.aws.take_events().await.len(), TEN);
+}

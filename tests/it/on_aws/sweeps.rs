@@ -1,0 +1,77 @@
+//! The sweep over the real index: what was lost goes on.
+
+use std::time::Duration;
+
+use postpress_bridge::message::SWEEP_BODY;
+use postpress_bridge::run::{Acknowledged, Item, Returned};
+use postpress_bridge::time::Clock;
+use postpress_bridge::worker::Dealt;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::bridge::{Bridge, SECOND};
+use crate::harness::proxy::{Fault, Of};
+
+const CHAT: &str = "done-in-10ms";
+
+/// A bridge that gives a run up as lost a second after its lease, which lasts two.
+async fn bridge() -> Bridge {
+    let bridge = Bridge::with(2 * SECOND, SECOND, SECOND).await;
+    bridge.trigger(CHAT).await;
+    bridge
+}
+
+/// Receives the next message and loses it for good.
+async fn lose_next(bridge: &Bridge) -> String {
+    let lost = bridge.aws.receive(1).await.remove(0).body;
+    while bridge.aws.take_dead_letters().await != [lost.as_str()] {
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(bridge.aws.take_visible().await, [""; 0], "it has been received too often already");
+    }
+    lost
+}
+
+/// A sweep once the chat's run counts as lost, and what comes of the one poll that it sends.
+async fn sweep(bridge: &Bridge) -> Dealt {
+    let Item { lease_until_ms, open, .. } = bridge.item(CHAT).await.unwrap();
+    let due = (lease_until_ms + SECOND).max(open.unwrap().sweep_at_ms) + Duration::from_millis(1);
+    sleep(due.since(Clock::System.now())).await;
+    bridge.aws.put(SWEEP_BODY).await;
+    assert_eq!(bridge.invoke(&bridge.aws.receive(1).await).await, [Dealt::Swept]);
+    bridge.invoke(&bridge.aws.receive(1).await).await.remove(0)
+}
+
+#[tokio::test]
+async fn a_run_whose_poll_became_a_dead_letter_is_revived_and_ends() {
+    let bridge = bridge().await;
+    let dealt = bridge.invoke(&bridge.aws.receive(1).await).await;
+    assert_eq!(dealt, [Dealt::Acknowledged(Acknowledged::PolledOn)]);
+    let lost = lose_next(&bridge).await;
+    assert!(lost.contains(r#""postpress_bridge":"poll""#), "{lost}");
+
+    assert_eq!(sweep(&bridge).await, Dealt::Acknowledged(Acknowledged::Ended));
+    let events = bridge.aws.take_events().await;
+    assert_eq!((events.len(), &events[0]["detail-type"]), (1, &"SYNC_DONE".into()));
+    let item = bridge.item(CHAT).await.unwrap();
+    assert!(item.is_over() && item.open.is_none(), "{item:?}");
+}
+
+#[tokio::test]
+async fn an_ending_whose_publisher_died_is_published_with_the_same_bytes() {
+    let bridge = bridge().await;
+    bridge.invoke(&bridge.aws.receive(1).await).await;
+    bridge.proxy.once(Of("PutEvents", ""), Fault::Answers(400, "AccessDeniedException"));
+    let dealt = bridge.invoke(&bridge.aws.receive(1).await).await;
+    assert_eq!(dealt, [Dealt::Returned(Returned::Failed)]);
+    // It was received once, which is as often as this queue gives a message.
+    sleep(2 * SECOND).await;
+    assert_eq!(bridge.aws.take_visible().await, [""; 0]);
+    assert_eq!(bridge.aws.take_events().await, [Value::Null; 0]);
+
+    assert_eq!(sweep(&bridge).await, Dealt::Acknowledged(Acknowledged::Published));
+    let puts = bridge.proxy.seen(Of("PutEvents", ""));
+    assert_eq!(puts.len(), 2);
+    assert_eq!(puts[0].entries(), puts[1].entries());
+    assert_eq!(bridge.aws.take_events().await.len(), 1);
+    assert_eq!(bridge.simulator.stats().total.restarts, 0);
+}
