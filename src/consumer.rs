@@ -58,25 +58,30 @@ impl Consumer {
     pub async fn run(&self, source: &impl Source, handler: &impl Handler, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut invocations = FuturesUnordered::new();
-        let mut receiving = pin!(source.receive(self.batch_size).fuse());
+        let mut receiving = pin!(self.receive(source).fuse());
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
                 Some(()) = invocations.next() => {}
-                received = &mut receiving, if invocations.len() < self.concurrency => {
-                    match received {
-                        Ok(batch) => invocations.push(self.invoke(source, handler, batch)),
-                        Err(error) => {
-                            tracing::error!(%error, "could not receive messages");
-                            sleep(AFTER_FAILURE).await;
-                        }
-                    }
-                    receiving.set(source.receive(self.batch_size).fuse());
+                batch = &mut receiving, if invocations.len() < self.concurrency => {
+                    invocations.push(self.invoke(source, handler, batch));
+                    receiving.set(self.receive(source).fuse());
                 }
             }
         }
         while invocations.next().await.is_some() {}
+    }
+
+    /// Waits for a batch, through failures. Those under way go on meanwhile.
+    async fn receive(&self, source: &impl Source) -> Vec<Record> {
+        loop {
+            match source.receive(self.batch_size).await {
+                Ok(batch) => return batch,
+                Err(error) => tracing::error!(%error, "could not receive messages"),
+            }
+            sleep(AFTER_FAILURE).await;
+        }
     }
 
     async fn invoke(&self, source: &impl Source, handler: &impl Handler, batch: Vec<Record>) {

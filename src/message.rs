@@ -242,7 +242,7 @@ impl OwnMessage {
         let Mark { postpress_bridge, v } = serde_json::from_str(body).ok()?;
         Some(Self {
             postpress_bridge: serde_json::from_str(postpress_bridge?.get()).ok()?,
-            v: v.and_then(|v| serde_json::from_str(v.get()).ok()),
+            v: v.and_then(|v| version(v.get())),
         })
     }
 
@@ -267,6 +267,12 @@ impl OwnMessage {
             _ => malformed("`postpress_bridge` is neither \"poll\" nor \"sweep\"".to_owned()),
         }
     }
+}
+
+/// A version is a whole number from 1; one that is too large to read is surely newer.
+fn version(json: &str) -> Option<u64> {
+    let is_whole = json.bytes().all(|byte| byte.is_ascii_digit());
+    is_whole.then(|| json.parse().unwrap_or(u64::MAX)).filter(|version| *version > 0)
 }
 
 #[cfg(test)]
@@ -338,10 +344,13 @@ mod tests {
     fn a_newer_message_of_ours_is_told_from_a_broken_one() {
         assert_eq!(parse(r#"{"postpress_bridge": "poll", "v": 2}"#), Message::Newer { version: 2 });
         assert_eq!(parse(r#"{"postpress_bridge": "audit", "v": 7}"#), Message::Newer { version: 7 });
+        let beyond = r#"{"postpress_bridge": "poll", "v": 99999999999999999999}"#;
+        assert_eq!(parse(beyond), Message::Newer { version: u64::MAX });
         for body in [
             r#"{"postpress_bridge": "poll", "v": 1}"#,
             r#"{"postpress_bridge": "poll"}"#,
             r#"{"postpress_bridge": "poll", "v": -1}"#,
+            r#"{"postpress_bridge": "sweep", "v": 0}"#,
             r#"{"postpress_bridge": "poll", "v": "1"}"#,
             r#"{"postpress_bridge": "audit", "v": 1}"#,
             r#"{"postpress_bridge": {"deep": 1}, "v": 1}"#,

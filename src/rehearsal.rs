@@ -15,7 +15,7 @@ use crate::message::Record;
 use crate::postpress::Provider;
 use crate::queue::MemoryQueue;
 use crate::run::Schedule;
-use crate::settings::{Limits, WorkerSettings};
+use crate::settings::WorkerSettings;
 use crate::store::MemoryStore;
 use crate::time::Clock;
 use crate::worker::{Worker, WorkerConfig};
@@ -32,15 +32,17 @@ pub async fn play(
     provider: impl Provider,
     settings: &WorkerSettings,
 ) -> Vec<MessageId> {
-    let Limits { provider_timeout, lease_margin, .. } = settings.limits;
-    let invocation = provider_timeout + 2 * lease_margin;
+    let invocation = settings.limits.invocation_of_one();
     let queue = Rc::new(MemoryQueue::new("memory", Clock::System, invocation, 3));
     for record in records {
         queue.put_as(record.message_id.clone(), &record.body, record.sent_at, Duration::ZERO);
     }
     let store = Rc::new(MemoryStore::default());
     let source = settings.event_source.clone();
-    let bus = MemoryBus::with_subscriber(Box::new(move |event| println!("{}", event.to_line(&source))));
+    let bus = MemoryBus::with_subscriber(Box::new(move |event| {
+        println!("{}", event.to_line(&source));
+        Ok(())
+    }));
     let schedule = Schedule { haste: HASTE, ..settings.schedule.clone() };
     let config = WorkerConfig {
         rules: settings.limits.rules(&schedule),

@@ -2,11 +2,12 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tracing::Dispatch;
 use tracing::dispatcher::{self, SetGlobalDefaultError};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing::{Dispatch, Level, Metadata};
+use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{EnvFilter, Layer, registry};
 
 /// What is logged, in the notation of `tracing`: `info`, or `warn,postpress_bridge=debug`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,11 +62,17 @@ fn dispatch<W>(filter: &LogFilter, format: LogFormat, writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&filter.0)).with_writer(writer);
-    match format {
-        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).into(),
-        LogFormat::Compact => lines.compact().with_target(false).with_ansi(colour()).into(),
-    }
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = match format {
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Compact => lines.compact().with_target(false).with_ansi(colour()).boxed(),
+    };
+    registry().with(EnvFilter::new(&filter.0)).with(filter_fn(shows_no_secret)).with(lines).into()
+}
+
+/// Below `info` the AWS SDK logs whole requests and answers, secrets included. No filter may ask for that.
+fn shows_no_secret(metadata: &Metadata<'_>) -> bool {
+    !metadata.target().starts_with("aws_") || *metadata.level() <= Level::INFO
 }
 
 /// Whether stderr is a terminal and `NO_COLOR` is unset or empty (<https://no-color.org>).
@@ -127,6 +134,20 @@ mod tests {
         let log = logged("error", LogFormat::Compact, speak);
         assert!(log.contains("loud") && !log.contains("soft"), "{log}");
         assert!(logged("debug", LogFormat::Compact, speak).contains("soft"));
+    }
+
+    #[test]
+    fn no_filter_makes_the_aws_sdk_log_what_it_sends_and_gets() {
+        for filter in ["trace", "aws_smithy_runtime=trace", "warn,aws_smithy_runtime::client=debug"] {
+            let log = logged(filter, LogFormat::Json, || {
+                tracing::debug!(target: "aws_smithy_runtime::client::orchestrator", "pp_live_hush");
+                tracing::trace!(target: "aws_sdk_secretsmanager", "pp_live_hush");
+                tracing::warn!(target: "aws_config", "no region");
+            });
+            assert!(!log.contains("hush"), "{filter}: {log}");
+        }
+        let warned = logged("warn", LogFormat::Json, || tracing::warn!(target: "aws_config", "no region"));
+        assert!(warned.contains("no region"));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use super::EventBus;
 use crate::event::Event;
 use crate::service::ServiceError;
 
-/// A subscriber of a [`MemoryBus`], called with each event as it is published.
-pub(super) type Subscriber = Box<dyn Fn(&Event)>;
+/// A subscriber of a [`MemoryBus`], called with each event. What it fails to take is not published.
+pub(super) type Subscriber = Box<dyn Fn(&Event) -> Result<(), ServiceError>>;
 
 /// Decides whether an entry of a request fails, each on its own: PutEvents answers 200 also when entries fail.
 pub(super) type EntryFault = Box<dyn Fn(&Event) -> Option<ServiceError>>;
@@ -49,10 +49,10 @@ impl MemoryBus {
         if let Some(error) = self.fault.as_ref().and_then(|fault| fault(event)) {
             return Err(error);
         }
-        self.events.borrow_mut().push(event.clone());
         if let Some(subscriber) = &self.subscriber {
-            subscriber(event);
+            subscriber(event)?;
         }
+        self.events.borrow_mut().push(event.clone());
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ pub mod sync;
 pub mod work;
 
 mod screen;
+mod stop;
 mod watched;
 
 /// Sync a postpress chat, and receive one event.
@@ -25,14 +26,11 @@ pub struct Cli {
 
 /// What the terminal can do.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "a doc here would hide the command's own from its `--help`")]
 pub enum Command {
-    /// Run the whole bridge against a simulated provider: nothing to install, no account, no network
     Demo(demo::Demo),
-    /// Sync real chats from here, and print one event for each
     Sync(sync::Sync),
-    /// Play the provider on loopback, with every status, every error and every fault
     Simulate(simulate::Simulate),
-    /// Play Lambda here: consume the deployed queue until Ctrl-C
     #[cfg(feature = "aws")]
     Work(work::Work),
     /// Play Lambda here (in a build with `--features aws`)
@@ -43,7 +41,6 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         arguments: Vec<String>,
     },
-    /// Print the JSON Schemas of triggers and events
     Schema(schema::Schema),
 }
 

@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::ids::ChatId;
+use crate::service::ServiceError;
 
 /// The widest that a chat's id is shown.
 const NAME_MAX: usize = 44;
@@ -74,11 +75,16 @@ impl Screen {
     }
 
     /// Prints a line of data on stdout, above the live lines.
-    pub(super) fn data(&self, line: &str) {
-        self.lines.suspend(|| {
-            // Who no longer reads our data, reads no error about it either.
-            let _ = writeln!(std::io::stdout().lock(), "{line}");
-        });
+    ///
+    /// An event that could not be printed is not published. Only a reader that has read enough (`| head`) is no failure.
+    pub(super) fn data(&self, line: &str) -> Result<(), ServiceError> {
+        let written = self.lines.suspend(|| writeln!(std::io::stdout().lock(), "{line}"));
+        match written {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(ServiceError::Refused(format!("stdout cannot be written: {error}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Says something on stderr: above the live lines while there are any that still move, else below.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use anyhow::Context;
 use clap::Args;
 
+use super::stop;
 use crate::simulator::script::GRAMMAR;
 use crate::simulator::{Faults, Server, Simulator, Span, Stats};
 
@@ -65,7 +66,7 @@ impl Simulate {
         let simulator = self.simulator(self.faults()?);
         let server = Server::bind(SocketAddr::new(self.address, self.port), simulator.clone()).await?;
         print_greeting(&server.base_url());
-        server.run(ctrl_c()).await;
+        server.run(stop::asked_to()).await;
         eprintln!("\n{}", summary(&simulator.stats()));
         Ok(())
     }
@@ -108,13 +109,6 @@ fn print_greeting(base_url: &str) {
     eprintln!("A chat's id says what it does (`done`, `error-in-5s`, `resource_not_found`, …; all of it: `--help`).");
     let root = base_url.trim_end_matches("/v1");
     eprintln!("Counts: {root}/stats  Calls: {root}/log  End: Ctrl-C\n");
-}
-
-/// Comes back at Ctrl-C, and never if there is no way to hear of it: the process can still be killed.
-async fn ctrl_c() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 fn summary(stats: &Stats) -> String {

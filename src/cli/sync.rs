@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use crate::bus::MemoryBus;
 use crate::consumer::Consumer;
@@ -19,7 +20,8 @@ use crate::event::{DetailType, Event};
 use crate::ids::{ChatId, TriggerKey};
 use crate::postpress::client::Client;
 use crate::queue::MemoryQueue;
-use crate::run::Item;
+use crate::run::{DELAY_MAX, Item};
+use crate::service::ServiceError;
 use crate::settings::{KeySource, TerminalSettings};
 use crate::store::{Command, RunStore, SqliteStore};
 use crate::telemetry::{self, LogFormat};
@@ -27,6 +29,7 @@ use crate::time::{Clock, Millis};
 use crate::worker::{Worker, WorkerConfig};
 
 use super::screen::{Mood, Screen};
+use super::stop::{self, second_stop};
 use super::watched::{Watched, words};
 
 /// Sync real chats from here, and print one event for each.
@@ -39,6 +42,9 @@ pub struct Sync {
     #[arg(required = true, value_name = "CHAT_ID", value_parser = ChatId::parse)]
     chats: Vec<ChatId>,
 }
+
+/// How often to look whether another process has taken a chat over.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is still to come, and what has come.
 #[derive(Default)]
@@ -108,7 +114,7 @@ impl Session {
         }
         // One message an invocation, which is as long as a call and what goes around it may take.
         let limits = &self.settings.limits;
-        let invocation = limits.provider_timeout + 2 * limits.lease_margin;
+        let invocation = limits.invocation_of_one();
         let visibility_timeout = invocation + limits.lease_margin;
         let queue = Rc::new(MemoryQueue::new(&self.new_name(), Clock::System, visibility_timeout, u32::MAX));
         for chat in &self.chats {
@@ -127,18 +133,19 @@ impl Session {
             Worker::new(provider, Rc::clone(&self.store), Rc::clone(&queue), self.bus(), Clock::System, config);
         let consumer = Consumer { batch_size: 1, concurrency: limits.max_in_flight, invocation };
         let mut interrupted = false;
-        let stop = async {
+        let over_or_asked = async {
             tokio::select! {
                 () = self.progress.complete(self.chats.len()) => {}
-                _ = tokio::signal::ctrl_c() => {
+                () = stop::asked_to() => {
                     interrupted = true;
                     self.screen.note("finishing the calls under way, so that no answer is lost; Ctrl-C again to stop at once");
                 }
             }
         };
         tokio::select! {
-            () = consumer.run(&*queue, &worker, stop) => {}
-            () = second_interrupt() => {}
+            () = consumer.run(&*queue, &worker, over_or_asked) => {}
+            () = second_stop() => {}
+            trouble = self.watch_table(&queue) => return Err(trouble),
         }
         self.conclude(interrupted)
     }
@@ -147,16 +154,9 @@ impl Session {
     async fn begin(&self, chat: &ChatId, queue: &MemoryQueue) -> anyhow::Result<()> {
         let now = Clock::System.now();
         let item = self.store.read(chat).await?;
-        match stands(item, TriggerKey::of(&self.command.key), now, self.settings.limits.run_ttl) {
-            Standing::Ended(item) => {
-                if let Some(event) = Event::of_run(&item) {
-                    show(&event, chat, &self.screen, &self.progress, &self.settings.event_source);
-                }
-            }
-            Standing::Forgotten => {
-                self.screen.finish(chat, "ended, and was synced again by another command since", Mood::Bad);
-                self.progress.ended(chat, DetailType::ErrorEnvelope);
-            }
+        match self.stands(item, now) {
+            Standing::Ended(item) => self.show_from_table(chat, &item)?,
+            Standing::Forgotten => self.forgotten(chat),
             Standing::Fresh => {
                 queue.put(&self.trigger(chat), Duration::ZERO);
             }
@@ -165,10 +165,58 @@ impl Session {
                     queue.put(&self.trigger(chat), Duration::ZERO);
                 }
                 let wait = (run.lease_until_ms + Duration::from_millis(1)).since(now);
+                if !wait.is_zero() {
+                    let text =
+                        format!("goes on in {} s, when an earlier process's hold on it is over", wait.as_secs() + 1);
+                    self.screen.update(chat, &text);
+                }
                 queue.put(&run.revival().to_body(), wait);
             }
         }
         Ok(())
+    }
+
+    /// Looks after the chats that another process on the same file may have taken over: prints their endings, and revives
+    /// them if that process is gone. Comes back only with trouble.
+    async fn watch_table(&self, queue: &MemoryQueue) -> anyhow::Error {
+        loop {
+            sleep(LOOK_EVERY).await;
+            for chat in self.chats.iter().filter(|chat| !self.progress.has(chat)) {
+                if let Err(error) = self.look_after(chat, queue).await {
+                    return error.context(format!("could not look after {chat}"));
+                }
+            }
+        }
+    }
+
+    async fn look_after(&self, chat: &ChatId, queue: &MemoryQueue) -> anyhow::Result<()> {
+        let now = Clock::System.now();
+        match self.stands(self.store.read(chat).await?, now) {
+            Standing::Ended(item) => self.show_from_table(chat, &item)?,
+            Standing::Forgotten => self.forgotten(chat),
+            // Longer than any poll may honestly wait: whoever had it is gone. A poll too many would only die.
+            Standing::Open { run, .. } if now.since(run.lease_until_ms) > DELAY_MAX && queue.is_empty() => {
+                queue.put(&run.revival().to_body(), Duration::ZERO);
+            }
+            Standing::Open { .. } | Standing::Fresh => {}
+        }
+        Ok(())
+    }
+
+    fn stands(&self, item: Option<Item>, now: Millis) -> Standing {
+        stands(item, TriggerKey::of(&self.command.key), now, self.settings.limits.run_ttl)
+    }
+
+    fn show_from_table(&self, chat: &ChatId, item: &Item) -> Result<(), ServiceError> {
+        match Event::of_run(item) {
+            Some(event) => show(&event, chat, &self.screen, &self.progress, &self.settings.event_source),
+            None => Ok(()),
+        }
+    }
+
+    fn forgotten(&self, chat: &ChatId) {
+        self.screen.finish(chat, "ended, and was synced again by another command since", Mood::Bad);
+        self.progress.ended(chat, DetailType::ErrorEnvelope);
     }
 
     fn trigger(&self, chat: &ChatId) -> String {
@@ -187,9 +235,7 @@ impl Session {
         MemoryBus::with_subscriber(Box::new(move |event| {
             let ours = |trigger: &crate::message::Trigger| trigger.idempotency_key.as_ref() == Some(&key);
             match &event.detail.chat_id {
-                Some(chat) if event.detail.triggers.iter().any(ours) => {
-                    show(event, chat, &screen, &progress, &source);
-                }
+                Some(chat) if event.detail.triggers.iter().any(ours) => show(event, chat, &screen, &progress, &source),
                 _ => screen.data(&event.to_line(&source)),
             }
         }))
@@ -200,7 +246,7 @@ impl Session {
         let left = self.chats.len() - endings.len();
         if left > 0 {
             if interrupted {
-                self.screen.note(&format!("{left} chats are not done yet; the same command goes on with them"));
+                self.screen.note(&format!("not done yet: {left}; the same command goes on"));
             }
             return Ok(false);
         }
@@ -210,6 +256,10 @@ impl Session {
 }
 
 impl Progress {
+    fn has(&self, chat: &ChatId) -> bool {
+        self.endings.borrow().contains_key(chat)
+    }
+
     fn ended(&self, chat: &ChatId, ending: DetailType) {
         self.endings.borrow_mut().insert(chat.clone(), ending);
         self.changed.notify_waiters();
@@ -227,13 +277,14 @@ impl Progress {
 }
 
 /// Prints the event that ends a chat.
-fn show(event: &Event, chat: &ChatId, screen: &Screen, progress: &Progress, source: &str) {
-    screen.data(&event.to_line(source));
+fn show(event: &Event, chat: &ChatId, screen: &Screen, progress: &Progress, source: &str) -> Result<(), ServiceError> {
+    screen.data(&event.to_line(source))?;
     let kind = event.detail.error.as_ref().map_or("", |error| error.kind.as_str());
     let text = format!("event {} {kind}", event.detail_type.as_str());
     let mood = if event.detail_type == DetailType::SyncDone { Mood::Good } else { Mood::Bad };
     screen.finish(chat, text.trim_end(), mood);
     progress.ended(chat, event.detail_type);
+    Ok(())
 }
 
 /// Decides where a chat stands for the command with this key.
@@ -246,14 +297,5 @@ fn stands(item: Option<Item>, key: TriggerKey, now: Millis, run_ttl: Duration) -
         (true, false) => Standing::Fresh,
         (false, _) if !ours && item.seen.contains(key, now, run_ttl) => Standing::Forgotten,
         (false, ours) => Standing::Open { run: Box::new(item), ours },
-    }
-}
-
-/// The second Ctrl-C: whoever presses twice does not want to wait.
-async fn second_interrupt() {
-    for _ in 0..2 {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 }

@@ -3,6 +3,7 @@
 //! For emulators, for containers, and to drain a queue whose function is switched off. The same worker, the same table.
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,6 +19,8 @@ use crate::simulator::parse_duration;
 use crate::telemetry::{self, LogFormat};
 use crate::worker::Worker;
 
+use super::stop::{self, second_stop};
+
 /// Consume the deployed queue from here: receive batches, deal with them, delete what succeeded.
 ///
 /// Settings come from the environment, as for the Lambda. Ctrl-C finishes the calls under way, so that no answer is lost. The
@@ -25,8 +28,8 @@ use crate::worker::Worker;
 #[derive(Debug, Clone, Args)]
 pub struct Work {
     /// How many batches to deal with at once
-    #[arg(long, default_value_t = 4, value_name = "N")]
-    concurrency: usize,
+    #[arg(long, default_value = "4", value_name = "N")]
+    concurrency: NonZeroUsize,
 
     /// How long a batch may take, as a function's timeout (`60s`)
     #[arg(long, default_value = "60s", value_parser = time, value_name = "TIME")]
@@ -100,18 +103,26 @@ impl Work {
     pub async fn run(self) -> anyhow::Result<()> {
         let settings = WorkerSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
+        let least = settings.limits.invocation_of_one();
+        anyhow::ensure!(
+            self.invocation >= least,
+            "--invocation is too short for a single call; give it at least {least:?}"
+        );
         let Deployed { worker, queue } = connect(&settings).await?;
         let busy = Busy { worker, last: Cell::new(Instant::now()), at_work: Cell::new(0) };
         tracing::info!("consuming the queue; Ctrl-C finishes what is under way and stops");
-        let consumer = Consumer { batch_size: 10, concurrency: self.concurrency, invocation: self.invocation };
+        let consumer = Consumer { batch_size: 10, concurrency: self.concurrency.get(), invocation: self.invocation };
         let stop = async {
             tokio::select! {
                 () = busy.idle_for(self.until_idle) => {}
-                _ = tokio::signal::ctrl_c() => tracing::info!("stopping"),
+                () = stop::asked_to() => tracing::info!("stopping"),
             }
         };
         let source = Watched { queue, failed: RefCell::default() };
-        consumer.run(&source, &busy, stop).await;
+        tokio::select! {
+            () = consumer.run(&source, &busy, stop) => {}
+            () = second_stop() => anyhow::bail!("stopped at once; what was under way comes again"),
+        }
         match source.failed.into_inner() {
             Some(error) => anyhow::bail!("the queue in BRIDGE_QUEUE_URL cannot be read: {error}"),
             None => Ok(()),

@@ -41,10 +41,17 @@ pub struct TriggerBody {
 
 /// Reads a record that is not one of our own messages.
 pub(super) fn parse(record: &Record, event_source: &str) -> Message {
-    match unwrap(&record.body, event_source) {
+    let message = match unwrap(&record.body, event_source) {
         Unwrapped::OwnEvent => Message::OwnEvent,
         Unwrapped::Trigger { layer, wrapped_id } => Fields::read(&layer).into_message(record, wrapped_id),
         Unwrapped::Invalid(reason) => Fields::unreadable(reason).into_message(record, None),
+    };
+    match message {
+        // A broken message of our own: its fence must not go out in an event's `input`.
+        Message::Invalid(InvalidTrigger { reason, .. }) if record.body.contains("postpress_bridge") => {
+            Message::Malformed { reason }
+        }
+        message => message,
     }
 }
 
@@ -389,12 +396,25 @@ mod tests {
             (deep, "chat_id"),
             (r#"{"chat_id": "c""#.to_owned(), "cannot be read"),
             (event_bridge(&json!({"chat": "c"})).to_string(), "`chat_id` is missing"),
-            (event_bridge(&json!({"postpress_bridge": "sweep", "v": 1})).to_string(), "never wrapped"),
             (r#"{"Type": "Notification", "Message": "hello"}"#.to_owned(), "not a JSON object"),
         ] {
             let invalid = invalid(&body);
             assert!(invalid.reason.contains(reason), "{} says {}", &body[..body.len().min(80)], invalid.reason);
         }
+    }
+
+    #[test]
+    fn a_broken_message_of_our_own_is_never_echoed() {
+        let poll = r#"{"postpress_bridge": "poll", "v": 1, "claim_id": "00000000000000000000000000000001","#;
+        for body in [
+            format!("{poll} }}"),
+            format!("{poll} \"v\": 1}}"),
+            event_bridge(&json!({"postpress_bridge": "sweep", "v": 1})).to_string(),
+            sns(&json!({"postpress_bridge": "poll", "v": 1, "chat_id": "c"})).to_string(),
+        ] {
+            assert!(matches!(parse_body(&body), Message::Malformed { .. }), "{body}: {:?}", parse_body(&body));
+        }
+        sound(r#"{"chat_id": "c", "metadata": {"postpress_bridge": "poll"}}"#);
     }
 
     #[test]

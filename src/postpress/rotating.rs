@@ -26,21 +26,20 @@ pub trait KeySecret {
 pub struct Rotating<S> {
     client: RefCell<Client>,
     secret: Option<S>,
-    read_at: Cell<Instant>,
+    read_again_at: Cell<Option<Instant>>,
 }
 
 impl<S: KeySecret> Rotating<S> {
     /// A client whose key was read from the secret just now.
     pub fn new(client: Client, secret: Option<S>) -> Self {
-        Self { client: client.into(), secret, read_at: Cell::new(Instant::now()) }
+        Self { client: client.into(), secret, read_again_at: Cell::new(None) }
     }
 
     /// For the calls to come: the refused one is not made again, its run polls on.
     async fn read_again(&self, until: Instant) {
-        let Some(secret) = self.secret.as_ref().filter(|_| self.read_at.get().elapsed() >= READ_EVERY) else {
-            return;
-        };
-        self.read_at.set(Instant::now());
+        let is_too_soon = self.read_again_at.get().is_some_and(|at| at.elapsed() < READ_EVERY);
+        let Some(secret) = self.secret.as_ref().filter(|_| !is_too_soon) else { return };
+        self.read_again_at.set(Some(Instant::now()));
         match timeout_at(until.min(Instant::now() + READ_MAX), secret.read()).await {
             Ok(Ok(key)) => {
                 tracing::info!("the provider refused the API key; it was read again from its secret");

@@ -19,6 +19,9 @@ use crate::time::Millis;
 
 /// The longest that `ReceiveMessage` waits for a message.
 const WAIT_SECONDS: i32 = 20;
+/// How long a receive may take, its waiting included, and how long a delete.
+const RECEIVE_MAX: Duration = Duration::from_secs(30);
+const DELETE_MAX: Duration = Duration::from_secs(5);
 /// The longest `DelaySeconds`.
 const DELAY_MAX_SECONDS: u64 = 900;
 /// The longest visibility timeout: 12 hours.
@@ -106,7 +109,8 @@ impl Source for SqsQueue {
             .wait_time_seconds(WAIT_SECONDS)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
-        let output = request.send().await.map_err(|error| service_error("ReceiveMessage", &error))?;
+        let output =
+            within(RECEIVE_MAX, request.send()).await?.map_err(|error| service_error("ReceiveMessage", &error))?;
         Ok(output.messages.unwrap_or_default().into_iter().filter_map(record).collect())
     }
 
@@ -121,13 +125,19 @@ impl Source for SqsQueue {
                     .map_err(|error| ServiceError::Refused(error.to_string()))?;
                 request = request.entries(entry);
             }
-            let output = request.send().await.map_err(|error| service_error("DeleteMessageBatch", &error))?;
+            let output = within(DELETE_MAX, request.send()).await?;
+            let output = output.map_err(|error| service_error("DeleteMessageBatch", &error))?;
             if let Some(failure) = output.failed.first() {
                 return Err(entry_error(failure));
             }
         }
         Ok(())
     }
+}
+
+/// The SDK sets no limit of its own.
+async fn within<T>(limit: Duration, request: impl Future<Output = T>) -> Result<T, ServiceError> {
+    tokio::time::timeout(limit, request).await.map_err(|_| ServiceError::Passing("SQS took too long".to_owned()))
 }
 
 fn record(message: Message) -> Option<Record> {

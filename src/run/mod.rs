@@ -30,7 +30,7 @@ pub use handling::{Acknowledged, Call, Handling, Input, Returned, Step, Task, Ti
 pub use item::{
     EndedBy, Ending, Item, Learned, OPEN_SHARDS, Open, Origin, Outcome, Phase, SEEN_MAX, Seen, TRIGGERS_MAX,
 };
-pub use schedule::{Delay, Jitter, Schedule};
+pub use schedule::{DELAY_MAX, Delay, Jitter, Schedule};
 pub use sweep::{SWEEP_ACTIVE_MAX, Swept, sweep};
 pub use write::{Claim, Claimable, Write, Written};
 

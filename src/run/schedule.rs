@@ -6,7 +6,7 @@ use super::Item;
 use crate::time::Millis;
 
 /// SQS delays a message by at most 15 minutes (`DelaySeconds`, 0 to 900).
-pub(super) const DELAY_MAX: Duration = Duration::from_secs(900);
+pub const DELAY_MAX: Duration = Duration::from_secs(900);
 /// The shortest delay of a poll.
 const DELAY_MIN: Duration = Duration::from_secs(1);
 /// The most that a `Retry-After` is honoured.

@@ -114,6 +114,12 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// As long as an invocation may last that deals with one message: a call, the margin before it and after it, and at
+    /// least a second for what goes around it.
+    pub fn invocation_of_one(&self) -> Duration {
+        self.provider_timeout + (2 * self.lease_margin).max(self.lease_margin + Duration::from_secs(1))
+    }
+
     /// The rules of the run protocol that go with this schedule.
     pub fn rules(&self, schedule: &Schedule) -> Rules {
         Rules { schedule: schedule.clone(), overdue: self.overdue, run_ttl: self.run_ttl }

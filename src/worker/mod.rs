@@ -3,14 +3,15 @@
 //! The only place where effects are ordered. What is to be done comes from [`Handling`], step by step; here it is carried
 //! out, with a time limit for everything. A message ends in one of two ways: it is acknowledged, or it comes back.
 //!
-//! Two halves: first every message goes its way up to its end or up to the poll that it wants to send, then all these polls
-//! share their sends. Endings do not wait for that.
+//! Every message goes its way up to its end or up to the poll that it wants to send. The polls wait for the batch's last
+//! call, then they share their sends. Endings wait for nobody, and nobody waits for them.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
@@ -28,11 +29,13 @@ use crate::settings::Limits;
 use crate::store::RunStore;
 use crate::time::{Clock, Millis};
 
+mod calls;
 mod invocation;
 mod sweeping;
 #[cfg(test)]
 mod tests;
 
+use calls::{Calls, ExpectedCall};
 pub use invocation::Invocation;
 
 /// What the worker is set to.
@@ -136,22 +139,51 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                  four times POSTPRESS_TIMEOUT_SECONDS"
             );
         }
-        let halfway = join_all(records.iter().map(|record| self.guarded(record, &invocation))).await;
-        let dealt = self.send_polls(halfway, &invocation).await;
+        let dealt = self.deal_with(records, &invocation).await;
         self.hand_back(records, &dealt, &invocation).await;
         let dealt = dealt.into_iter().map(|(dealt, _)| dealt);
         BatchReport { messages: records.iter().map(|record| record.message_id.clone()).zip(dealt).collect() }
     }
 
+    async fn deal_with(&self, records: &[Record], invocation: &Invocation) -> Vec<(Dealt, Option<Millis>)> {
+        let calls = Calls::expected(records.len());
+        let mut under_way: FuturesUnordered<_> = records
+            .iter()
+            .enumerate()
+            .map(|(place, record)| self.guarded(record, invocation, &calls).map(move |halfway| (place, halfway)))
+            .collect();
+        let mut halfway: Vec<Option<Halfway>> = records.iter().map(|_| None).collect();
+        {
+            let mut all_answered = pin!(calls.all_answered());
+            loop {
+                tokio::select! {
+                    biased;
+                    Some((place, half)) = under_way.next() => halfway[place] = Some(half),
+                    () = &mut all_answered => break,
+                }
+            }
+        }
+        let (polls, others) = tokio::join!(self.send_polls(halfway, invocation), under_way.collect::<Vec<_>>());
+        let mut dealt = polls;
+        for (place, half) in others {
+            dealt[place] = match half {
+                Halfway::Dealt(dealt, held_until) => Some((dealt, held_until)),
+                Halfway::Waits { .. } => self.send_polls(vec![Some(half)], invocation).await.pop().flatten(),
+            };
+        }
+        dealt.into_iter().map(|dealt| dealt.unwrap_or((Dealt::Returned(Returned::Failed), None))).collect()
+    }
+
     /// A message whose handling panics comes back, and its neighbours go on.
-    async fn guarded(&self, record: &Record, invocation: &Invocation) -> Halfway {
-        AssertUnwindSafe(self.first_half(record, invocation)).catch_unwind().await.unwrap_or_else(|_| {
+    async fn guarded(&self, record: &Record, invocation: &Invocation, calls: &Calls) -> Halfway {
+        let call = calls.one();
+        AssertUnwindSafe(self.first_half(record, invocation, call)).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(message_id = %record.message_id, "handling panicked; the message comes back");
             Dealt::Returned(Returned::Failed).into()
         })
     }
 
-    async fn first_half(&self, record: &Record, invocation: &Invocation) -> Halfway {
+    async fn first_half(&self, record: &Record, invocation: &Invocation, call: ExpectedCall<'_>) -> Halfway {
         let message_id = &record.message_id;
         let task = match Message::parse(record, &self.config.event_source) {
             Message::Trigger(trigger) => Task::Trigger(trigger),
@@ -177,11 +209,12 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 return Dealt::Newer.into();
             }
         };
-        self.drive(task, record, invocation).await
+        self.drive(task, record, invocation, call).await
     }
 
     /// Carries out one step after the other, up to the end or to the poll that shares a send.
-    async fn drive(&self, task: Task, record: &Record, invocation: &Invocation) -> Halfway {
+    async fn drive(&self, task: Task, record: &Record, invocation: &Invocation, expected: ExpectedCall<'_>) -> Halfway {
+        let mut expected = Some(expected);
         let chat_id = match &task {
             Task::Trigger(message) => Some(message.chat_id.clone()),
             Task::Poll(poll) => Some(poll.chat_id.clone()),
@@ -218,7 +251,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 (Step::Call, Some(chat_id)) => match invocation.call_deadline() {
                     Some(deadline) => {
                         let answer = self.provider.sync(chat_id, deadline).await;
-                        drop(permit.take());
+                        drop((permit.take(), expected.take()));
                         Input::Answered(answer)
                     }
                     None => Input::NoTime,
@@ -231,17 +264,21 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
     }
 
-    /// The second half: all polls of the batch, in as few sends as they fit in.
-    async fn send_polls(&self, halfway: Vec<Halfway>, invocation: &Invocation) -> Vec<(Dealt, Option<Millis>)> {
+    /// The polls that wait, in as few sends as they fit in.
+    async fn send_polls(
+        &self,
+        halfway: Vec<Option<Halfway>>,
+        invocation: &Invocation,
+    ) -> Vec<Option<(Dealt, Option<Millis>)>> {
         let now = Instant::now();
-        let waiting = halfway.iter().filter_map(|halfway| match halfway {
+        let waiting = halfway.iter().flatten().filter_map(|halfway| match halfway {
             Halfway::Waits { body, delay, since, .. } => {
                 Some(Outgoing { body: body.clone(), delay: delay.after(now - *since) })
             }
             Halfway::Dealt(..) => None,
         });
         let mut sent = self.send(waiting.collect(), invocation).await.into_iter();
-        let finish = |halfway| match halfway {
+        let mut finish = |halfway| match halfway {
             Halfway::Dealt(dealt, held_until) => (dealt, held_until),
             Halfway::Waits { mut handling, .. } => {
                 let input = if sent.next().unwrap_or(false) { Input::Done } else { Input::Failed };
@@ -252,7 +289,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 (dealt, handling.held_until())
             }
         };
-        halfway.into_iter().map(finish).collect()
+        halfway.into_iter().map(|halfway| halfway.map(&mut finish)).collect()
     }
 
     /// Sends messages, and those again that failed and may pass. Tells for each whether it was sent.

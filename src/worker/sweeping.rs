@@ -56,8 +56,21 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         invocation: &Invocation,
     ) -> Result<(), ServiceError> {
         let mut found = Vec::new();
+        let mut trouble = Ok(());
         for due in page {
-            let Some(item) = self.read(&due.chat_id, invocation).await? else { continue };
+            let item = match self.read(&due.chat_id, invocation).await {
+                Ok(Some(item)) => item,
+                Ok(None) => continue,
+                // One item that cannot be read must not hide those behind it.
+                Err(ServiceError::Refused(error)) => {
+                    tracing::error!(error, chat_id = %due.chat_id, "the sweep passes over a run that cannot be read");
+                    continue;
+                }
+                Err(passing) => {
+                    trouble = Err(passing);
+                    break;
+                }
+            };
             if item.phase == Phase::Active {
                 if allowance.active == 0 {
                     break;
@@ -66,7 +79,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             }
             found.extend(sweep(&item, self.now(), &self.config.rules));
         }
-        self.revive(found, invocation).await
+        self.revive(found, invocation).await.and(trouble)
     }
 
     /// Sends the polls, then moves the runs on in the index; a run whose poll was not sent stays where it is.

@@ -158,11 +158,12 @@ impl Stage {
 fn bus(screen: &Rc<Screen>) -> MemoryBus {
     let screen = Rc::clone(screen);
     MemoryBus::with_subscriber(Box::new(move |event| {
-        screen.data(&event.to_line(DEFAULT_EVENT_SOURCE));
+        screen.data(&event.to_line(DEFAULT_EVENT_SOURCE))?;
         if let Some(chat) = &event.detail.chat_id {
             let mood = if event.detail_type == DetailType::SyncDone { Mood::Good } else { Mood::Bad };
             screen.finish(chat, &format!("event {}", ended_as(event)), mood);
         }
+        Ok(())
     }))
 }
 

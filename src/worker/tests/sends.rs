@@ -51,6 +51,23 @@ async fn an_ending_is_out_before_a_slow_neighbour_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_does_not_wait_for_a_neighbours_ending() {
+    for port in ["mark ends", "end ends", "publish"] {
+        let scene = Scene::new();
+        scene.provider.script("ends", [DONE]);
+        scene.provider.script("polls", [running_after(SECOND)]);
+        scene.store.faults.always(port, Fault::Throttled);
+        scene.bus.faults.always(port, Fault::Throttled);
+        scene.trigger("ends");
+        scene.trigger("polls");
+        let dealt = scene.invoke().await;
+        assert_eq!(dealt[1], POLLED_ON, "{port}");
+        assert_ne!(dealt[0], Dealt::Acknowledged(Acknowledged::Ended), "{port}");
+        assert_eq!(scene.queue.faults.asked("send")[0], SECOND, "{port}: sent as soon as the last call was answered");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_poll_that_is_not_sent_brings_its_message_back_and_no_other() {
     for (fault, requests, dealt) in [
         (Fault::Throttled, 2, [POLLED_ON; 3]), // the one entry is sent again
