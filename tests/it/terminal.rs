@@ -75,6 +75,73 @@ async fn sync_fails_where_one_chat_does_and_prints_what_a_second_command_asks_fo
     assert_eq!(world.simulator.stats().total.syncs_started, 2);
 }
 
+#[tokio::test]
+async fn two_processes_on_one_file_both_come_to_their_end_with_one_sync() {
+    let world = Provider::start(Faults::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("runs.sqlite3");
+    let first = world.sync(&state, &["done-in-3s~1"]).spawn().unwrap();
+    sleep(Duration::from_millis(500)).await;
+    let second = world.sync(&state, &["done-in-3s~1", "done-in-1s~2"]).spawn().unwrap();
+    let both = async { tokio::join!(first.wait_with_output(), second.wait_with_output()) };
+    let (first, second) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("neither hangs");
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert!(first.status.success() && second.status.success());
+    assert_eq!(world.simulator.stats().total.syncs_started, 2);
+    let of_the_first = |output: &Output| {
+        let lines = lines(output).into_iter().map(|line| serde_json::to_string(&line.detail).unwrap());
+        lines.filter(|line| line.contains("done-in-3s~1")).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(of_the_first(&first), of_the_first(&second), "one ending, in one form");
+}
+
+#[tokio::test]
+async fn no_margin_for_clock_skew_is_a_setting_like_any_other() {
+    let world = Provider::start(Faults::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = world.sync(&folder.path().join("runs.sqlite3"), &["done-in-10ms~1"]);
+    let output = command.env("BRIDGE_LEASE_MARGIN_SECONDS", "0").output();
+    let output = tokio::time::timeout(Duration::from_secs(60), output).await.expect("it calls").unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[cfg(target_os = "linux")] // where there is a file that is always full
+#[tokio::test]
+async fn an_event_that_cannot_be_printed_is_not_lost() {
+    let world = Provider::start(Faults::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("runs.sqlite3");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut child = world.sync(&state, &["done-in-10ms~1"]).stdout(full).spawn().unwrap();
+    while phases(&state, &["done-in-10ms~1"]).await.values().all(|phase| *phase == Phase::Active) {
+        sleep(Duration::from_millis(100)).await;
+    }
+    sleep(Duration::from_millis(300)).await;
+    assert!(child.try_wait().unwrap().is_none(), "it still tries");
+    kill_9(child).await;
+    let output = world.sync(&state, &["done-in-10ms~1"]).output().await.unwrap();
+    assert!(output.status.success());
+    assert_eq!((lines(&output).len(), world.simulator.stats().total.syncs_started), (1, 1));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn sigterm_stops_it_without_losing_an_answer() {
+    let latency = Span::fixed(Duration::from_millis(300));
+    let world = Provider::start(Faults { latency, ..Faults::default() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("runs.sqlite3");
+    let child = world.sync(&state, &["deleted~1"]).spawn().unwrap();
+    while world.simulator.stats().total.in_flight == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let kill = Command::new("kill").arg(child.id().unwrap().to_string()).status().await.unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(lines(&output).len(), 1, "the answer under way was waited for, recorded and told");
+    assert_eq!(world.simulator.stats().total.calls, 1);
+}
+
 /// What the table said after a kill.
 struct Kill {
     at_ms: u64,

@@ -161,3 +161,23 @@ async fn two_sweeps_at_once_are_only_a_duplicate_poll() {
     assert_eq!(scene.provider.calls().len(), 2);
     assert_eq!(scene.events().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_run_that_cannot_be_read_hides_no_other() {
+    let scene = Scene::new();
+    let chats: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
+    for chat in &chats {
+        scene.provider.script(chat, [RUNNING, DONE]);
+        scene.trigger(chat);
+    }
+    scene.invoke().await;
+    while !scene.queue.inner.is_empty() {
+        scene.lose_messages().await;
+    }
+    scene.queue.take_sent();
+    scene.store.faults.always("read c7", Fault::Refused);
+    wait_until(&scene, LOST_AFTER + SECOND).await;
+    let revived = sweep(&scene).await;
+    assert_eq!(revived.len(), 9, "all but the one");
+    assert!(revived.iter().all(|poll| poll.chat_id.as_str() != "c7"));
+}
