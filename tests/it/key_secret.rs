@@ -172,14 +172,12 @@ async fn refused_call(provider: &Rotating<StoredKey>) {
 async fn a_key_that_stays_wrong_is_read_again_at_most_once_a_minute() {
     let secret = Secret::holding(EXPIRED).await;
     let provider = rotating(&secret, &provider().await.1).await;
-    for reads in 0..3 {
+    for reads in 1..4 {
         for _ in 0..3 {
             refused_call(&provider).await;
-            assert_eq!(secret.reads(), reads);
+            assert_eq!(secret.reads(), reads, "the first refusal has it read, the others come too soon");
         }
         time_passes(A_WHILE).await;
-        refused_call(&provider).await;
-        assert_eq!(secret.reads(), reads + 1);
     }
 }
 
