@@ -1,5 +1,6 @@
 //! The Lambda behind the queue: wiring only.
 
+use std::process::ExitCode;
 use std::time::SystemTime;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
@@ -12,7 +13,17 @@ use postpress_bridge::{lambda, rehearsal};
 use tokio::time::Instant;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
+    match start().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sync-worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start() -> anyhow::Result<()> {
     let settings = WorkerSettings::from_env()?;
     telemetry::init(&settings.log_filter, LogFormat::Json)?;
     match settings.backend {
@@ -21,7 +32,7 @@ async fn main() -> Result<(), Error> {
     }
 }
 
-async fn serve(settings: &WorkerSettings) -> Result<(), Error> {
+async fn serve(settings: &WorkerSettings) -> anyhow::Result<()> {
     let Deployed { worker, .. } = deployed::connect(settings).await?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| -> Result<SqsBatchResponse, Error> {
         let ends = ends(&event);
@@ -29,11 +40,12 @@ async fn serve(settings: &WorkerSettings) -> Result<(), Error> {
         Ok(lambda::response(report.returned()))
     }))
     .await
+    .map_err(anyhow::Error::from_boxed)
 }
 
-async fn rehearse(settings: &WorkerSettings) -> Result<(), Error> {
+async fn rehearse(settings: &WorkerSettings) -> anyhow::Result<()> {
     let KeySource::Plain(api_key) = settings.provider.key.clone() else {
-        return Err("BRIDGE_BACKEND=memory reads no secret; set POSTPRESS_API_KEY".into());
+        anyhow::bail!("BRIDGE_BACKEND=memory reads no secret; set POSTPRESS_API_KEY");
     };
     let client = Client::new(settings.provider.base_url.clone(), api_key)?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| -> Result<SqsBatchResponse, Error> {
@@ -42,6 +54,7 @@ async fn rehearse(settings: &WorkerSettings) -> Result<(), Error> {
         Ok(lambda::response(returned.iter()))
     }))
     .await
+    .map_err(anyhow::Error::from_boxed)
 }
 
 fn ends(event: &LambdaEvent<SqsEvent>) -> Instant {
