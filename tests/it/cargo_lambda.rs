@@ -2,7 +2,6 @@
 //! backend, the simulator beside it, and no AWS.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -165,18 +164,10 @@ impl Watch {
     }
 }
 
-/// What is not handed on: settings of whoever runs the tests, and what cargo tells a test about itself, since `ring` is
-/// compiled anew when these change.
-const PRIVATE: [&str; 5] = ["BRIDGE_", "POSTPRESS_", "CARGO_LAMBDA_", "CARGO_MANIFEST_", "CARGO_PKG_"];
-
 /// `cargo lambda watch` or `cargo lambda invoke`, killed when it is dropped.
 fn cargo_lambda(program: &Path, subcommand: &str, port: &str) -> Command {
     let mut command = Command::new(program);
-    for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(|name| PRIVATE.iter().any(|prefix| name.starts_with(prefix))) {
-            command.env_remove(name);
-        }
-    }
+    tools::without_private_settings(command.as_std_mut());
     command
         .args(["lambda", subcommand, "--invoke-address", LOOPBACK, "--invoke-port", port])
         .current_dir(env!("CARGO_MANIFEST_DIR"))

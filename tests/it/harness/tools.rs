@@ -1,6 +1,7 @@
 //! Python tools that the tests set up for themselves: each in a virtual environment of its own under `target/`, made
 //! once and used by every later run.
 
+use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,6 +40,20 @@ pub(crate) fn venv(name: &str, install: &[&str]) -> PathBuf {
     run(Command::new(programs.join("python")).args(["-m", "pip", "install", "--quiet", "--no-input"]).args(install));
     fs::write(&marker, wanted).expect("the environment can be marked as made");
     programs
+}
+
+/// What is not handed on: settings of whoever runs the tests, and what cargo tells a test about itself, since `ring` is
+/// compiled anew when these change.
+const PRIVATE: [&str; 5] = ["BRIDGE_", "POSTPRESS_", "CARGO_LAMBDA_", "CARGO_MANIFEST_", "CARGO_PKG_"];
+
+/// Keeps what is private to this process from a command.
+pub(crate) fn without_private_settings(command: &mut Command) -> &mut Command {
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(|name| PRIVATE.iter().any(|prefix| name.starts_with(prefix))) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Runs a command to its end.
