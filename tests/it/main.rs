@@ -6,6 +6,7 @@ mod event_bus;
 mod harness;
 mod hostile_provider;
 mod key_secret;
+mod lambda_worker;
 mod message_queue;
 mod on_aws;
 mod provider_request;

@@ -2,6 +2,7 @@
 
 pub(crate) mod emulator;
 pub(crate) mod files;
+pub(crate) mod lambda;
 pub(crate) mod provider_client;
 pub(crate) mod proxy;
 pub(crate) mod raw_server;

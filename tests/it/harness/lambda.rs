@@ -1,0 +1,109 @@
+//! Lambda, played around the real program: execution environments, invocations with a deadline, and the event source
+//! mapping that feeds them from SQS.
+//!
+//! ```text
+//! binary.rs       the program that is deployed, built once
+//! runtime_api.rs  the Runtime API, as one process sees it
+//! environment.rs  a process, from its start to its death
+//! mapping.rs      the SQS event source mapping
+//! ```
+//!
+//! No process outlives its test: each is killed when its [`Environment`] is dropped, also by a panic.
+
+use std::cell::{Cell, RefCell};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::NamedTempFile;
+use tokio::sync::broadcast;
+
+mod binary;
+mod environment;
+mod mapping;
+mod runtime_api;
+
+pub(crate) use binary::sync_worker;
+pub(crate) use environment::{Blow, Deadline, Environment, Outcome};
+pub(crate) use mapping::{Delivery, Figures, Mapping, receive_count};
+
+/// A function as it is set up in Lambda.
+pub(crate) struct Function {
+    program: PathBuf,
+    settings: Vec<(String, String)>,
+    /// After this an invocation is killed.
+    pub(crate) timeout: Duration,
+    /// What its processes print on stderr, one after the other and all at once.
+    log: NamedTempFile,
+}
+
+impl Function {
+    /// The deployed worker with these settings, and none of whoever runs the tests.
+    pub(crate) fn sync_worker<N: Into<String>, V: Into<String>>(
+        settings: impl IntoIterator<Item = (N, V)>,
+        timeout: Duration,
+    ) -> Self {
+        let settings = settings.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { program: sync_worker(), settings, timeout, log: NamedTempFile::new().unwrap() }
+    }
+
+    /// The log, for a process to write to; it appends, as others do at the same time.
+    fn open_log(&self) -> File {
+        File::options().append(true).open(self.log.path()).unwrap()
+    }
+
+    /// What its processes have logged so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log.path()).unwrap()).into_owned()
+    }
+}
+
+/// A function with its execution environments: one process for each invocation at a time, used again by later ones.
+pub(crate) struct Lambda {
+    pub(crate) function: Function,
+    idle: RefCell<Vec<Environment>>,
+    started: Cell<usize>,
+    blows: broadcast::Sender<Blow>,
+}
+
+impl Lambda {
+    pub(crate) fn new(function: Function) -> Self {
+        let (blows, _) = broadcast::channel(16);
+        Self { function, idle: RefCell::default(), started: Cell::default(), blows }
+    }
+
+    /// Invokes the function once: in a process that waits for work, else in a new one.
+    ///
+    /// # Panics
+    /// If a new process does not come to ask for work.
+    pub(crate) async fn invoke(&self, event: &serde_json::Value) -> Outcome {
+        let mut blows = self.blows.subscribe();
+        let idle = self.idle.borrow_mut().pop();
+        let mut environment = match idle {
+            Some(environment) => environment,
+            None => self.start().await,
+        };
+        let deadline = Deadline::after(self.function.timeout);
+        let outcome = environment.invoke(event, deadline, &mut blows).await;
+        if matches!(outcome, Outcome::Answered(_)) {
+            self.idle.borrow_mut().push(environment);
+        }
+        outcome
+    }
+
+    async fn start(&self) -> Environment {
+        self.started.update(|started| started + 1);
+        let started = Environment::start(&self.function).await;
+        started.unwrap_or_else(|status| panic!("the function ended at its start, {status}: {}", self.function.log()))
+    }
+
+    /// Does this to every process in the middle of an invocation; tells how many there were.
+    pub(crate) fn strike(&self, blow: Blow) -> usize {
+        self.blows.send(blow).unwrap_or_default()
+    }
+
+    /// How many processes were started so far.
+    pub(crate) fn processes_started(&self) -> usize {
+        self.started.get()
+    }
+}

@@ -1,0 +1,146 @@
+//! An execution environment: one process of the function, from its start to its death.
+
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use tokio::process::{Child, Command};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+use super::Function;
+use super::runtime_api::{Invocation, Posted, RuntimeApi};
+use crate::harness::emulator::{CREDENTIAL, REGION};
+
+/// What Lambda gives an initialisation.
+const INIT_MAX: Duration = Duration::from_secs(10);
+
+/// What every function finds in its environment.
+const LAMBDA_ENVIRONMENT: [(&str, &str); 13] = [
+    ("AWS_LAMBDA_FUNCTION_NAME", "sync-worker"),
+    ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+    ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+    ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/sync-worker"),
+    ("AWS_LAMBDA_LOG_STREAM_NAME", "2026/11/24/[$LATEST]0123456789abcdef"),
+    ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+    ("AWS_REGION", REGION),
+    ("AWS_DEFAULT_REGION", REGION),
+    ("AWS_ACCESS_KEY_ID", CREDENTIAL),
+    ("AWS_SECRET_ACCESS_KEY", CREDENTIAL),
+    ("AWS_SESSION_TOKEN", CREDENTIAL),
+    ("_HANDLER", "bootstrap"),
+    ("TZ", ":UTC"),
+];
+
+/// When an invocation is to be over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    /// Then it is killed.
+    pub(crate) at: Instant,
+    /// What the function is told in `Lambda-Runtime-Deadline-Ms`.
+    pub(crate) header_ms: u64,
+}
+
+impl Deadline {
+    /// In this time, and told as Lambda does: in milliseconds since 1970.
+    pub(crate) fn after(time: Duration) -> Self {
+        let header = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time;
+        Self { at: Instant::now() + time, header_ms: u64::try_from(header.as_millis()).unwrap() }
+    }
+}
+
+/// How an invocation ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The function answered.
+    Answered(Value),
+    /// The function posted an error, or died by itself. Its process is gone.
+    Failed(String),
+    /// It was killed, by its deadline or by a blow. Its process is gone.
+    Killed,
+}
+
+/// What may befall a process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Blow {
+    /// It dies at once.
+    Kill,
+    /// It stands still, until its deadline kills it.
+    Freeze,
+}
+
+/// One process and its Runtime API. Killed when it is dropped.
+pub(crate) struct Environment {
+    process: Child,
+    api: RuntimeApi,
+}
+
+impl Environment {
+    /// Starts a process, and waits until it asks for work.
+    ///
+    /// # Errors
+    /// If it ends instead.
+    ///
+    /// # Panics
+    /// If it neither asks nor ends in the time that Lambda gives it.
+    pub(crate) async fn start(function: &Function) -> Result<Self, ExitStatus> {
+        let mut api = RuntimeApi::listen().await;
+        let mut process = Command::new(&function.program)
+            .env_clear()
+            .envs(LAMBDA_ENVIRONMENT)
+            .env("AWS_LAMBDA_RUNTIME_API", api.address())
+            .envs(function.settings.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(function.open_log())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        tokio::select! {
+            () = api.asked() => Ok(Self { process, api }),
+            status = process.wait() => Err(status.unwrap()),
+            () = tokio::time::sleep(INIT_MAX) => panic!("no start within {INIT_MAX:?}: {}", function.log()),
+        }
+    }
+
+    /// Hands the process one event, and waits until it has answered or is dead.
+    pub(crate) async fn invoke(
+        &mut self,
+        event: &Value,
+        deadline: Deadline,
+        blows: &mut broadcast::Receiver<Blow>,
+    ) -> Outcome {
+        let request_id = Uuid::new_v4().to_string();
+        let (deadline_ms, event) = (deadline.header_ms, event.to_string());
+        self.api.hand_out(Invocation { request_id: request_id.clone(), deadline_ms, event });
+        loop {
+            tokio::select! {
+                posted = self.api.posted() => return match posted {
+                    Posted::Response { request_id: id, body } if id == request_id => {
+                        Outcome::Answered(serde_json::from_str(&body).unwrap())
+                    }
+                    Posted::Response { request_id: id, .. } => Outcome::Failed(format!("an answer to {id}, not {request_id}")),
+                    Posted::Error(error) => Outcome::Failed(error),
+                },
+                status = self.process.wait() => return Outcome::Failed(format!("the process ended, {}", status.unwrap())),
+                () = sleep_until(deadline.at) => break,
+                blow = blows.recv() => match blow {
+                    Ok(Blow::Kill) => break,
+                    Ok(Blow::Freeze) => self.freeze().await,
+                    Err(RecvError::Closed | RecvError::Lagged(_)) => panic!("{blow:?}"),
+                }
+            }
+        }
+        self.process.kill().await.unwrap();
+        Outcome::Killed
+    }
+
+    /// SIGSTOP: it runs no further, and knows nothing of it.
+    async fn freeze(&self) {
+        let id = self.process.id().unwrap();
+        let stopped = Command::new("sh").arg("-c").arg(format!("kill -STOP {id}")).status().await.unwrap();
+        assert!(stopped.success(), "{stopped}");
+    }
+}

@@ -1,0 +1,75 @@
+//! Each documented answer, from a trigger on the queue to the event in a subscriber's queue.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use postpress_bridge::postpress::Disposition;
+use postpress_bridge::postpress::catalogue::ERROR_TYPES;
+use postpress_bridge::run::{EndedBy, Origin};
+use postpress_bridge::simulator::Faults;
+use serde_json::json;
+
+use super::world::{Published, World};
+use crate::harness::lambda::Mapping;
+
+/// `SYNC_DONE`, or `503 errors/no_handler (Postpress)`, and what ended the run.
+fn summary(event: &Published) -> String {
+    let (status, error) = (event.detail.status, event.detail.error.as_ref());
+    let (ending, detail_type) = match (status, error) {
+        (Some(status), None) => (status.as_str().to_owned(), status.as_str()),
+        (None, Some(error)) => {
+            (format!("{} {} ({:?})", error.status, error.kind, event.detail.origin.unwrap()), "ERROR_ENVELOPE")
+        }
+        other => panic!("neither a status nor an error, or both: {other:?}"),
+    };
+    assert_eq!(event.detail_type, detail_type);
+    format!("{ending} by {:?}", event.detail.ended_by.unwrap())
+}
+
+/// What is to become of each chat: the summary of its one event.
+fn expected() -> HashMap<String, String> {
+    let statuses = [("done-in-2s", "SYNC_DONE"), ("error-in-2s", "SYNC_ERROR"), ("deleted", "CHAT_DELETED")];
+    let statuses = statuses.map(|(chat, status)| (chat.to_owned(), format!("{status} by {:?}", EndedBy::Answer)));
+    let errors = ERROR_TYPES.iter().map(|error| {
+        let ended_by = match error.disposition {
+            Disposition::Passing => EndedBy::Retries,
+            Disposition::Credentials | Disposition::Final => EndedBy::Answer,
+        };
+        let chat = error.kind.strip_prefix("errors/").unwrap().to_owned();
+        (chat, format!("{} {} ({:?}) by {ended_by:?}", error.status, error.kind, Origin::Postpress))
+    });
+    errors.chain(statuses).collect()
+}
+
+#[tokio::test]
+async fn every_documented_answer_ends_in_one_event_in_a_subscribers_queue() {
+    let expected = expected();
+    assert_eq!(expected.len(), 72);
+    let world = World::start(Faults::default(), Duration::from_secs(90)).await;
+    let settings = [("BRIDGE_RETRY_SECONDS", "1"), ("BRIDGE_POLL_INITIAL_SECONDS", "1")];
+    let worker = world.worker(Duration::from_secs(30), &settings);
+    let triggers: Vec<_> = expected.keys().map(|chat| json!({"chat_id": chat, "correlation_id": chat})).collect();
+    let mapping = Mapping { batch_size: 25, batch_window: Duration::from_secs(1), ..world.mapping() };
+    let figures = world.work(&worker, &mapping, world.send(&triggers)).await;
+
+    let published = world.published().await;
+    println!(
+        "{} chats: {} events; {figures:?}; {} processes, {:?}",
+        expected.len(),
+        published.len(),
+        worker.processes_started(),
+        world.simulator.stats().total
+    );
+    let mut came = HashMap::new();
+    for event in &published {
+        let chat = event.detail.chat_id.as_ref().unwrap().to_string();
+        assert_eq!(event.resources, [chat.as_str()]);
+        let told: Vec<_> = event.detail.triggers.iter().map(|trigger| trigger.correlation_id.as_deref()).collect();
+        assert_eq!(told, [Some(&*chat)], "an event answers its own chat's trigger");
+        let second = came.insert(chat, summary(event));
+        assert_eq!(second, None, "a second event: {event:?}");
+    }
+    assert_eq!(came, expected);
+    let total = world.simulator.stats().total;
+    assert_eq!((total.syncs_started, total.restarts), (2, 0));
+}

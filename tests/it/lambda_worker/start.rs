@@ -1,0 +1,73 @@
+//! How a process starts, and the time that it takes an invocation to have.
+
+use std::time::Duration;
+
+use postpress_bridge::simulator::Faults;
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use super::world::World;
+use crate::harness::lambda::{Deadline, Environment, Function, Outcome};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+#[tokio::test]
+async fn faults_in_the_settings_end_the_process_with_one_message_that_lists_them_all_and_shows_no_secret() {
+    let settings = [
+        ("POSTPRESS_API_KEY", "pp_live_hunter2\u{7f}"),
+        ("POSTPRESS_BASE_URL", "https://someone:hunter2@api.postpress.example/v1"),
+        ("BRIDGE_MAX_POLLS", "many"),
+        ("BRIDGE_LOG", "postpress_bridge=loud"),
+    ];
+    let function = Function::sync_worker(settings, MINUTE);
+    let Err(status) = Environment::start(&function).await else {
+        panic!("it started");
+    };
+    assert_eq!(status.code(), Some(1));
+    insta::assert_snapshot!(function.log(), @r#"
+    sync-worker: set these environment variables right and start again:
+    - `POSTPRESS_BASE_URL` cannot be used: the base URL has a user name or password before an `@`; remove it: the API key has a setting of its own
+    - `POSTPRESS_API_KEY` cannot be used: the API key has characters that no key has; copy it again from the postpress dashboard
+    - `BRIDGE_MAX_POLLS` is "many"; allowed: a whole number from 1 to 1000000
+    - `BRIDGE_QUEUE_URL` is missing; set it to the URL of the SQS queue
+    - `BRIDGE_TABLE` is missing; set it to the name of the DynamoDB table of runs
+    - `BRIDGE_LOG` is "postpress_bridge=loud"; allowed: a filter like `info` or `warn,postpress_bridge=debug` (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5)
+    "#);
+    assert!(!function.log().contains("hunter2"));
+}
+
+#[tokio::test]
+async fn an_invocation_has_until_the_deadline_in_its_header_as_lambda_and_cargo_lambda_tell_it() {
+    let world = World::start(Faults::default(), MINUTE).await;
+    let worker = world.worker(MINUTE, &[]);
+    let mut environment = Environment::start(&worker.function).await.unwrap();
+    let told_by_lambda = Deadline::after(MINUTE);
+    let told = |header_ms| Deadline { at: Instant::now() + MINUTE, header_ms };
+    // What has too little time for a call comes back untouched.
+    for (chat, deadline, returned, calls) in [
+        ("deleted~1", told_by_lambda, &[][..], 1),
+        ("deleted~2", told(told_by_lambda.header_ms - 55_000), &["m"], 1),
+        ("deleted~3", told(600_000), &[], 2),
+        ("deleted~4", told(5_000), &["m"], 2),
+    ] {
+        let (_blows, mut no_blows) = broadcast::channel(1);
+        let outcome = environment.invoke(&event(chat), deadline, &mut no_blows).await;
+        let Outcome::Answered(answer) = outcome else { panic!("{chat}: {outcome:?}") };
+        let returned: Vec<Value> = returned.iter().map(|id| json!({ "itemIdentifier": id })).collect();
+        assert_eq!(answer, json!({ "batchItemFailures": returned }), "{chat}");
+        assert_eq!(world.simulator.stats().total.calls, calls, "{chat}");
+    }
+}
+
+/// An SQS event with one trigger.
+fn event(chat: &str) -> Value {
+    json!({ "Records": [{
+        "messageId": "m",
+        "receiptHandle": "of a message that the queue does not hold",
+        "body": json!({ "chat_id": chat }).to_string(),
+        "attributes": { "ApproximateReceiveCount": "1", "SentTimestamp": "1795514400137" },
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+    }] })
+}

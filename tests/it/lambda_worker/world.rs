@@ -1,0 +1,127 @@
+//! Everything around the worker, and what is read off it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
+use postpress_bridge::event::Detail;
+use postpress_bridge::simulator::{Faults, Server, Simulator};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use crate::harness::emulator::{self, Emulated};
+use crate::harness::lambda::{Figures, Function, Lambda, Mapping, sync_worker};
+
+/// Longer than any of these tests may take.
+const LONG: Duration = Duration::from_mins(3);
+/// SQS's batch operations take no more.
+const ENTRIES_MAX: usize = 10;
+/// What comes again this often is given up on.
+const MAX_RECEIVE_COUNT: u32 = 10;
+
+/// An AWS account, a provider, and no worker yet.
+pub(super) struct World {
+    aws: Emulated,
+    pub(super) simulator: Simulator,
+    pub(super) sqs: aws_sdk_sqs::Client,
+    base_url: String,
+}
+
+/// An event as it reaches a subscriber's queue.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Published {
+    pub(super) detail_type: String,
+    pub(super) resources: Vec<String>,
+    pub(super) detail: Detail,
+}
+
+impl World {
+    /// A world where a message that does not go away is delivered again after `visibility`.
+    pub(super) async fn start(faults: Faults, visibility: Duration) -> Self {
+        // Before anything waits for an answer: it may have to be built.
+        sync_worker();
+        let aws = Emulated::with(visibility, MAX_RECEIVE_COUNT).await;
+        let sqs = aws_sdk_sqs::Client::new(&aws.sdk);
+
+        let simulator = Simulator::new(faults);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = Server::bind(address, simulator.clone()).await.unwrap();
+        let base_url = server.base_url();
+        tokio::spawn(server.run(std::future::pending()));
+        Self { aws, simulator, sqs, base_url }
+    }
+
+    /// The worker, set up for this world; `settings` come on top.
+    pub(super) fn worker(&self, timeout: Duration, settings: &[(&str, &str)]) -> Lambda {
+        let aws = &self.aws;
+        let common = [
+            ("AWS_ENDPOINT_URL", &*emulator::endpoint()),
+            ("BRIDGE_QUEUE_URL", &aws.queue_url),
+            ("BRIDGE_TABLE", &aws.table),
+            ("BRIDGE_EVENT_BUS", &aws.bus),
+            ("POSTPRESS_BASE_URL", &self.base_url),
+            ("POSTPRESS_API_KEY", "key"),
+        ];
+        Lambda::new(Function::sync_worker(common.iter().chain(settings).copied(), timeout))
+    }
+
+    /// The event source mapping of the worker's queue.
+    pub(super) fn mapping(&self) -> Mapping {
+        Mapping::new(self.sqs.clone(), &self.aws.queue_url)
+    }
+
+    /// Puts triggers on the queue, in order.
+    pub(super) async fn send(&self, triggers: &[Value]) {
+        for triggers in triggers.chunks(ENTRIES_MAX) {
+            let entries = triggers.iter().enumerate().map(|(index, trigger)| {
+                let entry = SendMessageBatchRequestEntry::builder().id(index.to_string());
+                entry.message_body(trigger.to_string()).build().unwrap()
+            });
+            let request = self.sqs.send_message_batch().queue_url(&self.aws.queue_url);
+            let sent = request.set_entries(Some(entries.collect())).send().await.unwrap();
+            assert!(sent.failed().is_empty(), "{:?}", sent.failed());
+        }
+    }
+
+    /// Feeds the worker while `meanwhile` goes on, and then until nothing is left on the queue. No invocation has failed by
+    /// then, and no message was given up on.
+    pub(super) async fn work(
+        &self,
+        worker: &Lambda,
+        mapping: &Mapping,
+        meanwhile: impl Future<Output = ()>,
+    ) -> Figures {
+        let stop = async {
+            meanwhile.await;
+            while self.messages(&self.aws.queue_url).await > 0 {
+                sleep(Duration::from_millis(250)).await;
+            }
+        };
+        let Ok(figures) = timeout(LONG, mapping.run(worker, stop)).await else {
+            panic!("not over after {LONG:?}: {:?}\n{}", self.simulator.stats().total, worker.function.log());
+        };
+        assert!(figures.failed.is_empty(), "{figures:?}\n{}", worker.function.log());
+        assert_eq!(self.messages(&self.aws.dead_letter_url).await, 0, "{}", worker.function.log());
+        figures
+    }
+
+    /// How many messages a queue holds, visible or not.
+    async fn messages(&self, queue_url: &str) -> u32 {
+        const COUNTS: [QueueAttributeName; 3] = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let request = self.sqs.get_queue_attributes().queue_url(queue_url).set_attribute_names(Some(COUNTS.into()));
+        let attributes = request.send().await.unwrap().attributes.unwrap();
+        COUNTS.iter().map(|count| attributes[count].parse::<u32>().unwrap()).sum()
+    }
+
+    /// Everything that the subscriber got since it was last asked.
+    pub(super) async fn published(&self) -> Vec<Published> {
+        let read = |event: serde_json::Value| serde_json::from_value(event).unwrap();
+        self.aws.take_events().await.into_iter().map(read).collect()
+    }
+}
