@@ -1,7 +1,7 @@
-//! `cargo lambda watch` and `cargo lambda invoke`, as one runs them on a fresh clone: the real function with its memory
-//! backend, the simulator beside it, and no AWS.
+//! `cargo lambda watch` and `cargo lambda invoke`, as one runs them on a fresh clone: the real function, the simulator beside
+//! it, and either its memory backend or an emulated AWS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+use crate::harness::emulator::{self, CREDENTIAL, Emulated, REGION};
 use crate::harness::tools;
 use crate::sample_inputs;
 
@@ -40,10 +41,8 @@ const EXPECTED: [(&str, &[&str]); 6] = [
 
 #[tokio::test]
 async fn cargo_lambda_plays_every_sample_input_to_its_end() {
-    let simulator = Simulator::new(Faults::default());
-    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), simulator.clone()).await.unwrap();
-    let watch = Watch::start(&server.base_url()).await;
-    tokio::spawn(server.run(std::future::pending()));
+    let (simulator, base_url) = simulate().await;
+    let watch = Watch::start(&[("BRIDGE_BACKEND", "memory"), ("POSTPRESS_BASE_URL", &base_url)]).await;
 
     let inputs = sample_inputs::inputs();
     for name in inputs.keys() {
@@ -66,6 +65,55 @@ async fn cargo_lambda_plays_every_sample_input_to_its_end() {
     assert_eq!(simulator.stats().total.restarts, 0);
 }
 
+#[tokio::test]
+async fn cargo_lambda_plays_every_sample_input_against_an_emulated_aws() {
+    let (simulator, base_url) = simulate().await;
+    let aws = Emulated::new().await;
+    let watch = Watch::start(&[
+        ("BRIDGE_BACKEND", "aws"),
+        ("BRIDGE_QUEUE_URL", &aws.queue_url),
+        ("BRIDGE_TABLE", &aws.table),
+        ("BRIDGE_EVENT_BUS", &aws.bus),
+        ("POSTPRESS_BASE_URL", &base_url),
+        ("AWS_ENDPOINT_URL", &emulator::endpoint()),
+        ("AWS_REGION", REGION),
+        ("AWS_ACCESS_KEY_ID", CREDENTIAL),
+        ("AWS_SECRET_ACCESS_KEY", CREDENTIAL),
+    ])
+    .await;
+    for name in sample_inputs::inputs().keys() {
+        let response = watch.invoke(&Path::new("events").join(name)).await;
+        assert_eq!(response, json!({ "batchItemFailures": [] }), "events/{name}\n{}", watch.printed("stderr"));
+    }
+
+    // One invocation ends what is over at once, and leaves a poll for each sync that goes on.
+    let mut events: Vec<_> = aws.take_events().await.iter().map(short).collect();
+    events.sort();
+    let at_once = |event: &&str| !event.starts_with("SYNC_");
+    let expected: BTreeSet<_> = EXPECTED.iter().flat_map(|(_, events)| *events).copied().filter(at_once).collect();
+    assert_eq!(events, Vec::from_iter(expected));
+    let syncs = EXPECTED.iter().flat_map(|(_, events)| *events).filter(|event| event.starts_with("SYNC_")).count();
+    assert_eq!(simulator.stats().total.syncs_started, u64::try_from(syncs).unwrap());
+    assert_eq!(aws.receive(syncs).await.len(), syncs);
+
+    // Delivered again while its claims are held, the batch comes back. The queue does not know the samples' receipt
+    // handles, so that it cannot be told when: a warning, and no failure.
+    let response = watch.invoke(Path::new("events/trigger-batch.json")).await;
+    assert_eq!(response["batchItemFailures"].as_array().map(Vec::len), Some(2), "{response}");
+    let stderr = watch.printed("stderr");
+    assert_eq!(stderr.matches("a message comes back only after its visibility timeout").count(), 2, "{stderr}");
+    assert!(stderr.contains("ReceiptHandleIsInvalid"), "{stderr}");
+}
+
+/// The simulated provider, and its base URL.
+async fn simulate() -> (Simulator, String) {
+    let simulator = Simulator::new(Faults::default());
+    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), simulator.clone()).await.unwrap();
+    let base_url = server.base_url();
+    tokio::spawn(server.run(std::future::pending()));
+    (simulator, base_url)
+}
+
 /// The message ids of an SQS event.
 fn message_ids(event: &str) -> Vec<String> {
     let event: Value = serde_json::from_str(event).unwrap();
@@ -79,13 +127,17 @@ fn events_by_message(stdout: &str) -> BTreeMap<String, Vec<String>> {
     // The other lines are what `cargo lambda` itself has to say.
     for line in stdout.lines().filter(|line| line.starts_with('{')) {
         let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        let detail = &event["detail"];
-        let about = detail["chat_id"].as_str().or(detail["error"]["type"].as_str()).unwrap();
-        let message = detail["triggers"][0]["message_id"].as_str().unwrap();
-        let short = format!("{} {about}", event["detail-type"].as_str().unwrap());
-        events.entry(message.to_owned()).or_default().push(short);
+        let message = event["detail"]["triggers"][0]["message_id"].as_str().unwrap();
+        events.entry(message.to_owned()).or_default().push(short(&event));
     }
     events
+}
+
+/// An event in short: its type and what it is about.
+fn short(event: &Value) -> String {
+    let detail = &event["detail"];
+    let about = detail["chat_id"].as_str().or(detail["error"]["type"].as_str()).unwrap();
+    format!("{} {about}", event["detail-type"].as_str().unwrap())
 }
 
 /// `cargo lambda watch`, killed when this is dropped. The function then ends by itself, since its Runtime API is gone.
@@ -97,7 +149,8 @@ struct Watch {
 }
 
 impl Watch {
-    async fn start(base_url: &str) -> Self {
+    /// Starts it with these settings of the function.
+    async fn start(settings: &[(&str, &str)]) -> Self {
         let program = tools::cargo_lambda();
         let port = free_port().to_string();
         let output = tempfile::tempdir().unwrap();
@@ -111,9 +164,8 @@ impl Watch {
             .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cargo-lambda"))
             // Whoever built this test has fetched them.
             .env("CARGO_NET_OFFLINE", "true")
-            .env("BRIDGE_BACKEND", "memory")
             .env("POSTPRESS_API_KEY", "x")
-            .env("POSTPRESS_BASE_URL", base_url)
+            .envs(settings.iter().copied())
             .stdout(file("stdout"))
             .stderr(file("stderr"));
         let process = command.spawn().unwrap();

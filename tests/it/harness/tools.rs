@@ -44,7 +44,7 @@ pub(crate) fn venv(name: &str, install: &[&str]) -> PathBuf {
 
 /// What is not handed on: settings of whoever runs the tests, and what cargo tells a test about itself, since `ring` is
 /// compiled anew when these change.
-const PRIVATE: [&str; 5] = ["BRIDGE_", "POSTPRESS_", "CARGO_LAMBDA_", "CARGO_MANIFEST_", "CARGO_PKG_"];
+const PRIVATE: [&str; 6] = ["AWS_", "BRIDGE_", "POSTPRESS_", "CARGO_LAMBDA_", "CARGO_MANIFEST_", "CARGO_PKG_"];
 
 /// Keeps what is private to this process from a command.
 pub(crate) fn without_private_settings(command: &mut Command) -> &mut Command {
