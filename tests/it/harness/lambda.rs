@@ -8,7 +8,8 @@
 //! mapping.rs      the SQS event source mapping
 //! ```
 //!
-//! No process outlives its test: each is killed when its [`Environment`] is dropped, also by a panic.
+//! No process outlives its test: each is killed when its [`Environment`] is dropped, also by a panic. Where the tests
+//! themselves are killed, it ends with its invocation, since its Runtime API is gone.
 
 use std::cell::{Cell, RefCell};
 use std::fs::{self, File};

@@ -140,7 +140,29 @@ impl Environment {
     /// SIGSTOP: it runs no further, and knows nothing of it.
     async fn freeze(&self) {
         let id = self.process.id().unwrap();
-        let stopped = Command::new("sh").arg("-c").arg(format!("kill -STOP {id}")).status().await.unwrap();
-        assert!(stopped.success(), "{stopped}");
+        assert!(signal("STOP", id).await, "{id} is gone");
+    }
+}
+
+/// Sends a signal; false if there is no such process.
+async fn signal(name: &str, id: u32) -> bool {
+    let kill = format!("kill -{name} {id}");
+    Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status().await.unwrap().success()
+}
+
+#[tokio::test]
+async fn a_process_does_not_outlive_the_panic_of_its_test() {
+    let settings = [("BRIDGE_BACKEND", "memory"), ("POSTPRESS_API_KEY", "x")];
+    let function = Function::sync_worker(settings, INIT_MAX);
+    let environment = Environment::start(&function).await.unwrap();
+    let id = environment.process.id().unwrap();
+    assert!(signal("0", id).await);
+    let panicked = tokio::spawn(async move {
+        let _environment = environment;
+        panic!("as intended");
+    });
+    assert!(panicked.await.unwrap_err().is_panic());
+    while signal("0", id).await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
