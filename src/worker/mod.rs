@@ -108,7 +108,7 @@ impl BatchReport {
     }
 }
 
-/// How far a message came in the first half.
+/// How far a message comes by itself.
 enum Halfway {
     /// It is dealt with; if it is to come back, then not before this time.
     Dealt(Dealt, Option<Millis>),
@@ -145,6 +145,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         BatchReport { messages: records.iter().map(|record| record.message_id.clone()).zip(dealt).collect() }
     }
 
+    /// Starts every message at once. The polls leave together as soon as no call is expected any more, while endings may
+    /// still be on their way.
     async fn deal_with(&self, records: &[Record], invocation: &Invocation) -> Vec<(Dealt, Option<Millis>)> {
         let calls = Calls::expected(records.len());
         let mut under_way: FuturesUnordered<_> = records
@@ -177,13 +179,13 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     /// A message whose handling panics comes back, and its neighbours go on.
     async fn guarded(&self, record: &Record, invocation: &Invocation, calls: &Calls) -> Halfway {
         let call = calls.one();
-        AssertUnwindSafe(self.first_half(record, invocation, call)).catch_unwind().await.unwrap_or_else(|_| {
+        AssertUnwindSafe(self.handle_one(record, invocation, call)).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(message_id = %record.message_id, "handling panicked; the message comes back");
             Dealt::Returned(Returned::Failed).into()
         })
     }
 
-    async fn first_half(&self, record: &Record, invocation: &Invocation, call: ExpectedCall<'_>) -> Halfway {
+    async fn handle_one(&self, record: &Record, invocation: &Invocation, call: ExpectedCall<'_>) -> Halfway {
         let message_id = &record.message_id;
         let task = match Message::parse(record, &self.config.event_source) {
             Message::Trigger(trigger) => Task::Trigger(trigger),
@@ -192,7 +194,10 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 tracing::warn!(%message_id, reason = invalid.reason, "not a trigger; answered with an error event");
                 Task::Refuse(Box::new(Event::of_invalid_trigger(invalid)))
             }
-            Message::Sweep => return self.sweep(invocation).await.into(),
+            Message::Sweep => {
+                drop(call);
+                return self.sweep(invocation).await.into();
+            }
             Message::OwnEvent => {
                 tracing::error!(
                     %message_id,
@@ -214,12 +219,13 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
 
     /// Carries out one step after the other, up to the end or to the poll that shares a send.
     async fn drive(&self, task: Task, record: &Record, invocation: &Invocation, expected: ExpectedCall<'_>) -> Halfway {
-        let mut expected = Some(expected);
-        let chat_id = match &task {
-            Task::Trigger(message) => Some(message.chat_id.clone()),
-            Task::Poll(poll) => Some(poll.chat_id.clone()),
-            Task::Refuse(_) => None,
+        let (chat_id, calls) = match &task {
+            Task::Trigger(message) => (Some(message.chat_id.clone()), true),
+            Task::Poll(poll) => (Some(poll.chat_id.clone()), poll.answer.is_none()),
+            Task::Refuse(_) => (None, false),
         };
+        let is_poll = matches!(task, Task::Poll(_));
+        let mut expected = Some(expected).filter(|_| calls);
         // Before the claim, so that no lease runs while its call waits for a place.
         let mut permit = None;
         if chat_id.is_some() {
@@ -257,7 +263,12 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                     None => Input::NoTime,
                 },
                 (Step::Write(write), _) => self.write(&write, invocation).await,
-                (Step::Publish(event), _) => self.publish(*event, invocation).await,
+                (Step::Publish(event), _) => {
+                    if is_poll {
+                        expected = None; // of a poll, nothing but its end follows; a trigger may still start a run
+                    }
+                    self.publish(*event, invocation).await
+                }
                 (Step::Read | Step::Call, None) => Input::Failed,
             };
             step = handling.next(input, self.tick());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ports::{DONE, Fault, Move};
 use super::{Dealt, SECOND, Scene};
-use crate::message::Poll;
+use crate::message::{Poll, SWEEP_BODY};
 use crate::postpress::{Answer, Progress};
 use crate::run::{Acknowledged, Returned, Schedule};
 use crate::settings::Limits;
@@ -64,6 +64,20 @@ async fn a_poll_does_not_wait_for_a_neighbours_ending() {
         assert_eq!(dealt[1], POLLED_ON, "{port}");
         assert_ne!(dealt[0], Dealt::Acknowledged(Acknowledged::Ended), "{port}");
         assert_eq!(scene.queue.faults.asked("send")[0], SECOND, "{port}: sent as soon as the last call was answered");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_does_not_wait_for_a_sweep_or_a_refusal() {
+    for neighbour in [SWEEP_BODY, "not a trigger"] {
+        let scene = Scene::new();
+        scene.provider.script("polls", [running_after(SECOND)]);
+        scene.store.faults.always("due", Fault::Throttled);
+        scene.bus.faults.always("publish", Fault::Throttled);
+        scene.put(neighbour);
+        scene.trigger("polls");
+        assert_eq!(scene.invoke().await, [FAILED, POLLED_ON], "{neighbour}");
+        assert_eq!(scene.queue.faults.asked("send")[0], SECOND, "{neighbour}");
     }
 }
 
