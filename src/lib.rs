@@ -34,7 +34,7 @@
 //! | [`consumer`] | plays Lambda's event source mapping where there is no Lambda |
 //! | [`rehearsal`] | one invocation with everything in memory, for `cargo lambda invoke` |
 //! | [`cli`] | the terminal's commands |
-//! | `aws`, `secrets`, `deployed` | the AWS clients over one HTTP stack, the key's secret, the ports put together (feature `aws`) |
+//! | `aws`, `secrets`, `deployed`, `lambda` | the AWS clients over one HTTP stack, the key's secret, the ports put together, Lambda's events in our terms (feature `aws`) |
 //! | [`settings`], [`telemetry`] | the environment, the log |
 //! | [`schema`] | the JSON Schemas of what comes in and goes out |
 //! | [`ids`], [`time`], [`text`] | the words that all of them speak in |

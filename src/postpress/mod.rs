@@ -37,9 +37,3 @@ impl<P: Provider> Provider for std::rc::Rc<P> {
         (**self).sync(chat, deadline).await
     }
 }
-
-impl<P: Provider> Provider for std::sync::Arc<P> {
-    async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
-        (**self).sync(chat, deadline).await
-    }
-}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
     MessageSystemAttributeName, SendMessageBatchRequestEntry,
@@ -43,48 +44,50 @@ impl SqsQueue {
     }
 
     async fn send_pack(&self, messages: &[Outgoing]) -> Results {
-        let mut request = self.client.send_message_batch().queue_url(&self.url);
-        for (index, message) in messages.iter().enumerate() {
-            let entry = SendMessageBatchRequestEntry::builder()
+        let entry = |(index, message): (usize, &Outgoing)| {
+            SendMessageBatchRequestEntry::builder()
                 .id(index.to_string())
                 .message_body(&message.body)
                 .delay_seconds(whole_seconds(message.delay, DELAY_MAX_SECONDS))
-                .build();
-            request = match entry {
-                Ok(entry) => request.entries(entry),
-                Err(error) => return vec![Err(ServiceError::Refused(error.to_string())); messages.len()],
-            };
-        }
-        match request.send().await {
-            Ok(output) => {
-                let sent: Vec<&str> = output.successful.iter().map(|entry| entry.id.as_str()).collect();
-                results(messages.len(), &sent, &output.failed)
-            }
-            Err(error) => vec![Err(service_error("SendMessageBatch", &error)); messages.len()],
+                .build()
+        };
+        let entries = match messages.iter().enumerate().map(entry).collect() {
+            Ok(entries) => entries,
+            Err(error) => return all_failed(messages.len(), &refused(&error)),
+        };
+        match self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await {
+            Ok(output) => results(messages.len(), output.successful.iter().map(|entry| &entry.id), &output.failed),
+            Err(error) => all_failed(messages.len(), &service_error("SendMessageBatch", &error)),
         }
     }
 
     async fn hand_back_pack(&self, messages: &[HandBack]) -> Results {
-        let mut request = self.client.change_message_visibility_batch().queue_url(&self.url);
-        for (index, message) in messages.iter().enumerate() {
-            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+        let entry = |(index, message): (usize, &HandBack)| {
+            ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
                 .receipt_handle(&message.receipt_handle)
                 .visibility_timeout(whole_seconds(message.invisible, VISIBILITY_MAX_SECONDS))
-                .build();
-            request = match entry {
-                Ok(entry) => request.entries(entry),
-                Err(error) => return vec![Err(ServiceError::Refused(error.to_string())); messages.len()],
-            };
-        }
-        match request.send().await {
-            Ok(output) => {
-                let done: Vec<&str> = output.successful.iter().map(|entry| entry.id.as_str()).collect();
-                results(messages.len(), &done, &output.failed)
-            }
-            Err(error) => vec![Err(service_error("ChangeMessageVisibilityBatch", &error)); messages.len()],
+                .build()
+        };
+        let entries = match messages.iter().enumerate().map(entry).collect() {
+            Ok(entries) => entries,
+            Err(error) => return all_failed(messages.len(), &refused(&error)),
+        };
+        let request = self.client.change_message_visibility_batch().queue_url(&self.url);
+        match request.set_entries(Some(entries)).send().await {
+            Ok(output) => results(messages.len(), output.successful.iter().map(|entry| &entry.id), &output.failed),
+            Err(error) => all_failed(messages.len(), &service_error("ChangeMessageVisibilityBatch", &error)),
         }
     }
+}
+
+/// An entry that the SDK would not even build.
+fn refused(error: &BuildError) -> ServiceError {
+    ServiceError::Refused(error.to_string())
+}
+
+fn all_failed(entries: usize, error: &ServiceError) -> Results {
+    vec![Err(error.clone()); entries]
 }
 
 impl Queue for SqsQueue {
@@ -122,7 +125,7 @@ impl Source for SqsQueue {
                     .id(index.to_string())
                     .receipt_handle(&record.receipt_handle)
                     .build()
-                    .map_err(|error| ServiceError::Refused(error.to_string()))?;
+                    .map_err(|error| refused(&error))?;
                 request = request.entries(entry);
             }
             let output = within(DELETE_MAX, request.send()).await?;
@@ -154,13 +157,14 @@ fn record(message: Message) -> Option<Record> {
 }
 
 /// A result for each entry, by its id, which is its index.
-fn results(entries: usize, done: &[&str], failed: &[BatchResultErrorEntry]) -> Results {
+fn results<'a>(entries: usize, done: impl Iterator<Item = &'a String>, failed: &[BatchResultErrorEntry]) -> Results {
+    let done: Vec<&String> = done.collect();
     (0..entries)
         .map(|index| {
             let id = index.to_string();
             match failed.iter().find(|entry| entry.id == id) {
                 Some(failure) => Err(entry_error(failure)),
-                None if done.contains(&id.as_str()) => Ok(()),
+                None if done.contains(&&id) => Ok(()),
                 None => Err(ServiceError::Passing("SQS said nothing of the entry".to_owned())),
             }
         })
@@ -203,7 +207,8 @@ mod tests {
             failure("2", "InvalidMessageContents", true),
             failure("4", "RequestThrottled", true),
         ];
-        let results = results(6, &["0", "3"], &failed);
+        let done = ["0".to_owned(), "3".to_owned()];
+        let results = results(6, done.iter(), &failed);
         let told = results.iter().map(|result| match result {
             Ok(()) => "sent",
             Err(ServiceError::Passing(_)) => "again",
