@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Envelope;
 use super::catalogue::{self, Disposition};
 use super::envelope::LABEL_MAX_BYTES;
+use super::{Envelope, Mask};
 use crate::ids::ChatId;
 use crate::text::bounded;
 
@@ -107,16 +107,19 @@ impl Failure {
 impl Answer {
     /// Classes what came back: the HTTP `status`, `Retry-After` as [`retry_after`] reads it, and the body, decompressed.
     ///
-    /// Every 2xx is read like the documented 200. `chat` is the one that was asked for.
+    /// Every 2xx is read like the documented 200. `chat` is the one that was asked for. Whatever text of the answer is kept,
+    /// `mask` hides the key in it, which the provider may echo.
     pub fn from_response(
         chat: &ChatId,
         status: u16,
         retry_after: Option<Duration>,
         body: Result<&[u8], BodyFault>,
+        mask: Mask<'_>,
     ) -> Self {
+        let fields = body.map(|body| Fields::parse(body, mask));
         match status {
-            200..=299 => from_success(chat, status, retry_after, body),
-            _ => Self::Failed(Failure::from_error(status, retry_after, body)),
+            200..=299 => from_success(chat, status, retry_after, fields),
+            _ => Self::Failed(Failure::from_error(status, retry_after, fields)),
         }
     }
 }
@@ -126,9 +129,9 @@ fn from_success(
     chat: &ChatId,
     http_status: u16,
     retry_after: Option<Duration>,
-    body: Result<&[u8], BodyFault>,
+    fields: Result<Result<Fields<'_>, String>, BodyFault>,
 ) -> Answer {
-    let fields = match body.map_err(|fault| fault.to_string()).and_then(Fields::parse) {
+    let fields = match fields.map_err(|fault| fault.to_string()).flatten() {
         Ok(fields) => fields,
         Err(fault) => return Answer::Unusable(format!("postpress answered {http_status}, but {fault}")),
     };
@@ -146,7 +149,7 @@ fn from_success(
             format!("postpress answered {status} {mismatch}; it may be an end, so it ends the run"),
         ),
         (Status::Unknown, _) => {
-            let status = label(status);
+            let status = fields.label(status);
             unexpected(
                 retry_after,
                 format!("postpress answered the unknown status {status:?}; it may be an end, so it ends the run"),
@@ -189,9 +192,13 @@ impl Status {
 
 impl Failure {
     /// An answer that is not a 2xx.
-    fn from_error(status: u16, retry_after: Option<Duration>, body: Result<&[u8], BodyFault>) -> Self {
-        let envelope = match body {
-            Ok(bytes) if status >= 400 => Fields::parse(bytes).ok().and_then(|fields| fields.envelope(status)),
+    fn from_error(
+        status: u16,
+        retry_after: Option<Duration>,
+        fields: Result<Result<Fields<'_>, String>, BodyFault>,
+    ) -> Self {
+        let envelope = match &fields {
+            Ok(Ok(fields)) if status >= 400 => fields.envelope(status),
             _ => None,
         };
         let kind = envelope.as_ref().map(|envelope| envelope.kind.as_str());
@@ -199,7 +206,7 @@ impl Failure {
             disposition: catalogue::disposition(status, kind),
             detail: match &envelope {
                 Some(envelope) => format!("postpress answered {status}: {} ({})", envelope.title, envelope.kind),
-                None => without_envelope(status, body.err()),
+                None => without_envelope(status, fields.err()),
             },
             envelope,
             status: if status >= 400 { status } else { 502 },
@@ -225,33 +232,46 @@ fn without_envelope(status: u16, fault: Option<BodyFault>) -> String {
 }
 
 /// The members of a JSON object, each value still unread, so that one of the wrong type spoils only itself.
-struct Fields<'a>(BTreeMap<String, &'a RawValue>);
+struct Fields<'a> {
+    members: BTreeMap<String, &'a RawValue>,
+    mask: Mask<'a>,
+}
 
 impl<'a> Fields<'a> {
     /// Reads a body; the error says what it is instead of a JSON object.
-    fn parse(body: &'a [u8]) -> Result<Self, String> {
+    fn parse(body: &'a [u8], mask: Mask<'a>) -> Result<Self, String> {
         if body.is_empty() {
             return Err("the body is empty".to_owned());
         }
         let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?;
-        serde_json::from_str(text).map(Self).map_err(|error| {
+        serde_json::from_str(text).map(|members| Self { members, mask }).map_err(|error| {
             let fault = if error.is_eof() { "the body's JSON has no end" } else { "the body is not a JSON object" };
             fault.to_owned()
         })
     }
 
-    /// The member of this name, if it is a string.
+    /// The member of this name, if it is a string, as the provider wrote it: to be compared, not to be shown.
     fn text(&self, name: &str) -> Option<String> {
-        serde_json::from_str(self.0.get(name)?.get()).ok()
+        serde_json::from_str(self.members.get(name)?.get()).ok()
+    }
+
+    /// The same, to be shown.
+    fn shown(&self, name: &str) -> Option<String> {
+        self.text(name).map(|text| self.mask.hide_in(text))
+    }
+
+    /// A foreign text, to be shown as part of a message.
+    fn label(&self, text: String) -> String {
+        bounded(self.mask.hide_in(text), LABEL_MAX_BYTES).0
     }
 
     /// The error envelope, if these are its members: `title` and `type` make one, and `status` is always the HTTP status.
     fn envelope(&self, http_status: u16) -> Option<Envelope> {
         let envelope = Envelope {
-            title: self.text("title")?,
-            detail: self.text("detail"),
-            instance: self.text("instance"),
-            kind: self.text("type")?,
+            title: self.shown("title")?,
+            detail: self.shown("detail"),
+            instance: self.shown("instance"),
+            kind: self.shown("type")?,
             status: http_status,
         };
         Some(envelope.bounded())
@@ -260,7 +280,7 @@ impl<'a> Fields<'a> {
     /// What a 2xx without a readable `status` has.
     fn instead_of_status(&self) -> String {
         match (self.text("title"), self.text("type")) {
-            (Some(title), Some(kind)) => format!("an error envelope: {} ({})", label(title), label(kind)),
+            (Some(title), Some(kind)) => format!("an error envelope: {} ({})", self.label(title), self.label(kind)),
             _ => "no readable `status`".to_owned(),
         }
     }
@@ -270,15 +290,10 @@ impl<'a> Fields<'a> {
         let expected = [("object", OBJECT), ("chat_id", chat.as_str())];
         expected.into_iter().find_map(|(name, expected)| match self.text(name) {
             Some(found) if found == expected => None,
-            Some(found) => Some(format!("with {name} {:?} instead of {expected:?}", label(found))),
+            Some(found) => Some(format!("with {name} {:?} instead of {expected:?}", self.label(found))),
             None => Some(format!("with no readable {name} instead of {expected:?}")),
         })
     }
-}
-
-/// A foreign text short enough to be part of a message.
-fn label(text: String) -> String {
-    bounded(text, LABEL_MAX_BYTES).0
 }
 
 /// Reads a `Retry-After` header: whole seconds, or an HTTP date, which is taken as a time after `now`.

@@ -97,13 +97,14 @@ impl Client {
         let wait = wait.and_then(|value| retry_after(value, SystemTime::now()));
         let status = response.status().as_u16();
         let body = read_body(&mut response).await;
-        Answer::from_response(chat, status, wait, body.as_deref().map_err(|fault| *fault))
+        Answer::from_response(chat, status, wait, body.as_deref().map_err(|fault| *fault), self.api_key.mask())
     }
 
     /// A call that ended without the head of an answer, before its deadline.
     fn no_answer(&self, error: reqwest::Error) -> Failure {
         let error = error.without_url();
-        let cause = root_cause(&error);
+        // It may quote what the other side sent.
+        let cause = bounded(self.api_key.mask().hide_in(root_cause(&error)), LABEL_MAX_BYTES).0;
         let detail = if error.is_connect() {
             format!("no connection to {}: {cause}; check POSTPRESS_BASE_URL and the network", self.base_url)
         } else {
@@ -192,5 +193,5 @@ fn root_cause(error: &dyn Error) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    bounded(cause.to_string(), LABEL_MAX_BYTES).0
+    cause.to_string()
 }

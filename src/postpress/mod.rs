@@ -3,7 +3,7 @@
 //! ```text
 //! client.rs     the call over HTTP        answer.rs    what came back, classed
 //! envelope.rs   postpress's error shape   catalogue.rs the 69 documented error types
-//! rotating.rs   a client whose key may be rotated
+//! mask.rs       the key, hidden in answers  rotating.rs  a client whose key may be rotated
 //! ```
 //!
 //! The call is **not idempotent at its end**: "Calling this endpoint after `SYNC_DONE` or `SYNC_ERROR` starts a fresh
@@ -17,11 +17,13 @@ pub mod answer;
 pub mod catalogue;
 pub mod client;
 pub mod envelope;
+pub mod mask;
 pub mod rotating;
 
 pub use answer::{Answer, Failure, Finish, Progress};
 pub use catalogue::Disposition;
 pub use envelope::Envelope;
+pub use mask::Mask;
 
 /// Whoever answers `GET /chats/{chat_id}/sync`: postpress itself, or the simulator.
 pub trait Provider {

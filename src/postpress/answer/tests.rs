@@ -9,7 +9,7 @@ fn answer(status: u16, body: &str) -> Answer {
 }
 
 fn answer_to(status: u16, body: Result<&[u8], BodyFault>) -> Answer {
-    Answer::from_response(&ChatId::parse(CHAT).unwrap(), status, None, body)
+    Answer::from_response(&ChatId::parse(CHAT).unwrap(), status, None, body, Mask::NONE)
 }
 
 fn failure(status: u16, body: &str) -> Failure {
@@ -261,9 +261,49 @@ fn retry_after_stays_with_every_failing_answer() {
     let chat = ChatId::parse(CHAT).unwrap();
     let wait = Some(Duration::from_secs(9));
     for (status, body) in [(404, ""), (503, "{}"), (302, ""), (200, r#"{"status": "SYNC_PAUSED"}"#)] {
-        match Answer::from_response(&chat, status, wait, Ok(body.as_bytes())) {
+        match Answer::from_response(&chat, status, wait, Ok(body.as_bytes()), Mask::NONE) {
             Answer::Failed(failure) => assert_eq!(failure.retry_after, wait, "{status}"),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// The API key of the calls below, and the same as JSON may write it.
+const KEY: &str = "pp_live/hunter2";
+const KEY_ESCAPED: &str = r"pp\u005flive\/hunter2";
+
+#[test]
+fn a_key_that_the_provider_echoes_is_hidden_in_every_text_that_is_kept() {
+    for key in [KEY, KEY_ESCAPED] {
+        let envelope =
+            format!(r#"{{"title": "T {key}", "detail": "D {key}", "instance": "I {key}", "type": "errors/{key}"}}"#);
+        let of_chat = |chat: &str, object: &str, status: &str| {
+            format!(r#"{{"object": "{object}", "chat_id": "{chat}", "status": "{status}"}}"#)
+        };
+        for (status, body) in [
+            (401, envelope.clone()),
+            (404, envelope.clone()),
+            (503, envelope.clone()),
+            (200, envelope),
+            (200, of_chat(CHAT, OBJECT, key)),
+            (200, of_chat(key, OBJECT, "SYNC_RUNNING")),
+            (200, of_chat(CHAT, key, "SYNC_DONE")),
+        ] {
+            let chat = ChatId::parse(CHAT).unwrap();
+            let answer = Answer::from_response(&chat, status, None, Ok(body.as_bytes()), Mask::new(KEY));
+            let shown = format!("{answer:?}");
+            assert!(!shown.contains("hunter2") && shown.contains("[secret]"), "{status} {body}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn no_part_of_an_echoed_key_is_left_where_a_text_is_cut() {
+    for before in LABEL_MAX_BYTES - KEY.len()..=LABEL_MAX_BYTES {
+        let title = format!("{}{KEY}", "x".repeat(before));
+        let body = format!(r#"{{"title": "{title}", "type": "errors/x"}}"#);
+        let chat = ChatId::parse(CHAT).unwrap();
+        let answer = Answer::from_response(&chat, 404, None, Ok(body.as_bytes()), Mask::new(KEY));
+        assert!(!format!("{answer:?}").contains("pp_"), "{before}");
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::postpress::Mask;
+
 /// A key that a header can carry. `Debug` does not show it.
 #[derive(Clone)]
 pub struct ApiKey(HeaderValue);
@@ -48,6 +50,11 @@ impl ApiKey {
     /// The value of the header, marked as sensitive, so that nothing on its way prints it.
     pub(super) fn header(&self) -> HeaderValue {
         self.0.clone()
+    }
+
+    /// Hides the key in what the provider says.
+    pub(super) fn mask(&self) -> Mask<'_> {
+        self.0.to_str().map_or(Mask::NONE, Mask::new)
     }
 }
 
