@@ -43,6 +43,7 @@ pub struct TriggerBody {
 pub(super) fn parse(record: &Record, event_source: &str) -> Message {
     let message = match unwrap(&record.body, event_source) {
         Unwrapped::OwnEvent => Message::OwnEvent,
+        Unwrapped::OwnMessage(fault) => Message::Malformed { reason: fault.to_owned() },
         Unwrapped::Trigger { layer, wrapped_id } => Fields::read(&layer).into_message(record, wrapped_id),
         Unwrapped::Invalid(reason) => Fields::unreadable(reason).into_message(record, None),
     };
@@ -139,8 +140,13 @@ fn text(raw: Option<&RawValue>) -> Option<String> {
 
 /// What is left when the wrappings are off.
 enum Unwrapped {
-    Trigger { layer: String, wrapped_id: Option<String> },
+    Trigger {
+        layer: String,
+        wrapped_id: Option<String>,
+    },
     OwnEvent,
+    /// One of our own messages, with what is wrong with it: a sound one has been read before.
+    OwnMessage(&'static str),
     Invalid(String),
 }
 
@@ -150,10 +156,11 @@ fn unwrap(body: &str, event_source: &str) -> Unwrapped {
     for depth in 0..OWN_EVENT_DEPTH {
         let wrapping = match Layer::parse(&json) {
             Ok(layer) if layer.is_own_event(event_source) => return Unwrapped::OwnEvent,
-            Ok(layer) if depth > 0 && layer.postpress_bridge.is_some() => {
-                return Unwrapped::Invalid(
-                    "the bridge's own messages are never wrapped; send them as they are".to_owned(),
-                );
+            Ok(layer) if layer.postpress_bridge.is_some() => {
+                return Unwrapped::OwnMessage(match depth {
+                    0 => "its head cannot be read",
+                    _ => "it is wrapped, which the bridge never does",
+                });
             }
             Ok(layer) => layer.wrapping(),
             Err(reason) => return Unwrapped::Invalid(reason),
@@ -409,6 +416,8 @@ mod tests {
         for body in [
             format!("{poll} }}"),
             format!("{poll} \"v\": 1}}"),
+            format!("{poll} \"v\": 1, \"chat_id\": \"c\"}}"),
+            r#"{"postpress_bridge": 1e400, "v": 1, "chat_id": "c"}"#.to_owned(),
             event_bridge(&json!({"postpress_bridge": "sweep", "v": 1})).to_string(),
             sns(&json!({"postpress_bridge": "poll", "v": 1, "chat_id": "c"})).to_string(),
         ] {
