@@ -41,18 +41,11 @@ pub struct TriggerBody {
 
 /// Reads a record that is not one of our own messages.
 pub(super) fn parse(record: &Record, event_source: &str) -> Message {
-    let message = match unwrap(&record.body, event_source) {
+    match unwrap(&record.body, event_source) {
         Unwrapped::OwnEvent => Message::OwnEvent,
-        Unwrapped::OwnMessage(fault) => Message::Malformed { reason: fault.to_owned() },
+        Unwrapped::OwnMessage(reason) => Message::Malformed { reason },
         Unwrapped::Trigger { layer, wrapped_id } => Fields::read(&layer).into_message(record, wrapped_id),
         Unwrapped::Invalid(reason) => Fields::unreadable(reason).into_message(record, None),
-    };
-    match message {
-        // A broken message of our own: its fence must not go out in an event's `input`.
-        Message::Invalid(InvalidTrigger { reason, .. }) if record.body.contains("postpress_bridge") => {
-            Message::Malformed { reason }
-        }
-        message => message,
     }
 }
 
@@ -146,8 +139,16 @@ enum Unwrapped {
     },
     OwnEvent,
     /// One of our own messages, with what is wrong with it: a sound one has been read before.
-    OwnMessage(&'static str),
+    OwnMessage(String),
     Invalid(String),
+}
+
+impl Unwrapped {
+    /// Of a body that cannot be read through. What may be a broken message of our own is taken for one, since its fence must
+    /// not go out in an event's `input`.
+    fn unreadable(body: &str, reason: String) -> Self {
+        if body.contains("postpress_bridge") { Self::OwnMessage(reason) } else { Self::Invalid(reason) }
+    }
 }
 
 fn unwrap(body: &str, event_source: &str) -> Unwrapped {
@@ -157,17 +158,16 @@ fn unwrap(body: &str, event_source: &str) -> Unwrapped {
         let wrapping = match Layer::parse(&json) {
             Ok(layer) if layer.is_own_event(event_source) => return Unwrapped::OwnEvent,
             Ok(layer) if layer.postpress_bridge.is_some() => {
-                return Unwrapped::OwnMessage(match depth {
-                    0 => "its head cannot be read",
-                    _ => "it is wrapped, which the bridge never does",
-                });
+                let fault =
+                    if depth == 0 { "its head cannot be read" } else { "it is wrapped, which the bridge never does" };
+                return Unwrapped::OwnMessage(fault.to_owned());
             }
             Ok(layer) => layer.wrapping(),
-            Err(reason) => return Unwrapped::Invalid(reason),
+            Err(reason) => return Unwrapped::unreadable(body, reason),
         };
         let Some(wrapping) = wrapping else {
             if depth > WRAPPINGS_MAX {
-                break;
+                return Unwrapped::Invalid(too_many_wrappings());
             }
             return Unwrapped::Trigger { layer: json, wrapped_id };
         };
@@ -176,7 +176,11 @@ fn unwrap(body: &str, event_source: &str) -> Unwrapped {
         }
         json = wrapping.inner;
     }
-    Unwrapped::Invalid(format!("the trigger is wrapped more than {WRAPPINGS_MAX} times; send it with fewer wrappings"))
+    Unwrapped::unreadable(body, too_many_wrappings())
+}
+
+fn too_many_wrappings() -> String {
+    format!("the trigger is wrapped more than {WRAPPINGS_MAX} times; send it with fewer wrappings")
 }
 
 /// A trigger's fields, each as far as it is sound, and what is wrong with the rest.
@@ -424,6 +428,17 @@ mod tests {
             assert!(matches!(parse_body(&body), Message::Malformed { .. }), "{body}: {:?}", parse_body(&body));
         }
         sound(r#"{"chat_id": "c", "metadata": {"postpress_bridge": "poll"}}"#);
+    }
+
+    #[test]
+    fn a_bad_trigger_that_only_mentions_our_mark_does_not_vanish() {
+        for body in [
+            r#"{"chat_id": "", "correlation_id": "postpress_bridge"}"#.to_owned(),
+            r#"{"chat_id": "c", "metadata": {"postpress_bridge": 1e400}}"#.to_owned(),
+            sns(&sns(&sns(&json!({"chat_id": "postpress_bridge"})))).to_string(),
+        ] {
+            assert_eq!(invalid(&body).input, body);
+        }
     }
 
     #[test]
