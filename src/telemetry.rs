@@ -58,7 +58,8 @@ pub fn init(filter: &LogFilter, format: LogFormat) -> Result<(), SetGlobalDefaul
     dispatcher::set_global_default(dispatch(filter, format, io::stderr))
 }
 
-fn dispatch<W>(filter: &LogFilter, format: LogFormat, writer: W) -> Dispatch
+/// The same to a writer of the caller's own, and not for the whole process.
+pub fn dispatch<W>(filter: &LogFilter, format: LogFormat, writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+use crate::harness::canary::{CANARY, CheckedOutput, assert_no_secret};
 use crate::harness::emulator::{self, CREDENTIAL, Emulated, REGION};
 use crate::harness::tools;
 use crate::sample_inputs;
@@ -164,7 +165,8 @@ impl Watch {
             .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cargo-lambda"))
             // Whoever built this test has fetched them.
             .env("CARGO_NET_OFFLINE", "true")
-            .env("POSTPRESS_API_KEY", "x")
+            .env("POSTPRESS_API_KEY", CANARY)
+            .env("BRIDGE_LOG", "trace") // so that a secret would show
             .envs(settings.iter().copied())
             .stdout(file("stdout"))
             .stderr(file("stderr"));
@@ -192,10 +194,10 @@ impl Watch {
     async fn invoke(&self, file: &Path) -> Value {
         let mut command = cargo_lambda(&self.program, "invoke", &self.port);
         command.arg("sync-worker").arg("--data-file").arg(file);
-        let Ok(output) = timeout(TO_COMPILE, command.output()).await else {
+        let Ok(output) = timeout(TO_COMPILE, command.checked_output()).await else {
             self.fail(&format!("{} was not answered in {TO_COMPILE:?}", file.display()));
         };
-        let output = output.unwrap();
+        ["stdout", "stderr"].iter().for_each(|name| assert_no_secret(name, &self.printed(name)));
         match serde_json::from_slice(&output.stdout) {
             Ok(answer) if output.status.success() => answer,
             _ => self.fail(&format!("{}: {output:?}", file.display())),

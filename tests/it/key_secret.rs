@@ -22,7 +22,9 @@ use postpress_bridge::worker::{Worker, WorkerConfig};
 use tokio::time::{Instant, advance, pause, resume};
 use uuid::Uuid;
 
+use crate::harness::canary::{CANARY, assert_no_secret};
 use crate::harness::emulator;
+use crate::harness::log::Log;
 use crate::harness::provider_client::{ask, client, client_of, running};
 use crate::harness::proxy::{Fault, Of, Proxy};
 use crate::harness::raw_server::{Move, RawServer, reply};
@@ -137,10 +139,11 @@ async fn assert_refused(secret: &Secret, field: Option<&str>, reason: &str) {
 
 #[tokio::test]
 async fn a_run_whose_key_was_rotated_goes_on_with_the_new_one() {
+    let log = Log::start();
     let secret = Secret::holding(EXPIRED).await;
     let (simulator, base_url) = provider().await;
     let provider = rotating(&secret, &base_url).await;
-    secret.rotate_to("pp_live_2").await;
+    secret.rotate_to(CANARY).await;
     time_passes(A_WHILE).await;
 
     let queue = Rc::new(MemoryQueue::new("m", Clock::System, 60 * SECOND, 2));
@@ -159,6 +162,8 @@ async fn a_run_whose_key_was_rotated_goes_on_with_the_new_one() {
     assert_eq!((event.detail.status, event.detail.polls), (Some(Finish::Done), Some(3)));
     assert_eq!(simulator.stats().total.calls, 2);
     assert_eq!(secret.reads(), 1);
+    assert!(log.text().contains("it was read again from its secret"));
+    assert_no_secret("the event", &event.to_line(DEFAULT_EVENT_SOURCE));
 }
 
 /// A call with the key that the provider refuses.

@@ -17,6 +17,7 @@ mod run_store;
 mod sample_events;
 mod sample_inputs;
 mod schemas;
+mod secrets;
 mod terminal;
 mod virtual_time;
 mod work;

@@ -16,6 +16,8 @@ use rand::{RngExt, SeedableRng};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
+use crate::harness::canary::{CANARY, CheckedOutput};
+
 /// One line of the program's stdout.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -38,7 +40,7 @@ pub(crate) fn program() -> Command {
 
 #[tokio::test]
 async fn the_demo_shows_every_ending_and_restarts_nothing() {
-    let output = program().output().await.unwrap();
+    let output = program().checked_output().await;
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     let endings: Vec<String> = lines(&output).into_iter().map(|line| line.detail_type).collect();
@@ -53,7 +55,7 @@ async fn the_demo_shows_every_ending_and_restarts_nothing() {
 async fn sync_tells_all_that_is_wrong_with_its_settings_at_once() {
     let mut command = program();
     command.args(["sync", "c"]).env("BRIDGE_MAX_POLLS", "many").env("POSTPRESS_BASE_URL", "http://postpress.example");
-    let output = command.output().await.unwrap();
+    let output = command.checked_output().await;
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     for name in ["BRIDGE_MAX_POLLS", "POSTPRESS_BASE_URL", "POSTPRESS_API_KEY", "BRIDGE_STATE_FILE"] {
@@ -67,10 +69,10 @@ async fn sync_fails_where_one_chat_does_and_prints_what_a_second_command_asks_fo
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("runs.sqlite3");
     let chats = ["done-in-10ms~1", "resource_not_found~2"];
-    let output = world.sync(&state, &chats).output().await.unwrap();
+    let output = world.sync(&state, &chats).checked_output().await;
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(lines(&output).len(), 2);
-    let done = world.sync(&state, &chats[..1]).output().await.unwrap();
+    let done = world.sync(&state, &chats[..1]).checked_output().await;
     assert_eq!(done.status.code(), Some(0), "another list of chats is another command");
     assert_eq!(world.simulator.stats().total.syncs_started, 2);
 }
@@ -83,9 +85,8 @@ async fn two_processes_on_one_file_both_come_to_their_end_with_one_sync() {
     let first = world.sync(&state, &["done-in-3s~1"]).spawn().unwrap();
     sleep(Duration::from_millis(500)).await;
     let second = world.sync(&state, &["done-in-3s~1", "done-in-1s~2"]).spawn().unwrap();
-    let both = async { tokio::join!(first.wait_with_output(), second.wait_with_output()) };
+    let both = async { tokio::join!(first.checked_output(), second.checked_output()) };
     let (first, second) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("neither hangs");
-    let (first, second) = (first.unwrap(), second.unwrap());
     assert!(first.status.success() && second.status.success());
     assert_eq!(world.simulator.stats().total.syncs_started, 2);
     let of_the_first = |output: &Output| {
@@ -100,8 +101,8 @@ async fn no_margin_for_clock_skew_is_a_setting_like_any_other() {
     let world = Provider::start(Faults::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let mut command = world.sync(&folder.path().join("runs.sqlite3"), &["done-in-10ms~1"]);
-    let output = command.env("BRIDGE_LEASE_MARGIN_SECONDS", "0").output();
-    let output = tokio::time::timeout(Duration::from_secs(60), output).await.expect("it calls").unwrap();
+    let output = command.env("BRIDGE_LEASE_MARGIN_SECONDS", "0").checked_output();
+    let output = tokio::time::timeout(Duration::from_secs(60), output).await.expect("it calls");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -119,7 +120,7 @@ async fn an_event_that_cannot_be_printed_is_not_lost() {
     sleep(Duration::from_millis(300)).await;
     assert!(child.try_wait().unwrap().is_none(), "it still tries");
     kill_9(child).await;
-    let output = world.sync(&state, &["done-in-10ms~1"]).output().await.unwrap();
+    let output = world.sync(&state, &["done-in-10ms~1"]).checked_output().await;
     assert!(output.status.success());
     assert_eq!((lines(&output).len(), world.simulator.stats().total.syncs_started), (1, 1));
 }
@@ -137,7 +138,7 @@ async fn sigterm_stops_it_without_losing_an_answer() {
     }
     let kill = Command::new("kill").arg(child.id().unwrap().to_string()).status().await.unwrap();
     assert!(kill.success());
-    let output = child.wait_with_output().await.unwrap();
+    let output = child.checked_output().await;
     assert_eq!(lines(&output).len(), 1, "the answer under way was waited for, recorded and told");
     assert_eq!(world.simulator.stats().total.calls, 1);
 }
@@ -178,7 +179,7 @@ async fn sync_goes_on_after_kill_9_and_every_restart_is_explained() {
         kills.push(Kill { at_ms: world.now_ms(), phases: phases(&state, &chats).await });
     }
     if last.is_none() {
-        let output = world.sync(&state, &chats).output().await.unwrap();
+        let output = world.sync(&state, &chats).checked_output().await;
         note(&output);
         last = Some(output);
     }
@@ -243,7 +244,7 @@ async fn phases(state: &Path, chats: &[&str]) -> BTreeMap<ChatId, Phase> {
 
 async fn kill_9(mut child: Child) -> Output {
     child.start_kill().unwrap();
-    child.wait_with_output().await.unwrap()
+    child.checked_output().await
 }
 
 /// The simulated provider, served by this test.
@@ -276,7 +277,8 @@ impl Provider {
             .arg("sync")
             .args(chats)
             .env("POSTPRESS_BASE_URL", &self.base_url)
-            .env("POSTPRESS_API_KEY", "key")
+            .env("POSTPRESS_API_KEY", CANARY)
+            .env("BRIDGE_LOG", "trace") // so that a secret would show
             .env("POSTPRESS_TIMEOUT_SECONDS", "0.5")
             .env("BRIDGE_LEASE_MARGIN_SECONDS", "0.1")
             .env("BRIDGE_POLL_INITIAL_SECONDS", "1")

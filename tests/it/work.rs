@@ -11,6 +11,7 @@ use postpress_bridge::store::RunStore;
 use serde_json::Value;
 use tokio::process::Command;
 
+use crate::harness::canary::{CANARY, CheckedOutput};
 use crate::harness::emulator::{CREDENTIAL, Emulated, REGION, endpoint};
 use crate::terminal::program;
 
@@ -29,7 +30,8 @@ fn work(aws: &Emulated, base_url: &str) -> Command {
         .env("BRIDGE_POLL_INITIAL_SECONDS", "1")
         .env("BRIDGE_POLL_FACTOR", "1")
         .env("POSTPRESS_BASE_URL", base_url)
-        .env("POSTPRESS_API_KEY", "key");
+        .env("POSTPRESS_API_KEY", CANARY)
+        .env("BRIDGE_LOG", "trace"); // so that a secret would show
     command
 }
 
@@ -57,7 +59,7 @@ async fn work_drains_the_queue_and_every_trigger_has_its_event() {
     aws.put("not a trigger").await;
     aws.put(SWEEP_BODY).await;
 
-    let output = work(&aws, &base_url).output().await.unwrap();
+    let output = work(&aws, &base_url).checked_output().await;
     let stderr = stderr(&output);
     assert!(output.status.success(), "{stderr}");
     assert_eq!(output.stdout, b"", "events go to the bus");
@@ -75,6 +77,7 @@ async fn work_drains_the_queue_and_every_trigger_has_its_event() {
         let item = aws.store(&aws.sdk).read(&ChatId::parse(chat).unwrap()).await.unwrap().unwrap();
         assert!(item.is_over(), "{chat}: {item:?}");
     }
+    aws.assert_keeps_no_secret().await;
 }
 
 /// What an event answers, and the ending that it tells.
@@ -90,7 +93,7 @@ async fn work_says_which_setting_is_wrong_before_it_touches_the_queue() {
     aws.put(r#"{"chat_id": "c"}"#).await;
     let mut command = work(&aws, "http://127.0.0.1:9/v1");
     command.env_remove("POSTPRESS_API_KEY").env("POSTPRESS_API_KEY_SECRET_ID", "no-such-secret#key");
-    let output = command.output().await.unwrap();
+    let output = command.checked_output().await;
     let stderr = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("POSTPRESS_API_KEY_SECRET_ID") && stderr.contains("can't find"), "{stderr}");
@@ -101,7 +104,7 @@ async fn work_says_which_setting_is_wrong_before_it_touches_the_queue() {
 async fn work_does_not_take_a_queue_that_it_cannot_read_for_an_idle_one() {
     let aws = Emulated::new().await;
     let mut command = work(&aws, "http://127.0.0.1:9/v1");
-    let output = command.env("BRIDGE_QUEUE_URL", format!("{}-of-another", aws.queue_url)).output().await.unwrap();
+    let output = command.env("BRIDGE_QUEUE_URL", format!("{}-of-another", aws.queue_url)).checked_output().await;
     let stderr = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     let last = stderr.lines().last().unwrap();

@@ -27,6 +27,7 @@ use postpress_bridge::store::DynamoStore;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::canary::assert_no_secret;
 use super::tools;
 
 pub(crate) const REGION: &str = "us-east-1";
@@ -154,6 +155,7 @@ impl Emulated {
             assert!(!received.is_empty(), "{} of {count} messages have come", records.len());
             records.extend(received);
         }
+        records.iter().for_each(|record| assert_no_secret("a message", &record.body));
         records
     }
 
@@ -171,6 +173,13 @@ impl Emulated {
     /// Takes the bodies of the messages that are visible on the queue now.
     pub(crate) async fn take_visible(&self) -> Vec<String> {
         self.take_all(&self.queue_url).await
+    }
+
+    /// The table has no secret in it, at the end of a test. Messages and events are checked where they are taken.
+    pub(crate) async fn assert_keeps_no_secret(&self) {
+        let scan = aws_sdk_dynamodb::Client::new(&self.sdk).scan().table_name(&self.table).send().await.unwrap();
+        assert!(scan.last_evaluated_key.is_none(), "the table has more than one page");
+        assert_no_secret("the run table", &format!("{:?}", scan.items));
     }
 
     /// Nothing waits on the queue: neither visible, nor delayed, nor received and not yet deleted.
@@ -197,7 +206,9 @@ impl Emulated {
             for message in messages {
                 let receipt = message.receipt_handle.unwrap();
                 sqs.delete_message().queue_url(url).receipt_handle(receipt).send().await.unwrap();
-                bodies.push(message.body.unwrap());
+                let body = message.body.unwrap();
+                assert_no_secret("a message", &body);
+                bodies.push(body);
             }
         }
     }

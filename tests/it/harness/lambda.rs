@@ -16,8 +16,9 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tempfile::NamedTempFile;
 use tokio::sync::broadcast;
+
+use super::canary::CheckedLog;
 
 mod binary;
 mod environment;
@@ -35,7 +36,7 @@ pub(crate) struct Function {
     /// After this an invocation is killed.
     pub(crate) timeout: Duration,
     /// What its processes print on stderr, one after the other and all at once.
-    log: NamedTempFile,
+    log: CheckedLog,
 }
 
 impl Function {
@@ -45,7 +46,7 @@ impl Function {
         timeout: Duration,
     ) -> Self {
         let settings = settings.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { program: sync_worker(), settings, timeout, log: NamedTempFile::new().unwrap() }
+        Self { program: sync_worker(), settings, timeout, log: CheckedLog::new() }
     }
 
     /// The log, for a process to write to; it appends, as others do at the same time.

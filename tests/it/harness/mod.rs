@@ -1,8 +1,10 @@
 //! What plays the outside world, how the tests speak to it, and the tools that they set up for themselves.
 
+pub(crate) mod canary;
 pub(crate) mod emulator;
 pub(crate) mod files;
 pub(crate) mod lambda;
+pub(crate) mod log;
 pub(crate) mod provider_client;
 pub(crate) mod proxy;
 pub(crate) mod raw_server;

@@ -8,6 +8,7 @@ use postpress_bridge::postpress::client::{ApiKey, BaseUrl, Client};
 use postpress_bridge::postpress::{Failure, Provider};
 use secrecy::SecretString;
 
+use super::canary::{CANARY, assert_no_secret};
 use super::raw_server::RawServer;
 
 /// The chat that [`ask`] asks about.
@@ -16,11 +17,8 @@ pub(crate) const CHAT: &str = "chat_01HXYZ";
 /// Longer than any machine needs for an answer on loopback.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-/// The key that every client has; it must show nowhere.
-pub(crate) const KEY: &str = "pp_live_hunter2";
-
 pub(crate) fn key() -> ApiKey {
-    ApiKey::parse(&SecretString::from(KEY)).unwrap()
+    ApiKey::parse(&SecretString::from(CANARY)).unwrap()
 }
 
 pub(crate) fn base_url(text: &str) -> BaseUrl {
@@ -29,7 +27,7 @@ pub(crate) fn base_url(text: &str) -> BaseUrl {
 
 pub(crate) fn client(base: &str) -> Client {
     let client = Client::new(base_url(base), key()).unwrap();
-    assert!(!format!("{client:?}").contains(KEY));
+    assert_no_secret("the client", &format!("{client:?}"));
     client
 }
 
@@ -39,7 +37,7 @@ pub(crate) fn client_of(server: &RawServer) -> Client {
 
 pub(crate) async fn ask(client: &Client, deadline: Duration) -> Answer {
     let answer = client.sync(&ChatId::parse(CHAT).unwrap(), deadline).await;
-    assert!(!format!("{answer:?}").contains(KEY), "{answer:?}");
+    assert_no_secret("the answer", &format!("{answer:?}"));
     answer
 }
 

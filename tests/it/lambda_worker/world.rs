@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
+use crate::harness::canary::CANARY;
 use crate::harness::emulator::{self, Emulated};
 use crate::harness::lambda::{Figures, Function, Lambda, Mapping, sync_worker};
 
@@ -62,7 +63,7 @@ impl World {
             ("BRIDGE_TABLE", &aws.table),
             ("BRIDGE_EVENT_BUS", &aws.bus),
             ("POSTPRESS_BASE_URL", &self.base_url),
-            ("POSTPRESS_API_KEY", "key"),
+            ("POSTPRESS_API_KEY", CANARY),
         ];
         Lambda::new(Function::sync_worker(common.iter().chain(settings).copied(), timeout))
     }
@@ -104,6 +105,7 @@ impl World {
         };
         assert!(figures.failed.is_empty(), "{figures:?}\n{}", worker.function.log());
         assert_eq!(self.messages(&self.aws.dead_letter_url).await, 0, "{}", worker.function.log());
+        self.aws.assert_keeps_no_secret().await;
         figures
     }
 

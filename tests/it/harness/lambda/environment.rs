@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::Function;
 use super::runtime_api::{Invocation, Posted, RuntimeApi};
+use crate::harness::canary::{CANARY, assert_no_secret};
 use crate::harness::emulator::{CREDENTIAL, REGION};
 
 /// What Lambda gives an initialisation.
@@ -91,6 +92,7 @@ impl Environment {
             .env_clear()
             .envs(LAMBDA_ENVIRONMENT)
             .env("AWS_LAMBDA_RUNTIME_API", api.address())
+            .env("BRIDGE_LOG", "trace") // so that a secret would show
             .envs(function.settings.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -119,6 +121,7 @@ impl Environment {
             tokio::select! {
                 posted = self.api.posted() => return match posted {
                     Posted::Response { request_id: id, body } if id == request_id => {
+                        assert_no_secret("the function's answer", &body);
                         Outcome::Answered(serde_json::from_str(&body).unwrap())
                     }
                     Posted::Response { request_id: id, .. } => Outcome::Failed(format!("an answer to {id}, not {request_id}")),
@@ -152,7 +155,7 @@ async fn signal(name: &str, id: u32) -> bool {
 
 #[tokio::test]
 async fn a_process_does_not_outlive_the_panic_of_its_test() {
-    let settings = [("BRIDGE_BACKEND", "memory"), ("POSTPRESS_API_KEY", "x")];
+    let settings = [("BRIDGE_BACKEND", "memory"), ("POSTPRESS_API_KEY", CANARY)];
     let function = Function::sync_worker(settings, INIT_MAX);
     let environment = Environment::start(&function).await.unwrap();
     let id = environment.process.id().unwrap();

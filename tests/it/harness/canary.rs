@@ -1,0 +1,79 @@
+//! The one API key of the whole suite. Wherever a test gathers what the bridge printed, stored, sent or published, it is
+//! looked for, and must not be there.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+use std::thread;
+
+use tempfile::NamedTempFile;
+use tokio::process::{Child, Command};
+
+/// The API key of every program and every client that the tests start.
+pub(crate) const CANARY: &str = "pp_live_hunter2";
+
+/// # Panics
+/// If the key is in this text, in which case it is not shown a second time.
+pub(crate) fn assert_no_secret(place: &str, text: &str) {
+    if let Some(at) = text.find(CANARY) {
+        let before = &text[text.floor_char_boundary(at.saturating_sub(300))..at];
+        panic!("the API key is in {place}, after: {before}");
+    }
+}
+
+/// The one way to what a program printed: it has no secret in it.
+pub(crate) trait CheckedOutput {
+    async fn checked_output(self) -> Output;
+}
+
+impl CheckedOutput for &mut Command {
+    async fn checked_output(self) -> Output {
+        checked(self.output().await.unwrap())
+    }
+}
+
+impl CheckedOutput for Child {
+    async fn checked_output(self) -> Output {
+        checked(self.wait_with_output().await.unwrap())
+    }
+}
+
+fn checked(output: Output) -> Output {
+    assert_no_secret("stdout", &String::from_utf8_lossy(&output.stdout));
+    assert_no_secret("stderr", &String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// A log that programs write to. Whatever they wrote by the end is checked, whether or not anybody looked at it.
+pub(crate) struct CheckedLog(NamedTempFile);
+
+impl CheckedLog {
+    pub(crate) fn new() -> Self {
+        Self(NamedTempFile::new().unwrap())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for CheckedLog {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            assert_no_secret("a log", &String::from_utf8_lossy(&fs::read(self.path()).unwrap()));
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "the API key is in a log, after: key ")]
+fn the_key_is_found_in_a_log_that_nobody_looked_at() {
+    let log = CheckedLog::new();
+    fs::write(log.path(), format!("key {CANARY}")).unwrap();
+}
+
+#[tokio::test]
+#[should_panic(expected = "the API key is in stdout, after: key ")]
+async fn the_key_is_found_in_what_a_program_prints() {
+    Command::new("echo").arg(format!("key {CANARY}")).checked_output().await;
+}

@@ -1,0 +1,140 @@
+//! The API key, against a provider that says it back: wherever an answer can carry it, it is in no event, item, message or
+//! line of the log.
+//!
+//! What the programs of the other tests print, store and send is checked in `harness/canary.rs`.
+
+use std::iter::repeat_n;
+use std::rc::Rc;
+use std::time::Duration;
+
+use postpress_bridge::bus::MemoryBus;
+use postpress_bridge::consumer::Consumer;
+use postpress_bridge::event::Event;
+use postpress_bridge::postpress::client::Client;
+use postpress_bridge::queue::{HandBack, MemoryQueue, Outgoing, Queue};
+use postpress_bridge::run::Schedule;
+use postpress_bridge::service::ServiceError;
+use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::store::MemoryStore;
+use postpress_bridge::time::Clock;
+use postpress_bridge::worker::{Worker, WorkerConfig};
+use serde_json::json;
+
+use crate::harness::canary::{CANARY, assert_no_secret};
+use crate::harness::log::Log;
+use crate::harness::provider_client::{CHAT, client_of};
+use crate::harness::raw_server::Move::{Read, Reset};
+use crate::harness::raw_server::{Move, RawServer, cut, reply, text};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A queue that looks into what is sent to it.
+struct CheckedQueue(Rc<MemoryQueue>);
+
+impl Queue for CheckedQueue {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+        messages.iter().for_each(|message| assert_no_secret("a poll", &message.body));
+        self.0.send(messages).await
+    }
+
+    async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {
+        self.0.hand_back(messages).await
+    }
+}
+
+/// Works one trigger to its end with this client; the event is all that it leaves with the key hidden.
+async fn work(client: Client) -> Event {
+    let log = Log::start();
+    let clock = Clock::System;
+    let queue = Rc::new(MemoryQueue::new("m", clock, 60 * SECOND, 2));
+    let (store, bus) = (Rc::new(MemoryStore::default()), Rc::new(MemoryBus::default()));
+    let limits = Limits { provider_timeout: 10 * SECOND, ..Limits::default() };
+    // A second is a hundredth of one, and what may pass is tried for a fifth.
+    let schedule =
+        Schedule { poll_initial: SECOND, poll_factor: 1.0, retry: 20 * SECOND, haste: 100, ..Schedule::default() };
+    let config = WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+    let worker =
+        Worker::new(client, Rc::clone(&store), CheckedQueue(Rc::clone(&queue)), Rc::clone(&bus), clock, config);
+
+    queue.put(&json!({"chat_id": CHAT}).to_string(), Duration::ZERO);
+    let consumer = Consumer { batch_size: 1, concurrency: 1, invocation: 30 * SECOND };
+    consumer.run(&*queue, &worker, queue.drained()).await;
+
+    assert!(log.text().contains("event published"), "it is the log of this run");
+    assert_no_secret("the run table", &format!("{:?}", store.items()));
+    let [event] = &bus.events()[..] else { panic!("{:?}", bus.events()) };
+    assert_no_secret("the event", &event.to_line(DEFAULT_EVENT_SOURCE));
+    event.clone()
+}
+
+/// A provider that does this at every call; each has a connection of its own.
+async fn always(moves: Vec<Move>) -> RawServer {
+    RawServer::start(repeat_n(moves, 200)).await
+}
+
+fn envelope(key: &str) -> String {
+    format!(
+        r#"{{"title": "Bad key {key}", "detail": "X-API-KEY: {key}", "instance": "{key}", "type": "errors/{key}", "status": 500}}"#
+    )
+}
+
+/// The key as JSON may also write it.
+fn escaped() -> String {
+    CANARY.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect()
+}
+
+#[tokio::test]
+async fn an_envelope_with_our_key_in_it_is_published_without_it() {
+    let kept = format!(r#"{{"title": "Bad key", "detail": "not {CANARY}", "type": "errors/missing_credentials"}}"#);
+    for (head, body) in [
+        ("401 Unauthorized", kept),
+        ("401 Unauthorized", envelope(CANARY)),
+        ("403 Forbidden", envelope(CANARY)),
+        ("404 Not Found", envelope(&escaped())),
+        ("422 Unprocessable Content", envelope(CANARY)),
+        ("500 Internal Server Error", envelope(CANARY)),
+        ("501 Not Implemented", envelope(CANARY)),
+        ("503 Service Unavailable", envelope(&escaped())),
+        ("200 OK", envelope(CANARY)),
+        ("200 OK", json!({"object": "ChatHistorySync", "chat_id": CHAT, "status": CANARY}).to_string()),
+        ("200 OK", json!({"object": "ChatHistorySync", "chat_id": CANARY, "status": "SYNC_DONE"}).to_string()),
+        ("200 OK", json!({"object": CANARY, "chat_id": CHAT, "status": "SYNC_RUNNING"}).to_string()),
+    ] {
+        let server = always(vec![Read, reply(head, &body)]).await;
+        let event = work(client_of(&server)).await;
+        // What it said is told, but for the key, which it was really sent.
+        assert!(event.detail_json().contains("[secret]"), "{head} {body}: {event:?}");
+        assert!(server.seen().requests.iter().all(|request| request.contains(CANARY)));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_with_our_key_where_nobody_reads_it_shows_it_nowhere() {
+    let elsewhere = RawServer::start([]).await;
+    let location = format!("302 Found\r\nlocation: http://{}/{CANARY}?key={CANARY}", elsewhere.address_by_name());
+    let headers =
+        format!("429 Too Many Requests\r\nretry-after: {CANARY}\r\nx-api-key: {CANARY}\r\nset-cookie: {CANARY}");
+    for moves in [
+        vec![Read, reply(&location, envelope(CANARY))],
+        vec![Read, reply(&headers, CANARY)],
+        vec![Read, reply(&format!("404 {CANARY}"), CANARY)],
+        vec![Read, reply(&format!("200 OK\r\ncontent-encoding: {CANARY}"), CANARY)],
+        vec![Read, reply("200 OK\r\ncontent-encoding: gzip", CANARY)],
+        vec![Read, reply("200 OK", format!("<html>{CANARY}</html>"))],
+        vec![Read, reply("200 OK", json!({CANARY: CANARY}).to_string())],
+        vec![Read, cut("200 OK", &format!(r#"{{"status": "{CANARY}"#))],
+        vec![Read, cut("503 Service Unavailable", &envelope(CANARY)), Reset],
+        // no HTTP
+        vec![Read, text(CANARY)],
+        vec![Read, text(&format!("{CANARY} 200 OK\r\n\r\n"))],
+        vec![Read, text(&format!("HTTP/1.1 {CANARY}\r\n\r\n"))],
+        vec![Read, text(&format!("HTTP/1.1 200 OK\r\n{CANARY}\r\n\r\n"))],
+        vec![Read, text(&format!("HTTP/1.1 200 OK\r\ncontent-length: {CANARY}\r\n\r\n"))],
+        vec![Read, text(&format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{CANARY}\r\n"))],
+    ] {
+        let server = always(moves).await;
+        work(client_of(&server)).await;
+        assert!(server.seen().requests.iter().all(|request| request.contains(CANARY)));
+    }
+    assert_eq!(elsewhere.seen().connections, 0, "a redirect was followed");
+}
