@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
 mod aws_tls;
+mod bad_messages;
 mod cargo_lambda;
 mod event_bus;
+mod fuzz;
 mod harness;
 mod hostile_provider;
 mod key_secret;

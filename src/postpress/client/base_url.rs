@@ -66,7 +66,7 @@ impl BaseUrl {
     /// The address of one chat's sync.
     ///
     /// Appended as text: the `url` crate's own ways of adding a path would resolve it, which a chat id must not take part in.
-    pub(super) fn sync_of(&self, chat: &ChatId) -> String {
+    pub fn sync_of(&self, chat: &ChatId) -> String {
         format!("{}/chats/{}/sync", self.0, chat.path_segment())
     }
 }

@@ -1,0 +1,36 @@
+//! A run that an input can be held against.
+
+use std::time::Duration;
+
+use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
+use postpress_bridge::run::{Item, Learned, Phase, Seen};
+use postpress_bridge::time::Millis;
+
+/// When it is.
+pub const NOW: Millis = Millis(1_795_514_400_000);
+/// How long a claim made now is held.
+pub const LEASE: Duration = Duration::from_secs(65);
+/// The run's chat.
+pub const CHAT: &str = "c";
+
+/// Run 1 of [`CHAT`], active, which the message `starter` has just claimed with claim 1.
+pub fn active() -> Item {
+    Item {
+        chat_id: ChatId::parse(CHAT).expect("it is one"),
+        run_id: RunId::from_random(1),
+        claim_id: ClaimId::from_random(1),
+        holder: MessageId::new("starter"),
+        lease_until_ms: NOW + LEASE,
+        phase: Phase::Active,
+        published: false,
+        triggers: Vec::new(),
+        keys: [].into(),
+        seen: Seen::default(),
+        learned: Learned::default(),
+        started_at_ms: NOW,
+        polls: 1,
+        outcome: None,
+        open: None,
+        expires_at: None,
+    }
+}

@@ -1,0 +1,162 @@
+//! What must hold for whatever comes from outside, held against the seeds of `fuzz/`, the samples in `events/`, and
+//! mutations of both. The search guided by coverage is run by hand; `fuzz/src/lib.rs` says how.
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::harness::files::read_files;
+use crate::sample_inputs;
+
+#[path = "../../fuzz/src/lib.rs"]
+#[allow(unreachable_pub, reason = "it is a library of its own, for the search guided by coverage")]
+pub(crate) mod invariants;
+
+use invariants::{addresses, answers, own_messages, triggers};
+
+/// How many mutations of its seeds each target is given.
+const MUTATIONS: u32 = 500;
+
+/// What often matters to a parser, and what rarely comes about by chance.
+const TOKENS: [&[u8]; 32] = [
+    b"\"",
+    b"\\",
+    b"{",
+    b"}",
+    b"[",
+    b":",
+    b",",
+    b"\n",
+    b" ",
+    b"\0",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b"null",
+    b"1e400",
+    b"-0",
+    b"18446744073709551616",
+    b"\\ud800",
+    b"\\u005f",
+    b"\"chat_id\":",
+    b"\"metadata\":{},",
+    b"\"Message\":",
+    b"\"Type\":\"Notification\",",
+    b"\"postpress_bridge\":\"poll\",\"v\":1,",
+    b"\"event_id\":1,\"schema_version\":1,",
+    b"SYNC_DONE",
+    b"pp_live_hunter2",
+    b"500",
+    b"..",
+    b"%2e",
+    b"@",
+    b"?",
+    b"#",
+];
+
+/// One change to an input.
+#[derive(Debug, Clone)]
+enum Mutation {
+    Insert(Index, Index),
+    Delete(Index, Index),
+    Repeat(Index, Index, usize),
+    Splice(Index, Index, Index),
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let place = any::<Index>;
+    prop_oneof![
+        4 => (place(), place()).prop_map(|(at, token)| Mutation::Insert(at, token)),
+        2 => (place(), place()).prop_map(|(from, to)| Mutation::Delete(from, to)),
+        1 => (place(), place(), 2..50_usize).prop_map(|(from, to, times)| Mutation::Repeat(from, to, times)),
+        2 => (place(), place(), place()).prop_map(|(at, seed, from)| Mutation::Splice(at, seed, from)),
+    ]
+}
+
+impl Mutation {
+    fn apply(&self, input: &mut Vec<u8>, seeds: &[Vec<u8>]) {
+        let place = |index: &Index| index.index(input.len() + 1);
+        let range = |from: &Index, to: &Index| {
+            let (from, to) = (place(from), place(to));
+            from.min(to)..from.max(to)
+        };
+        match self {
+            Self::Insert(at, token) => {
+                let at = place(at);
+                input.splice(at..at, token.get(&TOKENS).iter().copied());
+            }
+            Self::Delete(from, to) => drop(input.drain(range(from, to))),
+            Self::Repeat(from, to, times) => {
+                let range = range(from, to);
+                let part = input[range.clone()].repeat(*times);
+                input.splice(range, part);
+            }
+            Self::Splice(at, seed, from) => {
+                let (at, other) = (place(at), seed.get(seeds));
+                input.truncate(at);
+                input.extend_from_slice(&other[from.index(other.len() + 1)..]);
+            }
+        }
+        input.truncate(64 * 1024);
+    }
+}
+
+/// The committed inputs of a target.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    entries.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect()
+}
+
+/// Every body in `events/`, and every event that goes out.
+fn sample_bodies() -> Vec<Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("events/samples");
+    let mut bodies: Vec<_> = read_files(&directory).into_values().map(String::into_bytes).collect();
+    for text in sample_inputs::inputs().values() {
+        let event: serde_json::Value = serde_json::from_str(text).unwrap();
+        let records = event["Records"].as_array().unwrap().iter();
+        bodies.extend(records.map(|record| record["body"].as_str().unwrap().as_bytes().to_vec()));
+    }
+    bodies
+}
+
+fn hold(check: fn(&[u8]), seeds: &[Vec<u8>]) {
+    assert!(seeds.len() > 10);
+    seeds.iter().for_each(|seed| check(seed));
+    let mutated = (any::<Index>(), proptest::collection::vec(mutation(), 1..6));
+    let mut runner = TestRunner::new(Config {
+        cases: MUTATIONS,
+        max_shrink_iters: 200,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let result = runner.run(&mutated, |(seed, mutations)| {
+        let mut input = seed.get(seeds).clone();
+        mutations.iter().for_each(|mutation| mutation.apply(&mut input, seeds));
+        check(&input);
+        Ok(())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn whatever_is_put_on_the_queue_is_a_sound_trigger_or_none() {
+    hold(triggers::check, &[seeds("triggers"), sample_bodies()].concat());
+}
+
+#[test]
+fn a_message_of_our_own_does_nothing_that_its_sender_was_not_allowed() {
+    hold(own_messages::check, &seeds("own_messages"));
+}
+
+#[test]
+fn whatever_the_provider_answers_leads_to_no_call_too_many_and_shows_no_key() {
+    hold(answers::check, &seeds("answers"));
+}
+
+#[test]
+fn whatever_the_chat_is_called_the_call_goes_where_the_base_url_says() {
+    hold(addresses::check, &seeds("addresses"));
+}
