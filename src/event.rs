@@ -295,3 +295,35 @@ pub mod bridge_error {
         envelope("unexpected_response", status, "The provider's answer was not understood", detail.to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::message::{Message, Record};
+    use crate::run::arbitrary;
+
+    fn read(body: String) -> Message {
+        let (message_id, receipt_handle) = (MessageId::new("m"), String::new());
+        let record = Record { message_id, receipt_handle, body, sent_at: Millis(0), receive_count: 1 };
+        Message::parse(&record, "postpress.bridge")
+    }
+
+    proptest! {
+        #[test]
+        fn the_event_of_every_run_survives_the_wire_and_is_no_trigger(
+            item in arbitrary::item(), outcome in arbitrary::outcome(),
+        ) {
+            let event = Event::of_run(&Item { outcome: Some(outcome), ..item }).unwrap();
+            let text = event.detail_json();
+            prop_assert_eq!(serde_json::from_str::<Detail>(&text).unwrap(), event.detail.clone());
+            for trigger in &event.detail.triggers {
+                // Byte for byte.
+                prop_assert!(trigger.metadata.as_ref().is_none_or(|metadata| text.contains(metadata.as_str())));
+            }
+            prop_assert_eq!(read(text), Message::OwnEvent);
+            prop_assert_eq!(read(event.to_line("postpress.bridge")), Message::OwnEvent);
+        }
+    }
+}

@@ -277,9 +277,11 @@ fn version(json: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::postpress::Finish;
-    use crate::run::{EndedBy, Ending};
+    use crate::run::{EndedBy, Ending, arbitrary};
 
     fn record(body: &str) -> Record {
         Record {
@@ -317,6 +319,16 @@ mod tests {
         };
         let with_answer = Poll { learned: None, answer: Some(outcome), ..plain };
         assert_eq!(parse(&with_answer.to_body()), Message::Poll(with_answer));
+    }
+
+    proptest! {
+        #[test]
+        fn every_poll_survives_the_wire(poll in arbitrary::poll()) {
+            let body = poll.to_body();
+            let is_refused = body.contains(['\u{fffe}', '\u{ffff}']);
+            prop_assert!(!is_refused);
+            prop_assert_eq!(parse(&body), Message::Poll(poll));
+        }
     }
 
     #[test]

@@ -134,3 +134,33 @@ impl Form {
         json!({ "title": self.title, "required": self.has, "properties": properties })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::Event;
+    use crate::run::{Item, arbitrary};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))] // the schema is read anew for each
+        #[test]
+        fn the_event_of_every_run_fits_the_schema(item in arbitrary::item(), outcome in arbitrary::outcome()) {
+            let schema = event();
+            let id = schema.get("$id").and_then(Value::as_str).unwrap();
+            let (mut compiler, mut schemas) = (boon::Compiler::new(), boon::Schemas::new());
+            compiler.enable_format_assertions();
+            compiler.add_resource(id, schema.as_value().clone()).unwrap();
+            let index = compiler.compile(id, &mut schemas).unwrap();
+
+            let event = Event::of_run(&Item { outcome: Some(outcome), ..item }).unwrap();
+            // Of numbers the schema says nothing, and a parser refuses those beyond its range.
+            let detail = serde_json::to_value(&event.detail);
+            prop_assume!(detail.is_ok());
+            if let Err(error) = schemas.validate(&detail.unwrap(), index) {
+                prop_assert!(false, "{error:#}");
+            }
+        }
+    }
+}

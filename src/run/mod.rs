@@ -17,6 +17,8 @@
 //! - **Ask only under a claim, end only under a claim.** No call is begun unless a conditional write found the run still
 //!   active, and the ending is written under the same claim before anybody hears of it.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod claim;
 mod ending;
 mod handling;

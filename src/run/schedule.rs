@@ -254,7 +254,71 @@ mod tests {
         assert!(schedule.deadline_exceeded(NOW, NOW + secs(864)));
     }
 
+    /// Any schedule that the settings allow.
+    fn schedules() -> impl Strategy<Value = Schedule> {
+        let budget = 0.1..315_360_000.0;
+        ((0.1..900.0, 1.0..100.0, 0.1..900.0), budget.clone(), budget, 1..200_u32).prop_map(
+            |((initial, poll_factor, max), retry, run_deadline, haste)| Schedule {
+                poll_initial: Duration::from_secs_f64(initial),
+                poll_factor,
+                poll_max: Duration::from_secs_f64(max),
+                retry: Duration::from_secs_f64(retry),
+                run_deadline: Duration::from_secs_f64(run_deadline),
+                max_polls: 1000,
+                haste,
+            },
+        )
+    }
+
+    /// With budgets that cut nothing.
+    fn unbounded(schedule: &Schedule) -> Schedule {
+        Schedule { retry: secs(315_360_000), run_deadline: secs(315_360_000), haste: 1, ..schedule.clone() }
+    }
+
     proptest! {
+        #[test]
+        fn no_delay_is_shorter_than_the_one_before(schedule in schedules(), polls in 1..2000_u32) {
+            let schedule = unbounded(&schedule);
+            let (one, next) = (delay(&schedule, &after_call(polls)), delay(&schedule, &after_call(polls + 1)));
+            prop_assert!(one <= next, "{one:?}, then {next:?}");
+            prop_assert!(next <= schedule.poll_max.max(secs(1)));
+        }
+
+        #[test]
+        fn a_pause_that_was_asked_for_is_kept(
+            schedule in schedules(), polls in 1..2000_u32, bits: u16, asked in 0..2000_u64, late: bool,
+        ) {
+            let (schedule, item) = (unbounded(&schedule), after_call(polls));
+            let delay = schedule.delay(&item, NOW, Jitter::from_random(bits), Some(NOW), Some(secs(asked)), late);
+            prop_assert!(delay.after(Duration::ZERO) >= secs(asked.min(900)));
+        }
+
+        #[test]
+        fn the_next_poll_comes_by_the_end_of_a_budget(
+            schedule in schedules(), polls in 1..2000_u32, bits: u16, running in 0..400_000_000_u64,
+            failing in 0..400_000_000_u64, asked in proptest::option::of(0..2000_u64),
+        ) {
+            let (running, failing) = (Duration::from_millis(running), Duration::from_millis(failing));
+            let schedule = Schedule { haste: 1, ..schedule };
+            let item = Item { started_at_ms: NOW - running, ..after_call(polls) };
+            let (jitter, asked) = (Jitter::from_random(bits), asked.map(secs));
+            let delay = schedule.delay(&item, NOW, jitter, Some(NOW - failing), asked, false).after(Duration::ZERO);
+            for left in [schedule.run_deadline.saturating_sub(running), schedule.retry.saturating_sub(failing)] {
+                prop_assert!(delay <= left.max(secs(1)), "{delay:?} where {left:?} are left");
+            }
+        }
+
+        #[test]
+        fn the_longer_the_batch_has_waited_the_shorter_is_what_is_left(
+            schedule in schedules(), polls in 1..2000_u32, late: bool, waits in (0..2000_u64, 0..2000_u64),
+        ) {
+            let delay = unbounded(&schedule).delay(&after_call(polls), NOW, Jitter::NONE, None, None, late);
+            let (short, long) = (waits.0.min(waits.1), waits.0.max(waits.1));
+            prop_assert!(delay.after(secs(long)) <= delay.after(secs(short)));
+            prop_assert!(delay.after(secs(short)) + secs(short) >= delay.after(Duration::ZERO));
+            prop_assert!(!late || delay.after(secs(long)) >= secs(60));
+        }
+
         #[test]
         fn a_delay_is_always_one_that_sqs_takes(
             polls in 1..=u32::MAX, bits: u16, failing in 0..10_000_000u64, running in 0..100_000_000u64,

@@ -164,3 +164,18 @@ fn unreadable(name: &str) -> ServiceError {
         "the run table has an item whose `{name}` cannot be read; is BRIDGE_TABLE the right table?"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::run::arbitrary;
+
+    proptest! {
+        #[test]
+        fn every_item_survives_its_attributes(item in arbitrary::item()) {
+            prop_assert_eq!(to_item(&of_item(&item).unwrap()).unwrap(), item);
+        }
+    }
+}

@@ -240,7 +240,11 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::run::arbitrary;
 
     fn chats(names: &[&str]) -> BTreeSet<ChatId> {
         names.iter().map(|name| ChatId::parse(name).unwrap()).collect()
@@ -280,5 +284,18 @@ mod tests {
         let path = folder.path().join("state.db");
         Connection::open(&path).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
         assert!(matches!(SqliteStore::open(&path), Err(StateFileError::Newer { .. })));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))] // each is a file of its own
+        #[test]
+        fn every_item_survives_the_file(item in arbitrary::item()) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("state.db");
+            let start = Write::Start { item: Box::new(item.clone()), over: None };
+            SqliteStore::open(&path).unwrap().write(&start).now_or_never().unwrap().unwrap();
+            let read = SqliteStore::open(&path).unwrap().read(&item.chat_id).now_or_never().unwrap().unwrap();
+            prop_assert_eq!(read, Some(item));
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::event::Event;
-use postpress_bridge::ids::MessageId;
+use postpress_bridge::ids::{ChatId, MessageId};
 use postpress_bridge::message::{Record, SWEEP_BODY};
 use postpress_bridge::queue::{MemoryQueue, Source};
 use postpress_bridge::run::{Acknowledged, Item, Schedule};
@@ -152,7 +152,7 @@ impl Becomes {
             assert_eq!((&*error.kind, error.status), ("bridge/invalid_trigger", 400), "{short}");
             let why = error.detail.as_ref().unwrap();
             assert!(why.contains(reason), "{short} is said to be wrong because {why}");
-            assert_eq!(detail.chat_id.as_ref().map(|chat| chat.as_str()), *chat, "{short}");
+            assert_eq!(detail.chat_id.as_ref().map(ChatId::as_str), *chat, "{short}");
             assert!(body.starts_with(detail.input.as_ref().unwrap()), "{short}");
             assert_eq!(detail.triggers[0].message_id.as_str(), "m-bad", "{short}");
         }

@@ -21,6 +21,9 @@ use postpress_bridge::simulator::{Faults, InProcess, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::{Clock, Millis};
 use postpress_bridge::worker::{Worker, WorkerConfig};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::{Value, json};
 
 use crate::harness::files::{assert_same_files, read_files};
@@ -143,6 +146,46 @@ fn the_schema_of_triggers_takes_what_the_bridge_takes() {
             (false, true) => BridgeOnly,
         };
         assert_eq!(found, taken_by, "{body}");
+    }
+}
+
+/// A value for a field: texts around every bound, and what is no text.
+fn value() -> impl Strategy<Value = Value> {
+    let part =
+        select(vec!["", ".", "..", "a", "é", "🐟", "\0", "\n", "\u{7f}", "\u{85}", "\u{a0}", "\u{2028}", "\u{ffff}"]);
+    let length = select(vec![1, 2, 3, 63, 64, 65, 128, 129, 255, 256, 257, 341, 512, 513]);
+    let text = (part, length).prop_map(|(part, times)| part.repeat(times));
+    let object = (any::<String>(), any::<String>(), 0..1100_usize).prop_map(|(name, text, more)| {
+        let fill = if more % 2 == 0 { String::new() } else { "x".repeat(more) };
+        json!({ name: [text, null, 1.5], "fill": fill })
+    });
+    prop_oneof![
+        4 => text.prop_map(Value::from),
+        2 => any::<String>().prop_map(Value::from),
+        2 => object,
+        1 => select(vec![json!(null), json!(17), json!(true), json!([]), json!({}), json!(1e300)]),
+    ]
+}
+
+/// What the schema cannot say: it counts characters, and knows nothing of a text's bytes.
+fn fits_in_bytes(trigger: &Value) -> bool {
+    let bytes = |field: &str| trigger[field].as_str().map_or(0, str::len);
+    let metadata = trigger.get("metadata").map_or(0, |metadata| metadata.to_string().len());
+    bytes("chat_id") <= 512 && bytes("correlation_id") <= 256 && bytes("idempotency_key") <= 256 && metadata <= 1024
+}
+
+proptest! {
+    #[test]
+    fn but_for_bytes_the_schema_of_triggers_takes_exactly_what_the_bridge_takes(
+        chat_id in prop_oneof![3 => Just(json!("c")), 2 => value()],
+        fields in vec((select(vec!["correlation_id", "idempotency_key", "metadata", "since_v2"]), value()), 0..4),
+    ) {
+        thread_local!(static JUDGE: Judge = Judge::of(&schema::trigger()));
+        let mut trigger = json!({ "chat_id": chat_id });
+        fields.into_iter().for_each(|(field, value)| trigger[field] = value);
+        let by_bridge = matches!(Message::parse(&record(&trigger.to_string()), DEFAULT_EVENT_SOURCE), Message::Trigger(_));
+        let by_schema = JUDGE.with(|judge| judge.takes(&trigger));
+        prop_assert_eq!(by_bridge, by_schema && fits_in_bytes(&trigger), "{}", trigger);
     }
 }
 

@@ -1,0 +1,152 @@
+//! Any item that there can be, for tests that hold for all of them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::{EndedBy, Ending, Item, Learned, OPEN_SHARDS, Open, Origin, Outcome, Phase, Seen};
+use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use crate::message::{Metadata, Poll, Trigger};
+use crate::postpress::{Envelope, Finish, Progress};
+use crate::time::Millis;
+
+/// What a text in JSON, in an attribute or in a file may trip over.
+fn text() -> impl Strategy<Value = String> {
+    let odd =
+        select(vec!["\"", "\\", "\0", "\n", "\u{7f}", "\u{85}", "\u{2028}", "\u{fffe}", "\u{ffff}", "🐟", "é", " "]);
+    let part = prop_oneof![odd.prop_map(str::to_owned), any::<String>()];
+    vec(part, 1..4).prop_map(|parts| parts.concat()).prop_filter("not empty", |text| !text.is_empty())
+}
+
+fn label() -> impl Strategy<Value = String> {
+    text()
+        .prop_map(|text| text[..text.floor_char_boundary(256)].to_owned())
+        .prop_filter("not empty", |text| !text.is_empty())
+}
+
+pub(crate) fn chat_id() -> impl Strategy<Value = ChatId> {
+    text().prop_filter_map("a chat id", |text| ChatId::parse(&text[..text.floor_char_boundary(512)]).ok())
+}
+
+/// Up to the end of the year 9999, which is as far as a written time goes.
+fn time() -> impl Strategy<Value = Millis> {
+    (0..=253_402_207_200_000_u64).prop_map(Millis)
+}
+
+fn metadata() -> impl Strategy<Value = Metadata> {
+    let number = r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?";
+    let space = r"[ \t\n\r]{0,3}";
+    let value = prop_oneof![
+        number.prop_map(String::from),
+        text().prop_map(|text| serde_json::Value::from(text).to_string()),
+        select(vec![r#""\u00e9\/\ud83d\udc1f""#, "null", "[ 1,{} ]", r#"{"a":1,"a":2}"#]).prop_map(str::to_owned),
+    ];
+    (space, text(), space, value).prop_map(|(before, name, between, value)| {
+        let text = format!("{{{before}{}:{between}{value}{before}}}", serde_json::Value::from(name));
+        serde_json::from_str(&text).unwrap()
+    })
+}
+
+fn trigger() -> impl Strategy<Value = Trigger> {
+    let texts = (label(), option::of(label()), option::of(label()));
+    (texts, option::of(metadata()), time(), any::<bool>()).prop_map(|(texts, metadata, requested_at, joined)| {
+        let (message_id, correlation_id, idempotency_key) = texts;
+        let message_id = MessageId::new(message_id);
+        Trigger { message_id, correlation_id, idempotency_key, metadata, requested_at, joined }
+    })
+}
+
+pub(crate) fn envelope() -> impl Strategy<Value = Envelope> {
+    (text(), option::of(text()), option::of(text()), text(), 400..600_u16).prop_map(
+        |(title, detail, instance, kind, status)| Envelope { title, detail, instance, kind, status }.bounded(),
+    )
+}
+
+pub(crate) fn learned() -> impl Strategy<Value = Learned> {
+    let status = option::of(select(vec![Progress::Started, Progress::Running]));
+    let counts = (any::<u32>(), any::<u32>(), any::<u32>());
+    (status, counts, option::of(time()), option::of(envelope()), any::<bool>()).prop_map(
+        |(status, (failures, breaches, restarts), failing_since_ms, envelope, key_retried)| Learned {
+            status,
+            failures,
+            failing_since_ms,
+            envelope,
+            breaches,
+            key_retried,
+            restarts,
+        },
+    )
+}
+
+pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
+    let sync = select(vec![Finish::Done, Finish::Error, Finish::Deleted]).prop_map(|status| Ending::Sync { status });
+    let error = (envelope(), select(vec![Origin::Postpress, Origin::Bridge]))
+        .prop_map(|(error, origin)| Ending::Error { error, origin });
+    let ended_by = select(vec![EndedBy::Answer, EndedBy::Retries, EndedBy::Deadline, EndedBy::Polls]);
+    (prop_oneof![sync, error], ended_by, time()).prop_map(|(ending, ended_by, finished_at)| Outcome {
+        ending,
+        ended_by,
+        finished_at,
+    })
+}
+
+pub(crate) fn poll() -> impl Strategy<Value = Poll> {
+    (chat_id(), any::<u128>(), any::<u128>(), option::of(learned()), option::of(outcome())).prop_map(
+        |(chat_id, run, claim, learned, answer)| {
+            let (run_id, claim_id) = (RunId::from_random(run), ClaimId::from_random(claim));
+            Poll { chat_id, run_id, claim_id, learned, answer }
+        },
+    )
+}
+
+fn keys() -> impl Strategy<Value = BTreeSet<TriggerKey>> {
+    btree_set(any::<[u8; 8]>().prop_map(TriggerKey::from_bytes), 1..50)
+}
+
+fn seen() -> impl Strategy<Value = Seen> {
+    let now = Millis(1_795_514_400_000);
+    vec(keys(), 0..4).prop_map(move |runs| {
+        runs.iter().fold(Seen::default(), |seen, keys| seen.after(keys, now, now, Duration::from_secs(60)))
+    })
+}
+
+fn open() -> impl Strategy<Value = Open> {
+    (0..OPEN_SHARDS, time()).prop_map(|(shard, sweep_at_ms)| Open { shard, sweep_at_ms })
+}
+
+/// An item with any value in each of its fields, also where these do not go together.
+pub(crate) fn item() -> impl Strategy<Value = Item> {
+    let ids = (chat_id(), any::<u128>(), any::<u128>(), label());
+    let triggers = (vec(trigger(), 1..4), keys(), seen());
+    let state =
+        (select(vec![Phase::Active, Phase::Ended]), any::<bool>(), any::<u32>(), learned(), option::of(outcome()));
+    let times = (time(), time(), option::of(open()), option::of(0..=253_402_207_200_u64));
+    (ids, triggers, state, times).prop_map(|(ids, (triggers, keys, seen), state, times)| {
+        let (chat_id, run, claim, holder) = ids;
+        let (phase, published, polls, learned, outcome) = state;
+        let (lease_until_ms, started_at_ms, open, expires_at) = times;
+        let (run_id, claim_id, holder) = (RunId::from_random(run), ClaimId::from_random(claim), MessageId::new(holder));
+        Item {
+            chat_id,
+            run_id,
+            claim_id,
+            holder,
+            lease_until_ms,
+            phase,
+            published,
+            triggers,
+            keys,
+            seen,
+            learned,
+            started_at_ms,
+            polls,
+            outcome,
+            open,
+            expires_at,
+        }
+    })
+}
