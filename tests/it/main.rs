@@ -4,6 +4,7 @@
 mod aws_tls;
 mod cargo_lambda;
 mod event_bus;
+mod fault_simulation;
 mod harness;
 mod hostile_provider;
 mod key_secret;
