@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use postpress_bridge::message::Poll;
 use postpress_bridge::postpress::Answer;
-use postpress_bridge::run::{Outcome, Phase, Write, Written};
+use postpress_bridge::run::{Ending, Outcome, Phase, Write, Written};
 use postpress_bridge::worker::Dealt;
 use uuid::Uuid;
 
@@ -36,6 +37,15 @@ pub(super) struct EndAttempt {
     pub(super) claim: ClaimId,
     pub(super) outcome: Outcome,
     pub(super) attempt: Attempt,
+}
+
+/// An answer that could not be recorded, and was sent on in a poll.
+pub(super) struct HandOn {
+    pub(super) run: RunId,
+    pub(super) ending: Ending,
+    pub(super) attempt: Attempt,
+    /// The poll, if it was sent.
+    pub(super) message: Option<MessageId>,
 }
 
 /// An event that was put on the bus.
@@ -68,8 +78,10 @@ pub(super) struct Delivery {
 pub(super) struct Ledger {
     pub(super) accepted: Vec<(MessageId, Accepted)>,
     pub(super) started: HashMap<RunId, Place>,
-    pub(super) claimed: HashMap<ClaimId, u32>,
+    /// By which invocation, for which message.
+    pub(super) claimed: HashMap<ClaimId, (u32, MessageId)>,
     pub(super) end_attempts: Vec<EndAttempt>,
+    pub(super) hand_ons: Vec<HandOn>,
     pub(super) recorded: HashMap<RunId, (Place, ClaimId)>,
     pub(super) mark_attempts: Vec<(RunId, Attempt)>,
     pub(super) publications: BTreeMap<Uuid, Vec<Publication>>,
@@ -157,6 +169,14 @@ impl Ledger {
                 self.end_attempts.push(EndAttempt { chat, claim, outcome, attempt: attempt() });
             }
             Request::Write(Write::MarkPublished { run_id, .. }) => self.mark_attempts.push((*run_id, attempt())),
+            Request::Send(messages) => {
+                let polls = messages.iter().filter_map(|message| serde_json::from_str::<Poll>(&message.body).ok());
+                for poll in polls {
+                    if let Some(Outcome { ending, .. }) = poll.answer {
+                        self.hand_ons.push(HandOn { run: poll.run_id, ending, attempt: attempt(), message: None });
+                    }
+                }
+            }
             Request::Publish(events) => {
                 for event in events {
                     let publication = Publication { attempt: attempt(), event: event.clone() };
@@ -173,6 +193,13 @@ impl Ledger {
         }
         match (request, effect) {
             (Request::Write(write), Effect::Written(written)) => self.written(place, asked, invocation, write, written),
+            // It goes alone, so that nothing holds it up.
+            (Request::Send(_), Effect::Sent(ids)) => {
+                for hand_on in self.hand_ons.iter_mut().filter(|hand_on| hand_on.attempt.asked == asked) {
+                    hand_on.attempt.done = Some(place);
+                    hand_on.message = ids.first().cloned().flatten();
+                }
+            }
             (Request::Publish(events), Effect::Published(out)) => {
                 for (event, is_out) in events.iter().zip(out) {
                     let publications = self.publications.entry(event.detail.event_id).or_default().iter_mut();
@@ -195,7 +222,7 @@ impl Ledger {
         }
         let Written::Taken(item) = written else { return };
         if let Some(claim) = write.claims() {
-            self.claimed.insert(claim, invocation);
+            self.claimed.insert(claim, (invocation, item.holder.clone()));
         }
         let (chat, run) = (item.chat_id.clone(), item.run_id);
         match write {

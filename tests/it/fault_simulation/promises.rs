@@ -89,7 +89,7 @@ fn calls_are_made_under_a_claim(history: &History, ledger: &Ledger, breaches: &m
         if call.phase == Phase::Ended {
             breaches.push(format!("call {number} was begun although the run's ending was recorded"));
         }
-        if ledger.claimed.get(&call.claim) != Some(&call.invocation) {
+        if ledger.claimed.get(&call.claim).is_none_or(|(invocation, _)| *invocation != call.invocation) {
             breaches.push(format!("call {number} was begun under a claim of another invocation"));
         }
     }
@@ -225,7 +225,7 @@ fn is_acknowledged(delivery: &Delivery) -> bool {
 /// What is wrong with a message's coming back; nothing, if there was a reason.
 fn unexplained(history: &History, ledger: &Ledger, all: &[Delivery], delivery: &Delivery) -> Option<&'static str> {
     let (invocation, plan) = (delivery.invocation, &history.plan);
-    let claimed = |invocation: u32| ledger.claimed.values().any(|claimed| *claimed == invocation);
+    let claimed = |invocation: u32| ledger.claimed.values().any(|(claimed, _)| *claimed == invocation);
     let is_explained = match delivery.dealt {
         None => ledger.died.contains_key(&invocation),
         Some(Dealt::Returned(Returned::Failed)) => ledger.troubled.contains(&invocation),

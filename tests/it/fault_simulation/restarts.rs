@@ -1,8 +1,9 @@
 //! Why a finished sync was started again: each case from what the log says of it.
 
 use postpress_bridge::postpress::{Answer, Failure};
-use postpress_bridge::run::Ending;
+use postpress_bridge::run::{Acknowledged, Ending};
 use postpress_bridge::simulator::{Record, Said};
+use postpress_bridge::worker::Dealt;
 
 use super::history::History;
 use super::ledger::{Called, Ledger};
@@ -127,7 +128,45 @@ fn heard_but_not_recorded(ledger: &Ledger, told: &Called, begun: &Called) -> Res
     match &first.attempt.fault {
         // Nobody else can claim while its lease is held, so that the first attempt must have met a fault of its own.
         _ if !is_done && died => Ok(Restart::CrashBeforeRecord),
-        Some(_) if !is_done => Ok(Restart::RecordHeldUp),
+        Some(_) if !is_done => another_claim_came_first(ledger, told, begun, &ending),
         _ => Err("the first attempt to record the answer met no fault, and the run was called for again".to_owned()),
     }
+}
+
+/// The record failed for as long as its invocation lasted. Then the answer must have been sent on, and if it was, no fault
+/// must be missing on the way of the poll that carried it.
+fn another_claim_came_first(
+    ledger: &Ledger,
+    told: &Called,
+    begun: &Called,
+    ending: &Ending,
+) -> Result<Restart, String> {
+    let hand_ons = ledger.hand_ons.iter().filter(|hand_on| {
+        let in_between = (told.over..begun.begun).contains(&hand_on.attempt.asked);
+        hand_on.run == told.run && hand_on.ending == *ending && in_between
+    });
+    let hand_ons: Vec<_> = hand_ons.collect();
+    if hand_ons.is_empty() {
+        return Err("the answer was neither recorded nor sent on".to_owned());
+    }
+    for hand_on in hand_ons {
+        let Some(message) = &hand_on.message else {
+            if hand_on.attempt.fault.is_none() {
+                return Err("the answer was not sent on, with no fault".to_owned());
+            }
+            continue;
+        };
+        if ledger.claimed.get(&begun.claim).is_some_and(|(_, holder)| holder == message) {
+            return Err(format!("{message} carried the answer, and called for it again"));
+        }
+        let deliveries = ledger.deliveries.get(message).map(Vec::as_slice).unwrap_or_default().iter();
+        for delivery in deliveries.filter(|delivery| delivery.at < begun.begun) {
+            let superseded = delivery.dealt == Some(Dealt::Acknowledged(Acknowledged::Superseded));
+            let (troubled, died) = (&ledger.troubled, &ledger.died);
+            if !superseded && !troubled.contains(&delivery.invocation) && !died.contains_key(&delivery.invocation) {
+                return Err(format!("{message} carried the answer, and did not record it, with no fault"));
+            }
+        }
+    }
+    Ok(Restart::RecordHeldUp)
 }
