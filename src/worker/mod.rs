@@ -6,12 +6,16 @@
 //! Every message goes its way up to its end or up to the poll that it wants to send. The polls wait for the batch's last
 //! call, then they share their sends. Endings wait for nobody, and nobody waits for them.
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use rand::distr::{Distribution, StandardUniform};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
@@ -57,6 +61,8 @@ pub struct Worker<P, S, Q, B> {
     bus: B,
     clock: Clock,
     config: WorkerConfig,
+    /// Where ids and jitter come from.
+    chance: RefCell<StdRng>,
     /// One for each provider call that may be under way at once.
     permits: Semaphore,
 }
@@ -123,10 +129,18 @@ impl From<Dealt> for Halfway {
 }
 
 impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
-    /// A worker over these ports.
+    /// A worker over these ports, whose ids nobody can foresee.
     pub fn new(provider: P, store: S, queue: Q, bus: B, clock: Clock, config: WorkerConfig) -> Self {
         let permits = Semaphore::new(config.limits.max_in_flight);
-        Self { provider, store, queue, bus, clock, config, permits }
+        let chance = RefCell::new(StdRng::from_rng(&mut rand::rng()));
+        Self { provider, store, queue, bus, clock, config, chance, permits }
+    }
+
+    /// The same worker, whose ids and jitter all come from this seed: for tests that must be reproduced, and for nothing
+    /// else, since two workers of one seed would claim under the same ids.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { chance: RefCell::new(StdRng::seed_from_u64(seed)), ..self }
     }
 
     /// Deals with a batch. No message fails another, and nothing outlives the invocation.
@@ -236,8 +250,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
         let call = Call {
             message_id: record.message_id.clone(),
-            claim_id: ClaimId::from_random(rand::random()),
-            run_id: RunId::from_random(rand::random()),
+            claim_id: ClaimId::from_random(self.draw()),
+            run_id: RunId::from_random(self.draw()),
             lease_until_ms: invocation.lease_until(),
         };
         let (mut handling, mut step) = Handling::begin(task, call, self.tick());
@@ -360,7 +374,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
 
     fn comes_back_after(&self, receive_count: u32, held_until: Option<Millis>) -> Duration {
         let held = held_until.map_or(Duration::ZERO, |until| (until + Duration::from_millis(1)).since(self.now()));
-        self.config.rules.schedule.comes_back_after(receive_count, rand::random()).max(held)
+        self.config.rules.schedule.comes_back_after(receive_count, self.draw()).max(held)
     }
 
     async fn send_now(&self, body: &str, delay: Delay, invocation: &Invocation) -> Input {
@@ -410,11 +424,19 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     }
 
     fn tick(&self) -> Tick<'_> {
-        Tick { now: self.now(), jitter: Jitter::from_random(rand::random()), rules: &self.config.rules }
+        Tick { now: self.now(), jitter: Jitter::from_random(self.draw()), rules: &self.config.rules }
     }
 
     fn now(&self) -> Millis {
         self.clock.now()
+    }
+
+    /// Chance's next word.
+    fn draw<T>(&self) -> T
+    where
+        StandardUniform: Distribution<T>,
+    {
+        self.chance.borrow_mut().random()
     }
 }
 

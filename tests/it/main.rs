@@ -5,6 +5,7 @@ mod aws_tls;
 mod bad_messages;
 mod cargo_lambda;
 mod event_bus;
+mod fault_simulation;
 mod fuzz;
 mod harness;
 mod hostile_provider;

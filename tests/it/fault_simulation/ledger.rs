@@ -1,0 +1,252 @@
+//! A history put in order by what the promises are about: who was accepted, recorded, published, called and killed, and where
+//! in the history. Places are indices into [`History::entries`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use postpress_bridge::event::Event;
+use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use postpress_bridge::message::Poll;
+use postpress_bridge::postpress::Answer;
+use postpress_bridge::run::{Ending, Outcome, Phase, Write, Written};
+use postpress_bridge::worker::Dealt;
+use uuid::Uuid;
+
+use super::history::{Effect, Entry, Fault, History, Request, What};
+
+pub(super) type Place = usize;
+
+/// A trigger that a start or a join took in.
+pub(super) struct Accepted {
+    pub(super) chat: ChatId,
+    pub(super) key: TriggerKey,
+    pub(super) run: RunId,
+}
+
+/// An attempt to write an ending, or to publish one, or to mark it published.
+pub(super) struct Attempt {
+    pub(super) asked: Place,
+    pub(super) invocation: u32,
+    pub(super) fault: Option<Fault>,
+    /// When it was carried out, if it was; a write may have been refused then.
+    pub(super) done: Option<Place>,
+    pub(super) taken: bool,
+}
+
+pub(super) struct EndAttempt {
+    pub(super) chat: ChatId,
+    pub(super) claim: ClaimId,
+    pub(super) outcome: Outcome,
+    pub(super) attempt: Attempt,
+}
+
+/// An answer that could not be recorded, and was sent on in a poll.
+pub(super) struct HandOn {
+    pub(super) run: RunId,
+    pub(super) ending: Ending,
+    pub(super) attempt: Attempt,
+    /// The poll, if it was sent.
+    pub(super) message: Option<MessageId>,
+}
+
+/// An event that was put on the bus.
+pub(super) struct Publication {
+    pub(super) attempt: Attempt,
+    pub(super) event: Event,
+}
+
+/// A call of the provider.
+pub(super) struct Called {
+    pub(super) begun: Place,
+    pub(super) invocation: u32,
+    pub(super) chat: ChatId,
+    pub(super) run: RunId,
+    pub(super) claim: ClaimId,
+    pub(super) phase: Phase,
+    /// When its caller was gone or answered.
+    pub(super) over: Place,
+    pub(super) answer: Option<Answer>,
+}
+
+/// A receive of a message by an invocation.
+pub(super) struct Delivery {
+    pub(super) at: Place,
+    pub(super) invocation: u32,
+    pub(super) dealt: Option<Dealt>,
+}
+
+#[derive(Default)]
+pub(super) struct Ledger {
+    pub(super) accepted: Vec<(MessageId, Accepted)>,
+    pub(super) started: HashMap<RunId, Place>,
+    /// By which invocation, for which message.
+    pub(super) claimed: HashMap<ClaimId, (u32, MessageId)>,
+    pub(super) end_attempts: Vec<EndAttempt>,
+    pub(super) hand_ons: Vec<HandOn>,
+    pub(super) recorded: HashMap<RunId, (Place, ClaimId)>,
+    pub(super) mark_attempts: Vec<(RunId, Attempt)>,
+    pub(super) publications: BTreeMap<Uuid, Vec<Publication>>,
+    pub(super) calls: BTreeMap<u64, Called>,
+    pub(super) died: HashMap<u32, Place>,
+    pub(super) returned: HashMap<u32, Place>,
+    pub(super) deliveries: HashMap<MessageId, Vec<Delivery>>,
+    /// When an invocation met an ending that was not known to be out.
+    pub(super) unpublished: Vec<(u32, RunId, Place)>,
+    /// Receives of which no invocation heard, and deletes that were lost or undone.
+    pub(super) receives_lost: HashMap<MessageId, u32>,
+    pub(super) undeleted: HashMap<MessageId, u32>,
+    pub(super) seen_again: HashMap<MessageId, u32>,
+    /// Invocations in which a service failed.
+    pub(super) troubled: Vec<u32>,
+}
+
+impl Ledger {
+    pub(super) fn of(history: &History) -> Self {
+        let mut ledger = Self::default();
+        for (place, entry) in history.entries.iter().enumerate() {
+            ledger.enter(&history.entries, place, entry);
+        }
+        ledger
+    }
+
+    fn enter(&mut self, entries: &[Entry], place: Place, entry: &Entry) {
+        let Entry { invocation, what, .. } = entry;
+        match what {
+            What::Invoked { messages } => {
+                for (message, _) in messages {
+                    let delivery = Delivery { at: place, invocation: *invocation, dealt: None };
+                    self.deliveries.entry(message.clone()).or_default().push(delivery);
+                }
+            }
+            What::Returned { dealt } => {
+                self.returned.insert(*invocation, place);
+                for (message, dealt) in dealt {
+                    let deliveries = self.deliveries.entry(message.clone()).or_default().iter_mut();
+                    let own = deliveries.filter(|delivery| delivery.invocation == *invocation);
+                    own.for_each(|delivery| delivery.dealt = Some(*dealt));
+                }
+            }
+            What::Died { .. } => drop(self.died.insert(*invocation, place)),
+            What::Called { call, chat, run: Some((run, claim, phase)) } => {
+                let (run, claim, phase) = (*run, *claim, *phase);
+                let (begun, over) = (place, usize::MAX);
+                let (invocation, chat) = (*invocation, chat.clone());
+                self.calls.insert(*call, Called { begun, invocation, chat, run, claim, phase, over, answer: None });
+            }
+            What::Answered { call, answer } => self.call_over(*call, place, Some(answer.clone())),
+            What::HungUp { call } => self.call_over(*call, place, None),
+            What::Asked { request, fault, .. } => self.asked(place, *invocation, request, fault.as_ref()),
+            What::Done { number, effect } => {
+                if let What::Asked { request, .. } = &entries[*number].what {
+                    self.done(place, *number, *invocation, request, effect);
+                }
+            }
+            What::VisibleAgain { message, .. } => *self.seen_again.entry(message.clone()).or_default() += 1,
+            What::DeletedAgain { message, .. } => *self.undeleted.entry(message.clone()).or_default() += 1,
+            What::ReceiveLost { messages } => count(&mut self.receives_lost, messages),
+            What::DeleteLost { messages } => count(&mut self.undeleted, messages),
+            What::Put { .. }
+            | What::Heard { .. }
+            | What::ProviderOut
+            | What::Called { run: None, .. }
+            | What::Healed => {}
+        }
+    }
+
+    fn call_over(&mut self, call: u64, place: Place, answer: Option<Answer>) {
+        if let Some(called) = self.calls.get_mut(&call) {
+            (called.over, called.answer) = (place, answer);
+        }
+    }
+
+    fn asked(&mut self, asked: Place, invocation: u32, request: &Request, fault: Option<&Fault>) {
+        if fault.is_some() {
+            self.troubled.push(invocation);
+        }
+        let attempt = || Attempt { asked, invocation, fault: fault.cloned(), done: None, taken: false };
+        match request {
+            Request::Write(Write::End { chat_id, claim_id, outcome, .. }) => {
+                let (chat, claim, outcome) = (chat_id.clone(), *claim_id, outcome.clone());
+                self.end_attempts.push(EndAttempt { chat, claim, outcome, attempt: attempt() });
+            }
+            Request::Write(Write::MarkPublished { run_id, .. }) => self.mark_attempts.push((*run_id, attempt())),
+            Request::Send(messages) => {
+                let polls = messages.iter().filter_map(|message| serde_json::from_str::<Poll>(&message.body).ok());
+                for poll in polls {
+                    if let Some(Outcome { ending, .. }) = poll.answer {
+                        self.hand_ons.push(HandOn { run: poll.run_id, ending, attempt: attempt(), message: None });
+                    }
+                }
+            }
+            Request::Publish(events) => {
+                for event in events {
+                    let publication = Publication { attempt: attempt(), event: event.clone() };
+                    self.publications.entry(event.detail.event_id).or_default().push(publication);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn done(&mut self, place: Place, asked: Place, invocation: u32, request: &Request, effect: &Effect) {
+        if let Some(item) = effect.item().filter(|item| item.unpublished().is_some()) {
+            self.unpublished.push((invocation, item.run_id, place));
+        }
+        match (request, effect) {
+            (Request::Write(write), Effect::Written(written)) => self.written(place, asked, invocation, write, written),
+            // It goes alone, so that nothing holds it up.
+            (Request::Send(_), Effect::Sent(ids)) => {
+                for hand_on in self.hand_ons.iter_mut().filter(|hand_on| hand_on.attempt.asked == asked) {
+                    hand_on.attempt.done = Some(place);
+                    hand_on.message = ids.first().cloned().flatten();
+                }
+            }
+            (Request::Publish(events), Effect::Published(out)) => {
+                for (event, is_out) in events.iter().zip(out) {
+                    let publications = self.publications.entry(event.detail.event_id).or_default().iter_mut();
+                    for publication in publications.filter(|publication| publication.attempt.asked == asked) {
+                        publication.attempt.done = Some(place);
+                        publication.attempt.taken = *is_out;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn written(&mut self, place: Place, asked: Place, invocation: u32, write: &Write, written: &Written) {
+        let taken = matches!(written, Written::Taken(_));
+        let ends = self.end_attempts.iter_mut().map(|end| &mut end.attempt);
+        let marks = self.mark_attempts.iter_mut().map(|(_, attempt)| attempt);
+        for attempt in ends.chain(marks).filter(|attempt| attempt.asked == asked) {
+            (attempt.done, attempt.taken) = (Some(place), taken);
+        }
+        let Written::Taken(item) = written else { return };
+        if let Some(claim) = write.claims() {
+            self.claimed.insert(claim, (invocation, item.holder.clone()));
+        }
+        let (chat, run) = (item.chat_id.clone(), item.run_id);
+        match write {
+            Write::Start { item, .. } => {
+                self.started.insert(run, place);
+                let key = *item.keys.first().expect("a run starts with a trigger");
+                self.accepted.push((item.triggers[0].message_id.clone(), Accepted { chat, key, run }));
+            }
+            Write::Join { key, trigger, .. } => {
+                self.accepted.push((trigger.message_id.clone(), Accepted { chat, key: *key, run }));
+            }
+            Write::End { claim_id, .. } => drop(self.recorded.insert(run, (place, *claim_id))),
+            _ => {}
+        }
+    }
+
+    /// The invocation died between these two places.
+    pub(super) fn died_between(&self, invocation: u32, after: Place, before: Place) -> bool {
+        self.died.get(&invocation).is_some_and(|died| (after..before).contains(died))
+    }
+}
+
+fn count(times: &mut HashMap<MessageId, u32>, messages: &[MessageId]) {
+    for message in messages {
+        *times.entry(message.clone()).or_default() += 1;
+    }
+}

@@ -1,0 +1,68 @@
+//! The table with one condition left out, which the checks must notice.
+
+use postpress_bridge::run::{Claimable, Item, Phase, Write};
+use postpress_bridge::time::Millis;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mutant {
+    /// A poll claims whether or not somebody has claimed since it was sent.
+    PollIgnoresTheFence,
+    /// A poll's second delivery claims while the first holds the lease.
+    PollIgnoresTheLease,
+    /// An ending is recorded under whatever claim.
+    EndingIgnoresTheFence,
+    /// A trigger's key is forgotten once its run is over.
+    TriggerForgetsItsKey,
+    /// A run starts over one whose ending is not known to be out.
+    StartsOverAnUnpublishedEnding,
+    /// Lost runs are not looked for.
+    NoSweep,
+}
+
+impl Mutant {
+    pub(super) const ALL: [Self; 6] = [
+        Self::PollIgnoresTheFence,
+        Self::PollIgnoresTheLease,
+        Self::EndingIgnoresTheFence,
+        Self::TriggerForgetsItsKey,
+        Self::StartsOverAnUnpublishedEnding,
+        Self::NoSweep,
+    ];
+
+    /// What a worker reads instead of the item.
+    pub(super) fn read(self, mut item: Item) -> Item {
+        match self {
+            Self::TriggerForgetsItsKey if item.is_over() => {
+                item.keys.clear();
+                item.seen = Default::default();
+            }
+            Self::StartsOverAnUnpublishedEnding if item.phase == Phase::Ended => item.published = true,
+            _ => {}
+        }
+        item
+    }
+
+    /// What is written first.
+    pub(super) fn before(self, write: &Write) -> Option<Write> {
+        match (self, write) {
+            (Self::StartsOverAnUnpublishedEnding, Write::Start { item, over: Some(run_id) }) => {
+                Some(Write::MarkPublished { chat_id: item.chat_id.clone(), run_id: *run_id, expires_at: u64::MAX })
+            }
+            _ => None,
+        }
+    }
+
+    /// What is written instead, on this item.
+    pub(super) fn write(self, mut write: Write, item: Option<Item>) -> Write {
+        let Some(item) = item else { return write };
+        match (self, &mut write) {
+            (Self::PollIgnoresTheFence, Write::Claim { claimable: Claimable::ByPoll { claim_id, .. }, .. })
+            | (Self::EndingIgnoresTheFence, Write::End { claim_id, .. }) => *claim_id = item.claim_id,
+            (Self::PollIgnoresTheLease, Write::Claim { claimable: Claimable::ByPoll { .. }, now, .. }) => {
+                *now = Millis(u64::MAX);
+            }
+            _ => {}
+        }
+        write
+    }
+}

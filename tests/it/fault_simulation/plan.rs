@@ -1,0 +1,318 @@
+//! What a seed decides before anything happens: the chats, what arrives and when, how the bridge is set, and which troubles
+//! there are and how often.
+
+use std::time::Duration;
+
+use postpress_bridge::consumer::Consumer;
+use postpress_bridge::run::Schedule;
+use postpress_bridge::settings::Limits;
+use postpress_bridge::simulator::{Faults as ProviderFaults, Span};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// A seed's world.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) seed: u64,
+    pub(super) troubles: Troubles,
+    pub(super) schedule: Schedule,
+    pub(super) limits: Limits,
+    pub(super) provider: ProviderFaults,
+    pub(super) slowest_answer: Duration,
+    pub(super) consumer: Consumer,
+    pub(super) visibility: Duration,
+    pub(super) max_receives: u32,
+    /// What is put on the queue from outside, soonest first.
+    pub(super) arrivals: Vec<Arrival>,
+    pub(super) brown_outs: Vec<BrownOut>,
+    /// When the troubles are over, but for the provider's.
+    pub(super) heals_at: Duration,
+}
+
+/// How often what goes wrong: shares of all operations, deliveries or invocations.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Troubles {
+    pub(super) crashes: f64,
+    pub(super) replies_lost: f64,
+    pub(super) late: f64,
+    pub(super) throttles: f64,
+    pub(super) refusals: f64,
+    pub(super) slow: f64,
+    pub(super) entries_failed: f64,
+    pub(super) delivered_in_flight: f64,
+    pub(super) delivered_after_deletion: f64,
+    pub(super) receives_lost: f64,
+    pub(super) deletes_lost: f64,
+    /// How far the clocks of two invocations may be apart.
+    pub(super) skew: Duration,
+}
+
+/// A message from outside.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Arrival {
+    pub(super) at: Duration,
+    pub(super) body: String,
+    pub(super) kind: Kind,
+}
+
+/// What a message from outside is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Kind {
+    Trigger { chat: String, key: Option<String> },
+    Invalid,
+    Sweep,
+}
+
+/// A service that does nothing for minutes.
+#[derive(Debug, Clone)]
+pub(super) struct BrownOut {
+    pub(super) service: Service,
+    pub(super) from: Duration,
+    pub(super) to: Duration,
+    /// It says nothing, instead of that it is busy.
+    pub(super) hangs: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Service {
+    Table,
+    Queue,
+    Bus,
+    Provider,
+}
+
+impl Service {
+    pub(super) const ALL: [Self; 4] = [Self::Table, Self::Queue, Self::Bus, Self::Provider];
+}
+
+impl Plan {
+    pub(super) fn of(seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let random = &mut random;
+        let gentle = seed.is_multiple_of(5);
+        let troubles = if gentle { Troubles::gentle(random) } else { Troubles::rough(random) };
+        let active = MINUTE * random.random_range(5..20);
+        let (provider, slowest_answer) = provider(random, seed, gentle);
+        let brown_outs = if gentle { Vec::new() } else { brown_outs(random, active) };
+        Self {
+            seed,
+            troubles,
+            schedule: schedule(random),
+            limits: Limits {
+                overdue: overdue(random),
+                max_in_flight: *[1, 2, 50, 50].choose(random).unwrap(),
+                ..Limits::default()
+            },
+            provider,
+            slowest_answer,
+            consumer: Consumer {
+                batch_size: random.random_range(1..=10),
+                concurrency: random.random_range(2..=5),
+                invocation: SECOND * random.random_range(16..=60),
+            },
+            visibility: SECOND * random.random_range(90..=360),
+            // The deployment has 10; fewer make more dead letters.
+            max_receives: if gentle { 10 } else { random.random_range(3..=10) },
+            arrivals: arrivals(random, active),
+            brown_outs,
+            heals_at: active + MINUTE,
+        }
+    }
+
+    /// Nothing can go wrong that could lose an answer on its way into the table, or hide what was done: no crash, no
+    /// lost reply, nothing late, no service out for longer than a message's receives last.
+    pub(super) fn is_gentle(&self) -> bool {
+        let Troubles { crashes, replies_lost, late, refusals, .. } = self.troubles;
+        let ProviderFaults { drop_reply_rate, late_rate, .. } = self.provider;
+        let is_fast = self.slowest_answer < self.limits.provider_timeout;
+        crashes + replies_lost + late + refusals + drop_reply_rate + late_rate == 0.0
+            && is_fast
+            && self.brown_outs.is_empty()
+    }
+
+    /// The brown-out that a service has then.
+    pub(super) fn brown_out(&self, service: Service, now: Duration) -> Option<&BrownOut> {
+        self.brown_outs.iter().find(|out| out.service == service && (out.from..out.to).contains(&now))
+    }
+}
+
+impl Troubles {
+    fn gentle(random: &mut StdRng) -> Self {
+        Self {
+            throttles: rate(random),
+            slow: rate(random),
+            entries_failed: rate(random),
+            delivered_in_flight: rate(random),
+            delivered_after_deletion: rate(random),
+            skew: skew(random),
+            ..Self::default()
+        }
+    }
+
+    fn rough(random: &mut StdRng) -> Self {
+        Self {
+            crashes: *[0.0, 0.1, 0.3, 0.5].choose(random).unwrap(),
+            replies_lost: rate(random),
+            late: rate(random),
+            refusals: rate(random) / 4.0,
+            receives_lost: rate(random),
+            deletes_lost: rate(random),
+            ..Self::gentle(random)
+        }
+    }
+}
+
+/// Most troubles are absent from a world, so that each is met alone as well as among others.
+fn rate(random: &mut StdRng) -> f64 {
+    *[0.0, 0.0, 0.03, 0.1, 0.25].choose(random).unwrap()
+}
+
+/// Within the margin for it, which is 5 s.
+fn skew(random: &mut StdRng) -> Duration {
+    Duration::from_millis(*[0, 0, 1_000, 4_900].choose(random).unwrap())
+}
+
+/// The deployment's is longer than SQS's longest delay. Where it is shorter, a poll that waits looks lost, and the sweep sends
+/// an early one beside it.
+fn overdue(random: &mut StdRng) -> Duration {
+    let (least, most) = *[(20, 120), (120, 600), (901, 1500)].choose(random).unwrap();
+    SECOND * random.random_range(least..most)
+}
+
+fn schedule(random: &mut StdRng) -> Schedule {
+    Schedule {
+        poll_factor: *[1.5, 2.0, 3.0].choose(random).unwrap(),
+        poll_max: SECOND * random.random_range(30..300),
+        retry: SECOND * random.random_range(60..600),
+        run_deadline: SECOND * random.random_range(400..3600),
+        max_polls: random.random_range(6..40),
+        ..Schedule::default()
+    }
+}
+
+/// The provider, and its slowest answer.
+fn provider(random: &mut StdRng, seed: u64, gentle: bool) -> (ProviderFaults, Duration) {
+    let slowest = *[500, 3_000, 6_000].choose(random).unwrap();
+    let slowest = Duration::from_millis(if !gentle && random.random_bool(0.2) { 16_000 } else { slowest });
+    let faults = ProviderFaults {
+        seed,
+        latency: Span::between(Duration::from_millis(20), slowest),
+        drop_request_rate: rate(random) / 2.0,
+        error_rate: rate(random) / 2.0,
+        drop_reply_rate: if gentle { 0.0 } else { rate(random) / 2.0 },
+        late_rate: if gentle { 0.0 } else { rate(random) / 2.0 },
+        late_after: Span::between(11 * SECOND, 3 * MINUTE),
+    };
+    (faults, slowest)
+}
+
+fn brown_outs(random: &mut StdRng, active: Duration) -> Vec<BrownOut> {
+    let mut brown_outs = Vec::new();
+    for service in Service::ALL {
+        if random.random_bool(0.15) {
+            let from = active.mul_f64(random.random_range(0.0..0.5));
+            let to = from + SECOND * random.random_range(10..300);
+            brown_outs.push(BrownOut { service, from, to, hangs: random.random() });
+        }
+    }
+    brown_outs
+}
+
+fn arrivals(random: &mut StdRng, active: Duration) -> Vec<Arrival> {
+    let mut arrivals = Vec::new();
+    for number in 0..random.random_range(1..=3) {
+        let chat = chat(random, number);
+        // Together at the beginning, or spread until long after the first run's end.
+        let within = if random.random_bool(0.4) { 20 * SECOND } else { active };
+        for _ in 0..random.random_range(1..=4) {
+            let at = within.mul_f64(random.random());
+            let trigger = trigger(random, &chat, at);
+            if random.random_bool(0.2) {
+                let late = if random.random() { SECOND } else { active };
+                arrivals.push(Arrival { at: at + late.mul_f64(random.random()), ..trigger.clone() });
+            }
+            arrivals.push(trigger);
+        }
+    }
+    if random.random_bool(0.3) {
+        let at = active.mul_f64(random.random());
+        arrivals.push(Arrival { at, body: invalid(random), kind: Kind::Invalid });
+    }
+    arrivals.extend(sweeps(random, active));
+    arrivals.sort_by_key(|arrival| arrival.at);
+    arrivals
+}
+
+fn trigger(random: &mut StdRng, chat: &str, at: Duration) -> Arrival {
+    let key = random.random_bool(0.4).then(|| format!("key-{}", random.random_range(0..3)));
+    let mut body = serde_json::json!({"chat_id": chat, "metadata": {"n": random.random::<u16>()}});
+    if let Some(key) = &key {
+        body["idempotency_key"] = serde_json::json!(key);
+    }
+    Arrival { at, body: body.to_string(), kind: Kind::Trigger { chat: chat.to_owned(), key } }
+}
+
+fn invalid(random: &mut StdRng) -> String {
+    let bodies =
+        ["null", "no JSON", "{}", r#"{"chat_id": ""}"#, r#"{"chat_id": "c", "metadata": 1}"#, r#"{"chat_id": ".."}"#];
+    (*bodies.choose(random).unwrap()).to_owned()
+}
+
+/// Every five minutes, now and then two at once, and some at any time.
+fn sweeps(random: &mut StdRng, active: Duration) -> Vec<Arrival> {
+    let sweep = |at| Arrival { at, body: postpress_bridge::message::SWEEP_BODY.to_owned(), kind: Kind::Sweep };
+    let mut sweeps = Vec::new();
+    let mut at = 5 * MINUTE;
+    while at < active {
+        let times = if random.random_bool(0.3) { 2 } else { 1 };
+        sweeps.extend((0..times).map(|_| sweep(at)));
+        at += 5 * MINUTE;
+    }
+    if random.random_bool(0.3) {
+        sweeps.push(sweep(active.mul_f64(random.random())));
+    }
+    sweeps
+}
+
+/// A chat that does what its id says (`simulator::script`).
+fn chat(random: &mut StdRng, number: usize) -> String {
+    let finish = *["done", "done", "done", "error", "deleted"].choose(random).unwrap();
+    let ending = match random.random_range(0..10) {
+        0 => {
+            let endings = [
+                "resource_not_found",
+                "unknown-status",
+                "wrong-chat-done",
+                "missing_credentials",
+                "no_handler",
+                "html",
+            ];
+            (*endings.choose(random).unwrap()).to_owned()
+        }
+        1 => finish.to_owned(),
+        _ => format!("{finish}-in-{}s", random.random_range(1..200)),
+    };
+    let troubles = [
+        "503",
+        "429-retry-after-20s",
+        "429",
+        "limit_exceeded",
+        "network_down-retry-after-40s",
+        "missing_credentials",
+        "html",
+        "empty",
+        "truncated",
+        "wrong-chat",
+        "wrong-object",
+        "envelope-in-200",
+    ];
+    let opening = match random.random_range(0..3) {
+        0 => format!("{}-for-{}-calls-then-", troubles.choose(random).unwrap(), random.random_range(1..=2)),
+        _ => String::new(),
+    };
+    format!("{opening}{ending}~{number}")
+}

@@ -1,0 +1,248 @@
+//! What is promised, held against a history. Every breach is a line of text.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use postpress_bridge::ids::{MessageId, RunId, TriggerKey};
+use postpress_bridge::postpress::Answer;
+use postpress_bridge::run::{Phase, Returned};
+use postpress_bridge::worker::Dealt;
+
+use super::history::{History, What};
+use super::ledger::{Delivery, Ledger, Publication};
+use super::plan::Kind;
+use super::repeats::{self, Repeat};
+use super::restarts::{Restart, restarts};
+
+/// What a history came to.
+#[derive(Default)]
+pub(super) struct Verdict {
+    pub(super) breaches: Vec<String>,
+    pub(super) restarts: Vec<Restart>,
+    pub(super) repeats: Vec<Repeat>,
+    pub(super) accepted: usize,
+    pub(super) runs: usize,
+    pub(super) endings: usize,
+    /// Triggers that were given up before they were accepted.
+    pub(super) dead_triggers: usize,
+}
+
+pub(super) fn judge(history: &History) -> Verdict {
+    let ledger = Ledger::of(history);
+    let mut verdict = Verdict { accepted: ledger.accepted.len(), runs: ledger.started.len(), ..Verdict::default() };
+    let (restarts, unexplained) = restarts(history, &ledger);
+    verdict.restarts = restarts;
+    verdict.breaches.extend(unexplained);
+    let breaches = &mut verdict.breaches;
+    no_run_is_stuck(history, breaches);
+    every_invocation_ends_by_itself(history, &ledger, breaches);
+    calls_are_made_under_a_claim(history, &ledger, breaches);
+    one_call_of_a_chat_at_once(&ledger, breaches);
+    verdict.dead_triggers = every_trigger_is_in_one_ending(history, &ledger, breaches);
+    every_dead_letter_is_explained(history, &ledger, breaches);
+    every_status_was_told(&ledger, breaches);
+    verdict.repeats = every_event_has_one_form(&ledger, breaches);
+    verdict.endings = ledger.publications.values().filter(|events| events[0].event.detail.run_id.is_some()).count();
+    if history.plan.is_gentle() {
+        breaches.extend(came_twice_though_nothing_was_lost(&verdict.restarts, &verdict.repeats));
+    }
+    verdict
+}
+
+/// What no one may say who has lost nothing. An ending can be published twice all the same: by two who meet it at once.
+fn came_twice_though_nothing_was_lost(restarts: &[Restart], repeats: &[Repeat]) -> Vec<String> {
+    let restarts = restarts.iter().filter(|restart| **restart != Restart::NewRun);
+    let faultless = [Repeat::AtTheSameTime, Repeat::DeliveredAgain];
+    let repeats = repeats.iter().filter(|repeat| !faultless.contains(repeat));
+    let restarts = restarts.map(|why| format!("nothing was lost in this world, but a sync was restarted: {why:?}"));
+    restarts
+        .chain(repeats.map(|why| format!("nothing was lost in this world, but an event was repeated: {why:?}")))
+        .collect()
+}
+
+fn no_run_is_stuck(history: &History, breaches: &mut Vec<String>) {
+    for item in history.items.iter().filter(|item| item.open.is_some() || !item.is_over()) {
+        breaches.push(format!("{} is stuck: {:?}, published: {}", item.chat_id, item.phase, item.published));
+    }
+    if !history.is_dry {
+        breaches.push("the world does not run dry".to_owned());
+    }
+}
+
+/// Or it dies where it was to die. Lambda never has to end it.
+fn every_invocation_ends_by_itself(history: &History, ledger: &Ledger, breaches: &mut Vec<String>) {
+    let begun = history.entries.iter().filter(|entry| matches!(entry.what, What::Invoked { .. }));
+    for entry in begun {
+        let number = entry.invocation;
+        if !ledger.died.contains_key(&number) && !ledger.returned.contains_key(&number) {
+            breaches.push(format!("invocation {number} did not end in its time"));
+        }
+    }
+}
+
+/// Every call is begun under a claim of its own invocation, which the table still has, on a run with no ending.
+fn calls_are_made_under_a_claim(history: &History, ledger: &Ledger, breaches: &mut Vec<String>) {
+    if ledger.calls.len() != history.calls.len() {
+        breaches.push("a chat was called that has no item".to_owned());
+    }
+    for (number, call) in &ledger.calls {
+        if call.phase == Phase::Ended {
+            breaches.push(format!("call {number} was begun although the run's ending was recorded"));
+        }
+        if ledger.claimed.get(&call.claim).is_none_or(|(invocation, _)| *invocation != call.invocation) {
+            breaches.push(format!("call {number} was begun under a claim of another invocation"));
+        }
+    }
+}
+
+fn one_call_of_a_chat_at_once(ledger: &Ledger, breaches: &mut Vec<String>) {
+    let mut last = HashMap::new();
+    for (number, call) in &ledger.calls {
+        let before = last.insert(&call.chat, (number, call.over));
+        if let Some((other, _)) = before.filter(|(_, over)| *over > call.begun) {
+            breaches.push(format!("calls {other} and {number} of {} were awaited at once", call.chat));
+        }
+    }
+}
+
+/// Accepted or not, no trigger vanishes; accepted, it is in exactly one ending, and so is its key. Tells how many were given
+/// up before they were accepted.
+fn every_trigger_is_in_one_ending(history: &History, ledger: &Ledger, breaches: &mut Vec<String>) -> usize {
+    let mut endings: HashMap<&MessageId, BTreeSet<String>> = HashMap::new();
+    for publication in ledger.publications.values().flatten().filter(|publication| publication.attempt.taken) {
+        let detail = &publication.event.detail;
+        if detail.run_id.is_some() {
+            for trigger in &detail.triggers {
+                endings.entry(&trigger.message_id).or_default().insert(detail.event_id.to_string());
+            }
+        }
+    }
+    let mut runs_of_keys: BTreeMap<(&str, TriggerKey), Vec<RunId>> = BTreeMap::new();
+    for (message, accepted) in &ledger.accepted {
+        runs_of_keys.entry((accepted.chat.as_str(), accepted.key)).or_default().push(accepted.run);
+        let found = endings.get(message).cloned().unwrap_or_default();
+        if found != BTreeSet::from([accepted.run.to_string()]) {
+            breaches.push(format!("{message} was accepted by run {} and is in the endings {found:?}", accepted.run));
+        }
+    }
+    for ((chat, _), runs) in runs_of_keys.iter().filter(|(_, runs)| runs.len() > 1) {
+        breaches.push(format!("a request for {chat} was accepted {} times", runs.len()));
+    }
+    let mut given_up = 0;
+    for entry in &history.entries {
+        let What::Put { message, kind, .. } = &entry.what else { continue };
+        let dead = history.dead_letters.iter().any(|dead| dead.message_id == *message);
+        match kind {
+            Kind::Trigger { chat, key } => {
+                let key = TriggerKey::of(key.as_deref().unwrap_or(message.as_str()));
+                let accepted = runs_of_keys.contains_key(&(chat.as_str(), key));
+                given_up += usize::from(dead && !accepted);
+                if !dead && !accepted {
+                    breaches.push(format!("{message}, a trigger for {chat}, has vanished"));
+                }
+            }
+            Kind::Invalid => {
+                let answers = ledger.publications.values().filter(|published| answers(published, message)).count();
+                if answers > 1 || answers == 0 && !dead {
+                    breaches.push(format!("{message}, which is no trigger, was answered by {answers} events"));
+                }
+            }
+            Kind::Sweep => {}
+        }
+    }
+    given_up
+}
+
+fn answers(published: &[Publication], message: &MessageId) -> bool {
+    published.iter().any(|publication| {
+        let detail = &publication.event.detail;
+        let is_refusal = detail.error.as_ref().is_some_and(|error| error.kind == "bridge/invalid_trigger");
+        publication.attempt.taken && is_refusal && detail.triggers[0].message_id == *message
+    })
+}
+
+/// An ending that says how the sync ended was told so by an answer to a call of its run.
+fn every_status_was_told(ledger: &Ledger, breaches: &mut Vec<String>) {
+    for event in ledger.publications.values().map(|publications| &publications[0].event.detail) {
+        let Some(status) = event.status else { continue };
+        let told = Some(Answer::Over(status));
+        let mut calls = ledger.calls.values().filter(|call| Some(call.run.as_uuid()) == event.run_id);
+        if !calls.any(|call| call.answer == told) {
+            breaches.push(format!("event {} says {status:?}, which no call of its run was told", event.event_id));
+        }
+    }
+}
+
+/// One event id has the same bytes each time, and each time after the first is explained.
+fn every_event_has_one_form(ledger: &Ledger, breaches: &mut Vec<String>) -> Vec<Repeat> {
+    let mut repeats = Vec::new();
+    for (event_id, publications) in &ledger.publications {
+        let forms: BTreeSet<_> = publications.iter().map(|publication| publication.event.detail_json()).collect();
+        if forms.len() > 1 {
+            breaches.push(format!("event {event_id} was published in {} forms: {forms:?}", forms.len()));
+        }
+        let out: Vec<_> = publications.iter().filter(|publication| publication.attempt.taken).collect();
+        for pair in out.windows(2) {
+            match repeats::explain(ledger, pair[0], pair[1]) {
+                Ok(why) => repeats.push(why),
+                Err(why) => breaches.push(format!("event {event_id} was published again: {why}")),
+            }
+        }
+    }
+    repeats
+}
+
+/// Each dead letter was received as often as it may be, and each time there was a reason why it was not deleted.
+fn every_dead_letter_is_explained(history: &History, ledger: &Ledger, breaches: &mut Vec<String>) {
+    for dead in &history.dead_letters {
+        let message = &dead.message_id;
+        if dead.receive_count != history.plan.max_receives {
+            breaches.push(format!("{message} was given up after {} receives", dead.receive_count));
+        }
+        let deliveries = ledger.deliveries.get(message).map(Vec::as_slice).unwrap_or_default();
+        let of = |counts: &HashMap<MessageId, u32>| counts.get(message).copied().unwrap_or_default();
+        if deliveries.len() + of(&ledger.receives_lost) as usize != dead.receive_count as usize {
+            breaches.push(format!("{message} was delivered {} times and given up", deliveries.len()));
+        }
+        // Deletes that were lost, or that came after the message had become visible again.
+        let excused = of(&ledger.undeleted) + of(&ledger.seen_again) + of(&ledger.receives_lost);
+        let acknowledged = deliveries.iter().filter(|delivery| is_acknowledged(delivery)).count();
+        if acknowledged > excused as usize {
+            breaches.push(format!("{message} was acknowledged {acknowledged} times and given up all the same"));
+        }
+        for delivery in deliveries {
+            if let Some(why) = unexplained(history, ledger, deliveries, delivery) {
+                breaches.push(format!("{message} came back from invocation {}, {why}", delivery.invocation));
+            }
+        }
+    }
+}
+
+fn is_acknowledged(delivery: &Delivery) -> bool {
+    delivery.dealt.is_some_and(|dealt| !dealt.comes_back())
+}
+
+/// What is wrong with a message's coming back; nothing, if there was a reason.
+fn unexplained(history: &History, ledger: &Ledger, all: &[Delivery], delivery: &Delivery) -> Option<&'static str> {
+    let (invocation, plan) = (delivery.invocation, &history.plan);
+    let claimed = |invocation: u32| ledger.claimed.values().any(|(claimed, _)| *claimed == invocation);
+    let is_explained = match delivery.dealt {
+        None => ledger.died.contains_key(&invocation),
+        Some(Dealt::Returned(Returned::Failed)) => ledger.troubled.contains(&invocation),
+        Some(Dealt::Returned(Returned::NoTime)) => {
+            let returned = ledger.returned.get(&invocation).map_or(Duration::ZERO, |place| history.entries[*place].at);
+            let took = returned - history.entries[delivery.at].at;
+            took + plan.limits.provider_timeout + plan.limits.lease_margin >= plan.consumer.invocation
+        }
+        Some(Dealt::Returned(Returned::LeaseHeld)) => {
+            all.iter().any(|other| other.invocation != invocation && claimed(other.invocation))
+        }
+        Some(_) => true,
+    };
+    (!is_explained).then_some(match delivery.dealt {
+        None => "which neither ended nor died",
+        Some(Dealt::Returned(Returned::Failed)) => "in which nothing failed",
+        Some(Dealt::Returned(Returned::NoTime)) => "in which there was time for a call",
+        Some(_) => "since another delivery held the run, but none had claimed it",
+    })
+}

@@ -1,0 +1,70 @@
+//! Why an event was published again: each case from what the log says of it.
+
+use super::history::Fault;
+use super::ledger::{Attempt, Ledger, Publication};
+
+/// Why an event was published once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Repeat {
+    /// Another message met the ending after it was recorded and before it was noted as out, which it was then: no fault at
+    /// all, but what fails for a moment makes that while longer.
+    AtTheSameTime,
+    /// Who published it had not heard that it was out.
+    ReplyLost,
+    /// Who published it died before noting it.
+    CrashBeforeMark,
+    /// It could not be noted.
+    MarkFailed,
+    /// It answers a refused message, which was delivered once more.
+    DeliveredAgain,
+}
+
+impl Repeat {
+    pub(super) const ALL: [Self; 5] =
+        [Self::AtTheSameTime, Self::ReplyLost, Self::CrashBeforeMark, Self::MarkFailed, Self::DeliveredAgain];
+}
+
+/// Why `later` was asked for, although `earlier` had been, and both came out.
+pub(super) fn explain(ledger: &Ledger, earlier: &Publication, later: &Publication) -> Result<Repeat, String> {
+    let (first, second) = (&earlier.attempt, &later.attempt);
+    let is_hidden = first.fault.as_ref().is_some_and(Fault::hides_what_was_done);
+    let Some(run) = later.event.detail.run_id else {
+        return match first.invocation == second.invocation {
+            true if is_hidden => Ok(Repeat::ReplyLost),
+            true => Err("one delivery was answered twice".to_owned()),
+            false => Ok(Repeat::DeliveredAgain),
+        };
+    };
+    let out = first.done.unwrap_or_default();
+    let views = ledger.unpublished.iter().filter(|(invocation, seen, place)| {
+        *invocation == second.invocation && seen.as_uuid() == run && *place < second.asked
+    });
+    let viewed = views.map(|(_, _, place)| *place).max().ok_or("its publisher had not seen an unpublished ending")?;
+    if is_hidden {
+        return Ok(Repeat::ReplyLost);
+    }
+    if viewed < out {
+        return Ok(Repeat::AtTheSameTime);
+    }
+    let marks = ledger
+        .mark_attempts
+        .iter()
+        .filter(|(marked, mark)| marked.as_uuid() == run && mark.invocation == first.invocation && mark.asked > out);
+    why_unmarked(ledger, first, &marks.map(|(_, mark)| mark).collect::<Vec<_>>(), viewed)
+}
+
+/// Why `published` had not been noted as out, which its invocation tried with `marks`, when somebody looked.
+fn why_unmarked(ledger: &Ledger, published: &Attempt, marks: &[&Attempt], looked: usize) -> Result<Repeat, String> {
+    // Refused, if by then the other has noted it and the chat has another run.
+    let is_noted_later = marks.iter().any(|mark| mark.done.is_some_and(|done| done > looked));
+    let died = ledger.died.get(&published.invocation).is_some_and(|died| *died > published.asked);
+    match marks.first() {
+        Some(first) if first.taken && first.done.is_some_and(|done| done < looked) => {
+            Err("it had been noted as out".to_owned())
+        }
+        _ if is_noted_later => Ok(Repeat::AtTheSameTime),
+        Some(first) if first.fault.is_some() => Ok(Repeat::MarkFailed),
+        _ if died => Ok(Repeat::CrashBeforeMark),
+        _ => Err("it was not noted as out, with no fault".to_owned()),
+    }
+}

@@ -1,0 +1,163 @@
+//! A history as a person reads it: one line to an entry, claims and runs numbered by when they first appear.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use postpress_bridge::ids::{ClaimId, MessageId, RunId};
+use postpress_bridge::run::{Claimable, Item, Write, Written};
+
+use super::history::{Effect, History, Request, What};
+
+impl History {
+    /// The whole history, and then the provider's own log.
+    pub(super) fn trace(&self) -> String {
+        let mut names = Names::default();
+        let mut trace = String::new();
+        for entry in &self.entries {
+            let seconds = entry.at.as_secs_f64();
+            let who = if entry.invocation == 0 { String::new() } else { format!("i{}", entry.invocation) };
+            let _ = writeln!(trace, "{seconds:>9.3} s  {who:>4}  {}", names.what(&entry.what));
+        }
+        let _ = writeln!(trace, "\nthe provider's log, in which a call is sent, lands and is told something:");
+        for call in &self.calls {
+            let landed = call.landed_at_ms.map_or("never".to_owned(), |at| format!("{}.{:03} s", at / 1000, at % 1000));
+            let _ = writeln!(trace, "{:>4}  landed {landed:>12}  {call}", call.number);
+        }
+        trace
+    }
+}
+
+/// Short names for claims and runs.
+#[derive(Default)]
+struct Names {
+    claims: HashMap<ClaimId, usize>,
+    runs: HashMap<RunId, usize>,
+}
+
+impl Names {
+    fn claim(&mut self, claim: ClaimId) -> String {
+        let next = self.claims.len() + 1;
+        format!("claim-{}", self.claims.entry(claim).or_insert(next))
+    }
+
+    fn run(&mut self, run: RunId) -> String {
+        let next = self.runs.len() + 1;
+        format!("run-{}", self.runs.entry(run).or_insert(next))
+    }
+
+    fn what(&mut self, what: &What) -> String {
+        match what {
+            What::Put { message, body, .. } => format!("{message} arrives: {body}"),
+            What::Invoked { messages } => {
+                let messages = messages.iter().map(|(id, count)| format!("{id} (receive {count})"));
+                format!("begins with {}", messages.collect::<Vec<_>>().join(", "))
+            }
+            What::Returned { dealt } => {
+                let dealt = dealt.iter().map(|(id, dealt)| format!("{id} {dealt:?}"));
+                format!("ends: {}", dealt.collect::<Vec<_>>().join(", "))
+            }
+            What::Died { at } => format!("DIES {at:?}"),
+            What::VisibleAgain { message, after } => format!("FAULT: {message} is visible again in {after:?}"),
+            What::DeletedAgain { message, after } => {
+                format!("FAULT: {message} comes again in {after:?} though deleted")
+            }
+            What::ReceiveLost { messages } => format!("FAULT: nobody hears of the receive of {messages:?}"),
+            What::DeleteLost { messages } => format!("FAULT: {messages:?} are not deleted"),
+            What::Asked { number, request, fault: None } => format!("#{number} asks: {}", self.request(request)),
+            What::Asked { number, request, fault: Some(fault) } => {
+                format!("#{number} asks: {}; FAULT: {fault:?}", self.request(request))
+            }
+            What::Done { number, effect } => format!("#{number} is done: {}", self.effect(effect)),
+            What::Heard { number, error: None } => format!("#{number} is heard of"),
+            What::Heard { number, error: Some(error) } => format!("#{number} fails: {error}"),
+            What::Called { call, chat, run } => {
+                let run = run.map(|(run, claim, phase)| format!("{} {} {phase:?}", self.run(run), self.claim(claim)));
+                format!("call {call} of {chat} begins; the table has {}", run.unwrap_or("nothing".to_owned()))
+            }
+            What::ProviderOut => "a call is answered with 503: the provider is out".to_owned(),
+            What::Answered { call, answer } => format!("call {call} comes back: {answer:?}"),
+            What::HungUp { call } => format!("call {call} is awaited no more"),
+            What::Healed => "all is healed".to_owned(),
+        }
+    }
+
+    fn request(&mut self, request: &Request) -> String {
+        match request {
+            Request::Read(chat) => format!("read {chat}"),
+            Request::Write(write) => self.write(write),
+            Request::Due => "due runs".to_owned(),
+            Request::Send(messages) => {
+                let messages =
+                    messages.iter().map(|message| format!("after {:?}: {}", message.delay, self.body(&message.body)));
+                format!("send {}", messages.collect::<Vec<_>>().join(", "))
+            }
+            Request::HandBack(count) => format!("hand {count} back"),
+            Request::Publish(events) => {
+                let events =
+                    events.iter().map(|event| format!("{} {}", event.detail_type.as_str(), event.detail_json()));
+                format!("publish {}", events.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+
+    /// A poll with its claim by its short name.
+    fn body(&mut self, body: &str) -> String {
+        let poll: Option<serde_json::Value> = serde_json::from_str(body).ok();
+        let hex = poll.and_then(|poll| poll["claim_id"].as_str().map(str::to_owned));
+        match hex.as_deref().and_then(ClaimId::from_hex) {
+            Some(claim) => body.replace(&claim.to_hex(), &self.claim(claim)),
+            None => body.to_owned(),
+        }
+    }
+
+    fn write(&mut self, write: &Write) -> String {
+        match write {
+            Write::Start { item, over } => {
+                let over = over.map_or("nothing".to_owned(), |run| self.run(run));
+                format!("start {} {} of {} over {over}", self.run(item.run_id), self.claim(item.claim_id), item.chat_id)
+            }
+            Write::Claim { chat_id, claimable, claim, .. } => {
+                let new = self.claim(claim.claim_id);
+                let (Claimable::ByPoll { claim_id, .. } | Claimable::ByTrigger { claim_id }) = claimable;
+                let (old, until) = (self.claim(*claim_id), claim.lease_until_ms);
+                format!("claim {chat_id} as {new} by {} under {old} until {until}", claim.holder)
+            }
+            Write::Join { chat_id, run_id, trigger, .. } => {
+                format!("join {} to {} of {chat_id}", trigger.message_id, self.run(*run_id))
+            }
+            Write::End { chat_id, claim_id, outcome, .. } => {
+                format!("end {chat_id} under {}: {:?}", self.claim(*claim_id), outcome.ending)
+            }
+            Write::MarkPublished { chat_id, run_id, .. } => {
+                format!("mark {} of {chat_id} published", self.run(*run_id))
+            }
+            Write::MoveSweep { chat_id, from, to } => format!("move {chat_id} in the index from {from} to {to}"),
+        }
+    }
+
+    fn effect(&mut self, effect: &Effect) -> String {
+        match effect {
+            Effect::Read(None) | Effect::Written(Written::Refused(None)) => "there is no item".to_owned(),
+            Effect::Read(Some(item)) => self.item(item),
+            Effect::Written(Written::Taken(item)) => format!("taken, {}", self.item(item)),
+            Effect::Written(Written::Refused(Some(item))) => format!("REFUSED, {}", self.item(item)),
+            Effect::Due(due) => format!("{} due", due.len()),
+            Effect::Sent(ids) => {
+                let ids = ids.iter().map(|id| id.as_ref().map_or("nothing", MessageId::as_str));
+                format!("sent {}", ids.collect::<Vec<_>>().join(", "))
+            }
+            Effect::HandedBack => "handed back".to_owned(),
+            Effect::Published(published) => format!("published {published:?}"),
+        }
+    }
+
+    fn item(&mut self, item: &Item) -> String {
+        let (run, claim) = (self.run(item.run_id), self.claim(item.claim_id));
+        let published = if item.published { " published" } else { "" };
+        let Item { phase, holder, lease_until_ms, triggers, polls, .. } = item;
+        format!(
+            "{run} {claim} {phase:?}{published}, held by {holder} until {lease_until_ms}, {} triggers, {polls} polls",
+            triggers.len()
+        )
+    }
+}
