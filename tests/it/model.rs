@@ -1,6 +1,6 @@
 //! The run protocol, searched whole on the code that runs: every order of every step, within a small world.
 //!
-//! `state` is the world at one moment, `handler`, `environment` and `provider` what can happen next, `promises` what must
+//! `state` is the world at one moment and `faults` its misfortunes, `handler`, `environment` and `provider` what can happen next, `promises` what must
 //! hold, `mutant` and `clauses` the protocol with one clause left out, `canonical` and `search` the search. `stateless` is
 //! what there would be without a protocol.
 //!
@@ -29,6 +29,7 @@
 mod canonical;
 mod clauses;
 mod environment;
+mod faults;
 mod handler;
 mod mutant;
 mod promises;
@@ -40,8 +41,9 @@ mod stateless;
 use std::time::Instant;
 
 use clauses::{CAUGHT, HARMLESS};
+use faults::Faults;
 use search::{Found, search};
-use state::{Bridge, Faults};
+use state::Bridge;
 use stateless::Stateless;
 
 const NONE: Faults = Faults::NONE;

@@ -122,7 +122,7 @@ impl Bridge {
         if state.left.late > 0 {
             let mut late = state.clone();
             late.left.late -= 1;
-            late.late.push(Part::new(Late::Write(write.clone(), handler.is_outdated)));
+            late.late.push(Part::new(Late::Write(Box::new(write.clone()), handler.is_outdated)));
             self.fails(&late, n, "its write fails, and will land later", next);
         }
         let written = if handler.is_outdated { as_of_then(written, handler) } else { written };
@@ -246,7 +246,7 @@ impl Bridge {
         dead.release(&handler.id);
         dead.answer_is_dropped_by(&handler);
         let under_way = match (&handler.step, &handler.reply, handler.run_id) {
-            (Step::Write(write), _, _) => Some(Late::Write(write.clone(), handler.is_outdated)),
+            (Step::Write(write), _, _) => Some(Late::Write(Box::new(write.clone()), handler.is_outdated)),
             (Step::Call, None, Some(run_id)) => Some(Late::Call(run_id)),
             _ => None,
         };

@@ -217,15 +217,13 @@ impl Mutant {
             (M::PublishesAndIsDone, Step::Write(Write::MarkPublished { .. }), Step::Read) => {
                 acknowledged(Acknowledged::Published)
             }
-            (M::RefusedMarkComesBack, Step::Write(Write::MarkPublished { .. }), Step::Done(_)) => {
+            (M::RefusedMarkComesBack, Step::Write(Write::MarkPublished { .. }), Step::Done(_))
+            | (M::FailedEndComesBack, Step::Write(Write::End { .. }), Step::Send { .. }) => {
                 Step::Done(Verdict::Return(Returned::Failed))
             }
             (M::PollNamesAnotherClaim, _, Step::Send { mut poll, delay }) => {
                 poll.claim_id = another_claim();
                 Step::Send { poll, delay }
-            }
-            (M::FailedEndComesBack, Step::Write(Write::End { .. }), Step::Send { .. }) => {
-                Step::Done(Verdict::Return(Returned::Failed))
             }
             (M::FailedEndPollsOn, Step::Write(Write::End { .. }), Step::Send { mut poll, delay }) => {
                 poll.answer = None;
@@ -304,9 +302,10 @@ impl Mutant {
             (M::StartForgetsItsTrigger, Write::Start { .. }, _) => item.triggers.clear(),
             (M::StartForgetsItsKey, Write::Start { .. }, _) => item.keys.clear(),
             (M::StartForgetsEarlierKeys, Write::Start { .. }, _) => item.seen = Default::default(),
-            (M::StartIsNotIndexed, Write::Start { .. }, _) => item.open = None,
+            (M::StartIsNotIndexed, Write::Start { .. }, _) | (M::EndLeavesTheIndex, Write::End { .. }, _) => {
+                item.open = None;
+            }
             (M::MarksWhenItRecords, Write::End { .. }, _) => (item.published, item.open) = (true, None),
-            (M::EndLeavesTheIndex, Write::End { .. }, _) => item.open = None,
             (M::MarkIsNotSet, Write::MarkPublished { .. }, Some(before)) => *item = before.clone(),
             (M::MarkStaysIndexed, Write::MarkPublished { .. }, Some(before)) => item.open = before.open,
             _ => {}

@@ -8,9 +8,10 @@ use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::run::{Claim, Item, Phase, Task, Write};
 
 use super::canonical::Part;
+use super::faults::Faults;
 use super::handler::Handler;
 use super::provider::{Answered, Sync};
-use super::state::{Bridge, Faults, State};
+use super::state::{Bridge, State};
 
 impl Bridge {
     /// Before a write is taken.
@@ -105,7 +106,10 @@ impl State {
     /// Before a message is dealt with.
     pub(super) fn look_at_end(&mut self, handler: &Handler, task: Option<&Task>, is_acknowledged: bool) {
         if self.answered() == Some(Answered::InHand(handler.claim_id)) {
-            self.break_promise("an answer is let go of, neither recorded nor sent on (S1)");
+            self.answer_is_dropped_by(handler);
+            if is_acknowledged || self.answered() == Some(Answered::Lost) {
+                self.break_promise("an answer is let go of, neither recorded nor sent on (S1)");
+            }
         }
         if let (Some(Task::Trigger(message)), true) = (task, is_acknowledged) {
             let id = &message.trigger.message_id;
@@ -143,7 +147,7 @@ impl State {
 
     fn accept(&mut self, id: &MessageId) {
         if !self.accepted.contains(id) {
-            self.accepted = Part::new([&self.accepted[..], &[id.clone()]].concat());
+            self.accepted = Part::new([&self.accepted[..], std::slice::from_ref(id)].concat());
         }
     }
 

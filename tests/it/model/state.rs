@@ -21,6 +21,7 @@ use postpress_bridge::run::{Item, Jitter, Learned, Rules, Schedule, Step, Task, 
 use postpress_bridge::time::Millis;
 
 use super::canonical::{Fingerprint, Name, Part};
+use super::faults::Faults;
 use super::handler::Handler;
 use super::mutant::Mutant;
 use super::provider::Sync;
@@ -29,51 +30,6 @@ use super::search::System;
 pub(super) const NOW: Millis = Millis(1_000_000);
 pub(super) const HELD: Millis = Millis(2_000_000);
 pub(super) const OVER: Millis = Millis(0);
-
-/// How often each misfortune may happen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Faults {
-    /// A handler dies.
-    pub(super) crashes: u8,
-    /// A message is delivered while it is in flight, or once more after it was deleted.
-    pub(super) duplicates: u8,
-    /// A request or its reply is lost; AWS operations are then asked again, so that a poll may be sent twice.
-    pub(super) lost: u8,
-    /// An AWS operation fails for good, carried out or not, or time runs out before a call.
-    pub(super) failed: u8,
-    /// What was given up on lands later.
-    pub(super) late: u8,
-    /// A message is dead-lettered.
-    pub(super) dead_letters: u8,
-    /// A sweep comes although no message was lost.
-    pub(super) early_sweeps: u8,
-    /// A lease is seen as over while its holder lives: clocks are further apart than the margin.
-    pub(super) skews: u8,
-}
-
-impl Faults {
-    pub(super) const NONE: Self =
-        Self { crashes: 0, duplicates: 0, lost: 0, failed: 0, late: 0, dead_letters: 0, early_sweeps: 0, skews: 0 };
-
-    pub(super) fn total(self) -> u8 {
-        self.each().iter().sum()
-    }
-
-    fn each(self) -> [u8; 8] {
-        let Self { crashes, duplicates, lost, failed, late, dead_letters, early_sweeps, skews } = self;
-        [crashes, duplicates, lost, failed, late, dead_letters, early_sweeps, skews]
-    }
-}
-
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = ["crash", "duplicate", "lost", "failed", "late", "dead letter", "early sweep", "skew"];
-        let named = self.each().into_iter().zip(names);
-        let there = named.filter(|(times, _)| *times > 0);
-        let all = there.map(|(times, name)| format!("{times} {name}")).collect::<Vec<_>>().join(", ");
-        f.write_str(if all.is_empty() { "no misfortune" } else { &all })
-    }
-}
 
 /// What is searched: how many triggers and handlers, which misfortunes, and what is left out of the protocol.
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +71,7 @@ pub(super) struct Message {
 #[derive(Clone, Hash)]
 pub(super) enum Late {
     /// A write, and whether a lease has run out since it was prepared.
-    Write(Write, bool),
+    Write(Box<Write>, bool),
     Call(RunId),
 }
 
@@ -205,7 +161,9 @@ impl State {
             }
         }
         for late in &mut self.late {
-            if let Late::Write(write @ Write::Claim { .. }, false) = &**late {
+            if let Late::Write(write, false) = &**late
+                && matches!(**write, Write::Claim { .. })
+            {
                 *late = Part::new(Late::Write(write.clone(), true));
             }
         }
