@@ -10,7 +10,25 @@
 //! MODEL_SCOPE=large cargo test --profile model --test it model:: -- --nocapture --test-threads 1
 //! ```
 //!
-//! FIGURES
+//! No violation in any of them. Seconds are processor time of an optimised build, on two threads; memory is the peak:
+//!
+//! | triggers | handlers | misfortunes | states | transitions | s | MB |
+//! | --- | --- | --- | --- | --- | --- | --- |
+//! | 2 | 2 | 2 duplicates | 63,058 | 155,148 | 1 | 28 |
+//! | 3 | 2 | 1 duplicate | 63,489 | 147,526 | 1 | 29 |
+//! | 3 | 2 | 1 crash | 49,822 | 121,428 | 1 | 24 |
+//! | 1 | 2 | duplicate, lost, failed, skew | 255,606 | 684,710 | 4 | 116 |
+//! | 2 | 2 | crash, duplicate, skew | 361,884 | 969,627 | 7 | 119 |
+//! | 2 | 2 | crash, lost, dead letter, early sweep | 441,071 | 1,550,758 | 10 | 120 |
+//! | 2 | 2 | crash, failed, late | 667,901 | 2,119,075 | 16 | 153 |
+//! | 2 | 2 | duplicate, 2 failed | 854,014 | 2,334,598 | 18 | 179 |
+//! | 1 | 2 | crash, duplicate, lost, early sweep, skew | 1,091,947 | 3,209,416 | 24 | 241 |
+//! | 1 | 2 | crash, duplicate, failed, late, dead letter | 767,575 | 2,867,006 | 16 | 164 |
+//! | 3 | 2 | crash, duplicate | 662,786 | 1,748,387 | 15 | 144 |
+//! | 2 | 2 | 2 crashes, 2 duplicates | 1,490,457 | 4,846,406 | 38 | 244 |
+//!
+//! The small ones have 60,000 states in all. 54 clauses that are left out are caught, each within 34,000 states; 15 more
+//! turn out harmless, and `clauses` says what they are good for.
 //!
 //! # What is stricter here than the protocol's words
 //!
@@ -65,7 +83,7 @@ const SMALL: [Scope; 11] = [
     (1, 2, Faults { skews: 1, early_sweeps: 1, ..NONE }),
 ];
 
-const LARGE: [Scope; 13] = [
+const LARGE: [Scope; 12] = [
     (2, 2, Faults { duplicates: 2, ..NONE }),
     (3, 2, Faults { duplicates: 1, ..NONE }),
     (3, 2, Faults { crashes: 1, ..NONE }),
@@ -77,7 +95,6 @@ const LARGE: [Scope; 13] = [
     (1, 2, Faults { skews: 1, crashes: 1, duplicates: 1, lost: 1, early_sweeps: 1, ..NONE }),
     (1, 2, Faults { dead_letters: 1, crashes: 1, duplicates: 1, failed: 1, late: 1, ..NONE }),
     (3, 2, Faults { crashes: 1, duplicates: 1, ..NONE }),
-    (2, 3, Faults { crashes: 1, duplicates: 2, ..NONE }),
     (2, 2, Faults { crashes: 2, duplicates: 2, ..NONE }),
 ];
 
