@@ -1,97 +1,325 @@
-//! The protocol with one clause left out: each must be caught, or the search proves nothing.
+//! The protocol with one clause left out. The clauses are taken out between the production code and the world: in what a
+//! handler is told, in what it does then, and in what the table does.
 
-use postpress_bridge::ids::MessageId;
-use postpress_bridge::run::{Claimable, Item, Phase, Write};
+use postpress_bridge::event::Event;
+use postpress_bridge::ids::{ClaimId, MessageId};
+use postpress_bridge::run::{
+    Acknowledged, Call, Claimable, Input, Item, Phase, Returned, Step, Task, Verdict, Write, Written,
+};
 use postpress_bridge::time::Millis;
 
-use super::world::Faults;
+use super::handler::Handler;
+use super::state::{NOW, OVER};
 
+/// Named by what it does wrong. Which clause each is, and how it is caught, is in `clauses`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mutant {
-    /// A poll claims whether or not somebody has claimed since it was sent.
+    SupersededPollCalls,
+    ClaimKeepsTheFence,
+    ClaimKeepsTheHolder,
+    ClaimKeepsTheLease,
+    ClaimIgnoresThePhase,
+    PollIgnoresTheRun,
     PollIgnoresTheFence,
-    /// A poll's second delivery claims while the first holds the lease.
+    PollWaitsForTheLease,
+    PollIgnoresTheHolder,
     PollIgnoresTheLease,
-    /// A trigger's second delivery claims while the first holds the lease.
+    PollNeverClaimsAgain,
+    PollForgetsItsOwnWrite,
+    PollLeavesAnEnding,
+    PollLeavesAnEndingOfOthers,
+    PollPublishesOnceMore,
+    PollLeavesWhileHeld,
+    PollJudgesByTheClock,
+    SupersededPollComesBack,
+    TriggerNeverClaimsAgain,
+    TriggerLeavesWhileHeld,
     TriggerIgnoresTheLease,
-    /// A run that has ended can be claimed.
-    ClaimsAnEndedRun,
-    /// An ending is recorded under whatever claim.
-    EndingIgnoresTheFence,
-    /// A trigger does not look whether its key is known.
+    TriggerLeavesItsEnding,
+    TriggerForgetsThatItHeld,
     TriggerForgetsItsKey,
-    /// A trigger does not look whether its key was known in an earlier run.
     TriggerForgetsEarlierRuns,
-    /// A run starts over one whose ending is not published.
+    TwinLeavesAnEnding,
+    JoinIgnoresTheRun,
+    JoinIgnoresThePhase,
+    JoinIgnoresTheKey,
+    JoinTakesTheFence,
+    FailedJoinIsAcknowledged,
+    PublishesAndIsDone,
     StartsOverAnUnpublishedEnding,
-    /// A trigger joins a run that has ended.
-    JoinsAnEndedRun,
-    /// A mark is set on whatever run there is.
+    StartIgnoresTheItem,
+    StartIgnoresTheRun,
+    StartKeepsTheRun,
+    StartForgetsItsTrigger,
+    StartForgetsItsKey,
+    StartForgetsEarlierKeys,
+    StartIsNotIndexed,
+    ReclaimIgnoresTheFence,
+    ReclaimIgnoresTheLease,
+    TriggerForgetsItsOwnWrite,
+    KeyAloneCalls,
+    RefusedStartIsDropped,
+    PollNamesAnotherClaim,
+    FailedSendIsAcknowledged,
+    EndIgnoresTheFence,
+    EndIgnoresThePhase,
+    EndForgetsWhoJoined,
+    FailedEndComesBack,
+    FailedEndPollsOn,
+    AnswerIsForgotten,
+    OwnEndIsNotRecognised,
+    EndOfOthersIsLeft,
+    PublishesBeforeItRecords,
+    MarksWhenItRecords,
     MarkIgnoresTheRun,
-    /// Lost runs are not looked for.
-    NoSweep,
+    MarkIgnoresThePhase,
+    MarkIsNotSet,
+    MarkStaysIndexed,
+    RefusedMarkComesBack,
+    FailedPublishIsAcknowledged,
+    FailedMarkIsAcknowledged,
+    EndLeavesTheIndex,
+    SweepForgetsRuns,
+    SweepForgetsEndings,
+    SweepNamesAnotherClaim,
+    SweepIgnoresTheLease,
+}
+
+use Mutant as M;
+
+fn another_claim() -> ClaimId {
+    ClaimId::from_random(99)
+}
+
+fn another_message() -> MessageId {
+    MessageId::new("p99")
 }
 
 impl Mutant {
-    /// What it takes a million states to catch.
-    pub(super) const LARGE: [(Self, usize, Faults); 1] = [(
-        Self::MarkIgnoresTheRun,
-        1,
-        Faults { crashes: 2, duplicates: 0, lost: 0, failed: 0, late: 1, dead_letters: 0, early_sweeps: 0 },
-    )];
+    /// A message is delivered.
+    pub(super) fn delivered(self, task: &mut Task, call: &mut Call) {
+        match (self, task) {
+            (M::ClaimKeepsTheFence, Task::Poll(poll)) => call.claim_id = poll.claim_id,
+            (M::AnswerIsForgotten, Task::Poll(poll)) => poll.answer = None,
+            _ => {}
+        }
+    }
 
-    /// Each with as many handlers at once, and the faults, as it takes to show.
-    pub(super) const ALL: [(Self, usize, Faults); 10] = {
-        const NONE: Faults =
-            Faults { crashes: 0, duplicates: 0, lost: 0, failed: 0, late: 0, dead_letters: 0, early_sweeps: 0 };
-        [
-            (Self::PollIgnoresTheFence, 2, Faults { duplicates: 2, ..NONE }),
-            (Self::PollIgnoresTheLease, 2, Faults { duplicates: 1, ..NONE }),
-            (Self::TriggerIgnoresTheLease, 2, Faults { duplicates: 1, ..NONE }),
-            (Self::ClaimsAnEndedRun, 2, Faults { duplicates: 1, ..NONE }),
-            (Self::EndingIgnoresTheFence, 2, Faults { crashes: 1, late: 1, ..NONE }),
-            (Self::TriggerForgetsItsKey, 1, Faults { duplicates: 1, ..NONE }),
-            (Self::TriggerForgetsEarlierRuns, 1, Faults { duplicates: 1, ..NONE }),
-            (Self::StartsOverAnUnpublishedEnding, 1, Faults { crashes: 1, ..NONE }),
-            (Self::JoinsAnEndedRun, 2, NONE),
-            (Self::NoSweep, 1, Faults { dead_letters: 1, ..NONE }),
-        ]
-    };
+    /// What a handler is told of its step.
+    pub(super) fn told(self, handler: &Handler, input: Input) -> Input {
+        match (&handler.step, input) {
+            (Step::Read, Input::Read(Some(item))) => Input::Read(Some(Box::new(self.seen_by_trigger(*item, handler)))),
+            (Step::Write(Write::Claim { claimable: Claimable::ByPoll { .. }, .. }), Input::Written(written)) => {
+                Input::Written(self.told_of_polls_claim(written, handler))
+            }
+            (Step::Write(write), Input::Written(written)) => {
+                Input::Written(self.told_of_write(write, written, handler))
+            }
+            (Step::Write(Write::MarkPublished { .. }), Input::Failed) if self == M::FailedMarkIsAcknowledged => {
+                Input::Written(Written::Refused(None))
+            }
+            (Step::Send { .. }, Input::Failed) if self == M::FailedSendIsAcknowledged => Input::Done,
+            (Step::Publish(_), Input::Failed) if self == M::FailedPublishIsAcknowledged => Input::Done,
+            (_, input) => input,
+        }
+    }
 
-    /// What a handler gets to see instead of the item.
-    pub(super) fn read(self, mut item: Item, reader: &MessageId) -> Item {
+    fn told_of_polls_claim(self, written: Written, handler: &Handler) -> Written {
+        let Written::Refused(Some(mut item)) = written else { return written };
+        let is_active = item.phase == Phase::Active;
         match self {
-            Self::TriggerIgnoresTheLease if item.holder == *reader => item.lease_until_ms = Millis(0),
-            Self::TriggerForgetsItsKey => {
+            M::SupersededPollCalls if is_active => return Written::Taken(item),
+            M::PollForgetsItsOwnWrite if item.claim_id == handler.claim_id => item.claim_id = another_claim(),
+            M::PollLeavesAnEnding => return Written::Refused(Some(item).filter(|_| is_active)),
+            M::PollLeavesAnEndingOfOthers if !is_active && item.holder != handler.id => return Written::Refused(None),
+            M::PollPublishesOnceMore => item.published = false,
+            M::PollLeavesWhileHeld => item.holder = another_message(),
+            M::PollJudgesByTheClock if handler.is_outdated => item.lease_until_ms = OVER,
+            _ => {}
+        }
+        Written::Refused(Some(item))
+    }
+
+    fn told_of_write(self, write: &Write, written: Written, handler: &Handler) -> Written {
+        match (write, written) {
+            (Write::MarkPublished { .. }, written) => written,
+            (Write::End { .. }, Written::Taken(mut item)) => {
+                if self == M::EndForgetsWhoJoined {
+                    item.triggers.truncate(1);
+                }
+                Written::Taken(item)
+            }
+            (Write::End { .. }, Written::Refused(Some(mut item))) => {
+                let is_own = item.claim_id == handler.claim_id;
+                match self {
+                    M::OwnEndIsNotRecognised if is_own => item.claim_id = another_claim(),
+                    M::EndOfOthersIsLeft if !is_own => return Written::Refused(None),
+                    _ => {}
+                }
+                Written::Refused(Some(item))
+            }
+            (write, Written::Refused(Some(item))) => {
+                let mut item = self.seen_by_trigger(*item, handler);
+                match (self, write) {
+                    (M::TriggerForgetsItsOwnWrite, _) if item.claim_id == handler.claim_id => {
+                        item.claim_id = another_claim();
+                    }
+                    (M::KeyAloneCalls, Write::Start { item: tried, .. }) if item.keys.is_superset(&tried.keys) => {
+                        item.claim_id = handler.claim_id;
+                    }
+                    (M::RefusedStartIsDropped, Write::Start { item: tried, .. }) => item.keys.extend(&tried.keys),
+                    _ => {}
+                }
+                Written::Refused(Some(Box::new(item)))
+            }
+            (_, written) => written,
+        }
+    }
+
+    /// The item as a trigger gets to see it.
+    fn seen_by_trigger(self, mut item: Item, handler: &Handler) -> Item {
+        let is_own = item.holder == handler.id;
+        let is_active = item.phase == Phase::Active;
+        let is_held = !item.lease_expired(NOW);
+        match self {
+            M::TriggerNeverClaimsAgain if is_own && is_active && !is_held => item.holder = another_message(),
+            M::TriggerLeavesWhileHeld if is_own && is_active && is_held => item.holder = another_message(),
+            M::TriggerIgnoresTheLease if is_own => item.lease_until_ms = OVER,
+            M::TriggerLeavesItsEnding if is_own && !is_active => item.published = true,
+            M::TriggerForgetsThatItHeld if is_own && !is_active => item.holder = another_message(),
+            M::TriggerForgetsItsKey => {
                 item.keys.clear();
                 item.seen = Default::default();
             }
-            Self::TriggerForgetsEarlierRuns => item.seen = Default::default(),
-            Self::StartsOverAnUnpublishedEnding if item.phase == Phase::Ended => item.published = true,
-            Self::JoinsAnEndedRun if !item.published => item.phase = Phase::Active,
+            M::TriggerForgetsEarlierRuns => item.seen = Default::default(),
+            M::TwinLeavesAnEnding
+                if !is_own && item.triggers.iter().any(|trigger| trigger.message_id == handler.id) =>
+            {
+                item.published |= !is_active;
+            }
+            M::StartsOverAnUnpublishedEnding => item.published = !is_active,
+            M::JoinIgnoresThePhase if !item.published => item.phase = Phase::Active,
             _ => {}
         }
         item
     }
 
-    /// The write and the item that it is held against, with the clause left out.
-    pub(super) fn write(self, mut write: Write, mut item: Item) -> (Write, Item) {
-        match (self, &mut write) {
-            (Self::PollIgnoresTheFence, Write::Claim { claimable: Claimable::ByPoll { claim_id, .. }, .. }) => {
-                *claim_id = item.claim_id;
+    /// What a handler does next.
+    pub(super) fn then(self, handler: &Handler, next: Step) -> Step {
+        let acknowledged = |why| Step::Done(Verdict::Acknowledge(why));
+        match (self, &handler.step, next) {
+            (M::SupersededPollComesBack, _, Step::Done(Verdict::Acknowledge(Acknowledged::Superseded))) => {
+                Step::Done(Verdict::Return(Returned::LeaseHeld))
             }
-            (Self::PollIgnoresTheLease, Write::Claim { claimable: Claimable::ByPoll { .. }, now, .. })
-            | (Self::TriggerIgnoresTheLease, Write::Claim { claimable: Claimable::ByTrigger { .. }, now, .. }) => {
-                *now = Millis(u64::MAX);
+            (M::FailedJoinIsAcknowledged, Step::Write(Write::Join { .. }), Step::Done(Verdict::Return(_))) => {
+                acknowledged(Acknowledged::Joined)
             }
-            (Self::ClaimsAnEndedRun, Write::Claim { .. }) | (Self::JoinsAnEndedRun, Write::Join { .. }) => {
-                item.phase = Phase::Active;
+            (M::PublishesAndIsDone, Step::Write(Write::MarkPublished { .. }), Step::Read) => {
+                acknowledged(Acknowledged::Published)
             }
-            (Self::EndingIgnoresTheFence, Write::End { claim_id, .. }) => *claim_id = item.claim_id,
-            (Self::StartsOverAnUnpublishedEnding, Write::Start { .. }) => item.published = item.phase == Phase::Ended,
-            (Self::MarkIgnoresTheRun, Write::MarkPublished { run_id, .. }) => *run_id = item.run_id,
-            _ => {}
+            (M::RefusedMarkComesBack, Step::Write(Write::MarkPublished { .. }), Step::Done(_))
+            | (M::FailedEndComesBack, Step::Write(Write::End { .. }), Step::Send { .. }) => {
+                Step::Done(Verdict::Return(Returned::Failed))
+            }
+            (M::PollNamesAnotherClaim, _, Step::Send { mut poll, delay }) => {
+                poll.claim_id = another_claim();
+                Step::Send { poll, delay }
+            }
+            (M::FailedEndPollsOn, Step::Write(Write::End { .. }), Step::Send { mut poll, delay }) => {
+                poll.answer = None;
+                Step::Send { poll, delay }
+            }
+            (_, _, next) => next,
+        }
+    }
+
+    /// What is published although its write is only about to be tried.
+    pub(super) fn publishes_before(self, item: &Item, step: &Step) -> Option<Event> {
+        match step {
+            Step::Write(Write::End { outcome, .. }) if self == M::PublishesBeforeItRecords => {
+                Event::of_run(&Item { outcome: Some(outcome.clone()), ..item.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    /// The write and the item that it is held against.
+    pub(super) fn held_against(self, mut write: Write, mut item: Item) -> (Write, Item) {
+        match &mut write {
+            Write::Claim { claimable, claim, now, .. } => match (self, claimable) {
+                (M::ClaimIgnoresThePhase, _) => item.phase = Phase::Active,
+                (M::PollIgnoresTheRun, Claimable::ByPoll { run_id, .. }) => *run_id = item.run_id,
+                (M::PollIgnoresTheFence, Claimable::ByPoll { claim_id, .. })
+                | (M::ReclaimIgnoresTheFence, Claimable::ByTrigger { claim_id }) => *claim_id = item.claim_id,
+                (M::PollWaitsForTheLease, Claimable::ByPoll { claim_id, .. }) if !item.lease_expired(*now) => {
+                    *claim_id = another_claim();
+                }
+                (M::PollIgnoresTheHolder, Claimable::ByPoll { .. }) => item.holder = claim.holder.clone(),
+                (M::PollNeverClaimsAgain, Claimable::ByPoll { .. }) => *now = OVER,
+                (M::PollIgnoresTheLease, Claimable::ByPoll { .. })
+                | (M::TriggerIgnoresTheLease | M::ReclaimIgnoresTheLease, Claimable::ByTrigger { .. }) => {
+                    *now = Millis(u64::MAX);
+                }
+                _ => {}
+            },
+            Write::Join { run_id, key, .. } => match self {
+                M::JoinIgnoresTheRun => *run_id = item.run_id,
+                M::JoinIgnoresThePhase => item.phase = Phase::Active,
+                M::JoinIgnoresTheKey => drop(item.keys.remove(key)),
+                _ => {}
+            },
+            Write::Start { over, .. } => match self {
+                M::StartIgnoresTheItem => {
+                    *over = Some(item.run_id);
+                    (item.phase, item.published) = (Phase::Ended, true);
+                }
+                M::StartIgnoresTheRun => *over = Some(item.run_id),
+                M::StartsOverAnUnpublishedEnding => item.published = item.phase == Phase::Ended,
+                _ => {}
+            },
+            Write::End { claim_id, .. } => match self {
+                M::EndIgnoresTheFence => *claim_id = item.claim_id,
+                M::EndIgnoresThePhase => item.phase = Phase::Active,
+                _ => {}
+            },
+            Write::MarkPublished { run_id, .. } => match self {
+                M::MarkIgnoresTheRun => *run_id = item.run_id,
+                M::MarkIgnoresThePhase => item.phase = Phase::Ended,
+                _ => {}
+            },
+            Write::MoveSweep { .. } => {}
         }
         (write, item)
+    }
+
+    /// What a write makes of the item.
+    pub(super) fn taken(self, write: &Write, item: &mut Item, before: Option<&Item>) {
+        match (self, write, before) {
+            (M::ClaimKeepsTheHolder, Write::Claim { .. }, Some(before)) => item.holder = before.holder.clone(),
+            (M::ClaimKeepsTheLease, Write::Claim { .. }, Some(before)) => item.lease_until_ms = before.lease_until_ms,
+            (M::JoinTakesTheFence, Write::Join { .. }, _) => item.claim_id = another_claim(),
+            (M::StartKeepsTheRun, Write::Start { .. }, Some(before)) => item.run_id = before.run_id,
+            (M::StartForgetsItsTrigger, Write::Start { .. }, _) => item.triggers.clear(),
+            (M::StartForgetsItsKey, Write::Start { .. }, _) => item.keys.clear(),
+            (M::StartForgetsEarlierKeys, Write::Start { .. }, _) => item.seen = Default::default(),
+            (M::StartIsNotIndexed, Write::Start { .. }, _) | (M::EndLeavesTheIndex, Write::End { .. }, _) => {
+                item.open = None;
+            }
+            (M::MarksWhenItRecords, Write::End { .. }, _) => (item.published, item.open) = (true, None),
+            (M::MarkIsNotSet, Write::MarkPublished { .. }, Some(before)) => *item = before.clone(),
+            (M::MarkStaysIndexed, Write::MarkPublished { .. }, Some(before)) => item.open = before.open,
+            _ => {}
+        }
+    }
+
+    /// The item as the sweep reads it.
+    pub(super) fn swept(self, mut item: Item) -> Item {
+        match (self, item.phase) {
+            (M::SweepForgetsRuns, Phase::Active) | (M::SweepForgetsEndings, Phase::Ended) => item.open = None,
+            (M::SweepNamesAnotherClaim, _) => item.claim_id = another_claim(),
+            (M::SweepIgnoresTheLease, _) => item.lease_until_ms = OVER,
+            _ => {}
+        }
+        item
     }
 }

@@ -1,111 +1,209 @@
 //! An exhaustive breadth-first search: every state that can be reached, the shortest way to a broken one, and whether the
 //! goal can still be reached from each.
+//!
+//! Only the states of the depth at hand are kept whole. Of the others there is a fingerprint, by which state and which of
+//! its successors it was first reached, and where it leads: some 40 bytes each.
 
-use std::collections::hash_map::{DefaultHasher, Entry};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::{Display, Write};
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// What is searched.
-pub(super) trait System {
-    type State: Clone + Hash;
-    type Action: Display + Copy;
+pub(super) trait System: Sync {
+    type State: Clone + Send + Sync;
+    type Action: Display;
+    /// What states have in common.
+    type Pool: Default;
 
     fn initial(&self) -> Self::State;
-    /// Everything that can happen next.
+    /// Everything that can happen next, always in the same order.
     fn next(&self, state: &Self::State) -> Vec<(Self::Action, Self::State)>;
+    /// The same for states that are one.
+    fn fingerprint(&self, state: &Self::State) -> u64;
     /// The promise that is broken here.
     fn broken(&self, state: &Self::State) -> Option<String>;
     /// All that was promised is kept, and nothing is left to do.
     fn is_goal(&self, state: &Self::State) -> bool;
+    /// This step needs no misfortune: the way to the goal is made of such steps alone.
+    fn is_ordinary(&self, before: &Self::State, after: &Self::State) -> bool;
+    /// Keeps once what many states have.
+    fn share(_: &mut Self::Pool, _: &mut Self::State) {}
 }
 
 /// What a search came to.
 pub(super) struct Found {
     pub(super) states: usize,
+    pub(super) transitions: u64,
     /// A broken promise and the shortest way to it, in words.
     pub(super) violation: Option<String>,
 }
 
-/// One number for a state. Two states of one number among a hundred million are less likely than a fault of the memory.
-fn fingerprint(state: &impl Hash) -> u128 {
-    let half = |salt: u64| {
-        let mut hasher = DefaultHasher::new();
-        salt.hash(&mut hasher);
-        state.hash(&mut hasher);
-        u128::from(hasher.finish())
-    };
-    half(1) << 64 | half(2)
+/// How many states are expanded before their successors are sorted into the known ones.
+const BLOCK: usize = 1 << 14;
+
+/// A successor: a state that was known already, or one to be looked at.
+struct Successor<S> {
+    fingerprint: u64,
+    is_ordinary: bool,
+    unknown: Option<S>,
 }
 
-/// The states seen, each with how it was first reached.
-struct Seen<A> {
-    numbers: HashMap<u128, u32>,
-    came_from: Vec<(u32, Option<A>)>,
-    edges: Vec<(u32, u32)>,
-    goals: Vec<u32>,
+struct Expanded<S> {
+    is_goal: bool,
+    successors: Vec<Successor<S>>,
+}
+
+/// A fingerprint is as good as a hash of it.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only fingerprints are hashed")
+    }
+
+    fn write_u64(&mut self, fingerprint: u64) {
+        self.0 = fingerprint;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The states reached, numbered in the order in which they were.
+#[derive(Default)]
+struct Reached {
+    numbers: HashMap<u64, u32, BuildHasherDefault<AsItIs>>,
+    /// From which state, and as which of its successors.
+    from: Vec<u32>,
+    successor: Vec<u8>,
+    /// Where ordinary steps lead, one expanded state after the other, and where each one's end.
+    leads_to: Vec<u32>,
+    ends: Vec<u32>,
+    is_goal: Vec<bool>,
+    transitions: u64,
 }
 
 pub(super) fn search<S: System>(system: &S) -> Found {
-    let mut seen = Seen { numbers: HashMap::new(), came_from: Vec::new(), edges: Vec::new(), goals: Vec::new() };
-    let mut frontier = VecDeque::from([(0, system.initial())]);
-    seen.numbers.insert(fingerprint(&system.initial()), 0);
-    seen.came_from.push((0, None));
-    while let Some((number, state)) = frontier.pop_front() {
-        if system.is_goal(&state) {
-            seen.goals.push(number);
-        }
-        for (action, next) in system.next(&state) {
-            let new = u32::try_from(seen.came_from.len()).unwrap();
-            match seen.numbers.entry(fingerprint(&next)) {
-                Entry::Occupied(known) => seen.edges.push((number, *known.get())),
-                Entry::Vacant(place) => {
-                    place.insert(new);
-                    seen.came_from.push((number, Some(action)));
-                    seen.edges.push((number, new));
-                    if let Some(promise) = system.broken(&next) {
-                        return seen.found(Some(seen.trace(new, &promise)));
+    let initial = system.initial();
+    let mut reached = Reached::default();
+    reached.add(system.fingerprint(&initial), 0, 0);
+    let mut pool = S::Pool::default();
+    let mut depth = vec![initial];
+    while !depth.is_empty() {
+        let mut deeper = Vec::new();
+        let mut rest = depth.into_iter();
+        while !rest.as_slice().is_empty() {
+            let block: Vec<_> = rest.by_ref().take(BLOCK).collect();
+            for expanded in expand(system, &reached, &block) {
+                let number = reached.expanded(expanded.is_goal);
+                for (place, successor) in expanded.successors.into_iter().enumerate() {
+                    let (to, is_new) = reached.add(successor.fingerprint, number, place);
+                    if successor.is_ordinary {
+                        reached.leads_to.push(to);
                     }
-                    frontier.push_back((new, next));
+                    let Some(mut state) = successor.unknown.filter(|_| is_new) else { continue };
+                    if let Some(promise) = system.broken(&state) {
+                        return reached.found(Some(reached.trace(system, to, &promise)));
+                    }
+                    S::share(&mut pool, &mut state);
+                    deeper.push(state);
                 }
+                reached.ends.push(u32::try_from(reached.leads_to.len()).unwrap());
+            }
+        }
+        depth = deeper;
+    }
+    let stuck = reached.first_without_a_way_to_a_goal();
+    let promise = "from here no published ending can be reached any more without another misfortune (S3)";
+    reached.found(stuck.map(|number| reached.trace(system, number, promise)))
+}
+
+/// The successors of each state, by two threads: states do not depend on one another.
+fn expand<S: System>(system: &S, reached: &Reached, block: &[S::State]) -> Vec<Expanded<S::State>> {
+    let each = |states: &[S::State]| -> Vec<_> {
+        let expanded = states.iter().map(|state| {
+            let successors = system.next(state).into_iter().map(|(_, next)| {
+                let fingerprint = system.fingerprint(&next);
+                let is_ordinary = system.is_ordinary(state, &next);
+                let unknown = (!reached.numbers.contains_key(&fingerprint)).then_some(next);
+                Successor { fingerprint, is_ordinary, unknown }
+            });
+            Expanded { is_goal: system.is_goal(state), successors: successors.collect() }
+        });
+        expanded.collect()
+    };
+    if block.len() < 64 {
+        return each(block);
+    }
+    let (one, other) = block.split_at(block.len() / 2);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| each(other));
+        let mut all = each(one);
+        all.extend(other.join().unwrap());
+        all
+    })
+}
+
+impl Reached {
+    /// The number of a state, and whether it is new.
+    fn add(&mut self, fingerprint: u64, from: u32, successor: usize) -> (u32, bool) {
+        self.transitions += 1;
+        match self.numbers.entry(fingerprint) {
+            Entry::Occupied(known) => (*known.get(), false),
+            Entry::Vacant(place) => {
+                let new = u32::try_from(self.from.len()).unwrap();
+                place.insert(new);
+                self.from.push(from);
+                self.successor.push(u8::try_from(successor).unwrap());
+                (new, true)
             }
         }
     }
-    let stuck = seen.first_without_a_way_to_a_goal();
-    let violation =
-        stuck.map(|number| seen.trace(number, "from here no published ending can be reached any more (S3)"));
-    seen.found(violation)
-}
 
-impl<A: Display + Copy> Seen<A> {
-    fn found(&self, violation: Option<String>) -> Found {
-        Found { states: self.came_from.len(), violation }
+    /// The number of the state that was expanded now: they come in the order in which they were reached.
+    fn expanded(&mut self, is_goal: bool) -> u32 {
+        self.is_goal.push(is_goal);
+        u32::try_from(self.is_goal.len() - 1).unwrap()
     }
 
-    /// The shortest way to a state.
-    fn trace(&self, mut number: u32, promise: &str) -> String {
-        let mut actions = Vec::new();
-        while let (before, Some(action)) = self.came_from[number as usize] {
-            actions.push(action);
-            number = before;
+    fn found(&self, violation: Option<String>) -> Found {
+        Found { states: self.from.len(), transitions: self.transitions - 1, violation }
+    }
+
+    /// The shortest way to a state, gone once more for the words.
+    fn trace<S: System>(&self, system: &S, mut number: u32, promise: &str) -> String {
+        let mut places = Vec::new();
+        while number != 0 {
+            places.push(self.successor[number as usize]);
+            number = self.from[number as usize];
         }
         let mut text = String::new();
-        for (step, action) in actions.iter().rev().enumerate() {
+        let mut state = system.initial();
+        for (step, place) in places.iter().rev().enumerate() {
+            let (action, next) = system.next(&state).swap_remove(usize::from(*place));
             writeln!(text, "{:3}. {action}", step + 1).unwrap();
+            state = next;
         }
         text + "     " + promise
     }
 
+    /// Goes through the states from the last to the first until nothing changes: nearly all steps lead to a later state, so
+    /// that a few times are enough, and no step need be stored backwards.
     fn first_without_a_way_to_a_goal(&self) -> Option<u32> {
-        let mut before: Vec<Vec<u32>> = vec![Vec::new(); self.came_from.len()];
-        for (from, to) in &self.edges {
-            before[*to as usize].push(*from);
-        }
-        let mut reaches = vec![false; self.came_from.len()];
-        let mut left = self.goals.clone();
-        while let Some(number) = left.pop() {
-            if !std::mem::replace(&mut reaches[number as usize], true) {
-                left.extend(&before[number as usize]);
+        let mut reaches = self.is_goal.clone();
+        let mut has_changed = true;
+        while has_changed {
+            has_changed = false;
+            for number in (0..reaches.len()).rev().filter(|number| !self.is_goal[*number]) {
+                let begin = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+                let leads_to = &self.leads_to[begin as usize..self.ends[number] as usize];
+                if !reaches[number] && leads_to.iter().any(|to| reaches[*to as usize]) {
+                    reaches[number] = true;
+                    has_changed = true;
+                }
             }
         }
         let stuck = reaches.iter().position(|reaches| !reaches)?;

@@ -1,6 +1,7 @@
 //! A poller without a table: it calls, and sends itself another message until it is told of an end.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::search::System;
 
@@ -37,6 +38,7 @@ impl fmt::Display for Action {
 impl System for Stateless {
     type State = State;
     type Action = Action;
+    type Pool = ();
 
     fn initial(&self) -> State {
         State { waiting: self.triggers, in_progress: 0, over: 0, sync: Sync::Idle, restarted: false }
@@ -79,6 +81,16 @@ impl System for Stateless {
 
     fn broken(&self, state: &State) -> Option<String> {
         state.restarted.then(|| "a finished sync is restarted (S1)".to_owned())
+    }
+
+    fn fingerprint(&self, state: &State) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        state.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn is_ordinary(&self, _: &State, _: &State) -> bool {
+        true
     }
 
     fn is_goal(&self, state: &State) -> bool {

@@ -1,0 +1,103 @@
+//! What happens by itself: messages are delivered, leases run out, sweeps come, messages are lost, and what was given up on
+//! lands after all.
+
+use postpress_bridge::run::{Item, Task, sweep};
+
+use super::canonical::Part;
+use super::handler::Handler;
+use super::provider::Answered;
+use super::state::{Action, Bridge, Late, NOW, Next, OVER, State, rules};
+
+impl Bridge {
+    pub(super) fn deliveries(&self, state: &State, next: &mut Next) {
+        if state.handlers.len() == self.handlers {
+            return;
+        }
+        for (place, queued) in state.queue.iter().enumerate() {
+            let is_in_flight = queued.in_flight > 0;
+            if is_in_flight && state.left.duplicates == 0 {
+                continue;
+            }
+            let mut delivered = state.clone();
+            delivered.left.duplicates -= u8::from(is_in_flight);
+            delivered.queue[place].in_flight += 1;
+            delivered.handlers.push(Part::new(Handler::begin(&queued.message, state, self.mutant)));
+            next.push((Action::Deliver(place, is_in_flight), delivered));
+        }
+    }
+
+    pub(super) fn landings(&self, state: &State, next: &mut Next) {
+        for place in 0..state.late.len() {
+            let mut landed = state.clone();
+            match &*landed.late.remove(place) {
+                Late::Write(write, is_outdated) => {
+                    self.write(&mut landed, write, *is_outdated);
+                    next.push((Action::World("a write that was given up on lands"), landed));
+                }
+                Late::Call(run_id) => {
+                    for (_, landed, _) in landed.land(*run_id, None) {
+                        next.push((Action::World("a call that was given up on lands"), landed));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A lease is over once its holder is, or, with clocks too far apart, before.
+    pub(super) fn lease(&self, state: &State, next: &mut Next) {
+        let Some(item) = state.item.as_ref().filter(|item| !item.lease_expired(NOW)) else { return };
+        let holder = state.handlers.iter().position(|handler| handler.claim_id == item.claim_id);
+        let mut over = state.clone();
+        over.item = Some(Part::new(Item { lease_until_ms: OVER, ..Item::clone(item) }));
+        over.outdate_claims();
+        match holder {
+            None => next.push((Action::World("the lease of the dead or finished holder is over"), over)),
+            Some(holder) if state.left.skews > 0 => {
+                over.left.skews -= 1;
+                over.change(holder, |handler| handler.is_skewed = true);
+                next.push((Action::World("by the others' clocks the lease of a living holder is over"), over));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Once a message was lost and nothing goes on any more, the sweep must help; a sweep at any other time must do no harm.
+    /// A message is lost, too, when one delivery of it is acknowledged while another has claimed and then fails.
+    pub(super) fn sweeps(&self, state: &State, next: &mut Next) {
+        let is_idle = state.queue.is_empty() && state.handlers.is_empty();
+        let (before, left) = (self.faults, state.left);
+        let is_lost = left.dead_letters < before.dead_letters;
+        let is_deleted_under_way =
+            left.duplicates < before.duplicates && (left.crashes < before.crashes || left.failed < before.failed);
+        let is_needed = is_idle && (is_lost || is_deleted_under_way);
+        if !is_needed && state.left.early_sweeps == 0 {
+            return;
+        }
+        let Some(item) = state.item.as_deref().cloned() else { return };
+        let item = self.mutant.map_or(item.clone(), |mutant| mutant.swept(item));
+        if let Some(poll) = sweep(&item, NOW, &rules()).and_then(|swept| swept.poll) {
+            let mut swept = state.clone();
+            swept.left.early_sweeps -= u8::from(!is_needed);
+            swept.send(Task::Poll(poll));
+            next.push((Action::World("the sweep sends a poll"), swept));
+        }
+    }
+
+    pub(super) fn dead_letters(&self, state: &State, next: &mut Next) {
+        if state.left.dead_letters == 0 {
+            return;
+        }
+        for (place, queued) in state.queue.iter().enumerate().filter(|(_, queued)| queued.in_flight == 0) {
+            let mut lost = state.clone();
+            lost.left.dead_letters -= 1;
+            lost.queue.remove(place);
+            if let Task::Poll(poll) = &queued.message.task
+                && lost.answered() == Some(Answered::Travels(poll.claim_id))
+                && !lost.queue.iter().any(|other| other.message.task == queued.message.task)
+            {
+                lost.answer_moves(Answered::Lost);
+            }
+            next.push((Action::World("a message is dead-lettered"), lost));
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The misfortunes that the world has in store.
+
+use std::fmt;
+
+/// How often each misfortune may happen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Faults {
+    /// A handler dies.
+    pub(super) crashes: u8,
+    /// A message is delivered while it is in flight, or once more after it was deleted.
+    pub(super) duplicates: u8,
+    /// A request or its reply is lost; AWS operations are then asked again, so that a poll may be sent twice.
+    pub(super) lost: u8,
+    /// An AWS operation fails for good, carried out or not, or time runs out before a call.
+    pub(super) failed: u8,
+    /// What was given up on lands later.
+    pub(super) late: u8,
+    /// A message is dead-lettered.
+    pub(super) dead_letters: u8,
+    /// A sweep comes although no message was lost.
+    pub(super) early_sweeps: u8,
+    /// A lease is seen as over while its holder lives: clocks are further apart than the margin.
+    pub(super) skews: u8,
+}
+
+impl Faults {
+    /// None at all.
+    pub(super) const NONE: Self =
+        Self { crashes: 0, duplicates: 0, lost: 0, failed: 0, late: 0, dead_letters: 0, early_sweeps: 0, skews: 0 };
+
+    /// How many are left in all.
+    pub(super) fn total(self) -> u8 {
+        self.each().iter().sum()
+    }
+
+    /// How often each may happen, in the order of the fields.
+    pub(super) fn each(self) -> [u8; 8] {
+        let Self { crashes, duplicates, lost, failed, late, dead_letters, early_sweeps, skews } = self;
+        [crashes, duplicates, lost, failed, late, dead_letters, early_sweeps, skews]
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = ["crash", "duplicate", "lost", "failed", "late", "dead letter", "early sweep", "skew"];
+        let named = self.each().into_iter().zip(names);
+        let there = named.filter(|(times, _)| *times > 0);
+        let all = there.map(|(times, name)| format!("{times} {name}")).collect::<Vec<_>>().join(", ");
+        f.write_str(if all.is_empty() { "no misfortune" } else { &all })
+    }
+}

@@ -1,0 +1,283 @@
+//! What each step of a handler can come to: done, failed, failed and done all the same, lost on the way, or the end of it.
+
+use postpress_bridge::ids::{ClaimId, MessageId, RunId};
+use postpress_bridge::message::Poll;
+use postpress_bridge::postpress::Answer;
+use postpress_bridge::run::{Call, Claimable, Delay, Handling, Input, Step, Task, Verdict, Write, Written};
+
+use super::canonical::Part;
+use super::mutant::Mutant;
+use super::provider::{Answered, no_answer};
+use super::state::{Action, Bridge, HELD, Late, Message, Next, State, rules, tick};
+
+/// One delivery on its way.
+#[derive(Clone, Hash)]
+pub(super) struct Handler {
+    pub(super) id: MessageId,
+    pub(super) claim_id: ClaimId,
+    /// The run that it calls for, once it has claimed.
+    pub(super) run_id: Option<RunId>,
+    pub(super) handling: Handling,
+    pub(super) step: Step,
+    /// The provider's, once the call has landed.
+    pub(super) reply: Option<Answer>,
+    /// A lease has run out since its claim was prepared, which counts by the time of then.
+    pub(super) is_outdated: bool,
+    /// Its lease is taken as over although it lives.
+    pub(super) is_skewed: bool,
+}
+
+impl Handler {
+    /// Begins with a message, in a state in which nobody has the names that it may give.
+    pub(super) fn begin(message: &Message, state: &State, mutant: Option<Mutant>) -> Self {
+        let Message { id, mut task } = message.clone();
+        let (claim_id, run_id) = (state.unused_claim(), state.unused_run());
+        let mut call = Call { message_id: id.clone(), claim_id, run_id, lease_until_ms: HELD };
+        if let Some(mutant) = mutant {
+            mutant.delivered(&mut task, &mut call);
+        }
+        let claim_id = call.claim_id;
+        let (handling, step) = Handling::begin(task, call, tick(&rules()));
+        Self { id, claim_id, run_id: None, handling, step, reply: None, is_outdated: false, is_skewed: false }
+    }
+
+    /// It has the provider's last word.
+    pub(super) fn has_answer(&self) -> bool {
+        match &self.step {
+            Step::Call => matches!(self.reply, Some(Answer::Over(_))),
+            Step::Write(write) => matches!(write, Write::End { .. }),
+            Step::Send { poll, .. } => poll.answer.is_some(),
+            _ => false,
+        }
+    }
+}
+
+impl Bridge {
+    pub(super) fn steps(&self, state: &State, n: usize, next: &mut Next) {
+        match &state.handlers[n].step {
+            Step::Read => {
+                let mut read = state.clone();
+                let item = state.item.as_deref().cloned().map(Box::new);
+                self.give(&mut read, n, Input::Read(item));
+                next.push((Action::Did(n, "reads the item"), read));
+            }
+            Step::Write(write) => self.writes(state, n, write, next),
+            Step::Call => self.calls(state, n, next),
+            Step::Send { delay, .. } => self.sends(state, n, *delay == Delay::NONE, next),
+            Step::Publish(event) => {
+                let mut published = state.clone();
+                published.publish(event);
+                self.fails(state, n, "cannot publish", next);
+                self.fails(&published, n, "publishes and is told that it failed", next);
+                self.give(&mut published, n, Input::Done);
+                next.push((Action::Did(n, "publishes the ending"), published));
+            }
+            Step::Done(verdict) => Self::ends(state, n, *verdict, next),
+        }
+    }
+
+    /// The handler is told, and goes on to its next step.
+    fn give(&self, state: &mut State, n: usize, input: Input) {
+        let run_id = state.item.as_ref().map(|item| item.run_id);
+        let mut published = None;
+        let item = state.item.clone();
+        state.change(n, |handler| {
+            let input = self.mutant.map_or(input.clone(), |mutant| mutant.told(handler, input));
+            let step = handler.handling.next(input, tick(&rules()));
+            handler.is_outdated = false;
+            handler.step = self.mutant.map_or(step.clone(), |mutant| mutant.then(handler, step));
+            if handler.step == Step::Call {
+                handler.run_id = run_id;
+            }
+            published = self.mutant.zip(item).and_then(|(mutant, item)| mutant.publishes_before(&item, &handler.step));
+        });
+        if let Some(event) = published {
+            state.publish(&event);
+        }
+    }
+
+    /// What was tried in this state is reported as failed.
+    fn fails(&self, state: &State, n: usize, what: &'static str, next: &mut Next) {
+        if state.left.failed > 0 {
+            let mut failed = state.clone();
+            failed.left.failed -= 1;
+            self.give(&mut failed, n, Input::Failed);
+            next.push((Action::Fault(n, what), failed));
+        }
+    }
+
+    fn writes(&self, state: &State, n: usize, write: &Write, next: &mut Next) {
+        let mut done = state.clone();
+        let handler = &state.handlers[n];
+        let written = self.write(&mut done, write, handler.is_outdated);
+        self.fails(state, n, "its write fails", next);
+        if matches!(written, Written::Taken(_)) {
+            self.fails(&done, n, "its write is carried out and reported as failed", next);
+            if state.left.lost > 0 {
+                let mut lost = done.clone();
+                lost.left.lost -= 1;
+                next.push((Action::Fault(n, "the reply to its write is lost; it will ask again"), lost));
+            }
+        }
+        if state.left.late > 0 {
+            let mut late = state.clone();
+            late.left.late -= 1;
+            late.late.push(Part::new(Late::Write(Box::new(write.clone()), handler.is_outdated)));
+            self.fails(&late, n, "its write fails, and will land later", next);
+        }
+        let written = if handler.is_outdated { as_of_then(written, handler) } else { written };
+        self.give(&mut done, n, Input::Written(written));
+        next.push((Action::Did(n, name_of(write)), done));
+    }
+
+    fn sends(&self, state: &State, n: usize, is_answer: bool, next: &mut Next) {
+        let sender = &state.handlers[n];
+        let Step::Send { poll, .. } = &sender.step else { return };
+        // What was learned changes nothing here but the number of states.
+        let task = Task::Poll(Poll { learned: None, ..poll.clone() });
+        let mut sent = state.clone();
+        sent.look_at_send(sender);
+        sent.send(task.clone());
+        let mut unsent = state.clone();
+        unsent.answer_is_dropped_by(sender);
+        if state.answered() == Some(Answered::InHand(sender.claim_id)) {
+            sent.answer_moves(Answered::Travels(sender.claim_id));
+        }
+        self.fails(&unsent, n, "cannot send its poll", next);
+        self.fails(&sent, n, "sends its poll and is told that it failed", next);
+        if state.left.lost > 0 {
+            let mut twice = sent.clone();
+            twice.left.lost -= 1;
+            twice.send(task);
+            self.give(&mut twice, n, Input::Done);
+            next.push((Action::Fault(n, "sends its poll twice, since the first reply was lost"), twice));
+        }
+        self.give(&mut sent, n, Input::Done);
+        let what = if is_answer { "sends the answer on in a poll" } else { "sends a poll" };
+        next.push((Action::Did(n, what), sent));
+    }
+
+    /// A call: it lands, and its reply comes back, each a step of its own.
+    fn calls(&self, state: &State, n: usize, next: &mut Next) {
+        let caller = &state.handlers[n];
+        match (&caller.reply, caller.run_id) {
+            (Some(reply), _) => self.hears(state, n, reply, next),
+            (None, Some(run_id)) => {
+                if state.left.failed > 0 {
+                    let mut late = state.clone();
+                    late.left.failed -= 1;
+                    self.give(&mut late, n, Input::NoTime);
+                    next.push((Action::Fault(n, "has no time left for its call"), late));
+                }
+                let mut begun = state.clone();
+                begun.look_at_call(caller, run_id);
+                let replied = |mut state: State, reply: Answer| {
+                    state.change(n, |handler| handler.reply = Some(reply));
+                    state
+                };
+                // What one is told who was overtaken cannot be recorded any more.
+                let claim_id = (!state.is_overtaken(caller)).then_some(caller.claim_id);
+                for (answer, landed, what) in begun.land(run_id, claim_id) {
+                    next.push((Action::Did(n, what), replied(landed, answer)));
+                }
+                if state.left.lost > 0 {
+                    let mut lost = replied(begun.clone(), no_answer());
+                    lost.left.lost -= 1;
+                    next.push((Action::Fault(n, "its call is lost on the way"), lost));
+                }
+                if state.left.late > 0 {
+                    let mut late = replied(begun, no_answer());
+                    late.left.late -= 1;
+                    late.late.push(Part::new(Late::Call(run_id)));
+                    next.push((Action::Fault(n, "gives up on its call, which will land later"), late));
+                }
+            }
+            (None, None) => unreachable!("a call is begun under a claim"),
+        }
+    }
+
+    fn hears(&self, state: &State, n: usize, reply: &Answer, next: &mut Next) {
+        let mut told = state.clone();
+        told.change(n, |handler| handler.reply = None);
+        if state.left.lost > 0 && !matches!(reply, Answer::Failed(_)) {
+            let mut lost = told.clone();
+            lost.left.lost -= 1;
+            lost.answer_is_dropped_by(&state.handlers[n]);
+            self.give(&mut lost, n, Input::Answered(no_answer()));
+            next.push((Action::Fault(n, "the provider's reply is lost"), lost));
+        }
+        let what = match reply {
+            Answer::Over(_) => "hears that the sync is over",
+            Answer::InProgress(_) => "hears that the sync is in progress",
+            _ => "hears nothing from the provider",
+        };
+        self.give(&mut told, n, Input::Answered(reply.clone()));
+        next.push((Action::Did(n, what), told));
+    }
+
+    fn ends(state: &State, n: usize, verdict: Verdict, next: &mut Next) {
+        let mut done = state.clone();
+        let handler = done.handlers.remove(n);
+        let message = done.queue.iter().find(|queued| queued.message.id == handler.id);
+        let task = message.map(|queued| queued.message.task.clone());
+        let is_acknowledged = matches!(verdict, Verdict::Acknowledge(_));
+        done.look_at_end(&handler, task.as_ref(), is_acknowledged);
+        done.release(&handler.id);
+        if !is_acknowledged {
+            next.push((Action::Did(n, "hands its message back"), done));
+            return;
+        }
+        if state.left.duplicates > 0 {
+            let mut stays = done.clone();
+            stays.left.duplicates -= 1;
+            next.push((Action::Fault(n, "acknowledges, and its message is delivered once more"), stays));
+        }
+        done.queue.retain(|queued| queued.message.id != handler.id);
+        next.push((Action::Did(n, "acknowledges"), done));
+    }
+
+    pub(super) fn crashes(&self, state: &State, n: usize, next: &mut Next) {
+        if state.left.crashes == 0 {
+            return;
+        }
+        let mut dead = state.clone();
+        dead.left.crashes -= 1;
+        let handler = dead.handlers.remove(n);
+        dead.release(&handler.id);
+        dead.answer_is_dropped_by(&handler);
+        let under_way = match (&handler.step, &handler.reply, handler.run_id) {
+            (Step::Write(write), _, _) => Some(Late::Write(Box::new(write.clone()), handler.is_outdated)),
+            (Step::Call, None, Some(run_id)) => Some(Late::Call(run_id)),
+            _ => None,
+        };
+        if let Some(under_way) = under_way.filter(|_| state.left.late > 0) {
+            let mut late = dead.clone();
+            late.left.late -= 1;
+            late.late.push(Part::new(under_way));
+            next.push((Action::Crash(n, ", and what it had under way will land later"), late));
+        }
+        next.push((Action::Crash(n, ""), dead));
+    }
+}
+
+/// A poll whose claim is refused judges by the time in the claim: then the lease was held. A trigger looks at the clock again.
+fn as_of_then(written: Written, handler: &Handler) -> Written {
+    match (written, &handler.step) {
+        (Written::Refused(Some(mut item)), Step::Write(Write::Claim { claimable: Claimable::ByPoll { .. }, .. })) => {
+            item.lease_until_ms = HELD;
+            Written::Refused(Some(item))
+        }
+        (written, _) => written,
+    }
+}
+
+fn name_of(write: &Write) -> &'static str {
+    match write {
+        Write::Start { .. } => "starts a run",
+        Write::Claim { .. } => "claims the run",
+        Write::Join { .. } => "joins the run",
+        Write::End { .. } => "records the ending",
+        Write::MarkPublished { .. } => "marks the ending as published",
+        Write::MoveSweep { .. } => "moves the run in the index",
+    }
+}

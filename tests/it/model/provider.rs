@@ -1,0 +1,96 @@
+//! The provider's side of the chat, and what becomes of its last word.
+//!
+//! A sync that has told its end starts again at the next call. Whether that call is to be blamed depends on what became of
+//! the answer, so that each terminal answer is followed from the provider to the table.
+
+use std::hash::Hash;
+
+use postpress_bridge::ids::{ClaimId, RunId};
+use postpress_bridge::message::Poll;
+use postpress_bridge::postpress::{Answer, Disposition, Failure, Finish, Progress};
+use postpress_bridge::run::Task;
+
+use super::canonical::Part;
+use super::handler::Handler;
+use super::state::State;
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Sync {
+    Idle,
+    /// Asked so often while it ran.
+    Running(u8),
+    /// It told its end to a call of this run; the next call starts it again.
+    Told(RunId, Answered),
+}
+
+/// Where a terminal answer is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Answered {
+    /// On its way to the living holder of this claim, or in its hands.
+    InHand(ClaimId),
+    /// In a poll that names this claim, since it could not be recorded.
+    Travels(ClaimId),
+    /// In no hands: the call was given up on, its reply was lost, its holder died, its poll was lost or could not be sent, or
+    /// somebody claimed before the poll got through.
+    Lost,
+    /// In the table.
+    Recorded,
+}
+
+pub(super) fn no_answer() -> Answer {
+    Answer::Failed(Failure {
+        disposition: Disposition::Passing,
+        envelope: None,
+        status: 504,
+        detail: "lost".to_owned(),
+        retry_after: None,
+        may_land_late: true,
+    })
+}
+
+impl State {
+    /// What a call of this run finds when it lands: what it is told, the world after it, and that in words. A caller that
+    /// waits for it hears of it under its claim.
+    pub(super) fn land(&self, run_id: RunId, caller: Option<ClaimId>) -> Vec<(Answer, Self, &'static str)> {
+        let to = |sync: Sync| Self { sync: Part::new(sync), ..self.clone() };
+        let answered = caller.map_or(Answered::Lost, Answered::InHand);
+        let finish = (Answer::Over(Finish::Done), to(Sync::Told(run_id, answered)), "calls, and the sync is over");
+        let started = Answer::InProgress(Progress::Started);
+        match *self.sync {
+            Sync::Idle => vec![(started, to(Sync::Running(0)), "calls, and the sync starts")],
+            Sync::Told(..) => vec![(started, to(Sync::Running(0)), "calls, and the sync starts again")],
+            Sync::Running(0) => {
+                let running = Answer::InProgress(Progress::Running);
+                vec![finish, (running, to(Sync::Running(1)), "calls, and the sync is running")]
+            }
+            Sync::Running(_) => vec![finish],
+        }
+    }
+
+    /// Where the last terminal answer is, if the sync has not been started since.
+    pub(super) fn answered(&self) -> Option<Answered> {
+        match *self.sync {
+            Sync::Told(_, answered) => Some(answered),
+            _ => None,
+        }
+    }
+
+    /// The answer moves on.
+    pub(super) fn answer_moves(&mut self, to: Answered) {
+        if let Sync::Told(run_id, _) = *self.sync {
+            self.sync = Part::new(Sync::Told(run_id, to));
+        }
+    }
+
+    /// What a handler had in its hands is lost, unless its message brings it once more.
+    pub(super) fn answer_is_dropped_by(&mut self, handler: &Handler) {
+        if self.answered() == Some(Answered::InHand(handler.claim_id)) {
+            let message = self.queue.iter().find(|queued| queued.message.id == handler.id);
+            let to = match message.map(|queued| &queued.message.task) {
+                Some(Task::Poll(Poll { answer: Some(_), claim_id, .. })) => Answered::Travels(*claim_id),
+                _ => Answered::Lost,
+            };
+            self.answer_moves(to);
+        }
+    }
+}

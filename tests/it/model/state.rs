@@ -1,0 +1,339 @@
+//! The bridge's world at one moment, small enough to be searched whole: one chat, a table of one item, a queue, the provider,
+//! a few handlers and a budget of misfortunes.
+//!
+//! Every decision is the production code's: [`Handling`] says the steps, [`Write::apply`] is the table, [`sweep`] is the
+//! sweep. What can happen next is in `handler` and `environment`, what the provider does in `provider`.
+//!
+//! Time is not counted: a lease is held or over, and anything may happen as late as it likes.
+//!
+//! [`Handling`]: postpress_bridge::run::Handling
+//! [`sweep`]: postpress_bridge::run::sweep
+
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::Hash;
+use std::time::Duration;
+
+use postpress_bridge::event::Event;
+use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use postpress_bridge::message::{Trigger, TriggerMessage};
+use postpress_bridge::run::{Item, Jitter, Learned, Rules, Schedule, Step, Task, Tick, Write, Written};
+use postpress_bridge::time::Millis;
+
+use super::canonical::{Fingerprint, Name, Part};
+use super::faults::Faults;
+use super::handler::Handler;
+use super::mutant::Mutant;
+use super::provider::Sync;
+use super::search::System;
+
+pub(super) const NOW: Millis = Millis(1_000_000);
+pub(super) const HELD: Millis = Millis(2_000_000);
+pub(super) const OVER: Millis = Millis(0);
+
+/// What is searched: how many triggers and handlers, which misfortunes, and what is left out of the protocol.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bridge {
+    pub(super) triggers: usize,
+    pub(super) handlers: usize,
+    pub(super) faults: Faults,
+    pub(super) mutant: Option<Mutant>,
+}
+
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) item: Option<Part<Item>>,
+    pub(super) queue: Vec<Queued>,
+    pub(super) handlers: Vec<Part<Handler>>,
+    pub(super) sync: Part<Sync>,
+    /// What was given up on and has not landed yet.
+    pub(super) late: Vec<Part<Late>>,
+    pub(super) left: Faults,
+    /// The endings that are out, in their order, each once.
+    pub(super) published: Vec<Part<Event>>,
+    /// The triggers that runs have taken and no ending has told of.
+    pub(super) accepted: Part<Vec<MessageId>>,
+    pub(super) broken: Option<&'static str>,
+}
+
+#[derive(Clone)]
+pub(super) struct Queued {
+    pub(super) message: Part<Message>,
+    pub(super) in_flight: u8,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Message {
+    pub(super) id: MessageId,
+    pub(super) task: Task,
+}
+
+#[derive(Clone, Hash)]
+pub(super) enum Late {
+    /// A write, and whether a lease has run out since it was prepared.
+    Write(Box<Write>, bool),
+    Call(RunId),
+}
+
+/// What happens, for the trace.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Action {
+    Deliver(usize, bool),
+    Did(usize, &'static str),
+    Fault(usize, &'static str),
+    Crash(usize, &'static str),
+    World(&'static str),
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deliver(place, false) => write!(f, "the queue delivers its message {place}"),
+            Self::Deliver(place, true) => write!(f, "the queue delivers its message {place} although it is in flight"),
+            Self::Did(handler, what) => write!(f, "handler {handler}: {what}"),
+            Self::Fault(handler, what) => write!(f, "handler {handler}: {what} (a fault)"),
+            Self::Crash(handler, what) => write!(f, "handler {handler} dies{what}"),
+            Self::World(what) => f.write_str(what),
+        }
+    }
+}
+
+/// What can happen next, and the state after it.
+pub(super) type Next = Vec<(Action, State)>;
+
+pub(super) fn rules() -> Rules {
+    Rules {
+        schedule: Schedule::default(),
+        overdue: Duration::from_secs(500),
+        run_ttl: Duration::from_secs(1_000_000_000),
+    }
+}
+
+pub(super) fn tick(rules: &Rules) -> Tick<'_> {
+    Tick { now: NOW, jitter: Jitter::NONE, rules }
+}
+
+fn trigger(number: usize) -> Message {
+    let id = MessageId::new(format!("t{number}"));
+    let trigger = Trigger {
+        message_id: id.clone(),
+        correlation_id: None,
+        idempotency_key: None,
+        metadata: None,
+        requested_at: NOW,
+        joined: false,
+    };
+    let key = TriggerKey::of(id.as_str());
+    Message { id, task: Task::Trigger(TriggerMessage { chat_id: ChatId::parse("c").unwrap(), key, trigger }) }
+}
+
+impl State {
+    pub(super) fn new(triggers: usize, faults: Faults) -> Self {
+        let queue = (1..=triggers).map(|number| Queued { message: Part::new(trigger(number)), in_flight: 0 });
+        Self {
+            item: None,
+            queue: queue.collect(),
+            handlers: Vec::new(),
+            sync: Part::new(Sync::Idle),
+            late: Vec::new(),
+            left: faults,
+            published: Vec::new(),
+            accepted: Part::new(Vec::new()),
+            broken: None,
+        }
+    }
+
+    pub(super) fn change(&mut self, handler: usize, change: impl FnOnce(&mut Handler)) {
+        let mut changed = Handler::clone(&self.handlers[handler]);
+        change(&mut changed);
+        self.handlers[handler] = Part::new(changed);
+    }
+
+    pub(super) fn break_promise(&mut self, promise: &'static str) {
+        self.broken.get_or_insert(promise);
+    }
+
+    /// A lease has run out, which claims that are under way do not know of.
+    pub(super) fn outdate_claims(&mut self) {
+        for n in 0..self.handlers.len() {
+            if matches!(self.handlers[n].step, Step::Write(Write::Claim { .. })) {
+                self.change(n, |handler| handler.is_outdated = true);
+            }
+        }
+        for late in &mut self.late {
+            if let Late::Write(write, false) = &**late
+                && matches!(**write, Write::Claim { .. })
+            {
+                *late = Part::new(Late::Write(write.clone(), true));
+            }
+        }
+    }
+
+    /// A handler of it is done or dead: the message can be delivered again.
+    pub(super) fn release(&mut self, id: &MessageId) {
+        if let Some(queued) = self.queue.iter_mut().find(|queued| queued.message.id == *id) {
+            queued.in_flight -= 1;
+        }
+    }
+
+    pub(super) fn send(&mut self, task: Task) {
+        let id = self.unused(|number| format!("p{number}"), |id| Name::of_message(id));
+        self.queue.push(Queued { message: Part::new(Message { id: MessageId::new(id), task }), in_flight: 0 });
+    }
+
+    pub(super) fn unused_claim(&self) -> ClaimId {
+        ClaimId::from_random(self.unused(u128::from, |claim| Some(Name::Claim(*claim))))
+    }
+
+    pub(super) fn unused_run(&self) -> RunId {
+        self.unused(|number| RunId::from_random(number.into()), |run| Some(Name::Run(run.as_uuid().as_u128())))
+    }
+
+    /// The first of these that is nowhere in the state. Names are used again, so that there are few.
+    fn unused<T>(&self, nth: impl Fn(u32) -> T, name: impl Fn(&T) -> Option<Name>) -> T {
+        let names: Vec<&[Name]> = self.names().collect();
+        let is_used = |id: &T| names.iter().any(|names| name(id).is_some_and(|name| names.contains(&name)));
+        (0..).map(nth).find(|id| !is_used(id)).unwrap()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &[Name]> {
+        let item = self.item.iter().map(Part::names);
+        let queue = self.queue.iter().map(|queued| queued.message.names());
+        let handlers = self.handlers.iter().map(Part::names);
+        let late = self.late.iter().map(Part::names);
+        let published = self.published.iter().map(Part::names);
+        item.chain(queue).chain(handlers).chain(late).chain(published).chain([self.sync.names(), self.accepted.names()])
+    }
+
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.parts(self.item.iter().map(|item| (item, 0)));
+        fingerprint.part(&self.sync);
+        fingerprint.parts(self.handlers.iter().map(|handler| (handler, 0)));
+        fingerprint.parts(self.queue.iter().map(|queued| (&queued.message, u64::from(queued.in_flight))));
+        fingerprint.parts(self.late.iter().map(|late| (late, 0)));
+        fingerprint.part(&self.accepted);
+        fingerprint.number(self.published.len() as u64);
+        self.published.iter().for_each(|event| fingerprint.part(event));
+        fingerprint.number(u64::from_be_bytes(self.left.each()));
+        fingerprint.number(u64::from(self.broken.is_some()));
+        fingerprint.finish()
+    }
+
+    /// Nothing waits, nothing is under way, and every trigger that was taken has its ending.
+    pub(super) fn is_goal(&self) -> bool {
+        let is_quiet = self.queue.is_empty() && self.handlers.is_empty();
+        is_quiet && self.item.as_ref().is_none_or(|item| item.is_over()) && self.accepted.is_empty()
+    }
+}
+
+impl System for Bridge {
+    type State = State;
+    type Action = Action;
+    type Pool = Pool;
+
+    fn initial(&self) -> State {
+        State::new(self.triggers, self.faults)
+    }
+
+    fn next(&self, state: &State) -> Vec<(Action, State)> {
+        let mut next = Vec::new();
+        self.deliveries(state, &mut next);
+        for handler in 0..state.handlers.len() {
+            self.steps(state, handler, &mut next);
+            self.crashes(state, handler, &mut next);
+        }
+        self.landings(state, &mut next);
+        self.lease(state, &mut next);
+        self.sweeps(state, &mut next);
+        self.dead_letters(state, &mut next);
+        next
+    }
+
+    fn fingerprint(&self, state: &State) -> u64 {
+        state.fingerprint()
+    }
+
+    fn broken(&self, state: &State) -> Option<String> {
+        state.broken.map(str::to_owned)
+    }
+
+    fn is_goal(&self, state: &State) -> bool {
+        state.is_goal()
+    }
+
+    /// No fault happens, and nothing lands that was given up on, since it may never do so.
+    fn is_ordinary(&self, before: &State, after: &State) -> bool {
+        before.left == after.left && before.late.len() == after.late.len()
+    }
+
+    fn share(pool: &mut Pool, state: &mut State) {
+        state.item.iter_mut().for_each(|item| keep(&mut pool.items, item));
+        state.handlers.iter_mut().for_each(|handler| keep(&mut pool.handlers, handler));
+        state.queue.iter_mut().for_each(|queued| keep(&mut pool.messages, &mut queued.message));
+        state.late.iter_mut().for_each(|late| keep(&mut pool.late, late));
+        state.published.iter_mut().for_each(|event| keep(&mut pool.events, event));
+        keep(&mut pool.accepted, &mut state.accepted);
+        keep(&mut pool.syncs, &mut state.sync);
+    }
+}
+
+/// The parts that there are. There are far fewer of them than states.
+#[derive(Default)]
+pub(super) struct Pool {
+    items: HashSet<Part<Item>>,
+    handlers: HashSet<Part<Handler>>,
+    messages: HashSet<Part<Message>>,
+    late: HashSet<Part<Late>>,
+    events: HashSet<Part<Event>>,
+    accepted: HashSet<Part<Vec<MessageId>>>,
+    syncs: HashSet<Part<Sync>>,
+}
+
+fn keep<T>(known: &mut HashSet<Part<T>>, part: &mut Part<T>) {
+    match known.get(part) {
+        Some(known) => *part = known.clone(),
+        None => {
+            known.insert(part.clone());
+        }
+    }
+}
+
+impl Bridge {
+    /// The table carries a write out. A claim that is outdated finds every lease held.
+    pub(super) fn write(&self, state: &mut State, write: &Write, is_outdated: bool) -> Written {
+        let mut write = write.clone();
+        if let (Write::Claim { now, .. }, true) = (&mut write, is_outdated) {
+            *now = OVER;
+        }
+        let before = state.item.as_deref().cloned();
+        let changed = self.mutant.and_then(|mutant| Some((mutant, before.clone()?)));
+        let (write, before) = match changed {
+            Some((mutant, item)) => {
+                let (write, item) = mutant.held_against(write, item);
+                (write, Some(item))
+            }
+            None => (write, before),
+        };
+        let Written::Taken(mut item) = write.apply(before.as_ref()) else {
+            return Written::Refused(state.item.as_deref().cloned().map(Box::new));
+        };
+        if let Some(mutant) = self.mutant {
+            mutant.taken(&write, &mut item, before.as_ref());
+        }
+        let item = Box::new(plain(*item));
+        self.look_at_write(state, &write);
+        state.item = Some(Part::new(Item::clone(&item)));
+        Written::Taken(item)
+    }
+}
+
+/// What does not matter to the protocol is the same in every state: how many polls, what was learned, when the sweep looks.
+fn plain(mut item: Item) -> Item {
+    item.polls = 1;
+    item.learned = Learned::default();
+    if let Some(open) = &mut item.open {
+        open.sweep_at_ms = OVER;
+    }
+    item
+}
