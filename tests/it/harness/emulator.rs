@@ -35,6 +35,7 @@ pub(crate) const CREDENTIAL: &str = "test";
 /// Longer than any test runs, for tests in which no message is to come again by itself.
 pub(crate) const LONG_VISIBILITY: Duration = Duration::from_mins(10);
 
+/// moto, as this process wants it served.
 const SERVE: &str = include_str!("moto_server.py");
 
 struct Moto {

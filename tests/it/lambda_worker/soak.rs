@@ -46,7 +46,8 @@ fn setting(name: &str, default: u64) -> u64 {
 async fn a_soak_of_kills_breaks_no_promise_and_a_worker_without_a_table_breaks_them_all() {
     let _alone = EMULATOR.lock().await;
     let seed = setting("SOAK_SEED", 1);
-    let traffic = Traffic::new(usize::try_from(setting("SOAK_CHATS", 300)).unwrap(), seed);
+    let chats = usize::try_from(setting("SOAK_CHATS", 300)).unwrap();
+    let traffic = Traffic::new(chats, seed);
     let soak = Soak { seed, max_receive_count: 5, killed: 0.2 };
     // Both at once, since each waits for most of its time.
     let (soaked, compared) = tokio::join!(
@@ -55,16 +56,16 @@ async fn a_soak_of_kills_breaks_no_promise_and_a_worker_without_a_table_breaks_t
     );
     let reckoning = Reckoning::of(&soaked, &traffic).await;
     let stateless = Stateless::of(&compared, &traffic);
-    println!("seed {seed}\n{soaked}{reckoning}\nwithout a table:\n{compared}{stateless}");
+    println!("seed {seed}, {chats} chats\n{soaked}{reckoning}\nwithout a table:\n{compared}{stateless}");
 
     assert!(reckoning.broken.is_empty(), "{:#?}", reckoning.broken);
     // What was to be withstood was there.
-    assert!(soaked.figures.killed >= 20 && reckoning.restarts.answer_killed > 0, "{soaked}{reckoning}");
+    assert!(soaked.figures.killed >= chats / 15 && reckoning.restarts.answer_killed > 0, "{soaked}{reckoning}");
     assert!(stateless.restarts > 0 && stateless.told_twice > 0, "{compared}{stateless}");
 }
 
 #[tokio::test]
-async fn what_is_dead_lettered_was_killed_each_time_and_its_run_goes_on_by_a_sweep() {
+async fn what_is_dead_lettered_had_to_come_back_each_time_and_its_run_goes_on_by_a_sweep() {
     let _alone = EMULATOR.lock().await;
     let seed = setting("SOAK_SEED", 1);
     let traffic = Traffic::new(30, seed);
