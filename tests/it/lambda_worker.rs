@@ -6,5 +6,6 @@
 mod crowd;
 mod deaths;
 mod endings;
+mod soak;
 mod start;
 mod world;

@@ -36,17 +36,8 @@ pub(crate) const CREDENTIAL: &str = "test";
 /// Longer than any test runs, for tests in which no message is to come again by itself.
 pub(crate) const LONG_VISIBILITY: Duration = Duration::from_mins(10);
 
-/// Serves on a port that is free, prints it, and ends with whoever holds the other end of its stdin, however that ends.
-const SERVE: &str = "\
-import logging, os, sys
-from moto.server import ThreadedMotoServer
-logging.getLogger('werkzeug').setLevel(logging.ERROR)
-server = ThreadedMotoServer('127.0.0.1', 0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()
-os._exit(0)
-";
+/// moto, as this process wants it served.
+const SERVE: &str = include_str!("moto_server.py");
 
 struct Moto {
     port: u16,

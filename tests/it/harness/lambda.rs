@@ -6,6 +6,7 @@
 //! runtime_api.rs  the Runtime API, as one process sees it
 //! environment.rs  a process, from its start to its death
 //! mapping.rs      the SQS event source mapping
+//! killer.rs       deaths at random moments
 //! ```
 //!
 //! No process outlives its test: each is killed when its [`Environment`] is dropped, also by a panic. Where the tests
@@ -17,17 +18,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use super::canary::CheckedLog;
 
 mod binary;
 mod environment;
+mod killer;
 mod mapping;
 mod runtime_api;
 
-pub(crate) use binary::sync_worker;
+pub(crate) use binary::{stateless_worker, sync_worker};
 pub(crate) use environment::{Blow, Deadline, Environment, Outcome};
-pub(crate) use mapping::{Delivery, Figures, Mapping, receive_count};
+pub(crate) use killer::Killer;
+pub(crate) use mapping::{Became, Delivery, Figures, Handed, Mapping, receive_count};
 
 /// A function as it is set up in Lambda.
 pub(crate) struct Function {
@@ -45,8 +49,17 @@ impl Function {
         settings: impl IntoIterator<Item = (N, V)>,
         timeout: Duration,
     ) -> Self {
+        Self::of(sync_worker(), settings, timeout)
+    }
+
+    /// This program, likewise.
+    pub(crate) fn of<N: Into<String>, V: Into<String>>(
+        program: PathBuf,
+        settings: impl IntoIterator<Item = (N, V)>,
+        timeout: Duration,
+    ) -> Self {
         let settings = settings.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { program: sync_worker(), settings, timeout, log: CheckedLog::new() }
+        Self { program, settings, timeout, log: CheckedLog::new() }
     }
 
     /// The log, for a process to write to; it appends, as others do at the same time.
@@ -66,12 +79,13 @@ pub(crate) struct Lambda {
     idle: RefCell<Vec<Environment>>,
     started: Cell<usize>,
     blows: broadcast::Sender<Blow>,
+    killer: RefCell<Option<Killer>>,
 }
 
 impl Lambda {
     pub(crate) fn new(function: Function) -> Self {
         let (blows, _) = broadcast::channel(16);
-        Self { function, idle: RefCell::default(), started: Cell::default(), blows }
+        Self { function, idle: RefCell::default(), started: Cell::default(), blows, killer: RefCell::default() }
     }
 
     /// Invokes the function once: in a process that waits for work, else in a new one.
@@ -85,12 +99,28 @@ impl Lambda {
             Some(environment) => environment,
             None => self.start().await,
         };
-        let deadline = Deadline::after(self.function.timeout);
+        let mut deadline = Deadline::after(self.function.timeout);
+        let began = Instant::now();
+        if let Some(lives) = self.killer.borrow_mut().as_mut().and_then(Killer::choose) {
+            // The function is told of its deadline only.
+            deadline.at = deadline.at.min(began + lives);
+        }
         let outcome = environment.invoke(event, deadline, &mut blows).await;
         if matches!(outcome, Outcome::Answered(_)) {
+            self.killer.borrow_mut().iter_mut().for_each(|killer| killer.learn(began.elapsed()));
             self.idle.borrow_mut().push(environment);
         }
         outcome
+    }
+
+    /// The same, beset by this killer.
+    pub(crate) fn beset_by(self, killer: Killer) -> Self {
+        Self { killer: RefCell::new(Some(killer)), ..self }
+    }
+
+    /// The killer rests from now on.
+    pub(crate) fn spare(&self) {
+        self.killer.take();
     }
 
     async fn start(&self) -> Environment {

@@ -1,11 +1,13 @@
 //! Everything around the worker, and what is read off it.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{Message, QueueAttributeName, SendMessageBatchRequestEntry};
 use postpress_bridge::event::Detail;
 use postpress_bridge::simulator::{Faults, Server, Simulator};
+use postpress_bridge::time::Clock;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
@@ -23,8 +25,10 @@ const MAX_RECEIVE_COUNT: u32 = 10;
 
 /// An AWS account, a provider, and no worker yet.
 pub(super) struct World {
-    aws: Emulated,
+    pub(super) aws: Emulated,
     pub(super) simulator: Simulator,
+    /// When the simulator's clock began, since 1970.
+    pub(super) began_ms: u64,
     pub(super) sqs: aws_sdk_sqs::Client,
     base_url: String,
 }
@@ -41,21 +45,31 @@ pub(super) struct Published {
 impl World {
     /// A world where a message that does not go away is delivered again after `visibility`.
     pub(super) async fn start(faults: Faults, visibility: Duration) -> Self {
+        Self::that_gives_up(faults, visibility, MAX_RECEIVE_COUNT).await
+    }
+
+    /// The same, where a message is given up on that was received `max_receive_count` times.
+    pub(super) async fn that_gives_up(faults: Faults, visibility: Duration, max_receive_count: u32) -> Self {
         // Before anything waits for an answer: it may have to be built.
         sync_worker();
-        let aws = Emulated::with(visibility, MAX_RECEIVE_COUNT).await;
+        let aws = Emulated::with(visibility, max_receive_count).await;
         let sqs = aws_sdk_sqs::Client::new(&aws.sdk);
 
-        let simulator = Simulator::new(faults);
+        let (began_ms, simulator) = (Clock::System.now().0, Simulator::new(faults));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = Server::bind(address, simulator.clone()).await.unwrap();
         let base_url = server.base_url();
         tokio::spawn(server.run(std::future::pending()));
-        Self { aws, simulator, sqs, base_url }
+        Self { aws, simulator, began_ms, sqs, base_url }
     }
 
     /// The worker, set up for this world; `settings` come on top.
     pub(super) fn worker(&self, timeout: Duration, settings: &[(&str, &str)]) -> Lambda {
+        self.function(sync_worker(), timeout, settings)
+    }
+
+    /// This program in its place.
+    pub(super) fn function(&self, program: PathBuf, timeout: Duration, settings: &[(&str, &str)]) -> Lambda {
         let aws = &self.aws;
         let common = [
             ("AWS_ENDPOINT_URL", &*emulator::endpoint()),
@@ -65,7 +79,7 @@ impl World {
             ("POSTPRESS_BASE_URL", &self.base_url),
             ("POSTPRESS_API_KEY", CANARY),
         ];
-        Lambda::new(Function::sync_worker(common.iter().chain(settings).copied(), timeout))
+        Lambda::new(Function::of(program, common.iter().chain(settings).copied(), timeout))
     }
 
     /// The event source mapping of the worker's queue.
@@ -96,9 +110,7 @@ impl World {
     ) -> Figures {
         let stop = async {
             meanwhile.await;
-            while self.messages(&self.aws.queue_url).await > 0 {
-                sleep(Duration::from_millis(250)).await;
-            }
+            self.drained().await;
         };
         let Ok(figures) = timeout(LONG, mapping.run(worker, stop)).await else {
             panic!("not over after {LONG:?}: {:?}\n{}", self.simulator.stats().total, worker.function.log());
@@ -107,6 +119,26 @@ impl World {
         assert_eq!(self.messages(&self.aws.dead_letter_url).await, 0, "{}", worker.function.log());
         self.aws.assert_keeps_no_secret().await;
         figures
+    }
+
+    /// Waits until nothing is left on the queue.
+    pub(super) async fn drained(&self) {
+        while self.messages(&self.aws.queue_url).await > 0 {
+            sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// Takes what was given up on.
+    pub(super) async fn dead_letters(&self) -> Vec<Message> {
+        let mut letters = Vec::new();
+        loop {
+            let request = self.sqs.receive_message().queue_url(&self.aws.dead_letter_url).max_number_of_messages(10);
+            let received = request.send().await.unwrap().messages.unwrap_or_default();
+            if received.is_empty() {
+                return letters;
+            }
+            letters.extend(received);
+        }
     }
 
     /// How many messages a queue holds, visible or not.

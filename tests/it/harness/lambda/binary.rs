@@ -1,4 +1,4 @@
-//! The program that the tests run as Lambda would.
+//! The programs that the tests run as Lambda would.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,19 +13,31 @@ use crate::harness::tools::without_private_settings;
 /// If it cannot be built.
 pub(crate) fn sync_worker() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(build).clone()
+    let arguments = ["--release", "--bin", "sync-worker", "--features", "aws"];
+    BUILT.get_or_init(|| build(&arguments, "release/sync-worker")).clone()
 }
 
-fn build() -> PathBuf {
+/// The worker that keeps no table, to compare with. `cargo test` has built it, unless it was told to build one test only.
+///
+/// # Panics
+/// If it cannot be built.
+pub(crate) fn stateless_worker() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let arguments = ["--example", "stateless-worker", "--features", "aws"];
+    BUILT.get_or_init(|| build(&arguments, "debug/examples/stateless-worker")).clone()
+}
+
+fn build(arguments: &[&str], program: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let mut command = Command::new(env!("CARGO"));
     without_private_settings(&mut command)
-        .args(["build", "--release", "--bin", "sync-worker", "--features", "aws"])
+        .arg("build")
+        .args(arguments)
         // Whoever built this test has fetched what it takes.
         .args(["--locked", "--offline", "--quiet", "--target-dir"])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     let status = command.status().unwrap();
     assert!(status.success(), "{command:?}: {status}");
-    target.join("release/sync-worker")
+    target.join(program)
 }

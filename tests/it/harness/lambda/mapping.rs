@@ -5,7 +5,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
-use std::time::Duration;
+use std::ops::RangeInclusive;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName};
@@ -44,6 +45,8 @@ pub(crate) struct Mapping {
     pub(crate) concurrency: usize,
     /// Decides how each message is delivered.
     pub(crate) delivery: Box<dyn Fn(&Message) -> Delivery>,
+    /// Every delivery so far, in the order in which they ended.
+    pub(crate) handed: RefCell<Vec<Handed>>,
 }
 
 /// What a mapping has seen.
@@ -63,6 +66,27 @@ pub(crate) struct Figures {
     pub(crate) largest_batch: usize,
 }
 
+/// One message in one invocation.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(crate) message_id: String,
+    pub(crate) body: String,
+    /// From then to then, since 1970.
+    pub(crate) time_ms: RangeInclusive<u64>,
+    pub(crate) became: Became,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Became {
+    /// The function said that it is dealt with.
+    DealtWith,
+    /// A batch item failure.
+    Returned,
+    /// The invocation was killed, or failed as a whole.
+    Cut,
+}
+
 impl Mapping {
     /// A mapping of the usual size, that delivers each message once.
     pub(crate) fn new(sqs: Client, queue_url: &str) -> Self {
@@ -73,6 +97,7 @@ impl Mapping {
             batch_window: Duration::ZERO,
             concurrency: 3,
             delivery: Box::new(|_| Delivery::Once),
+            handed: RefCell::default(),
         }
     }
 
@@ -121,6 +146,7 @@ impl Mapping {
         for (message, _) in batch.iter().zip(&deliveries).filter(|(_, how)| **how == Delivery::VisibleAgain) {
             self.make_visible(message).await;
         }
+        let began_ms = now_ms();
         let outcome = lambda.invoke(&event(&batch)).await;
 
         let back = match &outcome {
@@ -128,6 +154,8 @@ impl Mapping {
             Outcome::Failed(_) | Outcome::Killed => ids(&batch),
         };
         figures.borrow_mut().note(&batch, &outcome, back.len());
+        let record = |message| Handed::note(message, &outcome, &back, began_ms..=now_ms());
+        self.handed.borrow_mut().extend(batch.iter().map(record));
         let dealt_with = batch
             .iter()
             .zip(deliveries)
@@ -166,6 +194,23 @@ impl Figures {
             Outcome::Killed => self.killed += 1,
         }
     }
+}
+
+impl Handed {
+    fn note(message: &Message, outcome: &Outcome, back: &HashSet<String>, time_ms: RangeInclusive<u64>) -> Self {
+        let (message_id, body) = (message.message_id().unwrap().to_owned(), message.body().unwrap().to_owned());
+        let became = match outcome {
+            Outcome::Answered(_) if back.contains(&message_id) => Became::Returned,
+            Outcome::Answered(_) => Became::DealtWith,
+            Outcome::Failed(_) | Outcome::Killed => Became::Cut,
+        };
+        Self { message_id, body, time_ms, became }
+    }
+}
+
+/// Now, since 1970.
+fn now_ms() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 /// How often SQS has delivered the message, this time included.

@@ -1,0 +1,47 @@
+"""Serves moto on a port that is free, prints it, and ends with whoever holds the other end of stdin, however that ends."""
+
+import logging
+import os
+import sys
+import threading
+import time
+
+from moto.dynamodb.responses import DynamoHandler
+from moto.server import ThreadedMotoServer
+from moto.sqs.models import SQSBackend
+
+# AWS carries out each write and each receive as a whole. moto's threads run through one another: two writes can find the
+# same condition true, and two receives can take one message, or move one dead letter. So these go one at a time.
+LOCK = threading.Lock()
+
+
+def one_at_a_time(method):
+    def locked(*args, **kwargs):
+        with LOCK:
+            return method(*args, **kwargs)
+
+    return locked
+
+
+DynamoHandler.call_action = one_at_a_time(DynamoHandler.call_action)
+receive_now = one_at_a_time(SQSBackend.receive_message)
+
+
+def receive_message(self, queue_name, count, wait_seconds, *rest, **kwargs):
+    """Long polling that does not keep the others waiting."""
+    until = time.monotonic() + wait_seconds
+    while True:
+        messages = receive_now(self, queue_name, count, 0, *rest, **kwargs)
+        if messages or time.monotonic() >= until:
+            return messages
+        time.sleep(0.2)
+
+
+SQSBackend.receive_message = receive_message
+
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+os._exit(0)

@@ -1,0 +1,103 @@
+//! What one would write first: a Lambda that keeps no table. It calls, and sends itself the trigger again until it hears
+//! of an end. The soak test compares the worker with it; everything it gets wrong is what the run protocol is for.
+
+use anyhow::ensure;
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use futures_util::future::join_all;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use postpress_bridge::ids::MessageId;
+use postpress_bridge::message::{Message, Record};
+use postpress_bridge::postpress::client::{Client, http_client, mozilla_roots};
+use postpress_bridge::postpress::{Answer, Disposition, Failure, Provider};
+use postpress_bridge::queue::{Outgoing, Queue, SqsQueue};
+use postpress_bridge::settings::{Backend, KeySource, WorkerSettings};
+use postpress_bridge::{aws, lambda};
+use serde_json::json;
+
+struct Stateless {
+    provider: Client,
+    queue: SqsQueue,
+    bus: aws_sdk_eventbridge::Client,
+    settings: WorkerSettings,
+}
+
+/// What is left to do for a message.
+enum Next {
+    PollAgain,
+    Nothing,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let worker = Stateless::connect(WorkerSettings::from_env()?).await?;
+    run(service_fn(async |event: LambdaEvent<SqsEvent>| -> Result<SqsBatchResponse, Error> {
+        let records = lambda::records(event.payload);
+        let results = join_all(records.iter().map(|record| worker.handle(record))).await;
+        let (mut again, mut failed) = (Vec::new(), Vec::new());
+        for (record, result) in records.iter().zip(results) {
+            match result {
+                Ok(Next::PollAgain) => again.push(record),
+                Ok(Next::Nothing) => {}
+                Err(_) => failed.push(&record.message_id),
+            }
+        }
+        failed.extend(worker.poll_again(&again).await);
+        Ok(lambda::response(failed.into_iter()))
+    }))
+    .await
+    .map_err(anyhow::Error::from_boxed)
+}
+
+impl Stateless {
+    async fn connect(settings: WorkerSettings) -> anyhow::Result<Self> {
+        let (Backend::Aws { queue_url, .. }, KeySource::Plain(key)) = (&settings.backend, &settings.provider.key)
+        else {
+            anyhow::bail!("this needs a queue on AWS, and the key itself");
+        };
+        let http = http_client(mozilla_roots())?;
+        let aws = aws::config(http.clone()).await;
+        Ok(Self {
+            provider: Client::over(http, settings.provider.base_url.clone(), key.clone()),
+            queue: SqsQueue::new(aws_sdk_sqs::Client::new(&aws), queue_url.clone()),
+            bus: aws_sdk_eventbridge::Client::new(&aws),
+            settings,
+        })
+    }
+
+    async fn handle(&self, record: &Record) -> anyhow::Result<Next> {
+        let Message::Trigger(trigger) = Message::parse(record, "") else {
+            anyhow::bail!("no trigger");
+        };
+        match self.provider.sync(&trigger.chat_id, self.settings.limits.provider_timeout).await {
+            Answer::InProgress(_)
+            | Answer::Unusable(_)
+            | Answer::Failed(Failure { disposition: Disposition::Passing | Disposition::Credentials, .. }) => {
+                Ok(Next::PollAgain)
+            }
+            Answer::Over(_) | Answer::Failed(_) => {
+                self.publish(json!({"chat_id": trigger.chat_id, "triggers": [trigger.trigger]})).await
+            }
+        }
+    }
+
+    /// Sends these again, later; gives those that could not be sent.
+    async fn poll_again<'a>(&self, records: &[&'a Record]) -> Vec<&'a MessageId> {
+        let delay = self.settings.schedule.poll_max;
+        let again: Vec<_> = records.iter().map(|record| Outgoing { body: record.body.clone(), delay }).collect();
+        let sent = self.queue.send(&again).await;
+        let unsent = records.iter().zip(sent).filter(|(_, sent)| sent.is_err());
+        unsent.map(|(record, _)| &record.message_id).collect()
+    }
+
+    async fn publish(&self, detail: serde_json::Value) -> anyhow::Result<Next> {
+        let entry = PutEventsRequestEntry::builder()
+            .event_bus_name(&self.settings.event_bus)
+            .source(&self.settings.event_source)
+            .detail_type("OVER")
+            .detail(detail.to_string());
+        let put = self.bus.put_events().entries(entry.build()).send().await?;
+        ensure!(put.failed_entry_count == 0, "{put:?}");
+        Ok(Next::Nothing)
+    }
+}

@@ -1,0 +1,83 @@
+//! Who asks for what, and when; drawn from a seed.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use postpress_bridge::ids::ChatId;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::super::world::World;
+
+/// New chats in a second. The emulator sees to no more than about 250 writes and 100 messages in that time.
+const CHATS_A_SECOND: usize = 6;
+
+/// The triggers of a soak.
+pub(super) struct Traffic {
+    /// In the order in which they come, second by second.
+    seconds: Vec<Vec<Value>>,
+}
+
+impl Traffic {
+    /// A sync of 4 to 12 s for each chat. Some are asked for once more while the sync runs, and some again long after; some
+    /// triggers are sent twice, under one idempotency key.
+    pub(super) fn new(chats: usize, seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut seconds: Vec<Vec<Value>> = Vec::new();
+        let mut requests = 0;
+        for number in 0..chats {
+            let second = number / CHATS_A_SECOND;
+            let ending = if number % 5 == 0 { "error" } else { "done" };
+            let chat = format!("{ending}-in-{}s~{number}", random.random_range(4..=12));
+            let mut asked = vec![second];
+            if number % 3 == 0 {
+                asked.push(second + random.random_range(0..3));
+            }
+            if number % 20 == 0 {
+                asked.push(second + 25);
+            }
+            for second in asked {
+                let id = requests.to_string();
+                let trigger = json!({"chat_id": chat, "correlation_id": id, "idempotency_key": id});
+                let again = (requests % 10 == 0).then(|| second + random.random_range(0..10));
+                for second in [second].into_iter().chain(again) {
+                    seconds.resize_with(seconds.len().max(second + 1), Vec::new);
+                    seconds[second].push(trigger.clone());
+                }
+                requests += 1;
+            }
+        }
+        Self { seconds }
+    }
+
+    /// Sends it all, in its time.
+    pub(super) async fn arrive(&self, world: &World) {
+        let mut seconds = interval(Duration::from_secs(1));
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for triggers in &self.seconds {
+            seconds.tick().await;
+            world.send(triggers).await;
+        }
+    }
+
+    pub(super) fn triggers(&self) -> impl Iterator<Item = &Value> {
+        self.seconds.iter().flatten()
+    }
+
+    /// The different requests, by their correlation id.
+    pub(super) fn requests(&self) -> HashSet<&str> {
+        self.triggers().map(|trigger| trigger["correlation_id"].as_str().unwrap()).collect()
+    }
+
+    /// How many different requests there are for each chat: no more syncs than that are asked for.
+    pub(super) fn requests_by_chat(&self) -> HashMap<ChatId, usize> {
+        let mut requests: HashMap<ChatId, HashSet<&str>> = HashMap::new();
+        for trigger in self.triggers() {
+            let chat = ChatId::parse(trigger["chat_id"].as_str().unwrap()).unwrap();
+            requests.entry(chat).or_default().insert(trigger["correlation_id"].as_str().unwrap());
+        }
+        requests.into_iter().map(|(chat, requests)| (chat, requests.len())).collect()
+    }
+}
