@@ -37,6 +37,12 @@ mod with_aws {
     pub(in crate::cli) struct DeployedBridge(SdkConfig);
 
     impl DeployedBridge {
+        /// This build can reach one.
+        #[expect(clippy::unnecessary_wraps, reason = "a build that has no AWS in it fails here")]
+        pub(in crate::cli) fn is_within_reach(_command: &str) -> anyhow::Result<()> {
+            Ok(())
+        }
+
         /// Looks up region and credentials, as the AWS SDK reads them.
         pub(in crate::cli) async fn connect(_command: &str) -> anyhow::Result<Self> {
             let sdk = crate::aws::config(http_client(mozilla_roots())?).await;
@@ -77,9 +83,18 @@ mod without_aws {
     pub(in crate::cli) enum DeployedBridge {}
 
     impl DeployedBridge {
+        /// Says how to get a build that can reach one.
+        pub(in crate::cli) fn is_within_reach(command: &str) -> anyhow::Result<()> {
+            Err(Self::out_of_reach(command))
+        }
+
         #[expect(clippy::unused_async, reason = "a build that has AWS in it waits here")]
         pub(in crate::cli) async fn connect(command: &str) -> anyhow::Result<Self> {
-            anyhow::bail!(
+            Err(Self::out_of_reach(command))
+        }
+
+        fn out_of_reach(command: &str) -> anyhow::Error {
+            anyhow::anyhow!(
                 "a deployed bridge (BRIDGE_TABLE, BRIDGE_QUEUE_URL) is on AWS, and this build has no AWS in it; \
                  run it with `cargo run --features aws -- {command} …`"
             )

@@ -68,10 +68,10 @@ impl RunReport {
     }
 }
 
-/// The report for people: a line for each thing.
-pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool) -> String {
+/// The report for people: a line for each thing, within so many columns.
+pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, columns: Option<u16>) -> String {
     let learned = &item.learned;
-    let mut table = table::table(&[]);
+    let mut table = table::table(&[], columns);
     let mut line = |name: &str, value: String| {
         table.add_row([table::bold(name), value.into()]);
     };
@@ -112,7 +112,7 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool) 
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::cli) mod tests {
     use super::*;
     use crate::event::bridge_error;
     use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
@@ -120,12 +120,12 @@ mod tests {
     use crate::postpress::{Finish, Progress};
     use crate::run::{Learned, Open, Outcome, Phase, Seen};
 
-    const NOW: Millis = Millis(1_795_514_400_000);
+    pub(in crate::cli) const NOW: Millis = Millis(1_795_514_400_000);
     const OVERDUE: Duration = Duration::from_secs(1800);
     const MINUTE: Duration = Duration::from_mins(1);
 
     /// A run that began ten minutes ago and was last claimed a minute ago.
-    fn item() -> Item {
+    pub(in crate::cli) fn item() -> Item {
         let trigger = Trigger {
             message_id: MessageId::new("the-message"),
             correlation_id: None,
@@ -176,7 +176,7 @@ mod tests {
         let error = Ending::Error { error: bridge_error::deadline_exceeded(EndedBy::Polls, 7), origin: Origin::Bridge };
         let runs =
             [item(), failing(), ended(Finish::Done.into(), EndedBy::Answer, true), ended(error, EndedBy::Polls, false)];
-        let texts = runs.map(|item| text(&item, NOW, OVERDUE, true));
+        let texts = runs.map(|item| text(&item, NOW, OVERDUE, true, None));
         insta::assert_snapshot!(texts.join("\n"));
     }
 
@@ -201,7 +201,7 @@ mod tests {
     fn nobody_is_shown_the_fence_nor_who_holds_it() {
         for item in [item(), failing()] {
             let json = serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE)).unwrap();
-            for shown in [text(&item, NOW, OVERDUE, true), json] {
+            for shown in [text(&item, NOW, OVERDUE, true, None), json] {
                 assert!(!shown.contains(&item.claim_id.to_hex()) && !shown.contains("the-holder"), "{shown}");
                 assert!(!shown.contains("fedcba9876"), "{shown}");
             }

@@ -61,15 +61,20 @@ impl Runs {
         let settings = LookSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let table = run_table(&settings.runs, "runs").await?;
-        let limit = self.limit as usize;
-        let Listing { runs, note } = if self.ended { ended(&table, limit).await? } else { open(&table, limit).await? };
-        let now = Clock::System.now();
+        let (limit, now) = (self.limit as usize, Clock::System.now());
+        let Listing { runs, note } =
+            if self.ended { ended(&table, limit, now).await? } else { open(&table, limit).await? };
         if self.json {
             for item in &runs {
                 table::print_json(&RunReport::of(item, now, settings.overdue))?;
             }
         } else if !runs.is_empty() {
-            let listed = if self.ended { ended_table(&runs, now) } else { open_table(&runs, now, settings.overdue) };
+            let columns = table::columns();
+            let listed = if self.ended {
+                ended_table(&runs, now, columns)
+            } else {
+                open_table(&runs, now, settings.overdue, columns)
+            };
             table::print(&table::text(&listed))?;
         }
         if let Some(note) = note {
@@ -124,7 +129,7 @@ async fn read_all(table: &RunTable, due: Vec<DueRun>) -> anyhow::Result<Vec<Item
 
 /// Runs that have ended, as they are found, until there are `limit` or [`PAGES_MAX`] pages are looked through; of these the
 /// latest first.
-async fn ended(table: &RunTable, limit: usize) -> anyhow::Result<Listing> {
+async fn ended(table: &RunTable, limit: usize, now: Millis) -> anyhow::Result<Listing> {
     let (mut runs, mut looked_at) = (Vec::new(), 0);
     let mut after: Option<ChatId> = None;
     let mut pages = 0;
@@ -132,7 +137,8 @@ async fn ended(table: &RunTable, limit: usize) -> anyhow::Result<Listing> {
         let page = table.ended_page(after.as_ref()).await?;
         pages += 1;
         looked_at += page.looked_at;
-        runs.extend(page.runs);
+        // DynamoDB takes days to delete what has expired.
+        runs.extend(page.runs.into_iter().filter(|item| !item.is_expired(now)));
         after = page.next;
         if after.is_none() {
             break runs.len() <= limit;
@@ -151,8 +157,8 @@ async fn ended(table: &RunTable, limit: usize) -> anyhow::Result<Listing> {
     Ok(Listing { runs, note: Some(note) })
 }
 
-fn open_table(runs: &[Item], now: Millis, overdue: Duration) -> Table {
-    let mut listed = table::table(&["chat", "status", "calls", "failures", "started", "next"]);
+fn open_table(runs: &[Item], now: Millis, overdue: Duration, columns: Option<u16>) -> Table {
+    let mut listed = table::table(&["chat", "status", "calls", "failures", "started", "next"], columns);
     for item in runs {
         let next = match Next::of(item, now, overdue) {
             Next::Poll { .. } => Cell::new("a poll"),
@@ -176,8 +182,8 @@ fn open_table(runs: &[Item], now: Millis, overdue: Duration) -> Table {
     listed
 }
 
-fn ended_table(runs: &[Item], now: Millis) -> Table {
-    let mut listed = table::table(&["chat", "ending", "calls", "restarts", "ended", "event"]);
+fn ended_table(runs: &[Item], now: Millis, columns: Option<u16>) -> Table {
+    let mut listed = table::table(&["chat", "ending", "calls", "restarts", "ended", "event"], columns);
     for item in runs {
         let finished_at = item.outcome.as_ref().map(|outcome| outcome.finished_at);
         listed.add_row([
@@ -190,4 +196,28 @@ fn ended_table(runs: &[Item], now: Millis) -> Table {
         ]);
     }
     listed
+}
+
+#[cfg(test)]
+mod tests {
+    use unicode_width::UnicodeWidthStr;
+
+    use super::*;
+    use crate::cli::run_report::tests::{NOW, item};
+
+    #[test]
+    fn a_list_fits_the_terminal_whatever_the_ids_are() {
+        let named = |name: &str| Item { chat_id: ChatId::parse(name).unwrap(), ..item() };
+        let runs = [named("c"), named(&"chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR".repeat(4)), named(&"会話".repeat(40))];
+        for columns in [60, 80, 120] {
+            for listed in [
+                open_table(&runs, NOW, Duration::from_secs(1800), Some(columns)),
+                ended_table(&runs, NOW, Some(columns)),
+            ] {
+                let text = table::text(&listed);
+                let widest = text.lines().map(UnicodeWidthStr::width).max().unwrap();
+                assert!(widest <= usize::from(columns), "{widest} columns of {columns}:\n{text}");
+            }
+        }
+    }
 }

@@ -97,6 +97,34 @@ pub(super) fn show_synced_again(chat: &ChatId, screen: &Screen) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::run_report::tests::{NOW, item};
+    use crate::postpress::Finish;
+    use crate::run::{EndedBy, Outcome, Phase, Seen};
+
+    const TTL: Duration = Duration::from_hours(24);
+
+    #[test]
+    fn a_chat_stands_where_its_run_and_our_key_are() {
+        let key = TriggerKey::of("ours");
+        let ours = |item: Item| Item { keys: [key].into(), ..item };
+        let seen = |item: Item| Item { seen: Seen::default().after(&[key].into(), NOW, NOW, TTL), ..item };
+        let outcome = Outcome { ending: Finish::Done.into(), ended_by: EndedBy::Answer, finished_at: NOW };
+        let unpublished = || Item { phase: Phase::Ended, outcome: Some(outcome.clone()), ..item() };
+        let over = || Item { published: true, ..unpublished() };
+        let open = |ours, run: Item| Standing::Open { run: Box::new(run), ours };
+        for (what, item, standing) in [
+            ("no run", None, Standing::Fresh),
+            ("another's run", Some(item()), open(false, item())),
+            ("our run", Some(ours(item())), open(true, ours(item()))),
+            ("our run, not published", Some(ours(unpublished())), open(true, ours(unpublished()))),
+            ("our run, over", Some(ours(over())), Standing::Ended(Box::new(ours(over())))),
+            ("another's run, over", Some(over()), Standing::Fresh),
+            ("another's run after ours", Some(seen(item())), Standing::Forgotten),
+            ("another's run after ours, over", Some(seen(over())), Standing::Forgotten),
+        ] {
+            assert_eq!(Standing::of(item, key, NOW, TTL), standing, "{what}");
+        }
+    }
 
     #[test]
     fn the_total_counts_every_chat_once() {

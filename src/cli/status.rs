@@ -130,7 +130,8 @@ impl Look<'_> {
         if self.status.json {
             return table::print_json(&self.report(item));
         }
-        Ok(table::print(&run_report::text(item, Clock::System.now(), self.overdue, self.table.is_swept()))?)
+        let (now, is_swept) = (Clock::System.now(), self.table.is_swept());
+        Ok(table::print(&run_report::text(item, now, self.overdue, is_swept, table::columns()))?)
     }
 
     fn is_lost(&self, item: &Item) -> bool {

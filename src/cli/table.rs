@@ -4,13 +4,18 @@ use std::io::Write;
 
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 
-/// An empty table with these headings.
-pub(super) fn table(headings: &[&str]) -> Table {
+/// The columns of the terminal behind stdout, if there is one.
+pub(super) fn columns() -> Option<u16> {
+    terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0)
+}
+
+/// An empty table with these headings, within so many columns.
+pub(super) fn table(headings: &[&str], columns: Option<u16>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    match terminal_size::terminal_size_of(std::io::stdout()) {
-        Some((width, _)) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.0),
-        None => table.set_content_arrangement(ContentArrangement::Disabled),
+    match columns {
+        Some(columns) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns),
+        None => table.set_content_arrangement(ContentArrangement::Disabled).force_no_tty(),
     };
     if !headings.is_empty() {
         table.set_header(headings.iter().map(|heading| bold(heading)));

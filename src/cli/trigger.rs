@@ -78,6 +78,7 @@ impl Trigger {
     /// cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
         let triggers = self.triggers()?;
+        DeployedBridge::is_within_reach("trigger")?;
         let (ask, follow) = if self.wait {
             let (ask, follow) = AskSettings::from_env_to_follow()?;
             (ask, Some(follow))
@@ -138,7 +139,7 @@ impl Trigger {
     }
 
     fn print(&self, sent: &Sent<'_>) -> anyhow::Result<()> {
-        let mut ids = table::table(&["chat", "message"]);
+        let mut ids = table::table(&["chat", "message"], table::columns());
         for (chat_id, sent) in sent {
             let (message_id, error) = match sent {
                 Ok(message_id) => (Some(message_id), None),

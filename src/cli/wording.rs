@@ -83,7 +83,7 @@ pub(super) fn brief(item: &Item) -> String {
 pub(super) fn next(next: Next, now: Millis, is_swept: bool) -> String {
     match next {
         Next::Poll { overdue_at } => {
-            format!("a poll will come; without one it is overdue from {} on", when(overdue_at, now))
+            format!("a poll will come; without one it counts as overdue after {}", when(overdue_at, now))
         }
         Next::Publication => "its event is being published".to_owned(),
         Next::Over => "nothing, it is over".to_owned(),

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use anyhow::Context;
+
 use crate::cli::deployed_bridge::DeployedBridge;
 use crate::cli::follow::Follow;
 use crate::cli::screen::{Mood, Screen};
@@ -17,6 +19,7 @@ use crate::telemetry::{self, LogFormat};
 ///
 /// All triggers carry the command's one key, so that asking again, when a command goes on, is the same request.
 pub(super) async fn sync(chats: BTreeSet<ChatId>, timeout: Duration) -> anyhow::Result<bool> {
+    DeployedBridge::is_within_reach("sync")?;
     let (ask, settings, state_file) = AskSettings::from_env_to_sync()?;
     telemetry::init(&ask.log_filter, LogFormat::Compact)?;
     let bridge = DeployedBridge::connect("sync").await?;
@@ -42,7 +45,7 @@ pub(super) async fn sync(chats: BTreeSet<ChatId>, timeout: Duration) -> anyhow::
             Err(error) => follow.screen.finish(&trigger.chat_id, &format!("not sent: {error}"), Mood::Bad),
         }
     }
-    let outcome = follow.run(followed, chats.len()).await?;
+    let outcome = follow.run(followed, chats.len()).await.context("the same command goes on")?;
     if outcome.all_ended {
         commands.finish(&command)?;
     } else if outcome.interrupted {
