@@ -1,8 +1,11 @@
 //! What is told about a chat's latest run: what the run table knows, but for what is nobody else's concern (the fence, who
 //! holds it, other producers' triggers).
 
+use http::HeaderMap;
+use http::header::IF_NONE_MATCH;
 use schemars::JsonSchema;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::ids::ChatId;
@@ -32,6 +35,7 @@ pub struct SyncStatus {
     phase: Phase,
     /// The provider's last word that the table knows, up to one poll old. Absent until the first answer is known.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Status")]
     status: Option<Status>,
     /// The run: the `event_id` of its ending.
     run_id: Uuid,
@@ -99,4 +103,20 @@ impl SyncStatus {
             error,
         }
     }
+}
+
+/// The strong entity tag of a body: equal if and only if the bytes are.
+pub fn entity_tag(body: &str) -> String {
+    let digest = Sha256::digest(body.as_bytes());
+    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{hex}\"")
+}
+
+/// Whether the client has the body of this tag already: `If-None-Match`, which compares weakly (RFC 9110, 13.1.2).
+pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let listed = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    listed
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .any(|known| known == "*" || known.trim_start_matches("W/") == tag)
 }
