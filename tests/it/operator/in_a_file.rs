@@ -80,7 +80,7 @@ async fn a_sync_is_watched_from_beside_it_and_nothing_is_changed() {
     let world = Provider::start(Faults::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("runs.sqlite3");
-    let chats = ["done-in-4s~1", "error-in-10ms~2"];
+    let chats = ["done-in-6s~1", "error-in-10ms~2"];
     let sync = world.sync(&state, &chats).spawn().unwrap();
 
     let active = known(&state, chats[0]).await;
@@ -118,8 +118,6 @@ async fn a_sync_is_watched_from_beside_it_and_nothing_is_changed() {
         assert_eq!(said(&mut on_file(&state, arguments)).await.code, Some(code), "{arguments:?}");
     }
     assert_eq!(contents(folder.path()), before);
-    let calls = world.simulator.stats().total.calls;
-    assert_eq!(calls, world.simulator.log().len() as u64);
     assert_eq!(world.simulator.stats().total.syncs_started, 2, "looking starts nothing");
 }
 
@@ -142,7 +140,7 @@ async fn with_three_open(state: &Path) {
     let now = Clock::System.now();
     let hour = 60 * MINUTE;
     for item in [
-        open_run("well", now - MINUTE, now + hour),
+        open_run("well", now - Duration::from_secs(150), now + hour),
         open_run("overdue", now - 3 * hour, now - 2 * hour),
         open_run("not-out", now - 2 * hour, now - hour),
     ] {
