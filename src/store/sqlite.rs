@@ -402,6 +402,6 @@ mod tests {
         assert_eq!(store.ended_page(None).unwrap().looked_at, 0);
         assert!(store.command(&chats(&["a"]), "k").is_err(), "it cannot write");
         drop(store);
-        assert_eq!(contents(folder.path()), before);
+        assert!(contents(folder.path()) == before, "something in the folder has changed");
     }
 }

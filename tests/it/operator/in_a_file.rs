@@ -117,7 +117,7 @@ async fn a_sync_is_watched_from_beside_it_and_nothing_is_changed() {
     ] {
         assert_eq!(said(&mut on_file(&state, arguments)).await.code, Some(code), "{arguments:?}");
     }
-    assert_eq!(contents(folder.path()), before);
+    assert!(contents(folder.path()) == before, "something in the folder has changed");
     assert_eq!(world.simulator.stats().total.syncs_started, 2, "looking starts nothing");
 }
 
