@@ -4,16 +4,27 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod completions;
 pub mod demo;
+pub mod runs;
 pub mod schema;
 pub mod simulate;
+pub mod status;
 pub mod sync;
+pub mod trigger;
 #[cfg(feature = "aws")]
 pub mod work;
 
+mod argument;
+mod deployed_bridge;
+mod follow;
+mod run_report;
 mod screen;
+mod standing;
 mod stop;
+mod table;
 mod watched;
+mod wording;
 
 /// Sync a postpress chat, and receive one event.
 #[derive(Debug, Parser)]
@@ -41,7 +52,11 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         arguments: Vec<String>,
     },
+    Trigger(trigger::Trigger),
+    Status(status::Status),
+    Runs(runs::Runs),
     Schema(schema::Schema),
+    Completions(completions::Completions),
 }
 
 impl Cli {
@@ -60,7 +75,11 @@ impl Cli {
             Command::Work { .. } => {
                 anyhow::bail!("this build has no AWS in it; run it with `cargo run --features aws -- work`")
             }
+            Command::Trigger(trigger) => trigger.run().await,
+            Command::Status(status) => status.run().await,
+            Command::Runs(runs) => runs.run().await,
             Command::Schema(schema) => schema.run().map(|()| true),
+            Command::Completions(completions) => completions.run().map(|()| true),
         }
     }
 }

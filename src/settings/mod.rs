@@ -1,8 +1,9 @@
 //! The environment as typed settings.
 //!
 //! Every program reads its settings once, at start, and asks only for what it uses: [`WorkerSettings`] for the Lambda,
-//! [`TerminalSettings`] for a person's terminal. All faults come back in one [`SettingsError`], so that nobody mends a
-//! deployment one variable at a time. An empty variable counts as absent.
+//! [`TerminalSettings`] for a person's `sync`, [`LookSettings`] and [`AskSettings`] for an operator's commands. All faults
+//! come back in one [`SettingsError`], so that nobody mends a deployment one variable at a time. An empty variable counts as
+//! absent.
 //!
 //! Reading goes through a function from name to value, never through the process: tests hand in a map.
 
@@ -14,11 +15,13 @@ use crate::run::{Rules, Schedule};
 use crate::telemetry::LogFilter;
 
 mod fault;
+mod operator;
 mod reader;
 #[cfg(test)]
 mod tests;
 
 pub use fault::{Fault, SettingsError};
+pub use operator::{AskSettings, FollowSettings, LookSettings, Runs};
 use reader::Reader;
 
 /// How long one call of the provider may take.

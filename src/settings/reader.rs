@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use super::{
     Backend, DEFAULT_EVENT_BUS, DEFAULT_EVENT_SOURCE, DEFAULT_LEASE_MARGIN, DEFAULT_MAX_IN_FLIGHT, DEFAULT_OVERDUE,
-    DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RUN_TTL, DEFAULT_STATE_FILE, Fault, KeySource, Limits, ProviderSettings,
+    DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RUN_TTL, DEFAULT_STATE_FILE, Fault, KeySource, Limits, ProviderSettings, Runs,
     SettingsError,
 };
 use crate::postpress::client::{ApiKey, BaseUrl, DEFAULT_BASE_URL};
@@ -78,16 +78,22 @@ impl<'a> Reader<'a> {
         let in_flight = 1..=MOST_IN_FLIGHT;
         let call = SHORTEST..=LONGEST_CALL;
         let margin = 0.0..=LONGEST_CALL;
-        // A poll may honestly rest in the queue for the longest delay: that is not yet overdue.
-        let overdue = LONGEST_DELAY + 1.0..=LONGEST_BUDGET;
-        let ttl = SHORTEST..=LONGEST_BUDGET;
         Limits {
             provider_timeout: self.seconds("POSTPRESS_TIMEOUT_SECONDS", DEFAULT_PROVIDER_TIMEOUT, call),
             max_in_flight: self.number("BRIDGE_MAX_IN_FLIGHT", DEFAULT_MAX_IN_FLIGHT, in_flight, "a whole number"),
             lease_margin: self.seconds("BRIDGE_LEASE_MARGIN_SECONDS", DEFAULT_LEASE_MARGIN, margin),
-            overdue: self.seconds("BRIDGE_OVERDUE_SECONDS", DEFAULT_OVERDUE, overdue),
-            run_ttl: self.seconds("BRIDGE_RUN_TTL_SECONDS", DEFAULT_RUN_TTL, ttl),
+            overdue: self.overdue(),
+            run_ttl: self.run_ttl(),
         }
+    }
+
+    pub(super) fn overdue(&mut self) -> Duration {
+        // A poll may honestly rest in the queue for the longest delay: that is not yet overdue.
+        self.seconds("BRIDGE_OVERDUE_SECONDS", DEFAULT_OVERDUE, LONGEST_DELAY + 1.0..=LONGEST_BUDGET)
+    }
+
+    pub(super) fn run_ttl(&mut self) -> Duration {
+        self.seconds("BRIDGE_RUN_TTL_SECONDS", DEFAULT_RUN_TTL, SHORTEST..=LONGEST_BUDGET)
     }
 
     pub(super) fn event_source(&mut self) -> String {
@@ -110,7 +116,7 @@ impl<'a> Reader<'a> {
         match self.text(VARIABLE).as_deref() {
             None | Some("aws") => {
                 let queue_url = self.queue_url();
-                let table = self.required("BRIDGE_TABLE", "the name of the DynamoDB table of runs");
+                let table = self.table();
                 Some(Backend::Aws { queue_url: queue_url?, table: table? })
             }
             Some("memory") => Some(Backend::Memory),
@@ -118,6 +124,18 @@ impl<'a> Reader<'a> {
                 self.invalid(VARIABLE, other.to_owned(), "`aws` (the default) or `memory`");
                 None
             }
+        }
+    }
+
+    pub(super) fn table(&mut self) -> Option<String> {
+        self.required("BRIDGE_TABLE", "the name of the DynamoDB table of runs")
+    }
+
+    /// The deployed table if one is named, else this terminal's file.
+    pub(super) fn runs(&mut self) -> Option<Runs> {
+        match self.text("BRIDGE_TABLE") {
+            Some(table) => Some(Runs::Table(table)),
+            None => self.state_file().map(Runs::File),
         }
     }
 
@@ -209,7 +227,7 @@ impl<'a> Reader<'a> {
         (initial, max)
     }
 
-    fn queue_url(&mut self) -> Option<String> {
+    pub(super) fn queue_url(&mut self) -> Option<String> {
         const VARIABLE: &str = "BRIDGE_QUEUE_URL";
         let text = self.required(VARIABLE, "the URL of the SQS queue")?;
         if !url::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "https" | "http")) {

@@ -14,6 +14,7 @@ mod lambda_worker;
 mod message_queue;
 mod model;
 mod on_aws;
+mod operator;
 mod provider_request;
 mod provider_tls;
 mod run_store;
