@@ -189,12 +189,9 @@ impl Stored {
 }
 
 impl Queue for MemoryQueue {
-    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         self.requests.set(self.requests.get() + 1);
-        for message in messages {
-            self.put(&message.body, message.delay);
-        }
-        vec![Ok(()); messages.len()]
+        messages.iter().map(|message| Ok(self.put(&message.body, message.delay))).collect()
     }
 
     async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {

@@ -1,5 +1,6 @@
 //! The queue on SQS.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -35,7 +36,7 @@ pub struct SqsQueue {
     url: String,
 }
 
-type Results = Vec<Result<(), ServiceError>>;
+type Results<T> = Vec<Result<T, ServiceError>>;
 
 impl SqsQueue {
     /// The queue of this URL.
@@ -43,7 +44,7 @@ impl SqsQueue {
         Self { client, url }
     }
 
-    async fn send_pack(&self, messages: &[Outgoing]) -> Results {
+    async fn send_pack(&self, messages: &[Outgoing]) -> Results<MessageId> {
         let entry = |(index, message): (usize, &Outgoing)| {
             SendMessageBatchRequestEntry::builder()
                 .id(index.to_string())
@@ -56,12 +57,15 @@ impl SqsQueue {
             Err(error) => return all_failed(messages.len(), &refused(&error)),
         };
         match self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await {
-            Ok(output) => results(messages.len(), output.successful.iter().map(|entry| &entry.id), &output.failed),
+            Ok(output) => {
+                let done = output.successful.iter().map(|entry| (&*entry.id, MessageId::new(&entry.message_id)));
+                results(messages.len(), done, &output.failed)
+            }
             Err(error) => all_failed(messages.len(), &service_error("SendMessageBatch", &error)),
         }
     }
 
-    async fn hand_back_pack(&self, messages: &[HandBack]) -> Results {
+    async fn hand_back_pack(&self, messages: &[HandBack]) -> Results<()> {
         let entry = |(index, message): (usize, &HandBack)| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
@@ -75,7 +79,10 @@ impl SqsQueue {
         };
         let request = self.client.change_message_visibility_batch().queue_url(&self.url);
         match request.set_entries(Some(entries)).send().await {
-            Ok(output) => results(messages.len(), output.successful.iter().map(|entry| &entry.id), &output.failed),
+            Ok(output) => {
+                let done = output.successful.iter().map(|entry| (&*entry.id, ()));
+                results(messages.len(), done, &output.failed)
+            }
             Err(error) => all_failed(messages.len(), &service_error("ChangeMessageVisibilityBatch", &error)),
         }
     }
@@ -86,12 +93,12 @@ fn refused(error: &BuildError) -> ServiceError {
     ServiceError::Refused(error.to_string())
 }
 
-fn all_failed(entries: usize, error: &ServiceError) -> Results {
-    vec![Err(error.clone()); entries]
+fn all_failed<T>(entries: usize, error: &ServiceError) -> Results<T> {
+    (0..entries).map(|_| Err(error.clone())).collect()
 }
 
 impl Queue for SqsQueue {
-    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         let sizes: Vec<usize> = messages.iter().map(|message| message.body.len()).collect();
         let packs = pack(&sizes).into_iter().map(|range| self.send_pack(&messages[range]));
         join_all(packs).await.concat()
@@ -157,15 +164,20 @@ fn record(message: Message) -> Option<Record> {
 }
 
 /// A result for each entry, by its id, which is its index.
-fn results<'a>(entries: usize, done: impl Iterator<Item = &'a String>, failed: &[BatchResultErrorEntry]) -> Results {
-    let done: Vec<&String> = done.collect();
+fn results<'a, T>(
+    entries: usize,
+    done: impl Iterator<Item = (&'a str, T)>,
+    failed: &[BatchResultErrorEntry],
+) -> Results<T> {
+    let mut done: HashMap<&str, T> = done.collect();
     (0..entries)
         .map(|index| {
             let id = index.to_string();
             match failed.iter().find(|entry| entry.id == id) {
                 Some(failure) => Err(entry_error(failure)),
-                None if done.contains(&&id) => Ok(()),
-                None => Err(ServiceError::Passing("SQS said nothing of the entry".to_owned())),
+                None => {
+                    done.remove(&*id).ok_or_else(|| ServiceError::Passing("SQS said nothing of the entry".to_owned()))
+                }
             }
         })
         .collect()
@@ -207,13 +219,13 @@ mod tests {
             failure("2", "InvalidMessageContents", true),
             failure("4", "RequestThrottled", true),
         ];
-        let done = ["0".to_owned(), "3".to_owned()];
-        let results = results(6, done.iter(), &failed);
+        let done = [("0", "sent as 0"), ("3", "sent as 3")];
+        let results = results(6, done.into_iter(), &failed);
         let told = results.iter().map(|result| match result {
-            Ok(()) => "sent",
+            Ok(sent) => sent,
             Err(ServiceError::Passing(_)) => "again",
             Err(ServiceError::Refused(_)) => "refused",
         });
-        assert_eq!(told.collect::<Vec<_>>(), ["sent", "again", "refused", "sent", "again", "again"]);
+        assert_eq!(told.collect::<Vec<_>>(), ["sent as 0", "again", "refused", "sent as 3", "again", "again"]);
     }
 }

@@ -315,7 +315,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             let (mut again, mut trouble) = (Vec::new(), None);
             for (index, result) in left.iter().zip(self.queue.send(&batch).await) {
                 match result {
-                    Ok(()) => sent[*index] = true,
+                    Ok(_) => sent[*index] = true,
                     Err(error) => {
                         if matches!(error, ServiceError::Passing(_)) {
                             again.push(*index);
