@@ -140,15 +140,15 @@ fn the_key_is_a_value_or_a_secret_with_or_without_a_field() {
     let secret = |reference| {
         let settings = worker(&[("POSTPRESS_API_KEY", ""), ("POSTPRESS_API_KEY_SECRET_ID", reference)]).unwrap();
         match settings.provider.key {
-            KeySource::Secret { id, field } => (id, field),
-            KeySource::Plain(_) => panic!("{reference} was taken for the key"),
+            SecretSource::Stored(SecretRef { id, field, .. }) => (id, field),
+            SecretSource::Plain(_) => panic!("{reference} was taken for the key"),
         }
     };
     let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:postpress-AbCdEf";
     assert_eq!(secret("postpress/key"), ("postpress/key".to_owned(), None));
     assert_eq!(secret(arn), (arn.to_owned(), None));
     assert_eq!(secret(&format!("{arn}#api_key")), (arn.to_owned(), Some("api_key".to_owned())));
-    assert!(matches!(worker(&[]).unwrap().provider.key, KeySource::Plain(_)));
+    assert!(matches!(worker(&[]).unwrap().provider.key, SecretSource::Plain(_)));
 }
 
 #[test]

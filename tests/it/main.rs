@@ -19,4 +19,5 @@ mod sample_inputs;
 mod schemas;
 mod terminal;
 mod virtual_time;
+mod webhook;
 mod work;

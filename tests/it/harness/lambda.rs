@@ -6,6 +6,7 @@
 //! runtime_api.rs  the Runtime API, as one process sees it
 //! environment.rs  a process, from its start to its death
 //! mapping.rs      the SQS event source mapping
+//! function_url.rs what AWS puts in front of an HTTP function
 //! ```
 //!
 //! No process outlives its test: each is killed when its [`Environment`] is dropped, also by a panic. Where the tests
@@ -21,11 +22,13 @@ use tokio::sync::broadcast;
 
 mod binary;
 mod environment;
+mod function_url;
 mod mapping;
 mod runtime_api;
 
 pub(crate) use binary::sync_worker;
 pub(crate) use environment::{Blow, Deadline, Environment, Outcome};
+pub(crate) use function_url::{Front, Kind};
 pub(crate) use mapping::{Delivery, Figures, Mapping, receive_count};
 
 /// A function as it is set up in Lambda.
