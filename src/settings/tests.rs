@@ -180,6 +180,26 @@ fn neither_debug_nor_an_error_shows_a_secret() {
     assert!(!fault.contains("hush"), "{fault}");
 }
 
+/// What the webhook is told of who may call it.
+fn webhook(variables: &[(&str, &str)]) -> Result<WebhookSettings, SettingsError> {
+    WebhookSettings::read(&env(&[variables, &WORKER[1..]].concat()))
+}
+
+#[test]
+fn the_webhook_asks_for_no_key_and_shows_neither_secret_nor_token() {
+    const SECRET: &str = "whsec_aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo";
+    let settings = webhook(&[("BRIDGE_WEBHOOK_SECRET", SECRET), ("BRIDGE_WEBHOOK_TOKEN", "hush old-hush")]).unwrap();
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("hush") && !shown.contains("aHVz"), "{shown}");
+    assert!(matches!(settings.access, Access::Credentials { signing: Some(_), tokens: Some(_) }));
+    assert!(matches!(webhook(&[("BRIDGE_WEBHOOK_AUTH", "iam")]).unwrap().access, Access::Iam));
+    let stored = webhook(&[("BRIDGE_WEBHOOK_TOKEN_SECRET_ID", "webhook#token")]).unwrap();
+    let Access::Credentials { signing: None, tokens: Some(SecretSource::Stored(place)) } = stored.access else {
+        panic!("{stored:?}");
+    };
+    assert_eq!((&*place.id, place.field.as_deref()), ("webhook", Some("token")));
+}
+
 #[test]
 fn the_memory_backend_asks_for_neither_queue_nor_table() {
     let settings = WorkerSettings::read(&env(&[("BRIDGE_BACKEND", "memory"), ("POSTPRESS_API_KEY", "sk-1")])).unwrap();
