@@ -49,7 +49,7 @@ async fn run(description: &Path, header: Option<&str>, without: &[&str]) -> Outp
 fn assert_finds_nothing(output: &Output) {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains(" passed") && !said.contains(" failed"), "{said}");
+    assert!(said.contains("Tested: 8"), "{said}");
 }
 
 fn description() -> PathBuf {
