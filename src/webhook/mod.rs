@@ -61,5 +61,5 @@ pub enum Path {
 /// An answer.
 pub type Response = http::Response<String>;
 
-/// The header of an answer that is as good as the body it is made of.
+/// The media type of a trigger, and of an answer that is no error.
 const JSON: &str = "application/json";
