@@ -29,6 +29,7 @@
 //! | [`event`] | what goes out |
 //! | [`worker`] | a batch: concurrency, time, retries, partial failures |
 //! | [`store`], [`queue`], [`bus`] | the ports, each a small trait with its adapters |
+//! | [`webhook`] | the HTTP front door: who may hand in a trigger, and what is told of a run |
 //! | [`service`] | how a port fails, and how often it is asked |
 //! | [`simulator`] | the provider played, with faults |
 //! | [`consumer`] | plays Lambda's event source mapping where there is no Lambda |

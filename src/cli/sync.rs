@@ -22,7 +22,7 @@ use crate::postpress::client::Client;
 use crate::queue::MemoryQueue;
 use crate::run::{DELAY_MAX, Item};
 use crate::service::ServiceError;
-use crate::settings::{KeySource, TerminalSettings};
+use crate::settings::{SecretSource, TerminalSettings};
 use crate::store::{Command, RunStore, SqliteStore};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
@@ -77,7 +77,7 @@ impl Sync {
         }
         let settings = TerminalSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
-        let KeySource::Plain(api_key) = settings.provider.key.clone() else {
+        let SecretSource::Plain(api_key) = settings.provider.key.clone() else {
             bail!("POSTPRESS_API_KEY_SECRET_ID is set, but this build cannot read it; set POSTPRESS_API_KEY instead");
         };
         let client = Client::new(settings.provider.base_url.clone(), api_key)?;

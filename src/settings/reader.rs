@@ -10,8 +10,8 @@ use secrecy::SecretString;
 
 use super::{
     Backend, DEFAULT_EVENT_BUS, DEFAULT_EVENT_SOURCE, DEFAULT_LEASE_MARGIN, DEFAULT_MAX_IN_FLIGHT, DEFAULT_OVERDUE,
-    DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RUN_TTL, DEFAULT_STATE_FILE, Fault, KeySource, Limits, ProviderSettings, Runs,
-    SettingsError,
+    DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RUN_TTL, DEFAULT_STATE_FILE, Fault, Limits, ProviderSettings, Runs, SecretRef,
+    SecretSource, SettingsError,
 };
 use crate::postpress::client::{ApiKey, BaseUrl, DEFAULT_BASE_URL};
 use crate::run::Schedule;
@@ -172,32 +172,40 @@ impl<'a> Reader<'a> {
         BaseUrl::parse(&text).map_err(|error| self.unusable(VARIABLE, format!("cannot be used: {error}"))).ok()
     }
 
-    fn api_key(&mut self) -> Option<KeySource> {
+    fn api_key(&mut self) -> Option<SecretSource<ApiKey>> {
         const PLAIN: &str = "POSTPRESS_API_KEY";
-        const SECRET: &str = "POSTPRESS_API_KEY_SECRET_ID";
-        match (self.text(PLAIN), self.text(SECRET)) {
-            (Some(key), None) => self.plain_key(PLAIN, key),
-            (None, Some(reference)) => self.secret_key(SECRET, &reference),
+        const STORED: &str = "POSTPRESS_API_KEY_SECRET_ID";
+        if !self.has(PLAIN) && !self.has(STORED) {
+            let what = "the provider's API key, or `POSTPRESS_API_KEY_SECRET_ID` to its name or ARN in Secrets Manager";
+            self.missing(PLAIN, what);
+        }
+        self.secret(PLAIN, STORED, ApiKey::parse)
+    }
+
+    /// A secret, or where it is kept; nothing if neither is set, or what is set is faulty.
+    pub(super) fn secret<T, E: fmt::Display>(
+        &mut self,
+        plain: &'static str,
+        stored: &'static str,
+        parse: impl FnOnce(&SecretString) -> Result<T, E>,
+    ) -> Option<SecretSource<T>> {
+        match (self.text(plain), self.text(stored)) {
+            (Some(text), None) => {
+                let parsed = parse(&SecretString::from(text));
+                let unusable = |error| self.unusable(plain, format!("cannot be used: {error}"));
+                parsed.map(SecretSource::Plain).map_err(unusable).ok()
+            }
+            (None, Some(reference)) => self.secret_ref(stored, &reference).map(SecretSource::Stored),
             (Some(_), Some(_)) => {
-                self.conflict(PLAIN, SECRET, "are both set; keep one of them");
+                self.conflict(plain, stored, "are both set; keep one of them");
                 None
             }
-            (None, None) => {
-                let what = "the provider's API key, or `POSTPRESS_API_KEY_SECRET_ID` to its name or ARN in Secrets \
-                            Manager";
-                self.missing(PLAIN, what);
-                None
-            }
+            (None, None) => None,
         }
     }
 
-    fn plain_key(&mut self, variable: &'static str, key: String) -> Option<KeySource> {
-        let key = ApiKey::parse(&SecretString::from(key));
-        key.map(KeySource::Plain).map_err(|error| self.unusable(variable, format!("cannot be used: {error}"))).ok()
-    }
-
     /// Reads `ID` or `ID#field`: neither a secret's name nor its ARN can hold a `#`.
-    fn secret_key(&mut self, variable: &'static str, reference: &str) -> Option<KeySource> {
+    fn secret_ref(&mut self, variable: &'static str, reference: &str) -> Option<SecretRef> {
         let (id, field) = match reference.split_once('#') {
             Some((id, field)) => (id, Some(field)),
             None => (reference, None),
@@ -207,7 +215,7 @@ impl<'a> Reader<'a> {
             self.unusable(variable, "has nothing before or after its `#`; write `ID`, or `ID#field` for a JSON secret");
             return None;
         }
-        Some(KeySource::Secret { id: id.to_owned(), field: field.map(str::to_owned) })
+        Some(SecretRef { variable, id: id.to_owned(), field: field.map(str::to_owned) })
     }
 
     /// The first delay and the longest one.
@@ -256,7 +264,11 @@ impl<'a> Reader<'a> {
         self.text(variable).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 
-    fn text(&self, variable: &str) -> Option<String> {
+    pub(super) fn has(&self, variable: &str) -> bool {
+        self.text(variable).is_some()
+    }
+
+    pub(super) fn text(&self, variable: &str) -> Option<String> {
         (self.env)(variable).filter(|value| !value.is_empty())
     }
 
@@ -295,11 +307,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn missing(&mut self, variable: &'static str, what: &'static str) {
+    pub(super) fn missing(&mut self, variable: &'static str, what: &'static str) {
         self.faults.push(Fault::Missing { variable, what });
     }
 
-    fn invalid(&mut self, variable: &'static str, found: String, allowed: impl Into<String>) {
+    pub(super) fn invalid(&mut self, variable: &'static str, found: String, allowed: impl Into<String>) {
         let (mut found, cut) = bounded(found, SHOWN_MAX_BYTES);
         if cut {
             found.push('…');
@@ -313,7 +325,7 @@ impl<'a> Reader<'a> {
         self.faults.push(Fault::Unusable { variable, why });
     }
 
-    fn conflict(&mut self, first: &'static str, second: &'static str, why: impl Into<String>) {
+    pub(super) fn conflict(&mut self, first: &'static str, second: &'static str, why: impl Into<String>) {
         let why = why.into();
         self.faults.push(Fault::Conflict { first, second, why });
     }

@@ -24,4 +24,5 @@ mod schemas;
 mod secrets;
 mod terminal;
 mod virtual_time;
+mod webhook;
 mod work;
