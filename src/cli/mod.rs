@@ -5,6 +5,8 @@
 use clap::{Parser, Subcommand};
 
 pub mod demo;
+#[cfg(feature = "aws")]
+pub mod redrive;
 pub mod schema;
 pub mod simulate;
 pub mod sync;
@@ -41,6 +43,16 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         arguments: Vec<String>,
     },
+    #[cfg(feature = "aws")]
+    Redrive(redrive::Redrive),
+    /// Send dead-lettered triggers again (in a build with `--features aws`)
+    #[cfg(not(feature = "aws"))]
+    #[command(disable_help_flag = true)]
+    Redrive {
+        /// Not looked at
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        arguments: Vec<String>,
+    },
     Schema(schema::Schema),
 }
 
@@ -59,6 +71,12 @@ impl Cli {
             #[cfg(not(feature = "aws"))]
             Command::Work { .. } => {
                 anyhow::bail!("this build has no AWS in it; run it with `cargo run --features aws -- work`")
+            }
+            #[cfg(feature = "aws")]
+            Command::Redrive(redrive) => redrive.run().await,
+            #[cfg(not(feature = "aws"))]
+            Command::Redrive { .. } => {
+                anyhow::bail!("this build has no AWS in it; run it with `cargo run --features aws -- redrive`")
             }
             Command::Schema(schema) => schema.run().map(|()| true),
         }

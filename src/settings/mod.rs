@@ -15,11 +15,13 @@ use crate::telemetry::LogFilter;
 
 mod fault;
 mod reader;
+mod redrive;
 #[cfg(test)]
 mod tests;
 
 pub use fault::{Fault, SettingsError};
 use reader::Reader;
+pub use redrive::RedriveSettings;
 
 /// How long one call of the provider may take.
 pub const DEFAULT_PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);

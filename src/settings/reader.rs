@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
         (initial, max)
     }
 
-    fn queue_url(&mut self) -> Option<String> {
+    pub(super) fn queue_url(&mut self) -> Option<String> {
         const VARIABLE: &str = "BRIDGE_QUEUE_URL";
         let text = self.required(VARIABLE, "the URL of the SQS queue")?;
         if !url::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "https" | "http")) {

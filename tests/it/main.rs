@@ -13,6 +13,7 @@ mod model;
 mod on_aws;
 mod provider_request;
 mod provider_tls;
+mod redrive;
 mod run_store;
 mod sample_events;
 mod sample_inputs;
