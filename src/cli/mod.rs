@@ -5,6 +5,7 @@
 use clap::{Parser, Subcommand};
 
 pub mod demo;
+pub mod doctor;
 #[cfg(feature = "aws")]
 pub mod redrive;
 pub mod schema;
@@ -53,6 +54,7 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         arguments: Vec<String>,
     },
+    Doctor(doctor::Doctor),
     Schema(schema::Schema),
 }
 
@@ -78,6 +80,7 @@ impl Cli {
             Command::Redrive { .. } => {
                 anyhow::bail!("this build has no AWS in it; run it with `cargo run --features aws -- redrive`")
             }
+            Command::Doctor(doctor) => doctor.run().await,
             Command::Schema(schema) => schema.run().map(|()| true),
         }
     }

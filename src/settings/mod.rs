@@ -13,12 +13,14 @@ use crate::postpress::client::{ApiKey, BaseUrl};
 use crate::run::{Rules, Schedule};
 use crate::telemetry::LogFilter;
 
+mod examined;
 mod fault;
 mod reader;
 mod redrive;
 #[cfg(test)]
 mod tests;
 
+pub use examined::{Examined, Place};
 pub use fault::{Fault, SettingsError};
 use reader::Reader;
 pub use redrive::RedriveSettings;

@@ -45,6 +45,11 @@ impl<'a> Reader<'a> {
         Self { env, faults }
     }
 
+    /// The same environment, and no fault found yet.
+    pub(super) fn again(&self) -> Self {
+        Self::new(self.env)
+    }
+
     pub(super) fn found_no_fault(&self) -> bool {
         self.faults.is_empty()
     }
@@ -109,8 +114,7 @@ impl<'a> Reader<'a> {
         const VARIABLE: &str = "BRIDGE_BACKEND";
         match self.text(VARIABLE).as_deref() {
             None | Some("aws") => {
-                let queue_url = self.queue_url();
-                let table = self.required("BRIDGE_TABLE", "the name of the DynamoDB table of runs");
+                let (queue_url, table) = (self.queue_url(), self.table());
                 Some(Backend::Aws { queue_url: queue_url?, table: table? })
             }
             Some("memory") => Some(Backend::Memory),
@@ -119,6 +123,15 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    pub(super) fn table(&mut self) -> Option<String> {
+        self.required("BRIDGE_TABLE", "the name of the DynamoDB table of runs")
+    }
+
+    /// A variable is there, whatever it says.
+    pub(super) fn is_set(&self, variable: &str) -> bool {
+        self.text(variable).is_some()
     }
 
     /// `BRIDGE_STATE_FILE`, else a file in the user's state directory.
@@ -148,13 +161,13 @@ impl<'a> Reader<'a> {
     }
 
     /// A wrong value is not shown: a URL with user info would show a password.
-    fn base_url(&mut self) -> Option<BaseUrl> {
+    pub(super) fn base_url(&mut self) -> Option<BaseUrl> {
         const VARIABLE: &str = "POSTPRESS_BASE_URL";
         let text = self.text_or(VARIABLE, DEFAULT_BASE_URL);
         BaseUrl::parse(&text).map_err(|error| self.unusable(VARIABLE, format!("cannot be used: {error}"))).ok()
     }
 
-    fn api_key(&mut self) -> Option<KeySource> {
+    pub(super) fn api_key(&mut self) -> Option<KeySource> {
         const PLAIN: &str = "POSTPRESS_API_KEY";
         const SECRET: &str = "POSTPRESS_API_KEY_SECRET_ID";
         match (self.text(PLAIN), self.text(SECRET)) {

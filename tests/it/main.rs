@@ -3,6 +3,7 @@
 
 mod aws_tls;
 mod cargo_lambda;
+mod doctor;
 mod event_bus;
 mod harness;
 mod hostile_provider;
