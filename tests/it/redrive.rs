@@ -242,6 +242,28 @@ async fn a_message_that_could_not_be_sent_or_deleted_is_still_a_dead_letter() {
     assert_eq!(aws.take_dead_letters().await, [""; 0]);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_stops_it_after_the_messages_under_way_and_nothing_stays_held() {
+    let aws = bridge().await;
+    let proxy = Proxy::start(endpoint()).await;
+    aws.dead_letter(&[r#"{"chat_id": "c", "idempotency_key": "k"}"#; 12]).await;
+    let sends = Of("SendMessageBatch", "");
+    proxy.once(sends, Fault::Hangs);
+    let child = command(&aws, proxy.endpoint(), &["redrive", "--yes", "--json"]).spawn().unwrap();
+    while proxy.seen(sends).is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let kill = Command::new("kill").arg("-INT").arg(child.id().unwrap().to_string()).status().await.unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().await.unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &report["done"]["not_sent"]), (Some(1), &json!(12)), "{report}");
+    assert!(report["done"]["troubles"].to_string().contains("it was stopped"), "{report}");
+    assert_eq!(proxy.seen(sends).len(), 1, "the second pack was not tried");
+    assert_eq!(aws.take_dead_letters().await.len(), 12);
+}
+
 /// The provider played, and its base URL.
 async fn provider() -> (Simulator, String) {
     let simulator = Simulator::new(Faults::default());

@@ -10,10 +10,12 @@
 //! that somebody has moved from a dead-letter queue and that died again has lost its first id, and this cannot know it.
 
 use std::io::Write;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::message::Record;
@@ -24,6 +26,7 @@ use crate::settings::RedriveSettings;
 use crate::simulator::parse_duration;
 use crate::telemetry::{self, LogFormat};
 
+use super::stop;
 use consent::Consent;
 use dead_letters::DeadLetters;
 use plan::{DeadLetter, Fate};
@@ -46,7 +49,7 @@ const HOLD_MAX: Duration = Duration::from_hours(12);
 /// dead letters before.
 ///
 /// The dead-letter queue is that of the `RedrivePolicy` of the queue in `BRIDGE_QUEUE_URL`. While it works, nobody else sees the
-/// dead letters that it looks at; what it leaves is visible again when it ends, or after `--hold` if it is killed.
+/// dead letters that it looks at; what it leaves is visible again when it ends, also by Ctrl-C, or after `--hold` if it is killed.
 ///
 /// Exit code 0: all done, nothing to do, or `--dry-run`; 1: nothing was done for want of consent, or a message could not be
 /// sent or deleted, and stays a dead letter; 2: it could not be tried.
@@ -173,17 +176,27 @@ struct Pass {
 }
 
 impl Pass {
-    /// A few at a time, so that whoever is killed here leaves few to be sent twice.
+    /// A few at a time, so that whoever is killed here leaves few to be sent twice. Ctrl-C finishes those under way.
     async fn act(&self, letters: &[DeadLetter]) -> Done {
         let mut done = Done::default();
         let mut stay = Vec::new();
+        let mut stop = pin!(stop::asked_to());
+        let mut why_not = None;
         for some in letters.chunks(ENTRIES_MAX) {
-            if Instant::now() >= self.held_until {
-                done.troubles.insert("the hold is over; say yes sooner, or give a longer `--hold`".to_owned());
-                done.not_sent += plan::count(some, Fate::Send);
-                done.not_deleted += plan::count(some, Fate::Drop);
-            } else {
-                self.deal_with(some, &mut done, &mut stay).await;
+            if why_not.is_none() && Instant::now() >= self.held_until {
+                why_not = Some("the hold is over; say yes sooner, or give a longer `--hold`");
+            }
+            if why_not.is_none() && stop.as_mut().now_or_never().is_some() {
+                why_not = Some("it was stopped");
+            }
+            match why_not {
+                None => self.deal_with(some, &mut done, &mut stay).await,
+                Some(why) => {
+                    done.troubles.insert(why.to_owned());
+                    done.not_sent += plan::count(some, Fate::Send);
+                    done.not_deleted += plan::count(some, Fate::Drop);
+                    stay.extend(some.iter().map(|letter| letter.record.clone()));
+                }
             }
         }
         done.left = plan::count(letters, Fate::Leave);
