@@ -8,6 +8,7 @@ use crate::service::ServiceError;
 
 mod memory;
 pub mod packing;
+pub mod redrive_policy;
 #[cfg(feature = "aws")]
 mod sqs;
 

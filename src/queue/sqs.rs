@@ -34,6 +34,16 @@ const VISIBILITY_MAX_SECONDS: u64 = 43_200;
 pub struct SqsQueue {
     client: Client,
     url: String,
+    receiving: Receiving,
+}
+
+/// How messages are received.
+#[derive(Debug, Clone, Copy)]
+struct Receiving {
+    /// How long they stay invisible; as long as the queue says, if nothing is said.
+    hold_seconds: Option<i32>,
+    /// How long to wait for one.
+    wait_seconds: i32,
 }
 
 type Results<T> = Vec<Result<T, ServiceError>>;
@@ -41,7 +51,43 @@ type Results<T> = Vec<Result<T, ServiceError>>;
 impl SqsQueue {
     /// The queue of this URL.
     pub fn new(client: Client, url: String) -> Self {
-        Self { client, url }
+        let receiving = Receiving { hold_seconds: None, wait_seconds: WAIT_SECONDS };
+        Self { client, url, receiving }
+    }
+
+    /// The same queue for somebody who goes through what is there: what is received stays invisible for `hold`, at most 12
+    /// hours, whatever the queue says, and an empty queue is told after `wait`, at most 20 seconds.
+    #[must_use]
+    pub fn held_for(self, hold: Duration, wait: Duration) -> Self {
+        let hold_seconds = Some(whole_seconds(hold, VISIBILITY_MAX_SECONDS));
+        let wait_seconds = whole_seconds(wait, WAIT_SECONDS.unsigned_abs().into());
+        Self { receiving: Receiving { hold_seconds, wait_seconds }, ..self }
+    }
+
+    /// Deletes messages. Each has a result of its own, in their order.
+    pub async fn delete_each(&self, records: &[Record]) -> Vec<Result<(), ServiceError>> {
+        join_all(records.chunks(ENTRIES_MAX).map(|pack| self.delete_pack(pack))).await.concat()
+    }
+
+    async fn delete_pack(&self, records: &[Record]) -> Results<()> {
+        let entry = |(index, record): (usize, &Record)| {
+            DeleteMessageBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(&record.receipt_handle)
+                .build()
+        };
+        let entries = match records.iter().enumerate().map(entry).collect() {
+            Ok(entries) => entries,
+            Err(error) => return all_failed(records.len(), &refused(&error)),
+        };
+        let request = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
+        match within(DELETE_MAX, request.send()).await {
+            Ok(Ok(output)) => {
+                results(records.len(), output.successful.iter().map(|entry| (&*entry.id, ())), &output.failed)
+            }
+            Ok(Err(error)) => all_failed(records.len(), &service_error("DeleteMessageBatch", &error)),
+            Err(too_long) => all_failed(records.len(), &too_long),
+        }
     }
 
     async fn send_pack(&self, messages: &[Outgoing]) -> Results<MessageId> {
@@ -116,7 +162,8 @@ impl Source for SqsQueue {
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(i32::try_from(max.clamp(1, ENTRIES_MAX)).unwrap_or(1))
-            .wait_time_seconds(WAIT_SECONDS)
+            .wait_time_seconds(self.receiving.wait_seconds)
+            .set_visibility_timeout(self.receiving.hold_seconds)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
         let output =
@@ -125,23 +172,7 @@ impl Source for SqsQueue {
     }
 
     async fn delete(&self, records: &[Record]) -> Result<(), ServiceError> {
-        for pack in records.chunks(ENTRIES_MAX) {
-            let mut request = self.client.delete_message_batch().queue_url(&self.url);
-            for (index, record) in pack.iter().enumerate() {
-                let entry = DeleteMessageBatchRequestEntry::builder()
-                    .id(index.to_string())
-                    .receipt_handle(&record.receipt_handle)
-                    .build()
-                    .map_err(|error| refused(&error))?;
-                request = request.entries(entry);
-            }
-            let output = within(DELETE_MAX, request.send()).await?;
-            let output = output.map_err(|error| service_error("DeleteMessageBatch", &error))?;
-            if let Some(failure) = output.failed.first() {
-                return Err(entry_error(failure));
-            }
-        }
-        Ok(())
+        self.delete_each(records).await.into_iter().collect()
     }
 }
 

@@ -14,17 +14,21 @@ use crate::postpress::client::{ApiKey, BaseUrl};
 use crate::run::{Rules, Schedule};
 use crate::telemetry::LogFilter;
 
+mod examined;
 mod fault;
 mod operator;
 mod reader;
+mod redrive;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "aws")]
 mod webhook;
 
+pub use examined::{Examined, Place};
 pub use fault::{Fault, SettingsError};
 pub use operator::{AskSettings, FollowSettings, LookSettings, Runs};
 use reader::Reader;
+pub use redrive::RedriveSettings;
 #[cfg(feature = "aws")]
 pub use webhook::{Access, WebhookSettings};
 

@@ -45,6 +45,11 @@ impl<'a> Reader<'a> {
         Self { env, faults }
     }
 
+    /// The same environment, and no fault found yet.
+    pub(super) fn again(&self) -> Self {
+        Self::new(self.env)
+    }
+
     pub(super) fn found_no_fault(&self) -> bool {
         self.faults.is_empty()
     }
@@ -115,8 +120,7 @@ impl<'a> Reader<'a> {
         const VARIABLE: &str = "BRIDGE_BACKEND";
         match self.text(VARIABLE).as_deref() {
             None | Some("aws") => {
-                let queue_url = self.queue_url();
-                let table = self.table();
+                let (queue_url, table) = (self.queue_url(), self.table());
                 Some(Backend::Aws { queue_url: queue_url?, table: table? })
             }
             Some("memory") => Some(Backend::Memory),
@@ -166,13 +170,13 @@ impl<'a> Reader<'a> {
     }
 
     /// A wrong value is not shown: a URL with user info would show a password.
-    fn base_url(&mut self) -> Option<BaseUrl> {
+    pub(super) fn base_url(&mut self) -> Option<BaseUrl> {
         const VARIABLE: &str = "POSTPRESS_BASE_URL";
         let text = self.text_or(VARIABLE, DEFAULT_BASE_URL);
         BaseUrl::parse(&text).map_err(|error| self.unusable(VARIABLE, format!("cannot be used: {error}"))).ok()
     }
 
-    fn api_key(&mut self) -> Option<SecretSource<ApiKey>> {
+    pub(super) fn api_key(&mut self) -> Option<SecretSource<ApiKey>> {
         const PLAIN: &str = "POSTPRESS_API_KEY";
         const STORED: &str = "POSTPRESS_API_KEY_SECRET_ID";
         if !self.has(PLAIN) && !self.has(STORED) {

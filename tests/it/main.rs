@@ -4,6 +4,7 @@
 mod aws_tls;
 mod bad_messages;
 mod cargo_lambda;
+mod doctor;
 mod event_bus;
 mod fault_simulation;
 mod fuzz;
@@ -17,6 +18,7 @@ mod on_aws;
 mod operator;
 mod provider_request;
 mod provider_tls;
+mod redrive;
 mod run_store;
 mod sample_events;
 mod sample_inputs;

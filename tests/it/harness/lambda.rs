@@ -25,8 +25,8 @@ use super::canary::CheckedLog;
 
 mod binary;
 mod environment;
-mod killer;
 mod function_url;
+mod killer;
 mod mapping;
 mod runtime_api;
 

@@ -18,7 +18,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
-use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 
 use super::{Function, Lambda, Outcome};
@@ -32,9 +31,7 @@ impl Function {
         settings: impl IntoIterator<Item = (N, V)>,
         timeout: Duration,
     ) -> Self {
-        let settings = settings.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let program = env!("CARGO_BIN_EXE_webhook").into();
-        Self { program, settings, timeout, log: NamedTempFile::new().unwrap() }
+        Self::of(env!("CARGO_BIN_EXE_webhook").into(), settings, timeout)
     }
 }
 
