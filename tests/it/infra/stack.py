@@ -92,9 +92,10 @@ def adapt(template, name, secrets_manager):
     """Leaves out what the emulator cannot make, and what asks for it."""
     resources = template["Resources"]
     # It has no secrets by CloudFormation: each is made here, and becomes a parameter with the value that `Ref` would have.
-    for secret in of_type(template, "AWS::SecretsManager::Secret"):
+    for secret, resource in of_type(template, "AWS::SecretsManager::Secret").items():
         del resources[secret]
-        made = secrets_manager.create_secret(Name=f"{name}-{secret}", SecretString=f"generated-for-{secret}")
+        generated = secrets_manager.get_random_password(**resource["Properties"]["GenerateSecretString"])
+        made = secrets_manager.create_secret(Name=f"{name}-{secret}", SecretString=generated["RandomPassword"])
         template["Parameters"][secret] = {"Type": "String", "Default": made["ARN"]}
     # It takes an archive's pattern as a text only, in which nothing could be resolved.
     for archive in of_type(template, "AWS::Events::Archive").values():
