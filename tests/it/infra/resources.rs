@@ -7,7 +7,7 @@ use postpress_bridge::run::Schedule;
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits, WorkerSettings};
 use serde_json::{Value, json};
 
-use super::stack::{BRIDGE, Stack, default_of, template};
+use super::stack::{BRIDGE, Stack, default_of, properties, template};
 use crate::harness::emulator;
 
 async fn attributes(queue_url: &str) -> impl Fn(QueueAttributeName) -> String {
@@ -53,9 +53,9 @@ async fn the_run_table_is_paid_by_use_and_indexes_the_open_runs_only() {
     assert_eq!(index.projection().unwrap().projection_type(), Some(&ProjectionType::KeysOnly));
 
     // The emulator's CloudFormation overlooks these.
-    let properties = stack.properties("Runs");
-    assert_eq!(properties["TimeToLiveSpecification"], json!({"AttributeName": "expires_at", "Enabled": true}));
-    assert_eq!(properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+    let runs = stack.properties("Runs");
+    assert_eq!(runs["TimeToLiveSpecification"], json!({"AttributeName": "expires_at", "Enabled": true}));
+    assert_eq!(runs["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
     assert_eq!(stack.template["Resources"]["Runs"]["DeletionPolicy"], "Retain");
 }
 
@@ -74,10 +74,10 @@ async fn the_bus_keeps_every_event_of_ours_for_a_while() {
 #[tokio::test]
 async fn the_schedule_puts_on_the_queue_what_the_worker_takes_for_a_sweep() {
     let template = template(BRIDGE).await;
-    let properties = &template["Resources"]["Sweep"]["Properties"];
-    assert_eq!(properties["Target"]["Input"], SWEEP_BODY);
-    assert_eq!(properties["Target"]["Arn"], json!({"Fn::GetAtt": ["Queue", "Arn"]}));
-    assert_eq!(properties["ScheduleExpression"], json!({"Fn::Sub": "rate(${SweepEveryMinutes} minutes)"}));
+    let schedule = properties(&template, "Sweep");
+    assert_eq!(schedule["Target"]["Input"], SWEEP_BODY);
+    assert_eq!(schedule["Target"]["Arn"], json!({"Fn::GetAtt": ["Queue", "Arn"]}));
+    assert_eq!(schedule["ScheduleExpression"], json!({"Fn::Sub": "rate(${SweepEveryMinutes} minutes)"}));
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn the_worker_may_invoke_itself_and_is_braked_by_its_mapping_alone() {
     assert_eq!(worker["Properties"]["ReservedConcurrentExecutions"], Value::Null);
     assert_eq!(worker["Metadata"]["BuildMethod"], "rust-cargolambda");
     assert_eq!(default_of(&template, "Architecture"), "arm64");
-    let mapping = &template["Resources"]["SyncWorkerMessages"]["Properties"];
+    let mapping = properties(&template, "SyncWorkerMessages");
     assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
     assert_eq!(mapping["ScalingConfig"], json!({"MaximumConcurrency": {"Ref": "MaximumConcurrency"}}));
     assert_eq!(mapping["MaximumBatchingWindowInSeconds"], json!({"Ref": "BatchWindowSeconds"}));
@@ -110,6 +110,23 @@ async fn a_public_url_lets_everybody_call_and_nobody_invoke_past_it() {
     assert!(granted("lambda:InvokeFunctionUrl", ("FunctionUrlAuthType", "NONE".into())));
     assert!(granted("lambda:InvokeFunction", ("InvokedViaFunctionUrl", true.into())));
     assert_eq!(permissions.len(), 2);
+}
+
+#[tokio::test]
+async fn of_all_services_only_the_named_producers_may_put_messages_on_the_queue_and_nobody_without_tls() {
+    let template = template(BRIDGE).await;
+    let [refused, producers] =
+        &properties(&template, "QueueAccess")["PolicyDocument"]["Statement"].as_array().unwrap()[..]
+    else {
+        panic!("{template}")
+    };
+    assert_eq!([&refused["Effect"], &refused["Action"], &refused["Principal"]], ["Deny", "sqs:*", "*"]);
+    assert_eq!(refused["Condition"], json!({"Bool": {"aws:SecureTransport": "false"}}));
+    assert_eq!([&producers["Fn::If"][0], &producers["Fn::If"][2]["Ref"]], ["HasProducers", "AWS::NoValue"]);
+    let allowed = &producers["Fn::If"][1];
+    assert_eq!([&allowed["Effect"], &allowed["Action"]], ["Allow", "sqs:SendMessage"]);
+    assert_eq!(allowed["Resource"], json!({"Fn::GetAtt": ["Queue", "Arn"]}), "and nothing on the dead letters");
+    assert_eq!(allowed["Condition"], json!({"ArnLike": {"aws:SourceArn": {"Ref": "ProducerArns"}}}));
 }
 
 /// The settings that the worker reads from the environment that the stack gives it.
