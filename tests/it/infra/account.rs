@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::stack::{BRIDGE, Stack, default_of};
 use crate::harness::canary::CANARY;
 use crate::harness::emulator::{self, Emulated};
-use crate::harness::lambda::{Function, Lambda, Mapping, sync_worker};
+use crate::harness::lambda::{Front, Function, Kind, Lambda, Mapping, sync_worker};
 
 pub(super) struct Account {
     pub(super) bridge: Stack,
@@ -59,10 +59,26 @@ impl Account {
         sync_worker();
         let template = &self.bridge.template;
         let call_timeout = default_of(template, "CallTimeoutSeconds");
-        let timeout = &template["Mappings"]["Timeouts"][call_timeout]["Function"];
-        let settings = self.bridge.environments["SyncWorker"].clone().into_iter();
-        let settings = settings.chain([("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned())]);
-        Lambda::new(Function::sync_worker(settings, Duration::from_secs(timeout.as_u64().unwrap())))
+        let timeout = seconds(&template["Mappings"]["Timeouts"][call_timeout]["Function"]);
+        Lambda::new(Function::sync_worker(self.settings("SyncWorker", endpoint), timeout))
+    }
+
+    /// The webhook behind its URL, likewise.
+    pub(super) fn webhook(&self, endpoint: &str) -> Front {
+        let timeout = seconds(&self.bridge.properties("Webhook")["Timeout"]);
+        Front::new(Function::webhook(self.settings("Webhook", endpoint), timeout), Kind::FunctionUrl)
+    }
+
+    /// The webhook's token, which the stack has made.
+    pub(super) async fn token(&self) -> String {
+        let secret = aws_sdk_secretsmanager::Client::new(&self.aws.sdk).get_secret_value();
+        let secret = secret.secret_id(self.bridge.output("WebhookTokenArn")).send().await.unwrap();
+        secret.secret_string.unwrap()
+    }
+
+    fn settings(&self, function: &str, endpoint: &str) -> impl Iterator<Item = (String, String)> + use<> {
+        let settings = self.bridge.environments[function].clone().into_iter();
+        settings.chain([("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned())])
     }
 
     /// The event source mapping as the template sets it up.
@@ -95,4 +111,8 @@ impl Account {
         let bodies = self.aws.take_all(url).await;
         bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect()
     }
+}
+
+pub(super) fn seconds(value: &Value) -> Duration {
+    Duration::from_secs(value.as_u64().unwrap_or_else(|| panic!("{value} is no number of seconds")))
 }

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::request::Builder;
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -102,6 +105,21 @@ async fn the_worker_may_do_what_it_does_and_no_more() {
     let queue = account.bridge.output("QueueArn");
     let mapping = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"].map(|action| (action, queue));
     assert_exact(&account.bridge, "SyncWorkerRole", &proxy.all_seen(), &mapping);
+}
+
+#[tokio::test]
+async fn the_webhook_may_do_what_it_does_and_no_more() {
+    let account = Account::deploy().await;
+    let proxy = Proxy::start(emulator::endpoint()).await;
+    let front = account.webhook(proxy.endpoint());
+    let bearer = format!("Bearer {}", account.token().await);
+    let status = async |request: Builder, body: &'static str| {
+        let request = request.header(AUTHORIZATION, &bearer).header(CONTENT_TYPE, "application/json");
+        front.answer(&request.body(body.into()).unwrap()).await.status()
+    };
+    assert_eq!(status(Request::post("/v1/syncs"), r#"{"chat_id": "c"}"#).await, StatusCode::ACCEPTED);
+    assert_eq!(status(Request::get("/v1/chats/c/sync"), "").await, StatusCode::NOT_FOUND, "{}", front.log());
+    assert_exact(&account.bridge, "WebhookRole", &proxy.all_seen(), &[]);
 }
 
 #[tokio::test]

@@ -6,11 +6,8 @@ use postpress_bridge::run::{DELAY_MAX, Schedule};
 use postpress_bridge::settings::Limits;
 use serde_json::Value;
 
+use super::account::seconds;
 use super::stack::{BRIDGE, properties, template};
-
-fn seconds(value: &Value) -> Duration {
-    Duration::from_secs(value.as_u64().unwrap_or_else(|| panic!("{value} is no number of seconds")))
-}
 
 /// For each call timeout that an operator can choose: it, the function's timeout, and the queue's visibility timeout.
 fn timeouts(template: &Value) -> Vec<[Duration; 3]> {
