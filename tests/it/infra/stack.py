@@ -81,11 +81,15 @@ def of_type(template, kind):
 
 
 def mentions(value, names):
+    """Whether it asks for any of these: by `Ref`, `Fn::GetAtt` or `Fn::Sub`."""
+    if isinstance(value, str):
+        return any(f"${{{name}" in value for name in names)
     if isinstance(value, list):
         return any(mentions(part, names) for part in value)
     if not isinstance(value, dict):
         return False
-    return value.get("Ref") in names or as_list(value.get("Fn::GetAtt", ""))[0] in names or mentions([*value.values()], names)
+    named = {value.get("Ref"), as_list(value.get("Fn::GetAtt", ""))[0]}
+    return bool(named & names) or mentions([*value.values()], names)
 
 
 def adapt(template, name, secrets_manager):
