@@ -10,6 +10,7 @@ mod fault_simulation;
 mod fuzz;
 mod harness;
 mod hostile_provider;
+mod infra;
 mod key_secret;
 mod lambda_worker;
 mod message_queue;
