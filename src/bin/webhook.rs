@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use futures_util::TryFutureExt;
-use lambda_http::{RequestExt, run, service_fn};
+use lambda_http::tower::ServiceExt;
+use lambda_http::{Adapter, RequestExt, lambda_runtime, service_fn};
 use postpress_bridge::settings::WebhookSettings;
 use postpress_bridge::telemetry::{self, LogFormat};
-use postpress_bridge::{deployed, lambda};
+use postpress_bridge::{deployed, lambda, webhook::without_origin};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
@@ -28,7 +29,7 @@ async fn start() -> anyhow::Result<()> {
     let settings = WebhookSettings::from_env()?;
     telemetry::init(&settings.log_filter, LogFormat::Json)?;
     let webhook = Rc::new(deployed::connect_webhook(&settings).await?);
-    let serve = run(service_fn(|event: lambda_http::Request| {
+    let service = service_fn(|event: lambda_http::Request| {
         let webhook = Rc::clone(&webhook);
         // A task of this thread: `run` wants what could go to another, which our ports' futures need not be able to.
         let answered = spawn_local(async move {
@@ -37,6 +38,7 @@ async fn start() -> anyhow::Result<()> {
             webhook.answer(&event.into(), ends).await
         });
         answered.map_err(io::Error::from)
-    }));
+    });
+    let serve = lambda_runtime::run(Adapter::from(service).map_request(without_origin));
     LocalSet::new().run_until(serve).await.map_err(anyhow::Error::from_boxed)
 }

@@ -20,17 +20,10 @@ use super::Request;
 const SECRET_PREFIX: &str = "whsec_";
 /// How many bytes a signing secret may have (Standard Webhooks: "between 24 bytes (192 bits) and 64 bytes (512 bits)").
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+/// The fewest characters of a token: fewer are guessed sooner or later.
+const TOKEN_MIN: usize = 16;
 /// The most digits of a timestamp: with more, it is none of the next thirty thousand years, and sums with it overflow.
 const TIMESTAMP_MAX_DIGITS: usize = 12;
-
-/// How a request was let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admitted {
-    /// By a signature, which covers its `webhook-id`.
-    Signed,
-    /// By a bearer token, or by IAM before it came here.
-    Unsigned,
-}
 
 /// Why a request is not let in, and what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -89,6 +82,9 @@ pub enum InvalidSecret {
         "it is {0} bytes once decoded, where Standard Webhooks has 24 to 64; make one with: echo \"whsec_$(openssl rand -base64 32)\""
     )]
     Length(usize),
+    /// It is a token that can be guessed.
+    #[error("it is {0} characters long, and must have {TOKEN_MIN} or more; make one with: openssl rand -hex 32")]
+    TooShort(usize),
 }
 
 /// The signing secret is a token too: whoever may call would also be able to sign.
@@ -174,7 +170,11 @@ impl Tokens {
     /// # Errors
     /// Says what is wrong with it without showing it.
     pub fn parse(text: &SecretString) -> Result<Self, InvalidSecret> {
-        Ok(Self(one_or_two(text)?.into_iter().map(digest).collect()))
+        let tokens = one_or_two(text)?;
+        match tokens.iter().find(|token| token.len() < TOKEN_MIN) {
+            Some(token) => Err(InvalidSecret::TooShort(token.len())),
+            None => Ok(Self(tokens.into_iter().map(digest).collect())),
+        }
     }
 
     fn verify(&self, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -210,15 +210,15 @@ impl Credentials {
     ///
     /// # Errors
     /// Says why not.
-    pub fn may_post(&self, request: &Request) -> Result<Admitted, Refusal> {
+    pub fn may_post(&self, request: &Request) -> Result<(), Refusal> {
         let is_there = |name: &str| request.headers.contains_key(name);
         match (is_there(HEADER_WEBHOOK_SIGNATURE), is_there(AUTHORIZATION.as_str())) {
             (false, false) => Err(Refusal::NothingToPost),
-            (false, true) => self.verify_token(&request.headers).map(|()| Admitted::Unsigned),
-            (true, false) => self.verify_signature(request).map(|()| Admitted::Signed),
+            (false, true) => self.verify_token(&request.headers),
+            (true, false) => self.verify_signature(request),
             (true, true) => {
                 let (signature, token) = (self.verify_signature(request), self.verify_token(&request.headers));
-                signature.and(token).map(|()| Admitted::Signed)
+                signature.and(token)
             }
         }
     }
@@ -227,11 +227,11 @@ impl Credentials {
     ///
     /// # Errors
     /// Says why not.
-    pub fn may_read(&self, request: &Request) -> Result<Admitted, Refusal> {
+    pub fn may_read(&self, request: &Request) -> Result<(), Refusal> {
         if self.tokens.is_some() && !request.headers.contains_key(AUTHORIZATION) {
             return Err(Refusal::NothingToRead);
         }
-        self.verify_token(&request.headers).map(|()| Admitted::Unsigned)
+        self.verify_token(&request.headers)
     }
 
     fn verify_signature(&self, request: &Request) -> Result<(), Refusal> {

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::auth::{Admitted, Refusal};
+use super::auth::Refusal;
 use super::key_ring::{CredentialStore, Guard};
 use super::problem::{Kind, Problem};
 use super::routes::Route;
@@ -80,12 +80,17 @@ impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
 
     async fn accept(&self, request: &Request, until: Instant) -> Result<Response, Problem> {
         submission::check_size(&request.body)?;
-        let admitted = self.guard.may_post(request, until).await.map_err(unauthorized)?;
-        let trigger = submission::read(request, admitted == Admitted::Signed, &self.event_source)?;
+        self.guard.may_post(request, until).await.map_err(unauthorized)?;
+        let trigger = submission::read(request, &self.event_source)?;
         let message_id = self.enqueue(&trigger, until).await.map_err(|error| {
             tracing::error!(request_id = request.id, %error, "a trigger could not be put on the queue");
-            let again = "the trigger may or may not be on the queue; send it again with the same idempotency key";
-            Problem::unavailable(again)
+            Problem::unavailable(match trigger.idempotency_key {
+                Some(_) => "the trigger may or may not be on the queue; send it again with the same idempotency key",
+                None => {
+                    "the trigger may or may not be on the queue, and has no idempotency key: sent again it is a request of \
+                     its own, and may sync the chat twice"
+                }
+            })
         })?;
         let (chat_id, request_id) = (&trigger.chat_id, &request.id);
         tracing::info!(%chat_id, %message_id, request_id, "a trigger was accepted");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::Request;
-use super::auth::{Admitted, Credentials, Refusal};
+use super::auth::{Credentials, Refusal};
 use crate::service::ServiceError;
 
 /// How often they are read again at most: whoever guesses would else have them read at every guess.
@@ -40,24 +40,24 @@ pub struct KeyRing<C> {
 
 impl<C: CredentialStore> Guard<C> {
     /// Lets a request in to hand in a trigger, or says why not.
-    pub(super) async fn may_post(&self, request: &Request, until: Instant) -> Result<Admitted, Refusal> {
+    pub(super) async fn may_post(&self, request: &Request, until: Instant) -> Result<(), Refusal> {
         match self {
-            Self::Iam => Ok(Admitted::Unsigned),
+            Self::Iam => Ok(()),
             Self::Ring(ring) => ring.admit(request, Credentials::may_post, until).await,
         }
     }
 
     /// Lets a request in to read a status, or says why not.
-    pub(super) async fn may_read(&self, request: &Request, until: Instant) -> Result<Admitted, Refusal> {
+    pub(super) async fn may_read(&self, request: &Request, until: Instant) -> Result<(), Refusal> {
         match self {
-            Self::Iam => Ok(Admitted::Unsigned),
+            Self::Iam => Ok(()),
             Self::Ring(ring) => ring.admit(request, Credentials::may_read, until).await,
         }
     }
 }
 
 /// How credentials decide about a request.
-type Check = fn(&Credentials, &Request) -> Result<Admitted, Refusal>;
+type Check = fn(&Credentials, &Request) -> Result<(), Refusal>;
 
 impl<C: CredentialStore> KeyRing<C> {
     /// Credentials that were read just now.
@@ -65,7 +65,7 @@ impl<C: CredentialStore> KeyRing<C> {
         Self { current: RefCell::new(credentials), store, read_again_at: Cell::new(None) }
     }
 
-    async fn admit(&self, request: &Request, check: Check, until: Instant) -> Result<Admitted, Refusal> {
+    async fn admit(&self, request: &Request, check: Check, until: Instant) -> Result<(), Refusal> {
         let decided = check(&self.current.borrow(), request);
         match decided {
             Err(refusal) if refusal.may_be_outdated() && self.read_again(until).await => {

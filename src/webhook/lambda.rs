@@ -1,15 +1,29 @@
 //! Lambda's HTTP events, from a function URL or an HTTP API of API Gateway, in the webhook's terms.
 
-use lambda_http::RequestExt;
+use http::header::HOST;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
 use lambda_http::aws_lambda_events::encodings::Body;
-use lambda_http::request::RequestContext;
+use lambda_http::request::{LambdaRequest, RequestContext};
+use lambda_http::{LambdaEvent, RequestExt};
 
 use super::routes::Route;
 use super::{Path, Request};
 
 /// In the domain of every function URL, and of no API.
 const FUNCTION_URL: &str = ".lambda-url.";
+/// Which scheme the client came by.
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+
+/// The event without what `lambda_http` makes a URI of and nothing here reads. The client chooses it, and what is no part of a
+/// URI, as the query `a="b"`, makes `lambda_http` panic.
+pub fn without_origin(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+    if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
+        request.raw_query_string = None;
+        request.headers.remove(HOST);
+        request.headers.remove(FORWARDED_PROTO);
+    }
+    event
+}
 
 impl From<lambda_http::Request> for Request {
     fn from(event: lambda_http::Request) -> Self {
@@ -50,7 +64,25 @@ fn is_function_url(context: &ApiGatewayV2httpRequestContext) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn what_is_no_part_of_a_uri_is_no_matter() {
+        let event = json!({
+            "version": "2.0",
+            "rawPath": "/v1/chats/a \"b\" {c}^|`<>[é]/sync",
+            "rawQueryString": "a=\"b\" {c}^|`<>é",
+            "headers": { "host": "no host:at all", "x-forwarded-proto": "1:", "idempotency-key": "k" },
+            "requestContext": { "domainName": "abcdefg.execute-api.us-east-1.amazonaws.com", "http": { "method": "GET" } },
+        });
+        let payload = serde_json::from_value(event).unwrap();
+        let LambdaEvent { payload, .. } = without_origin(LambdaEvent::new(payload, lambda_http::Context::default()));
+        let request = Request::from(lambda_http::Request::from(payload));
+        assert_eq!(request.path, Path::Decoded("/v1/chats/a \"b\" {c}^|`<>[é]/sync".to_owned()));
+        assert_eq!(request.headers["idempotency-key"], "k");
+    }
 
     #[test]
     fn a_stage_in_front_of_a_path_is_no_part_of_it() {

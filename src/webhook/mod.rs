@@ -33,6 +33,8 @@ mod tests;
 pub use door::Webhook;
 #[cfg(feature = "aws")]
 pub use key_ring::{CredentialStore, Guard, KeyRing};
+#[cfg(feature = "aws")]
+pub use lambda::without_origin;
 
 /// A request, as it reached the function.
 #[derive(Debug, Clone)]

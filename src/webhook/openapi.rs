@@ -9,7 +9,7 @@ use super::JSON;
 use super::problem::{Kind, PROBLEM_JSON, Problem, RETRY_AFTER_SECONDS};
 use super::routes::{HEALTH, SYNCS, chat_path};
 use super::status::SyncStatus;
-use super::submission::{BODY_MAX_BYTES, IDEMPOTENCY_KEY, SyncRequest};
+use super::submission::{BODY_MAX_BYTES, IDEMPOTENCY_KEY, SyncRequest, WEBHOOK_ID};
 use crate::ids::ChatId;
 use crate::postpress::Envelope;
 use crate::schema::{self, absent_not_null};
@@ -75,7 +75,7 @@ fn security_schemes() -> Value {
             "scheme": "bearer",
             "description": "The token, which may read and hand in. A request that is signed too must be signed rightly.",
         },
-        SIGNATURE[0]: header("webhook-id", "Standard Webhooks: the message's id, and its idempotency key"),
+        SIGNATURE[0]: header(WEBHOOK_ID, "Standard Webhooks: the message's id, and its idempotency key"),
         SIGNATURE[1]: header("webhook-timestamp", "Standard Webhooks: seconds since 1970, at most five minutes off"),
         SIGNATURE[2]: header(
             "webhook-signature",
@@ -103,7 +103,7 @@ fn post_sync(types: &mut SchemaGenerator) -> Value {
         "parameters": [{
             "name": IDEMPOTENCY_KEY,
             "in": "header",
-            "description": "Stands in for `idempotency_key` in the body, unless the request is signed: then `webhook-id` does.",
+            "description": "Stands in for `idempotency_key` in the body where there is no `webhook-id` either.",
             "schema": { "type": "string", "minLength": 1, "maxLength": 256 },
         }],
         "requestBody": {

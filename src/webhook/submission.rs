@@ -12,10 +12,10 @@ use crate::message::TriggerBody;
 
 /// The most bytes of a body: many times the largest trigger.
 pub const BODY_MAX_BYTES: usize = 16 * 1024;
-/// The idempotency key of clients that do not put it into the body.
+/// The idempotency key of Standard Webhooks.
+pub const WEBHOOK_ID: &str = "webhook-id";
+/// The idempotency key of clients that put it neither there nor into the body.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// The idempotency key of Standard Webhooks, which its signature covers.
-const WEBHOOK_ID: &str = "webhook-id";
 
 /// What is answered once SQS has the trigger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -59,12 +59,12 @@ pub fn check_size(body: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The trigger that a request hands in, with its idempotency key. `signed` says that a signature covers its `webhook-id`,
-/// and `event_source` is the `source` of our own events, which are never triggers.
+/// The trigger that a request hands in, with its idempotency key: the body's, else the `webhook-id` that Standard Webhooks
+/// has for this, else the `Idempotency-Key`. `event_source` is the `source` of our own events, which are never triggers.
 ///
 /// # Errors
 /// 400 or 415, with what to send instead.
-pub fn read(request: &Request, signed: bool, event_source: &str) -> Result<TriggerBody, Problem> {
+pub fn read(request: &Request, event_source: &str) -> Result<TriggerBody, Problem> {
     check_content_type(&request.headers)?;
     let invalid = |why: String| Problem::new(Kind::InvalidTrigger, why);
     let json = std::str::from_utf8(&request.body).map_err(|_| invalid("the body is not UTF-8".to_owned()))?;
@@ -73,10 +73,9 @@ pub fn read(request: &Request, signed: bool, event_source: &str) -> Result<Trigg
     }
     let mut trigger = TriggerBody::parse(json, event_source).map_err(invalid)?;
     // A key that cannot be one is refused also where another goes before it.
+    let webhook_id = key(&request.headers, WEBHOOK_ID)?;
     let beside = key(&request.headers, IDEMPOTENCY_KEY)?;
-    if trigger.idempotency_key.is_none() {
-        trigger.idempotency_key = if signed { key(&request.headers, WEBHOOK_ID)? } else { beside };
-    }
+    trigger.idempotency_key = trigger.idempotency_key.or(webhook_id).or(beside);
     Ok(trigger)
 }
 
@@ -104,11 +103,8 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
 /// The key in this header, if it is there.
 fn key(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
     let invalid = |why: String| Problem::new(Kind::InvalidIdempotencyKey, why);
-    let mut values = headers.get_all(name).iter();
-    let (Some(value), another) = (values.next(), values.next()) else { return Ok(None) };
-    if another.is_some() {
-        return Err(invalid(format!("`{name}` is there more than once; send it once")));
-    }
+    // Lambda makes one value of a header that is sent more than once.
+    let Some(value) = headers.get(name) else { return Ok(None) };
     let key = std::str::from_utf8(value.as_bytes()).ok().filter(|key| !key.chars().any(char::is_control));
     let key = key.ok_or_else(|| invalid(format!("`{name}` has characters that cannot be shown; use others")))?;
     TriggerBody::check_key(name, key).map_err(invalid)?;
@@ -153,13 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_a_header_is_there_once_and_can_be_shown() {
+    fn a_key_in_a_header_can_be_shown() {
         assert_eq!(key(&headers(&[]), IDEMPOTENCY_KEY), Ok(None));
         let long = "x".repeat(257);
-        for values in [&[""][..], &[&long], &["a\tb"], &["a", "a"], &["a\u{85}"]] {
-            let entries: Vec<_> = values.iter().map(|value| (IDEMPOTENCY_KEY, *value)).collect();
-            let refused = key(&headers(&entries), IDEMPOTENCY_KEY).unwrap_err();
-            assert_eq!(refused.kind, Kind::InvalidIdempotencyKey, "{values:?}");
+        for value in ["", &long, "a\tb", "a\u{85}"] {
+            let refused = key(&headers(&[(IDEMPOTENCY_KEY, value)]), IDEMPOTENCY_KEY).unwrap_err();
+            assert_eq!(refused.kind, Kind::InvalidIdempotencyKey, "{value:?}");
         }
         for taken in ["crm-1", "é", &"x".repeat(256)] {
             assert_eq!(key(&headers(&[(IDEMPOTENCY_KEY, taken)]), IDEMPOTENCY_KEY), Ok(Some(taken.to_owned())));

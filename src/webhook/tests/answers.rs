@@ -38,14 +38,14 @@ async fn an_accepted_trigger_is_one_message_that_the_worker_reads_as_it_was_mean
 }
 
 #[tokio::test]
-async fn the_key_is_the_bodys_else_the_signed_id_else_the_header() {
+async fn the_key_is_the_bodys_else_the_webhook_id_else_the_header() {
     let (with, without) = (r#"{"chat_id": "c", "idempotency_key": "body"}"#, r#"{"chat_id": "c"}"#);
     let header = [("idempotency-key", "header")];
     for (name, request, key) in [
         ("the body's", signed(SECRET, now(), &header, with), Some("body")),
         ("the signed id", signed(SECRET, now(), &header, without), Some("msg_1")),
         ("the header", post(&header, without), Some("header")),
-        ("an id that nobody signed", post(&[("webhook-id", "msg_1")], without), None),
+        ("an id that nobody signed", post(&[("webhook-id", "msg_2"), header[0]], without), Some("msg_2")),
         ("none", post(&[], without), None),
     ] {
         let house = house();

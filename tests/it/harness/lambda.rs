@@ -32,7 +32,7 @@ mod runtime_api;
 
 pub(crate) use binary::{stateless_worker, sync_worker};
 pub(crate) use environment::{Blow, Deadline, Environment, Outcome};
-pub(crate) use function_url::{Front, Kind};
+pub(crate) use function_url::{Front, Kind, RawQuery};
 pub(crate) use killer::Killer;
 pub(crate) use mapping::{Became, Delivery, Figures, Handed, Mapping, receive_count};
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::world::{OLD_SECRET, SECRET, TOKEN, front, get, now, open_to_both, post, request, signed, told};
 use crate::harness::emulator::Emulated;
-use crate::harness::lambda::{Front, Kind};
+use crate::harness::lambda::{Front, Kind, RawQuery};
 
 const BODY: &str = r#"{"chat_id": "c"}"#;
 
@@ -174,4 +174,15 @@ async fn a_header_that_is_not_ascii_is_no_matter_where_it_is_not_read() {
         assert_eq!(told(&front.answer(&request("GET", path, &[(name, value)], "")).await), expected, "{name}");
     }
     assert_eq!(front.processes_started(), 1);
+}
+
+#[tokio::test]
+async fn a_query_is_never_read() {
+    let aws = Emulated::new().await;
+    let front = open_to_both(&aws);
+    for query in ["a=1", "a=\"b\"", "{}|^`<> é", "%"] {
+        let mut request = request("GET", "/healthz", &[], "");
+        request.extensions_mut().insert(RawQuery(query));
+        assert_eq!(told(&front.answer(&request).await), "200", "{query}: {}", front.log());
+    }
 }

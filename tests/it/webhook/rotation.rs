@@ -13,13 +13,13 @@ async fn secrets() -> aws_sdk_secretsmanager::Client {
 #[tokio::test]
 async fn a_stored_secret_is_rotated_under_a_running_function() {
     let (aws, secrets, name) = (Emulated::new().await, secrets().await, format!("webhook-{}", Uuid::new_v4()));
-    let holding = |secret: &str| format!(r#"{{"signing": "{secret}", "token": "stored-token"}}"#);
+    let holding = |secret: &str| format!(r#"{{"signing": "{secret}", "token": "stored-token-of-the-test"}}"#);
     secrets.create_secret().name(&name).secret_string(holding(OLD_SECRET)).send().await.unwrap();
     let (signing, token) = (format!("{name}#signing"), format!("{name}#token"));
     let stored =
         [("BRIDGE_WEBHOOK_SECRET_SECRET_ID", signing.as_str()), ("BRIDGE_WEBHOOK_TOKEN_SECRET_ID", token.as_str())];
     let front = front(&aws, Kind::FunctionUrl, &stored);
-    let bearer = [("authorization", "Bearer stored-token")];
+    let bearer = [("authorization", "Bearer stored-token-of-the-test")];
     let status = request("GET", "/v1/chats/c/sync", &bearer, "");
     assert_eq!(told(&front.answer(&status).await), "404 bridge/no_run", "{}", front.log());
     assert_eq!(told(&front.answer(&signed(OLD_SECRET, now(), r#"{"chat_id": "c"}"#)).await), "202");
@@ -28,7 +28,11 @@ async fn a_stored_secret_is_rotated_under_a_running_function() {
     assert_eq!(told(&front.answer(&signed(SECRET, now(), r#"{"chat_id": "c"}"#)).await), "202", "{}", front.log());
     assert_eq!(told(&front.answer(&signed(OLD_SECRET, now(), r#"{"chat_id": "c"}"#)).await), "401 bridge/unauthorized");
     assert_eq!(front.processes_started(), 1);
-    assert!(!front.log().contains("stored-token") && !front.log().contains(&SECRET[6..]), "{}", front.log());
+    assert!(
+        !front.log().contains("stored-token-of-the-test") && !front.log().contains(&SECRET[6..]),
+        "{}",
+        front.log()
+    );
 }
 
 #[tokio::test]

@@ -73,6 +73,8 @@ impl Kind {
     /// The event of a request, in payload format 2.0.
     fn event(self, request: &Request<Bytes>) -> Value {
         let (path, body) = (self.raw_path(request.uri().path()), request.body());
+        let query =
+            request.extensions().get().map_or(request.uri().query().unwrap_or_default(), |RawQuery(query)| query);
         let mut headers = joined(request.headers());
         headers.insert(HOST.to_string(), self.domain().into());
         headers.insert("x-forwarded-proto".to_owned(), "https".into());
@@ -81,7 +83,7 @@ impl Kind {
             "version": "2.0",
             "routeKey": "$default",
             "rawPath": path,
-            "rawQueryString": request.uri().query().unwrap_or_default(),
+            "rawQueryString": query,
             "headers": headers,
             "requestContext": {
                 "accountId": "anonymous",
@@ -121,6 +123,10 @@ fn joined(headers: &HeaderMap) -> Map<String, Value> {
     };
     headers.keys().map(|name| (name.to_string(), value(name).into())).collect()
 }
+
+/// The query of a request that is none of a URI.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawQuery(pub(crate) &'static str);
 
 /// A function behind a URL.
 pub(crate) struct Front {
