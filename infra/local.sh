@@ -19,7 +19,7 @@ arn() {
     aws sqs get-queue-attributes --queue-url "$1" --attribute-names QueueArn --query Attributes.QueueArn --output text
 }
 
-dead_letters=$(queue bridge-dead-letters)
+dead_letters=$(queue bridge-dead-letters '{"MessageRetentionPeriod": "1209600"}')
 redrive="{\\\"deadLetterTargetArn\\\": \\\"$(arn "$dead_letters")\\\", \\\"maxReceiveCount\\\": \\\"10\\\"}"
 queue_url=$(queue bridge "{\"RedrivePolicy\": \"$redrive\", \"VisibilityTimeout\": \"380\"}")
 subscriber=$(queue subscriber)
@@ -32,6 +32,8 @@ aws dynamodb create-table --table-name bridge-runs --billing-mode PAY_PER_REQUES
         {"AttributeName": "open", "KeyType": "HASH"}, {"AttributeName": "sweep_at_ms", "KeyType": "RANGE"}]}]' >&2
 aws dynamodb update-time-to-live --table-name bridge-runs \
     --time-to-live-specification Enabled=true,AttributeName=expires_at >&2
+aws dynamodb update-continuous-backups --table-name bridge-runs \
+    --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true >&2
 
 aws events put-rule --name to-subscriber --event-pattern '{"source": ["postpress.bridge"]}' >&2
 aws events put-targets --rule to-subscriber --targets "Id=queue,Arn=$(arn "$subscriber")" >&2

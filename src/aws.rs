@@ -25,6 +25,18 @@ pub async fn config(http: reqwest::Client) -> SdkConfig {
     loader(http).load().await
 }
 
+/// [`config`] for those who cannot go on without a region.
+///
+/// # Errors
+/// If there is none.
+pub async fn config_with_region(http: reqwest::Client) -> anyhow::Result<SdkConfig> {
+    let config = config(http).await;
+    // The SDK takes an empty variable for a region.
+    let has_region = config.region().is_some_and(|region| !region.as_ref().is_empty());
+    anyhow::ensure!(has_region, "no AWS region; set AWS_REGION, or a region in your AWS profile");
+    Ok(config)
+}
+
 /// [`config`] before it is loaded, for those who know region, credentials or endpoint themselves.
 ///
 /// The SDK's retries and timeouts are off: [`crate::service::attempt`] does both, within the invocation's time, for all ports

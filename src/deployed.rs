@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use aws_config::SdkConfig;
 use tokio::time::Instant;
 
+use crate::aws::config_with_region;
 use crate::bus::EventBridgeBus;
 use crate::postpress::client::{ApiKey, Client, http_client, mozilla_roots};
 use crate::postpress::rotating::{KeySecret, Rotating};
@@ -45,7 +45,7 @@ pub async fn connect(settings: &WorkerSettings) -> anyhow::Result<Deployed> {
         anyhow::bail!("BRIDGE_BACKEND is `memory`, but this needs the deployed queue and table; unset it");
     };
     let http = http_client(mozilla_roots())?;
-    let aws = sdk(&http).await?;
+    let aws = config_with_region(http.clone()).await?;
 
     let (api_key, secret) = match &settings.provider.key {
         SecretSource::Plain(key) => (key.clone(), None),
@@ -71,10 +71,18 @@ pub async fn connect(settings: &WorkerSettings) -> anyhow::Result<Deployed> {
     Ok(Deployed { worker, queue })
 }
 
-async fn sdk(http: &reqwest::Client) -> anyhow::Result<SdkConfig> {
-    let aws = crate::aws::config(http.clone()).await;
-    anyhow::ensure!(aws.region().is_some(), "no AWS region; set AWS_REGION, or a region in your AWS profile");
-    Ok(aws)
+/// The key of a program that needs nothing else of AWS.
+///
+/// # Errors
+/// If it cannot be read.
+pub async fn api_key(source: &SecretSource<ApiKey>) -> anyhow::Result<ApiKey> {
+    match source {
+        SecretSource::Plain(key) => Ok(key.clone()),
+        SecretSource::Stored(place) => {
+            let aws = config_with_region(http_client(mozilla_roots())?).await?;
+            read_key(&StoredSecret::new(aws_sdk_secretsmanager::Client::new(&aws), place.clone())).await
+        }
+    }
 }
 
 async fn read_key(secret: &StoredSecret) -> anyhow::Result<ApiKey> {
@@ -87,7 +95,7 @@ async fn read_key(secret: &StoredSecret) -> anyhow::Result<ApiKey> {
 /// # Errors
 /// If a client cannot be made, or a secret cannot be read.
 pub async fn connect_webhook(settings: &WebhookSettings) -> anyhow::Result<DeployedWebhook> {
-    let aws = sdk(&http_client(mozilla_roots())?).await?;
+    let aws = config_with_region(http_client(mozilla_roots())?).await?;
     let guard = match &settings.access {
         Access::Iam => Guard::Iam,
         Access::Credentials { signing, tokens } => {

@@ -1,9 +1,9 @@
 //! A deployed bridge as the terminal reaches it: its queue and its run table, through the clients of this build.
 
 #[cfg(feature = "aws")]
-pub(super) use with_aws::DeployedBridge;
+pub(super) use with_aws::{DeployedBridge, api_key};
 #[cfg(not(feature = "aws"))]
-pub(super) use without_aws::DeployedBridge;
+pub(super) use without_aws::{DeployedBridge, api_key};
 
 use crate::settings::Runs;
 use crate::store::RunTable;
@@ -30,6 +30,8 @@ mod with_aws {
     use crate::service::ServiceError;
     use crate::store::{DynamoStore, RunTable};
 
+    pub(in crate::cli) use crate::deployed::api_key;
+
     /// How long sending may take.
     const SEND_MAX: Duration = Duration::from_secs(20);
 
@@ -45,9 +47,7 @@ mod with_aws {
 
         /// Looks up region and credentials, as the AWS SDK reads them.
         pub(in crate::cli) async fn connect(_command: &str) -> anyhow::Result<Self> {
-            let sdk = crate::aws::config(http_client(mozilla_roots())?).await;
-            anyhow::ensure!(sdk.region().is_some(), "no AWS region; set AWS_REGION, or a region in your AWS profile");
-            Ok(Self(sdk))
+            Ok(Self(crate::aws::config_with_region(http_client(mozilla_roots())?).await?))
         }
 
         pub(in crate::cli) fn table(&self, name: &str) -> RunTable {
@@ -76,8 +76,21 @@ mod with_aws {
 mod without_aws {
     use crate::ids::MessageId;
     use crate::message::TriggerBody;
+    use crate::postpress::client::ApiKey;
     use crate::service::ServiceError;
+    use crate::settings::SecretSource;
     use crate::store::RunTable;
+
+    /// The key, if it is not kept in AWS.
+    pub(in crate::cli) async fn api_key(source: &SecretSource<ApiKey>) -> anyhow::Result<ApiKey> {
+        match source {
+            SecretSource::Plain(key) => Ok(key.clone()),
+            SecretSource::Stored(_) => anyhow::bail!(
+                "POSTPRESS_API_KEY_SECRET_ID is set, but this build has no AWS in it to read it from; run it with \
+                 `cargo run --features aws -- sync …`, or set POSTPRESS_API_KEY instead"
+            ),
+        }
+    }
 
     /// There is none in this build.
     pub(in crate::cli) enum DeployedBridge {}

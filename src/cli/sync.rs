@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -22,13 +22,14 @@ use crate::postpress::client::Client;
 use crate::queue::MemoryQueue;
 use crate::run::{DELAY_MAX, Item};
 use crate::service::ServiceError;
-use crate::settings::{SecretSource, TerminalSettings};
+use crate::settings::TerminalSettings;
 use crate::store::{Command, RunStore, SqliteStore};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
 use crate::worker::{Worker, WorkerConfig};
 
 use super::argument::time;
+use super::deployed_bridge::api_key;
 use super::screen::Screen;
 use super::standing::{Standing, Told, show, show_synced_again, total};
 use super::stop::{self, second_stop};
@@ -77,9 +78,7 @@ impl Sync {
         }
         let settings = TerminalSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
-        let SecretSource::Plain(api_key) = settings.provider.key.clone() else {
-            bail!("POSTPRESS_API_KEY_SECRET_ID is set, but this build cannot read it; set POSTPRESS_API_KEY instead");
-        };
+        let api_key = api_key(&settings.provider.key).await?;
         let client = Client::new(settings.provider.base_url.clone(), api_key)?;
         let chats: BTreeSet<ChatId> = self.chats.into_iter().collect();
         let store = SqliteStore::open(&settings.state_file)?;

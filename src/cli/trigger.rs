@@ -25,8 +25,8 @@ use super::table;
 /// Puts a trigger for each on the queue in `BRIDGE_QUEUE_URL`, and prints the id of its message. With `--wait`, follows the run
 /// table in `BRIDGE_TABLE` and prints one event for each chat, as `sync` does.
 ///
-/// Exit code 0: all were sent, and with `--wait` all ended in `SYNC_DONE`; 1: not all; 2: it could not be tried, so that nothing
-/// was sent, or with `--wait` the table could not be read.
+/// Exit code 0: all were sent, and with `--wait` all ended in `SYNC_DONE`; 1: not all, or SQS did not take them; 2: nothing was
+/// sent for a fault in arguments, settings or credentials, or with `--wait` the table could not be read.
 #[derive(Debug, Clone, Args)]
 pub struct Trigger {
     /// The chats to sync

@@ -10,7 +10,7 @@ use crate::telemetry::LogFilter;
 /// Settings that need not be right.
 #[derive(Debug, Clone)]
 pub struct Examined {
-    /// All that a worker, or a terminal, would refuse to start with.
+    /// All that a worker, a terminal, or a webhook that is set up here, would refuse to start with.
     pub faults: Vec<Fault>,
     /// Whom to call.
     pub base_url: Option<BaseUrl>,
@@ -57,8 +57,10 @@ impl Examined {
     pub fn read(env: &impl Fn(&str) -> Option<String>) -> Self {
         let mut reader = Reader::new(env);
         let (base_url, key) = (reader.base_url(), reader.api_key());
-        // Only for its faults.
+        // Only for their faults.
         reader.schedule();
+        #[cfg(feature = "aws")]
+        super::webhook::examine(&mut reader);
         let limits = reader.limits();
         let event_source = reader.event_source();
         let event_bus = reader.event_bus();
@@ -115,6 +117,23 @@ mod tests {
         for variables in cases {
             let faults = WorkerSettings::read(&env(variables)).err().map(|error| error.faults).unwrap_or_default();
             assert_eq!(Examined::read(&env(variables)).faults, faults, "{variables:?}");
+        }
+    }
+
+    #[cfg(feature = "aws")]
+    #[test]
+    fn what_a_webhook_would_refuse_is_found_where_one_is_set_up() {
+        let cases: [Variables; 4] = [
+            &[("BRIDGE_WEBHOOK_AUTH", "iam")],
+            &[("BRIDGE_WEBHOOK_AUTH", "none")],
+            &[("BRIDGE_WEBHOOK_SECRET", "short")],
+            &[("BRIDGE_WEBHOOK_TOKEN", "one-that-is-long-enough"), ("BRIDGE_WEBHOOK_TOKEN_SECRET_ID", "id")],
+        ];
+        for own in cases {
+            let all = [&[QUEUE, TABLE, KEY], own].concat();
+            let env = |name: &str| all.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            let faults = crate::settings::WebhookSettings::read(&env).err().map(|error| error.faults);
+            assert_eq!(Examined::read(&env).faults, faults.unwrap_or_default(), "{own:?}");
         }
     }
 

@@ -324,7 +324,7 @@ impl<'a> Reader<'a> {
         self.faults.push(Fault::Invalid { variable, found, allowed });
     }
 
-    fn unusable(&mut self, variable: &'static str, why: impl Into<String>) {
+    pub(super) fn unusable(&mut self, variable: &'static str, why: impl Into<String>) {
         let why = why.into();
         self.faults.push(Fault::Unusable { variable, why });
     }

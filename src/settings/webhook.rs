@@ -67,6 +67,13 @@ impl WebhookSettings {
     }
 }
 
+/// Finds the faults of what is set for the webhook; where nothing is, there is none in this bridge.
+pub(super) fn examine(reader: &mut Reader<'_>) {
+    if [AUTH, SECRET, STORED_SECRET, TOKEN, STORED_TOKEN].iter().any(|variable| reader.has(variable)) {
+        access(reader);
+    }
+}
+
 fn access(reader: &mut Reader<'_>) -> Option<Access> {
     match reader.text(AUTH).as_deref() {
         Some("iam") => {
@@ -78,8 +85,9 @@ fn access(reader: &mut Reader<'_>) -> Option<Access> {
             }
             Some(Access::Iam)
         }
-        Some(other) => {
-            reader.invalid(AUTH, other.to_owned(), "`iam`, or nothing where a secret or a token is set");
+        Some(_) => {
+            // Not shown: somebody may have put the secret itself here.
+            reader.unusable(AUTH, "can only be `iam`; unset it where a secret or a token is set");
             None
         }
         None => credentials(reader),

@@ -20,7 +20,7 @@ use crate::service::ServiceError;
 use crate::time::Millis;
 
 /// The sparse index of open runs.
-const OPEN_INDEX: &str = "open";
+pub(crate) const OPEN_INDEX: &str = "open";
 
 /// A run table in DynamoDB.
 #[derive(Debug, Clone)]

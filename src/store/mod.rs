@@ -17,6 +17,8 @@ mod sqlite;
 
 #[cfg(feature = "aws")]
 pub use dynamodb::DynamoStore;
+#[cfg(feature = "aws")]
+pub(crate) use dynamodb::OPEN_INDEX;
 pub use memory::MemoryStore;
 pub use run_table::RunTable;
 pub use sqlite::{Command, SqliteStore, StateFileError};

@@ -14,7 +14,7 @@ use crate::service::{ServiceError, attempt};
 use crate::time::Millis;
 
 /// How long a look may take, tries that fail and may pass included.
-const LOOK_MAX: Duration = Duration::from_secs(20);
+const LOOK_MAX: Duration = Duration::from_secs(10);
 
 /// A run table to look at. Nothing is written to it.
 #[derive(Debug, Clone)]

@@ -249,7 +249,9 @@ fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
     let immutable = if Path::new(&wal).exists() { "" } else { "?immutable=1" };
-    let uri = format!("file:{}{immutable}", percent_encode(path.as_os_str().as_encoded_bytes(), PATH));
+    // What follows two slashes would be taken for a host, so that an absolute path has an empty one before it.
+    let host = if path.is_absolute() { "//" } else { "" };
+    let uri = format!("file:{host}{}{immutable}", percent_encode(path.as_os_str().as_encoded_bytes(), PATH));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(uri, flags)?;
     connection.busy_timeout(BUSY_MAX)?;
@@ -406,6 +408,11 @@ mod tests {
         assert_eq!(store.ended_page(None).unwrap().looked_at, 0);
         assert!(store.command(&chats(&["a"]), "k").is_err(), "it cannot write");
         drop(store);
+        #[cfg(unix)]
+        {
+            let twice = Path::new("/").join(format!("/{}", path.display()));
+            assert!(SqliteStore::open_to_read(&twice).unwrap().is_some(), "{}", twice.display());
+        }
         assert!(contents(folder.path()) == before, "something in the folder has changed");
     }
 

@@ -28,6 +28,7 @@ use crate::harness::log::Log;
 use crate::harness::provider_client::{ask, client, client_of, running};
 use crate::harness::proxy::{Fault, Of, Proxy};
 use crate::harness::raw_server::{Move, RawServer, reply};
+use crate::terminal::program;
 
 const SECOND: Duration = Duration::from_secs(1);
 const READS: Of = Of("GetSecretValue", "");
@@ -204,5 +205,27 @@ async fn a_secret_that_cannot_be_read_changes_no_answer_and_holds_none_up_for_lo
         refused_call(&provider).await;
         assert!(secret.proxy.has_done_its_worst(), "{fault:?}");
         assert!(began.elapsed() < 4 * SECOND, "{fault:?}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_sync_at_a_terminal_takes_the_key_from_its_secret() {
+    let (secret, (_, base_url)) = (Secret::holding(CANARY).await, provider().await);
+    let folder = tempfile::tempdir().unwrap();
+    for (name, code, says) in [(&secret.name, Some(0), ""), (&"nowhere".to_owned(), Some(2), "cannot be read")] {
+        let mut sync = program();
+        sync.args(["sync", "done-in-10ms"])
+            .env("AWS_ENDPOINT_URL", secret.proxy.endpoint())
+            .env("AWS_REGION", emulator::REGION)
+            .env("AWS_ACCESS_KEY_ID", emulator::CREDENTIAL)
+            .env("AWS_SECRET_ACCESS_KEY", emulator::CREDENTIAL)
+            .env("BRIDGE_STATE_FILE", folder.path().join("runs"))
+            .env("BRIDGE_POLL_INITIAL_SECONDS", "0.1")
+            .env("POSTPRESS_BASE_URL", &base_url)
+            .env("POSTPRESS_API_KEY_SECRET_ID", name);
+        let output = sync.output().await.unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), stderr.contains(says)), (code, true), "{name}: {stderr}");
+        assert_no_secret("what sync says", &stderr);
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::finding::Finding;
-use crate::settings::{Examined, Place};
+use crate::settings::{Examined, Fault, Place};
 
 /// What every SQLite file that is not empty begins with.
 const SQLITE: &[u8] = b"SQLite format 3\0";
@@ -15,14 +15,24 @@ pub(super) fn settings(settings: &Examined) -> Vec<Finding> {
     if settings.faults.is_empty() {
         return vec![Finding::well("settings", "every variable that is set can be used")];
     }
-    let text = |fault: &crate::settings::Fault| {
-        let text = fault.to_string();
-        match text.split_once("; ") {
-            Some((found, remedy)) => (found.to_owned(), remedy.to_owned()),
-            None => (text, "see the settings in README.md".to_owned()),
+    let findings = settings.faults.iter().map(found_and_remedy);
+    findings.map(|(found, remedy)| Finding::fault("settings", found, remedy)).collect()
+}
+
+/// The two halves of a fault's text.
+fn found_and_remedy(fault: &Fault) -> (String, String) {
+    let text = fault.to_string();
+    let halves = match fault {
+        // The value may hold what divides them.
+        Fault::Invalid { allowed, .. } => {
+            let remedy = format!("allowed: {allowed}");
+            text.strip_suffix(&remedy)
+                .and_then(|found| found.strip_suffix("; "))
+                .map(|found| (found.to_owned(), remedy))
         }
+        _ => text.split_once("; ").map(|(found, remedy)| (found.to_owned(), remedy.to_owned())),
     };
-    settings.faults.iter().map(text).map(|(found, remedy)| Finding::fault("settings", found, remedy)).collect()
+    halves.unwrap_or_else(|| (text, "see the settings in README.md".to_owned()))
 }
 
 /// Whether `sync` could keep its runs. Nothing is made or changed that stays.
@@ -73,6 +83,23 @@ mod tests {
     use super::*;
     use crate::cli::doctor::finding::Verdict;
     use crate::store::SqliteStore;
+
+    #[test]
+    fn a_fault_is_told_with_what_to_do_whatever_its_value() {
+        let invalid = Fault::Invalid {
+            variable: "BRIDGE_LOG",
+            found: "a; allowed: b".to_owned(),
+            allowed: "`c`; or `d`".to_owned(),
+        };
+        let conflict = Fault::Conflict { first: "A", second: "B", why: "are both set; keep one; or none".to_owned() };
+        for (fault, found, remedy) in [
+            (Fault::Missing { variable: "A", what: "it" }, "`A` is missing", "set it to it"),
+            (invalid, "`BRIDGE_LOG` is \"a; allowed: b\"", "allowed: `c`; or `d`"),
+            (conflict, "`A` and `B` are both set", "keep one; or none"),
+        ] {
+            assert_eq!(found_and_remedy(&fault), (found.to_owned(), remedy.to_owned()));
+        }
+    }
 
     #[test]
     fn a_state_file_that_sync_could_not_use_is_a_fault() {

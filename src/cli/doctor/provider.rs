@@ -41,9 +41,12 @@ pub(super) async fn look(http: reqwest::Client, base: &BaseUrl, key: Option<ApiK
     let Some(key) = key.or_else(|| ApiKey::parse(&"none".to_owned().into()).ok()) else { return Vec::new() };
     let client = |base: &BaseUrl| Client::over(http.clone(), base.clone(), key.clone());
     let heard = ask(&client(base), limits).await;
-    let mut findings = match standing(base, &heard) {
+    // Another server's clock tells nothing of ours.
+    let clock = || of_clock(&heard, limits.lease_margin);
+    match standing(base, &heard) {
         Standing::Postpress(envelope) => {
-            vec![Finding::well(BASE_URL, format!("{base} is postpress's")), of_key(envelope, has_key)]
+            let well = [Finding::well(BASE_URL, format!("{base} is postpress's")), of_key(envelope, has_key)];
+            well.into_iter().chain(clock()).collect()
         }
         Standing::Other(finding) => vec![finding, Finding::skipped(KEY, "postpress did not get to look at it")],
         Standing::WrongPath(found) => {
@@ -59,7 +62,7 @@ pub(super) async fn look(http: reqwest::Client, base: &BaseUrl, key: Option<ApiK
             match right {
                 Some((other, key)) => {
                     let remedy = format!("set POSTPRESS_BASE_URL to {other}, which is postpress's");
-                    vec![Finding::fault(BASE_URL, found, remedy), key]
+                    [Finding::fault(BASE_URL, found, remedy), key].into_iter().chain(clock()).collect()
                 }
                 None => {
                     let remedy = "set POSTPRESS_BASE_URL to https://api.postpress.ai/v1 or to \
@@ -71,9 +74,7 @@ pub(super) async fn look(http: reqwest::Client, base: &BaseUrl, key: Option<ApiK
                 }
             }
         }
-    };
-    findings.extend(of_clock(&heard, limits.lease_margin));
-    findings
+    }
 }
 
 async fn ask(client: &Client, limits: &Limits) -> Heard {

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Args;
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -93,8 +93,7 @@ impl Redrive {
     pub async fn run(self) -> anyhow::Result<bool> {
         let settings = RedriveSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
-        let aws = crate::aws::config(http_client(mozilla_roots())?).await;
-        ensure!(aws.region().is_some(), "no AWS region; set AWS_REGION, or a region in your AWS profile");
+        let aws = crate::aws::config_with_region(http_client(mozilla_roots())?).await?;
         let client = aws_sdk_sqs::Client::new(&aws);
 
         let dead_letters = DeadLetters::of(&client, &settings.queue_url, self.hold).await?;

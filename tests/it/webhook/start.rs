@@ -40,7 +40,7 @@ async fn it_starts_only_if_it_is_said_who_may_call() {
     let deployed = [("BRIDGE_QUEUE_URL", "https://sqs.example/1/bridge"), ("BRIDGE_TABLE", "runs")];
     for (settings, said) in [
         (&[][..], "`BRIDGE_WEBHOOK_SECRET` is missing"),
-        (&[("BRIDGE_WEBHOOK_AUTH", "none")], "`BRIDGE_WEBHOOK_AUTH` is \"none\"; allowed: `iam`"),
+        (&[("BRIDGE_WEBHOOK_AUTH", "none")], "`BRIDGE_WEBHOOK_AUTH` can only be `iam`"),
         (&[("BRIDGE_WEBHOOK_AUTH", "iam"), ("BRIDGE_WEBHOOK_TOKEN", TOKEN)], "`BRIDGE_WEBHOOK_TOKEN` are both set"),
         (
             &[("BRIDGE_WEBHOOK_SECRET", SECRET), ("BRIDGE_WEBHOOK_SECRET_SECRET_ID", "id")],

@@ -8,11 +8,10 @@ use aws_sdk_dynamodb::types::{
 
 use super::asked::ask;
 use crate::cli::doctor::finding::Finding;
+use crate::store::OPEN_INDEX;
 
 pub(super) const TABLE: &str = "table";
 
-/// What the protocol calls the index of open runs.
-const OPEN: &str = "open";
 /// The attribute that says when an ended run may be forgotten.
 const EXPIRES_AT: &str = "expires_at";
 
@@ -79,7 +78,8 @@ fn of_index(table: &TableDescription) -> Option<Finding> {
     let remedy =
         "make the index `open`: hash `open` (N), range `sweep_at_ms` (N), KEYS_ONLY; without it no lost run is found";
     let fault = |found: String| Some(Finding::fault(TABLE, found, remedy));
-    let Some(index) = table.global_secondary_indexes().iter().find(|index| index.index_name() == Some(OPEN)) else {
+    let Some(index) = table.global_secondary_indexes().iter().find(|index| index.index_name() == Some(OPEN_INDEX))
+    else {
         return fault("it has no index `open`".to_owned());
     };
     let key = key(table, index.key_schema());
