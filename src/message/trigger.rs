@@ -285,6 +285,7 @@ mod tests {
             body: body.to_owned(),
             sent_at: Millis(1_795_514_400_000),
             receive_count: 1,
+            trace: None,
         };
         Message::parse(&record, "postpress.bridge")
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::message::Record;
 use crate::service::ServiceError;
+use crate::trace::TraceHeader;
 
 mod memory;
 pub mod packing;
@@ -21,6 +22,8 @@ pub struct Outgoing {
     pub body: String,
     /// How long it stays invisible.
     pub delay: Duration,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceHeader>,
 }
 
 /// A message that is to come back.

@@ -35,6 +35,7 @@ fn the_least_environment_gives_the_documented_defaults() {
     assert_eq!(settings.provider.base_url.to_string(), "https://api.postpress.ai/v1");
     assert_eq!(settings.event_bus, "default");
     assert_eq!(settings.event_source, "postpress.bridge");
+    assert_eq!(settings.metrics_namespace, "PostpressBridge");
     assert_eq!(settings.log_filter, LogFilter::default());
     let queue_url = WORKER[1].1.to_owned();
     assert_eq!(settings.backend, Backend::Aws { queue_url, table: "bridge-runs".to_owned() });

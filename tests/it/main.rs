@@ -11,6 +11,7 @@ mod harness;
 mod hostile_provider;
 mod key_secret;
 mod lambda_worker;
+mod log_budget;
 mod message_queue;
 mod model;
 mod on_aws;

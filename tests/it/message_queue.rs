@@ -23,7 +23,7 @@ trait TestQueue: Sized {
     async fn dead_letters(&self) -> Vec<String>;
 
     async fn send(&self, body: &str, delay: Duration) {
-        assert_eq!(self.queue().send(&[Outgoing { body: body.into(), delay }]).await, [Ok(())]);
+        assert_eq!(self.queue().send(&[Outgoing { body: body.into(), delay, trace: None }]).await, [Ok(())]);
     }
 
     /// Waits for the next message.
@@ -98,7 +98,7 @@ contract! {
 }
 
 fn outgoing(bodies: &[String]) -> Vec<Outgoing> {
-    bodies.iter().map(|body| Outgoing { body: body.clone(), delay: Duration::ZERO }).collect()
+    bodies.iter().map(|body| Outgoing { body: body.clone(), delay: Duration::ZERO, trace: None }).collect()
 }
 
 async fn what_is_sent_comes_as_it_is<Q: TestQueue>() {
@@ -127,7 +127,7 @@ async fn a_delay_holds_a_message_back<Q: TestQueue>() {
     let queue = Q::open(LONG_VISIBILITY, 5).await;
     let began = Instant::now();
     let delays = [("last", 2 * SECOND), ("first", Duration::ZERO), ("second", SECOND / 2)];
-    let messages = delays.map(|(body, delay)| Outgoing { body: body.to_owned(), delay });
+    let messages = delays.map(|(body, delay)| Outgoing { body: body.to_owned(), delay, trace: None });
     assert_eq!(queue.queue().send(&messages).await, [Ok(()), Ok(()), Ok(())]);
     for (body, delay) in [delays[1], delays[2], delays[0]] {
         assert_eq!(queue.next().await.body, body);

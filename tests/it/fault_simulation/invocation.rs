@@ -14,6 +14,7 @@ use postpress_bridge::run::{Item, Write, Written};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::store::{DueRun, RunStore};
 use postpress_bridge::time::Millis;
+use postpress_bridge::trace::TraceHeader;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
@@ -167,7 +168,8 @@ impl Queue for Invocation {
         let own = messages.to_vec();
         let send = move |world: &World, failed: &[usize]| {
             let put = |(index, message): (usize, &Outgoing)| {
-                (!failed.contains(&index)).then(|| world.queue.put(&message.body, message.delay))
+                (!failed.contains(&index))
+                    .then(|| world.queue.put_traced(&message.body, message.delay, message.trace.clone()))
             };
             let ids = own.iter().enumerate().map(put).collect();
             (entries(own.len(), failed), Effect::Sent(ids))
@@ -188,7 +190,7 @@ impl Queue for Invocation {
 }
 
 impl EventBus for Invocation {
-    async fn publish(&self, events: &[Event]) -> Vec<Result<(), ServiceError>> {
+    async fn publish(&self, events: &[Event], _trace: Option<&TraceHeader>) -> Vec<Result<(), ServiceError>> {
         let own = events.to_vec();
         let publish = move |world: &World, failed: &[usize]| {
             let published: Vec<bool> = (0..own.len()).map(|index| !failed.contains(&index)).collect();
