@@ -46,7 +46,7 @@ pub enum Metric {
     EndingsSyncError,
     /// `CHAT_DELETED`.
     EndingsChatDeleted,
-    /// `ERROR_ENVELOPE` of a run.
+    /// `ERROR_ENVELOPE`: 1 for each, and 0 for every other ending, so that the sum counts them and the average is their share.
     EndingsErrorEnvelope,
     /// Sweeps that came to their end.
     Sweeps,
@@ -140,15 +140,6 @@ impl Metric {
             _ => Unit::Count,
         }
     }
-
-    fn of_ending(detail_type: DetailType) -> Self {
-        match detail_type {
-            DetailType::SyncDone => Self::EndingsSyncDone,
-            DetailType::SyncError => Self::EndingsSyncError,
-            DetailType::ChatDeleted => Self::EndingsChatDeleted,
-            DetailType::ErrorEnvelope => Self::EndingsErrorEnvelope,
-        }
-    }
 }
 
 /// The numbers of one invocation. A metric of which nothing was seen is absent, and costs nothing.
@@ -185,7 +176,13 @@ impl Metrics {
         if detail.run_id.is_none() {
             return self.count(Metric::Refusals, 1);
         }
-        self.count(Metric::of_ending(event.detail_type), 1);
+        match event.detail_type {
+            DetailType::SyncDone => self.count(Metric::EndingsSyncDone, 1),
+            DetailType::SyncError => self.count(Metric::EndingsSyncError, 1),
+            DetailType::ChatDeleted => self.count(Metric::EndingsChatDeleted, 1),
+            DetailType::ErrorEnvelope => {}
+        }
+        self.value(Metric::EndingsErrorEnvelope, (event.detail_type == DetailType::ErrorEnvelope).into());
         self.0.entry(Metric::PollsOfRun).or_default().extend(detail.polls.map(u64::from));
         if let (Some(finished), Some(requested)) = (detail.finished_at, detail.requested_at) {
             self.time(Metric::TimeToEnding, finished.since(requested));
@@ -209,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::postpress::Finish;
-    use crate::run::{EndedBy, Ending, Item, Outcome, arbitrary};
+    use crate::run::{EndedBy, Ending, Item, Origin, Outcome, arbitrary};
     use crate::time::Millis;
 
     #[test]
@@ -250,11 +247,24 @@ mod tests {
                 let mut metrics = Metrics::default();
                 metrics.published(&event);
                 proptest::prop_assert_eq!(metrics.of(metric), [1]);
+                proptest::prop_assert_eq!(metrics.of(Metric::EndingsErrorEnvelope), [0]);
                 proptest::prop_assert_eq!(metrics.of(Metric::PollsOfRun), [u64::from(item.polls)]);
                 if !item.triggers.is_empty() {
                     proptest::prop_assert_eq!(metrics.of(Metric::TimeToEnding), [7]);
                 }
             }
+        }
+
+        #[test]
+        fn an_error_envelope_is_a_one_among_the_endings(item in arbitrary::item(), error in arbitrary::envelope()) {
+            let ending = Ending::Error { error, origin: Origin::Postpress };
+            let outcome = Outcome { ending, ended_by: EndedBy::Answer, finished_at: Millis(0) };
+            let event = Event::of_run(&Item { outcome: Some(outcome), ..item }).unwrap();
+            let mut metrics = Metrics::default();
+            metrics.published(&event);
+            proptest::prop_assert_eq!(metrics.of(Metric::EndingsErrorEnvelope), [1]);
+            let others = [Metric::EndingsSyncDone, Metric::EndingsSyncError, Metric::EndingsChatDeleted];
+            proptest::prop_assert!(others.iter().all(|metric| metrics.of(*metric).is_empty()));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The promises of postpress-bridge, each tried from outside; one binary, because linking it is what takes long.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
+mod alarms;
 mod aws_tls;
 mod bad_messages;
 mod cargo_lambda;

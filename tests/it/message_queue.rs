@@ -7,6 +7,7 @@ use postpress_bridge::message::Record;
 use postpress_bridge::queue::{HandBack, MemoryQueue, Outgoing, Queue, Source, SqsQueue};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::time::Clock;
+use postpress_bridge::trace::TraceHeader;
 use tokio::time::Instant;
 
 use crate::harness::emulator::{self, Emulated, LONG_VISIBILITY};
@@ -76,6 +77,7 @@ macro_rules! contract {
 
             contract!(@cases $open;
                 what_is_sent_comes_as_it_is,
+                a_message_comes_with_its_own_trace_or_none,
                 a_delay_holds_a_message_back,
                 a_message_comes_again_under_its_id_until_it_is_deleted,
                 a_message_that_is_handed_back_comes_when_it_is_told_to,
@@ -121,6 +123,30 @@ async fn what_is_sent_comes_as_it_is<Q: TestQueue>() {
     }
     assert_eq!(came, sent);
     assert_eq!(ids.len(), sent.len());
+}
+
+async fn a_message_comes_with_its_own_trace_or_none<Q: TestQueue>() {
+    let queue = Q::open(LONG_VISIBILITY, 5).await;
+    let headers = [
+        (
+            "whole",
+            Some("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:a87bd80c:5"),
+        ),
+        ("bare", Some("Root=1-5759e988-bd862e3fe1be46a994272794")),
+        ("none", None),
+    ];
+    let messages = headers.map(|(body, header)| {
+        let trace = header.map(|header| TraceHeader::parse(header).unwrap());
+        Outgoing { body: body.to_owned(), delay: Duration::ZERO, trace }
+    });
+    assert_eq!(queue.queue().send(&messages).await, [Ok(()), Ok(()), Ok(())]);
+    let mut came = BTreeSet::new();
+    while came.len() < headers.len() {
+        let records = queue.queue().receive(10).await.unwrap();
+        came.extend(records.into_iter().map(|record| (record.body, record.trace.map(|trace| trace.to_string()))));
+    }
+    let sent = headers.map(|(body, header)| (body.to_owned(), header.map(str::to_owned)));
+    assert_eq!(came, BTreeSet::from(sent));
 }
 
 async fn a_delay_holds_a_message_back<Q: TestQueue>() {

@@ -37,7 +37,7 @@ async fn each_invocation_of_a_run_counts_what_it_saw_and_nothing_of_the_others()
         "Messages=1 Polls=1 Retries=1 PollsSoFar=4",
         "Messages=1 Polls=1 UnusableAnswers=1 PollsSoFar=5",
         "Messages=1 Polls=1 PollsSoFar=6",
-        "Messages=1 Polls=1 EndingsSyncDone=1 PollsSoFar=7 PollsOfRun=7",
+        "Messages=1 Polls=1 EndingsSyncDone=1 EndingsErrorEnvelope=0 PollsSoFar=7 PollsOfRun=7",
     ] {
         assert_eq!(counted(&scene.measure().await), expected);
     }
@@ -71,7 +71,10 @@ async fn a_lost_run_that_is_revived_and_a_stale_poll_are_counted() {
     tokio::time::advance(2 * 3600 * SECOND).await;
     scene.put(SWEEP_BODY);
     assert_eq!(counted(&scene.measure().await), "Messages=1 Sweeps=1 Revived=1");
-    assert_eq!(counted(&scene.measure().await), "Messages=1 Polls=1 EndingsSyncDone=1 PollsSoFar=2 PollsOfRun=2");
+    assert_eq!(
+        counted(&scene.measure().await),
+        "Messages=1 Polls=1 EndingsSyncDone=1 EndingsErrorEnvelope=0 PollsSoFar=2 PollsOfRun=2"
+    );
     scene.put(&lost.body);
     assert_eq!(counted(&scene.measure().await), "Messages=1 Duplicates=1");
 }

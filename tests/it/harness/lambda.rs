@@ -41,6 +41,8 @@ pub(crate) struct Function {
     pub(crate) timeout: Duration,
     /// What its processes print on stderr, one after the other and all at once.
     log: CheckedLog,
+    /// What they print on stdout.
+    records: CheckedLog,
 }
 
 impl Function {
@@ -59,18 +61,24 @@ impl Function {
         timeout: Duration,
     ) -> Self {
         let settings = settings.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { program, settings, timeout, log: CheckedLog::new() }
-    }
-
-    /// The log, for a process to write to; it appends, as others do at the same time.
-    fn open_log(&self) -> File {
-        File::options().append(true).open(self.log.path()).unwrap()
+        Self { program, settings, timeout, log: CheckedLog::new(), records: CheckedLog::new() }
     }
 
     /// What its processes have logged so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log.path()).unwrap()).into_owned()
     }
+
+    /// The lines on stdout so far: Lambda takes both for the log.
+    pub(crate) fn records(&self) -> Vec<serde_json::Value> {
+        let printed = fs::read_to_string(self.records.path()).unwrap();
+        printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
+    }
+}
+
+/// A log for a process to write to; it appends, as others do at the same time.
+fn open(log: &CheckedLog) -> File {
+    File::options().append(true).open(log.path()).unwrap()
 }
 
 /// A function with its execution environments: one process for each invocation at a time, used again by later ones.
