@@ -1,26 +1,32 @@
-//! The worker of a deployed bridge: the ports over AWS, put together from the settings.
+//! The programs of a deployed bridge: the ports over AWS, put together from the settings.
 
 use std::time::Duration;
 
 use anyhow::Context;
+use aws_config::SdkConfig;
 use tokio::time::Instant;
 
 use crate::bus::EventBridgeBus;
 use crate::postpress::client::{ApiKey, Client, http_client, mozilla_roots};
 use crate::postpress::rotating::{KeySecret, Rotating};
 use crate::queue::SqsQueue;
-use crate::secrets::StoredKey;
-use crate::service::attempt;
-use crate::settings::{Backend, KeySource, WorkerSettings};
+use crate::secrets::StoredSecret;
+use crate::service::{ServiceError, attempt};
+use crate::settings::{Access, Backend, SecretSource, WebhookSettings, WorkerSettings};
 use crate::store::DynamoStore;
 use crate::time::Clock;
+use crate::webhook::auth::{Credentials, SigningSecrets, Tokens};
+use crate::webhook::{CredentialStore, Guard, KeyRing, Webhook};
 use crate::worker::{Worker, WorkerConfig};
 
-/// How long the start may wait for the key: Lambda gives an initialisation ten seconds.
-const KEY_MAX: Duration = Duration::from_secs(8);
+/// How long the start may wait for a secret: Lambda gives an initialisation ten seconds.
+const SECRET_MAX: Duration = Duration::from_secs(8);
 
 /// The worker as it is deployed.
-pub type DeployedWorker = Worker<Rotating<StoredKey>, DynamoStore, SqsQueue, EventBridgeBus>;
+pub type DeployedWorker = Worker<Rotating<StoredSecret>, DynamoStore, SqsQueue, EventBridgeBus>;
+
+/// The webhook as it is deployed.
+pub type DeployedWebhook = Webhook<DynamoStore, SqsQueue, StoredCredentials>;
 
 /// A worker, and the queue that its messages come from.
 pub struct Deployed {
@@ -39,19 +45,14 @@ pub async fn connect(settings: &WorkerSettings) -> anyhow::Result<Deployed> {
         anyhow::bail!("BRIDGE_BACKEND is `memory`, but this needs the deployed queue and table; unset it");
     };
     let http = http_client(mozilla_roots())?;
-    let aws = crate::aws::config(http.clone()).await;
-    anyhow::ensure!(aws.region().is_some(), "no AWS region; set AWS_REGION, or a region in your AWS profile");
+    let aws = sdk(&http).await?;
 
-    let secret = match &settings.provider.key {
-        KeySource::Plain(_) => None,
-        KeySource::Secret { id, field } => {
-            Some(StoredKey::new(aws_sdk_secretsmanager::Client::new(&aws), id.clone(), field.clone()))
+    let (api_key, secret) = match &settings.provider.key {
+        SecretSource::Plain(key) => (key.clone(), None),
+        SecretSource::Stored(place) => {
+            let secret = StoredSecret::new(aws_sdk_secretsmanager::Client::new(&aws), place.clone());
+            (read_key(&secret).await?, Some(secret))
         }
-    };
-    let api_key = match (&settings.provider.key, &secret) {
-        (KeySource::Plain(key), _) => key.clone(),
-        (KeySource::Secret { .. }, Some(secret)) => read_key(secret).await?,
-        (KeySource::Secret { .. }, None) => anyhow::bail!("the key has neither a value nor a secret"),
     };
     let client = Client::over(http, settings.provider.base_url.clone(), api_key);
     let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&aws), queue_url.clone());
@@ -70,7 +71,92 @@ pub async fn connect(settings: &WorkerSettings) -> anyhow::Result<Deployed> {
     Ok(Deployed { worker, queue })
 }
 
-async fn read_key(secret: &StoredKey) -> anyhow::Result<ApiKey> {
-    let until = Instant::now() + KEY_MAX;
+async fn sdk(http: &reqwest::Client) -> anyhow::Result<SdkConfig> {
+    let aws = crate::aws::config(http.clone()).await;
+    anyhow::ensure!(aws.region().is_some(), "no AWS region; set AWS_REGION, or a region in your AWS profile");
+    Ok(aws)
+}
+
+async fn read_key(secret: &StoredSecret) -> anyhow::Result<ApiKey> {
+    let until = Instant::now() + SECRET_MAX;
     attempt(until, async || secret.read().await).await.context("the API key cannot be read from Secrets Manager")
+}
+
+/// Makes the webhook and its clients, once for the process, and reads its secrets.
+///
+/// # Errors
+/// If a client cannot be made, or a secret cannot be read.
+pub async fn connect_webhook(settings: &WebhookSettings) -> anyhow::Result<DeployedWebhook> {
+    let aws = sdk(&http_client(mozilla_roots())?).await?;
+    let guard = match &settings.access {
+        Access::Iam => Guard::Iam,
+        Access::Credentials { signing, tokens } => {
+            let client = aws_sdk_secretsmanager::Client::new(&aws);
+            let store = StoredCredentials::new(&client, signing.clone(), tokens.clone());
+            let until = Instant::now() + SECRET_MAX;
+            let read = attempt(until, async || store.read().await).await;
+            let credentials = read.context("the webhook's secret or token cannot be used")?;
+            Guard::Ring(KeyRing::new(credentials, store.is_stored().then_some(store)))
+        }
+    };
+    let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&aws), settings.queue_url.clone());
+    let store = DynamoStore::new(aws_sdk_dynamodb::Client::new(&aws), settings.table.clone());
+    Ok(Webhook::new(store, queue, guard, Clock::System, settings.event_source.clone()))
+}
+
+/// The webhook's secret and its token, each in the environment or in Secrets Manager.
+#[derive(Debug)]
+pub struct StoredCredentials {
+    signing: Option<Kept<SigningSecrets>>,
+    tokens: Option<Kept<Tokens>>,
+}
+
+/// A secret that is known, or where it is kept.
+#[derive(Debug)]
+enum Kept<T> {
+    Here(T),
+    Stored(StoredSecret),
+}
+
+impl<T> Kept<T> {
+    fn new(client: &aws_sdk_secretsmanager::Client, source: SecretSource<T>) -> Self {
+        match source {
+            SecretSource::Plain(secret) => Self::Here(secret),
+            SecretSource::Stored(place) => Self::Stored(StoredSecret::new(client.clone(), place)),
+        }
+    }
+}
+
+impl StoredCredentials {
+    /// Credentials that come from there.
+    pub fn new(
+        client: &aws_sdk_secretsmanager::Client,
+        signing: Option<SecretSource<SigningSecrets>>,
+        tokens: Option<SecretSource<Tokens>>,
+    ) -> Self {
+        let signing = signing.map(|source| Kept::new(client, source));
+        Self { signing, tokens: tokens.map(|source| Kept::new(client, source)) }
+    }
+
+    /// Whether they can change while the process runs.
+    fn is_stored(&self) -> bool {
+        matches!(self.signing, Some(Kept::Stored(_))) || matches!(self.tokens, Some(Kept::Stored(_)))
+    }
+}
+
+impl CredentialStore for StoredCredentials {
+    async fn read(&self) -> Result<Credentials, ServiceError> {
+        let signing = match &self.signing {
+            Some(Kept::Stored(secret)) => Some(secret.read_as(SigningSecrets::parse).await?),
+            Some(Kept::Here(signing)) => Some(signing.clone()),
+            None => None,
+        };
+        let tokens = match &self.tokens {
+            Some(Kept::Stored(secret)) => Some(secret.read_as(Tokens::parse).await?),
+            Some(Kept::Here(tokens)) => Some(tokens.clone()),
+            None => None,
+        };
+        let same = |error| ServiceError::Refused(format!("the webhook's signing secret and its token {error}"));
+        Credentials::new(signing, tokens).map_err(same)
+    }
 }

@@ -29,10 +29,12 @@
 //! | [`event`] | what goes out |
 //! | [`worker`] | a batch: concurrency, time, retries, partial failures |
 //! | [`store`], [`queue`], [`bus`] | the ports, each a small trait with its adapters |
+//! | [`webhook`] | the HTTP front door: who may hand in a trigger, and what is told of a run |
 //! | [`service`] | how a port fails, and how often it is asked |
 //! | [`simulator`] | the provider played, with faults |
 //! | [`consumer`] | plays Lambda's event source mapping where there is no Lambda |
 //! | [`rehearsal`] | one invocation with everything in memory, for `cargo lambda invoke` |
+//! | [`webhook`] | a run's status, as it is told to those who ask |
 //! | [`cli`] | the terminal's commands |
 //! | `aws`, `secrets`, `deployed`, `lambda` | the AWS clients over one HTTP stack, the key's secret, the ports put together, Lambda's events in our terms (feature `aws`) |
 //! | [`settings`] | the environment |
@@ -70,4 +72,5 @@ pub mod telemetry;
 pub mod text;
 pub mod time;
 pub mod trace;
+pub mod webhook;
 pub mod worker;

@@ -231,10 +231,13 @@ impl Poll {
             due_at_ms: Option<Millis>,
         }
         let body = Body { postpress_bridge: "poll", v: VERSION, poll: self, due_at_ms };
-        let body = serde_json::to_string(&body).expect("a poll is plain data");
-        // SQS refuses a message with one of these two; in JSON they can only stand inside a string.
-        body.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
+        acceptable_to_sqs(&serde_json::to_string(&body).expect("a poll is plain data"))
     }
+}
+
+/// Escapes the two characters that SQS refuses; in JSON they can only stand inside a string.
+fn acceptable_to_sqs(json: &str) -> String {
+    json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
 /// The body of a sweep message, as the schedule sends it.

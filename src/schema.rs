@@ -35,8 +35,8 @@ fn identified(name: &str, mut schema: Schema) -> Schema {
     schema
 }
 
-/// What has no value is left out of an event: neither `null` nor a default ever stands for it.
-fn absent_not_null(schema: &mut Schema) {
+/// What has no value is left out of an event or an answer: neither `null` nor a default ever stands for it.
+pub(crate) fn absent_not_null(schema: &mut Schema) {
     transform_subschemas(&mut absent_not_null, schema);
     schema.remove("default");
     if let Some(Value::Array(types)) = schema.get_mut("type") {

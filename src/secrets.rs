@@ -1,4 +1,6 @@
-//! Secrets Manager: the provider's key, as a plain string or as a field of a JSON object.
+//! Secrets Manager: a secret as a plain string, or as a field of a JSON object.
+
+use std::fmt;
 
 use aws_sdk_secretsmanager::Client;
 use secrecy::SecretString;
@@ -7,49 +9,57 @@ use crate::aws::service_error;
 use crate::postpress::client::ApiKey;
 use crate::postpress::rotating::KeySecret;
 use crate::service::ServiceError;
+use crate::settings::SecretRef;
 
-/// Says where to look, which Secrets Manager does not: "can't find the specified secret".
-const GET_SECRET_VALUE: &str = "GetSecretValue of the secret in POSTPRESS_API_KEY_SECRET_ID";
-
-/// An API key in Secrets Manager.
+/// A secret in Secrets Manager.
 #[derive(Debug, Clone)]
-pub struct StoredKey {
+pub struct StoredSecret {
     client: Client,
-    id: String,
-    field: Option<String>,
+    place: SecretRef,
 }
 
-impl StoredKey {
-    /// The key in the secret of this name or ARN, or in this field of it.
-    pub fn new(client: Client, id: String, field: Option<String>) -> Self {
-        Self { client, id, field }
+impl StoredSecret {
+    /// The secret that is kept there.
+    pub fn new(client: Client, place: SecretRef) -> Self {
+        Self { client, place }
+    }
+
+    /// Reads the secret as it is now, and what it holds with `parse`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not what `parse` wants. Nothing shows what it holds.
+    pub async fn read_as<T, E: fmt::Display>(
+        &self,
+        parse: impl FnOnce(&SecretString) -> Result<T, E>,
+    ) -> Result<T, ServiceError> {
+        let SecretRef { variable, id, field } = &self.place;
+        let request = self.client.get_secret_value().secret_id(id);
+        // Says where to look, which Secrets Manager does not: "can't find the specified secret".
+        let what = format!("GetSecretValue of the secret in {variable}");
+        let output = request.send().await.map_err(|error| service_error(&what, &error))?;
+        let unusable = |why: String| ServiceError::Refused(format!("the secret in {variable} cannot be used: {why}"));
+        let text = output.secret_string.ok_or_else(|| unusable("it is binary, not text".to_owned()))?;
+        let secret = match field {
+            Some(field) => field_of(&text, field).map_err(unusable)?,
+            None => SecretString::from(text),
+        };
+        parse(&secret).map_err(|error| unusable(error.to_string()))
     }
 }
 
-impl KeySecret for StoredKey {
+impl KeySecret for StoredSecret {
     async fn read(&self) -> Result<ApiKey, ServiceError> {
-        let request = self.client.get_secret_value().secret_id(&self.id);
-        let output = request.send().await.map_err(|error| service_error(GET_SECRET_VALUE, &error))?;
-        let text = output.secret_string.ok_or_else(|| unusable("it is binary, not text"))?;
-        let key = match &self.field {
-            Some(field) => field_of(&text, field)?,
-            None => SecretString::from(text),
-        };
-        ApiKey::parse(&key).map_err(|error| unusable(&error.to_string()))
+        self.read_as(ApiKey::parse).await
     }
 }
 
 /// The text of a field of a JSON object. No error shows any of the secret.
-fn field_of(text: &str, field: &str) -> Result<SecretString, ServiceError> {
-    let object: serde_json::Value = serde_json::from_str(text).map_err(|_| unusable("it is not JSON"))?;
+fn field_of(text: &str, field: &str) -> Result<SecretString, String> {
+    let object: serde_json::Value = serde_json::from_str(text).map_err(|_| "it is not JSON".to_owned())?;
     match object.get(field).and_then(serde_json::Value::as_str) {
         Some(text) => Ok(SecretString::from(text)),
-        None => Err(unusable(&format!("it is no JSON object with a text in its field `{field}`"))),
+        None => Err(format!("it is no JSON object with a text in its field `{field}`")),
     }
-}
-
-fn unusable(why: &str) -> ServiceError {
-    ServiceError::Refused(format!("the secret in POSTPRESS_API_KEY_SECRET_ID cannot be used: {why}"))
 }
 
 #[cfg(test)]
@@ -67,8 +77,8 @@ mod tests {
     #[test]
     fn no_error_shows_the_secret() {
         for (text, field) in [("pp_live_hush", "key"), (r#"{"key": "pp_live_hush"}"#, "other"), ("\"hush\"", "key")] {
-            let error = field_of(text, field).unwrap_err().to_string();
-            assert!(error.contains("POSTPRESS_API_KEY_SECRET_ID") && !error.contains("hush"), "{error}");
+            let error = field_of(text, field).unwrap_err();
+            assert!(!error.contains("hush"), "{error}");
         }
     }
 }

@@ -37,11 +37,9 @@ pub async fn attempt<T>(
 ) -> Result<T, ServiceError> {
     let mut backoff = BACKOFF_FIRST;
     loop {
-        let give_up = until.min(Instant::now() + OPERATION_MAX);
-        let error = match timeout_at(give_up, operation()).await {
-            Ok(Err(error @ ServiceError::Passing(_))) => error,
-            Ok(done_or_refused) => return done_or_refused,
-            Err(_) => ServiceError::out_of_time(),
+        let error = match attempt_once(until, operation()).await {
+            Err(error @ ServiceError::Passing(_)) => error,
+            done_or_refused => return done_or_refused,
         };
         if Instant::now() + backoff >= until {
             return Err(error);
@@ -49,6 +47,18 @@ pub async fn attempt<T>(
         sleep(backoff).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
+}
+
+/// Asks once, with the time limit of an attempt: for what a second attempt might do twice.
+///
+/// # Errors
+/// The operation's, or that it took too long.
+pub async fn attempt_once<T>(
+    until: Instant,
+    operation: impl Future<Output = Result<T, ServiceError>>,
+) -> Result<T, ServiceError> {
+    let give_up = until.min(Instant::now() + OPERATION_MAX);
+    timeout_at(give_up, operation).await.unwrap_or_else(|_| Err(ServiceError::out_of_time()))
 }
 
 #[cfg(test)]

@@ -100,9 +100,11 @@ pub fn message(record: &Record, trace: &TraceHeader) -> Span {
     )
 }
 
-/// Below `info` the AWS SDK logs whole requests and answers, secrets included. No filter may ask for that.
+/// Below `info` the AWS SDK logs whole requests and answers, and Lambda's runtime whole events, secrets included. No filter
+/// may ask for that.
 fn shows_no_secret(metadata: &Metadata<'_>) -> bool {
-    !metadata.target().starts_with("aws_") || *metadata.level() <= Level::INFO
+    let logs_all_it_sees = ["aws_", "lambda_"].iter().any(|crates| metadata.target().starts_with(crates));
+    !logs_all_it_sees || *metadata.level() <= Level::INFO
 }
 
 /// Whether stderr is a terminal and `NO_COLOR` is unset or empty (<https://no-color.org>).
@@ -196,11 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn no_filter_makes_the_aws_sdk_log_what_it_sends_and_gets() {
-        for filter in ["trace", "aws_smithy_runtime=trace", "warn,aws_smithy_runtime::client=debug"] {
+    fn no_filter_makes_the_aws_sdk_or_lambdas_runtime_log_what_it_sends_and_gets() {
+        for filter in ["trace", "lambda_runtime=trace", "warn,aws_smithy_runtime::client=debug"] {
             let log = logged(filter, LogFormat::Json, || {
                 tracing::debug!(target: "aws_smithy_runtime::client::orchestrator", "pp_live_hush");
                 tracing::trace!(target: "aws_sdk_secretsmanager", "pp_live_hush");
+                tracing::trace!(target: "lambda_runtime::layers::api_response", body = "pp_live_hush");
                 tracing::warn!(target: "aws_config", "no region");
             });
             assert!(!log.contains("hush"), "{filter}: {log}");

@@ -10,7 +10,7 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use postpress_bridge::deployed::{self, Deployed};
 use postpress_bridge::metrics::EmfLines;
 use postpress_bridge::postpress::client::Client;
-use postpress_bridge::settings::{Backend, KeySource, WorkerSettings};
+use postpress_bridge::settings::{Backend, SecretSource, WorkerSettings};
 use postpress_bridge::telemetry::{self, LogFormat};
 use postpress_bridge::{lambda, rehearsal};
 use tokio::time::Instant;
@@ -57,7 +57,7 @@ async fn serve(settings: &WorkerSettings) -> anyhow::Result<()> {
 }
 
 async fn rehearse(settings: &WorkerSettings) -> anyhow::Result<()> {
-    let KeySource::Plain(api_key) = settings.provider.key.clone() else {
+    let SecretSource::Plain(api_key) = settings.provider.key.clone() else {
         anyhow::bail!("BRIDGE_BACKEND=memory reads no secret; set POSTPRESS_API_KEY");
     };
     let client = Client::new(settings.provider.base_url.clone(), api_key)?;

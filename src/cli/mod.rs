@@ -4,16 +4,30 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod completions;
 pub mod demo;
+pub mod doctor;
+#[cfg(feature = "aws")]
+pub mod redrive;
+pub mod runs;
 pub mod schema;
 pub mod simulate;
+pub mod status;
 pub mod sync;
+pub mod trigger;
 #[cfg(feature = "aws")]
 pub mod work;
 
+mod argument;
+mod deployed_bridge;
+mod follow;
+mod run_report;
 mod screen;
+mod standing;
 mod stop;
+mod table;
 mod watched;
+mod wording;
 
 /// Sync a postpress chat, and receive one event.
 #[derive(Debug, Parser)]
@@ -41,7 +55,22 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         arguments: Vec<String>,
     },
+    Trigger(trigger::Trigger),
+    Status(status::Status),
+    Runs(runs::Runs),
+    #[cfg(feature = "aws")]
+    Redrive(redrive::Redrive),
+    /// Send dead-lettered triggers again (in a build with `--features aws`)
+    #[cfg(not(feature = "aws"))]
+    #[command(disable_help_flag = true)]
+    Redrive {
+        /// Not looked at
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        arguments: Vec<String>,
+    },
+    Doctor(doctor::Doctor),
     Schema(schema::Schema),
+    Completions(completions::Completions),
 }
 
 impl Cli {
@@ -60,7 +89,18 @@ impl Cli {
             Command::Work { .. } => {
                 anyhow::bail!("this build has no AWS in it; run it with `cargo run --features aws -- work`")
             }
+            Command::Trigger(trigger) => trigger.run().await,
+            Command::Status(status) => status.run().await,
+            Command::Runs(runs) => runs.run().await,
+            #[cfg(feature = "aws")]
+            Command::Redrive(redrive) => redrive.run().await,
+            #[cfg(not(feature = "aws"))]
+            Command::Redrive { .. } => {
+                anyhow::bail!("this build has no AWS in it; run it with `cargo run --features aws -- redrive`")
+            }
+            Command::Doctor(doctor) => doctor.run().await,
             Command::Schema(schema) => schema.run().map(|()| true),
+            Command::Completions(completions) => completions.run().map(|()| true),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `postpress-bridge schema`: the JSON Schemas of triggers and events.
+//! `postpress-bridge schema`: the JSON Schemas of triggers and events, and the OpenAPI description of the webhook.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,18 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::schema;
+use crate::webhook::openapi;
 
-/// Print the JSON Schemas of triggers (what comes in) and of events (the `detail` of what goes out).
+/// Print the JSON Schemas of triggers (what comes in) and of events (the `detail` of what goes out), or the OpenAPI
+/// description of the webhook.
 #[derive(Debug, Clone, Args)]
 pub struct Schema {
-    /// Of what; `all` prints one schema after the other.
+    /// Of what; `all` prints one document after the other.
     #[arg(value_enum, default_value_t = Which::All)]
     which: Which,
 
-    /// Write `trigger.schema.json` and `event.schema.json` instead of printing: here, or to `events/schemas` if no
-    /// directory is named.
+    /// Write `trigger.schema.json`, `event.schema.json` and `webhook.openapi.json` instead of printing: here, or to
+    /// `events/schemas` if no directory is named.
     #[arg(long, value_name = "DIRECTORY", num_args = 0..=1, default_missing_value = "events/schemas")]
     write: Option<PathBuf>,
 }
@@ -29,17 +31,25 @@ enum Which {
     Trigger,
     /// What a rule gets to see as `detail`.
     Event,
-    /// Both.
+    /// What the webhook answers, as OpenAPI 3.1.
+    Openapi,
+    /// All of them.
     All,
 }
 
 impl Which {
-    /// The schemas by name.
-    fn schemas(self) -> Vec<(&'static str, schemars::Schema)> {
+    /// The documents that are wanted, by the names of their files.
+    fn documents(self) -> serde_json::Result<Vec<(&'static str, String)>> {
+        let document = |which| match which {
+            Self::Trigger => Ok(("trigger.schema.json", serde_json::to_string_pretty(&schema::trigger())?)),
+            Self::Event => Ok(("event.schema.json", serde_json::to_string_pretty(&schema::event())?)),
+            Self::Openapi | Self::All => {
+                Ok(("webhook.openapi.json", serde_json::to_string_pretty(&openapi::document())?))
+            }
+        };
         match self {
-            Self::Trigger => vec![("trigger", schema::trigger())],
-            Self::Event => vec![("event", schema::event())],
-            Self::All => [Self::Trigger, Self::Event].into_iter().flat_map(Self::schemas).collect(),
+            Self::All => [Self::Trigger, Self::Event, Self::Openapi].into_iter().map(document).collect(),
+            one => [one].into_iter().map(document).collect(),
         }
     }
 }
@@ -50,26 +60,25 @@ impl Schema {
     /// # Errors
     /// If stdout or a file cannot be written.
     pub fn run(&self) -> anyhow::Result<()> {
-        let schemas = self.which.schemas();
+        let documents = self.which.documents()?;
         match &self.write {
-            None => print(&schemas, io::stdout().lock()),
-            Some(directory) => write(&schemas, directory),
+            None => print(&documents, io::stdout().lock()),
+            Some(directory) => write(&documents, directory),
         }
     }
 }
 
-fn print(schemas: &[(&str, schemars::Schema)], mut out: impl Write) -> anyhow::Result<()> {
-    for (_, schema) in schemas {
-        writeln!(out, "{}", serde_json::to_string_pretty(schema)?).context("cannot write to stdout")?;
+fn print(documents: &[(&str, String)], mut out: impl Write) -> anyhow::Result<()> {
+    for (_, document) in documents {
+        writeln!(out, "{document}").context("cannot write to stdout")?;
     }
     Ok(())
 }
 
-fn write(schemas: &[(&str, schemars::Schema)], directory: &Path) -> anyhow::Result<()> {
-    for (name, schema) in schemas {
-        let path = directory.join(format!("{name}.schema.json"));
-        let text = serde_json::to_string_pretty(schema)? + "\n";
-        fs::write(&path, text)
+fn write(documents: &[(&str, String)], directory: &Path) -> anyhow::Result<()> {
+    for (name, document) in documents {
+        let path = directory.join(name);
+        fs::write(&path, format!("{document}\n"))
             .with_context(|| format!("cannot write `{}`; name a directory that is there", path.display()))?;
         eprintln!("wrote {}", path.display());
     }
@@ -96,15 +105,17 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_printed_one_document_after_the_other() {
         for (arguments, titles) in [
-            (&[][..], &["Trigger", "EventDetail"][..]),
-            (&["all"], &["Trigger", "EventDetail"]),
+            (&[][..], &["Trigger", "EventDetail", "postpress-bridge"][..]),
+            (&["all"], &["Trigger", "EventDetail", "postpress-bridge"]),
             (&["trigger"], &["Trigger"]),
             (&["event"], &["EventDetail"]),
+            (&["openapi"], &["postpress-bridge"]),
         ] {
             let mut out = Vec::new();
-            print(&parse(arguments).which.schemas(), &mut out).unwrap();
+            print(&parse(arguments).which.documents().unwrap(), &mut out).unwrap();
             let documents = Deserializer::from_slice(&out).into_iter::<Value>().map(Result::unwrap);
-            assert!(documents.map(|schema| schema["title"].clone()).eq(titles.iter().copied()), "{arguments:?}");
+            let title = |document: Value| document.get("title").unwrap_or(&document["info"]["title"]).clone();
+            assert!(documents.map(title).eq(titles.iter().copied()), "{arguments:?}");
         }
     }
 

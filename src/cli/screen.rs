@@ -6,6 +6,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::ids::ChatId;
 use crate::service::ServiceError;
@@ -36,7 +37,7 @@ impl Screen {
         let chats: Vec<&ChatId> = chats.into_iter().collect();
         let lines = MultiProgress::new();
         let is_live = std::io::stderr().is_terminal();
-        let longest = chats.iter().map(|chat| chat.as_str().chars().count()).max().unwrap_or_default();
+        let longest = chats.iter().map(|chat| chat.as_str().width()).max().unwrap_or_default();
         let name_width = longest.min(NAME_MAX).min(columns() / 2);
         let screen = Self { began: Instant::now(), lines, live: RefCell::default(), name_width };
         if is_live {
@@ -110,14 +111,26 @@ fn style(spinner: &str) -> ProgressStyle {
 
 /// The text in exactly so many columns, cut in the middle, since ids differ at their ends.
 fn fit(text: &str, width: usize) -> String {
-    let characters: Vec<char> = text.chars().collect();
-    if characters.len() <= width {
-        return format!("{text:width$}");
+    let filled = |text: String| {
+        let blanks = width.saturating_sub(text.width());
+        text + &" ".repeat(blanks)
+    };
+    if text.width() <= width {
+        return filled(text.to_owned());
     }
     let (head, tail) = (width.saturating_sub(1) / 2, width.saturating_sub(1).div_ceil(2));
-    let head: String = characters[..head].iter().collect();
-    let tail: String = characters[characters.len() - tail..].iter().collect();
-    format!("{head}…{tail}")
+    let tail: String = within(text.chars().rev(), tail).chars().rev().collect();
+    filled(format!("{}…{tail}", within(text.chars(), head)))
+}
+
+/// As many of these characters as so many columns hold; some take two, others none.
+fn within(characters: impl Iterator<Item = char>, columns: usize) -> String {
+    let mut taken = 0;
+    let fits = |character: &char| {
+        taken += character.width().unwrap_or_default();
+        taken <= columns
+    };
+    characters.take_while(fits).collect()
 }
 
 /// The columns of the terminal behind stderr; the usual 80 where there is none.
@@ -134,5 +147,11 @@ mod tests {
         assert_eq!(fit("chat_1", 8), "chat_1  ");
         assert_eq!(fit("chat_01HXYZ4QK3", 9), "chat…4QK3");
         assert_eq!(fit("chat", 1), "…");
+    }
+
+    #[test]
+    fn a_name_is_measured_in_columns_not_in_characters() {
+        assert_eq!(fit("会話の記録", 12), "会話の記録  ");
+        assert_eq!(fit("会話の記録", 7), "会…録  ");
     }
 }

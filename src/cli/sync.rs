@@ -16,31 +16,44 @@ use tokio::time::sleep;
 
 use crate::bus::MemoryBus;
 use crate::consumer::Consumer;
-use crate::event::{DetailType, Event};
+use crate::event::Event;
 use crate::ids::{ChatId, TriggerKey};
 use crate::postpress::client::Client;
 use crate::queue::MemoryQueue;
 use crate::run::{DELAY_MAX, Item};
 use crate::service::ServiceError;
-use crate::settings::{KeySource, TerminalSettings};
+use crate::settings::{SecretSource, TerminalSettings};
 use crate::store::{Command, RunStore, SqliteStore};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
 use crate::worker::{Worker, WorkerConfig};
 
-use super::screen::{Mood, Screen};
+use super::argument::time;
+use super::screen::Screen;
+use super::standing::{Standing, Told, show, show_synced_again, total};
 use super::stop::{self, second_stop};
 use super::watched::{Watched, words};
+
+mod deployed;
 
 /// Sync real chats from here, and print one event for each.
 ///
 /// The key and the base URL come from `POSTPRESS_API_KEY` and `POSTPRESS_BASE_URL`. Interrupted, the same command goes on
-/// where it was. Exit code 0: every chat ended in `SYNC_DONE`; 1: one did not; 2: it could not be tried.
+/// where it was.
+///
+/// With `BRIDGE_TABLE` set, a deployed bridge does the work: triggers go to `BRIDGE_QUEUE_URL`, and the table is followed to
+/// the endings. Interrupted, the same command follows the same request.
+///
+/// Exit code 0: every chat ended in `SYNC_DONE`; 1: one did not, or not yet; 2: it could not be tried.
 #[derive(Debug, Clone, Args)]
 pub struct Sync {
     /// The chats to sync
     #[arg(required = true, value_name = "CHAT_ID", value_parser = ChatId::parse)]
     chats: Vec<ChatId>,
+
+    /// With `BRIDGE_TABLE`: give up on a chat whose trigger has not come to the run table for so long
+    #[arg(long, default_value = "15m", value_parser = time, value_name = "TIME")]
+    timeout: Duration,
 }
 
 /// How often to look whether another process has taken a chat over.
@@ -49,21 +62,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What is still to come, and what has come.
 #[derive(Default)]
 struct Progress {
-    endings: RefCell<BTreeMap<ChatId, DetailType>>,
+    told: RefCell<BTreeMap<ChatId, Told>>,
     changed: Notify,
-}
-
-/// Where a chat of the command stands when the command begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Standing {
-    /// Its ending was printed, or is to be printed from the table; nothing is left to do.
-    Ended(Box<Item>),
-    /// It ended, and another command has synced it again since; that ending is no longer in the table.
-    Forgotten,
-    /// Nothing is known of it, or only a run that is over: a trigger starts one.
-    Fresh,
-    /// A run goes on, or its ending is not known to be out: a poll revives it. A trigger joins it, if it has none of ours.
-    Open { run: Box<Item>, ours: bool },
 }
 
 impl Sync {
@@ -73,11 +73,11 @@ impl Sync {
     /// If the settings or the state file cannot be used.
     pub async fn run(self) -> anyhow::Result<bool> {
         if std::env::var_os("BRIDGE_TABLE").is_some_and(|table| !table.is_empty()) {
-            bail!("BRIDGE_TABLE is set, but this build cannot reach a deployed bridge; unset it to sync from here");
+            return deployed::sync(self.chats.into_iter().collect(), self.timeout).await;
         }
         let settings = TerminalSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
-        let KeySource::Plain(api_key) = settings.provider.key.clone() else {
+        let SecretSource::Plain(api_key) = settings.provider.key.clone() else {
             bail!("POSTPRESS_API_KEY_SECRET_ID is set, but this build cannot read it; set POSTPRESS_API_KEY instead");
         };
         let client = Client::new(settings.provider.base_url.clone(), api_key)?;
@@ -156,7 +156,7 @@ impl Session {
         let item = self.store.read(chat).await?;
         match self.stands(item, now) {
             Standing::Ended(item) => self.show_from_table(chat, &item)?,
-            Standing::Forgotten => self.forgotten(chat),
+            Standing::Forgotten => self.synced_again(chat),
             Standing::Fresh => {
                 queue.put(&self.trigger(chat), Duration::ZERO);
             }
@@ -193,7 +193,7 @@ impl Session {
         let now = Clock::System.now();
         match self.stands(self.store.read(chat).await?, now) {
             Standing::Ended(item) => self.show_from_table(chat, &item)?,
-            Standing::Forgotten => self.forgotten(chat),
+            Standing::Forgotten => self.synced_again(chat),
             // Longer than any poll may honestly wait: whoever had it is gone. A poll too many would only die.
             Standing::Open { run, .. } if now.since(run.lease_until_ms) > DELAY_MAX && queue.is_empty() => {
                 queue.put(&run.revival().to_body(), Duration::ZERO);
@@ -204,19 +204,18 @@ impl Session {
     }
 
     fn stands(&self, item: Option<Item>, now: Millis) -> Standing {
-        stands(item, TriggerKey::of(&self.command.key), now, self.settings.limits.run_ttl)
+        Standing::of(item, TriggerKey::of(&self.command.key), now, self.settings.limits.run_ttl)
     }
 
     fn show_from_table(&self, chat: &ChatId, item: &Item) -> Result<(), ServiceError> {
-        match Event::of_run(item) {
-            Some(event) => show(&event, chat, &self.screen, &self.progress, &self.settings.event_source),
-            None => Ok(()),
+        if let Some(event) = Event::of_run(item) {
+            self.progress.told(chat, show(&event, chat, &self.screen, &self.settings.event_source)?);
         }
+        Ok(())
     }
 
-    fn forgotten(&self, chat: &ChatId) {
-        self.screen.finish(chat, "ended, and was synced again by another command since", Mood::Bad);
-        self.progress.ended(chat, DetailType::ErrorEnvelope);
+    fn synced_again(&self, chat: &ChatId) {
+        self.progress.told(chat, show_synced_again(chat, &self.screen));
     }
 
     fn trigger(&self, chat: &ChatId) -> String {
@@ -235,15 +234,21 @@ impl Session {
         MemoryBus::with_subscriber(Box::new(move |event| {
             let ours = |trigger: &crate::message::Trigger| trigger.idempotency_key.as_ref() == Some(&key);
             match &event.detail.chat_id {
-                Some(chat) if event.detail.triggers.iter().any(ours) => show(event, chat, &screen, &progress, &source),
+                Some(chat) if event.detail.triggers.iter().any(ours) => {
+                    progress.told(chat, show(event, chat, &screen, &source)?);
+                    Ok(())
+                }
                 _ => screen.data(&event.to_line(&source)),
             }
         }))
     }
 
     fn conclude(&self, interrupted: bool) -> anyhow::Result<bool> {
-        let endings = self.progress.endings.borrow();
-        let left = self.chats.len() - endings.len();
+        let told = self.progress.told.borrow();
+        let left = self.chats.len() - told.len();
+        if self.chats.len() > 1 {
+            self.screen.note(&total(&told, self.chats.len()));
+        }
         if left > 0 {
             if interrupted {
                 self.screen.note(&format!("not done yet: {left}; the same command goes on"));
@@ -251,51 +256,27 @@ impl Session {
             return Ok(false);
         }
         self.store.finish(&self.command)?;
-        Ok(endings.values().all(|ending| *ending == DetailType::SyncDone))
+        Ok(told.values().all(|told| told.is_good()))
     }
 }
 
 impl Progress {
     fn has(&self, chat: &ChatId) -> bool {
-        self.endings.borrow().contains_key(chat)
+        self.told.borrow().contains_key(chat)
     }
 
-    fn ended(&self, chat: &ChatId, ending: DetailType) {
-        self.endings.borrow_mut().insert(chat.clone(), ending);
+    fn told(&self, chat: &ChatId, told: Told) {
+        self.told.borrow_mut().insert(chat.clone(), told);
         self.changed.notify_waiters();
     }
 
     async fn complete(&self, chats: usize) {
         loop {
             let changed = self.changed.notified();
-            if self.endings.borrow().len() == chats {
+            if self.told.borrow().len() == chats {
                 return;
             }
             changed.await;
         }
-    }
-}
-
-/// Prints the event that ends a chat.
-fn show(event: &Event, chat: &ChatId, screen: &Screen, progress: &Progress, source: &str) -> Result<(), ServiceError> {
-    screen.data(&event.to_line(source))?;
-    let kind = event.detail.error.as_ref().map_or("", |error| error.kind.as_str());
-    let text = format!("event {} {kind}", event.detail_type.as_str());
-    let mood = if event.detail_type == DetailType::SyncDone { Mood::Good } else { Mood::Bad };
-    screen.finish(chat, text.trim_end(), mood);
-    progress.ended(chat, event.detail_type);
-    Ok(())
-}
-
-/// Decides where a chat stands for the command with this key.
-fn stands(item: Option<Item>, key: TriggerKey, now: Millis, run_ttl: Duration) -> Standing {
-    let Some(item) = item else { return Standing::Fresh };
-    let ours = item.keys.contains(&key);
-    match (item.is_over(), ours) {
-        (true, true) => Standing::Ended(Box::new(item)),
-        (true, false) if item.seen.contains(key, now, run_ttl) => Standing::Forgotten,
-        (true, false) => Standing::Fresh,
-        (false, _) if !ours && item.seen.contains(key, now, run_ttl) => Standing::Forgotten,
-        (false, ours) => Standing::Open { run: Box::new(item), ours },
     }
 }

@@ -15,10 +15,10 @@ use crate::message::Record;
 use crate::queue::{Source, SqsQueue};
 use crate::service::ServiceError;
 use crate::settings::WorkerSettings;
-use crate::simulator::parse_duration;
 use crate::telemetry::{self, LogFormat};
 use crate::worker::Worker;
 
+use super::argument::time;
 use super::stop::{self, second_stop};
 
 /// Consume the deployed queue from here: receive batches, deal with them, delete what succeeded.
@@ -38,10 +38,6 @@ pub struct Work {
     /// Stop once nothing has come for so long (`30s`); without it, only Ctrl-C stops
     #[arg(long, value_parser = time, value_name = "TIME")]
     until_idle: Option<Duration>,
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "not a time; write `30s`, `500ms` or `2m`".to_owned())
 }
 
 /// A worker, and when it last had something to do.

@@ -1,7 +1,7 @@
 //! Triggers: the fields, their bounds, and the wrappings that a rule or a topic puts around them.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{INPUT_MAX_BYTES, InvalidTrigger, Message, Metadata, Record, Trigger, TriggerMessage};
@@ -18,25 +18,68 @@ const WRAPPINGS_MAX: usize = 2;
 const OWN_EVENT_DEPTH: usize = 8;
 
 /// The body of a trigger, as a producer writes it. Unknown fields are ignored.
-#[derive(JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Trigger", extend("examples" = [{
     "chat_id": "chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR",
     "correlation_id": "order-17",
     "idempotency_key": "crm-8841",
     "metadata": {"team": "sales"},
 }]))]
-#[expect(dead_code, reason = "this is the schema's source; triggers are read field by field, to keep what is sound")]
 pub struct TriggerBody {
     /// The chat to sync: at most 512 bytes, no control characters, neither `.` nor `..`.
-    chat_id: ChatId,
+    pub chat_id: ChatId,
     /// Comes back in the event: at most 256 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = LABEL_MAX_BYTES))]
-    correlation_id: Option<String>,
+    pub correlation_id: Option<String>,
     /// Two triggers for one chat with one key are one request: at most 256 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = LABEL_MAX_BYTES))]
-    idempotency_key: Option<String>,
+    pub idempotency_key: Option<String>,
     /// Comes back in the event, byte for byte: at most 1 KiB of JSON.
-    metadata: Option<Metadata>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+}
+
+impl TriggerBody {
+    /// A trigger for a chat, with nothing else in it.
+    pub fn new(chat_id: ChatId) -> Self {
+        Self { chat_id, correlation_id: None, idempotency_key: None, metadata: None }
+    }
+
+    /// Reads a trigger that somebody hands in, with no wrapping around it. `event_source` is the `source` of our own
+    /// events, which are never triggers.
+    ///
+    /// # Errors
+    /// Says all that is wrong with it, and what to send instead.
+    pub fn parse(json: &str, event_source: &str) -> Result<Self, String> {
+        let layer = Layer::parse(json)?;
+        if layer.is_own_event(event_source) {
+            return Err(
+                "this is one of the bridge's own events, which never start a sync; stop sending them here".to_owned()
+            );
+        }
+        if layer.postpress_bridge.is_some() {
+            return Err("`postpress_bridge` marks the bridge's own messages; send a trigger".to_owned());
+        }
+        Fields::of(&layer).into_body()
+    }
+
+    /// Reads an idempotency key that came beside the body, under the rules of the one inside.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn check_key(name: &str, key: &str) -> Result<(), String> {
+        checked_label(name, key)
+    }
+
+    /// The message to put on the queue.
+    ///
+    /// # Panics
+    /// Never: every part of a trigger has a JSON form.
+    pub fn to_body(&self) -> String {
+        super::acceptable_to_sqs(&serde_json::to_string(self).expect("a trigger is plain data"))
+    }
 }
 
 /// Reads a record that is not one of our own messages.
@@ -199,10 +242,13 @@ impl Fields {
     }
 
     fn read(json: &str) -> Self {
-        let layer = match Layer::parse(json) {
-            Ok(layer) => layer,
-            Err(reason) => return Self::unreadable(reason),
-        };
+        match Layer::parse(json) {
+            Ok(layer) => Self::of(&layer),
+            Err(reason) => Self::unreadable(reason),
+        }
+    }
+
+    fn of(layer: &Layer<'_>) -> Self {
         let mut faults = Vec::new();
         let mut keep = |fault: String| faults.push(fault);
         Self {
@@ -211,6 +257,16 @@ impl Fields {
             idempotency_key: label("idempotency_key", layer.idempotency_key).map_err(&mut keep).ok().flatten(),
             metadata: metadata(layer.metadata).map_err(&mut keep).ok().flatten(),
             faults,
+        }
+    }
+
+    fn into_body(self) -> Result<TriggerBody, String> {
+        let Self { chat_id, correlation_id, idempotency_key, metadata, faults } = self;
+        match chat_id {
+            Some(chat_id) if faults.is_empty() => {
+                Ok(TriggerBody { chat_id, correlation_id, idempotency_key, metadata })
+            }
+            _ => Err(faults.join("; ")),
         }
     }
 
@@ -247,12 +303,16 @@ fn chat_id(raw: Option<&RawValue>) -> Result<ChatId, String> {
 fn label(name: &str, raw: Option<&RawValue>) -> Result<Option<String>, String> {
     let Some(raw) = raw else { return Ok(None) };
     let text: String = serde_json::from_str(raw.get()).map_err(|_| format!("`{name}` is not a string"))?;
+    checked_label(name, &text).map(|()| Some(text))
+}
+
+fn checked_label(name: &str, text: &str) -> Result<(), String> {
     match text.len() {
         0 => Err(format!("`{name}` is empty; leave it out instead")),
         bytes if bytes > LABEL_MAX_BYTES => {
             Err(format!("`{name}` is {bytes} bytes long; at most {LABEL_MAX_BYTES} are allowed"))
         }
-        _ => Ok(Some(text)),
+        _ => Ok(()),
     }
 }
 
@@ -439,6 +499,37 @@ mod tests {
             sns(&sns(&sns(&json!({"chat_id": "postpress_bridge"})))).to_string(),
         ] {
             assert_eq!(invalid(&body).input, body);
+        }
+    }
+
+    #[test]
+    fn a_trigger_that_is_handed_in_reaches_the_worker_as_it_was() {
+        let metadata = r#"{"b":0.1000, "é":"\u00e9"}"#;
+        let body = format!(
+            r#"{{"chat_id": "c\ufffe", "correlation_id": "o-1", "idempotency_key": "k", "metadata": {metadata}, "x": 1}}"#
+        );
+        let handed_in = TriggerBody::parse(&body, "postpress.bridge").unwrap();
+        let message = handed_in.to_body();
+        assert!(!message.contains('\u{fffe}'), "SQS would refuse it");
+        let TriggerMessage { chat_id, key, trigger } = sound(&message);
+        assert_eq!((chat_id.as_str(), key), ("c\u{fffe}", TriggerKey::of("k")));
+        assert_eq!(trigger.correlation_id.as_deref(), Some("o-1"));
+        assert_eq!(trigger.metadata.as_ref().map(Metadata::as_str), Some(metadata));
+    }
+
+    #[test]
+    fn only_a_plain_trigger_can_be_handed_in() {
+        let event = json!({"event_id": "e", "schema_version": "1", "chat_id": "c"});
+        for (body, reason) in [
+            (event.to_string(), "own events"),
+            (r#"{"source": "postpress.bridge", "detail-type": "SYNC_DONE", "detail": {}}"#.to_owned(), "own events"),
+            (r#"{"postpress_bridge": "poll", "v": 1, "chat_id": "c"}"#.to_owned(), "own messages"),
+            (event_bridge(&json!({"chat_id": "c"})).to_string(), "`chat_id` is missing"),
+            (r#"{"chat_id": "", "metadata": 1}"#.to_owned(), "`metadata` is not a JSON object"),
+            ("[]".to_owned(), "not a JSON object"),
+        ] {
+            let refused = TriggerBody::parse(&body, "postpress.bridge").unwrap_err();
+            assert!(refused.contains(reason), "{body}: {refused}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, RETRY_AFTER};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::Provider;
@@ -42,6 +42,15 @@ pub struct Client {
     http: reqwest::Client,
     base_url: BaseUrl,
     api_key: ApiKey,
+}
+
+/// The head of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
 }
 
 /// Why no client could be made: a fault of the build, not of the settings.
@@ -83,7 +92,17 @@ impl Client {
         Self { api_key, ..self.clone() }
     }
 
-    async fn call(&self, chat: &ChatId) -> Answer {
+    /// Calls once, as [`Provider::sync`] does, and tells the answer's head too, if there was one.
+    ///
+    /// For whoever wants to know what stands at the base URL, where a run only wants to know what the answer means.
+    pub async fn sync_with_head(&self, chat: &ChatId, deadline: Duration) -> (Answer, Option<Head>) {
+        match tokio::time::timeout(deadline, self.call(chat)).await {
+            Ok((answer, head)) => (answer, head),
+            Err(_) => (Answer::Failed(self.too_late(deadline)), None),
+        }
+    }
+
+    async fn call(&self, chat: &ChatId) -> (Answer, Option<Head>) {
         let request = self
             .http
             .get(self.base_url.sync_of(chat))
@@ -91,13 +110,15 @@ impl Client {
             .header(ACCEPT, JSON);
         let mut response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Answer::Failed(self.no_answer(error)),
+            Err(error) => return (Answer::Failed(self.no_answer(error)), None),
         };
         let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let wait = wait.and_then(|value| retry_after(value, SystemTime::now()));
         let status = response.status().as_u16();
         let body = read_body(&mut response).await;
-        Answer::from_response(chat, status, wait, body.as_deref().map_err(|fault| *fault), self.api_key.mask())
+        let answer =
+            Answer::from_response(chat, status, wait, body.as_deref().map_err(|fault| *fault), self.api_key.mask());
+        (answer, Some(Head { status, headers: std::mem::take(response.headers_mut()) }))
     }
 
     /// A call that ended without the head of an answer, before its deadline.
@@ -126,10 +147,7 @@ impl Client {
 
 impl Provider for Client {
     async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
-        match tokio::time::timeout(deadline, self.call(chat)).await {
-            Ok(answer) => answer,
-            Err(_) => Answer::Failed(self.too_late(deadline)),
-        }
+        self.sync_with_head(chat, deadline).await.0
     }
 }
 

@@ -202,12 +202,10 @@ impl Stored {
 }
 
 impl Queue for MemoryQueue {
-    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         self.requests.set(self.requests.get() + 1);
-        for message in messages {
-            self.put_traced(&message.body, message.delay, message.trace.clone());
-        }
-        vec![Ok(()); messages.len()]
+        let put = |message: &Outgoing| Ok(self.put_traced(&message.body, message.delay, message.trace.clone()));
+        messages.iter().map(put).collect()
     }
 
     async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use crate::ids::MessageId;
 use crate::message::Record;
 use crate::service::ServiceError;
 use crate::trace::TraceHeader;
 
 mod memory;
 pub mod packing;
+pub mod redrive_policy;
 #[cfg(feature = "aws")]
 mod sqs;
 
@@ -37,8 +39,8 @@ pub struct HandBack {
 
 /// Where the bridge sends its messages to itself.
 pub trait Queue {
-    /// Sends messages, sharing as few requests as they fit in. Each has a result of its own, in their order.
-    fn send(&self, messages: &[Outgoing]) -> impl Future<Output = Vec<Result<(), ServiceError>>>;
+    /// Sends messages, sharing as few requests as they fit in. Each has a result of its own, in their order: its new id.
+    fn send(&self, messages: &[Outgoing]) -> impl Future<Output = Vec<Result<MessageId, ServiceError>>>;
 
     /// Sets when received messages become visible again. Each has a result of its own, in their order.
     fn hand_back(&self, messages: &[HandBack]) -> impl Future<Output = Vec<Result<(), ServiceError>>>;
@@ -54,7 +56,7 @@ pub trait Source {
 }
 
 impl<Q: Queue> Queue for std::rc::Rc<Q> {
-    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         (**self).send(messages).await
     }
 

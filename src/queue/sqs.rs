@@ -36,17 +36,63 @@ const VISIBILITY_MAX_SECONDS: u64 = 43_200;
 pub struct SqsQueue {
     client: Client,
     url: String,
+    receiving: Receiving,
 }
 
-type Results = Vec<Result<(), ServiceError>>;
+/// How messages are received.
+#[derive(Debug, Clone, Copy)]
+struct Receiving {
+    /// How long they stay invisible; as long as the queue says, if nothing is said.
+    hold_seconds: Option<i32>,
+    /// How long to wait for one.
+    wait_seconds: i32,
+}
+
+type Results<T> = Vec<Result<T, ServiceError>>;
 
 impl SqsQueue {
     /// The queue of this URL.
     pub fn new(client: Client, url: String) -> Self {
-        Self { client, url }
+        let receiving = Receiving { hold_seconds: None, wait_seconds: WAIT_SECONDS };
+        Self { client, url, receiving }
     }
 
-    async fn send_pack(&self, messages: &[Outgoing]) -> Results {
+    /// The same queue for somebody who goes through what is there: what is received stays invisible for `hold`, at most 12
+    /// hours, whatever the queue says, and an empty queue is told after `wait`, at most 20 seconds.
+    #[must_use]
+    pub fn held_for(self, hold: Duration, wait: Duration) -> Self {
+        let hold_seconds = Some(whole_seconds(hold, VISIBILITY_MAX_SECONDS));
+        let wait_seconds = whole_seconds(wait, WAIT_SECONDS.unsigned_abs().into());
+        Self { receiving: Receiving { hold_seconds, wait_seconds }, ..self }
+    }
+
+    /// Deletes messages. Each has a result of its own, in their order.
+    pub async fn delete_each(&self, records: &[Record]) -> Vec<Result<(), ServiceError>> {
+        join_all(records.chunks(ENTRIES_MAX).map(|pack| self.delete_pack(pack))).await.concat()
+    }
+
+    async fn delete_pack(&self, records: &[Record]) -> Results<()> {
+        let entry = |(index, record): (usize, &Record)| {
+            DeleteMessageBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(&record.receipt_handle)
+                .build()
+        };
+        let entries = match records.iter().enumerate().map(entry).collect() {
+            Ok(entries) => entries,
+            Err(error) => return all_failed(records.len(), &refused(&error)),
+        };
+        let request = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
+        match within(DELETE_MAX, request.send()).await {
+            Ok(Ok(output)) => {
+                results(records.len(), output.successful.iter().map(|entry| (&*entry.id, ())), &output.failed)
+            }
+            Ok(Err(error)) => all_failed(records.len(), &service_error("DeleteMessageBatch", &error)),
+            Err(too_long) => all_failed(records.len(), &too_long),
+        }
+    }
+
+    async fn send_pack(&self, messages: &[Outgoing]) -> Results<MessageId> {
         let entry = |(index, message): (usize, &Outgoing)| {
             SendMessageBatchRequestEntry::builder()
                 .id(index.to_string())
@@ -60,12 +106,15 @@ impl SqsQueue {
             Err(error) => return all_failed(messages.len(), &refused(&error)),
         };
         match self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await {
-            Ok(output) => results(messages.len(), output.successful.iter().map(|entry| &entry.id), &output.failed),
+            Ok(output) => {
+                let done = output.successful.iter().map(|entry| (&*entry.id, MessageId::new(&entry.message_id)));
+                results(messages.len(), done, &output.failed)
+            }
             Err(error) => all_failed(messages.len(), &service_error("SendMessageBatch", &error)),
         }
     }
 
-    async fn hand_back_pack(&self, messages: &[HandBack]) -> Results {
+    async fn hand_back_pack(&self, messages: &[HandBack]) -> Results<()> {
         let entry = |(index, message): (usize, &HandBack)| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
@@ -79,7 +128,10 @@ impl SqsQueue {
         };
         let request = self.client.change_message_visibility_batch().queue_url(&self.url);
         match request.set_entries(Some(entries)).send().await {
-            Ok(output) => results(messages.len(), output.successful.iter().map(|entry| &entry.id), &output.failed),
+            Ok(output) => {
+                let done = output.successful.iter().map(|entry| (&*entry.id, ()));
+                results(messages.len(), done, &output.failed)
+            }
             Err(error) => all_failed(messages.len(), &service_error("ChangeMessageVisibilityBatch", &error)),
         }
     }
@@ -98,12 +150,12 @@ fn refused(error: &BuildError) -> ServiceError {
     ServiceError::Refused(error.to_string())
 }
 
-fn all_failed(entries: usize, error: &ServiceError) -> Results {
-    vec![Err(error.clone()); entries]
+fn all_failed<T>(entries: usize, error: &ServiceError) -> Results<T> {
+    (0..entries).map(|_| Err(error.clone())).collect()
 }
 
 impl Queue for SqsQueue {
-    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         let sizes: Vec<usize> = messages.iter().map(|message| message.body.len()).collect();
         let packs = pack(&sizes).into_iter().map(|range| self.send_pack(&messages[range]));
         join_all(packs).await.concat()
@@ -121,7 +173,8 @@ impl Source for SqsQueue {
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(i32::try_from(max.clamp(1, ENTRIES_MAX)).unwrap_or(1))
-            .wait_time_seconds(WAIT_SECONDS)
+            .wait_time_seconds(self.receiving.wait_seconds)
+            .set_visibility_timeout(self.receiving.hold_seconds)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::AwsTraceHeader);
@@ -131,23 +184,7 @@ impl Source for SqsQueue {
     }
 
     async fn delete(&self, records: &[Record]) -> Result<(), ServiceError> {
-        for pack in records.chunks(ENTRIES_MAX) {
-            let mut request = self.client.delete_message_batch().queue_url(&self.url);
-            for (index, record) in pack.iter().enumerate() {
-                let entry = DeleteMessageBatchRequestEntry::builder()
-                    .id(index.to_string())
-                    .receipt_handle(&record.receipt_handle)
-                    .build()
-                    .map_err(|error| refused(&error))?;
-                request = request.entries(entry);
-            }
-            let output = within(DELETE_MAX, request.send()).await?;
-            let output = output.map_err(|error| service_error("DeleteMessageBatch", &error))?;
-            if let Some(failure) = output.failed.first() {
-                return Err(entry_error(failure));
-            }
-        }
-        Ok(())
+        self.delete_each(records).await.into_iter().collect()
     }
 }
 
@@ -172,15 +209,20 @@ fn record(message: Message) -> Option<Record> {
 }
 
 /// A result for each entry, by its id, which is its index.
-fn results<'a>(entries: usize, done: impl Iterator<Item = &'a String>, failed: &[BatchResultErrorEntry]) -> Results {
-    let done: Vec<&String> = done.collect();
+fn results<'a, T>(
+    entries: usize,
+    done: impl Iterator<Item = (&'a str, T)>,
+    failed: &[BatchResultErrorEntry],
+) -> Results<T> {
+    let mut done: HashMap<&str, T> = done.collect();
     (0..entries)
         .map(|index| {
             let id = index.to_string();
             match failed.iter().find(|entry| entry.id == id) {
                 Some(failure) => Err(entry_error(failure)),
-                None if done.contains(&&id) => Ok(()),
-                None => Err(ServiceError::Passing("SQS said nothing of the entry".to_owned())),
+                None => {
+                    done.remove(&*id).ok_or_else(|| ServiceError::Passing("SQS said nothing of the entry".to_owned()))
+                }
             }
         })
         .collect()
@@ -222,13 +264,13 @@ mod tests {
             failure("2", "InvalidMessageContents", true),
             failure("4", "RequestThrottled", true),
         ];
-        let done = ["0".to_owned(), "3".to_owned()];
-        let results = results(6, done.iter(), &failed);
+        let done = [("0", "sent as 0"), ("3", "sent as 3")];
+        let results = results(6, done.into_iter(), &failed);
         let told = results.iter().map(|result| match result {
-            Ok(()) => "sent",
+            Ok(sent) => sent,
             Err(ServiceError::Passing(_)) => "again",
             Err(ServiceError::Refused(_)) => "refused",
         });
-        assert_eq!(told.collect::<Vec<_>>(), ["sent", "again", "refused", "sent", "again", "again"]);
+        assert_eq!(told.collect::<Vec<_>>(), ["sent as 0", "again", "refused", "sent as 3", "again", "again"]);
     }
 }

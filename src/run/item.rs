@@ -62,7 +62,7 @@ pub struct Item {
 }
 
 /// Whether a run goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// It has no ending yet.
@@ -111,7 +111,7 @@ impl Item {
     }
 
     /// The table may forget it, and has not got round to that: DynamoDB deletes expired items within a few days.
-    fn is_expired(&self, now: Millis) -> bool {
+    pub fn is_expired(&self, now: Millis) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at < now.epoch_seconds())
     }
 }

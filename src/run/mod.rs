@@ -7,6 +7,7 @@
 //! item.rs      the table's one item per chat         write.rs     the conditional writes on it, and what each does
 //! claim.rs     before the call: who may make it      ending.rs    after the call: poll again, or end
 //! schedule.rs  when to poll again                    sweep.rs     how lost runs are found
+//! next.rs      what is to be expected of a run, for those who only look
 //! handling.rs  one message's way through all of it, as a state machine whose steps the worker carries out
 //! ```
 //!
@@ -23,6 +24,7 @@ mod claim;
 mod ending;
 mod handling;
 mod item;
+mod next;
 mod schedule;
 mod sweep;
 mod write;
@@ -32,6 +34,7 @@ pub use handling::{Acknowledged, Call, Handling, Input, Returned, Step, Task, Ti
 pub use item::{
     EndedBy, Ending, Item, Learned, OPEN_SHARDS, Open, Origin, Outcome, Phase, SEEN_MAX, Seen, TRIGGERS_MAX,
 };
+pub use next::Next;
 pub use schedule::{DELAY_MAX, Delay, Jitter, Schedule};
 pub use sweep::{SWEEP_ACTIVE_MAX, Swept, sweep};
 pub use write::{Claim, Claimable, Write, Written};

@@ -1,8 +1,9 @@
 //! The environment as typed settings.
 //!
-//! Every program reads its settings once, at start, and asks only for what it uses: [`WorkerSettings`] for the Lambda,
-//! [`TerminalSettings`] for a person's terminal. All faults come back in one [`SettingsError`], so that nobody mends a
-//! deployment one variable at a time. An empty variable counts as absent.
+//! Every program reads its settings once, at start, and asks only for what it uses: [`WorkerSettings`] for the Lambda
+//! behind the queue, `WebhookSettings` for the one in front of it, [`TerminalSettings`] for a person's `sync`,
+//! [`LookSettings`] and [`AskSettings`] for an operator's commands. All faults come back in one [`SettingsError`], so that
+//! nobody mends a deployment one variable at a time. An empty variable counts as absent.
 //!
 //! Reading goes through a function from name to value, never through the process: tests hand in a map.
 
@@ -13,13 +14,23 @@ use crate::postpress::client::{ApiKey, BaseUrl};
 use crate::run::{Rules, Schedule};
 use crate::telemetry::LogFilter;
 
+mod examined;
 mod fault;
+mod operator;
 mod reader;
+mod redrive;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "aws")]
+mod webhook;
 
+pub use examined::{Examined, Place};
 pub use fault::{Fault, SettingsError};
+pub use operator::{AskSettings, FollowSettings, LookSettings, Runs};
 use reader::Reader;
+pub use redrive::RedriveSettings;
+#[cfg(feature = "aws")]
+pub use webhook::{Access, WebhookSettings};
 
 /// How long one call of the provider may take.
 pub const DEFAULT_PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,22 +95,28 @@ pub struct TerminalSettings {
 pub struct ProviderSettings {
     /// `POSTPRESS_BASE_URL`: what `/chats/{chat_id}/sync` is appended to.
     pub base_url: BaseUrl,
-    /// Where the key comes from.
-    pub key: KeySource,
+    /// `POSTPRESS_API_KEY`, or `POSTPRESS_API_KEY_SECRET_ID` for where it is kept.
+    pub key: SecretSource<ApiKey>,
 }
 
-/// Where the provider's API key comes from.
+/// Where a secret comes from.
 #[derive(Debug, Clone)]
-pub enum KeySource {
-    /// `POSTPRESS_API_KEY`: the key itself.
-    Plain(ApiKey),
-    /// `POSTPRESS_API_KEY_SECRET_ID`: it is kept in Secrets Manager.
-    Secret {
-        /// The secret's name or ARN.
-        id: String,
-        /// The field of a JSON secret that is the key; without it the whole secret is.
-        field: Option<String>,
-    },
+pub enum SecretSource<T> {
+    /// It is in the environment.
+    Plain(T),
+    /// It is kept in Secrets Manager.
+    Stored(SecretRef),
+}
+
+/// Where in Secrets Manager a secret is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretRef {
+    /// The variable that says so, for messages about it.
+    pub variable: &'static str,
+    /// The secret's name or ARN.
+    pub id: String,
+    /// The field of a JSON secret; without it the whole secret is meant.
+    pub field: Option<String>,
 }
 
 /// The bounds within which messages are worked.

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use super::{
     Backend, DEFAULT_EVENT_BUS, DEFAULT_EVENT_SOURCE, DEFAULT_LEASE_MARGIN, DEFAULT_MAX_IN_FLIGHT,
     DEFAULT_METRICS_NAMESPACE, DEFAULT_OVERDUE, DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RUN_TTL, DEFAULT_STATE_FILE, Fault,
-    KeySource, Limits, ProviderSettings, SettingsError,
+    Limits, ProviderSettings, Runs, SecretRef, SecretSource, SettingsError,
 };
 use crate::postpress::client::{ApiKey, BaseUrl, DEFAULT_BASE_URL};
 use crate::run::Schedule;
@@ -43,6 +43,11 @@ impl<'a> Reader<'a> {
     pub(super) fn new(env: &'a dyn Fn(&str) -> Option<String>) -> Self {
         let faults = Vec::new();
         Self { env, faults }
+    }
+
+    /// The same environment, and no fault found yet.
+    pub(super) fn again(&self) -> Self {
+        Self::new(self.env)
     }
 
     pub(super) fn found_no_fault(&self) -> bool {
@@ -78,16 +83,22 @@ impl<'a> Reader<'a> {
         let in_flight = 1..=MOST_IN_FLIGHT;
         let call = SHORTEST..=LONGEST_CALL;
         let margin = 0.0..=LONGEST_CALL;
-        // A poll may honestly rest in the queue for the longest delay: that is not yet overdue.
-        let overdue = LONGEST_DELAY + 1.0..=LONGEST_BUDGET;
-        let ttl = SHORTEST..=LONGEST_BUDGET;
         Limits {
             provider_timeout: self.seconds("POSTPRESS_TIMEOUT_SECONDS", DEFAULT_PROVIDER_TIMEOUT, call),
             max_in_flight: self.number("BRIDGE_MAX_IN_FLIGHT", DEFAULT_MAX_IN_FLIGHT, in_flight, "a whole number"),
             lease_margin: self.seconds("BRIDGE_LEASE_MARGIN_SECONDS", DEFAULT_LEASE_MARGIN, margin),
-            overdue: self.seconds("BRIDGE_OVERDUE_SECONDS", DEFAULT_OVERDUE, overdue),
-            run_ttl: self.seconds("BRIDGE_RUN_TTL_SECONDS", DEFAULT_RUN_TTL, ttl),
+            overdue: self.overdue(),
+            run_ttl: self.run_ttl(),
         }
+    }
+
+    pub(super) fn overdue(&mut self) -> Duration {
+        // A poll may honestly rest in the queue for the longest delay: that is not yet overdue.
+        self.seconds("BRIDGE_OVERDUE_SECONDS", DEFAULT_OVERDUE, LONGEST_DELAY + 1.0..=LONGEST_BUDGET)
+    }
+
+    pub(super) fn run_ttl(&mut self) -> Duration {
+        self.seconds("BRIDGE_RUN_TTL_SECONDS", DEFAULT_RUN_TTL, SHORTEST..=LONGEST_BUDGET)
     }
 
     pub(super) fn event_source(&mut self) -> String {
@@ -122,8 +133,7 @@ impl<'a> Reader<'a> {
         const VARIABLE: &str = "BRIDGE_BACKEND";
         match self.text(VARIABLE).as_deref() {
             None | Some("aws") => {
-                let queue_url = self.queue_url();
-                let table = self.required("BRIDGE_TABLE", "the name of the DynamoDB table of runs");
+                let (queue_url, table) = (self.queue_url(), self.table());
                 Some(Backend::Aws { queue_url: queue_url?, table: table? })
             }
             Some("memory") => Some(Backend::Memory),
@@ -131,6 +141,18 @@ impl<'a> Reader<'a> {
                 self.invalid(VARIABLE, other.to_owned(), "`aws` (the default) or `memory`");
                 None
             }
+        }
+    }
+
+    pub(super) fn table(&mut self) -> Option<String> {
+        self.required("BRIDGE_TABLE", "the name of the DynamoDB table of runs")
+    }
+
+    /// The deployed table if one is named, else this terminal's file.
+    pub(super) fn runs(&mut self) -> Option<Runs> {
+        match self.text("BRIDGE_TABLE") {
+            Some(table) => Some(Runs::Table(table)),
+            None => self.state_file().map(Runs::File),
         }
     }
 
@@ -161,38 +183,46 @@ impl<'a> Reader<'a> {
     }
 
     /// A wrong value is not shown: a URL with user info would show a password.
-    fn base_url(&mut self) -> Option<BaseUrl> {
+    pub(super) fn base_url(&mut self) -> Option<BaseUrl> {
         const VARIABLE: &str = "POSTPRESS_BASE_URL";
         let text = self.text_or(VARIABLE, DEFAULT_BASE_URL);
         BaseUrl::parse(&text).map_err(|error| self.unusable(VARIABLE, format!("cannot be used: {error}"))).ok()
     }
 
-    fn api_key(&mut self) -> Option<KeySource> {
+    pub(super) fn api_key(&mut self) -> Option<SecretSource<ApiKey>> {
         const PLAIN: &str = "POSTPRESS_API_KEY";
-        const SECRET: &str = "POSTPRESS_API_KEY_SECRET_ID";
-        match (self.text(PLAIN), self.text(SECRET)) {
-            (Some(key), None) => self.plain_key(PLAIN, key),
-            (None, Some(reference)) => self.secret_key(SECRET, &reference),
+        const STORED: &str = "POSTPRESS_API_KEY_SECRET_ID";
+        if !self.has(PLAIN) && !self.has(STORED) {
+            let what = "the provider's API key, or `POSTPRESS_API_KEY_SECRET_ID` to its name or ARN in Secrets Manager";
+            self.missing(PLAIN, what);
+        }
+        self.secret(PLAIN, STORED, ApiKey::parse)
+    }
+
+    /// A secret, or where it is kept; nothing if neither is set, or what is set is faulty.
+    pub(super) fn secret<T, E: fmt::Display>(
+        &mut self,
+        plain: &'static str,
+        stored: &'static str,
+        parse: impl FnOnce(&SecretString) -> Result<T, E>,
+    ) -> Option<SecretSource<T>> {
+        match (self.text(plain), self.text(stored)) {
+            (Some(text), None) => {
+                let parsed = parse(&SecretString::from(text));
+                let unusable = |error| self.unusable(plain, format!("cannot be used: {error}"));
+                parsed.map(SecretSource::Plain).map_err(unusable).ok()
+            }
+            (None, Some(reference)) => self.secret_ref(stored, &reference).map(SecretSource::Stored),
             (Some(_), Some(_)) => {
-                self.conflict(PLAIN, SECRET, "are both set; keep one of them");
+                self.conflict(plain, stored, "are both set; keep one of them");
                 None
             }
-            (None, None) => {
-                let what = "the provider's API key, or `POSTPRESS_API_KEY_SECRET_ID` to its name or ARN in Secrets \
-                            Manager";
-                self.missing(PLAIN, what);
-                None
-            }
+            (None, None) => None,
         }
     }
 
-    fn plain_key(&mut self, variable: &'static str, key: String) -> Option<KeySource> {
-        let key = ApiKey::parse(&SecretString::from(key));
-        key.map(KeySource::Plain).map_err(|error| self.unusable(variable, format!("cannot be used: {error}"))).ok()
-    }
-
     /// Reads `ID` or `ID#field`: neither a secret's name nor its ARN can hold a `#`.
-    fn secret_key(&mut self, variable: &'static str, reference: &str) -> Option<KeySource> {
+    fn secret_ref(&mut self, variable: &'static str, reference: &str) -> Option<SecretRef> {
         let (id, field) = match reference.split_once('#') {
             Some((id, field)) => (id, Some(field)),
             None => (reference, None),
@@ -202,7 +232,7 @@ impl<'a> Reader<'a> {
             self.unusable(variable, "has nothing before or after its `#`; write `ID`, or `ID#field` for a JSON secret");
             return None;
         }
-        Some(KeySource::Secret { id: id.to_owned(), field: field.map(str::to_owned) })
+        Some(SecretRef { variable, id: id.to_owned(), field: field.map(str::to_owned) })
     }
 
     /// The first delay and the longest one.
@@ -222,7 +252,7 @@ impl<'a> Reader<'a> {
         (initial, max)
     }
 
-    fn queue_url(&mut self) -> Option<String> {
+    pub(super) fn queue_url(&mut self) -> Option<String> {
         const VARIABLE: &str = "BRIDGE_QUEUE_URL";
         let text = self.required(VARIABLE, "the URL of the SQS queue")?;
         if !url::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "https" | "http")) {
@@ -251,7 +281,11 @@ impl<'a> Reader<'a> {
         self.text(variable).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 
-    fn text(&self, variable: &str) -> Option<String> {
+    pub(super) fn has(&self, variable: &str) -> bool {
+        self.text(variable).is_some()
+    }
+
+    pub(super) fn text(&self, variable: &str) -> Option<String> {
         (self.env)(variable).filter(|value| !value.is_empty())
     }
 
@@ -290,11 +324,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn missing(&mut self, variable: &'static str, what: &'static str) {
+    pub(super) fn missing(&mut self, variable: &'static str, what: &'static str) {
         self.faults.push(Fault::Missing { variable, what });
     }
 
-    fn invalid(&mut self, variable: &'static str, found: String, allowed: impl Into<String>) {
+    pub(super) fn invalid(&mut self, variable: &'static str, found: String, allowed: impl Into<String>) {
         let (mut found, cut) = bounded(found, SHOWN_MAX_BYTES);
         if cut {
             found.push('…');
@@ -308,7 +342,7 @@ impl<'a> Reader<'a> {
         self.faults.push(Fault::Unusable { variable, why });
     }
 
-    fn conflict(&mut self, first: &'static str, second: &'static str, why: impl Into<String>) {
+    pub(super) fn conflict(&mut self, first: &'static str, second: &'static str, why: impl Into<String>) {
         let why = why.into();
         self.faults.push(Fault::Conflict { first, second, why });
     }

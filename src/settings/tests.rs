@@ -141,15 +141,15 @@ fn the_key_is_a_value_or_a_secret_with_or_without_a_field() {
     let secret = |reference| {
         let settings = worker(&[("POSTPRESS_API_KEY", ""), ("POSTPRESS_API_KEY_SECRET_ID", reference)]).unwrap();
         match settings.provider.key {
-            KeySource::Secret { id, field } => (id, field),
-            KeySource::Plain(_) => panic!("{reference} was taken for the key"),
+            SecretSource::Stored(SecretRef { id, field, .. }) => (id, field),
+            SecretSource::Plain(_) => panic!("{reference} was taken for the key"),
         }
     };
     let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:postpress-AbCdEf";
     assert_eq!(secret("postpress/key"), ("postpress/key".to_owned(), None));
     assert_eq!(secret(arn), (arn.to_owned(), None));
     assert_eq!(secret(&format!("{arn}#api_key")), (arn.to_owned(), Some("api_key".to_owned())));
-    assert!(matches!(worker(&[]).unwrap().provider.key, KeySource::Plain(_)));
+    assert!(matches!(worker(&[]).unwrap().provider.key, SecretSource::Plain(_)));
 }
 
 #[test]
@@ -179,6 +179,26 @@ fn neither_debug_nor_an_error_shows_a_secret() {
     assert!(!format!("{settings:?}").contains("hush"));
     let fault = only_fault(&[("POSTPRESS_BASE_URL", "//me:hush@postpress.example")]);
     assert!(!fault.contains("hush"), "{fault}");
+}
+
+/// What the webhook is told of who may call it.
+fn webhook(variables: &[(&str, &str)]) -> Result<WebhookSettings, SettingsError> {
+    WebhookSettings::read(&env(&[variables, &WORKER[1..]].concat()))
+}
+
+#[test]
+fn the_webhook_asks_for_no_key_and_shows_neither_secret_nor_token() {
+    const SECRET: &str = "whsec_aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo";
+    let settings = webhook(&[("BRIDGE_WEBHOOK_SECRET", SECRET), ("BRIDGE_WEBHOOK_TOKEN", "hush old-hush")]).unwrap();
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("hush") && !shown.contains("aHVz"), "{shown}");
+    assert!(matches!(settings.access, Access::Credentials { signing: Some(_), tokens: Some(_) }));
+    assert!(matches!(webhook(&[("BRIDGE_WEBHOOK_AUTH", "iam")]).unwrap().access, Access::Iam));
+    let stored = webhook(&[("BRIDGE_WEBHOOK_TOKEN_SECRET_ID", "webhook#token")]).unwrap();
+    let Access::Credentials { signing: None, tokens: Some(SecretSource::Stored(place)) } = stored.access else {
+        panic!("{stored:?}");
+    };
+    assert_eq!((&*place.id, place.field.as_deref()), ("webhook", Some("token")));
 }
 
 #[test]

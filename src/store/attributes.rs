@@ -100,6 +100,11 @@ pub(super) fn to_due_run(attributes: &Attributes) -> Result<DueRun, ServiceError
     Ok(DueRun { sweep_at_ms, chat_id: read.chat_id()? })
 }
 
+/// The chat of a key.
+pub(super) fn to_chat_id(attributes: &Attributes) -> Result<ChatId, ServiceError> {
+    Reader(attributes).chat_id()
+}
+
 struct Reader<'a>(&'a Attributes);
 
 impl Reader<'_> {

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
-use super::{DUE_PAGE, DueRun, RunStore, attributes};
+use super::{DUE_PAGE, DueRun, EndedPage, RunStore, SCAN_PAGE, attributes};
 use crate::aws::service_error;
 use crate::ids::ChatId;
 use crate::run::{Claim, Claimable, Item, TRIGGERS_MAX, Write, Written};
@@ -35,6 +35,30 @@ impl DynamoStore {
     /// The table of this name.
     pub fn new(client: Client, table: String) -> Self {
         Self { client, table }
+    }
+
+    /// Looks a page of the table through for runs that have ended, going on after this chat.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub async fn ended_page(&self, after: Option<&ChatId>) -> Result<EndedPage, ServiceError> {
+        let filter = Expression::condition("#phase = :ended").with(":ended", string("ended"));
+        let after = after.map(|chat_id| HashMap::from([("chat_id".to_owned(), string(chat_id))]));
+        let request = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .filter_expression(filter.condition)
+            .set_expression_attribute_names(Some(filter.names))
+            .set_expression_attribute_values(Some(filter.values))
+            .set_exclusive_start_key(after)
+            .limit(i32::try_from(SCAN_PAGE).unwrap_or(i32::MAX));
+        let output = request.send().await.map_err(|error| service_error("Scan", &error))?;
+        Ok(EndedPage {
+            runs: output.items.unwrap_or_default().iter().map(attributes::to_item).collect::<Result<_, _>>()?,
+            looked_at: usize::try_from(output.scanned_count).unwrap_or_default(),
+            next: output.last_evaluated_key.as_ref().map(attributes::to_chat_id).transpose()?,
+        })
     }
 
     async fn put(&self, item: &Item, condition: Expression) -> Result<Written, ServiceError> {

@@ -12,15 +12,31 @@ mod attributes;
 #[cfg(feature = "aws")]
 mod dynamodb;
 mod memory;
+mod run_table;
 mod sqlite;
 
 #[cfg(feature = "aws")]
 pub use dynamodb::DynamoStore;
 pub use memory::MemoryStore;
+pub use run_table::RunTable;
 pub use sqlite::{Command, SqliteStore, StateFileError};
 
 /// How many runs [`RunStore::due`] gives at once.
 pub const DUE_PAGE: usize = 100;
+
+/// How many items [`RunTable::ended_page`] looks at.
+pub const SCAN_PAGE: usize = 250;
+
+/// A part of the table that was looked through for runs that have ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedPage {
+    /// Those found.
+    pub runs: Vec<Item>,
+    /// How many items were looked at to find them; each costs as if it were read.
+    pub looked_at: usize,
+    /// The chat after which the next page goes on; nothing at the table's end.
+    pub next: Option<ChatId>,
+}
 
 /// A run in the index of open runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::{DUE_PAGE, DueRun, RunStore};
+use super::{DUE_PAGE, DueRun, EndedPage, RunStore, SCAN_PAGE};
 use crate::ids::ChatId;
-use crate::run::{Item, Write, Written};
+use crate::run::{Item, Phase, Write, Written};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -20,6 +21,9 @@ const FORMAT: i64 = 1;
 
 /// How long to wait for another process that writes.
 const BUSY_MAX: Duration = Duration::from_secs(2);
+
+/// What stays readable of a path in a `file:` URI.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS runs (
@@ -90,19 +94,74 @@ impl SqliteStore {
         }
     }
 
+    /// Opens the file only to read it, also while another process writes; nothing if there is none yet, or nothing in it.
+    ///
+    /// # Errors
+    /// If the file cannot be used; the message says what to do.
+    pub fn open_to_read(path: &Path) -> Result<Option<Self>, StateFileError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let opened = connect_to_read(path).and_then(|connection| {
+            let format = format(&connection)?;
+            let is_set_up = connection.table_exists(None, "runs")?;
+            Ok((format, is_set_up.then(|| Self { connection: connection.into() })))
+        });
+        match opened {
+            Ok((format, _)) if format > FORMAT => Err(StateFileError::Newer { path: path.to_owned() }),
+            Ok((_, store)) => Ok(store),
+            Err(error) => Err(StateFileError::Unusable { path: path.to_owned(), cause: error.to_string() }),
+        }
+    }
+
+    /// Looks a page of the table through for runs that have ended, going on after this chat.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn ended_page(&self, after: Option<&ChatId>) -> Result<EndedPage, ServiceError> {
+        let query = format!("SELECT item FROM runs WHERE chat_id > ?1 ORDER BY chat_id LIMIT {SCAN_PAGE}");
+        let items: Vec<Item> = self.reading(|transaction| {
+            let mut statement = transaction.prepare(&query)?;
+            let rows =
+                statement.query_map([after.map_or("", ChatId::as_str)], |row| to_item(&row.get::<_, String>(0)?))?;
+            rows.collect()
+        })?;
+        let looked_at = items.len();
+        let next = items.last().filter(|_| looked_at == SCAN_PAGE).map(|item| item.chat_id.clone());
+        let runs = items.into_iter().filter(|item| item.phase == Phase::Ended).collect();
+        Ok(EndedPage { runs, looked_at, next })
+    }
+
     /// The command with exactly these chats: the one that an earlier process left, or a new one with this key.
     ///
     /// # Errors
     /// If the file cannot be read or written.
     pub fn command(&self, chats: &BTreeSet<ChatId>, new_key: &str) -> Result<Command, ServiceError> {
-        let chats = list(chats);
+        self.command_named(&serde_json::json!(chats).to_string(), new_key)
+    }
+
+    /// As [`SqliteStore::command`], for a command that sends its triggers to this queue: the same chats at another place are
+    /// another command.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn command_at(
+        &self,
+        queue_url: &str,
+        chats: &BTreeSet<ChatId>,
+        new_key: &str,
+    ) -> Result<Command, ServiceError> {
+        self.command_named(&serde_json::json!({ "queue": queue_url, "chats": chats }).to_string(), new_key)
+    }
+
+    fn command_named(&self, chats: &str, new_key: &str) -> Result<Command, ServiceError> {
         self.transaction(|transaction| {
             let find = "SELECT key FROM commands WHERE chats = ?1";
-            let found: Option<String> = transaction.query_row(find, [&chats], |row| row.get(0)).optional()?;
+            let found: Option<String> = transaction.query_row(find, [chats], |row| row.get(0)).optional()?;
             if let Some(key) = found {
                 return Ok(Command { key, resumed: true });
             }
-            transaction.execute("INSERT INTO commands (key, chats) VALUES (?1, ?2)", [new_key, &chats])?;
+            transaction.execute("INSERT INTO commands (key, chats) VALUES (?1, ?2)", [new_key, chats])?;
             Ok(Command { key: new_key.to_owned(), resumed: false })
         })
     }
@@ -127,8 +186,21 @@ impl SqliteStore {
     }
 
     fn transaction<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, ServiceError> {
+        self.transaction_of(TransactionBehavior::Immediate, work)
+    }
+
+    /// A transaction that writes nothing, and so keeps no writer waiting.
+    fn reading<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, ServiceError> {
+        self.transaction_of(TransactionBehavior::Deferred, work)
+    }
+
+    fn transaction_of<T>(
+        &self,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, ServiceError> {
         let mut connection = self.connection.borrow_mut();
-        let result = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+        let result = connection.transaction_with_behavior(behavior).and_then(|transaction| {
             let result = work(&transaction)?;
             transaction.commit()?;
             Ok(result)
@@ -139,7 +211,7 @@ impl SqliteStore {
 
 impl RunStore for SqliteStore {
     async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
-        self.transaction(|transaction| load(transaction, chat_id))
+        self.reading(|transaction| load(transaction, chat_id))
     }
 
     async fn write(&self, write: &Write) -> Result<Written, ServiceError> {
@@ -159,7 +231,7 @@ impl RunStore for SqliteStore {
              ORDER BY sweep_at_ms, chat_id LIMIT {DUE_PAGE}"
         );
         let (after_ms, after_chat) = after.map_or((-1, ""), |due| (integer(due.sweep_at_ms), due.chat_id.as_str()));
-        self.transaction(|transaction| {
+        self.reading(|transaction| {
             let mut statement = transaction.prepare(&query)?;
             let rows = statement.query_map(params![shard, integer(before), after_ms, after_chat], |row| {
                 let sweep_at_ms = Millis(u64::try_from(row.get::<_, i64>(0)?).unwrap_or_default());
@@ -169,6 +241,19 @@ impl RunStore for SqliteStore {
             rows.collect()
         })
     }
+}
+
+/// A connection that changes nothing. In WAL mode even a reader makes files beside the database and leaves them there, unless
+/// it is told that nobody writes (<https://sqlite.org/wal.html#read_only_databases>), and nobody does while there is no WAL.
+fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let immutable = if Path::new(&wal).exists() { "" } else { "?immutable=1" };
+    let uri = format!("file:{}{immutable}", percent_encode(path.as_os_str().as_encoded_bytes(), PATH));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    connection.busy_timeout(BUSY_MAX)?;
+    Ok(connection)
 }
 
 /// Sets the file up while others may do the same: the switch to WAL wants it for itself, and SQLite does not wait for that
@@ -186,7 +271,7 @@ fn prepare_patiently(connection: &Connection) -> rusqlite::Result<i64> {
 /// Sets the file up and tells its format.
 fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     connection.busy_timeout(BUSY_MAX)?;
-    let format: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let format = format(connection)?;
     if format > FORMAT {
         return Ok(format);
     }
@@ -198,10 +283,18 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     Ok(FORMAT)
 }
 
+fn format(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
 fn load(transaction: &Transaction<'_>, chat_id: &ChatId) -> rusqlite::Result<Option<Item>> {
     let mut statement = transaction.prepare("SELECT item FROM runs WHERE chat_id = ?1")?;
     let json: Option<String> = statement.query_row([chat_id.as_str()], |row| row.get(0)).optional()?;
-    json.map(|json| serde_json::from_str(&json).map_err(|error| unreadable(0, error))).transpose()
+    json.map(|json| to_item(&json)).transpose()
+}
+
+fn to_item(json: &str) -> rusqlite::Result<Item> {
+    serde_json::from_str(json).map_err(|error| unreadable(0, error))
 }
 
 fn save(transaction: &Transaction<'_>, item: &Item) -> rusqlite::Result<()> {
@@ -213,11 +306,6 @@ fn save(transaction: &Transaction<'_>, item: &Item) -> rusqlite::Result<()> {
     let sweep_at_ms = item.open.map(|open| integer(open.sweep_at_ms));
     let expires_at = item.expires_at.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
     statement.execute(params![item.chat_id.as_str(), json, shard, sweep_at_ms, expires_at]).map(|_| ())
-}
-
-/// The chats as one text, the same whatever order they were named in.
-fn list(chats: &BTreeSet<ChatId>) -> String {
-    serde_json::json!(chats).to_string()
 }
 
 fn integer(time: Millis) -> i64 {
@@ -263,6 +351,11 @@ mod tests {
         let again = store.command(&chats(&["b", "a"]), "k2").unwrap();
         assert_eq!(again, Command { key: "k1".into(), resumed: true });
         assert!(!store.command(&chats(&["a"]), "k3").unwrap().resumed);
+        for (queue_url, key) in [("https://sqs/one", "k-one"), ("https://sqs/two", "k-two")] {
+            assert!(!store.command_at(queue_url, &chats(&["a", "b"]), key).unwrap().resumed, "{queue_url}");
+        }
+        let elsewhere = store.command_at("https://sqs/one", &chats(&["b", "a"]), "k5").unwrap();
+        assert_eq!(elsewhere, Command { key: "k-one".into(), resumed: true });
         store.finish(&again).unwrap();
         assert_eq!(store.command(&chats(&["a", "b"]), "k4").unwrap().key, "k4");
     }
@@ -284,6 +377,36 @@ mod tests {
         let path = folder.path().join("state.db");
         Connection::open(&path).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
         assert!(matches!(SqliteStore::open(&path), Err(StateFileError::Newer { .. })));
+        assert!(matches!(SqliteStore::open_to_read(&path), Err(StateFileError::Newer { .. })));
+    }
+
+    /// The files of a folder, and what is in them.
+    fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = paths.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn reading_leaves_a_folder_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("50% sure? #1.db");
+        assert!(SqliteStore::open_to_read(&path).unwrap().is_none());
+        assert_eq!(contents(folder.path()), []);
+
+        std::fs::write(&path, "").unwrap();
+        assert!(SqliteStore::open_to_read(&path).unwrap().is_none(), "nothing is set up in it");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+
+        drop(SqliteStore::open(&path).unwrap());
+        let before = contents(folder.path());
+        assert_eq!(before.len(), 1);
+        let store = SqliteStore::open_to_read(&path).unwrap().unwrap();
+        assert_eq!(store.ended_page(None).unwrap().looked_at, 0);
+        assert!(store.command(&chats(&["a"]), "k").is_err(), "it cannot write");
+        drop(store);
+        assert!(contents(folder.path()) == before, "something in the folder has changed");
     }
 
     proptest! {

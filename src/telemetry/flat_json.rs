@@ -11,7 +11,7 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use crate::time::{Clock, Millis};
 
-/// Whose spans a line takes fields from; lambda_runtime has one too, which says the same in other words.
+/// Whose spans a line takes fields from; `lambda_runtime` has one too, which says the same in other words.
 const OURS: &str = "postpress_bridge";
 
 /// Time, level, target, then the fields of all spans around the event and its own, which hide those of the spans.

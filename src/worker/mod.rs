@@ -412,7 +412,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             let mut trouble = None;
             for (index, result) in left.iter().zip(self.queue.send(&batch).await) {
                 trouble = result.as_ref().err().cloned().or(trouble);
-                sent[*index] = result;
+                sent[*index] = result.map(drop);
             }
             left.retain(|index| matches!(sent[*index], Err(ServiceError::Passing(_))));
             match trouble {

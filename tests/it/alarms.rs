@@ -24,7 +24,7 @@ fn names<'a>(text: &'a str, before: &'a str) -> impl Iterator<Item = &'a str> {
 
 #[test]
 fn every_alarm_on_the_bridge_itself_is_on_a_metric_that_it_sends() {
-    let resources = read("infra/alarms.fragment.yaml");
+    let resources = read("infra/template.yaml");
     let known: BTreeSet<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
     let own = alarms(&resources).into_iter().filter(|alarm| alarm.contains("PostpressBridge/"));
     let watched: BTreeSet<_> = own.flat_map(|alarm| names(alarm, "MetricName: ")).collect();
@@ -34,7 +34,7 @@ fn every_alarm_on_the_bridge_itself_is_on_a_metric_that_it_sends() {
 
 #[test]
 fn every_metric_is_on_the_dashboard() {
-    let resources = read("infra/alarms.fragment.yaml");
+    let resources = read("infra/template.yaml");
     let (_, dashboard) = resources.split_once("DashboardBody").unwrap();
     let missing: Vec<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
     let missing: Vec<_> = missing.into_iter().filter(|name| !dashboard.contains(&format!("\"{name}\""))).collect();
@@ -43,7 +43,7 @@ fn every_metric_is_on_the_dashboard() {
 
 #[test]
 fn every_alarm_has_its_entry_in_the_runbook_and_tells_where() {
-    let (resources, runbook) = (read("infra/alarms.fragment.yaml"), read("docs/runbook.md"));
+    let (resources, runbook) = (read("infra/template.yaml"), read("docs/runbook.md"));
     let headings = runbook.lines().filter_map(|line| line.strip_prefix("## "));
     let entries: BTreeSet<_> = headings.map(|heading| heading.to_lowercase().replace(' ', "-")).collect();
     let alarms = alarms(&resources);

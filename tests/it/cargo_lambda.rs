@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use postpress_bridge::ids::TriggerKey;
+use postpress_bridge::message::Message;
+use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
 use postpress_bridge::simulator::{Faults, Server, Simulator};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -47,7 +50,7 @@ async fn cargo_lambda_plays_every_sample_input_to_its_end() {
 
     let inputs = sample_inputs::inputs();
     for name in inputs.keys() {
-        let response = watch.invoke(&Path::new("events").join(name)).await;
+        let response = watch.invoke("sync-worker", &Path::new("events").join(name)).await;
         assert_eq!(response, json!({ "batchItemFailures": [] }), "events/{name}");
     }
 
@@ -70,20 +73,9 @@ async fn cargo_lambda_plays_every_sample_input_to_its_end() {
 async fn cargo_lambda_plays_every_sample_input_against_an_emulated_aws() {
     let (simulator, base_url) = simulate().await;
     let aws = Emulated::new().await;
-    let watch = Watch::start(&[
-        ("BRIDGE_BACKEND", "aws"),
-        ("BRIDGE_QUEUE_URL", &aws.queue_url),
-        ("BRIDGE_TABLE", &aws.table),
-        ("BRIDGE_EVENT_BUS", &aws.bus),
-        ("POSTPRESS_BASE_URL", &base_url),
-        ("AWS_ENDPOINT_URL", &emulator::endpoint()),
-        ("AWS_REGION", REGION),
-        ("AWS_ACCESS_KEY_ID", CREDENTIAL),
-        ("AWS_SECRET_ACCESS_KEY", CREDENTIAL),
-    ])
-    .await;
+    let watch = watch_on(&aws, &[("BRIDGE_EVENT_BUS", &aws.bus), ("POSTPRESS_BASE_URL", &base_url)]).await;
     for name in sample_inputs::inputs().keys() {
-        let response = watch.invoke(&Path::new("events").join(name)).await;
+        let response = watch.invoke("sync-worker", &Path::new("events").join(name)).await;
         assert_eq!(response, json!({ "batchItemFailures": [] }), "events/{name}\n{}", watch.printed("stderr"));
     }
 
@@ -99,13 +91,41 @@ async fn cargo_lambda_plays_every_sample_input_against_an_emulated_aws() {
 
     // Delivered again while its claims are held, the batch comes back. The queue does not know the samples' receipt
     // handles, so that it cannot be told when: a warning, and no failure.
-    let response = watch.invoke(Path::new("events/trigger-batch.json")).await;
+    let response = watch.invoke("sync-worker", Path::new("events/trigger-batch.json")).await;
     assert_eq!(response["batchItemFailures"].as_array().map(Vec::len), Some(2), "{response}");
     let stderr = watch.printed("stderr");
     let warnings: Vec<_> =
         stderr.lines().filter(|line| line.contains("come back only after their visibility")).collect();
     assert!(matches!(warnings[..], [warning] if warning.contains(r#""messages":2"#)), "{stderr}");
     assert!(stderr.contains("ReceiptHandleIsInvalid"), "{stderr}");
+}
+
+#[tokio::test]
+async fn cargo_lambda_hands_a_trigger_in_over_http_and_asks_for_its_status() {
+    let aws = Emulated::new().await;
+    let watch = watch_on(&aws, &[("BRIDGE_WEBHOOK_TOKEN", "a-token-for-trying")]).await;
+    let accepted = watch.invoke("webhook", Path::new("events/http/sync-request.json")).await;
+    assert_eq!(accepted["statusCode"], 202, "{accepted}\n{}", watch.printed("stderr"));
+    let record = aws.receive(1).await.remove(0);
+    let Message::Trigger(trigger) = Message::parse(&record, DEFAULT_EVENT_SOURCE) else { panic!("{record:?}") };
+    assert_eq!((trigger.chat_id.as_str(), trigger.key), ("done-in-1s~11", TriggerKey::of("crm-8852")));
+    let status = watch.invoke("webhook", Path::new("events/http/sync-status.json")).await;
+    assert_eq!(status["statusCode"], 404, "no worker has seen it: {status}");
+}
+
+/// `cargo lambda watch` against an emulated AWS, with these settings on top.
+async fn watch_on(aws: &Emulated, settings: &[(&str, &str)]) -> Watch {
+    let endpoint = emulator::endpoint();
+    let common = [
+        ("BRIDGE_BACKEND", "aws"),
+        ("BRIDGE_QUEUE_URL", &aws.queue_url),
+        ("BRIDGE_TABLE", &aws.table),
+        ("AWS_ENDPOINT_URL", &endpoint),
+        ("AWS_REGION", REGION),
+        ("AWS_ACCESS_KEY_ID", CREDENTIAL),
+        ("AWS_SECRET_ACCESS_KEY", CREDENTIAL),
+    ];
+    Watch::start(&[&common, settings].concat()).await
 }
 
 /// The simulated provider, and its base URL.
@@ -192,10 +212,10 @@ impl Watch {
         }
     }
 
-    /// The function's answer to the event in this file.
-    async fn invoke(&self, file: &Path) -> Value {
+    /// A function's answer to the event in this file.
+    async fn invoke(&self, function: &str, file: &Path) -> Value {
         let mut command = cargo_lambda(&self.program, "invoke", &self.port);
-        command.arg("sync-worker").arg("--data-file").arg(file);
+        command.arg(function).arg("--data-file").arg(file);
         let Ok(output) = timeout(TO_COMPILE, command.checked_output()).await else {
             self.fail(&format!("{} was not answered in {TO_COMPILE:?}", file.display()));
         };

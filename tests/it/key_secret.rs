@@ -12,9 +12,9 @@ use postpress_bridge::postpress::rotating::{KeySecret, Rotating};
 use postpress_bridge::postpress::{Answer, Disposition, Failure, Finish, Provider};
 use postpress_bridge::queue::MemoryQueue;
 use postpress_bridge::run::Schedule;
-use postpress_bridge::secrets::StoredKey;
+use postpress_bridge::secrets::StoredSecret;
 use postpress_bridge::service::ServiceError;
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits, SecretRef};
 use postpress_bridge::simulator::{Faults, Server, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::Clock;
@@ -60,9 +60,16 @@ impl Secret {
         self.secrets.put_secret_value().secret_id(&self.name).secret_string(text).send().await.unwrap();
     }
 
-    async fn stored_key(&self, field: Option<&str>) -> StoredKey {
+    async fn stored_key(&self, field: Option<&str>) -> StoredSecret {
         let sdk = emulator::sdk(self.proxy.endpoint()).await;
-        StoredKey::new(aws_sdk_secretsmanager::Client::new(&sdk), self.name.clone(), field.map(str::to_owned))
+        StoredSecret::new(
+            aws_sdk_secretsmanager::Client::new(&sdk),
+            SecretRef {
+                variable: "POSTPRESS_API_KEY_SECRET_ID",
+                id: self.name.clone(),
+                field: field.map(str::to_owned),
+            },
+        )
     }
 
     fn reads(&self) -> usize {
@@ -80,7 +87,7 @@ async fn provider() -> (Simulator, String) {
 }
 
 /// A client that began with the key that the secret holds now.
-async fn rotating(secret: &Secret, base_url: &str) -> Rotating<StoredKey> {
+async fn rotating(secret: &Secret, base_url: &str) -> Rotating<StoredSecret> {
     let stored = secret.stored_key(None).await;
     let key = stored.read().await.unwrap();
     secret.proxy.take_tally();
@@ -167,7 +174,7 @@ async fn a_run_whose_key_was_rotated_goes_on_with_the_new_one() {
 }
 
 /// A call with the key that the provider refuses.
-async fn refused_call(provider: &Rotating<StoredKey>) {
+async fn refused_call(provider: &Rotating<StoredSecret>) {
     let answer = provider.sync(&ChatId::parse("done").unwrap(), 9 * SECOND).await;
     let refused = matches!(&answer, Answer::Failed(Failure { disposition: Disposition::Credentials, .. }));
     assert!(refused, "{answer:?}");

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use postpress_bridge::ids::{ChatId, RunId, TriggerKey};
 use postpress_bridge::run::{EndedBy, Ending, Item, Open, Origin, Outcome, Phase, Seen, TRIGGERS_MAX, Write, Written};
-use postpress_bridge::store::{DUE_PAGE, DueRun, MemoryStore, RunStore};
+use postpress_bridge::store::{DUE_PAGE, DueRun, MemoryStore, RunStore, RunTable, SCAN_PAGE};
 use postpress_bridge::time::Millis;
 
 use crate::harness::emulator::Emulated;
 
 mod state_file;
-mod writes;
+pub(crate) mod writes;
 
 use state_file::StateFile;
 use writes::{LEASE, LEASE_OVER, NOW, Writes, chat, learned, new_run, trigger};
@@ -258,5 +258,45 @@ async fn the_index_follows_the_run_and_forgets_it_once_published(store: &impl Ru
     ] {
         take(store, &step).await;
         assert_eq!(due(store, 3, long_after).await, index, "{step:?}");
+    }
+}
+
+/// So many runs that have ended, and one that goes on.
+async fn fill(store: &impl RunStore, ended: usize) {
+    for n in 0..ended {
+        let writes = Writes(chat(&format!("ended-{n:03}")));
+        take(store, &writes.start(1, None)).await;
+        take(store, &writes.end(1)).await;
+    }
+    take(store, &Writes(chat("active")).start(1, None)).await;
+}
+
+async fn all_ended(table: &RunTable) -> (Vec<String>, usize, usize) {
+    let (mut found, mut looked_at, mut pages) = (Vec::new(), 0, 0);
+    let mut after = None;
+    loop {
+        let page = table.ended_page(after.as_ref()).await.unwrap();
+        assert!(page.looked_at <= SCAN_PAGE);
+        found.extend(page.runs.into_iter().map(|item| item.chat_id.to_string()));
+        (looked_at, pages, after) = (looked_at + page.looked_at, pages + 1, page.next);
+        if after.is_none() {
+            found.sort();
+            return (found, looked_at, pages);
+        }
+    }
+}
+
+#[tokio::test]
+async fn ended_runs_are_found_page_by_page_each_once() {
+    let ended = SCAN_PAGE + 1;
+    let expected: Vec<String> = (0..ended).map(|n| format!("ended-{n:03}")).collect();
+    let (sqlite, file) = StateFile::open_new();
+    fill(&sqlite, ended).await;
+    let (dynamodb, _aws) = Emulated::new_table().await;
+    fill(&dynamodb, ended).await;
+    for table in [RunTable::File(file.path()), RunTable::Deployed(dynamodb)] {
+        let (found, looked_at, pages) = all_ended(&table).await;
+        assert_eq!((looked_at, pages), (ended + 1, 2), "{table:?}");
+        assert_eq!(found, expected, "{table:?}");
     }
 }

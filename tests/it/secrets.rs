@@ -10,6 +10,7 @@ use std::time::Duration;
 use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::consumer::Consumer;
 use postpress_bridge::event::Event;
+use postpress_bridge::ids::MessageId;
 use postpress_bridge::postpress::client::Client;
 use postpress_bridge::queue::{HandBack, MemoryQueue, Outgoing, Queue};
 use postpress_bridge::run::Schedule;
@@ -32,7 +33,7 @@ const SECOND: Duration = Duration::from_secs(1);
 struct CheckedQueue(Rc<MemoryQueue>);
 
 impl Queue for CheckedQueue {
-    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         messages.iter().for_each(|message| assert_no_secret("a poll", &message.body));
         self.0.send(messages).await
     }

@@ -248,14 +248,14 @@ async fn kill_9(mut child: Child) -> Output {
 }
 
 /// The simulated provider, served by this test.
-struct Provider {
-    base_url: String,
-    simulator: Simulator,
+pub(crate) struct Provider {
+    pub(crate) base_url: String,
+    pub(crate) simulator: Simulator,
     began: Instant,
 }
 
 impl Provider {
-    async fn start(faults: Faults) -> Self {
+    pub(crate) async fn start(faults: Faults) -> Self {
         let simulator = Simulator::new(faults);
         let began = Instant::now();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -271,7 +271,7 @@ impl Provider {
     }
 
     /// The command, quick: a call may take half a second, and polls come every second.
-    fn sync(&self, state: &Path, chats: &[&str]) -> Command {
+    pub(crate) fn sync(&self, state: &Path, chats: &[&str]) -> Command {
         let mut command = program();
         command
             .arg("sync")

@@ -15,17 +15,22 @@ use crate::harness::canary::{CANARY, CheckedOutput};
 use crate::harness::emulator::{CREDENTIAL, Emulated, REGION, endpoint};
 use crate::terminal::program;
 
-/// The command with all the settings that it needs, and polls that come every second.
-fn work(aws: &Emulated, base_url: &str) -> Command {
-    let mut command = program();
+/// The command with the settings by which it finds the deployed bridge.
+pub(crate) fn on_aws<'a>(command: &'a mut Command, aws: &Emulated) -> &'a mut Command {
     command
-        .args(["work", "--until-idle", "3s"])
         .env("AWS_ENDPOINT_URL", endpoint())
         .env("AWS_REGION", REGION)
         .env("AWS_ACCESS_KEY_ID", CREDENTIAL)
         .env("AWS_SECRET_ACCESS_KEY", CREDENTIAL)
         .env("BRIDGE_QUEUE_URL", &aws.queue_url)
         .env("BRIDGE_TABLE", &aws.table)
+}
+
+/// The command with all the settings that it needs, and polls that come every second.
+pub(crate) fn work(aws: &Emulated, base_url: &str, until_idle: &str) -> Command {
+    let mut command = program();
+    on_aws(&mut command, aws)
+        .args(["work", "--until-idle", until_idle])
         .env("BRIDGE_EVENT_BUS", &aws.bus)
         .env("BRIDGE_POLL_INITIAL_SECONDS", "1")
         .env("BRIDGE_POLL_FACTOR", "1")
@@ -59,7 +64,7 @@ async fn work_drains_the_queue_and_every_trigger_has_its_event() {
     aws.put("not a trigger").await;
     aws.put(SWEEP_BODY).await;
 
-    let output = work(&aws, &base_url).checked_output().await;
+    let output = work(&aws, &base_url, "3s").checked_output().await;
     let stderr = stderr(&output);
     assert!(output.status.success(), "{stderr}");
     assert_eq!(output.stdout, b"", "events go to the bus");
@@ -91,7 +96,7 @@ fn ending(detail: &Value) -> (String, String) {
 async fn work_says_which_setting_is_wrong_before_it_touches_the_queue() {
     let aws = Emulated::new().await;
     aws.put(r#"{"chat_id": "c"}"#).await;
-    let mut command = work(&aws, "http://127.0.0.1:9/v1");
+    let mut command = work(&aws, "http://127.0.0.1:9/v1", "3s");
     command.env_remove("POSTPRESS_API_KEY").env("POSTPRESS_API_KEY_SECRET_ID", "no-such-secret#key");
     let output = command.checked_output().await;
     let stderr = stderr(&output);
@@ -103,7 +108,7 @@ async fn work_says_which_setting_is_wrong_before_it_touches_the_queue() {
 #[tokio::test]
 async fn work_does_not_take_a_queue_that_it_cannot_read_for_an_idle_one() {
     let aws = Emulated::new().await;
-    let mut command = work(&aws, "http://127.0.0.1:9/v1");
+    let mut command = work(&aws, "http://127.0.0.1:9/v1", "3s");
     let output = command.env("BRIDGE_QUEUE_URL", format!("{}-of-another", aws.queue_url)).checked_output().await;
     let stderr = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{stderr}");

@@ -43,7 +43,7 @@ impl<P: Provider, Q: Queue> Stateless<P, Q> {
     async fn poll_again(&self, record: &Record) -> Handled {
         let again = Outgoing { body: record.body.clone(), delay: self.poll_every, trace: None };
         match self.queue.send(&[again]).await[..] {
-            [Ok(())] => Handled::Returned(Vec::new()),
+            [Ok(_)] => Handled::Returned(Vec::new()),
             _ => Handled::Returned(vec![record.message_id.clone()]),
         }
     }

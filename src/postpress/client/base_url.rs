@@ -63,6 +63,18 @@ impl BaseUrl {
         Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
     }
 
+    /// The two base URLs that the documentation gives, at this one's host, without this one. Never another host: the API
+    /// key goes along.
+    pub fn alternatives(&self) -> Vec<Self> {
+        let Ok(url) = Url::parse(&self.0) else { return Vec::new() };
+        let at_this_host = ["/v1", "/api/v1"].map(|path| {
+            let mut url = url.clone();
+            url.set_path(path);
+            Self(url.into())
+        });
+        at_this_host.into_iter().filter(|other| other != self).collect()
+    }
+
     /// The address of one chat's sync.
     ///
     /// Appended as text: the `url` crate's own ways of adding a path would resolve it, which a chat id must not take part in.
@@ -92,6 +104,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_alternatives_are_at_the_same_host() {
+        for (text, others) in [
+            ("https://api.postpress.ai/v1", &["https://api.postpress.ai/api/v1"][..]),
+            ("https://api.postpress.ai/api/v1", &["https://api.postpress.ai/v1"]),
+            ("http://127.0.0.1:8787", &["http://127.0.0.1:8787/v1", "http://127.0.0.1:8787/api/v1"]),
+            ("https://a.example/x/v1", &["https://a.example/v1", "https://a.example/api/v1"]),
+        ] {
+            let alternatives = BaseUrl::parse(text).unwrap().alternatives();
+            let alternatives: Vec<String> = alternatives.iter().map(ToString::to_string).collect();
+            assert_eq!(alternatives, others, "{text}");
+        }
+    }
 
     #[test]
     fn a_base_url_is_kept_without_slashes_at_its_end() {

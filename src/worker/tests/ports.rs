@@ -10,7 +10,7 @@ use tokio::time::{Instant, advance, sleep};
 
 use crate::bus::{EventBus, MemoryBus};
 use crate::event::Event;
-use crate::ids::ChatId;
+use crate::ids::{ChatId, MessageId};
 use crate::postpress::{Answer, Finish, Progress, Provider};
 use crate::queue::{HandBack, MemoryQueue, Outgoing, Queue};
 use crate::run::{Item, Write, Written};
@@ -206,19 +206,19 @@ impl FaultyQueue {
         self.sent.take()
     }
 
-    async fn send_entries(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
-        let entry = |_: &Outgoing| self.faults.next("entry".to_owned()).map_or(Ok(()), |fault| Err(fault.error()));
-        let results: Vec<_> = messages.iter().map(entry).collect();
-        let accepted = messages.iter().zip(&results).filter(|(_, result)| result.is_ok());
+    async fn send_entries(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
+        let faults: Vec<_> = messages.iter().map(|_| self.faults.next("entry".to_owned())).collect();
+        let accepted = messages.iter().zip(&faults).filter(|(_, fault)| fault.is_none());
         let accepted: Vec<Outgoing> = accepted.map(|(message, _)| message.clone()).collect();
-        self.inner.send(&accepted).await;
+        let mut sent = self.inner.send(&accepted).await.into_iter();
         self.sent.borrow_mut().extend(accepted);
-        results
+        let result = |fault: Option<Fault>| fault.map_or_else(|| sent.next().unwrap(), |fault| Err(fault.error()));
+        faults.into_iter().map(result).collect()
     }
 }
 
 impl Queue for FaultyQueue {
-    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         let request = async { Ok(self.send_entries(messages).await) };
         let results = self.faults.around("send".to_owned(), request).await;
         results.unwrap_or_else(|error| vec![Err(error); messages.len()])

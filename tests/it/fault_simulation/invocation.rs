@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postpress_bridge::bus::EventBus;
 use postpress_bridge::event::Event;
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::{ChatId, MessageId};
 use postpress_bridge::postpress::{Answer, Mask, Provider};
 use postpress_bridge::queue::{HandBack, Outgoing, Queue};
 use postpress_bridge::run::{Item, Write, Written};
@@ -157,22 +157,23 @@ impl RunStore for Invocation {
     }
 }
 
-/// What a request of several entries comes to, some of which fail.
-fn entries(count: usize, failed: &[usize]) -> Vec<Result<(), ServiceError>> {
+/// What a request of several entries comes to, some of which fail; the others come to what `carry_out` says.
+fn entries<T>(count: usize, failed: &[usize], carry_out: impl Fn(usize) -> T) -> Vec<Result<T, ServiceError>> {
     let throttled = || Err(ServiceError::Passing("the entry failed".to_owned()));
-    (0..count).map(|index| if failed.contains(&index) { throttled() } else { Ok(()) }).collect()
+    (0..count).map(|index| if failed.contains(&index) { throttled() } else { Ok(carry_out(index)) }).collect()
 }
 
 impl Queue for Invocation {
-    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), ServiceError>> {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         let own = messages.to_vec();
         let send = move |world: &World, failed: &[usize]| {
-            let put = |(index, message): (usize, &Outgoing)| {
-                (!failed.contains(&index))
-                    .then(|| world.queue.put_traced(&message.body, message.delay, message.trace.clone()))
+            let put = |index: usize| {
+                let message: &Outgoing = &own[index];
+                world.queue.put_traced(&message.body, message.delay, message.trace.clone())
             };
-            let ids = own.iter().enumerate().map(put).collect();
-            (entries(own.len(), failed), Effect::Sent(ids))
+            let sent = entries(own.len(), failed, put);
+            let ids = sent.iter().map(|sent| sent.clone().ok()).collect();
+            (sent, Effect::Sent(ids))
         };
         let sent = self.ask(Request::Send(messages.to_vec()), send).await;
         sent.unwrap_or_else(|error| vec![Err(error); messages.len()])
@@ -195,7 +196,7 @@ impl EventBus for Invocation {
         let publish = move |world: &World, failed: &[usize]| {
             let published: Vec<bool> = (0..own.len()).map(|index| !failed.contains(&index)).collect();
             own.iter().zip(&published).filter(|(_, is_out)| **is_out).for_each(|(event, _)| world.publish(event));
-            (entries(own.len(), failed), Effect::Published(published))
+            (entries(own.len(), failed, |_| ()), Effect::Published(published))
         };
         let published = self.ask(Request::Publish(events.to_vec()), publish).await;
         published.unwrap_or_else(|error| vec![Err(error); events.len()])

@@ -1,4 +1,4 @@
-//! AWS on loopback: SQS, DynamoDB, EventBridge and Secrets Manager, played by moto.
+//! AWS on loopback: SQS, DynamoDB, EventBridge, Secrets Manager and CloudFormation, played by moto.
 //!
 //! One server for the whole test binary; each test has a queue, a table and a bus of its own in it.
 
@@ -55,9 +55,11 @@ static MOTO: LazyLock<Moto> = LazyLock::new(|| {
     Moto { port, _process: process }
 });
 
-fn python() -> PathBuf {
+/// The Python that has moto, AWS's SDK, and what makes CloudFormation of a SAM template.
+pub(crate) fn python() -> PathBuf {
     // Its extra `server` brings what the services need that are not used here, which is more than all the rest.
-    let install = ["moto[dynamodb,events]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"];
+    let moto = "moto[cloudformation,dynamodb,events]==5.2.5";
+    let install = [moto, "flask==3.1.3", "flask-cors==6.0.5", "cfn-lint==1.58.0", "aws-sam-translator==1.115.0"];
     tools::venv("moto", &install).join("python")
 }
 
@@ -185,7 +187,8 @@ impl Emulated {
         attributes.send().await.unwrap().attributes.unwrap().values().all(|count| count == "0")
     }
 
-    async fn take_all(&self, url: &str) -> Vec<String> {
+    /// Takes the bodies of the messages that are visible on this queue now.
+    pub(crate) async fn take_all(&self, url: &str) -> Vec<String> {
         let sqs = aws_sdk_sqs::Client::new(&self.sdk);
         let mut bodies = Vec::new();
         loop {

@@ -7,6 +7,7 @@
 //! environment.rs  a process, from its start to its death
 //! mapping.rs      the SQS event source mapping
 //! killer.rs       deaths at random moments
+//! function_url.rs what AWS puts in front of an HTTP function
 //! ```
 //!
 //! No process outlives its test: each is killed when its [`Environment`] is dropped, also by a panic. Where the tests
@@ -24,12 +25,14 @@ use super::canary::CheckedLog;
 
 mod binary;
 mod environment;
+mod function_url;
 mod killer;
 mod mapping;
 mod runtime_api;
 
 pub(crate) use binary::{stateless_worker, sync_worker};
 pub(crate) use environment::{Blow, Deadline, Environment, Outcome};
+pub(crate) use function_url::{Front, Kind};
 pub(crate) use killer::Killer;
 pub(crate) use mapping::{Became, Delivery, Figures, Handed, Mapping, receive_count};
 

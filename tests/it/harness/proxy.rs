@@ -97,6 +97,11 @@ impl Proxy {
         self.state().seen.iter().filter(|seen| of.is(seen)).cloned().collect()
     }
 
+    /// All requests so far.
+    pub(crate) fn all_seen(&self) -> Vec<Seen> {
+        self.state().seen.clone()
+    }
+
     /// How many requests there were of each operation since this was asked last.
     pub(crate) fn take_tally(&self) -> BTreeMap<String, usize> {
         let mut tally = BTreeMap::new();

@@ -12,6 +12,11 @@ pub(crate) fn cargo_lambda() -> PathBuf {
     venv("cargo-lambda", &["--no-deps", "cargo-lambda==1.9.2"]).join("cargo-lambda")
 }
 
+/// The program `schemathesis`, which makes requests of an OpenAPI description, good ones and bad ones.
+pub(crate) fn schemathesis() -> PathBuf {
+    venv("schemathesis", &["schemathesis==4.32.5"]).join("schemathesis")
+}
+
 /// The directory of the programs of a virtual environment `name` that has what `pip install` was told to put into it.
 ///
 /// Tests run in parallel, also as processes of their own: whoever comes first makes it, and the others wait.

@@ -65,7 +65,10 @@ async fn sync_through(blow: Blow, moment: Moment) -> u64 {
     assert_eq!(endings.len(), 1, "{case}: {published:?}");
     assert_eq!((&*published[0].detail_type, published[0].detail.triggers.len()), ("SYNC_DONE", 1), "{case}");
     let total = world.simulator.stats().total;
-    assert_eq!(published[0].detail.polls.map(u64::from), Some(total.calls), "{case}: the call that was cut off counts");
+    // A claim that is written too late for its call, as on a busy machine, counts without one, and its message comes back.
+    let calls = total.calls..=total.calls + u64::try_from(figures.returned).unwrap();
+    let polls = published[0].detail.polls.map(u64::from).unwrap();
+    assert!(calls.contains(&polls), "{case}: the call that was cut off counts: {polls} polls of {calls:?} calls");
     total.syncs_started
 }
 

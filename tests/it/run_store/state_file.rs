@@ -26,7 +26,7 @@ impl StateFile {
         (file.open(), file)
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("runs.sqlite3")
     }
 

@@ -12,7 +12,7 @@ pub(super) const NOW: Millis = Millis(1_795_514_400_000);
 pub(super) const LEASE: Duration = Duration::from_secs(65);
 pub(super) const LEASE_OVER: Millis = Millis(NOW.0 + 65_001);
 
-pub(super) fn chat(name: &str) -> ChatId {
+pub(crate) fn chat(name: &str) -> ChatId {
     ChatId::parse(name).unwrap()
 }
 
@@ -33,7 +33,7 @@ pub(super) fn trigger(message_id: &str, metadata: &str) -> Trigger {
 }
 
 /// A run of `chat` that the message `starter` has just claimed with fence 1.
-pub(super) fn new_run(chat: &ChatId, run: u128) -> Item {
+pub(crate) fn new_run(chat: &ChatId, run: u128) -> Item {
     Item {
         chat_id: chat.clone(),
         run_id: RunId::from_random(run),
@@ -73,7 +73,7 @@ pub(super) fn learned() -> Learned {
     }
 }
 
-pub(super) fn done() -> Outcome {
+pub(crate) fn done() -> Outcome {
     Outcome { ending: Ending::Sync { status: Finish::Done }, ended_by: EndedBy::Answer, finished_at: NOW }
 }
 

@@ -11,7 +11,7 @@ use postpress_bridge::message::{Message, Record};
 use postpress_bridge::postpress::client::{Client, http_client, mozilla_roots};
 use postpress_bridge::postpress::{Answer, Disposition, Failure, Provider};
 use postpress_bridge::queue::{Outgoing, Queue, SqsQueue};
-use postpress_bridge::settings::{Backend, KeySource, WorkerSettings};
+use postpress_bridge::settings::{Backend, SecretSource, WorkerSettings};
 use postpress_bridge::{aws, lambda};
 use serde_json::json;
 
@@ -51,7 +51,7 @@ async fn main() -> anyhow::Result<()> {
 
 impl Stateless {
     async fn connect(settings: WorkerSettings) -> anyhow::Result<Self> {
-        let (Backend::Aws { queue_url, .. }, KeySource::Plain(key)) = (&settings.backend, &settings.provider.key)
+        let (Backend::Aws { queue_url, .. }, SecretSource::Plain(key)) = (&settings.backend, &settings.provider.key)
         else {
             anyhow::bail!("this needs a queue on AWS, and the key itself");
         };

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Makes in an emulator what the bridge needs, and a subscriber's queue that gets every event. For a try on your machine; what a
+# deployed bridge has is in template.yaml. Needs the AWS CLI, and AWS_ENDPOINT_URL, so that nothing is made in a real account.
+set -euo pipefail
+: "${AWS_ENDPOINT_URL:?set it to the address of an emulator, as in http://127.0.0.1:5000}"
+# The AWS CLI has its own name for it.
+export AWS_DEFAULT_REGION=${AWS_REGION:?set it to any region, as in us-east-1}
+
+# Version 1 of the CLI overlooks the variable for SQS.
+aws() {
+    command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"
+}
+
+queue() {
+    aws sqs create-queue --queue-name "$1" --attributes "${2:-{\}}" --query QueueUrl --output text
+}
+
+arn() {
+    aws sqs get-queue-attributes --queue-url "$1" --attribute-names QueueArn --query Attributes.QueueArn --output text
+}
+
+dead_letters=$(queue bridge-dead-letters)
+redrive="{\\\"deadLetterTargetArn\\\": \\\"$(arn "$dead_letters")\\\", \\\"maxReceiveCount\\\": \\\"10\\\"}"
+queue_url=$(queue bridge "{\"RedrivePolicy\": \"$redrive\", \"VisibilityTimeout\": \"380\"}")
+subscriber=$(queue subscriber)
+
+aws dynamodb create-table --table-name bridge-runs --billing-mode PAY_PER_REQUEST \
+    --attribute-definitions AttributeName=chat_id,AttributeType=S AttributeName=open,AttributeType=N \
+    AttributeName=sweep_at_ms,AttributeType=N \
+    --key-schema AttributeName=chat_id,KeyType=HASH \
+    --global-secondary-indexes '[{"IndexName": "open", "Projection": {"ProjectionType": "KEYS_ONLY"}, "KeySchema": [
+        {"AttributeName": "open", "KeyType": "HASH"}, {"AttributeName": "sweep_at_ms", "KeyType": "RANGE"}]}]' >&2
+aws dynamodb update-time-to-live --table-name bridge-runs \
+    --time-to-live-specification Enabled=true,AttributeName=expires_at >&2
+
+aws events put-rule --name to-subscriber --event-pattern '{"source": ["postpress.bridge"]}' >&2
+aws events put-targets --rule to-subscriber --targets "Id=queue,Arn=$(arn "$subscriber")" >&2
+
+# For `source <(infra/local.sh)`, or to be read.
+printf 'export BRIDGE_QUEUE_URL=%s BRIDGE_TABLE=bridge-runs SUBSCRIBER_URL=%s\n' "$queue_url" "$subscriber"

@@ -1,0 +1,118 @@
+//! A deployed bridge as the terminal reaches it: its queue and its run table, through the clients of this build.
+
+#[cfg(feature = "aws")]
+pub(super) use with_aws::DeployedBridge;
+#[cfg(not(feature = "aws"))]
+pub(super) use without_aws::DeployedBridge;
+
+use crate::settings::Runs;
+use crate::store::RunTable;
+
+/// The run table that `command` is to look at.
+pub(super) async fn run_table(runs: &Runs, command: &str) -> anyhow::Result<RunTable> {
+    match runs {
+        Runs::File(path) => Ok(RunTable::File(path.clone())),
+        Runs::Table(name) => Ok(DeployedBridge::connect(command).await?.table(name)),
+    }
+}
+
+#[cfg(feature = "aws")]
+mod with_aws {
+    use std::time::Duration;
+
+    use aws_config::SdkConfig;
+    use tokio::time::timeout;
+
+    use crate::ids::MessageId;
+    use crate::message::TriggerBody;
+    use crate::postpress::client::{http_client, mozilla_roots};
+    use crate::queue::{Outgoing, Queue, SqsQueue};
+    use crate::service::ServiceError;
+    use crate::store::{DynamoStore, RunTable};
+
+    /// How long sending may take.
+    const SEND_MAX: Duration = Duration::from_secs(20);
+
+    /// What the clients of a deployed bridge's parts are made of.
+    pub(in crate::cli) struct DeployedBridge(SdkConfig);
+
+    impl DeployedBridge {
+        /// This build can reach one.
+        #[expect(clippy::unnecessary_wraps, reason = "a build that has no AWS in it fails here")]
+        pub(in crate::cli) fn is_within_reach(_command: &str) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        /// Looks up region and credentials, as the AWS SDK reads them.
+        pub(in crate::cli) async fn connect(_command: &str) -> anyhow::Result<Self> {
+            let sdk = crate::aws::config(http_client(mozilla_roots())?).await;
+            anyhow::ensure!(sdk.region().is_some(), "no AWS region; set AWS_REGION, or a region in your AWS profile");
+            Ok(Self(sdk))
+        }
+
+        pub(in crate::cli) fn table(&self, name: &str) -> RunTable {
+            RunTable::Deployed(DynamoStore::new(aws_sdk_dynamodb::Client::new(&self.0), name.to_owned()))
+        }
+
+        /// Puts triggers on the queue. Each has a result of its own, in their order.
+        pub(in crate::cli) async fn send(
+            &self,
+            queue_url: &str,
+            triggers: &[TriggerBody],
+        ) -> Vec<Result<MessageId, ServiceError>> {
+            let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&self.0), queue_url.to_owned());
+            let messages: Vec<Outgoing> = triggers
+                .iter()
+                .map(|trigger| Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None })
+                .collect();
+            // Once only: a second try of a trigger that has no key, and did arrive, would be a second request.
+            timeout(SEND_MAX, queue.send(&messages)).await.unwrap_or_else(|_| {
+                let late = "SQS did not answer in time; the trigger may have arrived all the same";
+                vec![Err(ServiceError::Passing(late.to_owned())); triggers.len()]
+            })
+        }
+    }
+}
+
+#[cfg(not(feature = "aws"))]
+mod without_aws {
+    use crate::ids::MessageId;
+    use crate::message::TriggerBody;
+    use crate::service::ServiceError;
+    use crate::store::RunTable;
+
+    /// There is none in this build.
+    pub(in crate::cli) enum DeployedBridge {}
+
+    impl DeployedBridge {
+        /// Says how to get a build that can reach one.
+        pub(in crate::cli) fn is_within_reach(command: &str) -> anyhow::Result<()> {
+            Err(Self::out_of_reach(command))
+        }
+
+        #[expect(clippy::unused_async, reason = "a build that has AWS in it waits here")]
+        pub(in crate::cli) async fn connect(command: &str) -> anyhow::Result<Self> {
+            Err(Self::out_of_reach(command))
+        }
+
+        fn out_of_reach(command: &str) -> anyhow::Error {
+            anyhow::anyhow!(
+                "a deployed bridge (BRIDGE_TABLE, BRIDGE_QUEUE_URL) is on AWS, and this build has no AWS in it; \
+                 run it with `cargo run --features aws -- {command} …`"
+            )
+        }
+
+        pub(in crate::cli) fn table(&self, _name: &str) -> RunTable {
+            match *self {}
+        }
+
+        #[expect(clippy::unused_async, reason = "a build that has AWS in it waits here")]
+        pub(in crate::cli) async fn send(
+            &self,
+            _queue_url: &str,
+            _triggers: &[TriggerBody],
+        ) -> Vec<Result<MessageId, ServiceError>> {
+            match *self {}
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The bus, and whether a rule on it may want our events.
+
+use aws_sdk_eventbridge::Client;
+use aws_sdk_eventbridge::types::{Rule, RuleState};
+use serde_json::Value;
+
+use super::asked::{Trouble, ask};
+use crate::cli::doctor::finding::Finding;
+
+const BUS: &str = "bus";
+
+/// How many pages of rules are read: a bus has 300 by default, and a page at most 100.
+const PAGES_MAX: usize = 10;
+
+pub(super) async fn look(client: &Client, bus: &str, source: &str) -> Vec<Finding> {
+    if let Err(trouble) = ask("DescribeEventBus", client.describe_event_bus().name(bus).send()).await {
+        return vec![trouble.finding(BUS, "events:DescribeEventBus", missing(bus))];
+    }
+    let rules = match rules(client, bus).await {
+        Ok(rules) => of_rules(&rules, source),
+        Err(trouble) => trouble.finding(BUS, "events:ListRules", missing(bus)),
+    };
+    vec![Finding::well(BUS, format!("`{bus}` is there")), rules]
+}
+
+fn missing(bus: &str) -> (String, &'static str) {
+    let found = format!(
+        "there is no bus `{bus}`: AWS takes events for it, answers with success and drops them, so that endings are lost"
+    );
+    (found, "check BRIDGE_EVENT_BUS, and that AWS_REGION is its region; else make the bus")
+}
+
+async fn rules(client: &Client, bus: &str) -> Result<Vec<Rule>, Trouble> {
+    let (mut rules, mut next) = (Vec::new(), None);
+    for _ in 0..PAGES_MAX {
+        let request = client.list_rules().event_bus_name(bus).set_next_token(next);
+        let page = ask("ListRules", request.send()).await?;
+        rules.extend(page.rules.unwrap_or_default());
+        next = page.next_token;
+        if next.is_none() {
+            break;
+        }
+    }
+    Ok(rules)
+}
+
+fn of_rules(rules: &[Rule], source: &str) -> Finding {
+    let matching = rules.iter().filter(|rule| may_match(rule, source)).count();
+    if matching > 0 {
+        return Finding::well(BUS, format!("rules on it that may match the source `{source}`: {matching}"));
+    }
+    Finding::warning(
+        BUS,
+        format!("no rule on it matches the source `{source}`, so nobody hears of an ending"),
+        format!(r#"make a rule with the pattern {{"source": ["{source}"]}} and a target"#),
+    )
+}
+
+/// Best effort: whether the rule is on, and its pattern's `source`, if it has one, names ours or has a filter that might.
+fn may_match(rule: &Rule, source: &str) -> bool {
+    if rule.state() == Some(&RuleState::Disabled) {
+        return false;
+    }
+    let Some(Ok(pattern)) = rule.event_pattern().map(serde_json::from_str::<Value>) else { return false };
+    match pattern.get("source") {
+        None => true,
+        Some(wanted) => {
+            wanted.as_array().is_some_and(|wanted| wanted.iter().any(|one| one.is_object() || one == source))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::finding::Verdict;
+
+    #[test]
+    fn a_rule_counts_if_its_pattern_may_match_our_source() {
+        let rule = |pattern: &str, state| Rule::builder().event_pattern(pattern).state(state).build();
+        let schedule = Rule::builder().schedule_expression("rate(5 minutes)").state(RuleState::Enabled).build();
+        for (rule, result) in [
+            (rule(r#"{"source": ["postpress.bridge"]}"#, RuleState::Enabled), Verdict::Well),
+            (rule(r#"{"source": ["crm", "postpress.bridge"]}"#, RuleState::Enabled), Verdict::Well),
+            (rule(r#"{"source": [{"prefix": "postpress"}]}"#, RuleState::Enabled), Verdict::Well),
+            (rule(r#"{"detail-type": ["SYNC_DONE"]}"#, RuleState::Enabled), Verdict::Well),
+            (rule(r#"{"source": ["postpress.bridge"]}"#, RuleState::Disabled), Verdict::Warning),
+            (rule(r#"{"source": ["crm"]}"#, RuleState::Enabled), Verdict::Warning),
+            (rule("not JSON", RuleState::Enabled), Verdict::Warning),
+            (schedule, Verdict::Warning),
+        ] {
+            let finding = of_rules(std::slice::from_ref(&rule), "postpress.bridge");
+            assert_eq!(finding.result, result, "{rule:?}");
+        }
+        assert_eq!(of_rules(&[], "postpress.bridge").result, Verdict::Warning);
+    }
+}

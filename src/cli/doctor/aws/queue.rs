@@ -1,0 +1,271 @@
+//! The queue and its dead letters, as their attributes tell.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::QueueAttributeName as Attribute;
+
+use super::asked::{Trouble, ask};
+use crate::cli::doctor::finding::Finding;
+use crate::queue::redrive_policy::RedrivePolicy;
+use crate::settings::Limits;
+
+pub(super) const QUEUE: &str = "queue";
+const DEAD_LETTERS: &str = "dead letters";
+
+/// Below it a passing trouble of AWS or the provider makes dead letters.
+const RECEIVES_MIN: u64 = 10;
+
+type Attributes = HashMap<Attribute, String>;
+
+pub(super) async fn look(client: &Client, url: &str, limits: &Limits) -> Vec<Finding> {
+    let queue = match attributes(client, url).await {
+        Ok(attributes) => attributes,
+        Err(trouble) => {
+            let missing =
+                (format!("there is no queue {url}"), "check BRIDGE_QUEUE_URL, and that AWS_REGION is its region");
+            return vec![trouble.finding(QUEUE, "sqs:GetQueueAttributes", missing)];
+        }
+    };
+    let mut findings = judge(&queue, limits);
+    if let Some(policy) = queue.get(&Attribute::RedrivePolicy).and_then(|json| RedrivePolicy::parse(json)) {
+        findings.extend(match dead_letters(client, &policy).await {
+            Ok(dead) => judge_dead_letters(&queue, &dead, limits.run_ttl),
+            Err((trouble, action)) => {
+                let missing =
+                    format!("the queue's RedrivePolicy names `{}`, which is not there", policy.dead_letter_queue);
+                vec![trouble.finding(DEAD_LETTERS, action, (missing, "make it, or name another in the RedrivePolicy"))]
+            }
+        });
+    }
+    findings
+}
+
+async fn attributes(client: &Client, url: &str) -> Result<Attributes, Trouble> {
+    let request = client.get_queue_attributes().queue_url(url).attribute_names(Attribute::All);
+    Ok(ask("GetQueueAttributes", request.send()).await?.attributes.unwrap_or_default())
+}
+
+async fn dead_letters(client: &Client, policy: &RedrivePolicy) -> Result<Attributes, (Trouble, &'static str)> {
+    let request =
+        client.get_queue_url().queue_name(&policy.dead_letter_queue).queue_owner_aws_account_id(&policy.account);
+    let url = ask("GetQueueUrl", request.send()).await.map_err(|trouble| (trouble, "sqs:GetQueueUrl"))?;
+    let url = url.queue_url.unwrap_or_default();
+    attributes(client, &url).await.map_err(|trouble| (trouble, "sqs:GetQueueAttributes"))
+}
+
+fn number(attributes: &Attributes, name: &Attribute) -> Option<u64> {
+    attributes.get(name)?.parse().ok()
+}
+
+fn seconds(attributes: &Attributes, name: &Attribute) -> Option<Duration> {
+    number(attributes, name).map(Duration::from_secs)
+}
+
+/// What the queue's own attributes say.
+fn judge(queue: &Attributes, limits: &Limits) -> Vec<Finding> {
+    if queue.get(&Attribute::FifoQueue).is_some_and(|is_fifo| is_fifo == "true") {
+        let remedy = "make a standard queue: a FIFO queue cannot delay a single message, as every poll is";
+        return vec![Finding::fault(QUEUE, "it is a FIFO queue", remedy)];
+    }
+    let mut findings = vec![Finding::well(QUEUE, summary(queue))];
+    findings.extend(of_visibility(queue, limits));
+    findings.extend(of_policy(queue));
+    findings
+}
+
+fn summary(queue: &Attributes) -> String {
+    let count = |name| number(queue, &name).unwrap_or_default();
+    let encryption = match (
+        queue.get(&Attribute::KmsMasterKeyId),
+        queue.get(&Attribute::SqsManagedSseEnabled).map(String::as_str),
+    ) {
+        (Some(key), _) if !key.is_empty() => "encrypted with a KMS key",
+        (_, Some("true")) => "encrypted by SQS",
+        _ => "not encrypted at rest",
+    };
+    format!(
+        "standard, {encryption}; messages: {} visible, {} delayed, {} in flight",
+        count(Attribute::ApproximateNumberOfMessages),
+        count(Attribute::ApproximateNumberOfMessagesDelayed),
+        count(Attribute::ApproximateNumberOfMessagesNotVisible)
+    )
+}
+
+/// A function's timeout is four calls and a margin, so that a batch that waits for its slowest call still ends; AWS asks for six
+/// times that timeout, and lets no function have less than once.
+fn of_visibility(queue: &Attributes, limits: &Limits) -> Option<Finding> {
+    let visibility = seconds(queue, &Attribute::VisibilityTimeout)?;
+    let function = 4 * limits.provider_timeout + limits.lease_margin;
+    let recommended = (6 * function).as_secs_f64().ceil();
+    let is_short = visibility < function.max(limits.invocation_of_one());
+    is_short.then(|| {
+        let found = format!(
+            "its visibility timeout is {} s: a message may come again while it is worked on",
+            visibility.as_secs()
+        );
+        Finding::warning(QUEUE, found, format!("set it to {recommended} s, six times the function's timeout"))
+    })
+}
+
+fn of_policy(queue: &Attributes) -> Option<Finding> {
+    let remedy = format!("give it a RedrivePolicy with a dead-letter queue and maxReceiveCount {RECEIVES_MIN}");
+    let Some(json) = queue.get(&Attribute::RedrivePolicy) else {
+        let found =
+            "it has no dead-letter queue: what cannot be dealt with comes again until it is too old, and is lost";
+        return Some(Finding::warning(QUEUE, found, remedy));
+    };
+    let Some(policy) = RedrivePolicy::parse(json) else {
+        return Some(Finding::warning(QUEUE, "its RedrivePolicy cannot be read", remedy));
+    };
+    (policy.max_receive_count < RECEIVES_MIN).then(|| {
+        let found = format!(
+            "a message is a dead letter after {} receives, which a passing trouble can cause",
+            policy.max_receive_count
+        );
+        Finding::warning(QUEUE, found, format!("set maxReceiveCount to {RECEIVES_MIN} or more"))
+    })
+}
+
+/// What queue and dead-letter queue say together.
+fn judge_dead_letters(queue: &Attributes, dead: &Attributes, run_ttl: Duration) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let waiting = number(dead, &Attribute::ApproximateNumberOfMessages).unwrap_or_default();
+    let held = number(dead, &Attribute::ApproximateNumberOfMessagesNotVisible).unwrap_or_default();
+    findings.push(if waiting + held == 0 {
+        Finding::well(DEAD_LETTERS, "there are none")
+    } else {
+        let found = format!("about {} are waiting", waiting + held);
+        Finding::warning(DEAD_LETTERS, found, "mend what made them, then run `postpress-bridge redrive`")
+    });
+    let retention = |attributes| seconds(attributes, &Attribute::MessageRetentionPeriod);
+    if let (Some(queue), Some(dead)) = (retention(queue), retention(dead)) {
+        if queue + dead >= run_ttl {
+            let found = format!(
+                "a message can be {} old when it is sent again, and an ended run is forgotten after {}: its sync would start \
+                 again",
+                days(queue + dead),
+                days(run_ttl)
+            );
+            let remedy = "make BRIDGE_RUN_TTL_SECONDS longer than the retention of the queue and of its dead-letter queue \
+                          together";
+            findings.push(Finding::warning(DEAD_LETTERS, found, remedy));
+        }
+        // A dead letter keeps the time at which it was first sent.
+        if dead <= queue {
+            let found = format!(
+                "they are kept for {} from their first sending, the queue's own messages for {}",
+                days(dead),
+                days(queue)
+            );
+            let remedy = "set the MessageRetentionPeriod of the dead-letter queue to 14 days, so that there is time to look at \
+                          them";
+            findings.push(Finding::warning(DEAD_LETTERS, found, remedy));
+        }
+    }
+    findings
+}
+
+fn days(time: Duration) -> String {
+    format!("{:.1} days", time.as_secs_f64() / 86_400.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::finding::Verdict;
+
+    fn attributes(pairs: &[(Attribute, &str)]) -> Attributes {
+        pairs.iter().map(|(name, value)| (name.clone(), (*value).to_owned())).collect()
+    }
+
+    fn policy(max_receive_count: u32) -> String {
+        format!(
+            r#"{{"deadLetterTargetArn":"arn:aws:sqs:eu-west-1:123456789012:dead","maxReceiveCount":{max_receive_count}}}"#
+        )
+    }
+
+    /// What is not well, in the words that it is told with.
+    fn amiss(findings: Vec<Finding>) -> Vec<(Verdict, String)> {
+        let amiss = findings.into_iter().filter(|finding| finding.result != Verdict::Well);
+        amiss.map(|finding| (finding.result, finding.found)).collect()
+    }
+
+    fn assert_amiss(findings: Vec<Finding>, expected: &[(Verdict, &str)]) {
+        let amiss = amiss(findings);
+        assert_eq!(amiss.len(), expected.len(), "{amiss:#?}");
+        for ((result, found), (expected_result, text)) in amiss.iter().zip(expected) {
+            assert!(result == expected_result && found.contains(text), "{found} is not {text}");
+        }
+    }
+
+    #[test]
+    fn each_attribute_that_is_not_right_is_told() {
+        use Verdict::{Fault, Warning};
+        let (ten, nine) = (policy(10), policy(9));
+        for (queue, expected) in [
+            (&[(Attribute::VisibilityTimeout, "270"), (Attribute::RedrivePolicy, &ten[..])][..], &[][..]),
+            (&[(Attribute::VisibilityTimeout, "45"), (Attribute::RedrivePolicy, &ten)], &[]),
+            (
+                &[(Attribute::VisibilityTimeout, "44"), (Attribute::RedrivePolicy, &ten)],
+                &[(Warning, "visibility timeout is 44 s")],
+            ),
+            (
+                &[(Attribute::VisibilityTimeout, "270"), (Attribute::RedrivePolicy, &nine)],
+                &[(Warning, "after 9 receives")],
+            ),
+            (&[(Attribute::VisibilityTimeout, "270")], &[(Warning, "no dead-letter queue")]),
+            (
+                &[(Attribute::VisibilityTimeout, "270"), (Attribute::RedrivePolicy, "{}")],
+                &[(Warning, "cannot be read")],
+            ),
+            (&[(Attribute::VisibilityTimeout, "1")], &[(Warning, "visibility"), (Warning, "no dead-letter queue")]),
+            (&[(Attribute::VisibilityTimeout, "1"), (Attribute::FifoQueue, "true")], &[(Fault, "FIFO")]),
+        ] {
+            assert_amiss(judge(&attributes(queue), &Limits::default()), expected);
+        }
+    }
+
+    #[test]
+    fn a_slower_provider_asks_for_a_longer_visibility() {
+        let queue = attributes(&[(Attribute::VisibilityTimeout, "100"), (Attribute::RedrivePolicy, &policy(10))]);
+        let limits = Limits { provider_timeout: Duration::from_secs(30), ..Limits::default() };
+        let [_, finding] = &judge(&queue, &limits)[..] else { panic!("one warning") };
+        assert!(finding.remedy.as_deref().unwrap().contains("750 s"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_queue_is_told_with_its_messages_and_its_encryption() {
+        for (attribute, encryption) in [
+            ((Attribute::SqsManagedSseEnabled, "true"), "encrypted by SQS"),
+            ((Attribute::SqsManagedSseEnabled, "false"), "not encrypted at rest"),
+            ((Attribute::KmsMasterKeyId, "alias/mine"), "encrypted with a KMS key"),
+        ] {
+            let queue = attributes(&[attribute, (Attribute::ApproximateNumberOfMessages, "3")]);
+            assert_eq!(summary(&queue), format!("standard, {encryption}; messages: 3 visible, 0 delayed, 0 in flight"));
+        }
+    }
+
+    #[test]
+    fn dead_letters_that_wait_or_are_kept_too_long_or_too_short_are_told() {
+        use Verdict::Warning;
+        let (four, ten, fourteen) = ("345600", "864000", "1209600");
+        let month = Duration::from_hours(30 * 24);
+        for (queue, dead, waiting, run_ttl, expected) in [
+            (four, fourteen, "0", month, &[][..]),
+            (fourteen, fourteen, "0", month, &[(Warning, "kept for 14.0 days")]),
+            (four, fourteen, "7", month, &[(Warning, "about 7 are waiting")]),
+            (four, ten, "0", Duration::from_hours(14 * 24), &[(Warning, "forgotten after 14.0 days")]),
+            (four, ten, "0", Duration::from_hours(14 * 24 + 1), &[]),
+            (ten, four, "0", month, &[(Warning, "kept for 4.0 days")]),
+        ] {
+            let queue = attributes(&[(Attribute::MessageRetentionPeriod, queue)]);
+            let dead = attributes(&[
+                (Attribute::MessageRetentionPeriod, dead),
+                (Attribute::ApproximateNumberOfMessages, waiting),
+            ]);
+            assert_amiss(judge_dead_letters(&queue, &dead, run_ttl), expected);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The run table: its key, its index of open runs, and what AWS does with it over time.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    BillingMode, ContinuousBackupsDescription, IndexStatus, KeySchemaElement, KeyType, PointInTimeRecoveryStatus,
+    ProjectionType, ScalarAttributeType, TableDescription, TableStatus, TimeToLiveDescription, TimeToLiveStatus,
+};
+
+use super::asked::ask;
+use crate::cli::doctor::finding::Finding;
+
+pub(super) const TABLE: &str = "table";
+
+/// What the protocol calls the index of open runs.
+const OPEN: &str = "open";
+/// The attribute that says when an ended run may be forgotten.
+const EXPIRES_AT: &str = "expires_at";
+
+pub(super) async fn look(client: &Client, table: &str) -> Vec<Finding> {
+    let missing = || {
+        let remedy = "check BRIDGE_TABLE, and that AWS_REGION is its region; else make the table";
+        (format!("there is no table `{table}`"), remedy)
+    };
+    let described = ask("DescribeTable", client.describe_table().table_name(table).send()).await;
+    let mut findings = match described {
+        Ok(output) => output.table.as_ref().map(judge).unwrap_or_default(),
+        Err(trouble) => return vec![trouble.finding(TABLE, "dynamodb:DescribeTable", missing())],
+    };
+    let (ttl, backups) = tokio::join!(
+        ask("DescribeTimeToLive", client.describe_time_to_live().table_name(table).send()),
+        ask("DescribeContinuousBackups", client.describe_continuous_backups().table_name(table).send()),
+    );
+    findings.push(match ttl {
+        Ok(output) => of_ttl(output.time_to_live_description.as_ref()),
+        Err(trouble) => trouble.finding(TABLE, "dynamodb:DescribeTimeToLive", missing()),
+    });
+    findings.push(match backups {
+        Ok(output) => of_backups(output.continuous_backups_description.as_ref()),
+        Err(trouble) => trouble.finding(TABLE, "dynamodb:DescribeContinuousBackups", missing()),
+    });
+    findings
+}
+
+/// What a table's description says.
+fn judge(table: &TableDescription) -> Vec<Finding> {
+    let status = table.table_status().unwrap_or(&TableStatus::Active);
+    let mut findings = vec![match status {
+        TableStatus::Active | TableStatus::Updating => Finding::well(TABLE, summary(table)),
+        other => Finding::fault(TABLE, format!("it is {other}"), "wait until it is ACTIVE, or make it again"),
+    }];
+    let key = key(table, table.key_schema());
+    if key != [("chat_id", true, "S")] {
+        let found = format!("its key is {}, not chat_id (S) alone", words(&key));
+        findings.push(Finding::fault(TABLE, found, "make it again with the hash key `chat_id` (S) and no range key"));
+    }
+    findings.extend(of_index(table));
+    findings
+}
+
+fn summary(table: &TableDescription) -> String {
+    // DynamoDB says nothing of the mode of a table that was always provisioned.
+    let mode = table.billing_mode_summary().and_then(|summary| summary.billing_mode());
+    let billing = match mode {
+        Some(BillingMode::PayPerRequest) => "billed per request".to_owned(),
+        _ => match table.provisioned_throughput() {
+            Some(capacity) => format!(
+                "provisioned for {} reads and {} writes a second",
+                capacity.read_capacity_units().unwrap_or_default(),
+                capacity.write_capacity_units().unwrap_or_default()
+            ),
+            None => "provisioned".to_owned(),
+        },
+    };
+    format!("there, {billing}")
+}
+
+/// The sweep finds lost runs by this index, and by nothing else.
+fn of_index(table: &TableDescription) -> Option<Finding> {
+    let remedy =
+        "make the index `open`: hash `open` (N), range `sweep_at_ms` (N), KEYS_ONLY; without it no lost run is found";
+    let fault = |found: String| Some(Finding::fault(TABLE, found, remedy));
+    let Some(index) = table.global_secondary_indexes().iter().find(|index| index.index_name() == Some(OPEN)) else {
+        return fault("it has no index `open`".to_owned());
+    };
+    let key = key(table, index.key_schema());
+    if key != [("open", true, "N"), ("sweep_at_ms", false, "N")] {
+        return fault(format!("the key of its index `open` is {}", words(&key)));
+    }
+    match index.index_status() {
+        None | Some(IndexStatus::Active | IndexStatus::Updating) => {}
+        Some(status) => return fault(format!("its index `open` is {status}")),
+    }
+    let projected = index.projection().and_then(|projection| projection.projection_type());
+    (projected != Some(&ProjectionType::KeysOnly)).then(|| {
+        let found = "its index `open` holds more than keys, so that every poll pays for a write to it";
+        Finding::warning(TABLE, found, "make the index again as KEYS_ONLY")
+    })
+}
+
+/// A key: each attribute's name, whether it is the hash key, and its type.
+fn key<'a>(table: &'a TableDescription, schema: &'a [KeySchemaElement]) -> Vec<(&'a str, bool, &'a str)> {
+    let kind = |name: &str| {
+        let known = table.attribute_definitions().iter().find(|attribute| attribute.attribute_name() == name);
+        known.map_or("?", |attribute| ScalarAttributeType::as_str(attribute.attribute_type()))
+    };
+    let mut key: Vec<_> = schema
+        .iter()
+        .map(|element| {
+            let name = element.attribute_name();
+            (name, *element.key_type() == KeyType::Hash, kind(name))
+        })
+        .collect();
+    key.sort_by_key(|(_, is_hash, _)| !is_hash);
+    key
+}
+
+fn words(key: &[(&str, bool, &str)]) -> String {
+    let part = |(name, is_hash, kind): &(&str, bool, &str)| {
+        format!("{} {name} ({kind})", if *is_hash { "hash" } else { "range" })
+    };
+    key.iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
+/// Without it ended runs stay for ever; on another attribute it might delete what is not over.
+fn of_ttl(ttl: Option<&TimeToLiveDescription>) -> Finding {
+    let remedy = "enable TTL on `expires_at`";
+    let status = ttl.and_then(TimeToLiveDescription::time_to_live_status);
+    let attribute = ttl.and_then(TimeToLiveDescription::attribute_name).unwrap_or_default();
+    match status {
+        Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) if attribute == EXPIRES_AT => {
+            Finding::well(TABLE, "ended runs are forgotten by TTL on `expires_at`")
+        }
+        Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) => {
+            Finding::fault(TABLE, format!("its TTL is on `{attribute}`, not on `expires_at`"), remedy)
+        }
+        _ => Finding::fault(TABLE, "it has no TTL, so that ended runs are kept for ever", remedy),
+    }
+}
+
+fn of_backups(backups: Option<&ContinuousBackupsDescription>) -> Finding {
+    let status = backups
+        .and_then(|backups| backups.point_in_time_recovery_description())
+        .and_then(|description| description.point_in_time_recovery_status());
+    match status {
+        Some(PointInTimeRecoveryStatus::Enabled) => Finding::well(TABLE, "it can be restored to a point in time"),
+        _ => Finding::warning(
+            TABLE,
+            "it has no point-in-time recovery: without its runs, a finished sync that is asked for again starts again",
+            "enable point-in-time recovery",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::{
+        AttributeDefinition, BillingModeSummary, GlobalSecondaryIndexDescription, PointInTimeRecoveryDescription,
+        Projection,
+    };
+
+    use super::*;
+    use crate::cli::doctor::finding::Verdict;
+
+    type Key = &'static [(&'static str, KeyType, ScalarAttributeType)];
+
+    const CHAT: Key = &[("chat_id", KeyType::Hash, ScalarAttributeType::S)];
+    const SWEEP: Key =
+        &[("open", KeyType::Hash, ScalarAttributeType::N), ("sweep_at_ms", KeyType::Range, ScalarAttributeType::N)];
+
+    fn schema(key: Key) -> Vec<KeySchemaElement> {
+        let element = |(name, key_type, _): &(&str, KeyType, _)| {
+            KeySchemaElement::builder().attribute_name(*name).key_type(key_type.clone()).build().unwrap()
+        };
+        key.iter().map(element).collect()
+    }
+
+    fn index(key: Key, status: IndexStatus, projection: ProjectionType) -> GlobalSecondaryIndexDescription {
+        GlobalSecondaryIndexDescription::builder()
+            .index_name("open")
+            .set_key_schema(Some(schema(key)))
+            .index_status(status)
+            .projection(Projection::builder().projection_type(projection).build())
+            .build()
+    }
+
+    fn table(keys: [Key; 2], index: Option<GlobalSecondaryIndexDescription>) -> TableDescription {
+        let attribute = |(name, _, kind): &(&str, KeyType, ScalarAttributeType)| {
+            AttributeDefinition::builder().attribute_name(*name).attribute_type(kind.clone()).build().unwrap()
+        };
+        TableDescription::builder()
+            .table_status(TableStatus::Active)
+            .set_key_schema(Some(schema(keys[0])))
+            .set_attribute_definitions(Some(keys.into_iter().flatten().map(attribute).collect()))
+            .set_global_secondary_indexes(Some(index.into_iter().collect()))
+            .billing_mode_summary(BillingModeSummary::builder().billing_mode(BillingMode::PayPerRequest).build())
+            .build()
+    }
+
+    #[test]
+    fn a_table_is_right_only_with_its_key_and_its_index() {
+        use IndexStatus::{Active, Creating};
+        use ProjectionType::{All, KeysOnly};
+        const ID: Key = &[("id", KeyType::Hash, ScalarAttributeType::S)];
+        const NUMBER: Key = &[("chat_id", KeyType::Hash, ScalarAttributeType::N)];
+        const RANGED: Key =
+            &[("chat_id", KeyType::Hash, ScalarAttributeType::S), ("run_id", KeyType::Range, ScalarAttributeType::S)];
+        const TEXTS: Key =
+            &[("open", KeyType::Hash, ScalarAttributeType::S), ("sweep_at_ms", KeyType::Range, ScalarAttributeType::N)];
+        let right = || Some(index(SWEEP, Active, KeysOnly));
+        for (table, expected) in [
+            (table([CHAT, SWEEP], right()), &[][..]),
+            (table([ID, SWEEP], right()), &[(Verdict::Fault, "hash id (S), not chat_id")]),
+            (table([NUMBER, SWEEP], right()), &[(Verdict::Fault, "hash chat_id (N), not chat_id (S)")]),
+            (table([RANGED, SWEEP], right()), &[(Verdict::Fault, "range run_id (S)")]),
+            (table([CHAT, SWEEP], None), &[(Verdict::Fault, "no index `open`")]),
+            (table([CHAT, TEXTS], Some(index(TEXTS, Active, KeysOnly))), &[(Verdict::Fault, "hash open (S)")]),
+            (table([CHAT, SWEEP], Some(index(&SWEEP[..1], Active, KeysOnly))), &[(Verdict::Fault, "is hash open (N)")]),
+            (table([CHAT, SWEEP], Some(index(SWEEP, Creating, KeysOnly))), &[(Verdict::Fault, "is CREATING")]),
+            (table([CHAT, SWEEP], Some(index(SWEEP, Active, All))), &[(Verdict::Warning, "more than keys")]),
+            (table([ID, &[]], None), &[(Verdict::Fault, "its key"), (Verdict::Fault, "no index")]),
+        ] {
+            let findings = judge(&table);
+            let [first, amiss @ ..] = &findings[..] else { panic!("nothing is found") };
+            assert_eq!(first, &Finding::well(TABLE, "there, billed per request"));
+            assert_eq!(amiss.len(), expected.len(), "{amiss:#?}");
+            for (finding, (result, text)) in amiss.iter().zip(expected) {
+                assert!(finding.result == *result && finding.found.contains(text), "{finding:?} is not {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_not_active_is_a_fault() {
+        let table = TableDescription::builder().table_status(TableStatus::Creating).build();
+        assert_eq!(judge(&table)[0].result, Verdict::Fault);
+    }
+
+    #[test]
+    fn ttl_counts_only_on_its_attribute() {
+        for (status, attribute, result) in [
+            (TimeToLiveStatus::Enabled, "expires_at", Verdict::Well),
+            (TimeToLiveStatus::Enabling, "expires_at", Verdict::Well),
+            (TimeToLiveStatus::Enabled, "started_at_ms", Verdict::Fault),
+            (TimeToLiveStatus::Disabling, "expires_at", Verdict::Fault),
+            (TimeToLiveStatus::Disabled, "", Verdict::Fault),
+        ] {
+            let ttl = TimeToLiveDescription::builder().time_to_live_status(status.clone()).attribute_name(attribute);
+            assert_eq!(of_ttl(Some(&ttl.build())).result, result, "{status} on {attribute}");
+        }
+        assert_eq!(of_ttl(None).result, Verdict::Fault);
+    }
+
+    #[test]
+    fn no_recovery_is_a_warning() {
+        for (status, result) in [
+            (PointInTimeRecoveryStatus::Enabled, Verdict::Well),
+            (PointInTimeRecoveryStatus::Disabled, Verdict::Warning),
+        ] {
+            let recovery = PointInTimeRecoveryDescription::builder().point_in_time_recovery_status(status).build();
+            let backups = ContinuousBackupsDescription::builder()
+                .continuous_backups_status(aws_sdk_dynamodb::types::ContinuousBackupsStatus::Enabled)
+                .point_in_time_recovery_description(recovery);
+            assert_eq!(of_backups(Some(&backups.build().unwrap())).result, result);
+        }
+        assert_eq!(of_backups(None).result, Verdict::Warning);
+    }
+}

@@ -1,0 +1,101 @@
+//! What is on this machine: the settings, and the file that `sync` keeps its runs in.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::finding::Finding;
+use crate::settings::{Examined, Place};
+
+/// What every SQLite file that is not empty begins with.
+const SQLITE: &[u8] = b"SQLite format 3\0";
+
+/// A line for each fault; a fault's text says what to do.
+pub(super) fn settings(settings: &Examined) -> Vec<Finding> {
+    if settings.faults.is_empty() {
+        return vec![Finding::well("settings", "every variable that is set can be used")];
+    }
+    let text = |fault: &crate::settings::Fault| {
+        let text = fault.to_string();
+        match text.split_once("; ") {
+            Some((found, remedy)) => (found.to_owned(), remedy.to_owned()),
+            None => (text, "see the settings in README.md".to_owned()),
+        }
+    };
+    settings.faults.iter().map(text).map(|(found, remedy)| Finding::fault("settings", found, remedy)).collect()
+}
+
+/// Whether `sync` could keep its runs. Nothing is made or changed that stays.
+pub(super) fn state_file(place: &Place) -> Option<Finding> {
+    const CHECK: &str = "state file";
+    let Place::Terminal { state_file } = place else { return None };
+    let Some(path) = state_file else {
+        return Some(Finding::skipped(CHECK, "it has no place; see the settings"));
+    };
+    let shown = path.display();
+    let remedy = "mend it, or set BRIDGE_STATE_FILE to another file";
+    Some(match usable(path) {
+        Ok(true) => Finding::well(CHECK, format!("{shown} can be read and written")),
+        Ok(false) => Finding::well(CHECK, format!("{shown} is not there yet, and can be made")),
+        Err(why) => Finding::fault(CHECK, format!("{shown} cannot be used: {why}"), remedy),
+    })
+}
+
+/// Whether the file is there, if it can be used.
+fn usable(path: &Path) -> Result<bool, String> {
+    let is_there = path.exists();
+    if is_there {
+        let file = OpenOptions::new().read(true).append(true).open(path).map_err(|error| error.to_string())?;
+        let mut head = Vec::new();
+        file.take(SQLITE.len() as u64).read_to_end(&mut head).map_err(|error| error.to_string())?;
+        if !head.is_empty() && head != SQLITE {
+            return Err("it is no SQLite database".to_owned());
+        }
+    }
+    // SQLite keeps files beside it; and where it is not there yet, its directory may not be either.
+    let directory = path.ancestors().skip(1).find(|directory| directory.exists()).unwrap_or(Path::new("."));
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    write_beside(directory).map_err(|error| format!("{} cannot be written to: {error}", directory.display()))?;
+    Ok(is_there)
+}
+
+/// Permissions alone don't tell: a file system may be read-only, or full.
+fn write_beside(directory: &Path) -> io::Result<()> {
+    let probe = directory.join(format!(".postpress-bridge-doctor-{}", std::process::id()));
+    File::create_new(&probe)?;
+    fs::remove_file(&probe)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::cli::doctor::finding::Verdict;
+    use crate::store::SqliteStore;
+
+    #[test]
+    fn a_state_file_that_sync_could_not_use_is_a_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        drop(SqliteStore::open(&at("runs.sqlite3")).unwrap());
+        fs::write(at("empty"), "").unwrap();
+        fs::write(at("notes.txt"), "not a database").unwrap();
+        for (path, result, found) in [
+            (at("runs.sqlite3"), Verdict::Well, "can be read and written"),
+            (at("empty"), Verdict::Well, "can be read and written"),
+            (at("not/there/yet"), Verdict::Well, "can be made"),
+            (at("notes.txt"), Verdict::Fault, "no SQLite database"),
+            (at("notes.txt/below-a-file"), Verdict::Fault, "cannot be written to"),
+            (folder.path().to_owned(), Verdict::Fault, "cannot be used"),
+        ] {
+            let finding = state_file(&Place::Terminal { state_file: Some(path.clone()) }).unwrap();
+            assert_eq!(finding.result, result, "{finding:?}");
+            assert!(finding.found.contains(found), "{finding:?}");
+        }
+        let mut left: Vec<PathBuf> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        left.retain(|path| !path.to_string_lossy().contains("runs.sqlite3"));
+        left.sort();
+        assert_eq!(left, [at("empty"), at("notes.txt")], "it leaves nothing behind");
+    }
+}

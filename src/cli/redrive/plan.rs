@@ -1,0 +1,251 @@
+//! What is to become of each dead letter. Pure: it looks at records and decides.
+
+use serde::Serialize;
+
+use crate::ids::TriggerKey;
+use crate::message::{Message, Record, TriggerBody, TriggerMessage};
+
+/// What a dead letter turns out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    /// Somebody wants a chat synced.
+    Trigger,
+    /// A poll that carries an ending which could not be written: nobody else knows it.
+    PollWithAnswer,
+    /// Nothing that the bridge understands. The worker answers such a message with an event; a dead letter never was.
+    Invalid,
+    /// Any other poll.
+    Poll,
+    /// The schedule's message.
+    Sweep,
+    /// One of our own events.
+    OwnEvent,
+    /// One of our own messages, but not sound.
+    Malformed,
+    /// One of our own messages, of a version that this program does not know.
+    Newer,
+}
+
+/// What is done with a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Fate {
+    /// It goes back to the queue.
+    Send,
+    /// It is deleted.
+    Drop,
+    /// It stays where it is.
+    Leave,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Trigger,
+        Self::PollWithAnswer,
+        Self::Invalid,
+        Self::Poll,
+        Self::Sweep,
+        Self::OwnEvent,
+        Self::Malformed,
+        Self::Newer,
+    ];
+
+    pub(super) fn fate(self) -> Fate {
+        match self {
+            Self::Trigger | Self::PollWithAnswer | Self::Invalid => Fate::Send,
+            Self::Poll | Self::Sweep | Self::OwnEvent | Self::Malformed => Fate::Drop,
+            Self::Newer => Fate::Leave,
+        }
+    }
+
+    /// Its name for people, and why it comes to its fate.
+    pub(super) fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Trigger => ("triggers", "sent again under their first keys: what was accepted restarts nothing"),
+            Self::PollWithAnswer => ("polls with an answer", "sent again: the fence decides whether it still counts"),
+            Self::Invalid => ("invalid messages", "sent again, to be answered with an event, which they never were"),
+            Self::Poll => ("polls", "dropped: the sweep has replaced them"),
+            Self::Sweep => ("sweeps", "dropped: the schedule sends others"),
+            Self::OwnEvent => ("the bridge's own events", "dropped: answering them would loop"),
+            Self::Malformed => ("malformed messages", "dropped: the worker would do the same"),
+            Self::Newer => ("of a newer version", "left: redrive them with a newer postpress-bridge"),
+        }
+    }
+}
+
+/// A dead letter, and what is to be sent in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DeadLetter {
+    pub(super) record: Record,
+    pub(super) kind: Kind,
+    pub(super) body: String,
+}
+
+impl DeadLetter {
+    /// Reads a dead letter. `event_source` is the `source` of our own events.
+    pub(super) fn of(record: Record, event_source: &str) -> Self {
+        let (kind, body) = match Message::parse(&record, event_source) {
+            Message::Trigger(trigger) => (Kind::Trigger, under_its_first_key(&record, trigger)),
+            Message::Poll(poll) if poll.answer.is_some() => (Kind::PollWithAnswer, record.body.clone()),
+            Message::Poll(_) => (Kind::Poll, String::new()),
+            Message::Sweep => (Kind::Sweep, String::new()),
+            Message::OwnEvent => (Kind::OwnEvent, String::new()),
+            Message::Malformed { .. } => (Kind::Malformed, String::new()),
+            Message::Newer { .. } => (Kind::Newer, String::new()),
+            Message::Invalid(_) => (Kind::Invalid, record.body.clone()),
+        };
+        Self { record, kind, body }
+    }
+
+    pub(super) fn fate(&self) -> Fate {
+        self.kind.fate()
+    }
+}
+
+/// The body that gives the trigger the key that it had at first, although SQS gives what is sent again a new message id.
+///
+/// A key that came with the body, the producer's own or the wrapping's, comes again with the same bytes. One that was the
+/// message id has to be written into the body: SQS keeps the id when it makes a message a dead letter.
+fn under_its_first_key(record: &Record, message: TriggerMessage) -> String {
+    let message_id = record.message_id.as_str();
+    if message.key != TriggerKey::of(message_id) {
+        return record.body.clone();
+    }
+    let TriggerMessage { chat_id, trigger, .. } = message;
+    let body = TriggerBody {
+        chat_id,
+        correlation_id: trigger.correlation_id,
+        idempotency_key: Some(message_id.to_owned()),
+        metadata: trigger.metadata,
+    };
+    body.to_body()
+}
+
+/// One line of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Line {
+    pub(super) kind: Kind,
+    pub(super) count: usize,
+    pub(super) fate: Fate,
+}
+
+/// How many there are of each kind that there is.
+pub(super) fn lines(letters: &[DeadLetter]) -> Vec<Line> {
+    let line = |kind: Kind| {
+        let count = letters.iter().filter(|letter| letter.kind == kind).count();
+        Line { kind, count, fate: kind.fate() }
+    };
+    Kind::ALL.into_iter().map(line).filter(|line| line.count > 0).collect()
+}
+
+/// How many come to this fate.
+pub(super) fn count(letters: &[DeadLetter], fate: Fate) -> usize {
+    letters.iter().filter(|letter| letter.fate() == fate).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ids::{ChatId, ClaimId, MessageId, RunId};
+    use crate::message::{Poll, SWEEP_BODY};
+    use crate::postpress::Finish;
+    use crate::run::{EndedBy, Ending, Outcome};
+    use crate::time::Millis;
+
+    const SOURCE: &str = "postpress.bridge";
+
+    fn record(id: &str, body: &str) -> Record {
+        Record {
+            message_id: MessageId::new(id),
+            receipt_handle: "r".to_owned(),
+            body: body.to_owned(),
+            sent_at: Millis(1_795_514_400_000),
+            receive_count: 11,
+            trace: None,
+        }
+    }
+
+    fn letter(body: &str) -> DeadLetter {
+        DeadLetter::of(record("m-1", body), SOURCE)
+    }
+
+    fn poll(answer: Option<Outcome>) -> String {
+        let (run_id, claim_id) = (RunId::from_random(1), ClaimId::from_random(2));
+        Poll { chat_id: ChatId::parse("c").unwrap(), run_id, claim_id, learned: None, answer }.to_body()
+    }
+
+    fn trigger(record: &Record) -> TriggerMessage {
+        match Message::parse(record, SOURCE) {
+            Message::Trigger(trigger) => trigger,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_kind_has_its_fate() {
+        let answer = Outcome {
+            ending: Ending::Sync { status: Finish::Done },
+            ended_by: EndedBy::Answer,
+            finished_at: Millis(1_795_514_400_000),
+        };
+        let own_event = json!({"source": SOURCE, "detail-type": "SYNC_DONE", "detail": {}}).to_string();
+        for (body, kind, fate) in [
+            (r#"{"chat_id": "c"}"#, Kind::Trigger, Fate::Send),
+            (&poll(Some(answer)), Kind::PollWithAnswer, Fate::Send),
+            ("hello", Kind::Invalid, Fate::Send),
+            (&poll(None), Kind::Poll, Fate::Drop),
+            (SWEEP_BODY, Kind::Sweep, Fate::Drop),
+            (&own_event, Kind::OwnEvent, Fate::Drop),
+            (r#"{"postpress_bridge": "poll", "v": 1}"#, Kind::Malformed, Fate::Drop),
+            (r#"{"postpress_bridge": "poll", "v": 2}"#, Kind::Newer, Fate::Leave),
+        ] {
+            let letter = letter(body);
+            assert_eq!((letter.kind, letter.fate()), (kind, fate), "{body}");
+            let is_changed = fate == Fate::Send && kind != Kind::Trigger && letter.body != body;
+            assert!(!is_changed, "{body} became {}", letter.body);
+        }
+    }
+
+    #[test]
+    fn a_trigger_keeps_its_first_key_under_a_new_message_id() {
+        let event = |id: &str, detail: serde_json::Value| json!({"id": id, "detail-type": "ChatOpened", "source": "crm", "detail": detail});
+        let without_id = json!({"detail-type": "ChatOpened", "source": "crm", "detail": {"chat_id": "c"}});
+        let sns = json!({"Type": "Notification", "MessageId": "sns-1", "Message": r#"{"chat_id": "c"}"#});
+        for body in [
+            json!({"chat_id": "c"}),
+            json!({"chat_id": "c", "idempotency_key": null, "correlation_id": "o-1"}),
+            json!({"chat_id": "c", "idempotency_key": "crm-1"}),
+            event("eb-1", json!({"chat_id": "c"})),
+            event("eb-1", json!({"chat_id": "c", "idempotency_key": "crm-1"})),
+            // Longer than an idempotency key may be: it could not be written into a plain trigger.
+            event(&"e".repeat(300), json!({"chat_id": "c"})),
+            without_id,
+            sns,
+        ] {
+            let first = record("m-1", &body.to_string());
+            let sent_again = record("m-2", &DeadLetter::of(first.clone(), SOURCE).body);
+            assert_eq!(trigger(&sent_again).key, trigger(&first).key, "{body}");
+            assert_eq!(trigger(&sent_again).trigger.correlation_id, trigger(&first).trigger.correlation_id);
+            let dead_again = record("m-3", &DeadLetter::of(sent_again, SOURCE).body);
+            assert_eq!(trigger(&dead_again).key, trigger(&first).key, "{body}, a second time");
+        }
+    }
+
+    #[test]
+    fn metadata_is_sent_again_byte_for_byte() {
+        let metadata = r#"{"b":0.1000, "é":"\u00e9"}"#;
+        let letter = letter(&format!(r#"{{"chat_id": "c", "metadata": {metadata}}}"#));
+        assert!(letter.body.contains(metadata) && letter.body.contains("m-1"), "{}", letter.body);
+    }
+
+    #[test]
+    fn a_plan_counts_what_there_is() {
+        let letters = ["hello", SWEEP_BODY, r#"{"chat_id": "c"}"#, SWEEP_BODY].map(letter);
+        let lines: Vec<_> = lines(&letters).into_iter().map(|line| (line.kind, line.count)).collect();
+        assert_eq!(lines, [(Kind::Trigger, 1), (Kind::Invalid, 1), (Kind::Sweep, 2)]);
+        assert_eq!([Fate::Send, Fate::Drop, Fate::Leave].map(|fate| count(&letters, fate)), [2, 2, 0]);
+    }
+}

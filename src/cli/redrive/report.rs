@@ -1,0 +1,194 @@
+//! What is told of a redrive: to people before and after it, and to programs at its end.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::plan::Line;
+
+/// All that there is to tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Report {
+    pub(super) queue: String,
+    pub(super) dead_letter_queue: String,
+    /// How many waited when it began, as near as SQS knows.
+    pub(super) waiting: u64,
+    /// How many others had received and not dealt with, as near as SQS knows.
+    pub(super) held_by_others: u64,
+    /// How many were looked at.
+    pub(super) received: usize,
+    pub(super) plan: Vec<Line>,
+    /// What was done; absent if nothing was, for want of consent or by `--dry-run`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) done: Option<Done>,
+}
+
+/// What became of the dead letters.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Done {
+    /// Sent to the queue again.
+    pub(super) sent: usize,
+    /// Deleted, and nothing sent.
+    pub(super) dropped: usize,
+    /// Left as dead letters, as planned.
+    pub(super) left: usize,
+    /// To be sent, but not taken by SQS as far as is known: still dead letters.
+    pub(super) not_sent: usize,
+    /// To be deleted, but still dead letters, some of them sent again.
+    pub(super) not_deleted: usize,
+    /// Why.
+    pub(super) troubles: BTreeSet<String>,
+}
+
+impl Done {
+    pub(super) fn is_all(&self) -> bool {
+        self.not_sent == 0 && self.not_deleted == 0
+    }
+}
+
+impl Report {
+    /// What is there, and what is to become of it.
+    pub(super) fn plan(&self) -> String {
+        let mut text = format!("{}\n", self.dead_letter_queue);
+        if self.received == 0 {
+            text += "no dead letters\n";
+        } else {
+            text += &format!("{} of about {} dead letters looked at\n\n", self.received, self.about());
+        }
+        for Line { kind, count, .. } in &self.plan {
+            let (name, why) = kind.words();
+            text += &format!("  {count:>5}  {name:<22}  {why}\n");
+        }
+        if self.held_by_others > 0 {
+            text += &format!(
+                "\nabout {} more are held by another redrive, or by one that was killed: they come back when its hold is \
+                 over\n",
+                self.held_by_others
+            );
+        }
+        text
+    }
+
+    /// How many there are, as near as is known.
+    fn about(&self) -> u64 {
+        self.waiting.max(self.received as u64)
+    }
+
+    /// What was done, and what is left to do.
+    pub(super) fn outcome(&self, done: &Done) -> String {
+        let mut text = format!("sent {}, dropped {}, left {}\n", done.sent, done.dropped, done.left);
+        if done.not_sent > 0 {
+            text += &format!("{} could not be sent and are still dead letters; run it again\n", done.not_sent);
+        }
+        if done.not_deleted > 0 {
+            text += &format!(
+                "{} could not be deleted and are still dead letters; run it again: a trigger that is sent twice counts once\n",
+                done.not_deleted
+            );
+        }
+        for trouble in &done.troubles {
+            text += &format!("  {trouble}\n");
+        }
+        let rest = self.about() - self.received as u64;
+        if rest > 0 {
+            text += &format!("about {rest} more are waiting; run it again\n");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::redrive::plan::Kind;
+
+    fn report() -> Report {
+        let line = |(count, kind): (usize, Kind)| Line { kind, count: count + 1, fate: kind.fate() };
+        Report {
+            queue: "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge".to_owned(),
+            dead_letter_queue: "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge-dead".to_owned(),
+            waiting: 40,
+            held_by_others: 2,
+            received: 36,
+            plan: Kind::ALL.into_iter().enumerate().map(line).collect(),
+            done: None,
+        }
+    }
+
+    #[test]
+    fn the_plan_says_what_becomes_of_each_kind() {
+        insta::assert_snapshot!(report().plan(), @"
+        https://sqs.eu-west-1.amazonaws.com/123456789012/bridge-dead
+        36 of about 40 dead letters looked at
+
+              1  triggers                sent again under their first keys: what was accepted restarts nothing
+              2  polls with an answer    sent again: the fence decides whether it still counts
+              3  invalid messages        sent again, to be answered with an event, which they never were
+              4  polls                   dropped: the sweep has replaced them
+              5  sweeps                  dropped: the schedule sends others
+              6  the bridge's own events  dropped: answering them would loop
+              7  malformed messages      dropped: the worker would do the same
+              8  of a newer version      left: redrive them with a newer postpress-bridge
+
+        about 2 more are held by another redrive, or by one that was killed: they come back when its hold is over
+        ");
+    }
+
+    #[test]
+    fn where_there_is_nothing_it_says_so() {
+        let nothing = Report { waiting: 0, held_by_others: 0, received: 0, plan: Vec::new(), ..report() };
+        insta::assert_snapshot!(nothing.plan(), @"
+        https://sqs.eu-west-1.amazonaws.com/123456789012/bridge-dead
+        no dead letters
+        ");
+    }
+
+    #[test]
+    fn the_outcome_says_what_is_left_to_do() {
+        let troubles = BTreeSet::from(["InternalError: try later".to_owned()]);
+        let done = Done { sent: 5, dropped: 22, left: 8, not_sent: 1, not_deleted: 2, troubles };
+        insta::assert_snapshot!(report().outcome(&done), @"
+        sent 5, dropped 22, left 8
+        1 could not be sent and are still dead letters; run it again
+        2 could not be deleted and are still dead letters; run it again: a trigger that is sent twice counts once
+          InternalError: try later
+        about 4 more are waiting; run it again
+        ");
+        let all = Report { waiting: 30, ..report() };
+        insta::assert_snapshot!(all.outcome(&Done { sent: 36, ..Done::default() }), @"sent 36, dropped 0, left 0");
+    }
+
+    #[test]
+    fn programs_get_the_same() {
+        let report = Report { plan: report().plan[..2].to_vec(), done: Some(Done::default()), ..report() };
+        insta::assert_snapshot!(serde_json::to_string_pretty(&report).unwrap(), @r#"
+        {
+          "queue": "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge",
+          "dead_letter_queue": "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge-dead",
+          "waiting": 40,
+          "held_by_others": 2,
+          "received": 36,
+          "plan": [
+            {
+              "kind": "trigger",
+              "count": 1,
+              "fate": "send"
+            },
+            {
+              "kind": "poll_with_answer",
+              "count": 2,
+              "fate": "send"
+            }
+          ],
+          "done": {
+            "sent": 0,
+            "dropped": 0,
+            "left": 0,
+            "not_sent": 0,
+            "not_deleted": 0,
+            "troubles": []
+          }
+        }
+        "#);
+    }
+}

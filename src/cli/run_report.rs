@@ -1,0 +1,210 @@
+//! What an operator is told of one run: all that its item has, but the fence and who holds it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::postpress::Envelope;
+use crate::run::{EndedBy, Ending, Item, Next, Origin};
+use crate::time::{Millis, rfc3339};
+use crate::webhook::status::SyncStatus;
+
+use super::table;
+use super::wording::{ended_by, error, next, status, when};
+
+/// The report for programs: the public status, and what else an operator wants to know.
+#[derive(Debug, Serialize)]
+pub(super) struct RunReport {
+    #[serde(flatten)]
+    status: SyncStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_by: Option<EndedBy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<Origin>,
+    published: bool,
+    triggers: usize,
+    #[serde(with = "rfc3339")]
+    started_at: Millis,
+    /// Failures in a row.
+    failures: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failing_since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_failure: Option<Envelope>,
+    #[serde(with = "rfc3339")]
+    lease_until: Millis,
+    next: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_since: Option<String>,
+}
+
+impl RunReport {
+    /// The report of the run in this item, at `now`.
+    pub(super) fn of(item: &Item, now: Millis, overdue: Duration) -> Self {
+        let outcome = item.outcome.as_ref();
+        let (next, lost_since) = match Next::of(item, now, overdue) {
+            Next::Poll { .. } => ("poll", None),
+            Next::Publication => ("publication", None),
+            Next::Revival { lost_since, .. } => ("revival", Some(lost_since)),
+            Next::Over => ("nothing", None),
+        };
+        Self {
+            status: SyncStatus::of(item),
+            ended_by: outcome.map(|outcome| outcome.ended_by),
+            origin: outcome.and_then(|outcome| match outcome.ending {
+                Ending::Error { origin, .. } => Some(origin),
+                Ending::Sync { .. } => None,
+            }),
+            published: item.published,
+            triggers: item.triggers.len(),
+            started_at: item.started_at_ms,
+            failures: item.learned.failures,
+            failing_since: item.learned.failing_since_ms.map(|time| time.to_string()),
+            last_failure: item.learned.envelope.clone(),
+            lease_until: item.lease_until_ms,
+            next,
+            lost_since: lost_since.map(|time| time.to_string()),
+        }
+    }
+}
+
+/// The report for people: a line for each thing, within so many columns.
+pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, columns: Option<u16>) -> String {
+    let learned = &item.learned;
+    let mut table = table::table(&[], columns);
+    let mut line = |name: &str, value: String| {
+        table.add_row([table::bold(name), value.into()]);
+    };
+    line("chat", item.chat_id.to_string());
+    line("run", item.run_id.to_string());
+    line("phase", if item.outcome.is_some() { "ended" } else { "active" }.to_owned());
+    line("status", status(item).unwrap_or("none yet").to_owned());
+    if let Some(outcome) = &item.outcome {
+        line("ended", format!("{}, {}", when(outcome.finished_at, now), ended_by(outcome.ended_by)));
+        if let Ending::Error { error: envelope, .. } = &outcome.ending {
+            line("error", error(envelope));
+        }
+    }
+    line("calls", item.polls.to_string());
+    if learned.restarts > 0 {
+        line("restarts", format!("{} seen", learned.restarts));
+    }
+    if learned.failures > 0 {
+        let since = learned.failing_since_ms.map_or(String::new(), |since| format!(", since {}", when(since, now)));
+        line("failures", format!("{} in a row{since}", learned.failures));
+    }
+    if let Some(envelope) = learned.envelope.as_ref().filter(|_| item.outcome.is_none()) {
+        line("the last", error(envelope));
+    }
+    line("triggers", item.triggers.len().to_string());
+    if let Some(first) = item.triggers.first() {
+        line("requested", when(first.requested_at, now));
+    }
+    line("started", when(item.started_at_ms, now));
+    if item.outcome.is_none() {
+        let held = if item.lease_expired(now) { "free since" } else { "held until" };
+        line("lease", format!("{held} {}", when(item.lease_until_ms, now)));
+    } else {
+        line("event", if item.published { "published" } else { "not known to be out" }.to_owned());
+    }
+    line("next", next(Next::of(item, now, overdue), now, is_swept));
+    table::text(&table)
+}
+
+#[cfg(test)]
+pub(in crate::cli) mod tests {
+    use super::*;
+    use crate::event::bridge_error;
+    use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+    use crate::message::Trigger;
+    use crate::postpress::{Finish, Progress};
+    use crate::run::{Learned, Open, Outcome, Phase, Seen};
+
+    pub(in crate::cli) const NOW: Millis = Millis(1_795_514_400_000);
+    const OVERDUE: Duration = Duration::from_secs(1800);
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    /// A run that began ten minutes ago and was last claimed a minute ago.
+    pub(in crate::cli) fn item() -> Item {
+        let trigger = Trigger {
+            message_id: MessageId::new("the-message"),
+            correlation_id: None,
+            idempotency_key: None,
+            metadata: None,
+            requested_at: NOW - 11 * MINUTE,
+            joined: false,
+        };
+        Item {
+            chat_id: ChatId::parse("chat_01HXYZ").unwrap(),
+            run_id: RunId::from_random(1),
+            claim_id: ClaimId::from_random(0xfe_dcba_9876),
+            holder: MessageId::new("the-holder"),
+            lease_until_ms: NOW - MINUTE,
+            phase: Phase::Active,
+            published: false,
+            triggers: vec![trigger],
+            keys: [TriggerKey::of("the-message")].into(),
+            seen: Seen::default(),
+            learned: Learned { status: Some(Progress::Running), ..Learned::default() },
+            started_at_ms: NOW - 10 * MINUTE,
+            polls: 7,
+            outcome: None,
+            open: Some(Open { shard: 0, sweep_at_ms: NOW + 20 * MINUTE }),
+            expires_at: None,
+        }
+    }
+
+    fn failing() -> Item {
+        let envelope = bridge_error::retries_exhausted(503, 3, "it is down");
+        let learned = Learned {
+            failures: 3,
+            failing_since_ms: Some(NOW - 3 * MINUTE),
+            envelope: Some(envelope),
+            restarts: 1,
+            ..item().learned
+        };
+        Item { learned, lease_until_ms: NOW - 31 * MINUTE, ..item() }
+    }
+
+    fn ended(ending: Ending, ended_by: EndedBy, published: bool) -> Item {
+        let outcome = Outcome { ending, ended_by, finished_at: NOW - 2 * MINUTE };
+        Item { phase: Phase::Ended, outcome: Some(outcome), published, ..item() }
+    }
+
+    #[test]
+    fn a_person_reads_what_there_is_and_what_to_expect() {
+        let error = Ending::Error { error: bridge_error::deadline_exceeded(EndedBy::Polls, 7), origin: Origin::Bridge };
+        let runs =
+            [item(), failing(), ended(Finish::Done.into(), EndedBy::Answer, true), ended(error, EndedBy::Polls, false)];
+        let texts = runs.map(|item| text(&item, NOW, OVERDUE, true, None));
+        insta::assert_snapshot!(texts.join("\n"));
+    }
+
+    #[test]
+    fn a_program_reads_the_public_status_and_more() {
+        let lines = [item(), failing(), ended(Finish::Done.into(), EndedBy::Answer, true)]
+            .map(|item| serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE)).unwrap());
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn a_report_has_the_public_status_whole() {
+        let item = ended(Finish::Error.into(), EndedBy::Answer, true);
+        let public = serde_json::to_value(SyncStatus::of(&item)).unwrap();
+        let report = serde_json::to_value(RunReport::of(&item, NOW, OVERDUE)).unwrap();
+        for (field, value) in public.as_object().unwrap() {
+            assert_eq!(report.get(field), Some(value), "{field}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_shown_the_fence_nor_who_holds_it() {
+        for item in [item(), failing()] {
+            let json = serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE)).unwrap();
+            for shown in [text(&item, NOW, OVERDUE, true, None), json] {
+                assert!(!shown.contains(&item.claim_id.to_hex()) && !shown.contains("the-holder"), "{shown}");
+                assert!(!shown.contains("fedcba9876"), "{shown}");
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Tables of data for people, on stdout: as wide as the terminal, and unbounded where there is none.
+
+use std::io::Write;
+
+use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+
+/// The columns of the terminal behind stdout, if there is one.
+pub(super) fn columns() -> Option<u16> {
+    terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0)
+}
+
+/// An empty table with these headings, within so many columns.
+pub(super) fn table(headings: &[&str], columns: Option<u16>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    match columns {
+        Some(columns) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns),
+        None => table.set_content_arrangement(ContentArrangement::Disabled).force_no_tty(),
+    };
+    if !headings.is_empty() {
+        table.set_header(headings.iter().map(|heading| bold(heading)));
+    }
+    table
+}
+
+/// A cell that stands out.
+pub(super) fn bold(text: &str) -> Cell {
+    Cell::new(text).add_attribute(Attribute::Bold)
+}
+
+/// A table's text, with no blanks at the ends of its lines.
+pub(super) fn text(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// Prints text for people, with its colours only where they are wanted.
+pub(super) fn print(text: &str) -> std::io::Result<()> {
+    anstream::stdout().lock().write_all(text.as_bytes())
+}
+
+/// Prints a line for programs.
+pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let line = serde_json::to_string(value)?;
+    Ok(writeln!(std::io::stdout().lock(), "{line}")?)
+}

@@ -1,0 +1,222 @@
+//! `postpress-bridge trigger`: asks a deployed bridge for syncs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::ids::{ChatId, MessageId, TriggerKey};
+use crate::message::TriggerBody;
+use crate::service::ServiceError;
+use crate::settings::{AskSettings, DEFAULT_EVENT_SOURCE};
+use crate::telemetry::{self, LogFormat};
+
+use super::argument::time;
+use super::deployed_bridge::DeployedBridge;
+use super::follow::Follow;
+use super::screen::Screen;
+use super::table;
+
+/// Ask a deployed bridge to sync chats.
+///
+/// Puts a trigger for each on the queue in `BRIDGE_QUEUE_URL`, and prints the id of its message. With `--wait`, follows the run
+/// table in `BRIDGE_TABLE` and prints one event for each chat, as `sync` does.
+///
+/// Exit code 0: all were sent, and with `--wait` all ended in `SYNC_DONE`; 1: not all; 2: it could not be tried, so that nothing
+/// was sent, or with `--wait` the table could not be read.
+#[derive(Debug, Clone, Args)]
+pub struct Trigger {
+    /// The chats to sync
+    #[arg(required = true, value_name = "CHAT_ID", value_parser = ChatId::parse)]
+    chats: Vec<ChatId>,
+
+    /// Your own id of the request, which comes back in the event
+    #[arg(long, value_name = "ID")]
+    correlation_id: Option<String>,
+
+    /// Two triggers for one chat with one key are one request; without it, each is a request of its own
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+
+    /// A JSON object of your own, which comes back in the event
+    #[arg(long, value_name = "JSON")]
+    metadata: Option<String>,
+
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+
+    /// Wait for the endings: stdout has their events then, and the message ids go to stderr
+    #[arg(long, conflicts_with = "json")]
+    wait: bool,
+
+    /// With `--wait`: give up on a chat whose trigger has not come to the run table for so long
+    #[arg(long, default_value = "15m", value_parser = time, value_name = "TIME")]
+    timeout: Duration,
+}
+
+/// What came of one trigger, for programs.
+#[derive(Serialize)]
+struct Line<'a> {
+    chat_id: &'a ChatId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<&'a MessageId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+type Sent<'a> = Vec<(&'a ChatId, Result<MessageId, ServiceError>)>;
+
+impl Trigger {
+    /// Sends the triggers, and tells whether all went well.
+    ///
+    /// # Errors
+    /// If a trigger would be refused or the settings cannot be used: then nothing was sent. With `--wait`, also if the table
+    /// cannot be read.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        let triggers = self.triggers()?;
+        DeployedBridge::is_within_reach("trigger")?;
+        let (ask, follow) = if self.wait {
+            let (ask, follow) = AskSettings::from_env_to_follow()?;
+            (ask, Some(follow))
+        } else {
+            (AskSettings::from_env()?, None)
+        };
+        telemetry::init(&ask.log_filter, LogFormat::Compact)?;
+        let bridge = DeployedBridge::connect("trigger").await?;
+        let sent = bridge.send(&ask.queue_url, &triggers).await;
+        let sent: Sent<'_> = triggers.iter().map(|trigger| &trigger.chat_id).zip(sent).collect();
+        let all_sent = sent.iter().all(|(_, sent)| sent.is_ok());
+        let Some(settings) = follow else {
+            self.print(&sent)?;
+            return Ok(all_sent);
+        };
+
+        let follow = Follow::new(bridge.table(&settings.table), settings, screen(&sent), self.timeout);
+        let mut keys = BTreeMap::new();
+        for (chat, sent) in &sent {
+            match sent {
+                Ok(message_id) => {
+                    follow.screen.note(&format!("{chat}  {message_id}"));
+                    let key = self.idempotency_key.as_deref().unwrap_or(message_id.as_str());
+                    keys.insert((*chat).clone(), TriggerKey::of(key));
+                }
+                Err(error) => follow.screen.note(&not_sent(chat, error)),
+            }
+        }
+        let chats = keys.len();
+        let outcome = follow.run(keys, chats).await.context("the triggers are sent, but cannot be followed")?;
+        if outcome.interrupted {
+            follow.screen.note("the bridge goes on with it; `status CHAT_ID` tells how far it is");
+        }
+        Ok(all_sent && outcome.all_good)
+    }
+
+    /// A trigger for each chat, all of them such as the worker accepts.
+    fn triggers(&self) -> anyhow::Result<Vec<TriggerBody>> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            chat_id: &'a ChatId,
+            correlation_id: &'a Option<String>,
+            idempotency_key: &'a Option<String>,
+            metadata: Option<&'a RawValue>,
+        }
+        let metadata: Option<Box<RawValue>> = self.metadata.as_deref().map(serde_json::from_str).transpose().context(
+            "--metadata is not JSON; write an object, in quotes that keep your shell away from it: '{\"team\": \"sales\"}'",
+        )?;
+        let Self { correlation_id, idempotency_key, .. } = self;
+        let mut seen = BTreeSet::new();
+        let chats = self.chats.iter().filter(|chat| seen.insert(*chat));
+        let read = |chat_id| {
+            let body = Body { chat_id, correlation_id, idempotency_key, metadata: metadata.as_deref() };
+            let json = serde_json::to_string(&body)?;
+            TriggerBody::parse(&json, DEFAULT_EVENT_SOURCE).map_err(anyhow::Error::msg)
+        };
+        chats.map(read).collect()
+    }
+
+    fn print(&self, sent: &Sent<'_>) -> anyhow::Result<()> {
+        let mut ids = table::table(&["chat", "message"], table::columns());
+        for (chat_id, sent) in sent {
+            let (message_id, error) = match sent {
+                Ok(message_id) => (Some(message_id), None),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            if self.json {
+                table::print_json(&Line { chat_id, message_id, error })?;
+            } else if let Some(message_id) = message_id {
+                ids.add_row([chat_id.as_str(), message_id.as_str()]);
+            }
+        }
+        if !self.json && ids.row_count() > 0 {
+            table::print(&table::text(&ids))?;
+        }
+        for (chat, sent) in sent {
+            if let Err(error) = sent {
+                anstream::eprintln!("{}", not_sent(chat, error));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_sent(chat: &ChatId, error: &ServiceError) -> String {
+    format!("{chat}  not sent: {error}")
+}
+
+/// A line for each chat whose trigger was sent.
+fn screen(sent: &Sent<'_>) -> Screen {
+    Screen::new(sent.iter().filter(|(_, sent)| sent.is_ok()).map(|(chat, _)| *chat))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        trigger: Trigger,
+    }
+
+    fn triggers(arguments: &[&str]) -> Result<Vec<String>, String> {
+        let program = Program::try_parse_from([&["trigger"], arguments].concat()).map_err(|error| error.to_string())?;
+        let triggers = program.trigger.triggers().map_err(|error| format!("{error:#}"))?;
+        Ok(triggers.iter().map(TriggerBody::to_body).collect())
+    }
+
+    #[test]
+    fn each_chat_gets_one_trigger_with_all_that_was_given_byte_for_byte() {
+        let metadata = r#"{"b": 0.1000, "a":12345678901234567890123}"#;
+        let given = ["--correlation-id", "order-17", "--idempotency-key", "crm 1", "--metadata", metadata];
+        let bodies = triggers(&[&["a", "b", "a"], &given[..]].concat()).unwrap();
+        let rest = format!(r#""correlation_id":"order-17","idempotency_key":"crm 1","metadata":{metadata}}}"#);
+        assert_eq!(bodies, ["a", "b"].map(|chat| format!(r#"{{"chat_id":"{chat}",{rest}"#)));
+        assert_eq!(triggers(&["a"]).unwrap(), [r#"{"chat_id":"a"}"#]);
+    }
+
+    #[test]
+    fn what_the_worker_would_refuse_is_refused_here() {
+        let long = "x".repeat(257);
+        for (arguments, reason) in [
+            (&["c", ".."][..], "path navigation"),
+            (&["c", ""], "empty"),
+            (&[], "CHAT_ID"),
+            (&["c", "--correlation-id", &long], "257 bytes"),
+            (&["c", "--idempotency-key", ""], "`idempotency_key` is empty"),
+            (&["c", "--metadata", "{team: sales}"], "--metadata is not JSON"),
+            (&["c", "--metadata", "[1]"], "not a JSON object"),
+            (&["c", "--metadata", r#"{}, "chat_id": "other""#], "--metadata is not JSON"),
+            (&["c", "--metadata", r#"{"n": 1e400}"#], "`metadata` is refused"),
+            (&["c", "--json", "--wait"], "cannot be used with"),
+        ] {
+            let refused = triggers(arguments).unwrap_err();
+            assert!(refused.contains(reason), "{arguments:?}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Runs and times in the words that a person reads.
+
+use std::time::Duration;
+
+use crate::postpress::{Envelope, Progress};
+use crate::run::{EndedBy, Ending, Item, Next};
+use crate::time::Millis;
+
+/// A length of time in one rounded figure.
+pub(super) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// How far a time is from now.
+pub(super) fn distance(time: Millis, now: Millis) -> String {
+    if time > now { format!("in {}", span(time.since(now))) } else { format!("{} ago", span(now.since(time))) }
+}
+
+/// A time, and how far it is from now.
+pub(super) fn when(time: Millis, now: Millis) -> String {
+    format!("{time}, {}", distance(time, now))
+}
+
+/// An envelope in one line: its type says most.
+pub(super) fn error(envelope: &Envelope) -> String {
+    let detail = envelope.detail.as_ref().map_or(String::new(), |detail| format!(": {detail}"));
+    format!("{} ({}), {}{detail}", envelope.kind, envelope.status, envelope.title)
+}
+
+/// The provider's last status that the table knows.
+pub(super) fn status(item: &Item) -> Option<&'static str> {
+    match item.outcome.as_ref().map(|outcome| &outcome.ending) {
+        Some(Ending::Sync { status }) => Some(status.as_str()),
+        _ => item.learned.status.map(|status| match status {
+            Progress::Started => "SYNC_STARTED",
+            Progress::Running => "SYNC_RUNNING",
+        }),
+    }
+}
+
+/// What ended a run.
+pub(super) fn ended_by(ended_by: EndedBy) -> &'static str {
+    match ended_by {
+        EndedBy::Answer => "by an answer",
+        EndedBy::Retries => "since failures lasted too long",
+        EndedBy::Deadline => "by its deadline",
+        EndedBy::Polls => "by the number of its calls",
+    }
+}
+
+/// How the run ended, if it has: the provider's status, or the type of the error.
+pub(super) fn ending(item: &Item) -> Option<&str> {
+    Some(match &item.outcome.as_ref()?.ending {
+        Ending::Sync { status } => status.as_str(),
+        Ending::Error { error, .. } => &error.kind,
+    })
+}
+
+/// A run in a few words. They are the same until there is something new to tell.
+pub(super) fn brief(item: &Item) -> String {
+    if let Some(ending) = ending(item) {
+        return if item.published {
+            ending.to_owned()
+        } else {
+            format!("{ending}, its event is not known to be out yet")
+        };
+    }
+    let mut text = format!("{}, call {}", status(item).unwrap_or("no answer yet"), item.polls);
+    if item.learned.failures > 0 {
+        let kind = item.learned.envelope.as_ref().map_or(String::new(), |envelope| format!(": {}", envelope.kind));
+        text.push_str(&format!(", {} failed in a row{kind}", item.learned.failures));
+    }
+    text
+}
+
+/// What is to be expected of a run.
+pub(super) fn next(next: Next, now: Millis, is_swept: bool) -> String {
+    match next {
+        Next::Poll { overdue_at } => {
+            format!("a poll will come; without one it counts as overdue after {}", when(overdue_at, now))
+        }
+        Next::Publication => "its event is being published".to_owned(),
+        Next::Over => "nothing, it is over".to_owned(),
+        Next::Revival { lost_since, sweep_at } => {
+            let revival = match sweep_at {
+                _ if !is_swept => "`sync` with the same chats goes on with it".to_owned(),
+                Some(at) if at > now => format!("the sweep will revive it at {}", when(at, now)),
+                _ => "the next sweep will revive it".to_owned(),
+            };
+            format!("overdue since {}; {revival}", when(lost_since, now))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Millis = Millis(1_795_514_400_000);
+
+    #[test]
+    fn a_time_is_told_in_the_unit_that_fits() {
+        for (seconds, text) in
+            [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (400_000, "4 days")]
+        {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(distance(NOW + Duration::from_secs(5), NOW), "in 5 s");
+        assert_eq!(when(NOW - Duration::from_secs(600), NOW), "2026-11-24T09:50:00.000Z, 10 min ago");
+    }
+
+    #[test]
+    fn what_is_lost_is_told_with_who_revives_it() {
+        let hour = Duration::from_hours(1);
+        let lost = |sweep_at| Next::Revival { lost_since: NOW - hour, sweep_at };
+        let since = "overdue since 2026-11-24T09:00:00.000Z, 60 min ago; ";
+        for (what, is_swept, revival) in [
+            (lost(Some(NOW + hour)), true, "the sweep will revive it at 2026-11-24T11:00:00.000Z, in 60 min"),
+            (lost(Some(NOW - hour)), true, "the next sweep will revive it"),
+            (lost(Some(NOW + hour)), false, "`sync` with the same chats goes on with it"),
+        ] {
+            assert_eq!(next(what, NOW, is_swept), format!("{since}{revival}"));
+        }
+    }
+}

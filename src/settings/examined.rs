@@ -1,0 +1,139 @@
+//! The environment as `doctor` looks at it: every part as far as it is sound, and all that is wrong.
+
+use std::path::PathBuf;
+
+use super::reader::Reader;
+use super::{Backend, Fault, Limits, SecretSource, process_env};
+use crate::postpress::client::{ApiKey, BaseUrl};
+use crate::telemetry::LogFilter;
+
+/// Settings that need not be right.
+#[derive(Debug, Clone)]
+pub struct Examined {
+    /// All that a worker, or a terminal, would refuse to start with.
+    pub faults: Vec<Fault>,
+    /// Whom to call.
+    pub base_url: Option<BaseUrl>,
+    /// Where the key comes from.
+    pub key: Option<SecretSource<ApiKey>>,
+    /// The bounds; where one is wrong, its default.
+    pub limits: Limits,
+    /// The `source` of the events sent.
+    pub event_source: String,
+    /// The name or ARN of the bus.
+    pub event_bus: String,
+    /// Where queue, bus and runs are.
+    pub place: Place,
+    /// What is logged.
+    pub log_filter: LogFilter,
+}
+
+/// Where queue, bus and runs are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In AWS, each as far as it is set right.
+    Aws {
+        /// `BRIDGE_QUEUE_URL`.
+        queue_url: Option<String>,
+        /// `BRIDGE_TABLE`.
+        table: Option<String>,
+    },
+    /// At a person's terminal, since neither queue nor table is set.
+    Terminal {
+        /// `BRIDGE_STATE_FILE`.
+        state_file: Option<PathBuf>,
+    },
+    /// `BRIDGE_BACKEND` is `memory`.
+    Memory,
+}
+
+impl Examined {
+    /// Reads the process's environment.
+    pub fn from_env() -> Self {
+        Self::read(&process_env)
+    }
+
+    /// Reads `env`, which gives a variable's value by its name.
+    pub fn read(env: &impl Fn(&str) -> Option<String>) -> Self {
+        let mut reader = Reader::new(env);
+        let (base_url, key) = (reader.base_url(), reader.api_key());
+        // Only for its faults.
+        reader.schedule();
+        let limits = reader.limits();
+        let event_source = reader.event_source();
+        let event_bus = reader.event_bus();
+        let place = place(&mut reader);
+        let log_filter = reader.log_filter(LogFilter::off());
+        let faults = reader.into_error().faults;
+        Self { faults, base_url, key, limits, event_source, event_bus, place, log_filter }
+    }
+}
+
+fn place(reader: &mut Reader<'_>) -> Place {
+    let is_deployed = ["BRIDGE_QUEUE_URL", "BRIDGE_TABLE"].iter().any(|variable| reader.has(variable));
+    if is_deployed || reader.has("BRIDGE_BACKEND") {
+        return match reader.backend() {
+            Some(Backend::Aws { queue_url, table }) => Place::Aws { queue_url: Some(queue_url), table: Some(table) },
+            Some(Backend::Memory) => Place::Memory,
+            // What is wrong is told by now; what is right of it is looked at.
+            None => {
+                let mut again = reader.again();
+                Place::Aws { queue_url: again.queue_url(), table: again.table() }
+            }
+        };
+    }
+    Place::Terminal { state_file: reader.state_file() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{TerminalSettings, WorkerSettings};
+
+    type Variables = &'static [(&'static str, &'static str)];
+
+    fn env(variables: Variables) -> impl Fn(&str) -> Option<String> {
+        |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    const QUEUE: (&str, &str) = ("BRIDGE_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge");
+    const TABLE: (&str, &str) = ("BRIDGE_TABLE", "runs");
+    const KEY: (&str, &str) = ("POSTPRESS_API_KEY", "key");
+
+    #[test]
+    fn what_a_worker_would_refuse_is_found_and_nothing_else() {
+        let cases: [Variables; 8] = [
+            &[QUEUE, TABLE, KEY],
+            &[QUEUE, KEY],
+            &[TABLE, KEY, ("BRIDGE_MAX_POLLS", "many"), ("POSTPRESS_BASE_URL", "http://postpress.example")],
+            &[QUEUE, TABLE],
+            &[("BRIDGE_QUEUE_URL", "bridge"), TABLE, KEY, ("BRIDGE_EVENT_SOURCE", "aws.x"), ("BRIDGE_LOG", "a=b=c")],
+            &[QUEUE, TABLE, KEY, ("BRIDGE_BACKEND", "disk")],
+            &[("BRIDGE_BACKEND", "aws"), KEY],
+            &[("BRIDGE_BACKEND", "memory"), KEY, ("BRIDGE_POLL_MAX_SECONDS", "1")],
+        ];
+        for variables in cases {
+            let faults = WorkerSettings::read(&env(variables)).err().map(|error| error.faults).unwrap_or_default();
+            assert_eq!(Examined::read(&env(variables)).faults, faults, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn without_queue_and_table_it_is_a_terminal_that_is_looked_at() {
+        let cases: [Variables; 3] =
+            [&[KEY, ("HOME", "/home/me")], &[KEY], &[("BRIDGE_LOG", "a=b=c"), ("BRIDGE_QUEUE_URL", "")]];
+        for variables in cases {
+            let faults = TerminalSettings::read(&env(variables)).err().map(|error| error.faults).unwrap_or_default();
+            assert_eq!(Examined::read(&env(variables)).faults, faults, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_right_is_there_beside_what_is_wrong() {
+        let examined = Examined::read(&env(&[("BRIDGE_QUEUE_URL", "bridge"), TABLE, KEY]));
+        assert_eq!(examined.place, Place::Aws { queue_url: None, table: Some("runs".to_owned()) });
+        assert!(examined.base_url.is_some() && examined.key.is_some());
+        let memory = Examined::read(&env(&[("BRIDGE_BACKEND", "memory"), KEY]));
+        assert_eq!((memory.place, memory.faults), (Place::Memory, Vec::new()));
+    }
+}

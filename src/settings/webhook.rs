@@ -1,0 +1,115 @@
+//! What the webhook needs: no provider, no bus, but a secret or a token.
+
+use super::{Backend, Reader, SecretSource, SettingsError, process_env};
+use crate::telemetry::LogFilter;
+use crate::webhook::auth::{Credentials, SigningSecrets, Tokens};
+
+const AUTH: &str = "BRIDGE_WEBHOOK_AUTH";
+const SECRET: &str = "BRIDGE_WEBHOOK_SECRET";
+const STORED_SECRET: &str = "BRIDGE_WEBHOOK_SECRET_SECRET_ID";
+const TOKEN: &str = "BRIDGE_WEBHOOK_TOKEN";
+const STORED_TOKEN: &str = "BRIDGE_WEBHOOK_TOKEN_SECRET_ID";
+
+/// What the webhook needs.
+#[derive(Debug, Clone)]
+pub struct WebhookSettings {
+    /// Who may call.
+    pub access: Access,
+    /// `BRIDGE_QUEUE_URL`: the queue that triggers go to.
+    pub queue_url: String,
+    /// `BRIDGE_TABLE`: the DynamoDB table of runs.
+    pub table: String,
+    /// `BRIDGE_EVENT_SOURCE`: the `source` of events that are never taken for triggers.
+    pub event_source: String,
+    /// `BRIDGE_LOG`: what is logged.
+    pub log_filter: LogFilter,
+}
+
+/// Who may call the webhook.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// `BRIDGE_WEBHOOK_AUTH=iam`: whom IAM lets through.
+    Iam,
+    /// Whoever has one of these, of which at least one is set.
+    Credentials {
+        /// `BRIDGE_WEBHOOK_SECRET`, or `BRIDGE_WEBHOOK_SECRET_SECRET_ID` for where it is kept.
+        signing: Option<SecretSource<SigningSecrets>>,
+        /// `BRIDGE_WEBHOOK_TOKEN`, or `BRIDGE_WEBHOOK_TOKEN_SECRET_ID` for where it is kept.
+        tokens: Option<SecretSource<Tokens>>,
+    },
+}
+
+impl WebhookSettings {
+    /// Reads the settings from the process's environment.
+    ///
+    /// # Errors
+    /// Lists everything that is missing or wrong.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::read(&process_env)
+    }
+
+    /// Reads the settings from `env`, which gives a variable's value by its name.
+    ///
+    /// # Errors
+    /// Lists everything that is missing or wrong.
+    pub fn read(env: &impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(env);
+        let access = access(&mut reader);
+        let backend = deployed_backend(&mut reader);
+        let event_source = reader.event_source();
+        let log_filter = reader.log_filter(LogFilter::default());
+        match (access, backend) {
+            (Some(access), Some((queue_url, table))) if reader.found_no_fault() => {
+                Ok(Self { access, queue_url, table, event_source, log_filter })
+            }
+            _ => Err(reader.into_error()),
+        }
+    }
+}
+
+fn access(reader: &mut Reader<'_>) -> Option<Access> {
+    match reader.text(AUTH).as_deref() {
+        Some("iam") => {
+            for variable in [SECRET, STORED_SECRET, TOKEN, STORED_TOKEN] {
+                if reader.has(variable) {
+                    let why = "are both set, but with `iam` neither secret nor token is asked for; keep one of them";
+                    reader.conflict(AUTH, variable, why);
+                }
+            }
+            Some(Access::Iam)
+        }
+        Some(other) => {
+            reader.invalid(AUTH, other.to_owned(), "`iam`, or nothing where a secret or a token is set");
+            None
+        }
+        None => credentials(reader),
+    }
+}
+
+fn credentials(reader: &mut Reader<'_>) -> Option<Access> {
+    if ![SECRET, STORED_SECRET, TOKEN, STORED_TOKEN].iter().any(|variable| reader.has(variable)) {
+        let what = "the signing secret, or `BRIDGE_WEBHOOK_TOKEN` to a bearer token (each also as `…_SECRET_ID`, its \
+                    name or ARN in Secrets Manager), or `BRIDGE_WEBHOOK_AUTH` to `iam`";
+        reader.missing(SECRET, what);
+        return None;
+    }
+    let signing = reader.secret(SECRET, STORED_SECRET, SigningSecrets::parse);
+    let tokens = reader.secret(TOKEN, STORED_TOKEN, Tokens::parse);
+    if let (Some(SecretSource::Plain(signing)), Some(SecretSource::Plain(tokens))) = (&signing, &tokens)
+        && let Err(error) = Credentials::new(Some(signing.clone()), Some(tokens.clone()))
+    {
+        reader.conflict(SECRET, TOKEN, error.to_string());
+    }
+    Some(Access::Credentials { signing, tokens })
+}
+
+fn deployed_backend(reader: &mut Reader<'_>) -> Option<(String, String)> {
+    match reader.backend()? {
+        Backend::Aws { queue_url, table } => Some((queue_url, table)),
+        Backend::Memory => {
+            let allowed = "`aws` (the default), since nobody would work a queue in the webhook's memory";
+            reader.invalid("BRIDGE_BACKEND", "memory".to_owned(), allowed);
+            None
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! One request, one answer.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::auth::{Admitted, Refusal};
+use super::key_ring::{CredentialStore, Guard};
+use super::problem::{Kind, Problem};
+use super::routes::Route;
+use super::status::{SyncStatus, entity_tag, is_known};
+use super::submission::{self, SyncRequest};
+use super::{JSON, Request, Response};
+use crate::ids::{ChatId, MessageId};
+use crate::message::TriggerBody;
+use crate::queue::{Outgoing, Queue};
+use crate::service::{ServiceError, attempt, attempt_once};
+use crate::store::RunStore;
+use crate::time::Clock;
+
+/// How long a request may wait for the queue or the table. Clients commonly give up after 30 seconds or less.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// What is kept of the invocation's time to answer in.
+const TO_ANSWER: Duration = Duration::from_millis(500);
+
+/// The scheme that `WWW-Authenticate` names: of the two, only this one is registered.
+const CHALLENGE: &str = "Bearer realm=\"postpress-bridge\"";
+const NO_STORE: &str = "no-store";
+/// A status is one caller's concern, and is out of date with the next poll.
+const ASK_AGAIN: &str = "private, no-cache";
+
+/// The front door.
+#[derive(Debug)]
+pub struct Webhook<S, Q, C> {
+    store: S,
+    queue: Q,
+    guard: Guard<C>,
+    clock: Clock,
+    /// The `source` of our own events, which are never triggers.
+    event_source: String,
+}
+
+impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
+    /// A front door to this table and this queue.
+    pub fn new(store: S, queue: Q, guard: Guard<C>, clock: Clock, event_source: String) -> Self {
+        Self { store, queue, guard, clock, event_source }
+    }
+
+    /// Answers a request before the invocation `ends`. A request whose handling panics is answered too.
+    pub async fn answer(&self, request: &Request, ends: Instant) -> Response {
+        let until = (Instant::now() + ANSWER_WITHIN).min(ends.checked_sub(TO_ANSWER).unwrap_or(ends));
+        let answered = AssertUnwindSafe(self.respond(request, until)).catch_unwind().await;
+        let answered = answered.unwrap_or_else(|_| {
+            tracing::error!(request_id = request.id, "answering panicked");
+            Err(Problem::unavailable("something went wrong here; try again"))
+        });
+        let response = answered.unwrap_or_else(|problem| refuse(request, problem));
+        finish(request, response)
+    }
+
+    async fn respond(&self, request: &Request, until: Instant) -> Result<Response, Problem> {
+        let Some(route) = Route::of(&request.path) else {
+            return Err(Problem::new(Kind::NoSuchPath, "see the OpenAPI description for the paths that there are"));
+        };
+        match (&request.method, route) {
+            (&Method::POST, Route::Syncs) => self.accept(request, until).await,
+            (&Method::GET | &Method::HEAD, Route::Chat(chat_id)) => self.status(request, chat_id, until).await,
+            (&Method::GET | &Method::HEAD, Route::Health) => {
+                Ok(json(StatusCode::OK, &Health { status: "ok" }, NO_STORE))
+            }
+            (&Method::OPTIONS, route) => Ok(options(&route)),
+            (_, route) => Err(Problem::method_not_allowed(route.allow())),
+        }
+    }
+
+    async fn accept(&self, request: &Request, until: Instant) -> Result<Response, Problem> {
+        submission::check_size(&request.body)?;
+        let admitted = self.guard.may_post(request, until).await.map_err(unauthorized)?;
+        let trigger = submission::read(request, admitted == Admitted::Signed, &self.event_source)?;
+        let message_id = self.enqueue(&trigger, until).await.map_err(|error| {
+            tracing::error!(request_id = request.id, %error, "a trigger could not be put on the queue");
+            let again = "the trigger may or may not be on the queue; send it again with the same idempotency key";
+            Problem::unavailable(again)
+        })?;
+        let (chat_id, request_id) = (&trigger.chat_id, &request.id);
+        tracing::info!(%chat_id, %message_id, request_id, "a trigger was accepted");
+        Ok(json(StatusCode::ACCEPTED, &SyncRequest::accepted(&trigger, message_id), NO_STORE))
+    }
+
+    /// A send of which no answer came may have been carried out. With a key the second message is the same request;
+    /// without one it would be another, so it is left to the client whether to send again.
+    async fn enqueue(&self, trigger: &TriggerBody, until: Instant) -> Result<MessageId, ServiceError> {
+        let message = [Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None }];
+        let send = async || {
+            let sent = self.queue.send(&message).await.pop();
+            sent.unwrap_or_else(|| Err(ServiceError::Passing("the queue said nothing".to_owned())))
+        };
+        match trigger.idempotency_key {
+            Some(_) => attempt(until, send).await,
+            None => attempt_once(until, send()).await,
+        }
+    }
+
+    async fn status(
+        &self,
+        request: &Request,
+        chat_id: Result<ChatId, String>,
+        until: Instant,
+    ) -> Result<Response, Problem> {
+        self.guard.may_read(request, until).await.map_err(unauthorized)?;
+        let chat_id = chat_id.map_err(|why| Problem::new(Kind::InvalidChatId, why))?;
+        let read = attempt(until, async || self.store.read(&chat_id).await).await.map_err(|error| {
+            tracing::error!(request_id = request.id, %chat_id, %error, "a run could not be read");
+            Problem::unavailable("the run table cannot be read; try again")
+        })?;
+        let now = self.clock.now();
+        let Some(item) = read.filter(|item| !item.is_expired(now)) else {
+            let detail = "no sync of this chat was asked for here, or its run is forgotten (BRIDGE_RUN_TTL_SECONDS)";
+            return Err(Problem::new(Kind::NoRun, detail));
+        };
+        let mut response = json(StatusCode::OK, &SyncStatus::of(&item), ASK_AGAIN);
+        let tag = entity_tag(response.body());
+        if is_known(&request.headers, &tag) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response.headers_mut().remove(CONTENT_TYPE);
+            response.body_mut().clear();
+        }
+        set(&mut response, ETAG, &tag);
+        Ok(response)
+    }
+}
+
+/// What `/healthz` answers: the function is there. Nothing else is asked for that.
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+fn unauthorized(refusal: Refusal) -> Problem {
+    Problem::unauthorized(refusal.to_string(), CHALLENGE)
+}
+
+fn json(status: StatusCode, body: &impl Serialize, cache: &'static str) -> Response {
+    let mut response = Response::new(serde_json::to_string(body).expect("an answer is plain data"));
+    *response.status_mut() = status;
+    set(&mut response, CONTENT_TYPE, JSON);
+    set(&mut response, CACHE_CONTROL, cache);
+    response
+}
+
+fn options(route: &Route) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    set(&mut response, ALLOW, route.allow());
+    set(&mut response, CACHE_CONTROL, NO_STORE);
+    response
+}
+
+fn set(response: &mut Response, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// The one line of the log for a request that is refused. It says nothing that the request said.
+fn refuse(request: &Request, problem: Problem) -> Response {
+    let (request_id, status) = (&request.id, problem.kind.status().as_u16());
+    tracing::warn!(request_id, status, problem = problem.kind.name(), reason = problem.detail, "a request was refused");
+    problem.into_response(request_id)
+}
+
+/// What every answer has. `HEAD` is answered as `GET`, with the length of the body but without it.
+fn finish(request: &Request, mut response: Response) -> Response {
+    set(&mut response, X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if request.method == Method::HEAD {
+        let length = response.body().len().to_string();
+        if response.status() != StatusCode::NOT_MODIFIED {
+            set(&mut response, CONTENT_LENGTH, &length);
+        }
+        response.body_mut().clear();
+    }
+    response
+}

@@ -1,0 +1,122 @@
+//! What is told about a chat's latest run: what the run table knows, but for what is nobody else's concern (the fence, who
+//! holds it, other producers' triggers).
+
+use http::HeaderMap;
+use http::header::IF_NONE_MATCH;
+use schemars::JsonSchema;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::ids::ChatId;
+use crate::postpress::{Envelope, Finish, Progress};
+use crate::run::{Ending, Item, Phase};
+
+/// A chat's latest run, as the run table has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ChatHistorySync", extend("examples" = [{
+    "object": "ChatHistorySync",
+    "chat_id": "chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR",
+    "phase": "ended",
+    "status": "SYNC_DONE",
+    "run_id": "0f8f5c1e-6b1d-4c57-9a53-2f1f0f0f7e11",
+    "polls": 7,
+    "restarts": 0,
+    "requested_at": "2026-11-24T10:00:00.000Z",
+    "finished_at": "2026-11-24T10:04:10.000Z",
+}]))]
+pub struct SyncStatus {
+    /// Always the same.
+    #[schemars(extend("const" = "ChatHistorySync"))]
+    object: &'static str,
+    /// The chat.
+    chat_id: ChatId,
+    /// Whether the run goes on.
+    phase: Phase,
+    /// The provider's last word that the table knows, up to one poll old. Absent until the first answer is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Status")]
+    status: Option<Status>,
+    /// The run: the `event_id` of its ending.
+    run_id: Uuid,
+    /// Calls made, or after a crash possibly made.
+    polls: u32,
+    /// How often the sync was seen to begin again.
+    restarts: u32,
+    /// When SQS accepted the run's first trigger.
+    #[schemars(extend("format" = "date-time"))]
+    requested_at: String,
+    /// When the ending was decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    finished_at: Option<String>,
+    /// The error that the run ended in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Envelope>,
+}
+
+/// A status of the provider's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Status {
+    UnderWay(Progress),
+    Over(Finish),
+}
+
+impl JsonSchema for Status {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Status".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let under_way = [Progress::Started, Progress::Running].map(Self::UnderWay);
+        let over = [Finish::Done, Finish::Error, Finish::Deleted].map(Self::Over);
+        let all = [under_way.as_slice(), over.as_slice()].concat();
+        schemars::json_schema!({ "type": "string", "enum": all })
+    }
+}
+
+impl SyncStatus {
+    /// What may be told of a run.
+    pub fn of(item: &Item) -> Self {
+        let learned = item.learned.status.map(Status::UnderWay);
+        let (status, error) = match item.outcome.as_ref().map(|outcome| &outcome.ending) {
+            Some(Ending::Sync { status }) => (Some(Status::Over(*status)), None),
+            Some(Ending::Error { error, .. }) => (learned, Some(error.clone())),
+            None => (learned, None),
+        };
+        let requested_at = item.triggers.first().map_or(item.started_at_ms, |trigger| trigger.requested_at);
+        Self {
+            object: "ChatHistorySync",
+            chat_id: item.chat_id.clone(),
+            phase: item.phase,
+            status,
+            run_id: item.run_id.as_uuid(),
+            polls: item.polls,
+            restarts: item.learned.restarts,
+            requested_at: requested_at.to_string(),
+            finished_at: item.outcome.as_ref().map(|outcome| outcome.finished_at.to_string()),
+            error,
+        }
+    }
+}
+
+/// The strong entity tag of a body: equal if and only if the bytes are.
+pub fn entity_tag(body: &str) -> String {
+    let digest = Sha256::digest(body.as_bytes());
+    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{hex}\"")
+}
+
+/// Whether the client has the body of this tag already: `If-None-Match`, which compares weakly (RFC 9110, 13.1.2).
+pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let listed = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    listed
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+}

@@ -1,0 +1,238 @@
+//! Who is let in.
+
+use super::*;
+
+const BODY: &str = r#"{"chat_id": "c"}"#;
+const UNAUTHORIZED: &str = "401 bridge/unauthorized";
+
+/// The request without some of its headers, and with others.
+fn changed(mut request: Request, without: &[&str], with: &[(&str, &str)]) -> Request {
+    without.iter().for_each(|name| drop(request.headers.remove(*name)));
+    for (name, value) in with {
+        let name: HeaderName = name.parse().unwrap();
+        request.headers.append(name, value.parse().unwrap());
+    }
+    request
+}
+
+#[tokio::test]
+async fn a_signature_is_good_for_its_id_its_time_and_its_body_and_once_each() {
+    let house = House::with(Some(SECRET), None);
+    let good = || signed(SECRET, now(), &[], BODY);
+    let at = |seconds: i64| signed(SECRET, now() + seconds, &[], BODY);
+    let both = format!("v1,{} {}", "x".repeat(44), signature(SECRET, "msg_1", now(), BODY));
+    let signs = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+    for (name, request, told) in [
+        ("right", good(), "202"),
+        ("four minutes old", at(-240), "202"),
+        ("four minutes early", at(240), "202"),
+        ("one of several", changed(good(), &["webhook-signature"], &[("webhook-signature", &both)]), "202"),
+        ("five minutes old", at(-310), UNAUTHORIZED),
+        ("five minutes early", at(310), UNAUTHORIZED),
+        ("another secret", signed(OLD_SECRET, now(), &[], BODY), UNAUTHORIZED),
+        ("another body", Request { body: br#"{"chat_id": "d"}"#.to_vec(), ..good() }, UNAUTHORIZED),
+        ("the same body, written otherwise", Request { body: br#"{"chat_id":"c"}"#.to_vec(), ..good() }, UNAUTHORIZED),
+        ("another id", changed(good(), &["webhook-id"], &[("webhook-id", "msg_2")]), UNAUTHORIZED),
+        ("no id", changed(good(), &["webhook-id"], &[]), UNAUTHORIZED),
+        ("no timestamp", changed(good(), &["webhook-timestamp"], &[]), UNAUTHORIZED),
+        ("no signature", changed(good(), &["webhook-signature"], &[]), UNAUTHORIZED),
+        ("nothing", changed(good(), &signs, &[]), UNAUTHORIZED),
+        ("two ids", changed(good(), &[], &[("webhook-id", "msg_1")]), UNAUTHORIZED),
+        ("two timestamps", changed(good(), &[], &[("webhook-timestamp", "1")]), UNAUTHORIZED),
+        ("two signatures", changed(good(), &[], &[("webhook-signature", &both)]), UNAUTHORIZED),
+        ("an empty signature", changed(good(), &["webhook-signature"], &[("webhook-signature", "v1,")]), UNAUTHORIZED),
+        ("bytes that are not UTF-8", Request { body: b"\xff".to_vec(), ..good() }, UNAUTHORIZED),
+    ] {
+        assert_eq!(house.told(&request).await, told, "{name}");
+    }
+    assert_eq!(house.sent().len(), 4);
+}
+
+#[tokio::test]
+async fn an_absurd_timestamp_is_refused_and_overflows_nothing() {
+    let house = House::with(Some(SECRET), None);
+    let unreadable = "send each of";
+    for (timestamp, why) in [
+        ("", unreadable),
+        ("now", unreadable),
+        ("-1", unreadable),
+        ("+1", unreadable),
+        ("1.5", unreadable),
+        ("9223372036854775807", unreadable),
+        ("-9223372036854775808", unreadable),
+        ("1000000000000", unreadable),
+        ("999999999999", "five minutes"),
+        ("0", "five minutes"),
+    ] {
+        let sign = timestamp.parse().map_or("v1,x".to_owned(), |seconds| signature(SECRET, "msg_1", seconds, BODY));
+        let with = [("webhook-timestamp", timestamp), ("webhook-signature", &*sign)];
+        let request = changed(signed(SECRET, now(), &[], BODY), &["webhook-timestamp", "webhook-signature"], &with);
+        let response = house.answer(&request).await;
+        assert_eq!(response.status(), 401, "{timestamp:?}");
+        assert!(response.body().contains(why), "{timestamp:?}: {}", response.body());
+    }
+}
+
+#[tokio::test]
+async fn while_it_is_rotated_both_the_old_and_the_new_one_count() {
+    let house = House::with(Some(&format!("{OLD_SECRET} {SECRET}")), Some("old-token new-token"));
+    for secret in [OLD_SECRET, SECRET] {
+        assert_eq!(house.told(&signed(secret, now(), &[], BODY)).await, "202");
+    }
+    for (token, told) in [("old-token", "404 bridge/no_run"), ("new-token", "404 bridge/no_run"), ("old", UNAUTHORIZED)]
+    {
+        let bearer = format!("Bearer {token}");
+        let request = request("GET", "/v1/chats/c/sync", &[("authorization", &bearer)], "");
+        assert_eq!(house.told(&request).await, told, "{token}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_compared_whole_and_presented_once() {
+    let house = House::with(None, Some(TOKEN));
+    let bearer = format!("Bearer {TOKEN}");
+    let long = format!("Bearer {TOKEN}x");
+    let short = &bearer[..bearer.len() - 1];
+    for (values, told) in [
+        (&[&*bearer][..], "404 bridge/no_run"),
+        (&[&*bearer.replace("Bearer", "bearer")], "404 bridge/no_run"),
+        (&[&*bearer.replace(' ', "  ")], "404 bridge/no_run"),
+        (&[&*long], UNAUTHORIZED),
+        (&[short], UNAUTHORIZED),
+        (&["Bearer "], UNAUTHORIZED),
+        (&["Bearer"], UNAUTHORIZED),
+        (&[TOKEN], UNAUTHORIZED),
+        (&[&*bearer.replace("Bearer", "Basic")], UNAUTHORIZED),
+        (&[&*bearer, &*bearer], UNAUTHORIZED),
+        (&[&*format!("{bearer}, {bearer}")], UNAUTHORIZED),
+        (&[], UNAUTHORIZED),
+    ] {
+        let headers: Vec<_> = values.iter().map(|value| ("authorization", *value)).collect();
+        assert_eq!(house.told(&request("GET", "/v1/chats/c/sync", &headers, "")).await, told, "{values:?}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_presented_must_be_right() {
+    let (secret_only, token_only) = (House::with(Some(SECRET), None), House::with(None, Some(TOKEN)));
+    let both = House::with(Some(SECRET), Some(TOKEN));
+    let (right, wrong) = (format!("Bearer {TOKEN}"), "Bearer wrong".to_owned());
+    let as_token = format!("Bearer {SECRET}");
+    let with = |secret, bearer: &str| signed(secret, now(), &[("authorization", bearer)], BODY);
+    for (name, house, request, told) in [
+        ("both right", &both, with(SECRET, &right), "202"),
+        ("a wrong signature is not rescued", &both, with(OLD_SECRET, &right), UNAUTHORIZED),
+        ("a wrong token is not rescued", &both, with(SECRET, &wrong), UNAUTHORIZED),
+        ("a signature alone", &both, signed(SECRET, now(), &[], BODY), "202"),
+        ("a token alone", &both, post(&[], BODY), "202"),
+        ("a token, and an id that is no credential", &both, post(&[("webhook-id", "x")], BODY), "202"),
+        ("a signature where there is no secret", &token_only, signed(SECRET, now(), &[], BODY), UNAUTHORIZED),
+        ("the same, with the token", &token_only, with(SECRET, &right), UNAUTHORIZED),
+        ("a token where there is none", &secret_only, post(&[], BODY), UNAUTHORIZED),
+        ("the secret as a token", &both, post_with(&as_token), UNAUTHORIZED),
+        ("the same, without its prefix", &both, post_with(&as_token.replace("whsec_", "")), UNAUTHORIZED),
+        ("the same, where there is no token", &secret_only, post_with(&as_token), UNAUTHORIZED),
+    ] {
+        assert_eq!(house.told(&request).await, told, "{name}");
+    }
+}
+
+fn post_with(authorization: &str) -> Request {
+    request("POST", "/v1/syncs", &[("content-type", "application/json"), ("authorization", authorization)], BODY)
+}
+
+#[tokio::test]
+async fn a_status_takes_a_token_and_the_refusal_says_if_there_is_none() {
+    let house = House::with(Some(SECRET), None);
+    for request in [get("/v1/chats/c/sync", &[]), request("GET", "/v1/chats/c/sync", &[], "")] {
+        let response = house.answer(&request).await;
+        assert_eq!(response.status(), 401);
+        assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"postpress-bridge\"");
+        assert!(response.body().contains("has no bearer token"), "{}", response.body());
+    }
+    // A signature covers no path, so that it would be good for every chat.
+    let both = House::with(Some(SECRET), Some(TOKEN));
+    let read = Request {
+        method: Method::GET,
+        path: Path::Encoded("/v1/chats/c/sync".to_owned()),
+        ..signed(SECRET, now(), &[], "")
+    };
+    assert_eq!(both.told(&read).await, UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn behind_iam_nothing_is_asked_for_and_no_webhook_id_is_believed() {
+    let house = House::new(Guard::Iam);
+    let request = request("POST", "/v1/syncs", &[("content-type", "application/json"), ("webhook-id", "x")], BODY);
+    let response = house.answer(&request).await;
+    assert_eq!(response.status(), 202);
+    assert!(!response.body().contains("idempotency_key"), "{}", response.body());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotated_token_counts_at_once_and_the_store_is_asked_once_a_minute() {
+    let kept = Rc::new(Kept { credentials: RefCell::new(Ok(credentials(None, Some("new")))), reads: Cell::default() });
+    let ring = KeyRing::new(credentials(None, Some("old")), Some(Rc::clone(&kept)));
+    let house = House::new(Guard::Ring(ring));
+    let ask = async |token: &str| {
+        let bearer = format!("Bearer {token}");
+        house.told(&request("GET", "/v1/chats/c/sync", &[("authorization", &bearer)], "")).await
+    };
+    assert_eq!((ask("old").await.as_str(), kept.reads.get()), ("404 bridge/no_run", 0));
+    assert_eq!((ask("new").await.as_str(), kept.reads.get()), ("404 bridge/no_run", 1));
+    for reads in 1..4 {
+        for _ in 0..3 {
+            assert_eq!((ask("guess").await.as_str(), kept.reads.get()), (UNAUTHORIZED, reads));
+            advance(MINUTE / 4).await;
+        }
+        advance(MINUTE / 4).await;
+    }
+    // Whoever presents nothing has nothing that could have been rotated.
+    assert_eq!(house.told(&request("GET", "/v1/chats/c/sync", &[], "")).await, UNAUTHORIZED);
+    assert_eq!(kept.reads.get(), 3);
+
+    *kept.credentials.borrow_mut() = Err(ServiceError::Passing("throttled".to_owned()));
+    assert_eq!((ask("guess").await.as_str(), kept.reads.get()), (UNAUTHORIZED, 4));
+    assert_eq!(ask("new").await, "404 bridge/no_run", "what was read last counts on");
+}
+
+#[test]
+fn a_secret_that_cannot_be_used_is_refused_and_not_shown() {
+    let bytes = |count: usize| "QUFB".repeat(count / 3);
+    for (text, why) in [
+        ("", "0 values"),
+        (" ", "0 values"),
+        (" whsec_hush", "1 values"),
+        ("whsec_hush  whsec_hush", "2 values"),
+        ("whsec_a whsec_b whsec_c", "3 values"),
+        ("whsec_hush\n", "printable ASCII"),
+        ("whsec_hüsh", "printable ASCII"),
+        ("whsec_hush!", "Base64"),
+        ("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7o", "Base64"),
+        ("whsec_", "0 bytes"),
+        (&bytes(21), "21 bytes"),
+        (&format!("whsec_{}", bytes(66)), "66 bytes"),
+        (&format!("{SECRET} whsec_QUFB"), "3 bytes"),
+    ] {
+        let error = SigningSecrets::parse(&secret(text)).unwrap_err().to_string();
+        assert!(error.contains(why) && !error.contains("sh ") && !error.contains("C2FV"), "{text:?}: {error}");
+    }
+    for text in [SECRET, &SECRET[6..], &bytes(24), &bytes(63), &format!("{}QQ==", bytes(63))] {
+        let secrets = SigningSecrets::parse(&secret(text)).unwrap();
+        assert_eq!(format!("{secrets:?}"), "SigningSecrets(..)");
+    }
+    for text in ["", "a b c", "a\tb", "tökén"] {
+        assert!(Tokens::parse(&secret(text)).is_err(), "{text:?}");
+    }
+    assert_eq!(format!("{:?}", Tokens::parse(&secret("hush")).unwrap()), "Tokens(..)");
+}
+
+#[test]
+fn a_signing_secret_is_no_token() {
+    let signing = SigningSecrets::parse(&secret(&format!("{OLD_SECRET} {SECRET}"))).unwrap();
+    for (token, same) in [(SECRET, true), (&SECRET[6..], true), (OLD_SECRET, true), ("another", false)] {
+        let tokens = Tokens::parse(&secret(&format!("first {token}"))).unwrap();
+        let credentials = Credentials::new(Some(signing.clone()), Some(tokens));
+        assert_eq!(credentials.is_err_and(|error| error == SecretIsToken), same);
+    }
+}

@@ -1,0 +1,282 @@
+//! What is answered, and what is put on the queue.
+
+use super::*;
+
+/// What SQS would deliver of a message that was sent.
+fn read(body: &str) -> Message {
+    let record = Record {
+        message_id: MessageId::new("m-1"),
+        receipt_handle: String::new(),
+        body: body.to_owned(),
+        sent_at: Millis(0),
+        receive_count: 1,
+        trace: None,
+    };
+    Message::parse(&record, DEFAULT_EVENT_SOURCE)
+}
+
+fn house() -> House {
+    House::with(Some(SECRET), Some(TOKEN))
+}
+
+#[tokio::test]
+async fn an_accepted_trigger_is_one_message_that_the_worker_reads_as_it_was_meant() {
+    let house = house();
+    let body = r#" {"chat_id": "a/b é", "correlation_id": "o-1", "metadata": {"n": 1.50, "m": 12345678901234567890123}, "new": 1}"#;
+    let response = house.answer(&post(&[("idempotency-key", "crm-1")], body)).await;
+    assert_eq!(response.status(), 202);
+    insta::assert_snapshot!(
+        response.body(),
+        @r#"{"object":"SyncRequest","chat_id":"a/b é","message_id":"m-1","idempotency_key":"crm-1"}"#
+    );
+    let [sent] = &house.sent()[..] else { panic!("{:?}", house.sent()) };
+    let Message::Trigger(message) = read(sent) else { panic!("{sent}") };
+    assert_eq!(message.chat_id.as_str(), "a/b é");
+    assert_eq!(message.trigger.correlation_id.as_deref(), Some("o-1"));
+    assert_eq!(message.trigger.idempotency_key.as_deref(), Some("crm-1"));
+    let metadata = serde_json::to_string(&message.trigger.metadata).unwrap();
+    assert_eq!(metadata, r#"{"n": 1.50, "m": 12345678901234567890123}"#);
+}
+
+#[tokio::test]
+async fn the_key_is_the_bodys_else_the_signed_id_else_the_header() {
+    let (with, without) = (r#"{"chat_id": "c", "idempotency_key": "body"}"#, r#"{"chat_id": "c"}"#);
+    let header = [("idempotency-key", "header")];
+    for (name, request, key) in [
+        ("the body's", signed(SECRET, now(), &header, with), Some("body")),
+        ("the signed id", signed(SECRET, now(), &header, without), Some("msg_1")),
+        ("the header", post(&header, without), Some("header")),
+        ("an id that nobody signed", post(&[("webhook-id", "msg_1")], without), None),
+        ("none", post(&[], without), None),
+    ] {
+        let house = house();
+        let response = house.answer(&request).await;
+        let body: Value = serde_json::from_str(response.body()).unwrap();
+        assert_eq!((response.status().as_u16(), body["idempotency_key"].as_str()), (202, key), "{name}");
+        let Message::Trigger(message) = read(&house.sent()[0]) else { panic!("{:?}", house.sent()) };
+        assert_eq!(message.trigger.idempotency_key.as_deref(), key, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_trigger_is_refused_and_nothing_is_put_on_the_queue() {
+    let house = house();
+    let json = |body: Value| post(&[], &body.to_string());
+    let own_event = json!({"chat_id": "c", "event_id": "e", "schema_version": "1", "status": "SYNC_DONE"});
+    let from_bus =
+        json!({"source": DEFAULT_EVENT_SOURCE, "detail-type": "SYNC_DONE", "detail": {"chat_id": "c"}, "chat_id": "c"});
+    let long = "x".repeat(257);
+    const INVALID: &str = "400 bridge/invalid_trigger";
+    for (name, request, told) in [
+        ("empty", post(&[], ""), INVALID),
+        ("blank", post(&[], " \n"), INVALID),
+        ("not JSON", post(&[], "chat_id=c"), INVALID),
+        ("an array", json(json!([{"chat_id": "c"}])), INVALID),
+        ("two objects", post(&[], r#"{"chat_id": "c"} {"chat_id": "d"}"#), INVALID),
+        ("cut", post(&[], r#"{"chat_id": "c""#), INVALID),
+        ("a byte order mark", post(&[], "\u{feff}{\"chat_id\": \"c\"}"), INVALID),
+        ("not UTF-8", Request { body: b"{\"chat_id\": \"\xff\"}".to_vec(), ..post(&[], "") }, INVALID),
+        ("no chat", json(json!({})), INVALID),
+        ("a number", json(json!({"chat_id": 7})), INVALID),
+        ("a navigation", json(json!({"chat_id": ".."})), INVALID),
+        ("a control character", json(json!({"chat_id": "a\u{0}"})), INVALID),
+        ("a long chat id", json(json!({"chat_id": "x".repeat(513)})), INVALID),
+        ("large metadata", json(json!({"chat_id": "c", "metadata": {"a": "x".repeat(1024)}})), INVALID),
+        ("one of our events", json(own_event), INVALID),
+        ("one of our events, from the bus", json(from_bus), INVALID),
+        ("a sweep", post(&[], crate::message::SWEEP_BODY), INVALID),
+        ("a poll", json(json!({"postpress_bridge": "poll", "v": 1, "chat_id": "c"})), INVALID),
+        ("a wrapped trigger", json(json!({"detail-type": "t", "source": "s", "detail": {"chat_id": "c"}})), INVALID),
+        ("a notification", json(json!({"Type": "Notification", "Message": "{\"chat_id\":\"c\"}"})), INVALID),
+        (
+            "a long key",
+            post(&[("idempotency-key", &long)], r#"{"chat_id": "c"}"#),
+            "400 bridge/invalid_idempotency_key",
+        ),
+        (
+            "a long key beside another",
+            post(&[("idempotency-key", &long)], r#"{"chat_id": "c", "idempotency_key": "k"}"#),
+            "400 bridge/invalid_idempotency_key",
+        ),
+        ("two types", post(&[("content-type", "application/json")], "{}"), "415 bridge/unsupported_media_type"),
+        ("16 KiB and one", post(&[], &" ".repeat(16 * 1024 + 1)), "413 bridge/body_too_large"),
+        ("16 KiB", post(&[], &" ".repeat(16 * 1024)), INVALID),
+    ] {
+        assert_eq!(house.told(&request).await, told, "{name}");
+    }
+    assert_eq!(house.ports.requests.get(), 0);
+}
+
+#[tokio::test]
+async fn a_path_answers_its_methods_and_no_others() {
+    let house = house();
+    let chat = "/v1/chats/c/sync";
+    for (method, path, told, allow) in [
+        ("GET", "/healthz", "200", None),
+        ("HEAD", "/healthz", "200", None),
+        ("OPTIONS", "/healthz", "204", Some("GET, HEAD, OPTIONS")),
+        ("POST", "/healthz", "405 bridge/method_not_allowed", Some("GET, HEAD, OPTIONS")),
+        ("OPTIONS", chat, "204", Some("GET, HEAD, OPTIONS")),
+        ("DELETE", chat, "405 bridge/method_not_allowed", Some("GET, HEAD, OPTIONS")),
+        ("OPTIONS", "/v1/syncs", "204", Some("OPTIONS, POST")),
+        ("GET", "/v1/syncs", "405 bridge/method_not_allowed", Some("OPTIONS, POST")),
+        ("TRACE", "/v1/syncs", "405 bridge/method_not_allowed", Some("OPTIONS, POST")),
+        ("post", "/v1/syncs", "405 bridge/method_not_allowed", Some("OPTIONS, POST")),
+        ("OPTIONS", "/v1/syncs/", "404 bridge/no_such_path", None),
+        ("GET", "/", "404 bridge/no_such_path", None),
+    ] {
+        let request = request(method, path, &[], "");
+        let response = house.answer(&request).await;
+        assert_eq!(house.told(&request).await, told, "{method} {path}");
+        let found = response.headers().get("allow").map(|value| value.to_str().unwrap());
+        assert_eq!(found, allow, "{method} {path}");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+    }
+    assert_eq!(house.ports.requests.get(), 0, "none of these asks anybody");
+}
+
+/// A run that has been answered twice, with everything in it that nobody else is to see.
+fn item(more: &Value) -> Item {
+    let mut item = json!({
+        "chat_id": "c",
+        "run_id": "0f8f5c1e-6b1d-4c57-9a53-2f1f0f0f7e11",
+        "claim_id": "00000000000000000000000000000007",
+        "holder": "hidden-holder",
+        "lease_until_ms": 1_795_514_460_000_u64,
+        "phase": "active",
+        "triggers": [
+            {"message_id": "m", "correlation_id": "hidden", "metadata": {"hidden": 1}, "requested_at": "2026-11-24T10:00:00.000Z", "joined": false},
+            {"message_id": "n", "requested_at": "2026-11-24T10:00:09.000Z", "joined": true},
+        ],
+        "keys": [],
+        "learned": {"status": "SYNC_RUNNING", "restarts": 1},
+        "started_at_ms": 1_795_514_401_000_u64,
+        "polls": 2,
+    });
+    item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value(item).unwrap()
+}
+
+#[tokio::test]
+async fn a_status_tells_what_is_known_of_the_run_and_nothing_that_is_not_the_callers() {
+    let finished = json!({"status": "SYNC_DONE", "ended_by": "answer", "finished_at": "2026-11-24T10:04:10.000Z"});
+    let error = json!({"title": "No handler", "type": "errors/no_handler", "status": 503});
+    let failed = json!({"error": error, "origin": "postpress", "ended_by": "retries", "finished_at": "2026-11-24T10:04:10.000Z"});
+    let mut told = Vec::new();
+    for item in [
+        item(&json!({"learned": {}})),
+        item(&json!({})),
+        item(&json!({"phase": "ended", "outcome": finished})),
+        item(&json!({"phase": "ended", "outcome": failed})),
+    ] {
+        let house = house();
+        house.ports.item.replace(Some(item));
+        let response = house.answer(&get("/v1/chats/c/sync", &[])).await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &"application/json".parse().unwrap())
+        );
+        assert_eq!(response.headers()["cache-control"], "private, no-cache");
+        told.push(response.into_body());
+    }
+    let told = told.join("\n");
+    assert!(!told.contains("hidden") && !told.contains("0007\""), "{told}");
+    insta::assert_snapshot!(told, @r#"
+    {"object":"ChatHistorySync","chat_id":"c","phase":"active","run_id":"0f8f5c1e-6b1d-4c57-9a53-2f1f0f0f7e11","polls":2,"restarts":0,"requested_at":"2026-11-24T10:00:00.000Z"}
+    {"object":"ChatHistorySync","chat_id":"c","phase":"active","status":"SYNC_RUNNING","run_id":"0f8f5c1e-6b1d-4c57-9a53-2f1f0f0f7e11","polls":2,"restarts":1,"requested_at":"2026-11-24T10:00:00.000Z"}
+    {"object":"ChatHistorySync","chat_id":"c","phase":"ended","status":"SYNC_DONE","run_id":"0f8f5c1e-6b1d-4c57-9a53-2f1f0f0f7e11","polls":2,"restarts":1,"requested_at":"2026-11-24T10:00:00.000Z","finished_at":"2026-11-24T10:04:10.000Z"}
+    {"object":"ChatHistorySync","chat_id":"c","phase":"ended","status":"SYNC_RUNNING","run_id":"0f8f5c1e-6b1d-4c57-9a53-2f1f0f0f7e11","polls":2,"restarts":1,"requested_at":"2026-11-24T10:00:00.000Z","finished_at":"2026-11-24T10:04:10.000Z","error":{"title":"No handler","type":"errors/no_handler","status":503}}
+    "#);
+}
+
+#[tokio::test]
+async fn no_run_and_a_run_that_is_forgotten_are_the_same() {
+    let house = house();
+    assert_eq!(house.told(&get("/v1/chats/c/sync", &[])).await, "404 bridge/no_run");
+    let seconds = u64::try_from(now()).unwrap();
+    for (expires_at, told) in [(seconds - 5, "404 bridge/no_run"), (seconds + 600, "200")] {
+        house.ports.item.replace(Some(item(&json!({"expires_at": expires_at}))));
+        assert_eq!(house.told(&get("/v1/chats/c/sync", &[])).await, told);
+    }
+    assert_eq!(house.told(&get("/v1/chats/%2e%2e/sync", &[])).await, "400 bridge/invalid_chat_id");
+    let stranger = request("GET", "/v1/chats/%2e%2e/sync", &[], "");
+    assert_eq!(house.told(&stranger).await, "401 bridge/unauthorized", "who may not ask is told nothing else");
+}
+
+#[tokio::test]
+async fn a_status_that_the_client_has_is_not_sent_again() {
+    let house = house();
+    house.ports.item.replace(Some(item(&json!({}))));
+    let path = "/v1/chats/c/sync";
+    let first = house.answer(&get(path, &[])).await;
+    let tag = first.headers()["etag"].to_str().unwrap().to_owned();
+    assert!(tag.starts_with('"') && tag.ends_with('"'), "{tag}");
+    for (condition, status) in [
+        (tag.clone(), 304),
+        (format!("\"x\", W/{tag}"), 304),
+        ("*".to_owned(), 304),
+        ("\"x\"".to_owned(), 200),
+        (tag.replace('"', ""), 200),
+    ] {
+        let response = house.answer(&get(path, &[("if-none-match", &condition)])).await;
+        assert_eq!(response.status(), status, "{condition}");
+        assert_eq!(response.headers()["etag"].to_str().unwrap(), tag);
+        assert_eq!(response.headers()["cache-control"], "private, no-cache");
+        assert_eq!(response.body().is_empty(), status == 304, "{condition}");
+    }
+    house.ports.item.replace(Some(item(&json!({"polls": 3}))));
+    let later = house.answer(&get(path, &[("if-none-match", &tag)])).await;
+    assert_eq!(later.status(), 200, "another body has another tag");
+
+    let head = Request { method: Method::HEAD, ..get(path, &[]) };
+    let (head, whole) = (house.answer(&head).await, house.answer(&get(path, &[])).await);
+    assert_eq!(head.body(), "");
+    assert_eq!(head.headers()["content-length"].to_str().unwrap(), whole.body().len().to_string());
+    assert_eq!(head.headers()["etag"], whole.headers()["etag"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_behind_it_is_503_in_time_and_only_what_has_a_key_is_sent_again() {
+    let with_key = post(&[("idempotency-key", "k")], r#"{"chat_id": "c"}"#);
+    let without = post(&[], r#"{"chat_id": "c"}"#);
+    let read = get("/v1/chats/c/sync", &[]);
+    for (mood, request, asked_again) in [
+        (Mood::Throttles, &with_key, true),
+        (Mood::Throttles, &without, false),
+        (Mood::Throttles, &read, true),
+        (Mood::Hangs, &with_key, true),
+        (Mood::Hangs, &without, false),
+        (Mood::Hangs, &read, true),
+        (Mood::Refuses, &with_key, false),
+        (Mood::Refuses, &read, false),
+        (Mood::Panics, &with_key, false),
+        (Mood::Panics, &read, false),
+    ] {
+        for left in [MINUTE, Duration::from_secs(2), Duration::ZERO] {
+            let house = house();
+            house.ports.mood.set(mood);
+            let began = Instant::now();
+            let response = house.webhook.answer(request, began + left).await;
+            assert_eq!(response.status(), 503, "{mood:?}");
+            assert_eq!(response.headers()["retry-after"], "5");
+            assert!(response.body().contains("bridge/unavailable"), "{}", response.body());
+            assert!(began.elapsed() <= left.min(Duration::from_secs(10)), "{mood:?}: {:?}", began.elapsed());
+            if left == MINUTE {
+                assert_eq!(house.ports.requests.get() > 1, asked_again, "{mood:?}: {}", house.ports.requests.get());
+            }
+            house.ports.mood.set(Mood::Works);
+            assert_eq!(house.told(&with_key).await, "202", "it goes on");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_is_the_providers_envelope_with_the_requests_id() {
+    let response = house().answer(&request("GET", "/v1/chats/c/sync", &[], "")).await;
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    insta::assert_snapshot!(
+        response.body(),
+        @r#"{"title":"Not authenticated","detail":"send `Authorization: Bearer` with the token; a signature is for triggers only","instance":"request-1","type":"bridge/unauthorized","status":401}"#
+    );
+}

@@ -1,0 +1,355 @@
+//! `doctor`, run as a person runs it: the real program, with AWS and the provider on loopback.
+
+use std::net::Ipv4Addr;
+use std::process::Output;
+
+use postpress_bridge::simulator::{Faults, Server, Simulator};
+use rustls::version::TLS13;
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::harness::emulator::{CREDENTIAL, Emulated, REGION, endpoint};
+use crate::harness::provider_client::history;
+use crate::harness::proxy::{Fault, Of, Proxy};
+use crate::harness::raw_server::{Move, RawServer, reply};
+use crate::harness::tls_server::TlsServer;
+use crate::terminal::program;
+
+const ENVELOPE: &str = r#"{"title": "Not found", "type": "errors/resource_not_found", "status": 404}"#;
+
+/// The program, with nothing set but the base URL, a key, and where the state file would be.
+fn doctor(base_url: &str) -> Command {
+    let mut command = program();
+    command
+        .args(["doctor", "--json"])
+        .env("POSTPRESS_BASE_URL", base_url)
+        .env("POSTPRESS_API_KEY", "pp_live_hush")
+        .env("XDG_STATE_HOME", std::env::temp_dir());
+    command
+}
+
+/// The same for a deployed bridge.
+fn deployed(base_url: &str, aws: &Emulated, endpoint: &str) -> Command {
+    let mut command = doctor(base_url);
+    command
+        .env("AWS_ENDPOINT_URL", endpoint)
+        .env("AWS_REGION", REGION)
+        .env("AWS_ACCESS_KEY_ID", CREDENTIAL)
+        .env("AWS_SECRET_ACCESS_KEY", CREDENTIAL)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("BRIDGE_QUEUE_URL", &aws.queue_url)
+        .env("BRIDGE_TABLE", &aws.table)
+        .env("BRIDGE_EVENT_BUS", &aws.bus);
+    command
+}
+
+/// What the program found: each check, its result and the text.
+struct Found {
+    code: Option<i32>,
+    checks: Vec<(String, String, String)>,
+    text: String,
+}
+
+impl Found {
+    async fn by(mut command: Command) -> Self {
+        let Output { status, stdout, stderr } = command.output().await.unwrap();
+        let (text, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8_lossy(&stderr));
+        assert!(!text.contains("hush") && !stderr.contains("hush"), "{text}{stderr}");
+        let report: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{stderr}"));
+        let checks = report["checks"].as_array().unwrap().iter().map(|check| {
+            let field = |name: &str| check[name].as_str().unwrap_or_default().to_owned();
+            (field("check"), field("result"), format!("{} → {}", field("found"), field("remedy")))
+        });
+        Self { code: status.code(), checks: checks.collect(), text }
+    }
+
+    /// The results of a check, in their order.
+    fn results(&self, check: &str) -> Vec<&str> {
+        self.checks.iter().filter(|(name, ..)| name == check).map(|(_, result, _)| &result[..]).collect()
+    }
+
+    /// There is a finding like this.
+    fn assert_has(&self, check: &str, result: &str, text: &str) {
+        let is_it = |(name, verdict, said): &(String, String, String)| {
+            name == check && verdict == result && said.contains(text)
+        };
+        assert!(self.checks.iter().any(is_it), "no {check} {result} with {text} in {}", self.text);
+    }
+}
+
+/// The provider played, and its base URL.
+async fn provider() -> (Simulator, String) {
+    let simulator = Simulator::new(Faults::default());
+    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), simulator.clone()).await.unwrap();
+    let base_url = server.base_url();
+    tokio::spawn(server.run(std::future::pending()));
+    (simulator, base_url)
+}
+
+#[tokio::test]
+async fn at_a_terminal_all_is_well_and_no_sync_is_started() {
+    let (simulator, base_url) = provider().await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("runs.sqlite3");
+    let mut command = doctor(&base_url);
+    command.env("BRIDGE_STATE_FILE", &state);
+    let found = Found::by(command).await;
+    assert_eq!(found.code, Some(0), "{}", found.text);
+    for check in ["settings", "state file", "base URL", "API key", "clock"] {
+        assert_eq!(found.results(check), ["well"], "{check}: {}", found.text);
+    }
+    found.assert_has("AWS", "skipped", "neither BRIDGE_QUEUE_URL nor BRIDGE_TABLE is set");
+    let total = simulator.stats().total;
+    assert_eq!((total.calls, total.syncs_started), (1, 0));
+    assert!(!state.exists(), "it only looks");
+}
+
+#[tokio::test]
+async fn it_goes_on_after_a_fault_and_lists_them_all() {
+    let (simulator, base_url) = provider().await;
+    let mut command = doctor(&base_url);
+    let below_a_file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml/runs.sqlite3");
+    command.env("BRIDGE_STATE_FILE", below_a_file).env("POSTPRESS_API_KEY", "expired");
+    command.env("BRIDGE_MAX_POLLS", "many").env("BRIDGE_LOG", "a=b=c");
+    let found = Found::by(command).await;
+    assert_eq!(found.code, Some(1));
+    found.assert_has("settings", "fault", "BRIDGE_MAX_POLLS");
+    found.assert_has("settings", "fault", "BRIDGE_LOG");
+    found.assert_has("state file", "fault", "BRIDGE_STATE_FILE");
+    found.assert_has("API key", "fault", "401 errors/expired_credentials");
+    assert_eq!(found.results("base URL"), ["well"]);
+    assert_eq!(simulator.stats().total.calls, 0);
+}
+
+#[tokio::test]
+async fn the_base_url_is_told_of_without_a_key_that_could_be_tried() {
+    let (_, base_url) = provider().await;
+    let mut command = doctor(&base_url);
+    command.env_remove("POSTPRESS_API_KEY");
+    let found = Found::by(command).await;
+    assert_eq!(found.code, Some(1));
+    found.assert_has("settings", "fault", "POSTPRESS_API_KEY");
+    assert_eq!((found.results("base URL"), found.results("API key")), (vec!["well"], vec!["skipped"]));
+}
+
+#[tokio::test]
+async fn where_the_base_url_is_wrong_the_right_one_is_found() {
+    // The server answers one request a connection, and has to say so.
+    let once = |head: &str, body: &str| reply(&format!("{head}\r\nconnection: close"), body);
+    let html = || once("404 Not Found\r\ncontent-type: text/html", "<html>");
+    let envelope = || once("404 Not Found\r\ncontent-type: application/json", ENVELOPE);
+    for (path, answers, right) in [
+        ("/v1", vec![html(), envelope()], Some("/api/v1")),
+        ("/api/v1", vec![once("404 Not Found", ""), envelope()], Some("/v1")),
+        ("", vec![html(), html(), envelope()], Some("/api/v1")),
+        ("/v1", vec![once("200 OK\r\ncontent-type: text/html", "<html>"), html()], None),
+    ] {
+        let calls = answers.len();
+        let server = RawServer::start(answers.into_iter().map(|answer| vec![Move::Read, answer])).await;
+        let found = Found::by(doctor(&format!("http://{}{path}", server.address()))).await;
+        assert_eq!(found.code, Some(1), "{}", found.text);
+        let expected = match right {
+            Some(right) => format!("set POSTPRESS_BASE_URL to http://{}{right}, which is", server.address()),
+            None => "at this host neither path".to_owned(),
+        };
+        found.assert_has("base URL", "fault", &expected);
+        assert_eq!(server.seen().requests.len(), calls, "{:?}", server.seen().requests);
+        assert!(server.seen().requests.iter().all(|head| head.contains("/chats/resource_not_found~doctor/sync ")));
+    }
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_is_told_with_what_to_do() {
+    let chat = "resource_not_found~doctor";
+    let moved = "301 Moved Permanently\r\nlocation: https://www.postpress.ai/";
+    for (answer, code, result, text) in [
+        (reply(moved, ""), 1, "fault", "a redirect to `https://www.postpress.ai/`"),
+        (reply("503 Service Unavailable", "busy"), 0, "warning", "run `doctor` again later"),
+        (reply("200 OK", history(chat, "SYNC_STARTED")), 1, "fault", "A SYNC MAY HAVE BEEN STARTED"),
+    ] {
+        let server = RawServer::start([vec![Move::Read, answer]]).await;
+        let found = Found::by(doctor(&format!("http://{}/v1", server.address()))).await;
+        assert_eq!(found.code, Some(code), "{}", found.text);
+        found.assert_has("base URL", result, text);
+        assert_eq!((found.results("API key"), server.seen().requests.len()), (vec!["skipped"], 1));
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_provider_and_a_certificate_that_is_not_trusted_are_told_apart() {
+    let nobody = Found::by(doctor("http://127.0.0.1:9/v1")).await;
+    nobody.assert_has("base URL", "fault", "whether a firewall lets you through");
+    let server = TlsServer::start("127.0.0.1", &TLS13, String::new());
+    let found = Found::by(doctor(&format!("https://{}/v1", server.address))).await;
+    found.assert_has("base URL", "fault", "its certificate is not trusted");
+    assert_eq!((nobody.code, found.code), (Some(1), Some(1)));
+    server.request().unwrap_err();
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_a_warning() {
+    let answer = reply("404 Not Found\r\ndate: Tue, 24 Nov 2020 10:00:00 GMT", ENVELOPE);
+    let server = RawServer::start([vec![Move::Read, answer]]).await;
+    let found = Found::by(doctor(&format!("http://{}/v1", server.address()))).await;
+    assert_eq!(found.code, Some(0), "{}", found.text);
+    found.assert_has("clock", "warning", "ahead of postpress's");
+}
+
+#[tokio::test]
+async fn a_deployed_bridge_is_looked_at_whole() {
+    let (simulator, base_url) = provider().await;
+    let aws = Emulated::new().await;
+    let found = Found::by(deployed(&base_url, &aws, &endpoint())).await;
+    assert_eq!(found.code, Some(1), "{}", found.text);
+    for check in ["settings", "AWS", "base URL", "API key"] {
+        assert_eq!(found.results(check), ["well"], "{check}: {}", found.text);
+    }
+    found.assert_has("queue", "well", "0 visible");
+    found.assert_has("queue", "warning", "after 5 receives");
+    found.assert_has("dead letters", "well", "there are none");
+    found.assert_has("dead letters", "warning", "kept for 4.0 days");
+    found.assert_has("table", "well", "billed per request");
+    found.assert_has("table", "fault", "enable TTL on `expires_at`");
+    found.assert_has("table", "warning", "point-in-time recovery");
+    found.assert_has("bus", "well", "that may match the source `postpress.bridge`: 1");
+    assert_eq!(found.checks.iter().filter(|(_, result, _)| result == "fault").count(), 1, "{}", found.text);
+    assert_eq!(simulator.stats().total.syncs_started, 0);
+}
+
+#[tokio::test]
+async fn a_bridge_that_is_as_it_should_be_has_no_fault_and_no_warning() {
+    let (_, base_url) = provider().await;
+    let aws = Emulated::with(std::time::Duration::from_secs(270), 10).await;
+    aws.is_as_the_documentation_wants_it().await;
+    let found = Found::by(deployed(&base_url, &aws, &endpoint())).await;
+    assert_eq!(found.code, Some(0), "{}", found.text);
+    assert!(found.checks.iter().all(|(_, result, _)| result == "well"), "{}", found.text);
+}
+
+impl Emulated {
+    async fn is_as_the_documentation_wants_it(&self) {
+        use aws_sdk_dynamodb::types::{PointInTimeRecoverySpecification, TimeToLiveSpecification};
+        let sqs = aws_sdk_sqs::Client::new(&self.sdk);
+        let retention = aws_sdk_sqs::types::QueueAttributeName::MessageRetentionPeriod;
+        let set = sqs.set_queue_attributes().queue_url(&self.dead_letter_url).attributes(retention, "1209600");
+        set.send().await.unwrap();
+        let dynamodb = aws_sdk_dynamodb::Client::new(&self.sdk);
+        let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name("expires_at").build().unwrap();
+        dynamodb.update_time_to_live().table_name(&self.table).time_to_live_specification(ttl).send().await.unwrap();
+        let recovery =
+            PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build().unwrap();
+        let update = dynamodb.update_continuous_backups().table_name(&self.table);
+        update.point_in_time_recovery_specification(recovery).send().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_fault_and_the_rest_is_looked_at() {
+    let (_, base_url) = provider().await;
+    let aws = Emulated::new().await;
+    for (variable, value, check) in [
+        ("BRIDGE_QUEUE_URL", format!("{}-of-another", aws.queue_url), "queue"),
+        ("BRIDGE_TABLE", "no-such-table".to_owned(), "table"),
+        ("BRIDGE_EVENT_BUS", "no-such-bus".to_owned(), "bus"),
+    ] {
+        let mut command = deployed(&base_url, &aws, &endpoint());
+        command.env(variable, value);
+        let found = Found::by(command).await;
+        assert_eq!(found.code, Some(1));
+        found.assert_has(check, "fault", variable);
+        for other in ["queue", "table", "bus"].into_iter().filter(|other| *other != check) {
+            found.assert_has(other, "well", "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_looked_at_is_unknown_and_no_fault() {
+    let (_, base_url) = provider().await;
+    let aws = Emulated::with(std::time::Duration::from_secs(270), 10).await;
+    aws.is_as_the_documentation_wants_it().await;
+    for (operation, check, action) in [
+        ("GetQueueAttributes", "queue", "sqs:GetQueueAttributes"),
+        ("GetQueueUrl", "dead letters", "sqs:GetQueueUrl"),
+        ("DescribeTable", "table", "dynamodb:DescribeTable"),
+        ("DescribeTimeToLive", "table", "dynamodb:DescribeTimeToLive"),
+        ("DescribeContinuousBackups", "table", "dynamodb:DescribeContinuousBackups"),
+        ("DescribeEventBus", "bus", "events:DescribeEventBus"),
+        ("ListRules", "bus", "events:ListRules"),
+    ] {
+        let proxy = Proxy::start(endpoint()).await;
+        proxy.once(Of(operation, ""), Fault::Answers(400, "AccessDeniedException"));
+        let found = Found::by(deployed(&base_url, &aws, proxy.endpoint())).await;
+        assert!(proxy.has_done_its_worst(), "{operation}");
+        assert_eq!(found.code, Some(0), "{operation}: {}", found.text);
+        found.assert_has(check, "unknown", action);
+    }
+}
+
+#[tokio::test]
+async fn aws_that_does_not_answer_is_given_up_on() {
+    let (_, base_url) = provider().await;
+    let (aws, proxy) = (Emulated::new().await, Proxy::start(endpoint()).await);
+    for operation in ["GetQueueAttributes", "DescribeTable", "DescribeEventBus"] {
+        proxy.once(Of(operation, ""), Fault::Hangs);
+    }
+    let found = Found::by(deployed(&base_url, &aws, proxy.endpoint())).await;
+    for check in ["queue", "table", "bus"] {
+        found.assert_has(check, "fault", "has no answer after 5s");
+    }
+}
+
+#[tokio::test]
+async fn without_region_or_credentials_that_is_what_is_told() {
+    let (_, base_url) = provider().await;
+    let aws = Emulated::new().await;
+    for (variable, value, text) in [
+        ("AWS_REGION", None, "set AWS_REGION"),
+        ("AWS_REGION", Some(""), "set AWS_REGION"),
+        ("AWS_ACCESS_KEY_ID", None, "there are no credentials"),
+    ] {
+        let mut command = deployed(&base_url, &aws, &endpoint());
+        command.env_remove(variable).envs(value.map(|value| (variable, value)));
+        let found = Found::by(command).await;
+        assert_eq!(found.code, Some(1));
+        found.assert_has("AWS", "fault", text);
+        found.assert_has("AWS", "skipped", "nothing in AWS");
+        assert_eq!(found.results("base URL"), ["well"]);
+    }
+}
+
+#[tokio::test]
+async fn a_key_in_a_secret_is_read_and_tried_and_never_shown() {
+    let (simulator, base_url) = provider().await;
+    let aws = Emulated::new().await;
+    let secrets = aws_sdk_secretsmanager::Client::new(&aws.sdk);
+    let text = r#"{"key": "pp_live_hush", "broken": "pp_live_hush\n"}"#;
+    secrets.create_secret().name(&aws.table).secret_string(text).send().await.unwrap();
+    for (field, result, key, text) in [
+        ("#key", "well", "well", "right form"),
+        ("#other", "fault", "skipped", "field `other`"),
+        ("#broken", "fault", "skipped", "white space"),
+        ("", "fault", "skipped", "POSTPRESS_API_KEY_SECRET_ID"),
+        ("-of-another", "fault", "skipped", "ResourceNotFoundException"),
+    ] {
+        let mut command = deployed(&base_url, &aws, &endpoint());
+        command.env_remove("POSTPRESS_API_KEY").env("POSTPRESS_API_KEY_SECRET_ID", format!("{}{field}", aws.table));
+        let found = Found::by(command).await;
+        found.assert_has("secret", result, text);
+        assert_eq!((found.results("API key"), found.results("base URL")), (vec![key], vec!["well"]), "{}", found.text);
+    }
+    assert_eq!(simulator.stats().total.syncs_started, 0);
+}
+
+#[tokio::test]
+async fn people_get_a_table() {
+    let (_, base_url) = provider().await;
+    let mut command = program();
+    command.arg("doctor").env("POSTPRESS_BASE_URL", &base_url).env("POSTPRESS_API_KEY", "key");
+    let output = command.env("BRIDGE_MAX_POLLS", "many").env("HOME", std::env::temp_dir()).output().await.unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{table}");
+    assert!(table.starts_with(" FAULT") && table.contains("\n ok "), "{table}");
+    assert!(table.contains("→ ") && table.ends_with("faults: 1, warnings: 0\n"), "{table}");
+    assert!(!table.contains('\u{1b}'), "no colours where nobody watches: {table:?}");
+}

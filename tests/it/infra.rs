@@ -1,0 +1,19 @@
+//! The templates in `infra/`: made in an emulated AWS, played with the real functions, and compared with what they do.
+//!
+//! ```text
+//! stack.rs, stack.py  a template as a stack in the emulator
+//! account.rs          an account with the bridge and its three example subscribers
+//! resources.rs        what the template makes, and what its parameters change
+//! timeouts.rs         the figures that depend on one another
+//! run.rs              one run from the front door to the subscribers
+//! subscribers.rs      which events reach which subscriber, and who may deliver them
+//! permissions.rs      each role may do what its function does, and no more
+//! ```
+
+mod account;
+mod permissions;
+mod resources;
+mod run;
+mod stack;
+mod subscribers;
+mod timeouts;

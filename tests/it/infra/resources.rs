@@ -1,0 +1,183 @@
+//! What the template makes, and what its parameters change.
+
+use aws_sdk_dynamodb::types::{BillingMode, KeyType, ProjectionType, TableDescription};
+use aws_sdk_sqs::types::QueueAttributeName;
+use postpress_bridge::message::SWEEP_BODY;
+use postpress_bridge::run::Schedule;
+use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits, WorkerSettings};
+use serde_json::{Value, json};
+
+use super::stack::{BRIDGE, Stack, default_of, properties, template};
+use crate::harness::emulator;
+
+async fn attributes(queue_url: &str) -> impl Fn(QueueAttributeName) -> String {
+    let sqs = aws_sdk_sqs::Client::new(&emulator::sdk(&emulator::endpoint()).await);
+    let request = sqs.get_queue_attributes().queue_url(queue_url).attribute_names(QueueAttributeName::All);
+    let attributes = request.send().await.unwrap().attributes.unwrap();
+    move |name| attributes.get(&name).cloned().unwrap_or_else(|| panic!("no {name}: {attributes:?}"))
+}
+
+#[tokio::test]
+async fn the_queue_gives_up_on_a_message_after_ten_receives_and_keeps_it_among_the_dead_letters() {
+    use QueueAttributeName::{
+        MessageRetentionPeriod, QueueArn, RedrivePolicy, SqsManagedSseEnabled, VisibilityTimeout,
+    };
+    let stack = Stack::create(BRIDGE, &[]).await;
+    let dead_letters = attributes(stack.output("DeadLettersUrl")).await;
+    let queue = attributes(stack.output("QueueUrl")).await;
+    let redrive: Value = serde_json::from_str(&queue(RedrivePolicy)).unwrap();
+    assert_eq!(redrive, json!({"deadLetterTargetArn": dead_letters(QueueArn), "maxReceiveCount": 10}));
+    assert_eq!(queue(QueueArn), stack.output("QueueArn"));
+    assert_eq!((&*queue(VisibilityTimeout), &*queue(MessageRetentionPeriod)), ("380", "345600"));
+    assert_eq!(dead_letters(MessageRetentionPeriod), "1209600");
+    assert_eq!((&*queue(SqsManagedSseEnabled), &*dead_letters(SqsManagedSseEnabled)), ("true", "true"));
+}
+
+fn keys<'a>(
+    schema: impl IntoIterator<Item = &'a aws_sdk_dynamodb::types::KeySchemaElement>,
+) -> Vec<(&'a str, KeyType)> {
+    schema.into_iter().map(|key| (key.attribute_name(), key.key_type().clone())).collect()
+}
+
+#[tokio::test]
+async fn the_run_table_is_paid_by_use_and_indexes_the_open_runs_only() {
+    let stack = Stack::create(BRIDGE, &[]).await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&emulator::sdk(&emulator::endpoint()).await);
+    let described = dynamodb.describe_table().table_name(stack.output("TableName")).send().await.unwrap();
+    let table: TableDescription = described.table.unwrap();
+    assert_eq!(table.billing_mode_summary().unwrap().billing_mode(), Some(&BillingMode::PayPerRequest));
+    assert_eq!(keys(table.key_schema()), [("chat_id", KeyType::Hash)]);
+    let [index] = table.global_secondary_indexes() else { panic!("{table:?}") };
+    assert_eq!(index.index_name(), Some("open"));
+    assert_eq!(keys(index.key_schema()), [("open", KeyType::Hash), ("sweep_at_ms", KeyType::Range)]);
+    assert_eq!(index.projection().unwrap().projection_type(), Some(&ProjectionType::KeysOnly));
+
+    // The emulator's CloudFormation overlooks these.
+    let runs = stack.properties("Runs");
+    assert_eq!(runs["TimeToLiveSpecification"], json!({"AttributeName": "expires_at", "Enabled": true}));
+    assert_eq!(runs["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+    assert_eq!(stack.template["Resources"]["Runs"]["DeletionPolicy"], "Retain");
+}
+
+#[tokio::test]
+async fn the_bus_keeps_every_event_of_ours_for_a_while() {
+    let stack = Stack::create(BRIDGE, &[("ArchiveRetentionDays", "7")]).await;
+    let events = aws_sdk_eventbridge::Client::new(&emulator::sdk(&emulator::endpoint()).await);
+    let bus = events.describe_event_bus().name(stack.output("EventBusName")).send().await.unwrap();
+    assert_eq!(bus.arn(), Some(stack.output("EventBusArn")));
+    let archives = events.list_archives().event_source_arn(stack.output("EventBusArn")).send().await.unwrap();
+    let [archive] = archives.archives() else { panic!("{archives:?}") };
+    assert_eq!(archive.retention_days(), Some(7));
+    assert_eq!(stack.properties("Archive")["EventPattern"], json!({"source": [{"Ref": "EventSource"}]}));
+}
+
+#[tokio::test]
+async fn the_schedule_puts_on_the_queue_what_the_worker_takes_for_a_sweep() {
+    let template = template(BRIDGE).await;
+    let schedule = properties(&template, "Sweep");
+    assert_eq!(schedule["Target"]["Input"], SWEEP_BODY);
+    assert_eq!(schedule["Target"]["Arn"], json!({"Fn::GetAtt": ["Queue", "Arn"]}));
+    assert_eq!(schedule["ScheduleExpression"], json!({"Fn::Sub": "rate(${SweepEveryMinutes} minutes)"}));
+}
+
+#[tokio::test]
+async fn the_worker_may_invoke_itself_and_is_braked_by_its_mapping_alone() {
+    let template = template(BRIDGE).await;
+    let worker = &template["Resources"]["SyncWorker"];
+    assert_eq!(worker["Properties"]["RecursiveLoop"], "Allow");
+    assert_eq!(worker["Properties"]["ReservedConcurrentExecutions"], Value::Null);
+    assert_eq!(worker["Metadata"]["BuildMethod"], "rust-cargolambda");
+    assert_eq!(default_of(&template, "Architecture"), "arm64");
+    let mapping = properties(&template, "SyncWorkerMessages");
+    assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
+    assert_eq!(mapping["ScalingConfig"], json!({"MaximumConcurrency": {"Ref": "MaximumConcurrency"}}));
+    assert_eq!(mapping["MaximumBatchingWindowInSeconds"], json!({"Ref": "BatchWindowSeconds"}));
+    assert_ne!(default_of(&template, "BatchWindowSeconds"), "0", "only batches that fill are cheap");
+}
+
+#[tokio::test]
+async fn a_public_url_lets_everybody_call_and_nobody_invoke_past_it() {
+    let template = template(BRIDGE).await;
+    let permissions = template["Resources"].as_object().unwrap().values();
+    let permissions: Vec<_> = permissions.filter(|resource| resource["Type"] == "AWS::Lambda::Permission").collect();
+    let granted = |action: &str, how: (&str, Value)| {
+        let is = |permission: &&&Value| {
+            let properties = &permission["Properties"];
+            properties["Action"] == action && properties[how.0] == how.1 && properties["Principal"] == "*"
+        };
+        permissions.iter().find(is).is_some_and(|permission| permission["Condition"] == "ChecksSignatures")
+    };
+    assert!(granted("lambda:InvokeFunctionUrl", ("FunctionUrlAuthType", "NONE".into())));
+    assert!(granted("lambda:InvokeFunction", ("InvokedViaFunctionUrl", true.into())));
+    assert_eq!(permissions.len(), 2);
+}
+
+#[tokio::test]
+async fn of_all_services_only_the_named_producers_may_put_messages_on_the_queue_and_nobody_without_tls() {
+    let template = template(BRIDGE).await;
+    let [refused, producers] =
+        &properties(&template, "QueueAccess")["PolicyDocument"]["Statement"].as_array().unwrap()[..]
+    else {
+        panic!("{template}")
+    };
+    assert_eq!([&refused["Effect"], &refused["Action"], &refused["Principal"]], ["Deny", "sqs:*", "*"]);
+    assert_eq!(refused["Condition"], json!({"Bool": {"aws:SecureTransport": "false"}}));
+    assert_eq!([&producers["Fn::If"][0], &producers["Fn::If"][2]["Ref"]], ["HasProducers", "AWS::NoValue"]);
+    let allowed = &producers["Fn::If"][1];
+    assert_eq!([&allowed["Effect"], &allowed["Action"]], ["Allow", "sqs:SendMessage"]);
+    assert_eq!(allowed["Resource"], json!({"Fn::GetAtt": ["Queue", "Arn"]}), "and nothing on the dead letters");
+    assert_eq!(allowed["Condition"], json!({"ArnLike": {"aws:SourceArn": {"Ref": "ProducerArns"}}}));
+}
+
+/// The settings that the worker reads from the environment that the stack gives it.
+fn settings(stack: &Stack) -> WorkerSettings {
+    let environment = &stack.environments["SyncWorker"];
+    WorkerSettings::read(&|name| environment.get(name).cloned()).unwrap()
+}
+
+#[tokio::test]
+async fn what_an_operator_does_not_set_is_as_the_program_has_it() {
+    let settings = settings(&Stack::create(BRIDGE, &[]).await);
+    assert_eq!(settings.schedule, Schedule::default());
+    assert_eq!(settings.limits, Limits::default());
+    assert_eq!(settings.event_source, DEFAULT_EVENT_SOURCE);
+}
+
+#[tokio::test]
+async fn an_operators_own_bus_secret_and_key_are_used_and_nothing_is_made_in_their_place() {
+    const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1";
+    const SECRET: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:ours-AbCdEf";
+    let stack = Stack::create(
+        BRIDGE,
+        &[
+            ("EventBusName", "default"),
+            ("ApiKeySecretId", &format!("{SECRET}#key")),
+            ("KmsKeyArn", KEY),
+            ("WebhookAuth", "iam"),
+            ("CallTimeoutSeconds", "20"),
+        ],
+    )
+    .await;
+    let settings = settings(&stack);
+    assert_eq!((&*settings.event_bus, stack.output("EventBusName")), ("default", "default"));
+    let [worker, webhook] = ["SyncWorker", "Webhook"].map(|function| &stack.environments[function]);
+    assert_eq!(worker["POSTPRESS_API_KEY_SECRET_ID"], format!("{SECRET}#key"));
+    assert_eq!(webhook["BRIDGE_WEBHOOK_AUTH"], "iam");
+    assert!(!webhook.keys().any(|name| name.ends_with("SECRET_ID")), "{webhook:?}");
+
+    let worker = &stack.permissions["SyncWorkerRole"];
+    let may = |action: &str, resource: &str| worker.contains(&(action.to_owned(), resource.to_owned()));
+    assert!(may("events:PutEvents", "arn:aws:events:us-east-1:123456789012:event-bus/default"));
+    assert!(may("secretsmanager:GetSecretValue", SECRET));
+    for role in ["SyncWorkerRole", "WebhookRole", "SweepRole"] {
+        for action in ["kms:Decrypt", "kms:GenerateDataKey"] {
+            assert!(stack.permissions[role].contains(&(action.to_owned(), KEY.to_owned())), "{role}: {action}");
+        }
+    }
+    for made in ["ApiKeySecretArn", "WebhookSecretArn", "WebhookTokenArn"] {
+        assert!(!stack.outputs.contains_key(made), "{made}");
+    }
+    let queue = attributes(stack.output("QueueUrl")).await;
+    assert_eq!(queue(QueueAttributeName::KmsMasterKeyId), KEY);
+    assert_eq!(queue(QueueAttributeName::VisibilityTimeout), "560");
+}

@@ -1,0 +1,73 @@
+//! The figures that depend on one another. CloudFormation cannot calculate, so the template has them as figures.
+
+use std::time::Duration;
+
+use postpress_bridge::run::{DELAY_MAX, Schedule};
+use postpress_bridge::settings::Limits;
+use serde_json::Value;
+
+use super::account::seconds;
+use super::stack::{BRIDGE, properties, template};
+
+/// For each call timeout that an operator can choose: it, the function's timeout, and the queue's visibility timeout.
+fn timeouts(template: &Value) -> Vec<[Duration; 3]> {
+    let rows = template["Mappings"]["Timeouts"].as_object().unwrap();
+    let choices = template["Parameters"]["CallTimeoutSeconds"]["AllowedValues"].as_array().unwrap();
+    assert_eq!(rows.len(), choices.len());
+    let row = |choice: &Value| {
+        let choice = choice.as_str().unwrap();
+        let row = &rows[choice];
+        [Duration::from_secs(choice.parse().unwrap()), seconds(&row["Function"]), seconds(&row["Visibility"])]
+    };
+    choices.iter().map(row).collect()
+}
+
+#[tokio::test]
+async fn an_invocation_has_time_for_four_calls_and_a_message_stays_invisible_for_six_invocations() {
+    let template = template(BRIDGE).await;
+    let largest_window = seconds(&template["Parameters"]["BatchWindowSeconds"]["MaxValue"]);
+    for [call, function, visibility] in timeouts(&template) {
+        let least = 4 * call + Limits::default().lease_margin;
+        assert!(function >= least, "calls of {call:?}: the function has {function:?} of {least:?}");
+        let least = 6 * function + largest_window;
+        assert!(visibility >= least, "calls of {call:?}: the queue has {visibility:?} of {least:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_outlasts_an_hour_of_outage_whatever_chance_says() {
+    let template = template(BRIDGE).await;
+    let receives = properties(&template, "Queue")["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap();
+    // After the last receive there is no other: of ten receives, nine waits count.
+    let waits = 1..u32::try_from(receives).unwrap();
+    for chance in [0, u16::MAX] {
+        let lasts: Duration = waits.clone().map(|n| Schedule::default().comes_back_after(n, chance)).sum();
+        assert!(lasts >= Duration::from_hours(1), "{receives} receives are over in {lasts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_finished_run_is_remembered_for_longer_than_its_messages_can_live() {
+    let template = template(BRIDGE).await;
+    let retention = |queue| seconds(&properties(&template, queue)["MessageRetentionPeriod"]);
+    assert!(retention("Queue") + retention("DeadLetters") < Limits::default().run_ttl);
+}
+
+#[tokio::test]
+async fn no_honest_delay_counts_as_a_lost_run() {
+    let template = template(BRIDGE).await;
+    let overdue = Limits::default().overdue;
+    for [_, function, _] in timeouts(&template) {
+        assert!(overdue > DELAY_MAX + function);
+    }
+    // Nor does a message that was handed back.
+    let longest = Schedule::default().comes_back_after(u32::MAX, u16::MAX);
+    assert!(overdue > longest, "a message may stay away for {longest:?}");
+}
+
+#[tokio::test]
+async fn the_largest_batch_calls_the_provider_all_at_once() {
+    let template = template(BRIDGE).await;
+    let largest = template["Parameters"]["BatchSize"]["MaxValue"].as_u64().unwrap();
+    assert!(usize::try_from(largest).unwrap() <= Limits::default().max_in_flight);
+}

@@ -1,0 +1,64 @@
+//! The operator's commands, run as a person runs them: on the file that `sync` keeps, and on a deployed bridge.
+
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use postpress_bridge::ids::ChatId;
+use postpress_bridge::run::{Item, Open};
+use postpress_bridge::time::Millis;
+
+use crate::run_store::writes::{chat, new_run};
+
+mod deployed;
+mod in_a_file;
+
+/// What a finished command said.
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Said {
+    fn json(&self) -> Vec<Value> {
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.stdout.lines().map(parse).collect()
+    }
+
+    /// The values of a field, in the order of the lines.
+    fn field(&self, name: &str) -> Vec<String> {
+        self.json().iter().map(|line| line[name].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let said = Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
+        assert!(!format!("{}{}", said.stdout, said.stderr).contains('\u{1b}'), "no colours where nobody watches");
+        said
+    }
+}
+
+/// What a command says that comes to its end by itself.
+async fn said(command: &mut Command) -> Said {
+    timeout(Duration::from_mins(2), command.output()).await.expect("it ends").unwrap().into()
+}
+
+/// Ctrl-C.
+#[cfg(unix)]
+async fn interrupt(child: &Child) {
+    let kill = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await.unwrap();
+    assert!(kill.success());
+}
+
+/// An open run of this chat, started then, whose lease ends then.
+fn open_run(name: &str, started_at: Millis, lease_until: Millis) -> Item {
+    let chat_id: ChatId = chat(name);
+    let open = Some(Open::new(&chat_id, started_at));
+    Item { started_at_ms: started_at, lease_until_ms: lease_until, open, ..new_run(&chat_id, 1) }
+}

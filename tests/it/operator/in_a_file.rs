@@ -1,0 +1,211 @@
+//! `status` and `runs` on the file of `sync`, and what needs no table at all.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use postpress_bridge::run::{Outcome, Phase, Write};
+use postpress_bridge::simulator::Faults;
+use postpress_bridge::store::{RunStore, SqliteStore};
+use postpress_bridge::time::{Clock, Millis};
+use tokio::process::Command;
+use tokio::time::sleep;
+
+use super::{Said, open_run, said};
+use crate::run_store::writes::done;
+use crate::terminal::{Provider, program};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+fn on_file(state: &Path, arguments: &[&str]) -> Command {
+    let mut command = program();
+    command.args(arguments).env("BRIDGE_STATE_FILE", state);
+    command
+}
+
+/// The files of a folder, and what is in them.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = paths.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect();
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn where_there_is_no_file_there_are_no_runs_and_none_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state/runs.sqlite3");
+    for (arguments, code, words) in [
+        (&["status", "c"][..], 1, "c: no run of it is remembered"),
+        (&["status", "c", "--json"], 1, "no run of it is remembered"),
+        (&["runs"], 0, "no run is open"),
+        (&["runs", "--json"], 0, "no run is open"),
+        (&["runs", "--ended"], 0, "0 found; items looked at: 0; that is the whole table"),
+    ] {
+        let said = said(&mut on_file(&state, arguments)).await;
+        assert_eq!((said.code, &*said.stdout), (Some(code), ""), "{arguments:?}: {}", said.stderr);
+        assert!(said.stderr.contains(words), "{arguments:?}: {}", said.stderr);
+    }
+    assert_eq!(contents(folder.path()), []);
+}
+
+#[tokio::test]
+async fn what_cannot_be_tried_is_told_from_what_went_badly() {
+    let folder = tempfile::tempdir().unwrap();
+    let notes = folder.path().join("notes.txt");
+    std::fs::write(&notes, "these are my notes, and not a database at all".repeat(50)).unwrap();
+    for arguments in [&["status", "c"][..], &["runs"], &["runs", "--ended"]] {
+        let said = said(&mut on_file(&notes, arguments)).await;
+        assert_eq!((said.code, &*said.stdout), (Some(2), ""), "{arguments:?}");
+        assert!(said.stderr.contains("BRIDGE_STATE_FILE"), "{}", said.stderr);
+    }
+    let said = said(on_file(&notes, &["runs"]).env("BRIDGE_OVERDUE_SECONDS", "soon").env("BRIDGE_LOG", "x=y=z")).await;
+    assert_eq!(said.code, Some(2));
+    assert!(said.stderr.contains("BRIDGE_OVERDUE_SECONDS") && said.stderr.contains("BRIDGE_LOG"), "{}", said.stderr);
+}
+
+/// Waits until `status` knows the chat.
+async fn known(state: &Path, chat: &str) -> Said {
+    loop {
+        let said = said(&mut on_file(state, &["status", chat, "--json"])).await;
+        if said.code == Some(0) {
+            return said;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sync_is_watched_from_beside_it_and_nothing_is_changed() {
+    let world = Provider::start(Faults::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("runs.sqlite3");
+    let chats = ["done-in-6s~1", "error-in-10ms~2"];
+    let sync = world.sync(&state, &chats).spawn().unwrap();
+
+    let active = known(&state, chats[0]).await;
+    assert_eq!(
+        (active.field("phase"), active.field("object")),
+        (vec!["active".into()], vec!["ChatHistorySync".into()])
+    );
+    let runs = said(&mut on_file(&state, &["runs", "--json"])).await;
+    assert!(runs.field("chat_id").contains(&chats[0].to_owned()), "{}", runs.stdout);
+
+    let watch = on_file(&state, &["status", chats[0], "--watch", "--json"]).output();
+    let (plain, json) = tokio::join!(on_file(&state, &["status", chats[0], "--watch"]).output(), watch);
+    let (plain, json): (Said, Said) = (plain.unwrap().into(), json.unwrap().into());
+    assert_eq!((plain.code, json.code), (Some(0), Some(0)), "{}", plain.stderr);
+    assert_eq!(json.field("phase").last().unwrap(), "ended");
+    assert_eq!(json.json().last().unwrap()["published"], true);
+    let mut news: Vec<&str> = plain.stderr.lines().map(|line| line.split("  ").last().unwrap()).collect();
+    assert!(news.len() > 1 && news.last() == Some(&"SYNC_DONE"), "{news:?}");
+    news.dedup();
+    assert_eq!(news.len(), plain.stderr.lines().count(), "a line for each change: {news:?}");
+    assert!(plain.stdout.contains("status     SYNC_DONE"), "{}", plain.stdout);
+
+    let output: Said = sync.wait_with_output().await.unwrap().into();
+    assert_eq!(output.code, Some(1));
+    assert!(output.stderr.ends_with("2 chats: 1 SYNC_DONE, 1 SYNC_ERROR\n"), "{}", output.stderr);
+    let before = contents(folder.path());
+    assert_eq!(before.len(), 1, "sync leaves one file");
+    for (arguments, code) in [
+        (&["status", chats[0]][..], 0),
+        (&["status", chats[0], "--watch"], 0),
+        (&["status", chats[1]], 1),
+        (&["runs"], 0),
+        (&["runs", "--ended"], 0),
+    ] {
+        assert_eq!(said(&mut on_file(&state, arguments)).await.code, Some(code), "{arguments:?}");
+    }
+    assert!(contents(folder.path()) == before, "something in the folder has changed");
+    assert_eq!(world.simulator.stats().total.syncs_started, 2, "looking starts nothing");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_ends_a_watch_at_once() {
+    use std::os::unix::process::ExitStatusExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut watch = on_file(&folder.path().join("none"), &["status", "c", "--watch"]).spawn().unwrap();
+    sleep(Duration::from_millis(500)).await;
+    assert!(watch.try_wait().unwrap().is_none(), "it waits for a run");
+    super::interrupt(&watch).await;
+    assert_eq!(watch.wait().await.unwrap().signal(), Some(2), "130 in a shell");
+}
+
+/// A file with three open runs: one that is well, one that is overdue and the oldest, and an ending that was not published.
+async fn with_three_open(state: &Path) {
+    let store = SqliteStore::open(state).unwrap();
+    let now = Clock::System.now();
+    let hour = 60 * MINUTE;
+    for item in [
+        open_run("well", now - Duration::from_secs(150), now + hour),
+        open_run("overdue", now - 3 * hour, now - 2 * hour),
+        open_run("not-out", now - 2 * hour, now - hour),
+    ] {
+        store.write(&Write::Start { item: Box::new(item), over: None }).await.unwrap();
+    }
+    let not_out = open_run("not-out", now, now);
+    let (chat_id, claim_id, learned) = (not_out.chat_id, not_out.claim_id, not_out.learned);
+    let outcome = Outcome { finished_at: now - hour, ..done() };
+    store.write(&Write::End { chat_id, claim_id, outcome, learned }).await.unwrap();
+}
+
+#[tokio::test]
+async fn runs_marks_what_is_lost_and_says_where_the_limit_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("runs.sqlite3");
+    with_three_open(&state).await;
+
+    let runs = said(&mut on_file(&state, &["runs"])).await;
+    assert_eq!((runs.code, &*runs.stderr), (Some(1), ""));
+    insta::assert_snapshot!(runs.stdout);
+    let json = said(&mut on_file(&state, &["runs", "--json"])).await;
+    assert_eq!(json.field("chat_id"), ["overdue", "not-out", "well"], "the oldest first");
+    assert_eq!(json.field("next"), ["revival", "revival", "poll"]);
+
+    let cut = said(&mut on_file(&state, &["runs", "--json", "--limit", "2"])).await;
+    assert_eq!(cut.field("chat_id"), ["overdue", "not-out"]);
+    assert!(cut.stderr.contains("the first 2") && cut.stderr.contains("there are more"), "{}", cut.stderr);
+    let exact = said(&mut on_file(&state, &["runs", "--limit", "3"])).await;
+    assert_eq!(exact.stderr, "");
+
+    let ended = said(&mut on_file(&state, &["runs", "--ended"])).await;
+    insta::assert_snapshot!(ended.stdout);
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), "1 found; items looked at: 3; that is the whole table\n"));
+
+    let status = said(&mut on_file(&state, &["status", "overdue"])).await;
+    assert_eq!(status.code, Some(1));
+    assert!(status.stdout.contains("`sync` with the same chats goes on with it"), "{}", status.stdout);
+}
+
+#[tokio::test]
+async fn the_ended_are_limited_and_the_limit_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("runs.sqlite3");
+    let store = SqliteStore::open(&state).unwrap();
+    for n in 0..5 {
+        let run = open_run(&format!("c-{n}"), Millis(n), Millis(n));
+        let (chat_id, claim_id, learned) = (run.chat_id.clone(), run.claim_id, run.learned.clone());
+        let outcome = Outcome { finished_at: Millis(n), ..done() };
+        store.write(&Write::Start { item: Box::new(run), over: None }).await.unwrap();
+        store.write(&Write::End { chat_id: chat_id.clone(), claim_id, outcome, learned }).await.unwrap();
+        assert_eq!(store.read(&chat_id).await.unwrap().unwrap().phase, Phase::Ended);
+    }
+    let ended = said(&mut on_file(&state, &["runs", "--ended", "--json", "--limit", "3"])).await;
+    assert_eq!(ended.field("chat_id"), ["c-2", "c-1", "c-0"], "of those found, the latest first");
+    assert!(ended.stderr.contains("there is more of it"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_reader_that_has_read_enough_is_no_failure() {
+    for arguments in [&["completions", "bash"][..], &["completions", "zsh"]] {
+        let mut child = program().args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let said: Said = child.wait_with_output().await.unwrap().into();
+        assert_eq!((said.code, &*said.stderr), (Some(0), ""), "{arguments:?}");
+    }
+    let script = said(program().args(["completions", "fish"])).await;
+    assert!(script.code == Some(0) && script.stdout.contains("-a \"status\""), "{}", script.stdout);
+}

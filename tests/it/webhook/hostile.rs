@@ -1,0 +1,177 @@
+//! What comes over the wire that should not: refused with what it is, and never on the queue.
+
+use http::{HeaderMap, Request};
+use hyper::body::Bytes;
+use serde_json::json;
+
+use super::world::{OLD_SECRET, SECRET, TOKEN, front, get, now, open_to_both, post, request, signed, told};
+use crate::harness::emulator::Emulated;
+use crate::harness::lambda::{Front, Kind};
+
+const BODY: &str = r#"{"chat_id": "c"}"#;
+
+/// The request with another value of a header.
+fn with(mut request: Request<Bytes>, name: &'static str, value: &str) -> Request<Bytes> {
+    request.headers_mut().insert(name, value.parse().unwrap());
+    request
+}
+
+/// The request with one more value of a header.
+fn and(mut request: Request<Bytes>, name: &'static str, value: &str) -> Request<Bytes> {
+    request.headers_mut().append(name, value.parse().unwrap());
+    request
+}
+
+fn without(mut request: Request<Bytes>, name: &str) -> Request<Bytes> {
+    request.headers_mut().remove(name);
+    request
+}
+
+fn body_of(request: Request<Bytes>, body: impl Into<Bytes>) -> Request<Bytes> {
+    request.map(|_| body.into())
+}
+
+/// Asks each, and holds that nothing came of any of them: no message, no second process, and nothing in the log that the
+/// requests brought.
+async fn assert_told(aws: &Emulated, front: &Front, cases: Vec<(&str, Request<Bytes>, &str)>) {
+    for (name, request, expected) in cases {
+        let response = front.answer(&request).await;
+        assert_eq!(told(&response), expected, "{name}: {response:?}\n{}", front.log());
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{name}");
+        assert_eq!(response.headers()["cache-control"], "no-store", "{name}");
+    }
+    assert!(aws.queue_is_empty().await, "{}", front.log());
+    assert_eq!(front.processes_started(), 1, "{}", front.log());
+    let log = front.log();
+    for hidden in [TOKEN, &SECRET[6..], &OLD_SECRET[6..], "hidden"] {
+        assert!(!log.contains(hidden), "{log}");
+    }
+    assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{log}");
+}
+
+#[tokio::test]
+async fn who_is_not_known_is_refused() {
+    const UNAUTHORIZED: &str = "401 bridge/unauthorized";
+    let aws = Emulated::new().await;
+    let front = open_to_both(&aws);
+    let good = || signed(SECRET, now(), BODY);
+    let bearer = |token: &str| with(post(BODY), "authorization", &format!("Bearer {token}"));
+    let signature = good().headers()["webhook-signature"].to_str().unwrap().to_owned();
+    let mut read_signed = get("/v1/chats/c/sync");
+    *read_signed.headers_mut() = signed(SECRET, now(), "").headers().clone();
+    let mut nothing = get("/v1/chats/c/sync");
+    *nothing.headers_mut() = HeaderMap::new();
+    let cases = vec![
+        ("another secret", signed(OLD_SECRET, now(), BODY), UNAUTHORIZED),
+        ("stale", signed(SECRET, now() - 310, BODY), UNAUTHORIZED),
+        ("of the future", signed(SECRET, now() + 310, BODY), UNAUTHORIZED),
+        ("replayed for another chat", body_of(good(), r#"{"chat_id": "d"}"#), UNAUTHORIZED),
+        ("another id", with(good(), "webhook-id", "msg_2"), UNAUTHORIZED),
+        ("two ids", and(good(), "webhook-id", "msg_1"), UNAUTHORIZED),
+        ("two timestamps", and(good(), "webhook-timestamp", &now().to_string()), UNAUTHORIZED),
+        ("two signatures", and(good(), "webhook-signature", &signature), UNAUTHORIZED),
+        ("an endless timestamp", with(good(), "webhook-timestamp", "-9223372036854775808"), UNAUTHORIZED),
+        ("no timestamp", without(good(), "webhook-timestamp"), UNAUTHORIZED),
+        ("no token", without(post(BODY), "authorization"), UNAUTHORIZED),
+        ("another token", bearer("hidden"), UNAUTHORIZED),
+        ("an empty token", bearer(""), UNAUTHORIZED),
+        ("two tokens", and(post(BODY), "authorization", &format!("Bearer {TOKEN}")), UNAUTHORIZED),
+        ("the secret as a token", bearer(SECRET), UNAUTHORIZED),
+        ("the same, without its prefix", bearer(&SECRET[6..]), UNAUTHORIZED),
+        (
+            "a wrong signature and the token",
+            with(signed(OLD_SECRET, now(), BODY), "authorization", &format!("Bearer {TOKEN}")),
+            UNAUTHORIZED,
+        ),
+        ("a status, signed", read_signed, UNAUTHORIZED),
+        ("a status, for nobody", nothing, UNAUTHORIZED),
+        ("a body in Base64 that nobody signed", body_of(good(), vec![0xff, 0xfe]), UNAUTHORIZED),
+    ];
+    assert_told(&aws, &front, cases).await;
+}
+
+#[tokio::test]
+async fn what_is_no_trigger_is_refused() {
+    const INVALID: &str = "400 bridge/invalid_trigger";
+    let aws = Emulated::new().await;
+    let front = open_to_both(&aws);
+    let of = |value: serde_json::Value| post(value.to_string());
+    let cases = vec![
+        ("empty", post(""), INVALID),
+        ("no JSON", post("hidden"), INVALID),
+        ("an array", post(format!("[{BODY}]")), INVALID),
+        ("two", post(format!("{BODY}{BODY}")), INVALID),
+        ("not UTF-8", post(b"{\"chat_id\": \"\xff\"}".to_vec()), INVALID),
+        ("a NUL", post("{\"chat_id\": \"a\\u0000\"}"), INVALID),
+        ("513 bytes", of(json!({"chat_id": "x".repeat(513)})), INVALID),
+        ("one of our events", of(json!({"chat_id": "c", "event_id": "e", "schema_version": "1"})), INVALID),
+        ("a sweep", post(postpress_bridge::message::SWEEP_BODY), INVALID),
+        ("a poll", of(json!({"postpress_bridge": "poll", "v": 1, "chat_id": "c", "claim_id": "hidden"})), INVALID),
+        ("wrapped by a rule", of(json!({"detail-type": "t", "source": "s", "detail": {"chat_id": "c"}})), INVALID),
+        ("wrapped by a topic", of(json!({"Type": "Notification", "MessageId": "m", "Message": BODY})), INVALID),
+        ("another type", with(post(BODY), "content-type", "text/plain"), "415 bridge/unsupported_media_type"),
+        ("two types", and(post(BODY), "content-type", "application/json"), "415 bridge/unsupported_media_type"),
+        ("no type", without(post(BODY), "content-type"), "415 bridge/unsupported_media_type"),
+        (
+            "another alphabet",
+            with(post(BODY), "content-type", "application/json; charset=utf-16"),
+            "415 bridge/unsupported_media_type",
+        ),
+        ("huge", post("x".repeat(6 * 1024 * 1024)), "413 bridge/body_too_large"),
+        ("a long key", with(post(BODY), "idempotency-key", &"x".repeat(257)), "400 bridge/invalid_idempotency_key"),
+        ("another method", request("DELETE", "/v1/syncs", &[], ""), "405 bridge/method_not_allowed"),
+        ("another path", request("POST", "/v1/syncs/", &[], BODY), "404 bridge/no_such_path"),
+        ("another version", request("POST", "/v2/syncs", &[], BODY), "404 bridge/no_such_path"),
+    ];
+    assert_told(&aws, &front, cases).await;
+}
+
+#[tokio::test]
+async fn an_odd_chat_id_is_decoded_exactly_or_refused() {
+    let aws = Emulated::new().await;
+    let long = "x".repeat(513);
+    let longest = "x".repeat(512);
+    for (kind, told) in [
+        (Kind::FunctionUrl, ["400 bridge/invalid_chat_id", "404 bridge/no_such_path", "404 bridge/no_run"]),
+        // Nothing tells a slash of a chat id from another behind an API: `..%2F..` is the name of a chat.
+        (Kind::HttpApi { stage: "$default" }, ["400 bridge/invalid_chat_id", "404 bridge/no_run", "404 bridge/no_run"]),
+    ] {
+        let front = front(&aws, kind, &[("BRIDGE_WEBHOOK_TOKEN", TOKEN)]);
+        let [invalid, no_segment, no_run] = told;
+        let chat = |segment: &str| get(&format!("/v1/chats/{segment}/sync"));
+        let cases = vec![
+            ("a slash", chat("a%2Fb"), no_run),
+            ("up and up again", chat("..%2F.."), no_run),
+            ("two segments", chat("a/b"), no_segment),
+            ("a navigation", chat(".."), invalid),
+            ("an encoded navigation", chat("%2e%2E"), invalid),
+            ("here", chat("."), invalid),
+            ("nothing", chat(""), invalid),
+            ("a NUL", chat("%00"), invalid),
+            ("a line break", chat("a%0D%0Ahidden:%201"), invalid),
+            ("unicode", chat("%F0%9F%92%AC"), no_run),
+            ("513 bytes", chat(&long), invalid),
+            ("512 bytes", chat(&longest), no_run),
+        ];
+        assert_told(&aws, &front, cases).await;
+    }
+    let front = open_to_both(&aws);
+    let cases = vec![
+        ("a bare percent", get("/v1/chats/50%/sync"), "400 bridge/invalid_chat_id"),
+        ("not UTF-8", get("/v1/chats/%FF/sync"), "400 bridge/invalid_chat_id"),
+    ];
+    assert_told(&aws, &front, cases).await;
+}
+
+#[tokio::test]
+async fn a_header_that_is_not_ascii_is_no_matter_where_it_is_not_read() {
+    let aws = Emulated::new().await;
+    let front = open_to_both(&aws);
+    for (name, value, expected) in
+        [("x-odd", "é", "200"), ("authorization", "Bearer é", "401 bridge/unauthorized"), ("if-none-match", "é", "200")]
+    {
+        let path = if expected == "200" { "/healthz?a=%22&b=é" } else { "/v1/chats/c/sync" };
+        assert_eq!(told(&front.answer(&request("GET", path, &[(name, value)], "")).await), expected, "{name}");
+    }
+    assert_eq!(front.processes_started(), 1);
+}

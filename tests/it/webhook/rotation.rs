@@ -1,0 +1,48 @@
+//! Credentials in Secrets Manager: read at the start, and again once they no longer fit.
+
+use uuid::Uuid;
+
+use super::world::{OLD_SECRET, SECRET, TIMEOUT, front, now, request, settings, signed, told};
+use crate::harness::emulator::{self, Emulated};
+use crate::harness::lambda::{Environment, Function, Kind};
+
+async fn secrets() -> aws_sdk_secretsmanager::Client {
+    aws_sdk_secretsmanager::Client::new(&emulator::sdk(&emulator::endpoint()).await)
+}
+
+#[tokio::test]
+async fn a_stored_secret_is_rotated_under_a_running_function() {
+    let (aws, secrets, name) = (Emulated::new().await, secrets().await, format!("webhook-{}", Uuid::new_v4()));
+    let holding = |secret: &str| format!(r#"{{"signing": "{secret}", "token": "stored-token"}}"#);
+    secrets.create_secret().name(&name).secret_string(holding(OLD_SECRET)).send().await.unwrap();
+    let (signing, token) = (format!("{name}#signing"), format!("{name}#token"));
+    let stored =
+        [("BRIDGE_WEBHOOK_SECRET_SECRET_ID", signing.as_str()), ("BRIDGE_WEBHOOK_TOKEN_SECRET_ID", token.as_str())];
+    let front = front(&aws, Kind::FunctionUrl, &stored);
+    let bearer = [("authorization", "Bearer stored-token")];
+    let status = request("GET", "/v1/chats/c/sync", &bearer, "");
+    assert_eq!(told(&front.answer(&status).await), "404 bridge/no_run", "{}", front.log());
+    assert_eq!(told(&front.answer(&signed(OLD_SECRET, now(), r#"{"chat_id": "c"}"#)).await), "202");
+
+    secrets.put_secret_value().secret_id(&name).secret_string(holding(SECRET)).send().await.unwrap();
+    assert_eq!(told(&front.answer(&signed(SECRET, now(), r#"{"chat_id": "c"}"#)).await), "202", "{}", front.log());
+    assert_eq!(told(&front.answer(&signed(OLD_SECRET, now(), r#"{"chat_id": "c"}"#)).await), "401 bridge/unauthorized");
+    assert_eq!(front.processes_started(), 1);
+    assert!(!front.log().contains("stored-token") && !front.log().contains(&SECRET[6..]), "{}", front.log());
+}
+
+#[tokio::test]
+async fn a_stored_secret_that_is_none_ends_the_process_and_is_not_shown() {
+    let (aws, secrets) = (Emulated::new().await, secrets().await);
+    for (holds, said) in [("whsec_hunter2", "BRIDGE_WEBHOOK_SECRET_SECRET_ID cannot be used"), (SECRET, "are the same")]
+    {
+        let name = format!("webhook-{}", Uuid::new_v4());
+        secrets.create_secret().name(&name).secret_string(holds).send().await.unwrap();
+        let more = [("BRIDGE_WEBHOOK_SECRET_SECRET_ID", name.as_str()), ("BRIDGE_WEBHOOK_TOKEN", SECRET)];
+        let more = more.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let function = Function::webhook(settings(&aws).into_iter().chain(more), TIMEOUT);
+        assert!(Environment::start(&function).await.is_err(), "it started");
+        let log = function.log();
+        assert!(log.contains(said) && !log.contains("hunter2") && !log.contains(&SECRET[6..]), "{log}");
+    }
+}

@@ -1,0 +1,101 @@
+//! From a request to a message on the queue, and from the run table to a status.
+
+use std::time::Duration;
+
+use postpress_bridge::bus::EventBridgeBus;
+use postpress_bridge::ids::TriggerKey;
+use postpress_bridge::queue::{Source, SqsQueue};
+use postpress_bridge::run::Schedule;
+use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::simulator::{Faults, InProcess, Simulator};
+use postpress_bridge::store::DynamoStore;
+use postpress_bridge::time::Clock;
+use postpress_bridge::worker::{Worker, WorkerConfig};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::world::{SECRET, TIMEOUT, TOKEN, body, front, get, now, open_to_both, post, queued, request, signed, told};
+use crate::harness::emulator::Emulated;
+use crate::harness::lambda::Kind;
+
+#[tokio::test]
+async fn a_signed_trigger_is_on_the_queue_once_it_is_accepted_as_the_worker_reads_it() {
+    let aws = Emulated::new().await;
+    let front = open_to_both(&aws);
+    let trigger = r#"{"chat_id": "a/b é", "correlation_id": "order-17", "metadata": {"n": 1.50}}"#;
+    let response = front.answer(&signed(SECRET, now(), trigger)).await;
+    assert_eq!(told(&response), "202", "{response:?}\n{}", front.log());
+    let trigger = queued(&aws).await;
+    assert_eq!(trigger.chat_id.as_str(), "a/b é");
+    assert_eq!(trigger.key, TriggerKey::of("msg_1"));
+    assert_eq!(trigger.trigger.correlation_id.as_deref(), Some("order-17"));
+    assert_eq!(serde_json::to_string(&trigger.trigger.metadata).unwrap(), r#"{"n": 1.50}"#);
+    let message_id = trigger.trigger.message_id;
+    assert_eq!(
+        body(&response),
+        json!({"object": "SyncRequest", "chat_id": "a/b é", "message_id": message_id, "idempotency_key": "msg_1"})
+    );
+
+    let log = front.log();
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    let lines: Vec<serde_json::Value> = lines.filter(|line: &serde_json::Value| line["level"] == "INFO").collect();
+    let [line] = &lines[..] else { panic!("{log}") };
+    assert_eq!((line["chat_id"].as_str(), line["message_id"].as_str()), (Some("a/b é"), Some(message_id.as_str())));
+}
+
+#[tokio::test]
+async fn a_trigger_behind_an_api_is_the_same_with_or_without_a_stage() {
+    for (stage, prefix) in [("$default", ""), ("prod", "/prod")] {
+        let aws = Emulated::new().await;
+        let front = front(&aws, Kind::HttpApi { stage }, &[("BRIDGE_WEBHOOK_SECRET", SECRET)]);
+        let mut trigger = signed(SECRET, now(), r#"{"chat_id": "c"}"#);
+        *trigger.uri_mut() = format!("{prefix}/v1/syncs").parse().unwrap();
+        assert_eq!(told(&front.answer(&trigger).await), "202", "{stage}: {}", front.log());
+        assert_eq!(queued(&aws).await.chat_id.as_str(), "c");
+    }
+}
+
+#[tokio::test]
+async fn a_status_follows_the_run_from_before_it_to_after_it() {
+    let aws = Emulated::new().await;
+    let (front, worker) = (open_to_both(&aws), worker(&aws));
+    let path = "/v1/chats/done-in-1s%20%C3%A9%2F%25/sync";
+    assert_eq!(told(&front.answer(&get(path)).await), "404 bridge/no_run", "{}", front.log());
+
+    let accepted = front.answer(&post(r#"{"chat_id": "done-in-1s é/%", "correlation_id": "hidden"}"#)).await;
+    assert_eq!(told(&accepted), "202", "{}", front.log());
+    assert_eq!(told(&front.answer(&get(path)).await), "404 bridge/no_run", "the worker has not seen it yet");
+
+    let mut seen = Vec::new();
+    while seen.last() != Some(&json!("SYNC_DONE")) {
+        let record = aws.receive(1).await;
+        worker.handle(&record, Instant::now() + TIMEOUT).await;
+        aws.queue(&aws.sdk).delete(&record).await.unwrap();
+        let response = front.answer(&get(path)).await;
+        let status = body(&response);
+        assert_eq!(told(&response), "200", "{}", front.log());
+        assert_eq!((&status["object"], &status["chat_id"]), (&json!("ChatHistorySync"), &json!("done-in-1s é/%")));
+        assert!(!status.to_string().contains("hidden"), "{status}");
+        seen.push(status["status"].clone());
+    }
+    // The first call's answer is in the poll on the queue: the table knows it one poll later.
+    assert_eq!(seen.first(), Some(&Value::Null));
+
+    let ended = front.answer(&get(path)).await;
+    let (status, tag) = (body(&ended), ended.headers()["etag"].to_str().unwrap());
+    assert_eq!((&status["phase"], &status["restarts"]), (&json!("ended"), &json!(0)));
+    assert!(status["requested_at"].as_str() < status["finished_at"].as_str(), "{status}");
+    let bearer = format!("Bearer {TOKEN}");
+    let again = request("GET", path, &[("authorization", &bearer), ("if-none-match", tag)], "");
+    assert_eq!(told(&front.answer(&again).await), "304");
+    assert_eq!(front.processes_started(), 1);
+}
+
+/// A worker in a hurry, and a provider in this process.
+fn worker(aws: &Emulated) -> Worker<InProcess, DynamoStore, SqsQueue, EventBridgeBus> {
+    let schedule = Schedule { poll_initial: Duration::from_secs(1), poll_factor: 1.0, ..Schedule::default() };
+    let limits = Limits { lease_margin: Duration::ZERO, ..Limits::default() };
+    let config = WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+    let provider = InProcess::new(Simulator::new(Faults::default()));
+    Worker::new(provider, aws.store(&aws.sdk), aws.queue(&aws.sdk), aws.bus(&aws.sdk), Clock::System, config)
+}
