@@ -249,3 +249,16 @@ fn one_message_lists_every_fault() {
     - `BRIDGE_LOG` is "loud=very"; allowed: a filter like `info` or `warn,postpress_bridge=debug` (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5)
     "#);
 }
+
+#[test]
+fn a_namespace_that_cloudwatch_would_drop_is_refused() {
+    let long = "n".repeat(256);
+    for namespace in ["AWS/Lambda", "a:b", "ümlaut", "a\nb", &long] {
+        assert!(
+            only_fault(&[("BRIDGE_METRICS_NAMESPACE", namespace)]).contains("BRIDGE_METRICS_NAMESPACE"),
+            "{namespace}"
+        );
+    }
+    let settings = worker(&[("BRIDGE_METRICS_NAMESPACE", "PostpressBridge/my-stack")]).unwrap();
+    assert_eq!(settings.metrics_namespace, "PostpressBridge/my-stack");
+}
