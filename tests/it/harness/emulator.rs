@@ -25,6 +25,7 @@ use postpress_bridge::queue::{Source, SqsQueue};
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
 use postpress_bridge::store::DynamoStore;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::canary::assert_no_secret;
@@ -62,6 +63,9 @@ pub(crate) fn python() -> PathBuf {
     let install = [moto, "flask==3.1.3", "flask-cors==6.0.5", "cfn-lint==1.58.0", "aws-sam-translator==1.115.0"];
     tools::venv("moto", &install).join("python")
 }
+
+/// For those who have hundreds of chats synced: one after the other, since two at once are too much for the emulator.
+pub(crate) static ONE_CROWD: Mutex<()> = Mutex::const_new(());
 
 /// Where AWS is.
 pub(crate) fn endpoint() -> String {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::world::World;
+use crate::harness::emulator::ONE_CROWD;
 use crate::harness::lambda::{Delivery, Mapping, receive_count};
 
 const TRIGGERS: usize = 1000;
@@ -57,6 +58,7 @@ fn unreliable(seed: u64) -> impl Fn(&aws_sdk_sqs::types::Message) -> Delivery {
 
 #[tokio::test]
 async fn a_thousand_triggers_start_one_sync_a_run_and_each_is_in_one_ending() {
+    let _alone = ONE_CROWD.lock().await;
     let latency = Span::between(Duration::from_millis(10), Duration::from_millis(100));
     let world = World::start(Faults { latency, ..Faults::default() }, Duration::from_secs(12)).await;
     let settings = [

@@ -20,8 +20,7 @@
 
 use std::env;
 
-use tokio::sync::Mutex;
-
+use crate::harness::emulator::ONE_CROWD;
 use crate::harness::lambda::{stateless_worker, sync_worker};
 
 mod play;
@@ -34,9 +33,6 @@ use play::{Soak, Until};
 use reckoning::{Reckoning, Stateless};
 use traffic::Traffic;
 
-/// One soak after the other: two at once would be too much for the emulator.
-static EMULATOR: Mutex<()> = Mutex::const_new(());
-
 /// A setting of the soak itself.
 fn setting(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is {value:?}: no number")))
@@ -44,9 +40,9 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[tokio::test]
 async fn a_soak_of_kills_breaks_no_promise_and_a_worker_without_a_table_breaks_them_all() {
-    let _alone = EMULATOR.lock().await;
+    let _alone = ONE_CROWD.lock().await;
     let seed = setting("SOAK_SEED", 1);
-    let chats = usize::try_from(setting("SOAK_CHATS", 300)).unwrap();
+    let chats = usize::try_from(setting("SOAK_CHATS", 200)).unwrap();
     let traffic = Traffic::new(chats, seed);
     let soak = Soak { seed, max_receive_count: 5, killed: 0.2 };
     // Both at once, since each waits for most of its time.
@@ -67,7 +63,7 @@ async fn a_soak_of_kills_breaks_no_promise_and_a_worker_without_a_table_breaks_t
 
 #[tokio::test]
 async fn what_is_dead_lettered_had_to_come_back_each_time_and_its_run_goes_on_by_a_sweep() {
-    let _alone = EMULATOR.lock().await;
+    let _alone = ONE_CROWD.lock().await;
     let seed = setting("SOAK_SEED", 1);
     let traffic = Traffic::new(30, seed);
     let soak = Soak { seed, max_receive_count: 2, killed: 0.3 };

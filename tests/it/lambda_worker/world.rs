@@ -17,7 +17,7 @@ use crate::harness::emulator::{self, Emulated};
 use crate::harness::lambda::{Figures, Function, Lambda, Mapping, sync_worker};
 
 /// Longer than any of these tests may take.
-const LONG: Duration = Duration::from_mins(3);
+const LONG: Duration = Duration::from_mins(8);
 /// SQS's batch operations take no more.
 const ENTRIES_MAX: usize = 10;
 /// What comes again this often is given up on.

@@ -34,7 +34,7 @@ const PROCESSES: usize = 4;
 /// How long after the last trigger there are kills. Then the killer rests, or it would be chance when the soak ends.
 const KILLED_ON: Duration = Duration::from_secs(15);
 /// How much longer a soak may take until every run is over.
-const OVER_MAX: Duration = Duration::from_mins(4);
+const OVER_MAX: Duration = Duration::from_mins(8);
 /// How much longer it takes where not every run gets to be over.
 const TO_BE_OVER: Duration = Duration::from_secs(25);
 
