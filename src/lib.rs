@@ -34,7 +34,6 @@
 //! | [`simulator`] | the provider played, with faults |
 //! | [`consumer`] | plays Lambda's event source mapping where there is no Lambda |
 //! | [`rehearsal`] | one invocation with everything in memory, for `cargo lambda invoke` |
-//! | [`webhook`] | a run's status, as it is told to those who ask |
 //! | [`cli`] | the terminal's commands |
 //! | `aws`, `secrets`, `deployed`, `lambda` | the AWS clients over one HTTP stack, the key's secret, the ports put together, Lambda's events in our terms (feature `aws`) |
 //! | [`settings`] | the environment |

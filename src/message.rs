@@ -314,8 +314,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::postpress::Envelope;
     use crate::postpress::Finish;
-    use crate::run::{EndedBy, Ending, arbitrary};
+    use crate::run::{EndedBy, Ending, Origin, arbitrary};
 
     fn record(body: &str) -> Record {
         Record {
@@ -364,6 +365,24 @@ mod tests {
             prop_assert!(!is_refused);
             prop_assert_eq!(parse(&body), Message::Poll(poll));
         }
+    }
+
+    #[test]
+    fn a_polls_foreign_text_is_cut_to_what_an_item_may_hold() {
+        let long = || Envelope {
+            title: "é".repeat(10_000),
+            detail: Some("é".repeat(10_000)),
+            instance: None,
+            kind: "errors/x".to_owned(),
+            status: 503,
+        };
+        let ending = Ending::Error { error: long(), origin: Origin::Postpress };
+        let outcome = Outcome { ending, ended_by: EndedBy::Retries, finished_at: Millis(1_795_514_400_123) };
+        let learned = Learned { envelope: Some(long()), ..Learned::default() };
+        let poll = Poll { learned: Some(learned.clone()), answer: Some(outcome.clone()), ..poll() };
+        let cut = Poll { learned: Some(learned.bounded()), answer: Some(outcome.bounded()), ..poll.clone() };
+        assert!(cut.to_body().len() < 20_000, "{}", cut.to_body().len());
+        assert_eq!(parse(&poll.to_body()), Message::Poll(cut));
     }
 
     #[test]

@@ -534,6 +534,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_just_short_enough_is_sound() {
+        let label = "x".repeat(LABEL_MAX_BYTES);
+        let metadata = format!(r#"{{"a":"{}"}}"#, "x".repeat(METADATA_MAX_BYTES - 8));
+        assert_eq!(metadata.len(), METADATA_MAX_BYTES);
+        let body = json!({"chat_id": "c", "correlation_id": label, "idempotency_key": label}).to_string();
+        let message = sound(&body.replacen('{', &format!(r#"{{"metadata": {metadata},"#), 1));
+        assert_eq!(message.trigger.correlation_id.as_ref(), Some(&label));
+        assert_eq!(message.trigger.metadata.as_ref().map(Metadata::as_str), Some(&*metadata));
+    }
+
+    #[test]
     fn a_long_input_is_cut_and_says_so() {
         let invalid = invalid(&"é".repeat(10_000));
         assert!(invalid.truncated);

@@ -362,6 +362,23 @@ fn a_poll_that_died_half_way_claims_again_once_its_lease_is_over() {
 }
 
 #[test]
+fn a_message_stays_away_for_as_long_as_the_run_is_or_may_be_held() {
+    // Held by an earlier delivery of this message.
+    let mut again = Scene::new(Some(item()), trigger_task("starter"), "starter", NOW);
+    assert_eq!(again.verdict(), Verdict::Return(Returned::LeaseHeld));
+    assert_eq!(again.handling.held_until(), Some(item().lease_until_ms));
+    // By us, if a claim of which no answer came was written.
+    let mut lost = Scene::new(Some(item()), poll_task(1), "poll", NOW);
+    lost.give(Input::Failed);
+    assert_eq!(lost.step, Step::Done(Verdict::Return(Returned::Failed)));
+    assert_eq!(lost.handling.held_until(), Some(NOW + LEASE));
+    // By nobody.
+    let unread =
+        Scene::new(Some(item()), trigger_task("another"), "another", NOW).give(Input::Failed).handling.held_until();
+    assert_eq!(unread, None);
+}
+
+#[test]
 fn a_polls_claim_whose_reply_was_lost_is_recognised() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.apply();

@@ -249,6 +249,7 @@ mod tests {
     fn haste_shortens_delays_and_budgets_alike() {
         let schedule = Schedule { haste: 100, ..Schedule::default() };
         assert_eq!(delay(&schedule, &after_call(1)), Duration::from_millis(50));
+        assert_eq!(schedule.comes_back_after(1, 0), Duration::from_millis(150));
         assert!(!schedule.retries_exhausted(NOW, NOW + secs(35)));
         assert!(schedule.retries_exhausted(NOW, NOW + secs(36)));
         assert!(schedule.deadline_exceeded(NOW, NOW + secs(864)));

@@ -135,15 +135,6 @@ impl Write {
         }
     }
 
-    /// Whether a provider call follows once it is taken.
-    pub fn calls(&self) -> bool {
-        match self {
-            Self::Start { .. } => true,
-            Self::Claim { claim, .. } => claim.calls,
-            _ => false,
-        }
-    }
-
     /// Whether an item, or the lack of one, meets the write's condition.
     pub fn holds(&self, item: Option<&Item>) -> bool {
         match (self, item) {
