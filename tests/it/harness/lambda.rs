@@ -14,7 +14,7 @@
 //! themselves are killed, it ends with its invocation, since its Runtime API is gone.
 
 use std::cell::{Cell, RefCell};
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,11 +77,6 @@ impl Function {
         let printed = fs::read_to_string(self.records.path()).unwrap();
         printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
     }
-}
-
-/// A log for a process to write to; it appends, as others do at the same time.
-fn open(log: &CheckedLog) -> File {
-    File::options().append(true).open(log.path()).unwrap()
 }
 
 /// A function with its execution environments: one process for each invocation at a time, used again by later ones.

@@ -10,8 +10,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
+use super::Function;
 use super::runtime_api::{Invocation, Posted, RuntimeApi};
-use super::{Function, open};
 use crate::harness::canary::{CANARY, assert_no_secret};
 use crate::harness::emulator::{CREDENTIAL, REGION};
 
@@ -95,8 +95,8 @@ impl Environment {
             .env("BRIDGE_LOG", "trace") // so that a secret would show
             .envs(function.settings.iter().cloned())
             .stdin(Stdio::null())
-            .stdout(open(&function.records))
-            .stderr(open(&function.log))
+            .stdout(function.records.open())
+            .stderr(function.log.open())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
