@@ -15,7 +15,7 @@ use postpress_bridge::simulator::{Faults, InProcess, Server, Simulator};
 use postpress_bridge::time::{Clock, Millis};
 use postpress_bridge::worker::{Worker, WorkerConfig};
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use crate::harness::emulator::{CREDENTIAL, Emulated, LONG_VISIBILITY, REGION, endpoint};
@@ -242,6 +242,48 @@ async fn a_message_that_could_not_be_sent_or_deleted_is_still_a_dead_letter() {
     assert_eq!(aws.take_dead_letters().await, [""; 0]);
 }
 
+/// Ctrl-C.
+#[cfg(unix)]
+async fn interrupt(child: &Child) {
+    let kill = Command::new("kill").arg("-INT").arg(child.id().unwrap().to_string()).status().await.unwrap();
+    assert!(kill.success());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_while_it_still_receives_does_nothing_and_nothing_stays_held() {
+    let aws = bridge().await;
+    let proxy = Proxy::start(endpoint()).await;
+    aws.dead_letter(&[r#"{"chat_id": "c", "idempotency_key": "k"}"#; 12]).await;
+    let child = command(&aws, proxy.endpoint(), &["redrive", "--yes"]).spawn().unwrap();
+    let receives = Of("ReceiveMessage", "");
+    // The third finds nothing more, for which it waits two seconds.
+    while proxy.seen(receives).len() < 3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    interrupt(&child).await;
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!((output.status.code(), &*stderr(&output)), (Some(1), "nothing was done\n"));
+    assert!(proxy.seen(Of("SendMessageBatch", "")).is_empty());
+    assert_eq!(aws.take_dead_letters().await.len(), 12);
+}
+
+#[tokio::test]
+async fn a_plan_that_nobody_reads_is_not_carried_out_and_nothing_stays_held() {
+    let aws = bridge().await;
+    aws.dead_letter(&["hello", SWEEP_BODY]).await;
+    let cases = [(&["redrive", "--yes"][..], Some(1)), (&["redrive"], Some(1)), (&["redrive", "--dry-run"], Some(0))];
+    for (arguments, code) in cases {
+        let mut child = command(&aws, &endpoint(), arguments).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().await.unwrap();
+        let stderr = stderr(&output);
+        assert_eq!((output.status.code(), stderr.contains("nothing was done")), (code, code == Some(1)), "{stderr}");
+    }
+    assert_eq!(aws.take_visible().await, [""; 0]);
+    assert_eq!(aws.take_dead_letters().await.len(), 2);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn ctrl_c_stops_it_after_the_messages_under_way_and_nothing_stays_held() {
@@ -254,8 +296,7 @@ async fn ctrl_c_stops_it_after_the_messages_under_way_and_nothing_stays_held() {
     while proxy.seen(sends).is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let kill = Command::new("kill").arg("-INT").arg(child.id().unwrap().to_string()).status().await.unwrap();
-    assert!(kill.success());
+    interrupt(&child).await;
     let output = child.wait_with_output().await.unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &report["done"]["not_sent"]), (Some(1), &json!(12)), "{report}");

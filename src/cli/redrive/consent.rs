@@ -1,12 +1,8 @@
 //! Whether a person agrees: asked on a terminal, or given beforehand.
 
 use std::io::{IsTerminal, Write};
-use std::pin::pin;
 
-use futures_util::FutureExt;
 use tokio::sync::oneshot;
-
-use crate::cli::stop;
 
 /// What became of the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,15 +15,10 @@ pub(super) enum Consent {
     NobodyToAsk,
 }
 
-/// Asks on the terminal; Ctrl-C is a no.
-pub(super) async fn ask(question: &str) -> Consent {
+/// Asks on the terminal; to be asked to `stop` is a no.
+pub(super) async fn ask(question: &str, stop: impl Future<Output = ()>) -> Consent {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Consent::NobodyToAsk;
-    }
-    // Heard from here on: between the question and its answer Ctrl-C would else kill, and what is held stay so.
-    let mut stop = pin!(stop::asked_to());
-    if stop.as_mut().now_or_never().is_some() {
-        return Consent::Refused;
     }
     anstream::eprint!("{question} [y/N] ");
     let _ = std::io::stderr().flush();
@@ -40,8 +31,9 @@ pub(super) async fn ask(question: &str) -> Consent {
         let _ = said.send(line);
     });
     tokio::select! {
-        line = hears => answer(&line.unwrap_or_default()),
+        biased;
         () = stop => Consent::Refused,
+        line = hears => answer(&line.unwrap_or_default()),
     }
 }
 

@@ -1,11 +1,13 @@
 //! The dead-letter queue: found by the queue's own policy, and gone through without losing anything.
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
+use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
 use crate::aws::service_error;
@@ -54,19 +56,30 @@ impl DeadLetters {
         })
     }
 
-    /// Receives at most so many, each once, or all that there are.
-    pub(super) async fn take(&self, limit: usize) -> anyhow::Result<Vec<Record>> {
+    /// Receives at most so many, each once, or all that there are. Once it is asked to `stop` it gives all back, and has nothing.
+    pub(super) async fn take(
+        &self,
+        limit: usize,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> anyhow::Result<Option<Vec<Record>>> {
         // SQS may deliver a message twice, also while it is held; the latest receipt is the one that counts.
         let mut taken = BTreeMap::new();
-        while taken.len() < limit {
+        let mut is_all = false;
+        loop {
+            // Between two receives: what one brings that nobody waits for any more would stay hidden.
+            if stop.as_mut().now_or_never().is_some() {
+                self.give_back(taken.values()).await;
+                return Ok(None);
+            }
             let had = taken.len();
+            if is_all || had >= limit {
+                break;
+            }
             match self.queue.receive(limit - had).await {
                 Ok(records) => {
                     taken.extend(records.into_iter().map(|record| (record.message_id.clone(), record)));
                     // Nothing, or only what came again because its hold was over.
-                    if taken.len() == had {
-                        break;
-                    }
+                    is_all = taken.len() == had;
                 }
                 Err(error) => {
                     self.give_back(taken.values()).await;
@@ -76,7 +89,7 @@ impl DeadLetters {
         }
         let mut taken: Vec<Record> = taken.into_values().collect();
         taken.sort_by_key(|record| record.sent_at);
-        Ok(taken)
+        Ok(Some(taken))
     }
 
     /// Deletes dead letters. Each has a result of its own.

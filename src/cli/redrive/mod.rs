@@ -10,7 +10,7 @@
 //! that somebody has moved from a dead-letter queue and that died again has lost its first id, and this cannot know it.
 
 use std::io::Write;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -98,8 +98,13 @@ impl Redrive {
         let client = aws_sdk_sqs::Client::new(&aws);
 
         let dead_letters = DeadLetters::of(&client, &settings.queue_url, self.hold).await?;
+        // One for the whole way: whoever has asked at any moment since the first message was held is heard.
+        let mut stop = pin!(stop::asked_to());
         let held_until = Instant::now() + self.hold;
-        let records = dead_letters.take(self.limit as usize).await?;
+        let Some(records) = dead_letters.take(self.limit as usize, stop.as_mut()).await? else {
+            eprintln!("nothing was done");
+            return Ok(false);
+        };
         let letters: Vec<_> =
             records.into_iter().map(|record| DeadLetter::of(record, &settings.event_source)).collect();
         let mut report = Report {
@@ -111,45 +116,52 @@ impl Redrive {
             plan: plan::lines(&letters),
             done: None,
         };
-        self.show_plan(&report)?;
+        let shown = self.show_plan(&report);
 
         let pass = Pass { queue: SqsQueue::new(client, settings.queue_url), dead_letters, held_until };
-        let nothing_to_do = letters.iter().all(|letter| letter.fate() == Fate::Leave);
-        let consent = match nothing_to_do || self.dry_run {
+        // Nobody agrees to a plan that could not be shown.
+        let only_looks = letters.iter().all(|letter| letter.fate() == Fate::Leave) || self.dry_run;
+        let consent = match only_looks || shown.is_err() {
             true => Consent::Refused,
-            false => self.consent(&letters).await,
+            false => self.consent(&letters, stop.as_mut()).await,
         };
         if consent == Consent::Given {
-            report.done = Some(pass.act(&letters).await);
+            report.done = Some(pass.act(&letters, stop).await);
         } else {
+            // Before anything is said: where nobody listens to it any more, that ends the program.
             pass.dead_letters.give_back(letters.iter().map(|letter| &letter.record)).await;
+        }
+        match shown {
+            Err(error) if !only_looks => {
+                eprintln!("nothing was done: {error:#}");
+                return Ok(false);
+            }
+            shown => shown?,
+        }
+        match consent {
+            Consent::Refused if !only_looks => eprintln!("nothing was done"),
+            Consent::NobodyToAsk => eprintln!("nothing was done, since there is no terminal to ask on; add `--yes`"),
+            Consent::Given | Consent::Refused => {}
         }
         self.show_outcome(&report)?;
         Ok(match &report.done {
             Some(done) => done.is_all(),
-            None => nothing_to_do || self.dry_run,
+            None => only_looks,
         })
     }
 
-    async fn consent(&self, letters: &[DeadLetter]) -> Consent {
+    async fn consent(&self, letters: &[DeadLetter], stop: impl Future<Output = ()>) -> Consent {
         if self.yes {
             return Consent::Given;
         }
         let [send, drop] = [Fate::Send, Fate::Drop].map(|fate| plan::count(letters, fate));
-        let consent = consent::ask(&format!("Send {send} and drop {drop}?")).await;
-        match consent {
-            Consent::Given => {}
-            Consent::Refused => eprintln!("nothing was done"),
-            Consent::NobodyToAsk => eprintln!("nothing was done, since there is no terminal to ask on; add `--yes`"),
-        }
-        consent
+        consent::ask(&format!("Send {send} and drop {drop}?"), stop).await
     }
 
     /// On stdout, unless that is for a program, which gets it at the end.
     fn show_plan(&self, report: &Report) -> anyhow::Result<()> {
         if self.json {
-            eprint!("{}", report.plan());
-            return Ok(());
+            return std::io::stderr().lock().write_all(report.plan().as_bytes()).context("cannot write to stderr");
         }
         print(&report.plan())
     }
@@ -177,10 +189,9 @@ struct Pass {
 
 impl Pass {
     /// A few at a time, so that whoever is killed here leaves few to be sent twice. Ctrl-C finishes those under way.
-    async fn act(&self, letters: &[DeadLetter]) -> Done {
+    async fn act(&self, letters: &[DeadLetter], mut stop: Pin<&mut impl Future<Output = ()>>) -> Done {
         let mut done = Done::default();
         let mut stay = Vec::new();
-        let mut stop = pin!(stop::asked_to());
         let mut why_not = None;
         for some in letters.chunks(ENTRIES_MAX) {
             if why_not.is_none() && Instant::now() >= self.held_until {
