@@ -7,16 +7,24 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMe
 use crate::ids::MessageId;
 use crate::message::Record;
 use crate::time::Millis;
+use crate::trace::TraceHeader;
 
 /// Below this, a deadline cannot be milliseconds since 1970: it was September 2001 then.
 const EARLIEST_EPOCH_DEADLINE_MS: u64 = 1_000_000_000_000;
 
 /// The records of an SQS event. One without a message id cannot be told from others, and SQS sends none.
-pub fn records(event: SqsEvent) -> Vec<Record> {
-    event.records.into_iter().filter_map(record).collect()
+///
+/// Each keeps its own trace, but goes on with what the invocation's header (`Lambda-Runtime-Trace-Id`) has counted: that one
+/// names a trace of the invocation alone, which may deal with messages of ten runs.
+pub fn records(event: SqsEvent, invocation: Option<&str>) -> Vec<Record> {
+    let invocation = invocation.and_then(TraceHeader::parse);
+    let records = event.records.into_iter().filter_map(record);
+    let Some(invocation) = invocation else { return records.collect() };
+    records.map(|record| Record { trace: Some(record.trace().through(&invocation)), ..record }).collect()
 }
 
 fn record(message: SqsMessage) -> Option<Record> {
+    let trace = message.attributes.get("AWSTraceHeader").and_then(|header| TraceHeader::parse(header));
     let number = |name: &str| message.attributes.get(name).and_then(|value| value.parse::<u64>().ok());
     let sent_at = number("SentTimestamp").unwrap_or_default();
     let receive_count = number("ApproximateReceiveCount").and_then(|count| u32::try_from(count).ok());
@@ -26,6 +34,7 @@ fn record(message: SqsMessage) -> Option<Record> {
         body: message.body.unwrap_or_default(),
         sent_at: Millis(sent_at),
         receive_count: receive_count.unwrap_or(1),
+        trace,
     })
 }
 
@@ -68,12 +77,34 @@ mod tests {
     #[test]
     fn a_record_is_read_as_lambda_sends_it() {
         let event = include_str!("../events/trigger-batch.json");
-        let records = records(serde_json::from_str(event).unwrap());
+        let records = records(serde_json::from_str(event).unwrap(), None);
         assert_eq!(records.len(), 3);
         assert!(records[0].body.contains("chat_id"));
         assert!(records[0].sent_at > Millis(0));
         assert_eq!(records[0].receive_count, 1);
         assert!(!records[0].receipt_handle.is_empty());
+    }
+
+    #[test]
+    fn a_message_keeps_its_trace_and_takes_what_the_invocation_has_counted() {
+        let message = |header: Option<&str>| {
+            let mut message = serde_json::json!({"messageId": "m", "attributes": {"SentTimestamp": "1795514400137"}});
+            if let Some(header) = header {
+                message["attributes"]["AWSTraceHeader"] = header.into();
+            }
+            message
+        };
+        let root = "Root=1-5759e988-bd862e3fe1be46a994272793";
+        let event = serde_json::json!({"Records": [message(Some(root)), message(None), message(Some("none"))]});
+        let event: SqsEvent = serde_json::from_value(event).unwrap();
+        let headers = |invocation| {
+            records(event.clone(), invocation).iter().map(|record| record.trace().to_string()).collect::<Vec<_>>()
+        };
+        let new = TraceHeader::of_message(&MessageId::new("m"), Millis(1_795_514_400_137)).to_string();
+        assert_eq!(headers(None), [root, &new, &new]);
+        let invocation = "Root=1-11111111-222222222222222222222222;Parent=1111111111111111;Sampled=1;Lineage=1:a:5";
+        let counted = |header: &str| format!("{header};Sampled=1;Lineage=1:a:5");
+        assert_eq!(headers(Some(invocation)), [counted(root), counted(&new), counted(&new)]);
     }
 
     #[test]

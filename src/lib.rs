@@ -34,10 +34,10 @@
 //! | [`simulator`] | the provider played, with faults |
 //! | [`consumer`] | plays Lambda's event source mapping where there is no Lambda |
 //! | [`rehearsal`] | one invocation with everything in memory, for `cargo lambda invoke` |
-//! | [`webhook`] | a run's status, as it is told to those who ask |
 //! | [`cli`] | the terminal's commands |
 //! | `aws`, `secrets`, `deployed`, `lambda` | the AWS clients over one HTTP stack, the key's secret, the ports put together, Lambda's events in our terms (feature `aws`) |
-//! | [`settings`], [`telemetry`] | the environment, the log |
+//! | [`settings`] | the environment |
+//! | [`telemetry`], [`metrics`], [`trace`] | the log, the numbers of an invocation, the trace that a run's messages share |
 //! | [`schema`] | the JSON Schemas of what comes in and goes out |
 //! | [`ids`], [`time`], [`text`] | the words that all of them speak in |
 //!
@@ -55,6 +55,7 @@ pub mod ids;
 #[cfg(feature = "aws")]
 pub mod lambda;
 pub mod message;
+pub mod metrics;
 pub mod postpress;
 pub mod queue;
 pub mod rehearsal;
@@ -69,5 +70,6 @@ pub mod store;
 pub mod telemetry;
 pub mod text;
 pub mod time;
+pub mod trace;
 pub mod webhook;
 pub mod worker;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use schemars::JsonSchema;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -13,6 +14,7 @@ use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use crate::run::{Learned, Outcome};
 use crate::text::bounded;
 use crate::time::{Millis, rfc3339};
+use crate::trace::TraceHeader;
 
 mod trigger;
 
@@ -36,6 +38,26 @@ pub struct Record {
     pub sent_at: Millis,
     /// `ApproximateReceiveCount`: 1 at the first delivery.
     pub receive_count: u32,
+    /// `AWSTraceHeader`: the trace that it belongs to, if whoever sent it said so.
+    pub trace: Option<TraceHeader>,
+}
+
+impl Record {
+    /// The trace that everything belongs to that comes of this message.
+    pub fn trace(&self) -> TraceHeader {
+        self.trace.clone().unwrap_or_else(|| TraceHeader::of_message(&self.message_id, self.sent_at))
+    }
+
+    /// When it was to be dealt with: what our own message says, else when it was sent. Nothing but a metric depends on it.
+    pub fn due_at(&self) -> Millis {
+        #[derive(Deserialize)]
+        struct Due {
+            #[serde(rename = "postpress_bridge")]
+            _ours: IgnoredAny,
+            due_at_ms: Millis,
+        }
+        serde_json::from_str(&self.body).map_or(self.sent_at, |Due { due_at_ms, .. }| due_at_ms)
+    }
 }
 
 /// What a record turns out to be.
@@ -188,18 +210,27 @@ pub struct Poll {
 
 impl Poll {
     /// The message's body.
-    ///
-    /// # Panics
-    /// Never: every part of a poll has a JSON form.
     pub fn to_body(&self) -> String {
+        self.body(None)
+    }
+
+    /// The body of a message that is sent with a delay: it tells when it is due, since SQS does not. Only [`Record::due_at`]
+    /// reads it.
+    pub fn to_body_due_at(&self, due_at: Millis) -> String {
+        self.body(Some(due_at))
+    }
+
+    fn body(&self, due_at_ms: Option<Millis>) -> String {
         #[derive(Serialize)]
         struct Body<'a> {
             postpress_bridge: &'static str,
             v: u64,
             #[serde(flatten)]
             poll: &'a Poll,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            due_at_ms: Option<Millis>,
         }
-        let body = Body { postpress_bridge: "poll", v: VERSION, poll: self };
+        let body = Body { postpress_bridge: "poll", v: VERSION, poll: self, due_at_ms };
         acceptable_to_sqs(&serde_json::to_string(&body).expect("a poll is plain data"))
     }
 }
@@ -283,8 +314,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::postpress::Envelope;
     use crate::postpress::Finish;
-    use crate::run::{EndedBy, Ending, arbitrary};
+    use crate::run::{EndedBy, Ending, Origin, arbitrary};
 
     fn record(body: &str) -> Record {
         Record {
@@ -293,6 +325,7 @@ mod tests {
             body: body.to_owned(),
             sent_at: Millis(1_795_514_400_000),
             receive_count: 1,
+            trace: None,
         }
     }
 
@@ -335,6 +368,24 @@ mod tests {
     }
 
     #[test]
+    fn a_polls_foreign_text_is_cut_to_what_an_item_may_hold() {
+        let long = || Envelope {
+            title: "é".repeat(10_000),
+            detail: Some("é".repeat(10_000)),
+            instance: None,
+            kind: "errors/x".to_owned(),
+            status: 503,
+        };
+        let ending = Ending::Error { error: long(), origin: Origin::Postpress };
+        let outcome = Outcome { ending, ended_by: EndedBy::Retries, finished_at: Millis(1_795_514_400_123) };
+        let learned = Learned { envelope: Some(long()), ..Learned::default() };
+        let poll = Poll { learned: Some(learned.clone()), answer: Some(outcome.clone()), ..poll() };
+        let cut = Poll { learned: Some(learned.bounded()), answer: Some(outcome.bounded()), ..poll.clone() };
+        assert!(cut.to_body().len() < 20_000, "{}", cut.to_body().len());
+        assert_eq!(parse(&poll.to_body()), Message::Poll(cut));
+    }
+
+    #[test]
     fn a_poll_has_no_character_that_sqs_refuses() {
         let poll = Poll { chat_id: ChatId::parse("a\u{fffe}b\u{ffff}").unwrap(), ..poll() };
         let body = poll.to_body();
@@ -345,6 +396,17 @@ mod tests {
     #[test]
     fn a_poll_reads_as_the_protocol_writes_it() {
         insta::assert_snapshot!(poll().to_body(), @r#"{"postpress_bridge":"poll","v":1,"chat_id":"c","run_id":"00000000-0000-4000-8000-000000000001","claim_id":"00000000000000000000000000000002","learned":{"failures":2}}"#);
+    }
+
+    #[test]
+    fn a_poll_tells_when_it_is_due_and_a_trigger_is_due_when_it_is_sent() {
+        let sent_at = record("").sent_at;
+        let due_at = Millis(sent_at.0 + 45_000);
+        let body = poll().to_body_due_at(due_at);
+        assert_eq!((record(&body).due_at(), parse(&body)), (due_at, Message::Poll(poll())));
+        for body in [&*poll().to_body(), SWEEP_BODY, r#"{"chat_id": "c", "due_at_ms": 7}"#, "{"] {
+            assert_eq!(record(body).due_at(), sent_at, "{body}");
+        }
     }
 
     #[test]

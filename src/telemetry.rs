@@ -1,13 +1,24 @@
 //! Logs: always on stderr, since stdout is for data.
+//!
+//! At `info` a run logs its start and its end, and what goes wrong in between; no line per poll. Every line of a message has
+//! the ids of the [`invocation`] and of the [`message`], by which a run is found: `filter run_id = "…"`.
 
 use std::io::{self, IsTerminal as _};
 
 use tracing::dispatcher::{self, SetGlobalDefaultError};
-use tracing::{Dispatch, Level, Metadata};
+use tracing::{Dispatch, Level, Metadata, Span};
 use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, registry};
+
+use crate::message::Record;
+use crate::trace::TraceHeader;
+
+mod flat_json;
+
+use flat_json::FlatJson;
 
 /// What is logged, in the notation of `tracing`: `info`, or `warn,postpress_bridge=debug`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,10 +76,28 @@ where
 {
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match format {
-        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Json => lines.fmt_fields(JsonFields::new()).event_format(FlatJson).boxed(),
         LogFormat::Compact => lines.compact().with_target(false).with_ansi(colour()).boxed(),
     };
     registry().with(EnvFilter::new(&filter.0)).with(filter_fn(shows_no_secret)).with(lines).into()
+}
+
+/// Around everything that one invocation of the function does.
+///
+/// Like [`message`], of the most urgent level: a filter that leaves less urgent lines out must not take the ids from the rest.
+pub fn invocation(request_id: &str) -> Span {
+    tracing::error_span!("invocation", request_id)
+}
+
+/// Around everything that is done about one message. Which chat and run it is about is noted once that is known.
+pub fn message(record: &Record, trace: &TraceHeader) -> Span {
+    tracing::error_span!(
+        "message",
+        message_id = %record.message_id,
+        trace_id = trace.trace_id(),
+        chat_id = tracing::field::Empty,
+        run_id = tracing::field::Empty,
+    )
 }
 
 /// Below `info` the AWS SDK logs whole requests and answers, and Lambda's runtime whole events, secrets included. No filter
@@ -89,6 +118,19 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::ids::MessageId;
+    use crate::time::Millis;
+
+    fn record() -> Record {
+        Record {
+            message_id: MessageId::new("m-1"),
+            receipt_handle: String::new(),
+            body: String::new(),
+            sent_at: Millis(0),
+            receive_count: 1,
+            trace: None,
+        }
+    }
 
     /// Keeps what is logged while `work` runs.
     fn logged(filter: &str, format: LogFormat, work: impl FnOnce()) -> String {
@@ -115,17 +157,33 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_has_the_fields_of_the_event_and_its_span() {
-        let log = logged("info", LogFormat::Json, || {
-            let _entered = tracing::info_span!("run", chat_id = "chat_1").entered();
-            tracing::warn!(polls = 3, "still running");
-        });
-        let line: serde_json::Value = serde_json::from_str(&log).unwrap();
-        assert_eq!(line["level"], "WARN");
-        assert_eq!(line["message"], "still running");
-        assert_eq!(line["polls"], 3);
-        assert_eq!(line["span"]["chat_id"], "chat_1");
-        assert!(line["timestamp"].is_string());
+    fn a_json_line_has_the_fields_of_the_event_and_of_all_our_spans_around_it() {
+        // Also where the spans themselves would be left out, were they as urgent as most lines.
+        for filter in ["info", "error"] {
+            let log = logged(filter, LogFormat::Json, || {
+                let _theirs = tracing::error_span!(target: "lambda_runtime", "invoke", xrayTraceId = "Root").entered();
+                let _invocation = invocation("request-1").entered();
+                let entered = message(&record(), &record().trace()).entered();
+                entered.record("chat_id", "chat_1");
+                entered.record("run_id", "run_1");
+                tracing::error!(polls = 3, message_id = "its own", "still \"running\"");
+            });
+            let line: serde_json::Value = serde_json::from_str(&log).unwrap();
+            let timestamp = line["timestamp"].as_str().unwrap();
+            assert!(Millis::parse_rfc3339(timestamp).is_some(), "{timestamp}");
+            let expected = serde_json::json!({
+                "timestamp": timestamp, "level": "ERROR", "target": "postpress_bridge::telemetry::tests",
+                "message": "still \"running\"", "polls": 3, "message_id": "its own", "request_id": "request-1",
+                "trace_id": record().trace().trace_id(), "chat_id": "chat_1", "run_id": "run_1",
+            });
+            assert_eq!(line, expected);
+        }
+    }
+
+    #[test]
+    fn a_field_of_an_event_hides_neither_when_nor_how_urgent_it_was() {
+        let log = logged("info", LogFormat::Json, || tracing::warn!(level = "calm", timestamp = "never", "loud"));
+        assert!(log.contains(r#""level":"WARN""#) && !log.contains("never"), "{log}");
     }
 
     #[test]

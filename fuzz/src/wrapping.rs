@@ -56,6 +56,7 @@ pub fn parse(body: &str) -> Message {
         body: body.to_owned(),
         sent_at: Millis(1_795_514_400_000),
         receive_count: 1,
+        trace: None,
     };
     Message::parse(&record, EVENT_SOURCE)
 }

@@ -1,16 +1,20 @@
 //! The Lambda behind the queue: wiring only.
 
+use std::cell::RefCell;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use postpress_bridge::deployed::{self, Deployed};
+use postpress_bridge::metrics::EmfLines;
 use postpress_bridge::postpress::client::Client;
 use postpress_bridge::settings::{Backend, SecretSource, WorkerSettings};
 use postpress_bridge::telemetry::{self, LogFormat};
 use postpress_bridge::{lambda, rehearsal};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -34,9 +38,18 @@ async fn start() -> anyhow::Result<()> {
 
 async fn serve(settings: &WorkerSettings) -> anyhow::Result<()> {
     let Deployed { worker, .. } = deployed::connect(settings).await?;
+    let metrics = RefCell::new(EmfLines::new(&settings.metrics_namespace));
     run(service_fn(async |event: LambdaEvent<SqsEvent>| -> Result<SqsBatchResponse, Error> {
         let ends = ends(&event);
-        let report = worker.handle(&lambda::records(event.payload), ends).await;
+        let LambdaEvent { payload, context } = event;
+        let span = telemetry::invocation(&context.request_id);
+        let records = lambda::records(payload, context.xray_trace_id.as_deref());
+        let report = worker.handle(&records, ends).instrument(span).await;
+        // A line that is not whole, or not printed, costs figures and no message.
+        match metrics.borrow_mut().line(&report.metrics, &context.request_id, SystemTime::now()) {
+            Ok(line) => drop(io::stdout().write_all(&line)),
+            Err(error) => tracing::error!(%error, "this invocation has no metrics"),
+        }
         Ok(lambda::response(report.returned()))
     }))
     .await
@@ -50,7 +63,8 @@ async fn rehearse(settings: &WorkerSettings) -> anyhow::Result<()> {
     let client = Client::new(settings.provider.base_url.clone(), api_key)?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| -> Result<SqsBatchResponse, Error> {
         let ends = ends(&event);
-        let returned = rehearsal::play(&lambda::records(event.payload), ends, client.clone(), settings).await;
+        let records = lambda::records(event.payload, None);
+        let returned = rehearsal::play(&records, ends, client.clone(), settings).await;
         Ok(lambda::response(returned.iter()))
     }))
     .await

@@ -12,6 +12,7 @@ use crate::aws::{may_pass, service_error};
 use crate::event::Event;
 use crate::queue::packing::pack;
 use crate::service::ServiceError;
+use crate::trace::TraceHeader;
 
 /// A bus on EventBridge.
 #[derive(Debug, Clone)]
@@ -40,20 +41,21 @@ impl EventBridgeBus {
         }
     }
 
-    fn entry(&self, event: &Event) -> PutEventsRequestEntry {
+    fn entry(&self, event: &Event, trace: Option<&TraceHeader>) -> PutEventsRequestEntry {
         PutEventsRequestEntry::builder()
             .event_bus_name(&self.bus)
             .source(&self.source)
             .detail_type(event.detail_type.as_str())
             .set_resources(Some(event.resources()))
             .detail(event.detail_json())
+            .set_trace_header(trace.map(ToString::to_string))
             .build()
     }
 }
 
 impl EventBus for EventBridgeBus {
-    async fn publish(&self, events: &[Event]) -> Vec<Result<(), ServiceError>> {
-        let entries: Vec<_> = events.iter().map(|event| self.entry(event)).collect();
+    async fn publish(&self, events: &[Event], trace: Option<&TraceHeader>) -> Vec<Result<(), ServiceError>> {
+        let entries: Vec<_> = events.iter().map(|event| self.entry(event, trace)).collect();
         let sizes: Vec<usize> = entries.iter().map(|entry| entry.detail.as_deref().map_or(0, str::len)).collect();
         let packs = pack(&sizes).into_iter().map(|range| self.put(entries[range].to_vec()));
         join_all(packs).await.concat()

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use super::EventBus;
 use crate::event::Event;
 use crate::service::ServiceError;
+use crate::trace::TraceHeader;
 
 /// A subscriber of a [`MemoryBus`], called with each event. What it fails to take is not published.
 pub(super) type Subscriber = Box<dyn Fn(&Event) -> Result<(), ServiceError>>;
@@ -39,7 +40,7 @@ impl MemoryBus {
 }
 
 impl EventBus for MemoryBus {
-    async fn publish(&self, events: &[Event]) -> Vec<Result<(), ServiceError>> {
+    async fn publish(&self, events: &[Event], _trace: Option<&TraceHeader>) -> Vec<Result<(), ServiceError>> {
         events.iter().map(|event| self.publish_one(event)).collect()
     }
 }
@@ -85,7 +86,7 @@ mod tests {
             (event.resources() == ["b"]).then(|| ServiceError::Passing("ThrottlingException".to_owned()))
         };
         let bus = MemoryBus::default().with_faults(Box::new(fault));
-        let results = bus.publish(&[event("a"), event("b"), event("c")]).await;
+        let results = bus.publish(&[event("a"), event("b"), event("c")], None).await;
         assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
         assert_eq!(bus.events(), [event("a"), event("c")]);
     }

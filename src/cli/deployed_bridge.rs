@@ -61,8 +61,10 @@ mod with_aws {
             triggers: &[TriggerBody],
         ) -> Vec<Result<MessageId, ServiceError>> {
             let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&self.0), queue_url.to_owned());
-            let messages: Vec<Outgoing> =
-                triggers.iter().map(|trigger| Outgoing { body: trigger.to_body(), delay: Duration::ZERO }).collect();
+            let messages: Vec<Outgoing> = triggers
+                .iter()
+                .map(|trigger| Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None })
+                .collect();
             // Once only: a second try of a trigger that has no key, and did arrive, would be a second request.
             timeout(SEND_MAX, queue.send(&messages)).await.unwrap_or_else(|_| {
                 let late = "SQS did not answer in time; the trigger may have arrived all the same";

@@ -345,6 +345,7 @@ mod tests {
             body: body.to_owned(),
             sent_at: Millis(1_795_514_400_000),
             receive_count: 1,
+            trace: None,
         };
         Message::parse(&record, "postpress.bridge")
     }
@@ -530,6 +531,17 @@ mod tests {
             let refused = TriggerBody::parse(&body, "postpress.bridge").unwrap_err();
             assert!(refused.contains(reason), "{body}: {refused}");
         }
+    }
+
+    #[test]
+    fn what_is_just_short_enough_is_sound() {
+        let label = "x".repeat(LABEL_MAX_BYTES);
+        let metadata = format!(r#"{{"a":"{}"}}"#, "x".repeat(METADATA_MAX_BYTES - 8));
+        assert_eq!(metadata.len(), METADATA_MAX_BYTES);
+        let body = json!({"chat_id": "c", "correlation_id": label, "idempotency_key": label}).to_string();
+        let message = sound(&body.replacen('{', &format!(r#"{{"metadata": {metadata},"#), 1));
+        assert_eq!(message.trigger.correlation_id.as_ref(), Some(&label));
+        assert_eq!(message.trigger.metadata.as_ref().map(Metadata::as_str), Some(&*metadata));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::ids::MessageId;
 use crate::message::Record;
 use crate::service::ServiceError;
 use crate::time::{Clock, Millis};
+use crate::trace::TraceHeader;
 
 /// Decides whether a message is delivered once more although it was deleted, and how much later: "on rare occasions […] you
 /// might get that message copy again" (SQS, at-least-once delivery).
@@ -38,6 +39,7 @@ struct Stored {
     visible_at: Instant,
     receive_count: u32,
     receipt_handle: Option<String>,
+    trace: Option<TraceHeader>,
 }
 
 impl MemoryQueue {
@@ -68,13 +70,22 @@ impl MemoryQueue {
 
     /// Puts a message on the queue and tells its new id.
     pub fn put(&self, body: &str, delay: Duration) -> MessageId {
+        self.put_traced(body, delay, None)
+    }
+
+    /// The same with a message that belongs to a trace.
+    pub fn put_traced(&self, body: &str, delay: Duration, trace: Option<TraceHeader>) -> MessageId {
         let message_id = MessageId::new(format!("{}-{}", self.name, self.next_id()));
-        self.put_as(message_id.clone(), body, self.clock.now(), delay);
+        self.store(message_id.clone(), body, self.clock.now(), delay, trace);
         message_id
     }
 
     /// Puts a message on the queue that has an id and a time of its own.
     pub fn put_as(&self, message_id: MessageId, body: &str, sent_at: Millis, delay: Duration) {
+        self.store(message_id, body, sent_at, delay, None);
+    }
+
+    fn store(&self, message_id: MessageId, body: &str, sent_at: Millis, delay: Duration, trace: Option<TraceHeader>) {
         self.messages.borrow_mut().push(Stored {
             message_id,
             body: body.to_owned(),
@@ -82,6 +93,7 @@ impl MemoryQueue {
             visible_at: Instant::now() + delay,
             receive_count: 0,
             receipt_handle: None,
+            trace,
         });
         self.changed.notify_waiters();
     }
@@ -184,6 +196,7 @@ impl Stored {
             body: self.body.clone(),
             sent_at: self.sent_at,
             receive_count: self.receive_count,
+            trace: self.trace.clone(),
         }
     }
 }
@@ -191,7 +204,8 @@ impl Stored {
 impl Queue for MemoryQueue {
     async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         self.requests.set(self.requests.get() + 1);
-        messages.iter().map(|message| Ok(self.put(&message.body, message.delay))).collect()
+        let put = |message: &Outgoing| Ok(self.put_traced(&message.body, message.delay, message.trace.clone()));
+        messages.iter().map(put).collect()
     }
 
     async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {
@@ -258,7 +272,7 @@ mod tests {
     async fn a_delay_holds_a_message_back() {
         let queue = queue();
         let began = Instant::now();
-        queue.send(&[Outgoing { body: "later".into(), delay: 9 * SECOND }]).await;
+        queue.send(&[Outgoing { body: "later".into(), delay: 9 * SECOND, trace: None }]).await;
         assert!(queue.receive_now(10).is_empty());
         let received = queue.receive(10).await.unwrap();
         assert_eq!((received[0].body.as_str(), began.elapsed().as_secs()), ("later", 9));

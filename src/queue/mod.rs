@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::ids::MessageId;
 use crate::message::Record;
 use crate::service::ServiceError;
+use crate::trace::TraceHeader;
 
 mod memory;
 pub mod packing;
@@ -23,6 +24,8 @@ pub struct Outgoing {
     pub body: String,
     /// How long it stays invisible.
     pub delay: Duration,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceHeader>,
 }
 
 /// A message that is to come back.

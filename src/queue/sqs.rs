@@ -7,7 +7,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
-    MessageSystemAttributeName, SendMessageBatchRequestEntry,
+    MessageSystemAttributeName, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
+    SendMessageBatchRequestEntry,
 };
 use futures_util::future::join_all;
 
@@ -18,6 +19,7 @@ use crate::ids::MessageId;
 use crate::message::Record;
 use crate::service::ServiceError;
 use crate::time::Millis;
+use crate::trace::TraceHeader;
 
 /// The longest that `ReceiveMessage` waits for a message.
 const WAIT_SECONDS: i32 = 20;
@@ -96,6 +98,7 @@ impl SqsQueue {
                 .id(index.to_string())
                 .message_body(&message.body)
                 .delay_seconds(whole_seconds(message.delay, DELAY_MAX_SECONDS))
+                .set_message_system_attributes(message.trace.as_ref().map(trace_attribute).transpose()?)
                 .build()
         };
         let entries = match messages.iter().enumerate().map(entry).collect() {
@@ -134,6 +137,14 @@ impl SqsQueue {
     }
 }
 
+/// The message's own trace. It goes before the one in the request's HTTP header, which the SDK sets to the invocation's.
+fn trace_attribute(
+    trace: &TraceHeader,
+) -> Result<HashMap<MessageSystemAttributeNameForSends, MessageSystemAttributeValue>, BuildError> {
+    let value = MessageSystemAttributeValue::builder().data_type("String").string_value(trace.to_string()).build()?;
+    Ok(HashMap::from([(MessageSystemAttributeNameForSends::AwsTraceHeader, value)]))
+}
+
 /// An entry that the SDK would not even build.
 fn refused(error: &BuildError) -> ServiceError {
     ServiceError::Refused(error.to_string())
@@ -165,7 +176,8 @@ impl Source for SqsQueue {
             .wait_time_seconds(self.receiving.wait_seconds)
             .set_visibility_timeout(self.receiving.hold_seconds)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .message_system_attribute_names(MessageSystemAttributeName::AwsTraceHeader);
         let output =
             within(RECEIVE_MAX, request.send()).await?.map_err(|error| service_error("ReceiveMessage", &error))?;
         Ok(output.messages.unwrap_or_default().into_iter().filter_map(record).collect())
@@ -185,12 +197,14 @@ fn record(message: Message) -> Option<Record> {
     let attributes = message.attributes.unwrap_or_default();
     let number = |name| attributes.get(&name).and_then(|value: &String| value.parse::<u64>().ok());
     let count = number(MessageSystemAttributeName::ApproximateReceiveCount);
+    let trace = attributes.get(&MessageSystemAttributeName::AwsTraceHeader);
     Some(Record {
         message_id: MessageId::new(message.message_id?),
         receipt_handle: message.receipt_handle.unwrap_or_default(),
         body: message.body.unwrap_or_default(),
         sent_at: Millis(number(MessageSystemAttributeName::SentTimestamp).unwrap_or_default()),
         receive_count: count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
+        trace: trace.and_then(|header| TraceHeader::parse(header)),
     })
 }
 

@@ -38,6 +38,8 @@ pub const DEFAULT_PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DEFAULT_EVENT_BUS: &str = "default";
 /// The `source` of our events.
 pub const DEFAULT_EVENT_SOURCE: &str = "postpress.bridge";
+/// The CloudWatch namespace of the metrics.
+pub const DEFAULT_METRICS_NAMESPACE: &str = "PostpressBridge";
 /// The most provider calls at once in one process.
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 50;
 /// How long a finished run is remembered: 30 days, longer than a queue and its dead-letter queue can keep a message
@@ -65,6 +67,8 @@ pub struct WorkerSettings {
     pub event_bus: String,
     /// Where queue, bus and runs are.
     pub backend: Backend,
+    /// `BRIDGE_METRICS_NAMESPACE`: the CloudWatch namespace of the Lambda's metrics.
+    pub metrics_namespace: String,
     /// `BRIDGE_LOG`: what is logged.
     pub log_filter: LogFilter,
 }
@@ -189,11 +193,12 @@ impl WorkerSettings {
         let limits = reader.limits();
         let event_source = reader.event_source();
         let event_bus = reader.event_bus();
+        let metrics_namespace = reader.metrics_namespace();
         let backend = reader.backend();
         let log_filter = reader.log_filter(LogFilter::default());
         match (provider, backend) {
             (Some(provider), Some(backend)) if reader.found_no_fault() => {
-                Ok(Self { provider, schedule, limits, event_source, event_bus, backend, log_filter })
+                Ok(Self { provider, schedule, limits, event_source, event_bus, backend, metrics_namespace, log_filter })
             }
             _ => Err(reader.into_error()),
         }

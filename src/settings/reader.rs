@@ -9,9 +9,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::{
-    Backend, DEFAULT_EVENT_BUS, DEFAULT_EVENT_SOURCE, DEFAULT_LEASE_MARGIN, DEFAULT_MAX_IN_FLIGHT, DEFAULT_OVERDUE,
-    DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RUN_TTL, DEFAULT_STATE_FILE, Fault, Limits, ProviderSettings, Runs, SecretRef,
-    SecretSource, SettingsError,
+    Backend, DEFAULT_EVENT_BUS, DEFAULT_EVENT_SOURCE, DEFAULT_LEASE_MARGIN, DEFAULT_MAX_IN_FLIGHT,
+    DEFAULT_METRICS_NAMESPACE, DEFAULT_OVERDUE, DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RUN_TTL, DEFAULT_STATE_FILE, Fault,
+    Limits, ProviderSettings, Runs, SecretRef, SecretSource, SettingsError,
 };
 use crate::postpress::client::{ApiKey, BaseUrl, DEFAULT_BASE_URL};
 use crate::run::Schedule;
@@ -114,6 +114,19 @@ impl<'a> Reader<'a> {
 
     pub(super) fn event_bus(&self) -> String {
         self.text_or("BRIDGE_EVENT_BUS", DEFAULT_EVENT_BUS)
+    }
+
+    pub(super) fn metrics_namespace(&mut self) -> String {
+        const VARIABLE: &str = "BRIDGE_METRICS_NAMESPACE";
+        let namespace = self.text_or(VARIABLE, DEFAULT_METRICS_NAMESPACE);
+        // What CloudWatch refuses, it drops without a word.
+        let is_sound = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/# ".contains(&byte);
+        if namespace.len() > 255 || namespace.starts_with("AWS/") || !namespace.bytes().all(is_sound) {
+            let allowed =
+                "at most 255 letters, digits, spaces and any of `.-_/#`; not `AWS/…`, which AWS keeps to itself";
+            self.invalid(VARIABLE, namespace.clone(), allowed);
+        }
+        namespace
     }
 
     pub(super) fn backend(&mut self) -> Option<Backend> {

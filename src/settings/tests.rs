@@ -35,6 +35,7 @@ fn the_least_environment_gives_the_documented_defaults() {
     assert_eq!(settings.provider.base_url.to_string(), "https://api.postpress.ai/v1");
     assert_eq!(settings.event_bus, "default");
     assert_eq!(settings.event_source, "postpress.bridge");
+    assert_eq!(settings.metrics_namespace, "PostpressBridge");
     assert_eq!(settings.log_filter, LogFilter::default());
     let queue_url = WORKER[1].1.to_owned();
     assert_eq!(settings.backend, Backend::Aws { queue_url, table: "bridge-runs".to_owned() });
@@ -251,4 +252,17 @@ fn one_message_lists_every_fault() {
     - `BRIDGE_TABLE` is missing; set it to the name of the DynamoDB table of runs
     - `BRIDGE_LOG` is "loud=very"; allowed: a filter like `info` or `warn,postpress_bridge=debug` (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5)
     "#);
+}
+
+#[test]
+fn a_namespace_that_cloudwatch_would_drop_is_refused() {
+    let long = "n".repeat(256);
+    for namespace in ["AWS/Lambda", "a:b", "ümlaut", "a\nb", &long] {
+        assert!(
+            only_fault(&[("BRIDGE_METRICS_NAMESPACE", namespace)]).contains("BRIDGE_METRICS_NAMESPACE"),
+            "{namespace}"
+        );
+    }
+    let settings = worker(&[("BRIDGE_METRICS_NAMESPACE", "PostpressBridge/my-stack")]).unwrap();
+    assert_eq!(settings.metrics_namespace, "PostpressBridge/my-stack");
 }

@@ -100,7 +100,7 @@ impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
     /// A send of which no answer came may have been carried out. With a key the second message is the same request;
     /// without one it would be another, so it is left to the client whether to send again.
     async fn enqueue(&self, trigger: &TriggerBody, until: Instant) -> Result<MessageId, ServiceError> {
-        let message = [Outgoing { body: trigger.to_body(), delay: Duration::ZERO }];
+        let message = [Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None }];
         let send = async || {
             let sent = self.queue.send(&message).await.pop();
             sent.unwrap_or_else(|| Err(ServiceError::Passing("the queue said nothing".to_owned())))

@@ -1,11 +1,13 @@
-//! The time that an invocation has, and what may still be begun in it.
+//! The time that an invocation has, what may still be begun in it, and what it counts.
 //!
 //! By the monotonic clock; only the lease, which other processes read, is a time of day.
 
+use std::cell::{RefCell, RefMut};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::metrics::Metrics;
 use crate::settings::Limits;
 use crate::time::Millis;
 
@@ -21,13 +23,20 @@ pub struct Invocation {
     ends_at: Millis,
     provider_timeout: Duration,
     margin: Duration,
+    metrics: RefCell<Metrics>,
 }
 
 impl Invocation {
     /// An invocation that ends then; `now` is the time of day.
     pub fn new(ends: Instant, now: Millis, limits: &Limits) -> Self {
         let ends_at = now + ends.saturating_duration_since(Instant::now());
-        Self { ends, ends_at, provider_timeout: limits.provider_timeout, margin: limits.lease_margin }
+        let Limits { provider_timeout, lease_margin: margin, .. } = *limits;
+        Self { ends, ends_at, provider_timeout, margin, metrics: RefCell::default() }
+    }
+
+    /// What it has counted so far, to count more. Not to be held over an `await`: its messages go on side by side.
+    pub(super) fn metrics(&self) -> RefMut<'_, Metrics> {
+        self.metrics.borrow_mut()
     }
 
     /// What is left of it.

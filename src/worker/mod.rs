@@ -18,29 +18,35 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, Span};
 
 use crate::bus::EventBus;
 use crate::event::Event;
 use crate::ids::{ClaimId, MessageId, RunId};
-use crate::message::{Message, Record};
+use crate::message::{Message, Poll, Record};
+use crate::metrics::{Metric, Metrics};
 use crate::postpress::Provider;
 use crate::queue::{HandBack, Outgoing, Queue};
 use crate::run::{
-    Acknowledged, Call, Delay, Handling, Input, Jitter, Returned, Rules, Step, Task, Tick, Verdict, Write, Written,
+    Acknowledged, Call, Delay, Handling, Input, Jitter, Returned, Rules, Step, Task, Tick, Verdict, Write,
 };
 use crate::service::{ServiceError, attempt};
 use crate::settings::Limits;
 use crate::store::RunStore;
+use crate::telemetry;
 use crate::time::{Clock, Millis};
+use crate::trace::TraceHeader;
 
 mod calls;
 mod invocation;
 mod sweeping;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use calls::{Calls, ExpectedCall};
 pub use invocation::Invocation;
+use watch::Watch;
 
 /// What the worker is set to.
 #[derive(Debug, Clone)]
@@ -72,6 +78,8 @@ pub struct Worker<P, S, Q, B> {
 pub struct BatchReport {
     /// Each message, and what became of it.
     pub messages: Vec<(MessageId, Dealt)>,
+    /// What was counted and measured meanwhile.
+    pub metrics: Metrics,
 }
 
 /// What became of a message.
@@ -115,14 +123,25 @@ impl BatchReport {
 }
 
 /// How far a message comes by itself.
-enum Halfway {
+enum Halfway<'a> {
     /// It is dealt with; if it is to come back, then not before this time.
     Dealt(Dealt, Option<Millis>),
-    /// It wants to send this poll, and has since then.
-    Waits { handling: Box<Handling>, body: String, delay: Delay, since: Instant },
+    /// It wants to send this poll.
+    Waits(Box<Waiting<'a>>),
 }
 
-impl From<Dealt> for Halfway {
+/// A message that waits for its batch.
+struct Waiting<'a> {
+    handling: Handling,
+    poll: Poll,
+    delay: Delay,
+    /// When it began to wait.
+    since: Instant,
+    trace: TraceHeader,
+    watch: Watch<'a>,
+}
+
+impl From<Dealt> for Halfway<'_> {
     fn from(dealt: Dealt) -> Self {
         Self::Dealt(dealt, None)
     }
@@ -155,8 +174,20 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
         let dealt = self.deal_with(records, &invocation).await;
         self.hand_back(records, &dealt, &invocation).await;
-        let dealt = dealt.into_iter().map(|(dealt, _)| dealt);
-        BatchReport { messages: records.iter().map(|record| record.message_id.clone()).zip(dealt).collect() }
+        let dealt: Vec<_> = dealt.into_iter().map(|(dealt, _)| dealt).collect();
+        self.count(records, &dealt, &invocation);
+        let messages = records.iter().map(|record| record.message_id.clone()).zip(dealt).collect();
+        BatchReport { messages, metrics: invocation.metrics().clone() }
+    }
+
+    /// What is only known at the end.
+    fn count(&self, records: &[Record], dealt: &[Dealt], invocation: &Invocation) {
+        let (mut metrics, now) = (invocation.metrics(), self.now());
+        for (record, dealt) in records.iter().zip(dealt) {
+            metrics.count(Metric::Messages, 1);
+            watch::counted(*dealt).into_iter().for_each(|metric| metrics.count(metric, 1));
+            metrics.time(Metric::Lag, now.since(record.due_at()));
+        }
     }
 
     /// Starts every message at once. The polls leave together as soon as no call is expected any more, while endings may
@@ -168,7 +199,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             .enumerate()
             .map(|(place, record)| self.guarded(record, invocation, &calls).map(move |halfway| (place, halfway)))
             .collect();
-        let mut halfway: Vec<Option<Halfway>> = records.iter().map(|_| None).collect();
+        let mut halfway: Vec<Option<Halfway<'_>>> = records.iter().map(|_| None).collect();
         {
             let mut all_answered = pin!(calls.all_answered());
             loop {
@@ -184,28 +215,44 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         for (place, half) in others {
             dealt[place] = match half {
                 Halfway::Dealt(dealt, held_until) => Some((dealt, held_until)),
-                Halfway::Waits { .. } => self.send_polls(vec![Some(half)], invocation).await.pop().flatten(),
+                Halfway::Waits(_) => self.send_polls(vec![Some(half)], invocation).await.pop().flatten(),
             };
         }
         dealt.into_iter().map(|dealt| dealt.unwrap_or((Dealt::Returned(Returned::Failed), None))).collect()
     }
 
     /// A message whose handling panics comes back, and its neighbours go on.
-    async fn guarded(&self, record: &Record, invocation: &Invocation, calls: &Calls) -> Halfway {
+    async fn guarded<'a>(&self, record: &Record, invocation: &'a Invocation, calls: &Calls) -> Halfway<'a> {
         let call = calls.one();
-        AssertUnwindSafe(self.handle_one(record, invocation, call)).catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(message_id = %record.message_id, "handling panicked; the message comes back");
+        let trace = record.trace();
+        let span = telemetry::message(record, &trace);
+        let handled = AssertUnwindSafe(self.handle_one(record, trace, invocation, call)).catch_unwind();
+        handled.instrument(span.clone()).await.unwrap_or_else(|_| {
+            span.in_scope(|| tracing::error!("handling panicked; the message comes back"));
             Dealt::Returned(Returned::Failed).into()
         })
     }
 
-    async fn handle_one(&self, record: &Record, invocation: &Invocation, call: ExpectedCall<'_>) -> Halfway {
-        let message_id = &record.message_id;
+    async fn handle_one<'a>(
+        &self,
+        record: &Record,
+        trace: TraceHeader,
+        invocation: &'a Invocation,
+        call: ExpectedCall<'_>,
+    ) -> Halfway<'a> {
+        let watch = Watch::new(invocation, Span::current());
         let task = match Message::parse(record, &self.config.event_source) {
-            Message::Trigger(trigger) => Task::Trigger(trigger),
-            Message::Poll(poll) => Task::Poll(poll),
+            Message::Trigger(trigger) => {
+                watch.is_about(&trigger.chat_id, None);
+                invocation.metrics().count(Metric::Triggers, 1);
+                Task::Trigger(trigger)
+            }
+            Message::Poll(poll) => {
+                watch.is_about(&poll.chat_id, Some(poll.run_id));
+                Task::Poll(poll)
+            }
             Message::Invalid(invalid) => {
-                tracing::warn!(%message_id, reason = invalid.reason, "not a trigger; answered with an error event");
+                tracing::warn!(reason = invalid.reason, "not a trigger; answered with an error event");
                 Task::Refuse(Box::new(Event::of_invalid_trigger(invalid)))
             }
             Message::Sweep => {
@@ -214,25 +261,32 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             }
             Message::OwnEvent => {
                 tracing::error!(
-                    %message_id,
                     "one of our own events came back as a message and was dropped; narrow the rule that sends it here"
                 );
                 return Dealt::OwnEvent.into();
             }
             Message::Malformed { reason } => {
-                tracing::error!(%message_id, reason, "a broken message of our own was dropped");
+                tracing::error!(reason, "a broken message of our own was dropped");
                 return Dealt::Malformed.into();
             }
             Message::Newer { version } => {
-                tracing::warn!(%message_id, version, "a newer worker's message comes back until a newer worker reads it");
+                tracing::warn!(version, "a newer worker's message comes back until a newer worker reads it");
                 return Dealt::Newer.into();
             }
         };
-        self.drive(task, record, invocation, call).await
+        self.drive(task, record, trace, watch, call).await
     }
 
     /// Carries out one step after the other, up to the end or to the poll that shares a send.
-    async fn drive(&self, task: Task, record: &Record, invocation: &Invocation, expected: ExpectedCall<'_>) -> Halfway {
+    async fn drive<'a>(
+        &self,
+        task: Task,
+        record: &Record,
+        trace: TraceHeader,
+        mut watch: Watch<'a>,
+        expected: ExpectedCall<'_>,
+    ) -> Halfway<'a> {
+        let invocation = watch.invocation();
         let (chat_id, calls) = match &task {
             Task::Trigger(message) => (Some(message.chat_id.clone()), true),
             Task::Poll(poll) => (Some(poll.chat_id.clone()), poll.answer.is_none()),
@@ -256,32 +310,49 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         };
         let (mut handling, mut step) = Handling::begin(task, call, self.tick());
         loop {
+            watch.next(&step);
             let input = match (step, &chat_id) {
-                (Step::Done(verdict), _) => return Halfway::Dealt(verdict.into(), handling.held_until()),
+                (Step::Done(verdict), _) => {
+                    watch.over(verdict.into());
+                    return Halfway::Dealt(verdict.into(), handling.held_until());
+                }
                 (Step::Send { poll, delay }, _) if poll.answer.is_none() => {
-                    let (handling, body) = (Box::new(handling), poll.to_body());
-                    return Halfway::Waits { handling, body, delay, since: Instant::now() };
+                    let since = Instant::now();
+                    return Halfway::Waits(Box::new(Waiting { handling, poll, delay, since, trace, watch }));
                 }
                 // An ending on its way is never held back by neighbours.
-                (Step::Send { poll, delay }, _) => self.send_now(&poll.to_body(), delay, invocation).await,
+                (Step::Send { poll, delay }, _) => {
+                    let outgoing = self.outgoing(&poll, delay.after(Duration::ZERO), Some(trace.clone()));
+                    match self.send(vec![outgoing], invocation).await.pop() {
+                        Some(Err(error)) => watch.failed("send a poll", &error),
+                        _ => Input::Done,
+                    }
+                }
                 (Step::Read, Some(chat_id)) => {
-                    let read = attempt(invocation.claim_by(), async || self.store.read(chat_id).await).await;
-                    read.map_or_else(|error| failed("read the run", &error), |item| Input::Read(item.map(Box::new)))
+                    match attempt(invocation.claim_by(), async || self.store.read(chat_id).await).await {
+                        Ok(item) => {
+                            watch.read(item.as_ref());
+                            Input::Read(item.map(Box::new))
+                        }
+                        Err(error) => watch.failed("read the run", &error),
+                    }
                 }
                 (Step::Call, Some(chat_id)) => match invocation.call_deadline() {
                     Some(deadline) => {
+                        let began = Instant::now();
                         let answer = self.provider.sync(chat_id, deadline).await;
+                        watch.answered(&answer, began.elapsed());
                         drop((permit.take(), expected.take()));
                         Input::Answered(answer)
                     }
                     None => Input::NoTime,
                 },
-                (Step::Write(write), _) => self.write(&write, invocation).await,
+                (Step::Write(write), _) => self.write(&write, &mut watch).await,
                 (Step::Publish(event), _) => {
                     if is_poll {
                         expected = None; // of a poll, nothing but its end follows; a trigger may still start a run
                     }
-                    self.publish(*event, invocation).await
+                    self.publish(*event, &trace, &mut watch).await
                 }
                 (Step::Read | Step::Call, None) => Input::Failed,
             };
@@ -292,63 +363,69 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     /// The polls that wait, in as few sends as they fit in.
     async fn send_polls(
         &self,
-        halfway: Vec<Option<Halfway>>,
+        halfway: Vec<Option<Halfway<'_>>>,
         invocation: &Invocation,
     ) -> Vec<Option<(Dealt, Option<Millis>)>> {
         let now = Instant::now();
         let waiting = halfway.iter().flatten().filter_map(|halfway| match halfway {
-            Halfway::Waits { body, delay, since, .. } => {
-                Some(Outgoing { body: body.clone(), delay: delay.after(now - *since) })
+            Halfway::Waits(waiting) => {
+                let Waiting { poll, delay, since, trace, .. } = &**waiting;
+                Some(self.outgoing(poll, delay.after(now - *since), Some(trace.clone())))
             }
             Halfway::Dealt(..) => None,
         });
         let mut sent = self.send(waiting.collect(), invocation).await.into_iter();
         let mut finish = |halfway| match halfway {
             Halfway::Dealt(dealt, held_until) => (dealt, held_until),
-            Halfway::Waits { mut handling, .. } => {
-                let input = if sent.next().unwrap_or(false) { Input::Done } else { Input::Failed };
+            Halfway::Waits(waiting) => {
+                let Waiting { mut handling, mut watch, .. } = *waiting;
+                let input = match sent.next() {
+                    Some(Ok(())) => Input::Done,
+                    Some(Err(error)) => watch.failed("send a poll", &error),
+                    None => Input::Failed,
+                };
                 let dealt = match handling.next(input, self.tick()) {
                     Step::Done(verdict) => verdict.into(),
                     _ => Dealt::Returned(Returned::Failed),
                 };
+                watch.over(dealt);
                 (dealt, handling.held_until())
             }
         };
         halfway.into_iter().map(|halfway| halfway.map(&mut finish)).collect()
     }
 
+    fn outgoing(&self, poll: &Poll, delay: Duration, trace: Option<TraceHeader>) -> Outgoing {
+        Outgoing { body: poll.to_body_due_at(self.now() + delay), delay, trace }
+    }
+
     /// Sends messages, and those again that failed and may pass. Tells for each whether it was sent.
-    async fn send(&self, messages: Vec<Outgoing>, invocation: &Invocation) -> Vec<bool> {
+    async fn send(&self, messages: Vec<Outgoing>, invocation: &Invocation) -> Vec<Result<(), ServiceError>> {
+        let unsent = || Err(ServiceError::Passing("it was not tried".to_owned()));
+        let mut sent: Vec<_> = messages.iter().map(|_| unsent()).collect();
         if messages.is_empty() {
-            return Vec::new();
+            return sent;
         }
-        let mut sent = vec![false; messages.len()];
         let mut left: Vec<usize> = (0..messages.len()).collect();
         let result = attempt(invocation.finish_by(), async || {
             let batch: Vec<_> = left.iter().map(|index| messages[*index].clone()).collect();
-            let (mut again, mut trouble) = (Vec::new(), None);
+            let mut trouble = None;
             for (index, result) in left.iter().zip(self.queue.send(&batch).await) {
-                match result {
-                    Ok(_) => sent[*index] = true,
-                    Err(error) => {
-                        if matches!(error, ServiceError::Passing(_)) {
-                            again.push(*index);
-                        }
-                        trouble = Some(error);
-                    }
-                }
+                trouble = result.as_ref().err().cloned().or(trouble);
+                sent[*index] = result.map(drop);
             }
+            left.retain(|index| matches!(sent[*index], Err(ServiceError::Passing(_))));
             match trouble {
-                Some(error) if again.is_empty() => Err(ServiceError::Refused(error.to_string())),
-                Some(error) => {
-                    left = again;
-                    Err(ServiceError::Passing(error.to_string()))
-                }
+                Some(error) if left.is_empty() => Err(ServiceError::Refused(error.to_string())),
+                Some(error) => Err(ServiceError::Passing(error.to_string())),
                 None => Ok(()),
             }
         });
         if let Err(error) = result.await {
-            failed("send a poll", &error);
+            // What took too long says nothing of its entries.
+            sent.iter_mut()
+                .filter(|sent| matches!(sent, Err(ServiceError::Passing(_))))
+                .for_each(|sent| *sent = Err(error.clone()));
         }
         sent
     }
@@ -367,8 +444,10 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             return;
         }
         let results = timeout_at(invocation.finish_by(), self.queue.hand_back(&messages)).await.unwrap_or_default();
-        for error in results.into_iter().filter_map(Result::err) {
-            tracing::warn!(%error, "a message comes back only after its visibility timeout");
+        let failed: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+        if let Some(error) = failed.first() {
+            let messages = failed.len();
+            tracing::warn!(%error, messages, "messages come back only after their visibility timeout");
         }
     }
 
@@ -377,15 +456,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         self.config.rules.schedule.comes_back_after(receive_count, self.draw()).max(held)
     }
 
-    async fn send_now(&self, body: &str, delay: Delay, invocation: &Invocation) -> Input {
-        let outgoing = Outgoing { body: body.to_owned(), delay: delay.after(Duration::ZERO) };
-        match self.send(vec![outgoing], invocation).await[..] {
-            [true] => Input::Done,
-            _ => Input::Failed,
-        }
-    }
-
-    async fn write(&self, write: &Write, invocation: &Invocation) -> Input {
+    async fn write(&self, write: &Write, watch: &mut Watch<'_>) -> Input {
+        let invocation = watch.invocation();
         let claims = write.claims().is_some();
         if claims && !invocation.has_time_to_call() {
             return Input::NoTime;
@@ -397,24 +469,24 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         };
         match attempt(until, async || self.store.write(write).await).await {
             Ok(written) => {
-                log_start(write, &written);
+                watch.written(write, &written);
                 Input::Written(written)
             }
-            Err(error) => failed("write the run", &error),
+            Err(error) => watch.failed("write the run", &error),
         }
     }
 
-    async fn publish(&self, event: Event, invocation: &Invocation) -> Input {
-        let published = attempt(invocation.finish_by(), async || {
-            let mut results = self.bus.publish(std::slice::from_ref(&event)).await;
+    async fn publish(&self, event: Event, trace: &TraceHeader, watch: &mut Watch<'_>) -> Input {
+        let published = attempt(watch.invocation().finish_by(), async || {
+            let mut results = self.bus.publish(std::slice::from_ref(&event), Some(trace)).await;
             results.pop().unwrap_or_else(|| Err(ServiceError::Refused("the bus gave no result".to_owned())))
         });
         match published.await {
             Ok(()) => {
-                log_end(&event);
+                watch.published(&event);
                 Input::Done
             }
-            Err(error) => failed("publish an event", &error),
+            Err(error) => watch.failed("publish an event", &error),
         }
     }
 
@@ -438,29 +510,4 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     {
         self.chance.borrow_mut().random()
     }
-}
-
-fn failed(what: &str, error: &ServiceError) -> Input {
-    tracing::error!(%error, "could not {what}");
-    Input::Failed
-}
-
-fn log_start(write: &Write, written: &Written) {
-    if let (Write::Start { .. }, Written::Taken(item)) = (write, written) {
-        let message_id = item.triggers.first().map(|trigger| &trigger.message_id);
-        tracing::info!(chat_id = %item.chat_id, run_id = %item.run_id, message_id = message_id.map(MessageId::as_str), "run started");
-    }
-}
-
-fn log_end(event: &Event) {
-    let detail = &event.detail;
-    tracing::info!(
-        chat_id = detail.chat_id.as_ref().map(crate::ids::ChatId::as_str),
-        run_id = detail.run_id.map(|id| id.to_string()),
-        ending = event.detail_type.as_str(),
-        error = detail.error.as_ref().map(|error| error.kind.as_str()),
-        polls = detail.polls,
-        triggers = detail.triggers.len(),
-        "event published"
-    );
 }

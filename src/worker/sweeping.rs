@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use crate::bus::EventBus;
 use crate::ids::ChatId;
+use crate::metrics::Metric;
 use crate::postpress::Provider;
-use crate::queue::{Outgoing, Queue};
+use crate::queue::Queue;
 use crate::run::{Item, OPEN_SHARDS, Phase, Returned, SWEEP_ACTIVE_MAX, Swept, Write, sweep};
 use crate::service::{ServiceError, attempt};
 use crate::store::{DueRun, RunStore};
+use crate::trace::TraceHeader;
 
 use super::{Dealt, Invocation, Worker};
 
@@ -77,28 +79,34 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 }
                 allowance.active -= 1;
             }
-            found.extend(sweep(&item, self.now(), &self.config.rules));
+            found.extend(sweep(&item, self.now(), &self.config.rules).map(|swept| (swept, trace(&item))));
         }
         self.revive(found, invocation).await.and(trouble)
     }
 
     /// Sends the polls, then moves the runs on in the index; a run whose poll was not sent stays where it is.
-    async fn revive(&self, found: Vec<Swept>, invocation: &Invocation) -> Result<(), ServiceError> {
-        let (lost, alive): (Vec<_>, Vec<_>) = found.into_iter().partition(|swept| swept.poll.is_some());
-        let polls = lost.iter().filter_map(|swept| swept.poll.as_ref());
-        let outgoing: Vec<_> = polls.map(|poll| Outgoing { body: poll.to_body(), delay: Duration::ZERO }).collect();
+    async fn revive(
+        &self,
+        found: Vec<(Swept, Option<TraceHeader>)>,
+        invocation: &Invocation,
+    ) -> Result<(), ServiceError> {
+        let (lost, alive): (Vec<_>, Vec<_>) = found.into_iter().partition(|(swept, _)| swept.poll.is_some());
+        let polls = lost.iter().filter_map(|(swept, trace)| Some((swept.poll.as_ref()?, trace.clone())));
+        let outgoing: Vec<_> = polls.map(|(poll, trace)| self.outgoing(poll, Duration::ZERO, trace)).collect();
         if !outgoing.is_empty() {
             tracing::warn!(runs = outgoing.len(), "lost runs, or endings nobody published: polled again");
         }
         let sent = self.send(outgoing, invocation).await;
-        let revived = lost.into_iter().zip(&sent).filter_map(|(swept, sent)| sent.then_some(swept));
-        for swept in revived.chain(alive) {
+        let revived: Vec<_> =
+            lost.into_iter().zip(&sent).filter(|(_, sent)| sent.is_ok()).map(|(lost, _)| lost).collect();
+        invocation.metrics().count(Metric::Revived, u64::try_from(revived.len()).unwrap_or(u64::MAX));
+        for (swept, _) in revived.into_iter().chain(alive) {
             self.move_on(&swept.move_to, invocation).await?;
         }
-        if sent.contains(&false) {
-            return Err(ServiceError::Passing("a poll could not be sent".to_owned()));
+        match sent.into_iter().find_map(Result::err) {
+            Some(error) => Err(ServiceError::Passing(format!("a poll could not be sent: {error}"))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn read(&self, chat_id: &ChatId, invocation: &Invocation) -> Result<Option<Item>, ServiceError> {
@@ -109,4 +117,10 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     async fn move_on(&self, write: &Write, invocation: &Invocation) -> Result<(), ServiceError> {
         attempt(invocation.finish_by(), async || self.store.write(write).await).await.map(|_| ())
     }
+}
+
+/// The trace of a run, as far as the table knows it: the one that its first trigger got if it came with none. A run that
+/// began in somebody else's trace goes on in this one.
+fn trace(item: &Item) -> Option<TraceHeader> {
+    item.triggers.first().map(|trigger| TraceHeader::of_message(&trigger.message_id, trigger.requested_at))
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Dealt, Worker, WorkerConfig};
+use super::{BatchReport, Dealt, Worker, WorkerConfig};
 use crate::event::Event;
 use crate::ids::ChatId;
 use crate::message::Record;
+use crate::metrics::Metrics;
 use crate::queue::{MemoryQueue, Source};
 use crate::run::{Item, Schedule};
 use crate::settings::Limits;
@@ -16,6 +17,7 @@ use crate::time::{Clock, Millis};
 
 mod batch;
 mod faults;
+mod measured;
 mod ports;
 mod sends;
 mod sweeps;
@@ -79,12 +81,21 @@ impl Scene {
     }
 
     async fn invoke_for(&self, time: Duration) -> Vec<Dealt> {
+        self.report_for(time).await.messages.into_iter().map(|(_, dealt)| dealt).collect()
+    }
+
+    /// One invocation: what it counted.
+    async fn measure(&self) -> Metrics {
+        self.report_for(INVOCATION).await.metrics
+    }
+
+    async fn report_for(&self, time: Duration) -> BatchReport {
         let batch = self.receive().await;
         let report = self.worker.handle(&batch, Instant::now() + time).await;
         let returned: Vec<_> = report.returned().cloned().collect();
         let done: Vec<_> = batch.into_iter().filter(|record| !returned.contains(&record.message_id)).collect();
         self.queue.inner.delete(&done).await.unwrap();
-        report.messages.into_iter().map(|(_, dealt)| dealt).collect()
+        report
     }
 
     /// Invokes until the queue is empty, and tells what became of every message at every delivery.

@@ -62,6 +62,7 @@ impl Scene {
             body: body.to_owned(),
             sent_at: Millis(1_795_514_400_000),
             receive_count: 1,
+            trace: None,
         };
         self.invoke(&record).await
     }

@@ -109,6 +109,7 @@ fn event(chat: &str, metadata: &str) -> Event {
         body: format!(r#"{{"chat_id": "{chat}", "correlation_id": "„ö“ \"\\", "metadata": {metadata}}}"#),
         sent_at: Millis(1_795_514_400_000),
         receive_count: 1,
+        trace: None,
     };
     match Message::parse(&record, DEFAULT_EVENT_SOURCE) {
         Message::Trigger(trigger) => Event::of_too_many_triggers(&trigger),
@@ -119,7 +120,7 @@ fn event(chat: &str, metadata: &str) -> Event {
 async fn a_subscriber_gets_each_event_as_it_was_published<B: TestBus>() {
     let bus = B::open().await;
     let events: Vec<_> = (0..12).map(|n| event(&format!("chat {n}\u{1f41f}"), &format!(r#"{{"n": {n}}}"#))).collect();
-    assert_eq!(bus.bus().publish(&events).await, vec![Ok(()); events.len()]);
+    assert_eq!(bus.bus().publish(&events, None).await, vec![Ok(()); events.len()]);
     let told = |event: &Value| {
         let fields = ["source", "detail-type", "resources", "detail"];
         fields.map(|field| event[field].to_string()).join(" ")
@@ -133,7 +134,7 @@ async fn a_subscriber_gets_each_event_as_it_was_published<B: TestBus>() {
 async fn an_event_that_fails_fails_alone<B: TestBus>() {
     let bus = B::open_unlucky().await;
     let events = [event("a", "{}"), event(UNLUCKY, "{}"), event("b", "{}")];
-    let results = bus.bus().publish(&events).await;
+    let results = bus.bus().publish(&events, None).await;
     assert!(matches!(results[..], [Ok(()), Err(ServiceError::Passing(_)), Ok(())]), "{results:?}");
     let chats: BTreeSet<_> = bus.received().await.iter().map(|event| event["resources"][0].to_string()).collect();
     assert_eq!(chats, [r#""a""#, r#""b""#].map(str::to_owned).into());
@@ -147,7 +148,7 @@ async fn eventbridge_is_given_each_detail_byte_for_byte() {
     ];
     let on = OnEventBridge::open().await;
     let events = metadata.map(|metadata| event("c", metadata));
-    assert_eq!(on.bus.publish(&events).await, [Ok(()), Ok(())]);
+    assert_eq!(on.bus.publish(&events, None).await, [Ok(()), Ok(())]);
     let [put] = &on.proxy.seen(PUTS)[..] else { panic!("not one request") };
     for ((entry, event), metadata) in put.entries().iter().zip(&events).zip(metadata) {
         let detail = entry["Detail"].as_str().unwrap();
@@ -161,7 +162,7 @@ async fn eventbridge_is_given_each_detail_byte_for_byte() {
 async fn events_share_as_few_requests_as_they_fit_in() {
     let on = OnEventBridge::open().await;
     let events = vec![event("c", "{}"); 25];
-    assert_eq!(on.bus.publish(&events).await, vec![Ok(()); 25]);
+    assert_eq!(on.bus.publish(&events, None).await, vec![Ok(()); 25]);
     let mut requests: Vec<_> = on.proxy.seen(PUTS).iter().map(|put| put.entries().len()).collect();
     requests.sort_unstable();
     assert_eq!(requests, [5, 10, 10]);

@@ -6,6 +6,7 @@
 mod crowd;
 mod deaths;
 mod endings;
+mod observed;
 mod soak;
 mod start;
 mod world;

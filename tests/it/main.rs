@@ -1,6 +1,7 @@
 //! The promises of postpress-bridge, each tried from outside; one binary, because linking it is what takes long.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
+mod alarms;
 mod aws_tls;
 mod bad_messages;
 mod cargo_lambda;
@@ -13,6 +14,7 @@ mod hostile_provider;
 mod infra;
 mod key_secret;
 mod lambda_worker;
+mod log_budget;
 mod message_queue;
 mod model;
 mod on_aws;

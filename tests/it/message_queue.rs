@@ -7,6 +7,7 @@ use postpress_bridge::message::Record;
 use postpress_bridge::queue::{HandBack, MemoryQueue, Outgoing, Queue, Source, SqsQueue};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::time::Clock;
+use postpress_bridge::trace::TraceHeader;
 use tokio::time::Instant;
 
 use crate::harness::emulator::{self, Emulated, LONG_VISIBILITY};
@@ -23,7 +24,7 @@ trait TestQueue: Sized {
     async fn dead_letters(&self) -> Vec<String>;
 
     async fn send(&self, body: &str, delay: Duration) {
-        let sent = self.queue().send(&[Outgoing { body: body.into(), delay }]).await;
+        let sent = self.queue().send(&[Outgoing { body: body.into(), delay, trace: None }]).await;
         assert!(matches!(sent[..], [Ok(_)]), "{sent:?}");
     }
 
@@ -77,6 +78,7 @@ macro_rules! contract {
 
             contract!(@cases $open;
                 what_is_sent_comes_as_it_is,
+                a_message_comes_with_its_own_trace_or_none,
                 a_delay_holds_a_message_back,
                 a_message_comes_again_under_its_id_until_it_is_deleted,
                 a_message_that_is_handed_back_comes_when_it_is_told_to,
@@ -99,7 +101,7 @@ contract! {
 }
 
 fn outgoing(bodies: &[String]) -> Vec<Outgoing> {
-    bodies.iter().map(|body| Outgoing { body: body.clone(), delay: Duration::ZERO }).collect()
+    bodies.iter().map(|body| Outgoing { body: body.clone(), delay: Duration::ZERO, trace: None }).collect()
 }
 
 async fn what_is_sent_comes_as_it_is<Q: TestQueue>() {
@@ -123,11 +125,36 @@ async fn what_is_sent_comes_as_it_is<Q: TestQueue>() {
     assert_eq!(came, sent, "each under the id that its send gave");
 }
 
+async fn a_message_comes_with_its_own_trace_or_none<Q: TestQueue>() {
+    let queue = Q::open(LONG_VISIBILITY, 5).await;
+    let headers = [
+        (
+            "whole",
+            Some("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:a87bd80c:5"),
+        ),
+        ("bare", Some("Root=1-5759e988-bd862e3fe1be46a994272794")),
+        ("none", None),
+    ];
+    let messages = headers.map(|(body, header)| {
+        let trace = header.map(|header| TraceHeader::parse(header).unwrap());
+        Outgoing { body: body.to_owned(), delay: Duration::ZERO, trace }
+    });
+    let accepted = queue.queue().send(&messages).await;
+    assert!(accepted.iter().all(Result::is_ok), "{accepted:?}");
+    let mut came = BTreeSet::new();
+    while came.len() < headers.len() {
+        let records = queue.queue().receive(10).await.unwrap();
+        came.extend(records.into_iter().map(|record| (record.body, record.trace.map(|trace| trace.to_string()))));
+    }
+    let sent = headers.map(|(body, header)| (body.to_owned(), header.map(str::to_owned)));
+    assert_eq!(came, BTreeSet::from(sent));
+}
+
 async fn a_delay_holds_a_message_back<Q: TestQueue>() {
     let queue = Q::open(LONG_VISIBILITY, 5).await;
     let began = Instant::now();
     let delays = [("last", 2 * SECOND), ("first", Duration::ZERO), ("second", SECOND / 2)];
-    let messages = delays.map(|(body, delay)| Outgoing { body: body.to_owned(), delay });
+    let messages = delays.map(|(body, delay)| Outgoing { body: body.to_owned(), delay, trace: None });
     let sent = queue.queue().send(&messages).await;
     assert!(sent.iter().all(Result::is_ok), "{sent:?}");
     for (body, delay) in [delays[1], delays[2], delays[0]] {

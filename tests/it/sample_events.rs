@@ -87,6 +87,7 @@ fn read(body: &str) -> Message {
         body: body.to_owned(),
         sent_at: REQUESTED_AT,
         receive_count: 1,
+        trace: None,
     };
     Message::parse(&record, DEFAULT_EVENT_SOURCE)
 }

@@ -85,7 +85,7 @@ fn each_record_is_what_the_name_of_its_file_says() {
     ] {
         let text = inputs.remove(name).unwrap_or_else(|| panic!("events/{name} is missing"));
         let event: SqsEvent = serde_json::from_str(&text).unwrap_or_else(|error| panic!("events/{name}: {error}"));
-        let records = lambda::records(event);
+        let records = lambda::records(event, None);
         assert_eq!(records.len(), expected.len(), "events/{name}");
         for (record, expected) in iter::zip(&records, expected) {
             let message = Message::parse(record, DEFAULT_EVENT_SOURCE);

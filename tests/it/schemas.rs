@@ -196,6 +196,7 @@ fn record(body: &str) -> Record {
         body: body.to_owned(),
         sent_at: Millis(1_795_514_400_000),
         receive_count: 1,
+        trace: None,
     }
 }
 

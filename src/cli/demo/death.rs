@@ -13,6 +13,7 @@ use crate::consumer::{Handled, Handler};
 use crate::event::Event;
 use crate::message::Record;
 use crate::service::ServiceError;
+use crate::trace::TraceHeader;
 
 /// A death that strikes once, the handler of [`KILLED`].
 pub(super) struct Death {
@@ -40,14 +41,14 @@ pub(super) struct FatalBus<B> {
 }
 
 impl<B: EventBus> EventBus for FatalBus<B> {
-    async fn publish(&self, events: &[Event]) -> Vec<Result<(), ServiceError>> {
+    async fn publish(&self, events: &[Event], trace: Option<&TraceHeader>) -> Vec<Result<(), ServiceError>> {
         let concerned = events.iter().flat_map(Event::resources).any(|chat| KILLED.is_named_in(&chat));
         if concerned && !self.death.came.replace(true) {
             (self.death.tell)();
             self.death.strikes.notify_one();
             pending::<()>().await;
         }
-        self.bus.publish(events).await
+        self.bus.publish(events, trace).await
     }
 }
 

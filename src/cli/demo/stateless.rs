@@ -41,7 +41,7 @@ impl<P: Provider, Q: Queue> Stateless<P, Q> {
     }
 
     async fn poll_again(&self, record: &Record) -> Handled {
-        let again = Outgoing { body: record.body.clone(), delay: self.poll_every };
+        let again = Outgoing { body: record.body.clone(), delay: self.poll_every, trace: None };
         match self.queue.send(&[again]).await[..] {
             [Ok(_)] => Handled::Returned(Vec::new()),
             _ => Handled::Returned(vec![record.message_id.clone()]),

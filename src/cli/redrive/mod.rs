@@ -216,7 +216,7 @@ impl Pass {
 
     async fn deal_with(&self, letters: &[DeadLetter], done: &mut Done, stay: &mut Vec<Record>) {
         let (to_send, others): (Vec<_>, Vec<_>) = letters.iter().partition(|letter| letter.fate() == Fate::Send);
-        let message = |letter: &&DeadLetter| Outgoing { body: letter.body.clone(), delay: Duration::ZERO };
+        let message = |letter: &&DeadLetter| Outgoing { body: letter.body.clone(), delay: Duration::ZERO, trace: None };
         let messages: Vec<_> = to_send.iter().map(message).collect();
 
         let mut settled = Vec::new();

@@ -164,6 +164,7 @@ mod tests {
             body: body.to_owned(),
             sent_at: Millis(1_795_514_400_000),
             receive_count: 11,
+            trace: None,
         }
     }
 

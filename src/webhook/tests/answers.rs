@@ -10,6 +10,7 @@ fn read(body: &str) -> Message {
         body: body.to_owned(),
         sent_at: Millis(0),
         receive_count: 1,
+        trace: None,
     };
     Message::parse(&record, DEFAULT_EVENT_SOURCE)
 }

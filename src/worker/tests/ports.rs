@@ -17,6 +17,7 @@ use crate::run::{Item, Write, Written};
 use crate::service::ServiceError;
 use crate::store::{DueRun, MemoryStore, RunStore};
 use crate::time::Millis;
+use crate::trace::TraceHeader;
 
 /// What goes wrong with an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,9 +250,9 @@ impl FaultyBus {
 }
 
 impl EventBus for FaultyBus {
-    async fn publish(&self, events: &[Event]) -> Vec<Result<(), ServiceError>> {
+    async fn publish(&self, events: &[Event], trace: Option<&TraceHeader>) -> Vec<Result<(), ServiceError>> {
         self.offered.borrow_mut().extend(events.iter().map(Event::detail_json));
-        let request = async { Ok(self.inner.publish(events).await) };
+        let request = async { Ok(self.inner.publish(events, trace).await) };
         let results = self.faults.around("publish".to_owned(), request).await;
         results.unwrap_or_else(|error| vec![Err(error); events.len()])
     }

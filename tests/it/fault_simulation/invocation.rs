@@ -14,6 +14,7 @@ use postpress_bridge::run::{Item, Write, Written};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::store::{DueRun, RunStore};
 use postpress_bridge::time::Millis;
+use postpress_bridge::trace::TraceHeader;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
@@ -166,7 +167,11 @@ impl Queue for Invocation {
     async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         let own = messages.to_vec();
         let send = move |world: &World, failed: &[usize]| {
-            let sent = entries(own.len(), failed, |index| world.queue.put(&own[index].body, own[index].delay));
+            let put = |index: usize| {
+                let message: &Outgoing = &own[index];
+                world.queue.put_traced(&message.body, message.delay, message.trace.clone())
+            };
+            let sent = entries(own.len(), failed, put);
             let ids = sent.iter().map(|sent| sent.clone().ok()).collect();
             (sent, Effect::Sent(ids))
         };
@@ -186,7 +191,7 @@ impl Queue for Invocation {
 }
 
 impl EventBus for Invocation {
-    async fn publish(&self, events: &[Event]) -> Vec<Result<(), ServiceError>> {
+    async fn publish(&self, events: &[Event], _trace: Option<&TraceHeader>) -> Vec<Result<(), ServiceError>> {
         let own = events.to_vec();
         let publish = move |world: &World, failed: &[usize]| {
             let published: Vec<bool> = (0..own.len()).map(|index| !failed.contains(&index)).collect();

@@ -67,7 +67,7 @@ impl World {
     }
 
     pub(super) fn publish(&self, event: &Event) {
-        at_once(self.bus.publish(std::slice::from_ref(event)));
+        at_once(self.bus.publish(std::slice::from_ref(event), None));
     }
 }
 

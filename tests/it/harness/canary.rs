@@ -1,7 +1,7 @@
 //! The one API key of the whole suite. Wherever a test gathers what the bridge printed, stored, sent or published, it is
 //! looked for, and must not be there.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Output;
 use std::thread;
@@ -54,6 +54,12 @@ impl CheckedLog {
 
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
+    }
+
+    /// For a program to write to. It appends, as others may do at the same time; and unlike a pipe that nobody reads
+    /// meanwhile, it is never full, at which the program would stop.
+    pub(crate) fn open(&self) -> File {
+        File::options().append(true).open(self.path()).unwrap()
     }
 }
 

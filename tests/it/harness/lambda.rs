@@ -14,7 +14,7 @@
 //! themselves are killed, it ends with its invocation, since its Runtime API is gone.
 
 use std::cell::{Cell, RefCell};
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub(crate) struct Function {
     pub(crate) timeout: Duration,
     /// What its processes print on stderr, one after the other and all at once.
     log: CheckedLog,
+    /// What they print on stdout.
+    records: CheckedLog,
 }
 
 impl Function {
@@ -62,17 +64,18 @@ impl Function {
         timeout: Duration,
     ) -> Self {
         let settings = settings.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { program, settings, timeout, log: CheckedLog::new() }
-    }
-
-    /// The log, for a process to write to; it appends, as others do at the same time.
-    fn open_log(&self) -> File {
-        File::options().append(true).open(self.log.path()).unwrap()
+        Self { program, settings, timeout, log: CheckedLog::new(), records: CheckedLog::new() }
     }
 
     /// What its processes have logged so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log.path()).unwrap()).into_owned()
+    }
+
+    /// The lines on stdout so far: Lambda takes both for the log.
+    pub(crate) fn records(&self) -> Vec<serde_json::Value> {
+        let printed = fs::read_to_string(self.records.path()).unwrap();
+        printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The log of a test, as the programs would write it, at the most talkative level that there is.
+//! The log of a test, as the programs would write it.
 
 use std::io::{self, Write};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -11,10 +11,11 @@ use super::canary::assert_no_secret;
 
 /// While there is but one listener, `tracing` asks the thread that comes to a line first whether anybody listens, and keeps
 /// the answer for all: tests on other threads would silence this one. These two are always there.
-static OTHERS: LazyLock<[Dispatch; 2]> = LazyLock::new(|| [everything(Lines::default()), everything(Lines::default())]);
+static OTHERS: LazyLock<[Dispatch; 2]> =
+    LazyLock::new(|| [listener("trace", Lines::default()), listener("trace", Lines::default())]);
 
-fn everything(lines: Lines) -> Dispatch {
-    dispatch(&LogFilter::parse("trace").unwrap(), LogFormat::Json, move || lines.clone())
+fn listener(filter: &str, lines: Lines) -> Dispatch {
+    dispatch(&LogFilter::parse(filter).unwrap(), LogFormat::Json, move || lines.clone())
 }
 
 /// Takes what this thread logs, from here to its end.
@@ -24,10 +25,16 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// At the most talkative level that there is.
     pub(crate) fn start() -> Self {
+        Self::filtered("trace")
+    }
+
+    /// What this filter lets through.
+    pub(crate) fn filtered(filter: &str) -> Self {
         LazyLock::force(&OTHERS);
         let lines = Lines::default();
-        let guard = set_default(&everything(lines.clone()));
+        let guard = set_default(&listener(filter, lines.clone()));
         Self { lines, _guard: guard }
     }
 
@@ -38,11 +45,16 @@ impl Log {
         text
     }
 
-    /// What the bridge itself said since this was asked last, as `WARN what it said`.
-    pub(crate) fn take_said(&self) -> Vec<String> {
+    /// The lines since this was asked last.
+    pub(crate) fn take_lines(&self) -> Vec<serde_json::Value> {
         let text = self.text();
         self.lines.0.lock().unwrap().clear();
-        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// What the bridge itself said since this was asked last, as `WARN what it said`.
+    pub(crate) fn take_said(&self) -> Vec<String> {
+        let lines = self.take_lines().into_iter();
         let of_ours = lines.filter(|line| line["target"].as_str().unwrap().starts_with("postpress_bridge"));
         of_ours
             .map(|line| format!("{} {}", line["level"].as_str().unwrap(), line["message"].as_str().unwrap()))

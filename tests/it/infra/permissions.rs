@@ -52,7 +52,9 @@ fn assert_exact(stack: &Stack, role: &str, seen: &[Seen], besides: &[(&str, &str
     let group = format!("arn:aws:logs:{HERE}:log-group:");
     assert!(create.1.starts_with(&group) && create.1 == put.1, "{role} logs to its own group: {create:?}, {put:?}");
 
-    let besides = besides.iter().map(|(action, resource)| ((*action).to_owned(), (*resource).to_owned()));
+    let traces = [("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")];
+    let besides =
+        besides.iter().chain(&traces).map(|(action, resource)| ((*action).to_owned(), (*resource).to_owned()));
     let logs = [create, put].map(|permission| (*permission).clone());
     let needed: BTreeSet<_> = seen.iter().flat_map(asked_for).chain(besides).chain(logs).collect();
     let granted = &stack.permissions[role];

@@ -1,5 +1,6 @@
 //! `trigger`, `status`, `runs` and `sync` on a deployed bridge, whose Lambda is played by `work`.
 
+use std::fs;
 use std::time::Duration;
 
 use postpress_bridge::message::SWEEP_BODY;
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::{Said, open_run, said};
+use crate::harness::canary::CheckedLog;
 use crate::harness::emulator::{Emulated, endpoint};
 use crate::harness::proxy::{Fault, Of, Proxy};
 use crate::terminal::{Provider, program};
@@ -257,17 +259,24 @@ async fn status_and_runs_read_the_deployed_table() {
 }
 
 /// The worker, for as long as somebody wants it.
-struct Worker(Child);
+struct Worker {
+    process: Child,
+    /// What it prints, on both streams: nobody reads along.
+    log: CheckedLog,
+}
 
 impl Worker {
     fn start(bridge: &Bridge) -> Self {
-        Self(work(&bridge.aws, &bridge.provider.base_url, "5m").spawn().unwrap())
+        let log = CheckedLog::new();
+        let mut command = work(&bridge.aws, &bridge.provider.base_url, "5m");
+        let process = command.stdout(log.open()).stderr(log.open()).spawn().unwrap();
+        Self { process, log }
     }
 
     /// Lets it finish what is under way.
-    async fn stop(self) {
-        super::interrupt(&self.0).await;
-        let stopped = tokio::time::timeout(Duration::from_secs(60), self.0.wait_with_output()).await;
-        assert!(stopped.expect("it stops").unwrap().status.success());
+    async fn stop(mut self) {
+        super::interrupt(&self.process).await;
+        let stopped = tokio::time::timeout(Duration::from_mins(1), self.process.wait()).await;
+        assert!(stopped.expect("it stops").unwrap().success(), "{}", fs::read_to_string(self.log.path()).unwrap());
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn trigger(message_id: &str, metadata: &str) -> Trigger {
         body: format!(r#"{{"chat_id": "any", "correlation_id": "o-{message_id}", "metadata": {metadata}}}"#),
         sent_at: NOW,
         receive_count: 1,
+        trace: None,
     };
     match Message::parse(&record, "postpress.bridge") {
         Message::Trigger(message) => message.trigger,

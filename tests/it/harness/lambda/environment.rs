@@ -95,8 +95,8 @@ impl Environment {
             .env("BRIDGE_LOG", "trace") // so that a secret would show
             .envs(function.settings.iter().cloned())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(function.open_log())
+            .stdout(function.records.open())
+            .stderr(function.log.open())
             .kill_on_drop(true)
             .spawn()
             .unwrap();

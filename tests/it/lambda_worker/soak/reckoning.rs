@@ -152,6 +152,7 @@ fn trigger(letter: &SqsMessage) -> Option<TriggerMessage> {
         body: letter.body().unwrap().to_owned(),
         sent_at: Millis(0),
         receive_count: 1,
+        trace: None,
     };
     match Message::parse(&record, DEFAULT_EVENT_SOURCE) {
         Message::Trigger(trigger) => Some(trigger),

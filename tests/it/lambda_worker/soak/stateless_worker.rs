@@ -32,7 +32,7 @@ enum Next {
 async fn main() -> anyhow::Result<()> {
     let worker = Stateless::connect(WorkerSettings::from_env()?).await?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| -> Result<SqsBatchResponse, Error> {
-        let records = lambda::records(event.payload);
+        let records = lambda::records(event.payload, None);
         let results = join_all(records.iter().map(|record| worker.handle(record))).await;
         let (mut again, mut failed) = (Vec::new(), Vec::new());
         for (record, result) in records.iter().zip(results) {
@@ -84,7 +84,8 @@ impl Stateless {
     /// Sends these again, later; gives those that could not be sent.
     async fn poll_again<'a>(&self, records: &[&'a Record]) -> Vec<&'a MessageId> {
         let delay = self.settings.schedule.poll_max;
-        let again: Vec<_> = records.iter().map(|record| Outgoing { body: record.body.clone(), delay }).collect();
+        let again: Vec<_> =
+            records.iter().map(|record| Outgoing { body: record.body.clone(), delay, trace: None }).collect();
         let sent = self.queue.send(&again).await;
         let unsent = records.iter().zip(sent).filter(|(_, sent)| sent.is_err());
         unsent.map(|(record, _)| &record.message_id).collect()
