@@ -115,6 +115,15 @@ impl<'a> Watch<'a> {
         );
     }
 
+    /// A poll was sent, or not; not, if nothing is known.
+    pub(super) fn sent(&mut self, sent: Option<Result<(), ServiceError>>) -> Input {
+        match sent {
+            Some(Ok(())) => Input::Done,
+            Some(Err(error)) => self.failed("send a poll", &error),
+            None => Input::Failed,
+        }
+    }
+
     /// A step failed for as long as it may be tried.
     pub(super) fn failed(&mut self, what: &str, error: &ServiceError) -> Input {
         let separator = if self.troubles.is_empty() { "" } else { "; " };
