@@ -1,8 +1,10 @@
 //! The programs of a deployed bridge: the ports over AWS, put together from the settings.
 
+use std::future::ready;
 use std::time::Duration;
 
 use anyhow::Context;
+use aws_config::SdkConfig;
 use tokio::time::Instant;
 
 use crate::aws::config_with_region;
@@ -12,7 +14,7 @@ use crate::postpress::rotating::{KeySecret, Rotating};
 use crate::queue::SqsQueue;
 use crate::secrets::StoredSecret;
 use crate::service::{ServiceError, attempt};
-use crate::settings::{Access, Backend, SecretSource, WebhookSettings, WorkerSettings};
+use crate::settings::{Access, Backend, ProviderSettings, SecretSource, WebhookSettings, WorkerSettings};
 use crate::store::DynamoStore;
 use crate::time::Clock;
 use crate::webhook::auth::{Credentials, SigningSecrets, Tokens};
@@ -47,14 +49,7 @@ pub async fn connect(settings: &WorkerSettings) -> anyhow::Result<Deployed> {
     let http = http_client(mozilla_roots())?;
     let aws = config_with_region(http.clone()).await?;
 
-    let (api_key, secret) = match &settings.provider.key {
-        SecretSource::Plain(key) => (key.clone(), None),
-        SecretSource::Stored(place) => {
-            let secret = StoredSecret::new(aws_sdk_secretsmanager::Client::new(&aws), place.clone());
-            (read_key(&secret).await?, Some(secret))
-        }
-    };
-    let client = Client::over(http, settings.provider.base_url.clone(), api_key);
+    let provider = provider_over(http, &settings.provider, ready(Ok(aws.clone()))).await?;
     let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&aws), queue_url.clone());
     let bus = EventBridgeBus::new(
         aws_sdk_eventbridge::Client::new(&aws),
@@ -67,22 +62,33 @@ pub async fn connect(settings: &WorkerSettings) -> anyhow::Result<Deployed> {
         limits: settings.limits.clone(),
         event_source: settings.event_source.clone(),
     };
-    let worker = Worker::new(Rotating::new(client, secret), store, queue.clone(), bus, Clock::System, config);
+    let worker = Worker::new(provider, store, queue.clone(), bus, Clock::System, config);
     Ok(Deployed { worker, queue })
 }
 
-/// The key of a program that needs nothing else of AWS.
+/// The provider, for a program that needs nothing of AWS but perhaps its key.
 ///
 /// # Errors
-/// If it cannot be read.
-pub async fn api_key(source: &SecretSource<ApiKey>) -> anyhow::Result<ApiKey> {
-    match source {
-        SecretSource::Plain(key) => Ok(key.clone()),
+/// If the client cannot be made, or the key cannot be read.
+pub async fn provider(settings: &ProviderSettings) -> anyhow::Result<Rotating<StoredSecret>> {
+    let http = http_client(mozilla_roots())?;
+    provider_over(http.clone(), settings, config_with_region(http)).await
+}
+
+/// `aws` is waited for only where the key is kept there.
+async fn provider_over(
+    http: reqwest::Client,
+    settings: &ProviderSettings,
+    aws: impl Future<Output = anyhow::Result<SdkConfig>>,
+) -> anyhow::Result<Rotating<StoredSecret>> {
+    let (api_key, secret) = match &settings.key {
+        SecretSource::Plain(key) => (key.clone(), None),
         SecretSource::Stored(place) => {
-            let aws = config_with_region(http_client(mozilla_roots())?).await?;
-            read_key(&StoredSecret::new(aws_sdk_secretsmanager::Client::new(&aws), place.clone())).await
+            let secret = StoredSecret::new(aws_sdk_secretsmanager::Client::new(&aws.await?), place.clone());
+            (read_key(&secret).await?, Some(secret))
         }
-    }
+    };
+    Ok(Rotating::new(Client::over(http, settings.base_url.clone(), api_key), secret))
 }
 
 async fn read_key(secret: &StoredSecret) -> anyhow::Result<ApiKey> {

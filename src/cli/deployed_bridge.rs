@@ -1,9 +1,9 @@
 //! A deployed bridge as the terminal reaches it: its queue and its run table, through the clients of this build.
 
 #[cfg(feature = "aws")]
-pub(super) use with_aws::{DeployedBridge, api_key};
+pub(super) use with_aws::{DeployedBridge, provider};
 #[cfg(not(feature = "aws"))]
-pub(super) use without_aws::{DeployedBridge, api_key};
+pub(super) use without_aws::{DeployedBridge, provider};
 
 use crate::settings::Runs;
 use crate::store::RunTable;
@@ -30,7 +30,7 @@ mod with_aws {
     use crate::service::ServiceError;
     use crate::store::{DynamoStore, RunTable};
 
-    pub(in crate::cli) use crate::deployed::api_key;
+    pub(in crate::cli) use crate::deployed::provider;
 
     /// How long sending may take.
     const SEND_MAX: Duration = Duration::from_secs(20);
@@ -78,20 +78,20 @@ mod with_aws {
 mod without_aws {
     use crate::ids::MessageId;
     use crate::message::TriggerBody;
-    use crate::postpress::client::ApiKey;
+    use crate::postpress::client::Client;
     use crate::service::ServiceError;
-    use crate::settings::SecretSource;
+    use crate::settings::{ProviderSettings, SecretSource};
     use crate::store::RunTable;
 
-    /// The key, if it is not kept in AWS.
-    pub(in crate::cli) async fn api_key(source: &SecretSource<ApiKey>) -> anyhow::Result<ApiKey> {
-        match source {
-            SecretSource::Plain(key) => Ok(key.clone()),
-            SecretSource::Stored(_) => anyhow::bail!(
+    /// The provider, if its key is not kept in AWS.
+    pub(in crate::cli) async fn provider(settings: &ProviderSettings) -> anyhow::Result<Client> {
+        let SecretSource::Plain(key) = &settings.key else {
+            anyhow::bail!(
                 "POSTPRESS_API_KEY_SECRET_ID is set, but this build has no AWS in it to read it from; run it with \
                  `cargo run --features aws -- sync …`, or set POSTPRESS_API_KEY instead"
-            ),
-        }
+            )
+        };
+        Ok(Client::new(settings.base_url.clone(), key.clone())?)
     }
 
     /// There is none in this build.

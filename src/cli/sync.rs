@@ -18,7 +18,7 @@ use crate::bus::MemoryBus;
 use crate::consumer::Consumer;
 use crate::event::Event;
 use crate::ids::{ChatId, TriggerKey};
-use crate::postpress::client::Client;
+use crate::postpress::Provider;
 use crate::queue::MemoryQueue;
 use crate::run::{DELAY_MAX, Item};
 use crate::service::ServiceError;
@@ -29,7 +29,7 @@ use crate::time::{Clock, Millis};
 use crate::worker::{Worker, WorkerConfig};
 
 use super::argument::time;
-use super::deployed_bridge::api_key;
+use super::deployed_bridge::provider;
 use super::screen::Screen;
 use super::standing::{Standing, Told, show, show_synced_again, total};
 use super::stop::{self, second_stop};
@@ -39,8 +39,8 @@ mod deployed;
 
 /// Sync real chats from here, and print one event for each.
 ///
-/// The key and the base URL come from `POSTPRESS_API_KEY` and `POSTPRESS_BASE_URL`. Interrupted, the same command goes on
-/// where it was.
+/// The base URL comes from `POSTPRESS_BASE_URL`, the key from `POSTPRESS_API_KEY`, or, with AWS in the build, from the secret
+/// that `POSTPRESS_API_KEY_SECRET_ID` names. Interrupted, the same command goes on where it was.
 ///
 /// With `BRIDGE_TABLE` set, a deployed bridge does the work: triggers go to `BRIDGE_QUEUE_URL`, and the table is followed to
 /// the endings. Interrupted, the same command follows the same request.
@@ -78,8 +78,7 @@ impl Sync {
         }
         let settings = TerminalSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
-        let api_key = api_key(&settings.provider.key).await?;
-        let client = Client::new(settings.provider.base_url.clone(), api_key)?;
+        let provider = provider(&settings.provider).await?;
         let chats: BTreeSet<ChatId> = self.chats.into_iter().collect();
         let store = SqliteStore::open(&settings.state_file)?;
         store.forget_expired(Clock::System.now())?;
@@ -92,7 +91,7 @@ impl Sync {
             command,
             settings,
         };
-        session.run(client).await
+        session.run(provider).await
     }
 }
 
@@ -107,7 +106,7 @@ struct Session {
 }
 
 impl Session {
-    async fn run(&self, client: Client) -> anyhow::Result<bool> {
+    async fn run(&self, provider: impl Provider) -> anyhow::Result<bool> {
         if self.command.resumed {
             self.screen.note("going on with an earlier command for these chats");
         }
@@ -122,7 +121,7 @@ impl Session {
 
         let watched = Rc::clone(&self.screen);
         let provider =
-            Watched { provider: client, watch: move |chat: &ChatId, answer: &_| watched.update(chat, &words(answer)) };
+            Watched { provider, watch: move |chat: &ChatId, answer: &_| watched.update(chat, &words(answer)) };
         let config = WorkerConfig {
             rules: limits.rules(&self.settings.schedule),
             limits: limits.clone(),

@@ -26,7 +26,7 @@ use super::table;
 /// table in `BRIDGE_TABLE` and prints one event for each chat, as `sync` does.
 ///
 /// Exit code 0: all were sent, and with `--wait` all ended in `SYNC_DONE`; 1: not all, or SQS did not take them; 2: nothing was
-/// sent for a fault in arguments, settings or credentials, or with `--wait` the table could not be read.
+/// sent for a fault in arguments or settings, or with `--wait` the table could not be read.
 #[derive(Debug, Clone, Args)]
 pub struct Trigger {
     /// The chats to sync

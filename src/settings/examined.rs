@@ -10,7 +10,8 @@ use crate::telemetry::LogFilter;
 /// Settings that need not be right.
 #[derive(Debug, Clone)]
 pub struct Examined {
-    /// All that a worker, a terminal, or a webhook that is set up here, would refuse to start with.
+    /// All that a worker, or a terminal, would refuse to start with, and for a deployed bridge what is set of who may call
+    /// its webhook.
     pub faults: Vec<Fault>,
     /// Whom to call.
     pub base_url: Option<BaseUrl>,
@@ -57,14 +58,16 @@ impl Examined {
     pub fn read(env: &impl Fn(&str) -> Option<String>) -> Self {
         let mut reader = Reader::new(env);
         let (base_url, key) = (reader.base_url(), reader.api_key());
-        // Only for their faults.
+        // Only for its faults.
         reader.schedule();
-        #[cfg(feature = "aws")]
-        super::webhook::examine(&mut reader);
         let limits = reader.limits();
         let event_source = reader.event_source();
         let event_bus = reader.event_bus();
         let place = place(&mut reader);
+        #[cfg(feature = "aws")]
+        if let Place::Aws { .. } = place {
+            super::webhook::examine(&mut reader);
+        }
         let log_filter = reader.log_filter(LogFilter::off());
         let faults = reader.into_error().faults;
         Self { faults, base_url, key, limits, event_source, event_bus, place, log_filter }

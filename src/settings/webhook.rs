@@ -9,6 +9,7 @@ const SECRET: &str = "BRIDGE_WEBHOOK_SECRET";
 const STORED_SECRET: &str = "BRIDGE_WEBHOOK_SECRET_SECRET_ID";
 const TOKEN: &str = "BRIDGE_WEBHOOK_TOKEN";
 const STORED_TOKEN: &str = "BRIDGE_WEBHOOK_TOKEN_SECRET_ID";
+const CREDENTIALS: [&str; 4] = [SECRET, STORED_SECRET, TOKEN, STORED_TOKEN];
 
 /// What the webhook needs.
 #[derive(Debug, Clone)]
@@ -69,7 +70,7 @@ impl WebhookSettings {
 
 /// Finds the faults of what is set for the webhook; where nothing is, there is none in this bridge.
 pub(super) fn examine(reader: &mut Reader<'_>) {
-    if [AUTH, SECRET, STORED_SECRET, TOKEN, STORED_TOKEN].iter().any(|variable| reader.has(variable)) {
+    if reader.has(AUTH) || CREDENTIALS.iter().any(|variable| reader.has(variable)) {
         access(reader);
     }
 }
@@ -77,7 +78,7 @@ pub(super) fn examine(reader: &mut Reader<'_>) {
 fn access(reader: &mut Reader<'_>) -> Option<Access> {
     match reader.text(AUTH).as_deref() {
         Some("iam") => {
-            for variable in [SECRET, STORED_SECRET, TOKEN, STORED_TOKEN] {
+            for variable in CREDENTIALS {
                 if reader.has(variable) {
                     let why = "are both set, but with `iam` neither secret nor token is asked for; keep one of them";
                     reader.conflict(AUTH, variable, why);
@@ -95,7 +96,7 @@ fn access(reader: &mut Reader<'_>) -> Option<Access> {
 }
 
 fn credentials(reader: &mut Reader<'_>) -> Option<Access> {
-    if ![SECRET, STORED_SECRET, TOKEN, STORED_TOKEN].iter().any(|variable| reader.has(variable)) {
+    if !CREDENTIALS.iter().any(|variable| reader.has(variable)) {
         let what = "the signing secret, or `BRIDGE_WEBHOOK_TOKEN` to a bearer token (each also as `…_SECRET_ID`, its \
                     name or ARN in Secrets Manager), or `BRIDGE_WEBHOOK_AUTH` to `iam`";
         reader.missing(SECRET, what);

@@ -249,9 +249,10 @@ fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
     let immutable = if Path::new(&wal).exists() { "" } else { "?immutable=1" };
-    // What follows two slashes would be taken for a host, so that an absolute path has an empty one before it.
-    let host = if path.is_absolute() { "//" } else { "" };
-    let uri = format!("file:{host}{}{immutable}", percent_encode(path.as_os_str().as_encoded_bytes(), PATH));
+    let path = path.as_os_str().as_encoded_bytes();
+    // What follows two slashes would be taken for a host, so that a path from the root has an empty one before it.
+    let host = if path.starts_with(b"/") { "//" } else { "" };
+    let uri = format!("file:{host}{}{immutable}", percent_encode(path, PATH));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(uri, flags)?;
     connection.busy_timeout(BUSY_MAX)?;

@@ -164,7 +164,7 @@ async fn what_stands_in_the_way_is_told_with_what_to_do() {
     let moved = "301 Moved Permanently\r\nlocation: https://www.postpress.ai/";
     for (answer, code, result, text) in [
         (reply(moved, ""), 1, "fault", "a redirect to `https://www.postpress.ai/`"),
-        (reply("503 Service Unavailable", "busy"), 0, "warning", "run `doctor` again later"),
+        (reply("503 Service Unavailable\r\ndate: Tue, 24 Nov 2020 10:00:00 GMT", "busy"), 0, "warning", "again later"),
         (reply("200 OK", history(chat, "SYNC_STARTED")), 1, "fault", "A SYNC MAY HAVE BEEN STARTED"),
     ] {
         let server = RawServer::start([vec![Move::Read, answer]]).await;
@@ -172,6 +172,7 @@ async fn what_stands_in_the_way_is_told_with_what_to_do() {
         assert_eq!(found.code, Some(code), "{}", found.text);
         found.assert_has("base URL", result, text);
         assert_eq!((found.results("API key"), server.seen().requests.len()), (vec!["skipped"], 1));
+        assert_eq!(found.results("clock"), [""; 0], "another server's clock tells nothing");
     }
 }
 

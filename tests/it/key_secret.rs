@@ -211,8 +211,13 @@ async fn a_secret_that_cannot_be_read_changes_no_answer_and_holds_none_up_for_lo
 #[tokio::test]
 async fn a_sync_at_a_terminal_takes_the_key_from_its_secret() {
     let (secret, (_, base_url)) = (Secret::holding(CANARY).await, provider().await);
+    let refused = Secret::holding(EXPIRED).await;
     let folder = tempfile::tempdir().unwrap();
-    for (name, code, says) in [(&secret.name, Some(0), ""), (&"nowhere".to_owned(), Some(2), "cannot be read")] {
+    for (name, code, says) in [
+        (&*secret.name, Some(0), "SYNC_DONE"),
+        (&*refused.name, Some(1), "errors/expired_credentials"),
+        ("nowhere", Some(2), "cannot be read"),
+    ] {
         let mut sync = program();
         sync.args(["sync", "done-in-10ms"])
             .env("AWS_ENDPOINT_URL", secret.proxy.endpoint())
@@ -224,8 +229,8 @@ async fn a_sync_at_a_terminal_takes_the_key_from_its_secret() {
             .env("POSTPRESS_BASE_URL", &base_url)
             .env("POSTPRESS_API_KEY_SECRET_ID", name);
         let output = sync.output().await.unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!((output.status.code(), stderr.contains(says)), (code, true), "{name}: {stderr}");
-        assert_no_secret("what sync says", &stderr);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!((output.status.code(), said.contains(says)), (code, true), "{name}: {said}");
+        assert_no_secret("what sync says", &said);
     }
 }

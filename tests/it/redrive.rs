@@ -8,11 +8,12 @@ use std::time::Duration;
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
 use postpress_bridge::message::{Poll, Record, SWEEP_BODY};
 use postpress_bridge::postpress::Finish;
-use postpress_bridge::queue::{HandBack, Queue, Source};
+use postpress_bridge::queue::{HandBack, Outgoing, Queue, Source};
 use postpress_bridge::run::{EndedBy, Ending, Outcome, Schedule};
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
 use postpress_bridge::simulator::{Faults, InProcess, Server, Simulator};
 use postpress_bridge::time::{Clock, Millis};
+use postpress_bridge::trace::TraceHeader;
 use postpress_bridge::worker::{Worker, WorkerConfig};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
@@ -102,6 +103,19 @@ async fn each_kind_of_dead_letter_comes_to_its_fate() {
     let sent: BTreeSet<_> = aws.take_visible().await.into_iter().collect();
     assert_eq!(sent, ["hello", keyed, &answered].map(str::to_owned).into());
     assert_eq!(aws.take_dead_letters().await, [newer], "it is left, and visible at once");
+}
+
+#[tokio::test]
+async fn a_trigger_that_is_sent_again_stays_in_its_trace() {
+    let aws = bridge().await;
+    let trace = TraceHeader::parse("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1");
+    let message = Outgoing { body: r#"{"chat_id": "c"}"#.to_owned(), delay: Duration::ZERO, trace: trace.clone() };
+    aws.queue(&aws.sdk).send(&[message]).await.pop().unwrap().unwrap();
+    aws.give_up(&aws.receive(1).await).await;
+    assert_eq!(aws.take_visible().await, [""; 0]);
+    let (code, report) = redrive(&aws, &endpoint(), &["--yes"]).await;
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!((aws.receive(1).await[0].trace.as_ref(), trace.is_some()), (trace.as_ref(), true));
 }
 
 #[tokio::test]
@@ -266,6 +280,35 @@ async fn ctrl_c_while_it_still_receives_does_nothing_and_nothing_stays_held() {
     assert_eq!((output.status.code(), &*stderr(&output)), (Some(1), "nothing was done\n"));
     assert!(proxy.seen(Of("SendMessageBatch", "")).is_empty());
     assert_eq!(aws.take_dead_letters().await.len(), 12);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_is_heard_also_while_sqs_does_not_answer() {
+    let aws = bridge().await;
+    let proxy = Proxy::start(endpoint()).await;
+    let receives = Of("ReceiveMessage", "");
+    proxy.once(receives, Fault::Hangs);
+    let child = command(&aws, proxy.endpoint(), &["redrive", "--yes"]).spawn().unwrap();
+    while proxy.seen(receives).is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    interrupt(&child).await;
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!((output.status.code(), &*stderr(&output)), (Some(1), "nothing was done\n"));
+}
+
+#[tokio::test]
+async fn a_failure_is_told_also_if_nobody_reads_the_report() {
+    let aws = bridge().await;
+    let proxy = Proxy::start(endpoint()).await;
+    aws.dead_letter(&["hello"]).await;
+    proxy.once(Of("SendMessageBatch", ""), Fault::EntriesFail("hello", "InternalError"));
+    let mut child = command(&aws, proxy.endpoint(), &["redrive", "--yes", "--json"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().await.unwrap();
+    let stderr = stderr(&output);
+    assert_eq!((output.status.code(), stderr.contains("not all was done")), (Some(1), true), "{stderr}");
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use anyhow::{Context, bail, ensure};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::FutureExt;
-use tokio::time::{Instant, timeout};
+use futures_util::future::{Fuse, FusedFuture};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::aws::service_error;
 use crate::ids::MessageId;
@@ -23,6 +24,8 @@ const WAIT: Duration = Duration::from_secs(2);
 /// How long finding the queue may take, each request, and how long a send.
 const LOOK_MAX: Duration = Duration::from_secs(15);
 const SEND_MAX: Duration = Duration::from_secs(15);
+/// How long a receive may still take once there is a wish to stop.
+const LAST_RECEIVE_MAX: Duration = Duration::from_secs(5);
 
 /// A queue's dead letters.
 pub(super) struct DeadLetters {
@@ -56,18 +59,17 @@ impl DeadLetters {
         })
     }
 
-    /// Receives at most so many, each once, or all that there are. Once it is asked to `stop` it gives all back, and has nothing.
+    /// Receives at most so many, each once, or all that there are. Once it is asked to `stop` it gives all back and returns `None`.
     pub(super) async fn take(
         &self,
         limit: usize,
-        mut stop: Pin<&mut impl Future<Output = ()>>,
+        mut stop: Pin<&mut Fuse<impl Future<Output = ()>>>,
     ) -> anyhow::Result<Option<Vec<Record>>> {
         // SQS may deliver a message twice, also while it is held; the latest receipt is the one that counts.
         let mut taken = BTreeMap::new();
         let mut is_all = false;
         loop {
-            // Between two receives: what one brings that nobody waits for any more would stay hidden.
-            if stop.as_mut().now_or_never().is_some() {
+            if stop.as_mut().now_or_never().is_some() || stop.is_terminated() {
                 self.give_back(taken.values()).await;
                 return Ok(None);
             }
@@ -75,12 +77,22 @@ impl DeadLetters {
             if is_all || had >= limit {
                 break;
             }
-            match self.queue.receive(limit - had).await {
+            // What one brings that nobody waits for any more would stay hidden, so it has some time to come.
+            let in_vain = async {
+                stop.as_mut().await;
+                sleep(LAST_RECEIVE_MAX).await;
+            };
+            let received = tokio::select! {
+                received = self.queue.receive(limit - had) => received,
+                () = in_vain => continue,
+            };
+            match received {
                 Ok(records) => {
                     taken.extend(records.into_iter().map(|record| (record.message_id.clone(), record)));
                     // Nothing, or only what came again because its hold was over.
                     is_all = taken.len() == had;
                 }
+                Err(_) if stop.is_terminated() => {}
                 Err(error) => {
                     self.give_back(taken.values()).await;
                     return Err(anyhow::Error::new(error).context("the dead letters cannot be received"));

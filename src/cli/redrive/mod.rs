@@ -51,8 +51,8 @@ const HOLD_MAX: Duration = Duration::from_hours(12);
 /// The dead-letter queue is that of the `RedrivePolicy` of the queue in `BRIDGE_QUEUE_URL`. While it works, nobody else sees the
 /// dead letters that it looks at; what it leaves is visible again when it ends, also by Ctrl-C, or after `--hold` if it is killed.
 ///
-/// Exit code 0: all done, nothing to do, or `--dry-run`; 1: nothing was done for want of consent, or a message could not be
-/// sent or deleted, and stays a dead letter; 2: it could not be tried.
+/// Exit code 0: all done, nothing to do, or `--dry-run`; 1: nothing was done (no consent, stopped before, or the plan could
+/// not be shown), or a message could not be sent or deleted, and stays a dead letter; 2: it could not be tried.
 ///
 /// IAM: `sqs:GetQueueAttributes` on both queues; `sqs:SendMessage` on the queue; `sqs:GetQueueUrl`, `sqs:ReceiveMessage`,
 /// `sqs:DeleteMessage` and `sqs:ChangeMessageVisibility` on the dead-letter queue.
@@ -98,10 +98,10 @@ impl Redrive {
 
         let dead_letters = DeadLetters::of(&client, &settings.queue_url, self.hold).await?;
         // One for the whole way: whoever has asked at any moment since the first message was held is heard.
-        let mut stop = pin!(stop::asked_to());
+        let mut stop = pin!(stop::asked_to().fuse());
         let held_until = Instant::now() + self.hold;
         let Some(records) = dead_letters.take(self.limit as usize, stop.as_mut()).await? else {
-            eprintln!("nothing was done");
+            say("nothing was done");
             return Ok(false);
         };
         let letters: Vec<_> =
@@ -127,26 +127,26 @@ impl Redrive {
         if consent == Consent::Given {
             report.done = Some(pass.act(&letters, stop).await);
         } else {
-            // Before anything is said: where nobody listens to it any more, that ends the program.
             pass.dead_letters.give_back(letters.iter().map(|letter| &letter.record)).await;
         }
         match shown {
             Err(error) if !only_looks => {
-                eprintln!("nothing was done: {error:#}");
+                say(&format!("nothing was done: {error:#}"));
                 return Ok(false);
             }
             shown => shown?,
         }
         match consent {
-            Consent::Refused if !only_looks => eprintln!("nothing was done"),
-            Consent::NobodyToAsk => eprintln!("nothing was done, since there is no terminal to ask on; add `--yes`"),
+            Consent::Refused if !only_looks => say("nothing was done"),
+            Consent::NobodyToAsk => say("nothing was done, since there is no terminal to ask on; add `--yes`"),
             Consent::Given | Consent::Refused => {}
         }
-        self.show_outcome(&report)?;
-        Ok(match &report.done {
-            Some(done) => done.is_all(),
-            None => only_looks,
-        })
+        let is_all = report.done.as_ref().map_or(only_looks, Done::is_all);
+        match self.show_outcome(&report) {
+            Err(error) if !is_all => say(&format!("not all was done that was to be: {error:#}")),
+            shown => shown?,
+        }
+        Ok(is_all)
     }
 
     async fn consent(&self, letters: &[DeadLetter], stop: impl Future<Output = ()>) -> Consent {
@@ -172,6 +172,11 @@ impl Redrive {
             None => Ok(()),
         }
     }
+}
+
+/// On stderr, if anybody listens there.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
@@ -216,7 +221,10 @@ impl Pass {
 
     async fn deal_with(&self, letters: &[DeadLetter], done: &mut Done, stay: &mut Vec<Record>) {
         let (to_send, others): (Vec<_>, Vec<_>) = letters.iter().partition(|letter| letter.fate() == Fate::Send);
-        let message = |letter: &&DeadLetter| Outgoing { body: letter.body.clone(), delay: Duration::ZERO, trace: None };
+        let message = |letter: &&DeadLetter| {
+            let trace = letter.record.trace.clone();
+            Outgoing { body: letter.body.clone(), delay: Duration::ZERO, trace }
+        };
         let messages: Vec<_> = to_send.iter().map(message).collect();
 
         let mut settled = Vec::new();
