@@ -4,7 +4,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use postpress_bridge::ids::ChatId;
@@ -47,13 +47,6 @@ impl From<Output> for Said {
 /// What a command says that comes to its end by itself.
 async fn said(command: &mut Command) -> Said {
     timeout(Duration::from_mins(2), command.output()).await.expect("it ends").unwrap().into()
-}
-
-/// Ctrl-C.
-#[cfg(unix)]
-async fn interrupt(child: &Child) {
-    let kill = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await.unwrap();
-    assert!(kill.success());
 }
 
 /// An open run of this chat, started then, whose lease ends then.

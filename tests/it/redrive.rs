@@ -16,11 +16,13 @@ use postpress_bridge::time::{Clock, Millis};
 use postpress_bridge::trace::TraceHeader;
 use postpress_bridge::worker::{Worker, WorkerConfig};
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::Instant;
 
 use crate::harness::emulator::{CREDENTIAL, Emulated, LONG_VISIBILITY, REGION, endpoint};
 use crate::harness::proxy::{Fault, Of, Proxy};
+#[cfg(unix)]
+use crate::terminal::interrupt;
 use crate::terminal::program;
 
 /// A message is a dead letter after one receive.
@@ -254,13 +256,6 @@ async fn a_message_that_could_not_be_sent_or_deleted_is_still_a_dead_letter() {
     assert_eq!(sent.len(), 5, "one of them twice, under one key");
     assert_eq!(sent.into_iter().collect::<BTreeSet<_>>(), bodies.into_iter().collect());
     assert_eq!(aws.take_dead_letters().await, [""; 0]);
-}
-
-/// Ctrl-C.
-#[cfg(unix)]
-async fn interrupt(child: &Child) {
-    let kill = Command::new("kill").arg("-INT").arg(child.id().unwrap().to_string()).status().await.unwrap();
-    assert!(kill.success());
 }
 
 #[cfg(unix)]

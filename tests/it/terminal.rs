@@ -31,6 +31,27 @@ fn lines(output: &Output) -> Vec<Line> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
+/// Ctrl-C.
+#[cfg(unix)]
+pub(crate) async fn interrupt(child: &Child) {
+    let kill = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await.unwrap();
+    assert!(kill.success());
+}
+
+/// The same command, of a process that Ctrl-C ends unless it says otherwise: a shell has what it runs in the background ignore
+/// it, and what that runs inherits this.
+#[cfg(unix)]
+pub(crate) fn interruptible(command: &Command) -> Command {
+    let script =
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])";
+    let command = command.as_std();
+    let mut python = Command::new("python3");
+    python.args(["-c", script]).arg(command.get_program()).args(command.get_args());
+    python.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    python.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    python
+}
+
 /// The program with nothing of this process's environment that it would read.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postpress-bridge"));

@@ -17,6 +17,8 @@ use super::{Said, open_run, said};
 use crate::harness::canary::CheckedLog;
 use crate::harness::emulator::{Emulated, endpoint};
 use crate::harness::proxy::{Fault, Of, Proxy};
+#[cfg(unix)]
+use crate::terminal::interrupt;
 use crate::terminal::{Provider, program};
 use crate::work::{on_aws, work};
 
@@ -157,7 +159,7 @@ async fn a_deployed_sync_that_was_interrupted_follows_the_same_request() {
     let arguments = ["sync", chats[0], chats[1]];
     let first = bridge.command(&arguments).spawn().unwrap();
     let bodies = bridge.wait_for_triggers(2).await;
-    super::interrupt(&first).await;
+    interrupt(&first).await;
     let first: Said = first.wait_with_output().await.unwrap().into();
     assert_eq!((first.code, &*first.stdout), (Some(1), ""), "{}", first.stderr);
     assert!(first.stderr.contains("the same command follows it again"), "{}", first.stderr);
@@ -190,7 +192,7 @@ async fn an_ending_that_a_newer_run_has_replaced_is_told_as_such() {
     let bridge = Bridge::new().await;
     let sync = bridge.command(&["sync", "done-in-10ms~1"]).spawn().unwrap();
     bridge.wait_for_triggers(1).await;
-    super::interrupt(&sync).await;
+    interrupt(&sync).await;
     sync.wait_with_output().await.unwrap();
     let worker = Worker::start(&bridge);
     assert_eq!(bridge.say(&["status", "done-in-10ms~1", "--watch"]).await.code, Some(0));
@@ -275,7 +277,7 @@ impl Worker {
 
     /// Lets it finish what is under way.
     async fn stop(mut self) {
-        super::interrupt(&self.process).await;
+        interrupt(&self.process).await;
         let stopped = tokio::time::timeout(Duration::from_mins(1), self.process.wait()).await;
         assert!(stopped.expect("it stops").unwrap().success(), "{}", fs::read_to_string(self.log.path()).unwrap());
     }

@@ -14,6 +14,8 @@ use tokio::time::sleep;
 use super::{Said, open_run, said};
 use crate::run_store::writes::done;
 use crate::terminal::{Provider, program};
+#[cfg(unix)]
+use crate::terminal::{interrupt, interruptible};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -127,10 +129,10 @@ async fn ctrl_c_ends_a_watch_at_once() {
     use std::os::unix::process::ExitStatusExt;
 
     let folder = tempfile::tempdir().unwrap();
-    let mut watch = on_file(&folder.path().join("none"), &["status", "c", "--watch"]).spawn().unwrap();
+    let mut watch = interruptible(&on_file(&folder.path().join("none"), &["status", "c", "--watch"])).spawn().unwrap();
     sleep(Duration::from_millis(500)).await;
     assert!(watch.try_wait().unwrap().is_none(), "it waits for a run");
-    super::interrupt(&watch).await;
+    interrupt(&watch).await;
     assert_eq!(watch.wait().await.unwrap().signal(), Some(2), "130 in a shell");
 }
 
