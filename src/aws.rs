@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::retry::{ReconnectMode, RetryConfig};
 use aws_smithy_types::timeout::TimeoutConfig;
 use http::HeaderValue;
 use http::header::ACCEPT_ENCODING;
@@ -41,11 +41,12 @@ pub async fn config_with_region(http: reqwest::Client) -> anyhow::Result<SdkConf
 ///
 /// The SDK's retries and timeouts are off: [`crate::service::attempt`] does both, within the invocation's time, for all ports
 /// alike. So is its watch over stalled transfers: it does not see how this HTTP client reads a body, and breaks off what
-/// has no answer after some seconds, such as SQS's long poll.
+/// has no answer after some seconds, such as SQS's long poll. And so is its closing of connections after a failure, which this
+/// HTTP client does by itself: it would write an error to the log each time that it has none to close.
 pub fn loader(http: reqwest::Client) -> ConfigLoader {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(SharedStack(http))
-        .retry_config(RetryConfig::disabled())
+        .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections))
         .timeout_config(TimeoutConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }

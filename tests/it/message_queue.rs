@@ -11,6 +11,7 @@ use postpress_bridge::trace::TraceHeader;
 use tokio::time::Instant;
 
 use crate::harness::emulator::{self, Emulated, LONG_VISIBILITY};
+use crate::harness::log::Log;
 use crate::harness::proxy::{Fault, Of, Proxy};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -240,6 +241,17 @@ fn told<T>(results: &[Result<T, ServiceError>]) -> String {
         Err(ServiceError::Refused(_)) => 'r',
     };
     results.iter().map(letter).collect()
+}
+
+#[tokio::test]
+async fn a_failure_of_aws_is_ours_to_tell_and_no_line_of_the_sdks_own() {
+    let (_aws, proxy, queue) = proxied().await;
+    let log = Log::filtered("info");
+    proxy.once(Of("SendMessageBatch", ""), Fault::Answers(500, "InternalFailure"));
+    let message = Outgoing { body: "message".to_owned(), delay: Duration::ZERO, trace: None };
+    let sent = queue.send(&[message]).await;
+    assert!(matches!(sent[..], [Err(ServiceError::Passing(_))]), "{sent:?}");
+    assert_eq!(log.take_lines(), [""; 0]);
 }
 
 #[tokio::test]
