@@ -7,8 +7,15 @@ use url::{Host, Url};
 use crate::ids::ChatId;
 
 /// The address that `/chats/{chat_id}/sync` is appended to: `https`, or `http` on this very machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseUrl(String);
+///
+/// It may have a query, which is sent on every call: postpress passes a workspace's port that way where custom ports are
+/// blocked (`https://api.postpress.ai/v1?port=13111`).
+#[derive(Clone, PartialEq, Eq)]
+pub struct BaseUrl {
+    /// Everything before the query, without slashes at its end.
+    path: String,
+    query: Option<String>,
+}
 
 /// Why a text is no base URL. No variant shows the text, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,9 +32,6 @@ pub enum InvalidBaseUrl {
     /// It has a user name or a password.
     #[error("the base URL has a user name or password before an `@`; remove it: the API key has a setting of its own")]
     UserInfo,
-    /// It has a query.
-    #[error("the base URL has a query after a `?`; remove it: a path is appended to the base URL")]
-    Query,
     /// It has a fragment.
     #[error("the base URL has a fragment after a `#`; remove it: a path is appended to the base URL")]
     Fragment,
@@ -54,23 +58,20 @@ impl BaseUrl {
             }
             _ => return Err(InvalidBaseUrl::Scheme),
         }
-        if url.query().is_some() {
-            return Err(InvalidBaseUrl::Query);
-        }
         if url.fragment().is_some() {
             return Err(InvalidBaseUrl::Fragment);
         }
-        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+        Ok(Self::from(url))
     }
 
     /// The two base URLs that the documentation gives, at this one's host, without this one. Never another host: the API
     /// key goes along.
     pub fn alternatives(&self) -> Vec<Self> {
-        let Ok(url) = Url::parse(&self.0) else { return Vec::new() };
+        let Ok(url) = Url::parse(&self.path) else { return Vec::new() };
         let at_this_host = ["/v1", "/api/v1"].map(|path| {
             let mut url = url.clone();
             url.set_path(path);
-            Self(url.into())
+            Self { query: self.query.clone(), ..Self::from(url) }
         });
         at_this_host.into_iter().filter(|other| other != self).collect()
     }
@@ -79,13 +80,40 @@ impl BaseUrl {
     ///
     /// Appended as text: the `url` crate's own ways of adding a path would resolve it, which a chat id must not take part in.
     pub fn sync_of(&self, chat: &ChatId) -> String {
-        format!("{}/chats/{}/sync", self.0, chat.path_segment())
+        let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        format!("{}/chats/{}/sync{query}", self.path, chat.path_segment())
     }
 }
 
+impl From<Url> for BaseUrl {
+    fn from(mut url: Url) -> Self {
+        let query = url.query().filter(|query| !query.is_empty()).map(str::to_owned);
+        url.set_query(None);
+        Self { path: url.as_str().trim_end_matches('/').to_owned(), query }
+    }
+}
+
+/// For messages: values in the query are shown only if they are numbers, as a port is, since any other could be a secret.
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.path)?;
+        for (index, pair) in self.query.iter().flat_map(|query| query.split('&')).enumerate() {
+            let separator = if index == 0 { '?' } else { '&' };
+            match pair.split_once('=') {
+                Some((name, value)) if value.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    write!(f, "{separator}{name}={value}")?;
+                }
+                Some((name, _)) => write!(f, "{separator}{name}=…")?,
+                None => write!(f, "{separator}…")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BaseUrl({self})")
     }
 }
 
@@ -112,6 +140,7 @@ mod tests {
             ("https://api.postpress.ai/api/v1", &["https://api.postpress.ai/v1"]),
             ("http://127.0.0.1:8787", &["http://127.0.0.1:8787/v1", "http://127.0.0.1:8787/api/v1"]),
             ("https://a.example/x/v1", &["https://a.example/v1", "https://a.example/api/v1"]),
+            ("https://a.example/v1?port=13111", &["https://a.example/api/v1?port=13111"]),
         ] {
             let alternatives = BaseUrl::parse(text).unwrap().alternatives();
             let alternatives: Vec<String> = alternatives.iter().map(ToString::to_string).collect();
@@ -139,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_base_url_is_refused_with_what_is_wrong() {
-        use InvalidBaseUrl::{Cleartext, Fragment, Malformed, Query, Scheme, UserInfo};
+        use InvalidBaseUrl::{Cleartext, Fragment, Malformed, Scheme, UserInfo};
         for (text, why) in [
             ("", Malformed(url::ParseError::RelativeUrlWithoutBase)),
             ("api.postpress.ai/v1", Malformed(url::ParseError::RelativeUrlWithoutBase)),
@@ -154,13 +183,30 @@ mod tests {
             ("https://user@api.postpress.ai/v1", UserInfo),
             ("https://:hunter2@api.postpress.ai/v1", UserInfo),
             ("http://user:hunter2@api.postpress.ai/v1", UserInfo),
-            ("https://api.postpress.ai/v1?", Query),
-            ("https://api.postpress.ai/v1?key=hunter2", Query),
             ("https://api.postpress.ai/v1#hunter2", Fragment),
+            ("https://api.postpress.ai/v1?port=1#hunter2", Fragment),
         ] {
             let error = BaseUrl::parse(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{text}");
             assert_eq!(error, why, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_sent_on_every_call_and_shown_only_where_it_is_a_number() {
+        let chat = ChatId::parse("a?b/c").unwrap();
+        for (text, sent, shown) in [
+            ("https://a.example/v1?port=13111", "/v1/chats/a%3Fb%2Fc/sync?port=13111", "/v1?port=13111"),
+            ("https://a.example/v1/?port=13111", "/v1/chats/a%3Fb%2Fc/sync?port=13111", "/v1?port=13111"),
+            ("https://a.example?port=1&t=hunter2", "/chats/a%3Fb%2Fc/sync?port=1&t=hunter2", "?port=1&t=…"),
+            ("https://a.example/v1?hunter2", "/v1/chats/a%3Fb%2Fc/sync?hunter2", "/v1?…"),
+            ("https://a.example/v1?x=a%20b", "/v1/chats/a%3Fb%2Fc/sync?x=a%20b", "/v1?x=…"),
+            ("https://a.example/v1?", "/v1/chats/a%3Fb%2Fc/sync", "/v1"),
+        ] {
+            let base = BaseUrl::parse(text).unwrap();
+            assert_eq!(base.sync_of(&chat), format!("https://a.example{sent}"));
+            assert_eq!(base.to_string(), format!("https://a.example{shown}"));
+            assert!(!format!("{base:?}").contains("hunter2"), "{base:?}");
         }
     }
 
