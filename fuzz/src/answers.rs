@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::ChatId;
 use postpress_bridge::message::Message;
-use postpress_bridge::postpress::answer::retry_after;
-use postpress_bridge::postpress::{Answer, Disposition, Finish, Mask, Progress};
+use postpress_bridge::postpress::retry_after::parse_retry_after;
+use postpress_bridge::postpress::{Answer, Body, BodyFault, Disposition, Finish, Mask, Progress};
 use postpress_bridge::run::{AfterCall, Item, Jitter, Learned, Phase, Schedule, after_call};
 use serde_json::Value;
 
@@ -24,11 +24,14 @@ pub fn check(input: &[u8]) {
     let Some((status, header, body)) = parts(input) else { return };
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(NOW.0);
     let chat = ChatId::parse(CHAT).expect("it is one");
-    let wait = header.and_then(|value| retry_after(value, now));
-    let answer = Answer::from_response(&chat, status, wait, Ok(body), Mask::new(KEY));
+    let wait = header.and_then(|value| parse_retry_after(value, now));
+    let answer = Answer::from_response(&chat, status, wait, &Body::whole(body), Mask::new(KEY));
     assert_is_hidden(&format!("{answer:?}"));
-    // A parser that is not ours; where it refuses the body, ours may see more, but nothing that is believed.
-    if let Ok(value) = serde_json::from_slice::<Value>(body) {
+    check_what_is_whole(&chat, body);
+    check_what_may_be_an_end(&chat, status, body);
+    if let Ok(value) = serde_json::from_slice::<Value>(body)
+        && reads_alike(&String::from_utf8_lossy(body))
+    {
         assert_eq!(means(&answer), contract(status, &value), "{status} {value} is {answer:?}");
     }
     for before in [
@@ -38,6 +41,48 @@ pub fn check(input: &[u8]) {
     ] {
         check_what_follows(&answer, before);
     }
+}
+
+/// Whether a parser that is not ours is to read the same: it takes the last of several members of one name, which ours does
+/// not choose between, and is stricter about what an escape means.
+fn reads_alike(text: &str) -> bool {
+    let names = ["object", "chat_id", "status", "type", "title", "error", "code"];
+    let is_once = |name: &&str| text.matches(&format!("\"{name}\"")).count() <= 1;
+    names.iter().all(is_once) && !text.contains('\\')
+}
+
+/// A complete answer in these bytes is read as it: behind them as text that has no object of its own, and in front of them,
+/// whatever became of the rest.
+fn check_what_is_whole(chat: &ChatId, noise: &[u8]) {
+    let noise: Vec<u8> = noise.iter().copied().filter(|byte| byte.is_ascii() && !b"{[\0\x1f".contains(byte)).collect();
+    for (status, expected) in
+        [("SYNC_DONE", Means::Over(Finish::Done)), ("SYNC_RUNNING", Means::InProgress(Progress::Running))]
+    {
+        let whole = format!(r#"{{"object":"ChatHistorySync","chat_id":"{CHAT}","status":"{status}"}}"#);
+        for bytes in [[b"\n", &*noise, b"\n", whole.as_bytes()].concat(), [whole.as_bytes(), &*noise].concat()] {
+            for fault in [None, Some(BodyFault::Cut), Some(BodyFault::TimedOut)] {
+                let body = Body::arrived(bytes.clone(), fault);
+                let answer = Answer::from_response(chat, 200, None, &body, Mask::NONE);
+                assert_eq!(means(&answer), expected, "{fault:?} {:?}", String::from_utf8_lossy(&bytes));
+            }
+        }
+    }
+}
+
+/// Bytes that hold an end are never polled again, whatever stands around it, unless they are a whole answer that says
+/// otherwise, or the envelope of an error.
+fn check_what_may_be_an_end(chat: &ChatId, status: u16, bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let has_end = ["\"SYNC_DONE\"", "\"SYNC_ERROR\"", "\"CHAT_DELETED\""].iter().any(|end| text.contains(end));
+    if !has_end {
+        return;
+    }
+    let body = Body::whole(bytes);
+    let answer = Answer::from_response(chat, status, None, &body, Mask::NONE);
+    let is_whole = matches!(answer, Answer::InProgress(_)) && body.object().is_ok();
+    let has_envelope = matches!(&answer, Answer::Failed(failure) if failure.envelope.is_some());
+    let is_over = matches!(means(&answer), Means::Over(_) | Means::Final);
+    assert!(is_whole || has_envelope || is_over, "{status} {text} is {answer:?}");
 }
 
 /// The status, the header and the body of an input.
@@ -57,6 +102,7 @@ enum Means {
     Unusable,
     Passing,
     PassesOnce,
+    PassesAtFirst,
     Final,
 }
 
@@ -68,6 +114,7 @@ fn means(answer: &Answer) -> Means {
         Answer::Failed(failure) => match failure.disposition {
             Disposition::Passing => Means::Passing,
             Disposition::Credentials => Means::PassesOnce,
+            Disposition::Connecting => Means::PassesAtFirst,
             Disposition::Final => Means::Final,
         },
     }
@@ -76,12 +123,29 @@ fn means(answer: &Answer) -> Means {
 /// Section 5 of the contract, once more and from the text.
 fn contract(status: u16, body: &Value) -> Means {
     let text = |name: &str| body.get(name).and_then(Value::as_str);
-    let kind = text("type").filter(|_| text("title").is_some());
+    let may_be_an_end = || {
+        let text = body.to_string();
+        let is_quoted =
+            |end: &str| ["\"", "'", "&quot;", "&#34;"].iter().any(|quote| text.contains(&format!("{quote}{end}")));
+        ["SYNC_DONE", "SYNC_ERROR", "CHAT_DELETED"].into_iter().any(is_quoted)
+    };
+    let service = text("type").filter(|kind| !kind.is_empty()).map(str::to_owned);
+    let gateway = body.get("error").and_then(|error| error.get("code")).and_then(Value::as_str);
+    let gateway = gateway.filter(|code| !code.is_empty() && service.is_none());
+    let in_full = |code: &str| if code.starts_with("errors/") { code.to_owned() } else { format!("errors/{code}") };
+    let kind = service.or_else(|| gateway.map(in_full));
+    let passing = || if kind.is_none() && may_be_an_end() { Means::Final } else { Means::Passing };
     match status {
         200..=299 => {
             let fits = text("object") == Some("ChatHistorySync") && text("chat_id") == Some(CHAT);
             match (text("status"), fits) {
-                (None, _) | (Some("SYNC_STARTED" | "SYNC_RUNNING"), false) => Means::Unusable,
+                (None, _) | (Some("SYNC_STARTED" | "SYNC_RUNNING"), false) => {
+                    if may_be_an_end() {
+                        Means::Final
+                    } else {
+                        Means::Unusable
+                    }
+                }
                 (Some("SYNC_STARTED"), true) => Means::InProgress(Progress::Started),
                 (Some("SYNC_RUNNING"), true) => Means::InProgress(Progress::Running),
                 (Some("SYNC_DONE"), true) => Means::Over(Finish::Done),
@@ -90,13 +154,17 @@ fn contract(status: u16, body: &Value) -> Means {
                 (Some(_), _) => Means::Final,
             }
         }
-        408 | 425 | 429 => Means::Passing,
-        500..=599 if status != 501 => Means::Passing,
-        422 if matches!(kind, Some("errors/provider_unreachable" | "errors/limit_exceeded")) => Means::Passing,
-        401 => match kind {
+        408 | 425 | 429 => passing(),
+        500.. if status != 501 => passing(),
+        422 if matches!(kind.as_deref(), Some("errors/provider_unreachable" | "errors/limit_exceeded")) => {
+            Means::Passing
+        }
+        401 => match kind.as_deref() {
             Some("errors/missing_credentials" | "errors/invalid_credentials" | "errors/expired_credentials") => {
                 Means::PassesOnce
             }
+            Some("errors/disconnected_account") => Means::PassesAtFirst,
+            Some(_) if gateway.is_some() => Means::PassesOnce,
             _ => Means::Final,
         },
         _ => Means::Final,
@@ -106,7 +174,8 @@ fn contract(status: u16, body: &Value) -> Means {
 /// The next call comes only where it may, in the time that SQS can wait; and the event is bounded.
 fn check_what_follows(answer: &Answer, before: Learned) {
     let may_ask_again = match means(answer) {
-        Means::InProgress(_) | Means::Passing => true,
+        // The run began just now.
+        Means::InProgress(_) | Means::Passing | Means::PassesAtFirst => true,
         Means::Unusable => before.breaches < 3,
         Means::PassesOnce => !before.key_retried,
         Means::Over(_) | Means::Final => false,

@@ -1,34 +1,22 @@
 //! What a call came back with, classed by what the run has to do next.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
+use super::body::{Body, BodyFault, NoObject, Object, unescape};
 use super::catalogue::{self, Disposition};
-use super::envelope::LABEL_MAX_BYTES;
+use super::envelope::{self, ErrorBody, LABEL_MAX_BYTES};
 use super::{Envelope, Mask};
 use crate::ids::ChatId;
 use crate::text::bounded;
 
-/// The most bytes of a body that are read, counted after decompression. A documented answer has about 100, and an
-/// envelope a few hundred; what is larger is something else, and a compressed body must not fill the memory.
-pub const BODY_MAX_BYTES: usize = 1024 * 1024;
-
 /// The `object` of every documented 200.
 const OBJECT: &str = "ChatHistorySync";
-
-/// Why a body could not be read to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BodyFault {
-    /// It is longer than [`BODY_MAX_BYTES`].
-    #[error("the body is longer than {BODY_MAX_BYTES} bytes")]
-    TooLarge,
-    /// The connection broke before its end, or it could not be decompressed.
-    #[error("the body broke off")]
-    Cut,
-}
+/// The most bytes of a body that is not understood that a detail quotes; a detail has at most 4 KiB.
+const QUOTED_MAX_BYTES: usize = 2 * 1024;
+/// What may stand in front of a quoted status: JSON's quote, Python's, or HTML's.
+const QUOTES: [&str; 4] = ["\"", "'", "&quot;", "&#34;"];
 
 /// A status that says the sync is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -56,6 +44,9 @@ pub enum Finish {
 }
 
 impl Finish {
+    /// Every status that ends a sync.
+    pub const ALL: [Self; 3] = [Self::Done, Self::Error, Self::Deleted];
+
     /// The status as the provider writes it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -105,69 +96,169 @@ impl Failure {
 }
 
 impl Answer {
-    /// Classes what came back: the HTTP `status`, `Retry-After` as [`retry_after`] reads it, and the body, decompressed.
+    /// Classes what came back: the HTTP `status`, the longest `Retry-After`, and as much of the body as arrived.
     ///
-    /// Every 2xx is read like the documented 200. `chat` is the one that was asked for. Whatever text of the answer is kept,
-    /// `mask` hides the key in it, which the provider may echo.
+    /// Every 2xx is read like the documented 200. `chat` is the one that was asked for. `mask` hides the key, which the
+    /// provider may echo, in every text that is kept.
     pub fn from_response(
         chat: &ChatId,
         status: u16,
         retry_after: Option<Duration>,
-        body: Result<&[u8], BodyFault>,
+        body: &Body,
         mask: Mask<'_>,
     ) -> Self {
-        let fields = body.map(|body| Fields::parse(body, mask));
+        let response = Response { status, retry_after, body, mask };
         match status {
-            200..=299 => from_success(chat, status, retry_after, fields),
-            _ => Self::Failed(Failure::from_error(status, retry_after, fields)),
+            200..=299 => response.success(chat),
+            _ => Self::Failed(response.error()),
         }
     }
 }
 
-/// What a 2xx says. Whatever might be an end must not be polled again, because that call might start the sync anew.
-fn from_success(
-    chat: &ChatId,
-    http_status: u16,
+/// An HTTP response to one call.
+struct Response<'a> {
+    status: u16,
     retry_after: Option<Duration>,
-    fields: Result<Result<Fields<'_>, String>, BodyFault>,
-) -> Answer {
-    let fields = match fields.map_err(|fault| fault.to_string()).flatten() {
-        Ok(fields) => fields,
-        Err(fault) => return Answer::Unusable(format!("postpress answered {http_status}, but {fault}")),
-    };
-    let Some(status) = fields.text("status") else {
-        return Answer::Unusable(format!("postpress answered {http_status} with {}", fields.instead_of_status()));
-    };
-    match (Status::parse(&status), fields.mismatch(chat)) {
-        (Status::InProgress(progress), None) => Answer::InProgress(progress),
-        (Status::Over(finish), None) => Answer::Over(finish),
-        (Status::InProgress(_), Some(mismatch)) => {
-            Answer::Unusable(format!("postpress answered {status} {mismatch}; it is not believed"))
+    body: &'a Body,
+    mask: Mask<'a>,
+}
+
+impl Response<'_> {
+    /// What a 2xx says. Whatever may be an end must not be polled again, because that call might restart the sync.
+    fn success(&self, chat: &ChatId) -> Answer {
+        let http_status = self.status;
+        let object = match self.body.object() {
+            Ok(object) => object,
+            Err(no_object) => {
+                return self.unreadable(format!("postpress answered {http_status}, but {}", self.reason(no_object)));
+            }
+        };
+        let Some(status) = object.text("status") else {
+            let instead = self.instead_of_status(&object);
+            return self.unreadable(format!("postpress answered {http_status} with {instead}"));
+        };
+        match (Status::parse(&status), self.mismatch(&object, chat)) {
+            (Status::InProgress(progress), None) => Answer::InProgress(progress),
+            (Status::Over(finish), None) => Answer::Over(finish),
+            (Status::InProgress(_), Some(mismatch)) => {
+                self.unreadable(format!("postpress answered {status} {mismatch}, so it is not believed"))
+            }
+            (Status::Over(_), Some(mismatch)) => {
+                Answer::Failed(self.possible_end(format!(
+                    "postpress answered {status} {mismatch}; it may be an end, so it ends the run"
+                )))
+            }
+            (Status::Unknown, _) => {
+                let status = self.label(status);
+                Answer::Failed(self.possible_end(format!(
+                    "postpress answered the unknown status {status:?}; it may be an end, so it ends the run"
+                )))
+            }
         }
-        (Status::Over(_), Some(mismatch)) => unexpected(
-            retry_after,
-            format!("postpress answered {status} {mismatch}; it may be an end, so it ends the run"),
-        ),
-        (Status::Unknown, _) => {
-            let status = fields.label(status);
-            unexpected(
-                retry_after,
-                format!("postpress answered the unknown status {status:?}; it may be an end, so it ends the run"),
-            )
+    }
+
+    /// A 2xx that is not an answer about this chat: it ends the run if it mentions an end anywhere.
+    fn unreadable(&self, what: String) -> Answer {
+        if may_be_an_end(self.body.text()) {
+            return Answer::Failed(self.mentions_an_end(&what));
         }
+        match self.body.fault() {
+            Some(BodyFault::TimedOut) => Answer::Failed(Failure::lost(504, what, true)),
+            _ => Answer::Unusable(what),
+        }
+    }
+
+    /// An answer that is not a 2xx.
+    fn error(&self) -> Failure {
+        let status = self.status;
+        let object = self.body.object();
+        let error = object.as_ref().ok().filter(|_| status >= 400).and_then(|object| self.error_body(object));
+        if let Some(ErrorBody { envelope, form }) = error {
+            return Failure {
+                disposition: catalogue::disposition(status, Some((envelope.kind.as_str(), form))),
+                detail: format!("postpress answered {status}: {} ({})", envelope.title, envelope.kind),
+                envelope: Some(envelope),
+                status,
+                retry_after: self.retry_after,
+                may_land_late: false,
+            };
+        }
+        let what = without_envelope(status, self.body.fault());
+        let disposition = catalogue::disposition(status, None);
+        if disposition == Disposition::Passing && may_be_an_end(self.body.text()) {
+            return self.mentions_an_end(&what);
+        }
+        // Its envelope may still have been on the way, and with it what the status means.
+        if self.body.fault() == Some(BodyFault::TimedOut) && object.is_err() {
+            return Failure { retry_after: self.retry_after, ..Failure::lost(504, what, true) };
+        }
+        Failure {
+            disposition,
+            envelope: None,
+            status: if status >= 400 { status } else { 502 },
+            detail: what,
+            retry_after: self.retry_after,
+            may_land_late: false,
+        }
+    }
+
+    fn mentions_an_end(&self, what: &str) -> Failure {
+        let text = bounded(self.mask.hide_in_raw(self.body.text()), QUOTED_MAX_BYTES).0;
+        self.possible_end(format!("{what}; it mentions an end, so it ends the run: {text}"))
+    }
+
+    /// An answer that may be an end, but not one that can be believed.
+    fn possible_end(&self, detail: String) -> Failure {
+        Failure {
+            disposition: Disposition::Final,
+            envelope: None,
+            status: if self.status >= 400 { self.status } else { 502 },
+            detail,
+            retry_after: self.retry_after,
+            may_land_late: false,
+        }
+    }
+
+    /// What kept the body from being one object.
+    fn reason(&self, no_object: NoObject) -> String {
+        self.body.fault().map_or_else(|| no_object.to_string(), |fault| fault.to_string())
+    }
+
+    /// What a 2xx without a readable `status` has.
+    fn instead_of_status(&self, object: &Object<'_>) -> String {
+        match self.error_body(object) {
+            Some(ErrorBody { envelope, .. }) => format!("an error envelope: {} ({})", envelope.title, envelope.kind),
+            None => "no readable `status`".to_owned(),
+        }
+    }
+
+    /// How this is not the sync of `chat`; `None` if it is.
+    fn mismatch(&self, object: &Object<'_>, chat: &ChatId) -> Option<String> {
+        let expected = [("object", OBJECT), ("chat_id", chat.as_str())];
+        expected.into_iter().find_map(|(name, expected)| match object.text(name) {
+            Some(found) if found == expected => None,
+            Some(found) => Some(format!("with {name} {:?} instead of {expected:?}", self.label(found))),
+            None => Some(format!("with no readable {name} instead of {expected:?}")),
+        })
+    }
+
+    fn error_body(&self, object: &Object<'_>) -> Option<ErrorBody> {
+        envelope::read(object, self.status, |text| self.mask.hide_in(text))
+    }
+
+    /// A foreign text, to be shown as part of a message.
+    fn label(&self, text: String) -> String {
+        bounded(self.mask.hide_in(text), LABEL_MAX_BYTES).0
     }
 }
 
-/// A 2xx that may be an end, but not one that can be believed.
-fn unexpected(retry_after: Option<Duration>, detail: String) -> Answer {
-    Answer::Failed(Failure {
-        disposition: Disposition::Final,
-        envelope: None,
-        status: 502,
-        detail,
-        retry_after,
-        may_land_late: false,
-    })
+/// Whether a text may say that the sync is over: a terminal status stands in it as a quoted word, wherever that is.
+pub fn may_be_an_end(text: &str) -> bool {
+    let is_quoted = |text: &str, status: &str| {
+        text.match_indices(status).any(|(at, _)| QUOTES.iter().any(|quote| text[..at].ends_with(quote)))
+    };
+    let unescaped = unescape(text);
+    Finish::ALL.iter().any(|finish| is_quoted(text, finish.as_str()) || is_quoted(&unescaped, finish.as_str()))
 }
 
 /// What the `status` of a 2xx says.
@@ -190,32 +281,6 @@ impl Status {
     }
 }
 
-impl Failure {
-    /// An answer that is not a 2xx.
-    fn from_error(
-        status: u16,
-        retry_after: Option<Duration>,
-        fields: Result<Result<Fields<'_>, String>, BodyFault>,
-    ) -> Self {
-        let envelope = match &fields {
-            Ok(Ok(fields)) if status >= 400 => fields.envelope(status),
-            _ => None,
-        };
-        let kind = envelope.as_ref().map(|envelope| envelope.kind.as_str());
-        Self {
-            disposition: catalogue::disposition(status, kind),
-            detail: match &envelope {
-                Some(envelope) => format!("postpress answered {status}: {} ({})", envelope.title, envelope.kind),
-                None => without_envelope(status, fields.err()),
-            },
-            envelope,
-            status: if status >= 400 { status } else { 502 },
-            retry_after,
-            may_land_late: false,
-        }
-    }
-}
-
 /// What to say of an answer that is not a 2xx and has no error envelope.
 fn without_envelope(status: u16, fault: Option<BodyFault>) -> String {
     match (status, fault) {
@@ -229,83 +294,6 @@ fn without_envelope(status: u16, fault: Option<BodyFault>) -> String {
         (_, None) => format!("postpress answered {status} without an error envelope"),
         (_, Some(fault)) => format!("postpress answered {status} without an error envelope: {fault}"),
     }
-}
-
-/// The members of a JSON object, each value still unread, so that one of the wrong type spoils only itself.
-struct Fields<'a> {
-    members: BTreeMap<String, &'a RawValue>,
-    mask: Mask<'a>,
-}
-
-impl<'a> Fields<'a> {
-    /// Reads a body; the error says what it is instead of a JSON object.
-    fn parse(body: &'a [u8], mask: Mask<'a>) -> Result<Self, String> {
-        if body.is_empty() {
-            return Err("the body is empty".to_owned());
-        }
-        let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?;
-        serde_json::from_str(text).map(|members| Self { members, mask }).map_err(|error| {
-            let fault = if error.is_eof() { "the body's JSON has no end" } else { "the body is not a JSON object" };
-            fault.to_owned()
-        })
-    }
-
-    /// The member of this name, if it is a string, as the provider wrote it: to be compared, not to be shown.
-    fn text(&self, name: &str) -> Option<String> {
-        serde_json::from_str(self.members.get(name)?.get()).ok()
-    }
-
-    /// The same, to be shown.
-    fn shown(&self, name: &str) -> Option<String> {
-        self.text(name).map(|text| self.mask.hide_in(text))
-    }
-
-    /// A foreign text, to be shown as part of a message.
-    fn label(&self, text: String) -> String {
-        bounded(self.mask.hide_in(text), LABEL_MAX_BYTES).0
-    }
-
-    /// The error envelope, if these are its members: `title` and `type` make one, and `status` is always the HTTP status.
-    fn envelope(&self, http_status: u16) -> Option<Envelope> {
-        let envelope = Envelope {
-            title: self.shown("title")?,
-            detail: self.shown("detail"),
-            instance: self.shown("instance"),
-            kind: self.shown("type")?,
-            status: http_status,
-        };
-        Some(envelope.bounded())
-    }
-
-    /// What a 2xx without a readable `status` has.
-    fn instead_of_status(&self) -> String {
-        match (self.text("title"), self.text("type")) {
-            (Some(title), Some(kind)) => format!("an error envelope: {} ({})", self.label(title), self.label(kind)),
-            _ => "no readable `status`".to_owned(),
-        }
-    }
-
-    /// How this is not the sync of `chat`; nothing if it is.
-    fn mismatch(&self, chat: &ChatId) -> Option<String> {
-        let expected = [("object", OBJECT), ("chat_id", chat.as_str())];
-        expected.into_iter().find_map(|(name, expected)| match self.text(name) {
-            Some(found) if found == expected => None,
-            Some(found) => Some(format!("with {name} {:?} instead of {expected:?}", self.label(found))),
-            None => Some(format!("with no readable {name} instead of {expected:?}")),
-        })
-    }
-}
-
-/// Reads a `Retry-After` header: whole seconds, or an HTTP date, which is taken as a time after `now`.
-///
-/// A date that is over is no wait at all. Anything else is ignored. RFC 9110, section 10.2.3.
-pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return value.parse().ok().map(Duration::from_secs);
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]

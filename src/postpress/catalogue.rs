@@ -3,7 +3,9 @@
 //! Types, statuses and meanings are the provider's words (`tests/data/postpress-sync-endpoint.txt`, updated May 2026); a
 //! test keeps the two equal. The dispositions are ours.
 
-use Disposition::{Credentials, Final, Passing};
+use Disposition::{Connecting, Credentials, Final, Passing};
+
+use super::envelope::Form;
 
 /// What a failure means for the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,6 +14,8 @@ pub enum Disposition {
     Passing,
     /// The key was refused, which passes once in a run: it may just have been rotated.
     Credentials,
+    /// The account is not connected, which passes for a while after the run's first call: it may be connecting just now.
+    Connecting,
     /// It ends the run at once.
     Final,
 }
@@ -40,7 +44,7 @@ pub static ERROR_TYPES: [ErrorType; 69] = [
     row(401, "errors/invalid_credentials", Credentials, "The provided credentials are invalid."),
     row(401, "errors/expired_credentials", Credentials, "Credentials have expired. Reconnect the account."),
     row(401, "errors/insufficient_privileges", Final, "This resource is out of your API-key scopes."),
-    row(401, "errors/disconnected_account", Final, "The account is disconnected from the provider service."),
+    row(401, "errors/disconnected_account", Connecting, "The account is disconnected from the provider service."),
     row(401, "errors/disconnected_feature", Final, "The service you're trying to reach is disconnected."),
     row(401, "errors/invalid_credentials_but_valid_account_imap", Final, "IMAP/SMTP credentials are invalid but the account is otherwise valid."),
     row(401, "errors/expired_link", Final, "This link has expired. Generate a new one."),
@@ -112,22 +116,26 @@ pub fn find(kind: &str, status: u16) -> Option<&'static ErrorType> {
     ERROR_TYPES.iter().find(|listed| listed.kind == kind && listed.status == status)
 }
 
-/// What an answer of `http_status` with an error of `kind` (none, if it had no envelope) means for the run.
+/// What an answer of `http_status` means for the run; `error` is its type and form, if it has an envelope.
 ///
 /// The HTTP status decides, not the status that the envelope claims: a type that is not documented under it counts as
-/// unknown, and an unknown type follows the HTTP status.
-pub fn disposition(http_status: u16, kind: Option<&str>) -> Disposition {
-    match kind.and_then(|kind| find(kind, http_status)) {
-        Some(listed) => listed.disposition,
-        None => by_status(http_status),
+/// unknown, and an unknown type follows the HTTP status. A 401 of the gateway's is about the key whatever its code, unless
+/// the documentation says that it may pass for another reason.
+pub fn disposition(http_status: u16, error: Option<(&str, Form)>) -> Disposition {
+    let listed = error.and_then(|(kind, _)| find(kind, http_status)).map(|listed| listed.disposition);
+    match (listed, error) {
+        (None | Some(Final), Some((_, Form::Gateway))) if http_status == 401 => Credentials,
+        (Some(disposition), _) => disposition,
+        (None, _) => by_status(http_status),
     }
 }
 
 /// Without a documented type: 408 (timeout), 425 (too early), 429 (too many) and the server's own failures may pass;
-/// 501 does not, because what is not implemented will not be in an hour either.
+/// 501 does not, because what is not implemented will not be in an hour either. Statuses of 600 and above belong to no class
+/// of HTTP's; `LinkedIn` throttles with 999, so they may pass too.
 fn by_status(http_status: u16) -> Disposition {
     match http_status {
-        408 | 425 | 429 | 500 | 502..=599 => Passing,
+        408 | 425 | 429 | 500 | 502.. => Passing,
         _ => Final,
     }
 }
@@ -173,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_eleven_documented_types_may_pass_and_three_are_about_the_key() {
+    fn exactly_eleven_documented_types_may_pass_three_are_about_the_key_and_one_about_connecting() {
         let kinds = |disposition| -> Vec<_> {
             ERROR_TYPES.iter().filter(|listed| listed.disposition == disposition).map(|listed| listed.kind).collect()
         };
@@ -197,6 +205,7 @@ mod tests {
             kinds(Credentials),
             ["errors/missing_credentials", "errors/invalid_credentials", "errors/expired_credentials"]
         );
+        assert_eq!(kinds(Connecting), ["errors/disconnected_account"]);
     }
 
     #[test]
@@ -212,17 +221,20 @@ mod tests {
             (429, "errors/resource_not_found", Passing),
             (501, "errors/service_unavailable", Final),
         ] {
-            assert_eq!(disposition(status, Some(kind)), expected, "{status} {kind}");
+            assert_eq!(disposition(status, Some((kind, Form::Service))), expected, "{status} {kind}");
         }
     }
 
     #[test]
     fn without_a_documented_type_the_http_status_decides() {
         for status in 100..=999 {
-            let may_pass = [408, 425, 429].contains(&status) || (500..=599).contains(&status) && status != 501;
+            let may_pass = [408, 425, 429].contains(&status) || status >= 500 && status != 501;
             let expected = if may_pass { Passing } else { Final };
-            for kind in [None, Some(""), Some("errors/of_tomorrow"), Some("about:blank")] {
-                assert_eq!(disposition(status, kind), expected, "{status} {kind:?}");
+            assert_eq!(disposition(status, None), expected, "{status}");
+            for kind in ["errors/of_tomorrow", "about:blank"] {
+                assert_eq!(disposition(status, Some((kind, Form::Service))), expected, "{status} {kind}");
+                let of_gateway = if status == 401 { Credentials } else { expected };
+                assert_eq!(disposition(status, Some((kind, Form::Gateway))), of_gateway, "{status} {kind}");
             }
         }
     }

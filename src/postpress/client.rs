@@ -5,13 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{ACCEPT, RETRY_AFTER};
+use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::time::{Instant, timeout_at};
 
 use super::Provider;
-use super::answer::{Answer, BODY_MAX_BYTES, BodyFault, Failure, retry_after};
+use super::answer::{Answer, Failure};
+use super::body::{BODY_MAX_BYTES, Body, BodyFault};
 use super::envelope::LABEL_MAX_BYTES;
+use super::retry_after::retry_after;
 use crate::ids::ChatId;
 use crate::text::bounded;
 
@@ -31,6 +34,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 const API_KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Decompressed by [`Body`] rather than by the HTTP client, which would throw away what came out before an error.
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+/// The most header lines of a response. Hyper's own limit of 100 would turn a response with more into a broken connection.
+const HEADERS_MAX: usize = 4096;
 const USER_AGENT: &str = concat!("postpress-bridge/", env!("CARGO_PKG_VERSION"));
 
 /// postpress over HTTP/1.1.
@@ -92,33 +99,32 @@ impl Client {
         Self { api_key, ..self.clone() }
     }
 
-    /// Calls once, as [`Provider::sync`] does, and tells the answer's head too, if there was one.
+    /// Calls once, as [`Provider::sync`] does, and returns the head of the response too, if there was one.
     ///
-    /// For whoever wants to know what stands at the base URL, where a run only wants to know what the answer means.
+    /// For callers that want to know what stands at the base URL, where a run only wants to know what the answer means.
     pub async fn sync_with_head(&self, chat: &ChatId, deadline: Duration) -> (Answer, Option<Head>) {
-        match tokio::time::timeout(deadline, self.call(chat)).await {
-            Ok((answer, head)) => (answer, head),
-            Err(_) => (Answer::Failed(self.too_late(deadline)), None),
-        }
-    }
-
-    async fn call(&self, chat: &ChatId) -> (Answer, Option<Head>) {
+        let until = Instant::now() + deadline;
         let request = self
             .http
             .get(self.base_url.sync_of(chat))
             .header(API_KEY_HEADER, self.api_key.header())
-            .header(ACCEPT, JSON);
-        let mut response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => return (Answer::Failed(self.no_answer(error)), None),
+            .header(ACCEPT, JSON)
+            .header(ACCEPT_ENCODING, GZIP);
+        let mut response = match timeout_at(until, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return (Answer::Failed(self.no_answer(error)), None),
+            Err(_) => return (Answer::Failed(self.too_late(deadline)), None),
         };
-        let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let wait = wait.and_then(|value| retry_after(value, SystemTime::now()));
-        let status = response.status().as_u16();
-        let body = read_body(&mut response).await;
-        let answer =
-            Answer::from_response(chat, status, wait, body.as_deref().map_err(|fault| *fault), self.api_key.mask());
-        (answer, Some(Head { status, headers: std::mem::take(response.headers_mut()) }))
+        let body = read_body(&mut response, until).await;
+        let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
+        let wait = retry_after(&headers, SystemTime::now());
+        let answer = Answer::from_response(chat, status, wait, &body, self.api_key.mask());
+        (answer, Some(Head { status, headers }))
+    }
+
+    /// Whether this client calls with that key.
+    pub(super) fn has_key_of(&self, other: &Self) -> bool {
+        self.api_key == other.api_key
     }
 
     /// A call that ended without the head of an answer, before its deadline.
@@ -164,12 +170,19 @@ pub fn mozilla_roots() -> RootCertStore {
 
 /// The one HTTP stack of a process. It follows no redirect, tries nothing twice and asks no proxy.
 ///
+/// It tolerates in the head of a response what browsers and curl tolerate: a malformed header line is skipped, because an
+/// answer that is lost for a cookie is polled for again, which restarts a finished sync.
+///
 /// # Errors
 /// If TLS or the HTTP client cannot be set up.
 pub fn http_client(roots: RootCertStore) -> Result<reqwest::Client, BuildError> {
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls(roots)?)
         .http1_only()
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_max_headers(HEADERS_MAX)
         .user_agent(USER_AGENT)
         .redirect(reqwest::redirect::Policy::none())
         // Its default sends a request again that the server refused to process.
@@ -192,17 +205,24 @@ fn tls(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     Ok(config)
 }
 
-/// Reads a body to its end, but never more than [`BODY_MAX_BYTES`] after decompression.
-async fn read_body(response: &mut reqwest::Response) -> Result<Vec<u8>, BodyFault> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > BODY_MAX_BYTES => return Err(BodyFault::TooLarge),
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(_) => return Err(BodyFault::Cut),
+/// Reads a body to its end, to the deadline, or to [`BODY_MAX_BYTES`]. What arrived before an error is kept.
+async fn read_body(response: &mut reqwest::Response, until: Instant) -> Body {
+    let mut bytes = Vec::new();
+    let fault = loop {
+        match timeout_at(until, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => {
+                let room = BODY_MAX_BYTES - bytes.len();
+                bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if chunk.len() > room {
+                    break Some(BodyFault::TooLarge);
+                }
+            }
+            Ok(Ok(None)) => break None,
+            Ok(Err(_)) => break Some(BodyFault::Cut),
+            Err(_) => break Some(BodyFault::TimedOut),
         }
-    }
+    };
+    Body::arrived(bytes, fault)
 }
 
 /// The innermost cause, which is the one that a person can do something about: `Connection refused`.

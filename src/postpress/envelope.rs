@@ -3,12 +3,17 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::body::Object;
+use super::catalogue;
 use crate::text::bounded;
 
 /// The most bytes kept of a foreign `title`, `type` or `instance`.
 pub const LABEL_MAX_BYTES: usize = 512;
 /// The most bytes kept of a foreign `detail`.
 pub const DETAIL_MAX_BYTES: usize = 4 * 1024;
+
+/// What postpress's own types begin with.
+const TYPE_PREFIX: &str = "errors/";
 
 /// `{title, detail?, instance?, type, status}`: "every error response follows the same envelope".
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -40,4 +45,48 @@ impl Envelope {
             status: self.status,
         }
     }
+}
+
+/// Which of the provider's two forms an error has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `{title, detail?, instance?, type, status}`: of the service itself.
+    Service,
+    /// `{"error": {code, message, request_id?}}`: of the gateway in front of it.
+    Gateway,
+}
+
+/// An error in one of the two forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ErrorBody {
+    pub(super) envelope: Envelope,
+    pub(super) form: Form,
+}
+
+/// Reads an error. Its type makes it one, and a text that is missing or unreadable does not spoil it; its status is always the
+/// HTTP status. `show` is applied to every text that is kept, before it is cut.
+pub(super) fn read(object: &Object<'_>, http_status: u16, show: impl Fn(String) -> String) -> Option<ErrorBody> {
+    let kind = |object: &Object<'_>, name| object.text(name).filter(|kind| !kind.is_empty());
+    let (form, kind, title, detail, instance) = if let Some(kind) = kind(object, "type") {
+        (Form::Service, kind, object.text("title"), object.text("detail"), object.text("instance"))
+    } else {
+        let error = object.object("error")?;
+        let code = kind(&error, "code")?;
+        let kind = if code.starts_with(TYPE_PREFIX) { code } else { format!("{TYPE_PREFIX}{code}") };
+        (Form::Gateway, kind, error.text("message"), error.text("detail"), error.text("request_id"))
+    };
+    let title = title.filter(|title| !title.is_empty()).unwrap_or_else(|| title_of(&kind, http_status));
+    let envelope = Envelope {
+        title: show(title),
+        detail: detail.map(&show),
+        instance: instance.map(&show),
+        kind: show(kind),
+        status: http_status,
+    };
+    Some(ErrorBody { envelope: envelope.bounded(), form })
+}
+
+/// Stands in for a title: what the documentation says of the type, else the type.
+fn title_of(kind: &str, http_status: u16) -> String {
+    catalogue::find(kind, http_status).map_or(kind, |listed| listed.meaning).to_owned()
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::body::unescape;
+
 /// Stands where the key stood.
 const INSTEAD: &str = "[secret]";
 /// A shorter key is not looked for: it is a placeholder (`x`, for the simulator) that would garble every other word.
@@ -20,12 +22,20 @@ impl<'a> Mask<'a> {
         Self(key)
     }
 
+    /// A text that is quoted as it came: where only JSON's escapes keep the key from being found, they are resolved first.
+    pub fn hide_in_raw(self, text: &str) -> String {
+        let hidden = self.hide_in(text.to_owned());
+        let unescaped = unescape(&hidden);
+        if self.is_in(&unescaped) { self.hide_in(unescaped.into_owned()) } else { hidden }
+    }
+
     /// The text without the key. To be asked before the text is cut, or a part of the key could be left at its end.
     pub fn hide_in(self, text: String) -> String {
-        if self.0.len() < MIN_BYTES || !text.contains(self.0) {
-            return text;
-        }
-        text.replace(self.0, INSTEAD)
+        if self.is_in(&text) { text.replace(self.0, INSTEAD) } else { text }
+    }
+
+    fn is_in(self, text: &str) -> bool {
+        self.0.len() >= MIN_BYTES && text.contains(self.0)
     }
 }
 

@@ -1,9 +1,10 @@
 //! The provider: one call, which starts a sync or reads its status, and what its answers mean.
 //!
 //! ```text
-//! client.rs     the call over HTTP        answer.rs    what came back, classed
-//! envelope.rs   postpress's error shape   catalogue.rs the 69 documented error types
-//! mask.rs       the key, hidden in answers  rotating.rs  a client whose key may be rotated
+//! client.rs       the call over HTTP              rotating.rs   a client whose key may be rotated
+//! body.rs         the body, as much as arrived    answer.rs     what came back, classed
+//! envelope.rs     postpress's two error shapes    catalogue.rs  the documented error types
+//! retry_after.rs  how long to leave it alone      mask.rs       the key, hidden in answers
 //! ```
 //!
 //! The call is **not idempotent at its end**: "Calling this endpoint after `SYNC_DONE` or `SYNC_ERROR` starts a fresh
@@ -14,13 +15,16 @@ use std::time::Duration;
 use crate::ids::ChatId;
 
 pub mod answer;
+pub mod body;
 pub mod catalogue;
 pub mod client;
 pub mod envelope;
 pub mod mask;
+pub mod retry_after;
 pub mod rotating;
 
 pub use answer::{Answer, Failure, Finish, Progress};
+pub use body::{Body, BodyFault};
 pub use catalogue::Disposition;
 pub use envelope::Envelope;
 pub use mask::Mask;

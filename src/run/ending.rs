@@ -31,7 +31,7 @@ pub enum AfterCall {
 /// Decides what comes after a call under the claim that `item` shows, answered at `now`.
 pub fn after_call(item: &Item, answer: &Answer, now: Millis, jitter: Jitter, schedule: &Schedule) -> AfterCall {
     let learned = learn(&item.learned, answer, now);
-    match final_ending(&item.learned, &learned, answer).or_else(|| spent(item, &learned, answer, now, schedule)) {
+    match final_ending(item, &learned, answer, now, schedule).or_else(|| spent(item, &learned, answer, now, schedule)) {
         Some((ending, ended_by)) => AfterCall::End { outcome: Outcome { ending, ended_by, finished_at: now }, learned },
         None => {
             let delay = match answer {
@@ -72,7 +72,13 @@ fn learn(before: &Learned, answer: &Answer, now: Millis) -> Learned {
 }
 
 /// The ending that the answer itself is, whatever the budgets say.
-fn final_ending(before: &Learned, learned: &Learned, answer: &Answer) -> Option<(Ending, EndedBy)> {
+fn final_ending(
+    item: &Item,
+    learned: &Learned,
+    answer: &Answer,
+    now: Millis,
+    schedule: &Schedule,
+) -> Option<(Ending, EndedBy)> {
     match answer {
         Answer::InProgress(_) => None,
         Answer::Over(status) => Some((Ending::Sync { status: *status }, EndedBy::Answer)),
@@ -82,8 +88,11 @@ fn final_ending(before: &Learned, learned: &Learned, answer: &Answer) -> Option<
         }
         Answer::Failed(failure) => match failure.disposition {
             Disposition::Passing => None,
-            Disposition::Credentials if !before.key_retried => None,
-            Disposition::Credentials | Disposition::Final => Some((final_error(failure), EndedBy::Answer)),
+            Disposition::Credentials if !item.learned.key_retried => None,
+            Disposition::Connecting if schedule.may_be_connecting(item.started_at_ms, now) => None,
+            Disposition::Credentials | Disposition::Connecting | Disposition::Final => {
+                Some((final_error(failure), EndedBy::Answer))
+            }
         },
     }
 }
@@ -103,7 +112,8 @@ fn spent(
         _ => return None,
     };
     if let Some(envelope) = &learned.envelope {
-        return Some((Ending::Error { error: envelope.clone(), origin: Origin::Postpress }, ended_by));
+        let error = with_wrong_host_hint(envelope.clone(), learned);
+        return Some((Ending::Error { error, origin: Origin::Postpress }, ended_by));
     }
     let error = match (answer, ended_by) {
         (Answer::Failed(failure), EndedBy::Retries) => {
@@ -112,6 +122,20 @@ fn spent(
         _ => bridge_error::deadline_exceeded(ended_by, item.polls),
     };
     Some((ours(error), ended_by))
+}
+
+/// What the host of another workspace answers to every call, as users report (503).
+const WRONG_HOST_ERROR: &str = "errors/no_client_session";
+const WRONG_HOST_HINT: &str = "no call of this run was answered otherwise than by a failure; if all were answered so, \
+    POSTPRESS_BASE_URL is the host of another workspace: set it to the one that your postpress dashboard shows";
+
+/// Says what is probably wrong where a run heard nothing but failures, the last of them the wrong host's, and the provider
+/// does not explain it.
+fn with_wrong_host_hint(envelope: Envelope, learned: &Learned) -> Envelope {
+    if envelope.kind != WRONG_HOST_ERROR || learned.status.is_some() {
+        return envelope;
+    }
+    Envelope { detail: envelope.detail.or_else(|| Some(WRONG_HOST_HINT.to_owned())), ..envelope }
 }
 
 fn final_error(failure: &Failure) -> Ending {
@@ -258,6 +282,46 @@ mod tests {
         assert!(item.learned.key_retried);
         let end = ending(after(&item, &refused, NOW));
         assert_eq!(end, ("errors/expired_credentials".into(), 401, Some(Origin::Postpress), EndedBy::Answer));
+    }
+
+    #[test]
+    fn an_account_that_is_not_connected_has_its_grace_within_the_retry_budget() {
+        let error = || envelope("errors/disconnected_account", 401);
+        let refused = failure(Disposition::Connecting, Some(error()), 401);
+        let item = run_with(Learned::default());
+        let after_grace = NOW + Duration::from_secs(120);
+        let once = learned(after(&item, &refused, after_grace - Duration::from_millis(1)));
+        assert_eq!((once.failures, once.key_retried), (1, false));
+        let ended = ("errors/disconnected_account".to_owned(), 401, Some(Origin::Postpress));
+        let end = |ended_by| (ended.0.clone(), ended.1, ended.2, ended_by);
+        assert_eq!(ending(after(&item, &refused, after_grace)), end(EndedBy::Answer));
+
+        let budgets = |connect_grace, retry| {
+            let (connect_grace, retry) = (Duration::from_secs(connect_grace), Duration::from_secs(retry));
+            Schedule { connect_grace, retry, ..Schedule::default() }
+        };
+        let failing = run_with(Learned { failing_since_ms: Some(NOW), ..Learned::default() });
+        let at_once = after_call(&failing, &refused, NOW, Jitter::NONE, &budgets(0, 3600));
+        assert_eq!(ending(at_once), end(EndedBy::Answer), "0 switches the grace off");
+        let late = NOW + Duration::from_secs(60);
+        let spent = after_call(&failing, &refused, late, Jitter::NONE, &budgets(3600, 60));
+        assert_eq!(ending(spent), end(EndedBy::Retries), "the retry budget ends first");
+    }
+
+    #[test]
+    fn a_run_that_only_ever_met_the_wrong_host_says_so() {
+        let detail = |kind: &str, status| {
+            let answer = failure(Disposition::Passing, Some(envelope(kind, 503)), 503);
+            let before = Learned { status, failing_since_ms: Some(NOW), ..Learned::default() };
+            match after(&run_with(before), &answer, NOW + Duration::from_secs(3600)) {
+                AfterCall::End { outcome: Outcome { ending: Ending::Error { error, .. }, .. }, .. } => error.detail,
+                other => panic!("{other:?}"),
+            }
+        };
+        let hint = detail("errors/no_client_session", None).unwrap();
+        assert!(hint.contains("POSTPRESS_BASE_URL is the host of another workspace"), "{hint}");
+        assert_eq!(detail("errors/no_client_session", Some(Progress::Running)), None);
+        assert_eq!(detail("errors/no_channel", None), None);
     }
 
     #[test]

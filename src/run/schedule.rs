@@ -27,6 +27,8 @@ pub struct Schedule {
     pub poll_max: Duration,
     /// How long passing failures in a row may last.
     pub retry: Duration,
+    /// For how long after the run's first claim an account that is not connected may still be connecting; may be zero.
+    pub connect_grace: Duration,
     /// How long a run may last, from its first claim.
     pub run_deadline: Duration,
     /// How many calls a run may make.
@@ -114,6 +116,11 @@ impl Schedule {
         self.elapsed(failing_since, now) >= self.retry
     }
 
+    /// The run began so recently that its account may still be connecting.
+    pub fn may_be_connecting(&self, started_at: Millis, now: Millis) -> bool {
+        self.elapsed(started_at, now) < self.connect_grace
+    }
+
     /// The run has used up its time.
     pub fn deadline_exceeded(&self, started_at: Millis, now: Millis) -> bool {
         self.elapsed(started_at, now) >= self.run_deadline
@@ -144,6 +151,7 @@ impl Default for Schedule {
             poll_factor: 1.5,
             poll_max: Duration::from_secs(300),
             retry: Duration::from_secs(3600),
+            connect_grace: Duration::from_secs(120),
             run_deadline: Duration::from_secs(86_400),
             max_polls: 1000,
             haste: 1,
@@ -265,8 +273,8 @@ mod tests {
                 poll_max: Duration::from_secs_f64(max),
                 retry: Duration::from_secs_f64(retry),
                 run_deadline: Duration::from_secs_f64(run_deadline),
-                max_polls: 1000,
                 haste,
+                ..Schedule::default()
             },
         )
     }

@@ -73,6 +73,7 @@ impl<'a> Reader<'a> {
             poll_factor: self.number("BRIDGE_POLL_FACTOR", default.poll_factor, 1.0..=100.0, "a number"),
             poll_max,
             retry: self.seconds("BRIDGE_RETRY_SECONDS", default.retry, budget.clone()),
+            connect_grace: self.seconds("BRIDGE_CONNECT_GRACE_SECONDS", default.connect_grace, 0.0..=LONGEST_BUDGET),
             run_deadline: self.seconds("BRIDGE_RUN_DEADLINE_SECONDS", default.run_deadline, budget),
             max_polls: self.number("BRIDGE_MAX_POLLS", default.max_polls, 1..=1_000_000, "a whole number"),
             haste: default.haste,

@@ -51,6 +51,7 @@ fn every_number_arrives_where_it_belongs() {
         ("BRIDGE_RUN_DEADLINE_SECONDS", "7200"),
         ("BRIDGE_MAX_POLLS", "1"),
         ("BRIDGE_RETRY_SECONDS", "60"),
+        ("BRIDGE_CONNECT_GRACE_SECONDS", "0"),
         ("BRIDGE_MAX_IN_FLIGHT", "7"),
         ("BRIDGE_RUN_TTL_SECONDS", "3"),
         ("BRIDGE_LEASE_MARGIN_SECONDS", "0"),
@@ -62,6 +63,7 @@ fn every_number_arrives_where_it_belongs() {
         poll_factor: 1.0,
         poll_max: Duration::from_secs(900),
         retry: Duration::from_secs(60),
+        connect_grace: Duration::ZERO,
         run_deadline: Duration::from_secs(7200),
         max_polls: 1,
         haste: 1,
@@ -88,6 +90,7 @@ fn a_number_out_of_its_range_is_refused_with_the_range() {
         ("BRIDGE_POLL_FACTOR", "inf", "a number from 1 to 100"),
         ("BRIDGE_POLL_MAX_SECONDS", "901", "seconds from 0.1 to 900"),
         ("BRIDGE_RUN_DEADLINE_SECONDS", "-1", "seconds from 0.1 to 315360000"),
+        ("BRIDGE_CONNECT_GRACE_SECONDS", "-1", "seconds from 0 to 315360000"),
         ("BRIDGE_RUN_DEADLINE_SECONDS", "1e300", "seconds from 0.1 to 315360000"),
         ("BRIDGE_MAX_POLLS", "0", "a whole number from 1 to 1000000"),
         ("BRIDGE_MAX_POLLS", "10.5", "a whole number from 1 to 1000000"),
@@ -130,7 +133,7 @@ fn a_text_that_cannot_work_is_refused() {
 
 #[test]
 fn a_base_url_that_cannot_work_is_refused_without_being_shown() {
-    for url in ["hush.postpress.ai/v1", "http://hush@127.0.0.1", "https://hush.example/?v=1", "http://hush.example"] {
+    for url in ["hush.postpress.ai/v1", "http://hush@127.0.0.1", "https://hush.example/#v=1", "http://hush.example"] {
         let fault = only_fault(&[("POSTPRESS_BASE_URL", url)]);
         assert!(fault.starts_with("`POSTPRESS_BASE_URL` cannot be used: the base URL "), "{fault}");
     }

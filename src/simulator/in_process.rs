@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::exchange::Simulator;
 use super::reply::Reply;
 use crate::ids::ChatId;
-use crate::postpress::{Answer, Failure, Mask, Provider};
+use crate::postpress::{Answer, Body, Failure, Mask, Provider};
 
 /// A provider in this process; clones share one world.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ impl Provider for InProcess {
 
 /// Read as the client over HTTP reads it.
 fn classify(chat: &ChatId, reply: &Reply) -> Answer {
-    Answer::from_response(chat, reply.http_status, reply.retry_after, Ok(reply.body.as_bytes()), Mask::NONE)
+    Answer::from_response(chat, reply.http_status, reply.retry_after, &Body::whole(&*reply.body), Mask::NONE)
 }
 
 fn lost(status: u16, detail: &str, may_land_late: bool) -> Answer {

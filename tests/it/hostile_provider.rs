@@ -5,7 +5,8 @@ use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use postpress_bridge::postpress::Disposition;
-use postpress_bridge::postpress::answer::{Answer, BODY_MAX_BYTES, Finish, Progress};
+use postpress_bridge::postpress::answer::{Answer, Finish, Progress};
+use postpress_bridge::postpress::body::BODY_MAX_BYTES;
 
 use crate::harness::provider_client::{CHAT, LONG, ask, client, client_of, failure, history, running};
 use crate::harness::raw_server::Move::{Drip, Flood, Hang, Read, Reset};
@@ -55,14 +56,23 @@ async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
         (vec![Read, reply("200 OK", history(CHAT, "SYNC_PAUSED"))], "Final 502"),
         // nothing that says anything
         (vec![Read, reply("200 OK", ENVELOPE)], "unusable"),
-        (vec![Read, reply("200 OK", b"{\"status\": \"SYNC_DONE\xff\"}")], "unusable"),
         (vec![Read, reply("200 OK", "<html>SYNC_DONE</html>")], "unusable"),
         (vec![Read, reply("204 No Content", "")], "unusable"),
-        // broken bodies
-        (vec![Read, cut("200 OK", &done)], "unusable"),
-        (vec![Read, cut("200 OK", &done), Reset], "unusable"),
+        (vec![Read, cut("200 OK", "{\"object\": \"ChatHist")], "unusable"),
+        (vec![Read, cut("200 OK", ""), Reset], "unusable"),
         (vec![Read, reply(gzipped, half_gzip)], "unusable"),
-        (vec![Read, reply(gzipped, &done)], "unusable"),
+        // what may be an end, but cannot be read as one
+        (vec![Read, reply("200 OK", b"{\"status\": \"SYNC_DONE\xff\"}")], "Final 502"),
+        (vec![Read, reply("200 OK", format!("[{done}]"))], "Final 502"),
+        (vec![Read, reply("200 OK", format!("{{\"data\": {done}}}"))], "Final 502"),
+        (vec![Read, reply("200 OK", format!("{}{done}", running()))], "Final 502"),
+        (vec![Read, cut("200 OK", &done[..done.len() - 1])], "Final 502"),
+        (vec![Read, cut("200 OK", &done[..done.len() - 1]), Reset], "Final 502"),
+        (vec![Read, reply("500 Internal Server Error", &done)], "Final 500"),
+        // whole in a broken frame; `spoiled_answers` has every fault
+        (vec![Read, cut("200 OK", &done)], "over: Done"),
+        (vec![Read, cut("200 OK", &running()), Reset], "in progress: Running"),
+        (vec![Read, reply(gzipped, &done)], "over: Done"),
         (vec![Read, cut("503 Service Unavailable", ENVELOPE)], "Passing 503"),
         (vec![Read, cut("404 Not Found", ENVELOPE), Reset], "Final 404"),
         // errors
@@ -70,6 +80,8 @@ async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
         (vec![Read, reply("502 Bad Gateway", "<html>nginx</html>")], "Passing 502"),
         (vec![Read, reply("501 Not Implemented", "")], "Final 501"),
         (vec![Read, reply("429 Too Many Requests", "")], "Passing 429"),
+        (vec![Read, reply("999 Request denied", "")], "Passing 999"),
+        (vec![Read, reply("600 Who Knows", "")], "Passing 600"),
         // no answer
         (vec![Reset], "Passing 502"),
         (vec![Read, Reset], "Passing 502"),
@@ -103,13 +115,31 @@ async fn a_call_that_runs_out_of_time_may_land_late_and_is_hung_up() {
         vec![Read, Hang],
         vec![Read, text("HTTP/1.1 200 OK\r\nx:"), drip()],
         vec![Read, cut("200 OK", ""), drip()],
-        vec![Read, cut("404 Not Found", ENVELOPE), drip()],
-        vec![Read, text("HTTP/1.1 200 OK\r\n\r\n"), text(&running()), Hang],
+        vec![Read, cut("404 Not Found", ""), drip()],
+        vec![Read, cut("404 Not Found", "{\"title\": \"Not fo"), Hang],
+        vec![Read, text("HTTP/1.1 200 OK\r\n\r\n"), text("{\"object\": \"ChatHist"), Hang],
     ] {
         let server = RawServer::start([moves.clone()]).await;
         let failure = failure(&client_of(&server), SHORT).await;
         assert_eq!((failure.disposition, failure.status), (Disposition::Passing, 504), "{moves:?}");
         assert!(failure.may_land_late, "{moves:?}");
+        let seen = tokio::time::timeout(LONG, server.wait_for(|seen| seen.closed == 1)).await.unwrap();
+        assert_eq!(seen.connections, 1, "{moves:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_whole_at_the_deadline_counts_and_its_connection_is_hung_up() {
+    let drip = || Drip(Duration::from_millis(20));
+    for (moves, expected) in [
+        (vec![Read, cut("404 Not Found", ENVELOPE), drip()], "Final 404"),
+        (vec![Read, cut("200 OK", &history(CHAT, "SYNC_DONE")), drip()], "over: Done"),
+        (vec![Read, text("HTTP/1.1 200 OK\r\n\r\n"), text(&running()), Hang], "in progress: Running"),
+        (vec![Read, text("HTTP/1.1 200 OK\r\n\r\n"), text("[\"SYNC_DONE\""), Hang], "Final 502"),
+    ] {
+        let server = RawServer::start([moves.clone()]).await;
+        let answer = ask(&client_of(&server), SHORT).await;
+        assert_eq!(class(&answer), expected, "{moves:?}: {answer:?}");
         let seen = tokio::time::timeout(LONG, server.wait_for(|seen| seen.closed == 1)).await.unwrap();
         assert_eq!(seen.connections, 1, "{moves:?}");
     }
@@ -181,7 +211,14 @@ async fn a_404_without_an_envelope_means_the_base_url() {
 #[tokio::test]
 async fn retry_after_is_heard_as_seconds_and_as_a_date() {
     let in_an_hour = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
-    for (value, seconds) in [("120", Some(120..=120)), (&*in_an_hour, Some(3000..=3600)), ("soon", None)] {
+    for (value, seconds) in [
+        ("120", Some(120..=120)),
+        ("299.997", Some(300..=300)),
+        ("99999999999999999999", Some(u64::MAX..=u64::MAX)),
+        ("7\r\nretry-after: 240\r\nretry-after: 30", Some(240..=240)),
+        (&*in_an_hour, Some(3000..=3600)),
+        ("soon", None),
+    ] {
         let head = format!("429 Too Many Requests\r\nretry-after: {value}");
         let server = RawServer::start([vec![Read, reply(&head, "")]]).await;
         let heard = failure(&client_of(&server), LONG).await.retry_after;

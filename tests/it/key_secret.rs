@@ -181,6 +181,23 @@ async fn refused_call(provider: &Rotating<StoredSecret>) {
     assert!(refused, "{answer:?}");
 }
 
+/// Otherwise a run whose one chance is spent would end because of a process that had not heard of the new key.
+#[tokio::test]
+async fn a_refusal_of_a_key_older_than_the_secrets_passes_however_many_calls_it_meets() {
+    let secret = Secret::holding(EXPIRED).await;
+    let provider = rotating(&secret, &provider().await.1).await;
+    secret.rotate_to(CANARY).await;
+    time_passes(A_WHILE).await;
+    let chat = ChatId::parse("done").unwrap();
+    let (one, other) = tokio::join!(provider.sync(&chat, 9 * SECOND), provider.sync(&chat, 9 * SECOND));
+    for answer in [one, other] {
+        let passes = matches!(&answer, Answer::Failed(Failure { disposition: Disposition::Passing, status: 401, .. }));
+        assert!(passes, "{answer:?}");
+    }
+    assert_eq!(secret.reads(), 1);
+    assert!(matches!(provider.sync(&chat, 9 * SECOND).await, Answer::InProgress(_)));
+}
+
 #[tokio::test]
 async fn a_key_that_stays_wrong_is_read_again_at_most_once_a_minute() {
     let secret = Secret::holding(EXPIRED).await;

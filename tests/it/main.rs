@@ -27,6 +27,7 @@ mod sample_events;
 mod sample_inputs;
 mod schemas;
 mod secrets;
+mod spoiled_answers;
 mod terminal;
 mod virtual_time;
 mod webhook;

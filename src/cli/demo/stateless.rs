@@ -33,9 +33,10 @@ impl<P: Provider, Q: Queue> Stateless<P, Q> {
         match self.provider.sync(&chat_id, Duration::from_secs(1)).await {
             Answer::InProgress(_)
             | Answer::Unusable(_)
-            | Answer::Failed(Failure { disposition: Disposition::Passing | Disposition::Credentials, .. }) => {
-                self.poll_again(record).await
-            }
+            | Answer::Failed(Failure {
+                disposition: Disposition::Passing | Disposition::Credentials | Disposition::Connecting,
+                ..
+            }) => self.poll_again(record).await,
             Answer::Over(_) | Answer::Failed(_) => self.publish(chat_id),
         }
     }

@@ -44,8 +44,9 @@ pub(super) async fn look(http: reqwest::Client, base: &BaseUrl, key: Option<ApiK
     // Another server's clock tells nothing of ours.
     let clock = || of_clock(&heard, limits.lease_margin);
     match standing(base, &heard) {
-        Standing::Postpress(envelope) => {
-            let well = [Finding::well(BASE_URL, format!("{base} is postpress's")), of_key(envelope, has_key)];
+        Standing::Postpress(envelope, disposition) => {
+            let key = of_key(envelope, disposition, has_key);
+            let well = [Finding::well(BASE_URL, format!("{base} is postpress's")), key];
             well.into_iter().chain(clock()).collect()
         }
         Standing::Other(finding) => vec![finding, Finding::skipped(KEY, "postpress did not get to look at it")],
@@ -54,7 +55,9 @@ pub(super) async fn look(http: reqwest::Client, base: &BaseUrl, key: Option<ApiK
             for other in base.alternatives() {
                 let heard = ask(&client(&other), limits).await;
                 match standing(&other, &heard) {
-                    Standing::Postpress(envelope) => right = right.or(Some((other, of_key(envelope, has_key)))),
+                    Standing::Postpress(envelope, disposition) => {
+                        right = right.or(Some((other, of_key(envelope, disposition, has_key))));
+                    }
                     Standing::Other(finding) if may_have_started(&heard) => return vec![finding],
                     Standing::Other(_) | Standing::WrongPath(_) => {}
                 }
@@ -90,7 +93,7 @@ async fn ask(client: &Client, limits: &Limits) -> Heard {
 #[derive(Debug, PartialEq, Eq)]
 enum Standing<'a> {
     /// postpress: it answered with its envelope.
-    Postpress(&'a Envelope),
+    Postpress(&'a Envelope, Disposition),
     /// Something answers, but not postpress's endpoint: another path may be right.
     WrongPath(String),
     /// Something else, which another path would not mend.
@@ -99,8 +102,8 @@ enum Standing<'a> {
 
 fn standing<'a>(base: &BaseUrl, heard: &'a Heard) -> Standing<'a> {
     let Some(head) = &heard.head else { return Standing::Other(unreachable(&heard.answer)) };
-    if let Answer::Failed(Failure { envelope: Some(envelope), .. }) = &heard.answer {
-        return Standing::Postpress(envelope);
+    if let Answer::Failed(Failure { envelope: Some(envelope), disposition, .. }) = &heard.answer {
+        return Standing::Postpress(envelope, *disposition);
     }
     let status = head.status;
     match status {
@@ -181,12 +184,11 @@ fn redirect(base: &BaseUrl, head: &Head) -> Finding {
 }
 
 /// What postpress's envelope says of the key.
-fn of_key(envelope: &Envelope, has_key: bool) -> Finding {
+fn of_key(envelope: &Envelope, disposition: Disposition, has_key: bool) -> Finding {
     let Envelope { status, kind, .. } = envelope;
     if !has_key {
         return Finding::skipped(KEY, "there is none that could be tried");
     }
-    let disposition = crate::postpress::catalogue::disposition(*status, Some(kind));
     match (status, disposition) {
         (_, Disposition::Credentials) => Finding::fault(
             KEY,
@@ -203,7 +205,7 @@ fn of_key(envelope: &Envelope, has_key: bool) -> Finding {
             format!("postpress did not say, since it is not well: {status} {kind}"),
             "run `doctor` again later",
         ),
-        (_, Disposition::Final) => {
+        (_, Disposition::Connecting | Disposition::Final) => {
             Finding::well(KEY, format!("postpress takes it: {status} {kind} for a chat that does not exist"))
         }
     }

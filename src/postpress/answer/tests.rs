@@ -1,15 +1,18 @@
-use std::time::UNIX_EPOCH;
-
 use super::*;
 
 const CHAT: &str = "chat_01HXYZ";
 
 fn answer(status: u16, body: &str) -> Answer {
-    answer_to(status, Ok(body.as_bytes()))
+    answer_to(status, &Body::whole(body))
 }
 
-fn answer_to(status: u16, body: Result<&[u8], BodyFault>) -> Answer {
+fn answer_to(status: u16, body: &Body) -> Answer {
     Answer::from_response(&ChatId::parse(CHAT).unwrap(), status, None, body, Mask::NONE)
+}
+
+/// A body of which this much arrived.
+fn cut(body: &str, fault: BodyFault) -> Body {
+    Body::arrived(body.into(), Some(fault))
 }
 
 fn failure(status: u16, body: &str) -> Failure {
@@ -57,6 +60,24 @@ fn what_might_be_an_end_is_never_asked_again() {
         r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "sync_running"}"#,
         r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": ""}"#,
         r#"{"title": "Busy", "type": "errors/unexpected_error", "status": "500"}"#,
+        // of the wrong chat, and something in it says an end
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_other", "status": "SYNC_RUNNING", "last": "SYNC_DONE"}"#,
+        // no readable status
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": ["SYNC_DONE"]}"#,
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_RUNNING", "status": "SYNC_DONE"}"#,
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_DONE", "status": "SYNC_RUNNING"}"#,
+        // wrapped, several, cut short, or no JSON
+        r#"{"data": {"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_DONE"}}"#,
+        r#"{"data": "{\"object\": \"ChatHistorySync\", \"status\": \"SYNC_DONE\"}"}"#,
+        r#"[{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_DONE"}]"#,
+        r#"{"status": "SYNC_RUNNING"} {"status": "SYNC_DONE"}"#,
+        r#"{"status": "SYNC_DONE"} trailing"#,
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_ERROR""#,
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC\u005fERROR""#,
+        r#"{'object': 'ChatHistorySync', 'chat_id': 'chat_01HXYZ', 'status': 'CHAT_DELETED'}"#,
+        "<pre>{&quot;status&quot;: &quot;SYNC_DONE&quot;}</pre>",
+        r#"["SYNC_DONE"]"#,
+        r#""SYNC_DONE""#,
     ] {
         let failure = failure(200, body);
         assert_eq!((failure.disposition, failure.status), (Disposition::Final, 502), "{body}");
@@ -72,12 +93,13 @@ fn what_says_nothing_of_an_end_is_unusable() {
         r#"{"status": "SYNC_RUNNING"}"#,
         r#"{"title": "Busy", "type": "errors/unexpected_error", "status": 500}"#,
         r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": null}"#,
-        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": ["SYNC_DONE"]}"#,
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": ["SYNC_RUNNING"]}"#,
         r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ"}"#,
         r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_DO"#,
-        r#"{"status": "SYNC_DONE"} trailing"#,
-        r#"["SYNC_DONE"]"#,
-        r#""SYNC_DONE""#,
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_RUNNING""#,
+        r#"[{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_RUNNING"}]"#,
+        r#"{"data": {"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_RUNNING"}}"#,
+        r#"{"error": {"code": "key_missing", "message": "Send a key"}}"#,
         "null",
         "{}",
         "",
@@ -85,8 +107,65 @@ fn what_says_nothing_of_an_end_is_unusable() {
     ] {
         assert!(matches!(answer(200, body), Answer::Unusable(_)), "{body}");
     }
-    for body in [Ok(&b"{\"status\": \"SYNC_DONE\xff\"}"[..]), Err(BodyFault::Cut), Err(BodyFault::TooLarge)] {
-        assert!(matches!(answer_to(200, body), Answer::Unusable(_)), "{body:?}");
+    for body in [cut("", BodyFault::Cut), cut(r#"{"status": "SYNC_"#, BodyFault::TooLarge)] {
+        assert!(matches!(answer_to(200, &body), Answer::Unusable(_)), "{body:?}");
+    }
+}
+
+#[test]
+fn what_arrived_whole_counts_however_the_rest_of_it_failed() {
+    for fault in [BodyFault::Cut, BodyFault::TooLarge, BodyFault::TimedOut] {
+        assert_eq!(answer_to(200, &cut(&history("SYNC_DONE"), fault)), Answer::Over(Finish::Done));
+        assert_eq!(answer_to(200, &cut(&history("SYNC_RUNNING"), fault)), Answer::InProgress(Progress::Running));
+        let envelope = r#"{"title": "T", "type": "errors/resource_not_found"}"#;
+        let Answer::Failed(failure) = answer_to(404, &cut(envelope, fault)) else { panic!() };
+        assert_eq!(failure.envelope.map(|envelope| envelope.kind).as_deref(), Some("errors/resource_not_found"));
+        let Answer::Failed(failure) = answer_to(200, &cut(r#"{"status": "SYNC_DONE""#, fault)) else { panic!() };
+        assert_eq!(failure.disposition, Disposition::Final);
+    }
+}
+
+#[test]
+fn a_body_that_had_said_nothing_by_the_deadline_is_a_call_that_timed_out() {
+    for (status, arrived) in [(200, ""), (200, r#"{"object": "ChatHist"#), (404, ""), (404, r#"{"title": "#), (503, "")]
+    {
+        let Answer::Failed(failure) = answer_to(status, &cut(arrived, BodyFault::TimedOut)) else {
+            panic!("{arrived}")
+        };
+        let expected = (Disposition::Passing, 504, true);
+        assert_eq!((failure.disposition, failure.status, failure.may_land_late), expected, "{status} {arrived}");
+    }
+}
+
+#[test]
+fn an_error_that_may_pass_is_final_where_it_mentions_an_end_and_has_no_envelope() {
+    let body = history("SYNC_DONE");
+    for status in [429, 500, 503, 999] {
+        let ended = failure(status, &body);
+        assert_eq!((ended.disposition, ended.status), (Disposition::Final, status));
+        assert!(ended.detail.contains(&body), "{}", ended.detail);
+        let envelope = r#"{"title": "wait for \"SYNC_DONE\"", "type": "errors/service_unavailable"}"#;
+        assert_eq!(failure(status, envelope).disposition, Disposition::Passing, "{status}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_but_may_be_an_end_is_quoted_bounded_and_without_the_key() {
+    let detail = |body: &str| {
+        let chat = ChatId::parse(CHAT).unwrap();
+        match Answer::from_response(&chat, 200, None, &Body::whole(body), Mask::new(KEY)) {
+            Answer::Failed(failure) => failure.detail,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        detail(r#"["SYNC_DONE"]"#),
+        r#"postpress answered 200, but the body is not a JSON object; it mentions an end, so it ends the run: ["SYNC_DONE"]"#
+    );
+    assert!(detail(&format!(r#"["SYNC_DONE", "{}"]"#, "é".repeat(10_000))).len() < 2_200);
+    for key in [KEY, KEY_ESCAPED] {
+        let shown = detail(&format!(r#"["SYNC_DONE", "{key}"]"#));
+        assert!(!shown.contains("hunter2") && shown.contains("[secret]"), "{shown}");
     }
 }
 
@@ -119,7 +198,44 @@ fn an_envelope_is_read_as_far_as_it_can_be() {
         ),
         (r#"{"title": "T", "type": "errors/x"}"#, Some(r#"{"title":"T","type":"errors/x","status":404}"#)),
         (r#"{"title": "T", "status": 404}"#, None),
-        (r#"{"title": 7, "type": "errors/x", "status": 404}"#, None),
+        // the type decides, also where the title is missing or unreadable
+        (
+            r#"{"title": 7, "type": "errors/x", "status": 404}"#,
+            Some(r#"{"title":"errors/x","type":"errors/x","status":404}"#),
+        ),
+        (
+            r#"{"type": "errors/resource_not_found"}"#,
+            Some(
+                r#"{"title":"The requested resource was not found.","type":"errors/resource_not_found","status":404}"#,
+            ),
+        ),
+        (r#"{"title": "T", "type": ""}"#, None),
+        (r#"{"title": "T", "type": 7}"#, None),
+        // the gateway's form
+        (
+            r#"{"error": {"code": "key_missing", "message": "Send a key", "request_id": "req_1"}}"#,
+            Some(r#"{"title":"Send a key","instance":"req_1","type":"errors/key_missing","status":404}"#),
+        ),
+        (
+            r#"{"error": {"code": "errors/resource_not_found", "message": "No such chat", "detail": "D"}, "status": 200}"#,
+            Some(r#"{"title":"No such chat","detail":"D","type":"errors/resource_not_found","status":404}"#),
+        ),
+        (
+            r#"{"error": {"code": "invalid_parameters", "message": null, "request_id": 7}}"#,
+            Some(r#"{"title":"errors/invalid_parameters","type":"errors/invalid_parameters","status":404}"#),
+        ),
+        (
+            r#"{"title": "T", "type": "errors/x", "error": {"code": "y", "message": "M"}}"#,
+            Some(r#"{"title":"T","type":"errors/x","status":404}"#),
+        ),
+        (r#"{"error": {"message": "no code"}}"#, None),
+        (r#"{"error": [{"code": "x"}]}"#, None),
+        // spoiled on the way
+        ("\u{feff}{\"title\": \"T\", \"type\": \"errors/x\"}", Some(r#"{"title":"T","type":"errors/x","status":404}"#)),
+        (
+            "<b>Notice</b>: x {y}\n{\"title\": \"T\", \"type\": \"errors/x\"}<!-- z -->",
+            Some(r#"{"title":"T","type":"errors/x","status":404}"#),
+        ),
         (r#"{"statusCode": 404, "message": "Cannot GET /", "error": "Not Found"}"#, None),
         (r#"["T", "errors/x"]"#, None),
         ("Not Found", None),
@@ -132,8 +248,41 @@ fn an_envelope_is_read_as_far_as_it_can_be() {
 }
 
 #[test]
+fn an_envelope_in_latin_1_is_read() {
+    let body = Body::whole(*b"{\"title\": \"Ung\xfcltig\", \"type\": \"errors/expired_credentials\"}");
+    let Answer::Failed(failure) = answer_to(401, &body) else { panic!() };
+    assert_eq!(failure.disposition, Disposition::Credentials);
+    assert_eq!(failure.envelope.unwrap().title, "Ungültig");
+}
+
+#[test]
+fn a_401_of_the_gateways_passes_once_whatever_its_code() {
+    for (code, expected) in [
+        ("key_missing", Disposition::Credentials),
+        ("errors/key_missing", Disposition::Credentials),
+        ("invalid_credentials", Disposition::Credentials),
+        ("insufficient_privileges", Disposition::Credentials),
+        ("disconnected_account", Disposition::Connecting),
+    ] {
+        let failure = failure(401, &format!(r#"{{"error": {{"code": "{code}", "message": "M"}}}}"#));
+        assert_eq!(failure.disposition, expected, "{code}");
+    }
+    for (status, code, expected) in [
+        (404, "route_not_found", Disposition::Final),
+        (400, "invalid_parameters", Disposition::Final),
+        (422, "limit_exceeded", Disposition::Passing),
+        (429, "rate_limited", Disposition::Passing),
+        (503, "no_client_session", Disposition::Passing),
+    ] {
+        let failure = failure(status, &format!(r#"{{"error": {{"code": "{code}", "message": "M"}}}}"#));
+        assert_eq!(failure.disposition, expected, "{status} {code}");
+        assert!(!failure.detail.contains("POSTPRESS_BASE_URL"), "{}", failure.detail);
+    }
+}
+
+#[test]
 fn an_error_follows_the_http_status_and_the_documented_type() {
-    use Disposition::{Credentials, Final, Passing};
+    use Disposition::{Connecting, Credentials, Final, Passing};
     for (http_status, kind, claimed, expected, status) in [
         (404, "errors/resource_not_found", 404, Final, 404),
         (503, "errors/resource_not_found", 404, Passing, 503),
@@ -143,6 +292,7 @@ fn an_error_follows_the_http_status_and_the_documented_type() {
         (422, "errors/invalid_account", 422, Final, 422),
         (401, "errors/expired_credentials", 401, Credentials, 401),
         (401, "errors/wrong_account", 401, Final, 401),
+        (401, "errors/disconnected_account", 401, Connecting, 401),
         (429, "errors/of_tomorrow", 429, Passing, 429),
         (501, "errors/feature_not_implemented", 501, Final, 501),
         (500, "errors/of_tomorrow", 500, Passing, 500),
@@ -169,9 +319,11 @@ fn without_an_envelope_the_http_status_decides_and_the_detail_says_so() {
         (501, Final, 501),
         (502, Passing, 502),
         (599, Passing, 599),
+        (600, Passing, 600),
+        (999, Passing, 999),
     ] {
-        for body in [Ok(&b"<html>"[..]), Err(BodyFault::Cut), Err(BodyFault::TooLarge)] {
-            let Answer::Failed(failure) = answer_to(http_status, body) else { panic!("{http_status}") };
+        for body in [Body::whole("<html>"), cut("", BodyFault::Cut), cut("", BodyFault::TooLarge)] {
+            let Answer::Failed(failure) = answer_to(http_status, &body) else { panic!("{http_status}") };
             assert_eq!((failure.disposition, failure.status), (expected, status), "{http_status}");
             assert_eq!(failure.envelope, None);
         }
@@ -189,7 +341,7 @@ fn details_name_the_thing_and_the_remedy() {
     let envelope = r#"{"title": "Not found", "type": "errors/resource_not_found", "status": 404}"#;
     let mut details = vec![failure(404, envelope).detail, failure(404, "").detail, failure(302, "").detail];
     details.push(failure(502, "<html>").detail);
-    if let Answer::Failed(cut) = answer_to(404, Err(BodyFault::Cut)) {
+    if let Answer::Failed(cut) = answer_to(404, &cut("", BodyFault::Cut)) {
         details.push(cut.detail);
     }
     insta::assert_snapshot!(details.join("\n"), @r"
@@ -221,9 +373,9 @@ fn texts_of_unusable_answers_say_what_was_wrong() {
         })
         .collect();
     insta::assert_snapshot!(texts.join("\n"), @r#"
-    postpress answered SYNC_RUNNING with chat_id "chat_other" instead of "chat_01HXYZ"; it is not believed
-    postpress answered SYNC_RUNNING with no readable chat_id instead of "chat_01HXYZ"; it is not believed
-    postpress answered SYNC_STARTED with object "Chat" instead of "ChatHistorySync"; it is not believed
+    postpress answered SYNC_RUNNING with chat_id "chat_other" instead of "chat_01HXYZ", so it is not believed
+    postpress answered SYNC_RUNNING with no readable chat_id instead of "chat_01HXYZ", so it is not believed
+    postpress answered SYNC_STARTED with object "Chat" instead of "ChatHistorySync", so it is not believed
     postpress answered 200 with an error envelope: Busy (errors/unexpected_error)
     postpress answered 200 with no readable `status`
     postpress answered 200, but the body's JSON has no end
@@ -233,35 +385,11 @@ fn texts_of_unusable_answers_say_what_was_wrong() {
 }
 
 #[test]
-fn retry_after_is_seconds_or_a_date_and_nonsense_is_no_wait() {
-    let now = UNIX_EPOCH + Duration::from_secs(1_795_514_400); // Tue, 24 Nov 2026 10:00:00 GMT
-    for (value, seconds) in [
-        ("120", Some(120)),
-        (" 7 ", Some(7)),
-        ("0", Some(0)),
-        ("Tue, 24 Nov 2026 10:01:30 GMT", Some(90)),
-        ("Tuesday, 24-Nov-26 10:01:30 GMT", Some(90)),
-        ("Tue Nov 24 10:01:30 2026", Some(90)),
-        ("Tue, 24 Nov 2026 09:00:00 GMT", Some(0)),
-        ("", None),
-        ("-5", None),
-        ("+5", None),
-        ("1.5", None),
-        ("5, 6", None),
-        ("soon", None),
-        ("99999999999999999999999999", None),
-        ("2026-11-24T10:01:30Z", None),
-    ] {
-        assert_eq!(retry_after(value, now), seconds.map(Duration::from_secs), "{value:?}");
-    }
-}
-
-#[test]
 fn retry_after_stays_with_every_failing_answer() {
     let chat = ChatId::parse(CHAT).unwrap();
     let wait = Some(Duration::from_secs(9));
     for (status, body) in [(404, ""), (503, "{}"), (302, ""), (200, r#"{"status": "SYNC_PAUSED"}"#)] {
-        match Answer::from_response(&chat, status, wait, Ok(body.as_bytes()), Mask::NONE) {
+        match Answer::from_response(&chat, status, wait, &Body::whole(body), Mask::NONE) {
             Answer::Failed(failure) => assert_eq!(failure.retry_after, wait, "{status}"),
             other => panic!("{other:?}"),
         }
@@ -290,7 +418,7 @@ fn a_key_that_the_provider_echoes_is_hidden_in_every_text_that_is_kept() {
             (200, of_chat(CHAT, key, "SYNC_DONE")),
         ] {
             let chat = ChatId::parse(CHAT).unwrap();
-            let answer = Answer::from_response(&chat, status, None, Ok(body.as_bytes()), Mask::new(KEY));
+            let answer = Answer::from_response(&chat, status, None, &Body::whole(&*body), Mask::new(KEY));
             let shown = format!("{answer:?}");
             assert!(!shown.contains("hunter2") && shown.contains("[secret]"), "{status} {body}: {shown}");
         }
@@ -303,7 +431,7 @@ fn no_part_of_an_echoed_key_is_left_where_a_text_is_cut() {
         let title = format!("{}{KEY}", "x".repeat(before));
         let body = format!(r#"{{"title": "{title}", "type": "errors/x"}}"#);
         let chat = ChatId::parse(CHAT).unwrap();
-        let answer = Answer::from_response(&chat, 404, None, Ok(body.as_bytes()), Mask::new(KEY));
+        let answer = Answer::from_response(&chat, 404, None, &Body::whole(&*body), Mask::new(KEY));
         assert!(!format!("{answer:?}").contains("pp_"), "{before}");
     }
 }

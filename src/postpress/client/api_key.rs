@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::postpress::Mask;
 
 /// A key that a header can carry. `Debug` does not show it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(HeaderValue);
 
 /// Why a text is no API key. No variant shows the text.

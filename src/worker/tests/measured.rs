@@ -7,11 +7,11 @@ use super::{SECOND, Scene};
 use crate::ids::ChatId;
 use crate::message::SWEEP_BODY;
 use crate::metrics::{Metric, Metrics, Unit};
-use crate::postpress::{Answer, Mask};
+use crate::postpress::{Answer, Body, Mask};
 
 /// A documented failure that may pass.
 fn failing() -> Move {
-    Move::Say(Answer::from_response(&ChatId::parse("c").unwrap(), 503, None, Ok(b""), Mask::NONE))
+    Move::Say(Answer::from_response(&ChatId::parse("c").unwrap(), 503, None, &Body::whole(""), Mask::NONE))
 }
 
 /// Everything but the times, as `Polls=1`, `PollsSoFar=1,2`.

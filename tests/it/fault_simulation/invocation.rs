@@ -8,7 +8,7 @@ use std::time::Duration;
 use postpress_bridge::bus::EventBus;
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ChatId, MessageId};
-use postpress_bridge::postpress::{Answer, Mask, Provider};
+use postpress_bridge::postpress::{Answer, Body, Mask, Provider};
 use postpress_bridge::queue::{HandBack, Outgoing, Queue};
 use postpress_bridge::run::{Item, Write, Written};
 use postpress_bridge::service::ServiceError;
@@ -209,7 +209,7 @@ impl Provider for Invocation {
         if self.world.chance.provider_is_out() {
             self.note(What::ProviderOut);
             sleep(Duration::from_millis(50)).await;
-            return Answer::from_response(chat, 503, None, Ok(b""), Mask::NONE);
+            return Answer::from_response(chat, 503, None, &Body::whole(""), Mask::NONE);
         }
         // The simulator numbers its calls in the order of sending, which is the order in which they get here.
         let call = self.calls.get() + 1;

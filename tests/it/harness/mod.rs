@@ -8,5 +8,6 @@ pub(crate) mod log;
 pub(crate) mod provider_client;
 pub(crate) mod proxy;
 pub(crate) mod raw_server;
+pub(crate) mod spoiling_server;
 pub(crate) mod tls_server;
 pub(crate) mod tools;

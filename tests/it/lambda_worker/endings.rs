@@ -32,7 +32,8 @@ fn expected() -> HashMap<String, String> {
     let statuses = statuses.map(|(chat, status)| (chat.to_owned(), format!("{status} by {:?}", EndedBy::Answer)));
     let errors = ERROR_TYPES.iter().map(|error| {
         let ended_by = match error.disposition {
-            Disposition::Passing => EndedBy::Retries,
+            // The retry budget is shorter than the grace.
+            Disposition::Passing | Disposition::Connecting => EndedBy::Retries,
             Disposition::Credentials | Disposition::Final => EndedBy::Answer,
         };
         let chat = error.kind.strip_prefix("errors/").unwrap().to_owned();

@@ -40,6 +40,10 @@ async fn every_documented_error_ends_in_its_own_envelope_once_it_can_no_longer_p
                 assert_eq!(ended_by, EndedBy::Retries, "{kind}");
             }
             Disposition::Credentials => assert_eq!((calls.len(), ended_by), (2, EndedBy::Answer), "{kind}"),
+            Disposition::Connecting => {
+                assert!(after >= Schedule::default().connect_grace, "{kind} after {after:?}");
+                assert_eq!((calls.len(), ended_by), (8, EndedBy::Answer), "{kind}");
+            }
             Disposition::Final => assert_eq!((calls.len(), ended_by), (1, EndedBy::Answer), "{kind}"),
         }
     }
@@ -57,6 +61,7 @@ async fn every_answer_outside_the_catalogue_ends_as_the_contract_says() {
         ("503-for-2-calls-then-done", "sync_done by answer", 4),
         ("invalid_credentials-for-1-call-then-done", "sync_done by answer", 3),
         ("html-for-3-calls-then-done", "sync_done by answer", 5),
+        ("disconnected_account-for-3-calls-then-done", "sync_done by answer", 5),
         // errors without an envelope that do not pass
         ("404", "404 bridge/unexpected_response (bridge) by answer", 1),
         ("418", "418 bridge/unexpected_response (bridge) by answer", 1),

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::*;
 use crate::cli::doctor::finding::Verdict;
-use crate::postpress::Mask;
+use crate::postpress::{Body, Mask};
 
 fn base() -> BaseUrl {
     BaseUrl::parse("https://api.postpress.ai/v1").unwrap()
@@ -12,7 +12,7 @@ fn base() -> BaseUrl {
 
 fn heard(status: u16, headers: &[(HeaderName, &str)], body: &str) -> Heard {
     let chat = ChatId::parse(NO_CHAT).unwrap();
-    let answer = Answer::from_response(&chat, status, None, Ok(body.as_bytes()), Mask::NONE);
+    let answer = Answer::from_response(&chat, status, None, &Body::whole(body), Mask::NONE);
     let headers: HeaderMap =
         headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect();
     let now = UNIX_EPOCH + Duration::from_secs(1_795_514_400);
@@ -44,10 +44,10 @@ fn an_envelope_tells_of_the_key_whatever_it_says() {
         (429, "of_tomorrow", Verdict::Unknown),
     ] {
         let heard = envelope(status, kind);
-        let Standing::Postpress(said) = standing(&base(), &heard) else { panic!("{status} {kind}") };
-        let finding = of_key(said, true);
+        let Standing::Postpress(said, disposition) = standing(&base(), &heard) else { panic!("{status} {kind}") };
+        let finding = of_key(said, disposition, true);
         assert_eq!(finding.result, result, "{finding:?}");
-        assert_eq!(of_key(said, false).result, Verdict::Skipped);
+        assert_eq!(of_key(said, disposition, false).result, Verdict::Skipped);
     }
 }
 
@@ -73,7 +73,7 @@ fn what_is_not_postpress_is_told_apart() {
         (heard(200, &[], &status_of(NO_CHAT, "CHAT_DELETED")), "Warning: "),
     ] {
         let told = match standing(&base(), &heard) {
-            Standing::Postpress(envelope) => format!("postpress: {envelope:?}"),
+            Standing::Postpress(envelope, _) => format!("postpress: {envelope:?}"),
             Standing::WrongPath(found) => format!("wrong path: {found}"),
             Standing::Other(finding) => format!("{:?}: {}", finding.result, finding.found),
         };

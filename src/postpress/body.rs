@@ -1,0 +1,254 @@
+//! The body of an answer, as much of it as arrived: decoded to text, and searched for the one JSON object in it.
+//!
+//! Proxies and gateways spoil bodies in ways that browsers and curl tolerate: the last chunk is missing, the length is wrong,
+//! the connection is closed without notice, a byte-order mark or a PHP notice stands in front. An answer that is whole must
+//! not be lost for that, because polling again after an end restarts the whole sync.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The most bytes of a body that are read, and the most that it may have after decompression. A documented answer has about
+/// 100 bytes and an error envelope a few hundred, so a larger body is something else, and it must not fill the memory.
+pub const BODY_MAX_BYTES: usize = 1024 * 1024;
+
+/// The first two bytes of a gzip member (RFC 1952, section 2.3.1). No JSON and no readable text begins with them.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// How often a body may be compressed: by the provider, and by a proxy that did not notice.
+const GZIP_LAYERS_MAX: usize = 2;
+
+/// Why a body did not arrive as it was announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// It is longer than [`BODY_MAX_BYTES`].
+    #[error("the body is longer than {BODY_MAX_BYTES} bytes")]
+    TooLarge,
+    /// The connection broke before its announced end, its chunks are malformed, or it could not be decompressed to its end.
+    #[error("the body broke off")]
+    Cut,
+    /// It was still open at the deadline.
+    #[error("the body had not ended by the deadline")]
+    TimedOut,
+}
+
+/// A body, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    text: String,
+    fault: Option<BodyFault>,
+}
+
+impl Body {
+    /// A body that arrived as it was announced.
+    pub fn whole(bytes: impl Into<Vec<u8>>) -> Self {
+        Self::arrived(bytes.into(), None)
+    }
+
+    /// The bytes that arrived, and what kept the rest from arriving.
+    pub fn arrived(bytes: Vec<u8>, fault: Option<BodyFault>) -> Self {
+        let (bytes, fault) = decompress(bytes, fault);
+        Self { text: decode(&bytes).into_owned(), fault }
+    }
+
+    /// What arrived.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Why it is not all of it.
+    pub fn fault(&self) -> Option<BodyFault> {
+        self.fault
+    }
+
+    /// The one JSON object in it, with or without text around it.
+    ///
+    /// # Errors
+    /// Says what the body is instead.
+    pub fn object(&self) -> Result<Object<'_>, NoObject> {
+        only_object(&self.text)
+    }
+}
+
+/// Decompresses gzip, whatever the headers say, and keeps what came out before an error: a wrong checksum at the end spoils
+/// nothing.
+fn decompress(mut bytes: Vec<u8>, mut fault: Option<BodyFault>) -> (Vec<u8>, Option<BodyFault>) {
+    for _ in 0..GZIP_LAYERS_MAX {
+        if !bytes.starts_with(&GZIP_MAGIC) {
+            break;
+        }
+        let mut plain = Vec::new();
+        let limit = BODY_MAX_BYTES as u64 + 1;
+        // `read_to_end` leaves what it has read in the buffer when it fails.
+        let read = MultiGzDecoder::new(bytes.as_slice()).take(limit).read_to_end(&mut plain);
+        if plain.len() > BODY_MAX_BYTES {
+            plain.truncate(BODY_MAX_BYTES);
+            fault = fault.or(Some(BodyFault::TooLarge));
+        } else if read.is_err() {
+            fault = fault.or(Some(BodyFault::Cut));
+        }
+        bytes = plain;
+    }
+    (bytes, fault)
+}
+
+/// Reads bytes as UTF-8, as UTF-16 if they have its mark or look like it (RFC 4627, section 3: JSON begins with two ASCII
+/// characters), else as Latin-1, in which every byte is a character. A byte-order mark is dropped.
+fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    match bytes {
+        [0xef, 0xbb, 0xbf, rest @ ..] => decode_bytewise(rest),
+        [0xff, 0xfe, rest @ ..] => decode_utf_16(rest, u16::from_le_bytes).into(),
+        [0xfe, 0xff, rest @ ..] => decode_utf_16(rest, u16::from_be_bytes).into(),
+        [1..=255, 0, 1..=255, 0, ..] => decode_utf_16(bytes, u16::from_le_bytes).into(),
+        [0, 1..=255, 0, 1..=255, ..] => decode_utf_16(bytes, u16::from_be_bytes).into(),
+        _ => decode_bytewise(bytes),
+    }
+}
+
+fn decode_bytewise(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => bytes.iter().copied().map(char::from).collect::<String>().into(),
+    }
+}
+
+fn decode_utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    char::decode_utf16(pairs.iter().map(|pair| unit(*pair)))
+        .map(|decoded| decoded.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
+}
+
+/// Resolves the escapes of JSON strings, wherever they stand: a word that is looked for may be written with them.
+pub(super) fn unescape(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return text.into();
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, escaped)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let unit = escaped.strip_prefix('u').and_then(|hex| hex.get(..4));
+        match unit.and_then(|hex| u32::from_str_radix(hex, 16).ok()).and_then(char::from_u32) {
+            Some(character) => {
+                plain.push(character);
+                rest = &escaped[5..];
+            }
+            None => rest = escaped,
+        }
+    }
+    plain.push_str(rest);
+    plain.into()
+}
+
+/// What a body is where it is not one JSON object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoObject {
+    /// It has no text.
+    #[error("the body is empty")]
+    Empty,
+    /// An object in it has no end.
+    #[error("the body's JSON has no end")]
+    Unended,
+    /// It has more than one.
+    #[error("the body has several JSON objects")]
+    Several,
+    /// It is other JSON, or none.
+    #[error("the body is not a JSON object")]
+    Other,
+}
+
+/// The members of a JSON object, each value still unread, so that one of the wrong type spoils only itself.
+#[derive(Debug)]
+pub struct Object<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Object<'a> {
+    /// The string of this name. A name that stands there more than once has one only if all of its values are the same.
+    pub fn text(&self, name: &str) -> Option<String> {
+        let mut texts = self.values(name).map(|value| serde_json::from_str::<String>(value.get()).ok());
+        let first = texts.next()??;
+        texts.all(|text| text.as_ref() == Some(&first)).then_some(first)
+    }
+
+    /// The object of this name.
+    pub fn object(&self, name: &str) -> Option<Self> {
+        let mut values = self.values(name);
+        let (value, None) = (values.next()?, values.next()) else { return None };
+        serde_json::from_str(value.get()).ok()
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = &'a RawValue> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| *value)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Vec<(String, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Members).map(Self)
+    }
+}
+
+/// Finds the one object of a text at its top level: not inside an array or another object, but with any text around it.
+///
+/// The time that it takes grows with the text and with nothing else: after a syntax error it goes on where that error is.
+fn only_object(text: &str) -> Result<Object<'_>, NoObject> {
+    if text.trim().is_empty() {
+        return Err(NoObject::Empty);
+    }
+    let is_other_json = !text.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok();
+    if is_other_json {
+        return Err(NoObject::Other);
+    }
+    let mut found = None;
+    let mut at = 0;
+    while let Some(start) = next_object(text, at) {
+        let mut objects = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Object<'_>>();
+        match objects.next() {
+            Some(Ok(_)) if found.is_some() => return Err(NoObject::Several),
+            Some(Ok(_)) if text[..start].trim_end().ends_with('[') => return Err(NoObject::Other),
+            Some(Ok(object)) => {
+                found = Some(object);
+                at = start + objects.byte_offset();
+            }
+            Some(Err(error)) if error.is_eof() => return Err(NoObject::Unended),
+            Some(Err(error)) => at = start + place_of(&error, &text[start..]),
+            None => break,
+        }
+    }
+    found.ok_or(NoObject::Other)
+}
+
+/// Where the next object may begin: a brace and a quote, since an empty object says nothing, and other text has braces too.
+fn next_object(text: &str, at: usize) -> Option<usize> {
+    let mut braces = text[at..].match_indices('{').map(|(place, _)| at + place);
+    braces.find(|place| text[place + 1..].trim_ascii_start().starts_with('"'))
+}
+
+/// Where in `text` the error is, in bytes, and at least 1.
+fn place_of(error: &serde_json::Error, text: &str) -> usize {
+    let lines_before = error.line().saturating_sub(1);
+    let line: usize = text.split_inclusive('\n').take(lines_before).map(str::len).sum();
+    text.floor_char_boundary(line + error.column().saturating_sub(1)).max(1)
+}
+
+#[cfg(test)]
+mod tests;
