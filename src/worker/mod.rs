@@ -39,6 +39,7 @@ use crate::trace::TraceHeader;
 
 mod calls;
 mod invocation;
+mod reason;
 mod sending;
 mod sweeping;
 #[cfg(test)]
@@ -47,6 +48,7 @@ mod watch;
 
 use calls::{Calls, ExpectedCall};
 pub use invocation::Invocation;
+pub use reason::Reason;
 use watch::Watch;
 
 /// What the worker is set to.
@@ -125,10 +127,34 @@ impl BatchReport {
 
 /// How far a message comes by itself.
 enum Halfway<'a> {
-    /// It is dealt with; if it is to come back, then not before this time.
-    Dealt(Dealt, Option<Millis>),
+    /// To its end.
+    Settled(Settled),
     /// It wants to send this poll.
     Waits(Box<Waiting<'a>>),
+}
+
+/// A message at its end.
+#[derive(Debug, Clone, Copy)]
+struct Settled {
+    dealt: Dealt,
+    /// How long it stays away, if it comes back.
+    away: Option<Away>,
+}
+
+/// How long a message that comes back stays away.
+#[derive(Debug, Clone, Copy)]
+struct Away {
+    backoff: Duration,
+    /// No delivery of it can claim before that.
+    held_until: Option<Millis>,
+}
+
+impl Away {
+    /// How long it stays away, counted from `now`.
+    fn remaining(self, now: Millis) -> Duration {
+        let held = self.held_until.map(|until| (until + Duration::from_millis(1)).since(now));
+        self.backoff.max(held.unwrap_or_default())
+    }
 }
 
 /// A message that waits for its batch.
@@ -142,9 +168,9 @@ struct Waiting<'a> {
     watch: Watch<'a>,
 }
 
-impl From<Dealt> for Halfway<'_> {
-    fn from(dealt: Dealt) -> Self {
-        Self::Dealt(dealt, None)
+impl From<Settled> for Halfway<'_> {
+    fn from(settled: Settled) -> Self {
+        Self::Settled(settled)
     }
 }
 
@@ -173,9 +199,9 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                  four times POSTPRESS_TIMEOUT_SECONDS"
             );
         }
-        let dealt = self.deal_with(records, &invocation).await;
-        self.hand_back(records, &dealt, &invocation).await;
-        let dealt: Vec<_> = dealt.into_iter().map(|(dealt, _)| dealt).collect();
+        let settled = self.deal_with(records, &invocation).await;
+        self.hand_back(records, &settled, &invocation).await;
+        let dealt: Vec<_> = settled.into_iter().map(|settled| settled.dealt).collect();
         self.count(records, &dealt, &invocation);
         let messages = records.iter().map(|record| record.message_id.clone()).zip(dealt).collect();
         BatchReport { messages, metrics: invocation.metrics().clone() }
@@ -193,33 +219,28 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
 
     /// Starts every message at once. The polls leave together as soon as no call is expected any more, while endings may
     /// still be on their way.
-    async fn deal_with(&self, records: &[Record], invocation: &Invocation) -> Vec<(Dealt, Option<Millis>)> {
+    async fn deal_with(&self, records: &[Record], invocation: &Invocation) -> Vec<Settled> {
         let calls = Calls::expected(records.len());
         let mut under_way: FuturesUnordered<_> = records
             .iter()
             .enumerate()
             .map(|(place, record)| self.guarded(record, invocation, &calls).map(move |halfway| (place, halfway)))
             .collect();
-        let mut halfway: Vec<Option<Halfway<'_>>> = records.iter().map(|_| None).collect();
+        let mut halfway = Vec::new();
         {
             let mut all_answered = pin!(calls.all_answered());
             loop {
                 tokio::select! {
                     biased;
-                    Some((place, half)) = under_way.next() => halfway[place] = Some(half),
+                    Some(half) = under_way.next() => halfway.push(half),
                     () = &mut all_answered => break,
                 }
             }
         }
-        let (polls, others) = tokio::join!(self.send_polls(halfway, invocation), under_way.collect::<Vec<_>>());
-        let mut dealt = polls;
-        for (place, half) in others {
-            dealt[place] = match half {
-                Halfway::Dealt(dealt, held_until) => Some((dealt, held_until)),
-                Halfway::Waits(_) => self.send_polls(vec![Some(half)], invocation).await.pop().flatten(),
-            };
-        }
-        dealt.into_iter().map(|dealt| dealt.unwrap_or((Dealt::Returned(Returned::Failed), None))).collect()
+        let (mut settled, others) = tokio::join!(self.send_polls(halfway, invocation), under_way.collect::<Vec<_>>());
+        settled.extend(self.send_polls(others, invocation).await);
+        settled.sort_by_key(|(place, _)| *place);
+        settled.into_iter().map(|(_, settled)| settled).collect()
     }
 
     /// A message whose handling panics comes back, and its neighbours go on.
@@ -229,9 +250,20 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         let span = telemetry::message(record, &trace);
         let handled = AssertUnwindSafe(self.handle_one(record, trace, invocation, call)).catch_unwind();
         handled.instrument(span.clone()).await.unwrap_or_else(|_| {
-            span.in_scope(|| tracing::error!("handling panicked; the message comes back"));
-            Dealt::Returned(Returned::Failed).into()
+            let panicked = Dealt::Returned(Returned::Bug("handling panicked"));
+            self.settle(panicked, None, &Watch::new(invocation, span, record)).into()
         })
+    }
+
+    /// The one end of every message: it is logged, and the time that it stays away decided.
+    fn settle(&self, dealt: Dealt, held_until: Option<Millis>, watch: &Watch<'_>) -> Settled {
+        let away = dealt.comes_back().then(|| Away {
+            backoff: self.config.rules.schedule.comes_back_after(watch.receive_count(), self.draw()),
+            held_until,
+        });
+        let now = self.now();
+        watch.settled(dealt, away.map(|away| now + away.remaining(now)));
+        Settled { dealt, away }
     }
 
     async fn handle_one<'a>(
@@ -241,41 +273,48 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         invocation: &'a Invocation,
         call: ExpectedCall<'_>,
     ) -> Halfway<'a> {
-        let watch = Watch::new(invocation, Span::current());
-        let task = match Message::parse(record, &self.config.event_source) {
+        let mut watch = Watch::new(invocation, Span::current(), record);
+        let dealt = match Message::parse(record, &self.config.event_source) {
             Message::Trigger(trigger) => {
                 watch.is_about(&trigger.chat_id, None);
+                watch.received("trigger");
                 invocation.metrics().count(Metric::Triggers, 1);
-                Task::Trigger(trigger)
+                return self.drive(Task::Trigger(trigger), record, trace, watch, call).await;
             }
             Message::Poll(poll) => {
                 watch.is_about(&poll.chat_id, Some(poll.run_id));
-                Task::Poll(poll)
+                watch.received("poll");
+                return self.drive(Task::Poll(poll), record, trace, watch, call).await;
             }
             Message::Invalid(invalid) => {
-                tracing::warn!(reason = invalid.reason, "not a trigger; answered with an error event");
-                Task::Refuse(Box::new(Event::of_invalid_trigger(invalid)))
+                watch.received("invalid");
+                drop(call);
+                self.refuse(Event::of_invalid_trigger(invalid), &trace, &mut watch).await
             }
             Message::Sweep => {
+                watch.received("sweep");
                 drop(call);
-                return self.sweep(invocation).await.into();
+                self.sweep(&mut watch).await
             }
-            Message::OwnEvent => {
-                tracing::error!(
-                    "one of our own events came back as a message and was dropped; narrow the rule that sends it here"
-                );
-                return Dealt::OwnEvent.into();
-            }
+            Message::OwnEvent => Dealt::OwnEvent,
             Message::Malformed { reason } => {
-                tracing::error!(reason, "a broken message of our own was dropped");
-                return Dealt::Malformed.into();
+                watch.is_unusable(reason);
+                Dealt::Malformed
             }
             Message::Newer { version } => {
-                tracing::warn!(version, "a newer worker's message comes back until a newer worker reads it");
-                return Dealt::Newer.into();
+                watch.is_unusable(format!("version {version}"));
+                Dealt::Newer
             }
         };
-        self.drive(task, record, trace, watch, call).await
+        self.settle(dealt, None, &watch).into()
+    }
+
+    /// Answers a message that is no trigger.
+    async fn refuse(&self, event: Event, trace: &TraceHeader, watch: &mut Watch<'_>) -> Dealt {
+        match self.publish(event, trace, watch).await {
+            Input::Done => Dealt::Acknowledged(Acknowledged::Refused),
+            _ => Dealt::Returned(Returned::Failed),
+        }
     }
 
     /// Carries out one step after the other, up to the end or to the poll that shares a send.
@@ -288,21 +327,17 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         expected: ExpectedCall<'_>,
     ) -> Halfway<'a> {
         let invocation = watch.invocation();
-        let (chat_id, calls) = match &task {
-            Task::Trigger(message) => (Some(message.chat_id.clone()), true),
-            Task::Poll(poll) => (Some(poll.chat_id.clone()), poll.answer.is_none()),
-            Task::Refuse(_) => (None, false),
+        let chat_id = task.chat_id().clone();
+        let (calls, is_poll) = match &task {
+            Task::Trigger(_) => (true, false),
+            Task::Poll(poll) => (poll.answer.is_none(), true),
         };
-        let is_poll = matches!(task, Task::Poll(_));
         let mut expected = Some(expected).filter(|_| calls);
         // Before the claim, so that no lease runs while its call waits for a place.
-        let mut permit = None;
-        if chat_id.is_some() {
-            permit = self.permit(invocation).await;
-            if permit.is_none() {
-                return Dealt::Returned(Returned::NoTime).into();
-            }
-        }
+        let mut permit = match self.permit(invocation).await {
+            Ok(permit) => Some(permit),
+            Err(why) => return self.settle(Dealt::Returned(why), None, &watch).into(),
+        };
         let call = Call {
             message_id: record.message_id.clone(),
             claim_id: ClaimId::from_random(self.draw()),
@@ -312,47 +347,41 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         let (mut handling, mut step) = Handling::begin(task, call, self.tick());
         loop {
             watch.next(&step);
-            let input = match (step, &chat_id) {
-                (Step::Done(verdict), _) => {
-                    watch.over(verdict.into());
-                    return Halfway::Dealt(verdict.into(), handling.held_until());
-                }
-                (Step::Send { poll, delay }, _) if poll.answer.is_none() => {
+            let input = match step {
+                Step::Done(verdict) => return self.settle(verdict.into(), handling.held_until(), &watch).into(),
+                Step::Send { poll, delay } if poll.answer.is_none() => {
                     let since = Instant::now();
                     return Halfway::Waits(Box::new(Waiting { handling, poll, delay, since, trace, watch }));
                 }
                 // An ending on its way is never held back by neighbours.
-                (Step::Send { poll, delay }, _) => {
+                Step::Send { poll, delay } => {
                     let outgoing = self.outgoing(&poll, delay.after(Duration::ZERO), Some(trace.clone()));
                     watch.sent(self.send(vec![outgoing], invocation).await.pop())
                 }
-                (Step::Read, Some(chat_id)) => {
-                    match attempt(invocation.claim_by(), async || self.store.read(chat_id).await).await {
-                        Ok(item) => {
-                            watch.read(item.as_ref());
-                            Input::Read(item.map(Box::new))
-                        }
-                        Err(error) => watch.failed("read the run", &error),
+                Step::Read => match attempt(invocation.claim_by(), async || self.store.read(&chat_id).await).await {
+                    Ok(item) => {
+                        watch.read(item.as_ref());
+                        Input::Read(item.map(Box::new))
                     }
-                }
-                (Step::Call, Some(chat_id)) => match invocation.call_deadline() {
+                    Err(error) => watch.failed("read the run", &error),
+                },
+                Step::Call => match invocation.call_deadline() {
                     Some(deadline) => {
                         let began = Instant::now();
-                        let answer = self.provider.sync(chat_id, deadline).await;
+                        let answer = self.provider.sync(&chat_id, deadline).await;
                         watch.answered(&answer, began.elapsed());
                         drop((permit.take(), expected.take()));
                         Input::Answered(answer)
                     }
                     None => Input::NoTime,
                 },
-                (Step::Write(write), _) => self.write(&write, &mut watch).await,
-                (Step::Publish(event), _) => {
+                Step::Write(write) => self.write(&write, &mut watch).await,
+                Step::Publish(event) => {
                     if is_poll {
                         expected = None; // of a poll, nothing but its end follows; a trigger may still start a run
                     }
                     self.publish(*event, &trace, &mut watch).await
                 }
-                (Step::Read | Step::Call, None) => Input::Failed,
             };
             step = handling.next(input, self.tick());
         }
@@ -379,9 +408,11 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     }
 
     async fn publish(&self, event: Event, trace: &TraceHeader, watch: &mut Watch<'_>) -> Input {
+        watch.publishes(&event);
         let published = attempt(watch.invocation().finish_by(), async || {
             let mut results = self.bus.publish(std::slice::from_ref(&event), Some(trace)).await;
-            results.pop().unwrap_or_else(|| Err(ServiceError::Refused("the bus gave no result".to_owned())))
+            let no_result = || Err(ServiceError::Refused("the bus gave no result, which is a bug".to_owned()));
+            results.pop().unwrap_or_else(no_result)
         });
         match published.await {
             Ok(()) => {
@@ -392,9 +423,12 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
     }
 
-    /// A place among the calls at once; nothing if none comes free in time for a claim.
-    async fn permit(&self, invocation: &Invocation) -> Option<SemaphorePermit<'_>> {
-        timeout_at(invocation.claim_by(), self.permits.acquire()).await.ok()?.ok()
+    /// A place among the calls at once, unless none comes free in time for a claim.
+    async fn permit(&self, invocation: &Invocation) -> Result<SemaphorePermit<'_>, Returned> {
+        match timeout_at(invocation.claim_by(), self.permits.acquire()).await {
+            Ok(permit) => permit.map_err(|_closed| Returned::Bug("the semaphore of the calls is closed")),
+            Err(_elapsed) => Err(Returned::NoTime),
+        }
     }
 
     fn tick(&self) -> Tick<'_> {
