@@ -39,6 +39,7 @@ use crate::trace::TraceHeader;
 
 mod calls;
 mod invocation;
+mod once;
 mod reason;
 mod sending;
 mod sweeping;
@@ -398,7 +399,13 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             Write::End { .. } => invocation.record_by(),
             _ => invocation.finish_by(),
         };
-        match attempt(until, async || self.store.write(write).await).await {
+        let work = attempt(until, async || self.store.write(write).await);
+        let written = match write {
+            // Messages that meet the same ending mark it once between them.
+            Write::MarkPublished { run_id, .. } => invocation.marked.get(run_id.as_uuid(), work).await,
+            _ => work.await,
+        };
+        match written {
             Ok(written) => {
                 watch.written(write, &written);
                 Input::Written(written)
@@ -407,16 +414,24 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
     }
 
+    /// Publishes an event. Messages that meet the same ending publish it once between them, and share the result: none is
+    /// acknowledged unless that worked.
     async fn publish(&self, event: Event, trace: &TraceHeader, watch: &mut Watch<'_>) -> Input {
         watch.publishes(&event);
-        let published = attempt(watch.invocation().finish_by(), async || {
-            let mut results = self.bus.publish(std::slice::from_ref(&event), Some(trace)).await;
-            let no_result = || Err(ServiceError::Refused("the bus gave no result, which is a bug".to_owned()));
-            results.pop().unwrap_or_else(no_result)
-        });
-        match published.await {
+        let invocation = watch.invocation();
+        let mut is_first = false;
+        let work = async {
+            is_first = true;
+            attempt(invocation.finish_by(), async || {
+                let mut results = self.bus.publish(std::slice::from_ref(&event), Some(trace)).await;
+                let no_result = || Err(ServiceError::Refused("the bus gave no result, which is a bug".to_owned()));
+                results.pop().unwrap_or_else(no_result)
+            })
+            .await
+        };
+        match invocation.published.get(event.detail.event_id, work).await {
             Ok(()) => {
-                watch.published(&event);
+                watch.published(&event, is_first);
                 Input::Done
             }
             Err(error) => watch.failed("publish an event", &error),

@@ -156,7 +156,12 @@ impl<'a> Watch<'a> {
         }
     }
 
-    pub(super) fn published(&self, event: &Event) {
+    /// The event is out; by another message of the invocation, unless this one `is_first`.
+    pub(super) fn published(&self, event: &Event, is_first: bool) {
+        if !is_first {
+            tracing::debug!("event published by another message");
+            return;
+        }
         self.invocation.metrics().published(event);
         let detail = &event.detail;
         tracing::info!(
