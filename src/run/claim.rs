@@ -28,32 +28,35 @@ impl Claimant {
 }
 
 /// What to do for a trigger, decided from the item as read. The numbers are those of the protocol's rules.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum ForTrigger {
+#[derive(Debug)]
+pub(super) enum ForTrigger<'a> {
     /// 1, 5: claim the run again, or start one.
     Claim(Write),
     /// 3: join the run in flight.
     Join(Write),
     /// 3: the run has as many triggers as it can answer for.
     TooMany,
-    /// 1, 2: this request has its ending, which is not known to be out; publish it, and be done.
-    Publish,
-    /// 4: an earlier run's ending is not known to be out; publish it first, then decide again.
-    PublishThenDecide,
+    /// 1, 2: this request has its ending, which is not confirmed published; publish it, and be done.
+    Publish(&'a Item),
+    /// 4: an earlier run's ending is not confirmed published; publish it first, then decide again.
+    PublishThenDecide(&'a Item),
     /// 1: this message claimed before and its lease is still held; come back when it is over.
-    ComeBack,
+    ComeBack {
+        /// The end of the lease.
+        held_until: Millis,
+    },
     /// 1, 2: this request has been dealt with.
     Duplicate,
 }
 
 /// Decides for a trigger. Only `rules.run_ttl` and `rules.overdue` matter here.
-pub(super) fn for_trigger(
-    item: Option<&Item>,
+pub(super) fn for_trigger<'a>(
+    item: Option<&'a Item>,
     message: &TriggerMessage,
     claimant: &Claimant,
     now: Millis,
     rules: &Rules,
-) -> ForTrigger {
+) -> ForTrigger<'a> {
     let Some(item) = item else {
         return ForTrigger::Claim(start(None, message, claimant, now, rules));
     };
@@ -66,15 +69,18 @@ pub(super) fn for_trigger(
             claim: claimant.claim(None),
             now,
         }),
-        Phase::Active if own => ForTrigger::ComeBack,
+        Phase::Active if own => ForTrigger::ComeBack { held_until: item.lease_until_ms },
         Phase::Active if known => ForTrigger::Duplicate,
         Phase::Active if item.triggers.len() >= TRIGGERS_MAX => ForTrigger::TooMany,
         Phase::Active => ForTrigger::Join(join(item, message)),
-        Phase::Ended if own || known => match item.unpublished() {
-            Some(_) => ForTrigger::Publish,
-            None => ForTrigger::Duplicate,
-        },
-        Phase::Ended if item.unpublished().is_some() => ForTrigger::PublishThenDecide,
+        Phase::Ended if own || known => {
+            if item.published {
+                ForTrigger::Duplicate
+            } else {
+                ForTrigger::Publish(item)
+            }
+        }
+        Phase::Ended if !item.published => ForTrigger::PublishThenDecide(item),
         Phase::Ended => ForTrigger::Claim(start(Some(item), message, claimant, now, rules)),
     }
 }
@@ -122,14 +128,17 @@ pub(super) fn for_poll(poll: &Poll, claimant: &Claimant, now: Millis) -> Write {
 }
 
 /// What a poll does whose claim was refused. The numbers are those of the protocol's list.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 pub(super) enum RefusedPoll {
     /// 1: the claim is there, by our own write whose reply was lost; go on under it.
-    OwnWrite,
-    /// 3: the run has ended and its ending is not known to be out; publish it, whoever holds it.
-    Publish,
+    OwnWrite(Box<Item>),
+    /// 3: the run has ended and its ending is not confirmed published; publish it, regardless of its holder.
+    Publish(Box<Item>),
     /// 5: this message claimed before and its lease is still held; come back when it is over.
-    ComeBack,
+    ComeBack {
+        /// The end of the lease.
+        held_until: Millis,
+    },
     /// 2, 4: the run is over and done with, or the chat has another one by now.
     Over,
     /// 6: somebody has claimed since this poll was sent.
@@ -137,19 +146,19 @@ pub(super) enum RefusedPoll {
 }
 
 /// Decides for a poll whose claim `item` refused at `now`, the time in the refused write.
-pub(super) fn for_refused_poll(item: Option<&Item>, poll: &Poll, claimant: &Claimant, now: Millis) -> RefusedPoll {
+pub(super) fn for_refused_poll(item: Option<Box<Item>>, poll: &Poll, claimant: &Claimant, now: Millis) -> RefusedPoll {
     let Some(item) = item else { return RefusedPoll::Over };
     if item.claim_id == claimant.claim_id && item.phase == Phase::Active {
-        return RefusedPoll::OwnWrite;
+        return RefusedPoll::OwnWrite(item);
     }
     if item.run_id != poll.run_id || item.is_over() {
         return RefusedPoll::Over;
     }
-    if item.unpublished().is_some() {
-        return RefusedPoll::Publish;
+    if item.is_unpublished() {
+        return RefusedPoll::Publish(item);
     }
     if item.holder == claimant.message_id && !item.lease_expired(now) {
-        return RefusedPoll::ComeBack;
+        return RefusedPoll::ComeBack { held_until: item.lease_until_ms };
     }
     RefusedPoll::Superseded
 }

@@ -5,7 +5,7 @@
 //! effects, on which the promises rest, is written down here once.
 
 use crate::event::Event;
-use crate::ids::{ClaimId, MessageId, RunId};
+use crate::ids::{ChatId, ClaimId, MessageId, RunId};
 use crate::message::{Poll, TriggerMessage};
 use crate::postpress::Answer;
 use crate::time::Millis;
@@ -23,8 +23,16 @@ pub enum Task {
     Trigger(TriggerMessage),
     /// Look at a run again.
     Poll(Poll),
-    /// Answer a message that is refused with this event.
-    Refuse(Box<Event>),
+}
+
+impl Task {
+    /// The chat that it is about.
+    pub fn chat_id(&self) -> &ChatId {
+        match self {
+            Self::Trigger(message) => &message.chat_id,
+            Self::Poll(poll) => &poll.chat_id,
+        }
+    }
 }
 
 /// What a delivery may claim with.
@@ -133,34 +141,46 @@ pub enum Returned {
     Failed,
     /// Others changed the item faster than it could decide.
     Contended,
+    /// A bug: this was found, which the protocol rules out.
+    Bug(&'static str),
 }
 
+/// The step whose result is awaited, with what is needed to go on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum State {
-    Reading,
-    Claiming(Write),
-    Joining(Write),
+    Reading(Box<TriggerMessage>),
+    ClaimingForTrigger(Box<TriggerMessage>),
+    /// `now` is the time in the write.
+    ClaimingForPoll {
+        poll: Box<Poll>,
+        now: Millis,
+    },
+    Joining(Box<TriggerMessage>),
     Calling(Box<Item>),
     PollingOn,
-    Recording { item: Box<Item>, outcome: Outcome, learned: Learned },
+    /// The poll that carries the ending on if it cannot be recorded.
+    Recording(Box<Poll>),
     HandingOn,
-    Publishing { item: Box<Item>, then: Then },
+    Publishing {
+        chat_id: ChatId,
+        run_id: RunId,
+        then: Then,
+    },
     Marking(Then),
     Refusing,
     Over,
 }
 
-/// What follows once an ending is out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What follows once an ending is published.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Then {
     Acknowledge(Acknowledged),
-    DecideAgain,
+    DecideAgain(Box<TriggerMessage>),
 }
 
 /// One delivery of one message, on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Handling {
-    task: Task,
     claimant: Claimant,
     state: State,
     decisions: u8,
@@ -172,16 +192,12 @@ impl Handling {
     pub fn begin(task: Task, call: Call, tick: Tick<'_>) -> (Self, Step) {
         let Call { message_id, claim_id, run_id, lease_until_ms } = call;
         let claimant = Claimant { message_id, claim_id, run_id, lease_until_ms };
-        let mut handling = Self { task, claimant, state: State::Over, decisions: 0, held_until: None };
-        let step = match &handling.task {
-            Task::Trigger(_) => handling.read(),
+        let mut handling = Self { claimant, state: State::Over, decisions: 0, held_until: None };
+        let step = match task {
+            Task::Trigger(message) => handling.read(Box::new(message)),
             Task::Poll(poll) => {
-                let write = for_poll(poll, &handling.claimant, tick.now);
-                handling.write(State::Claiming, write)
-            }
-            Task::Refuse(event) => {
-                let event = event.clone();
-                handling.refuse(event)
+                let write = for_poll(&poll, &handling.claimant, tick.now);
+                handling.write(State::ClaimingForPoll { poll: Box::new(poll), now: tick.now }, write)
             }
         };
         (handling, step)
@@ -192,143 +208,138 @@ impl Handling {
         self.held_until
     }
 
-    /// Goes on with what came of the last step.
+    /// Goes on with the result of the last step.
     pub fn next(&mut self, input: Input, tick: Tick<'_>) -> Step {
         match (std::mem::replace(&mut self.state, State::Over), input) {
-            (State::Reading, Input::Read(item)) => self.decide(item.as_deref(), tick),
-            (State::Claiming(write), Input::Written(written)) => self.claimed(&write, written, tick),
-            (State::Joining(write), Input::Written(written)) => self.joined(&write, written, tick),
-            (State::Calling(item), Input::Answered(answer)) => self.answered(item, &answer, tick),
-            (State::PollingOn, Input::Done) => acknowledge(Acknowledged::PolledOn),
-            (State::Recording { .. }, Input::Written(written)) => self.recorded(written),
-            (State::Recording { item, outcome, learned }, Input::Failed | Input::NoTime) => {
-                let poll = self.poll(&item, Some(learned), Some(outcome));
-                self.send(State::HandingOn, poll, Delay::NONE)
+            (State::Reading(message), Input::Read(item)) => self.decide(message, item.as_deref(), tick),
+            (State::ClaimingForTrigger(message), Input::Written(written)) => {
+                self.claimed_for_trigger(message, written, tick)
             }
+            (State::ClaimingForPoll { poll, now }, Input::Written(written)) => {
+                self.claimed_for_poll(&poll, written, now)
+            }
+            (State::Joining(message), Input::Written(written)) => self.joined(message, written, tick),
+            (State::Calling(item), Input::Answered(answer)) => self.answered(&item, &answer, tick),
+            (State::PollingOn, Input::Done) => acknowledge(Acknowledged::PolledOn),
+            (State::Recording(_), Input::Written(written)) => self.recorded(written),
+            (State::Recording(poll), Input::Failed | Input::NoTime) => self.send(State::HandingOn, *poll, Delay::NONE),
             (State::HandingOn, Input::Done) => acknowledge(Acknowledged::HandedOn),
-            (State::Publishing { item, then }, Input::Done) => self.mark_published(&item, then, tick),
+            (State::Publishing { chat_id, run_id, then }, Input::Done) => {
+                let expires_at = (tick.now + tick.rules.run_ttl).epoch_seconds();
+                self.write(State::Marking(then), Write::MarkPublished { chat_id, run_id, expires_at })
+            }
             // A refused mark is no failure: the chat has another run by now, or the item is gone.
             (State::Marking(then), Input::Written(_)) => match then {
                 Then::Acknowledge(why) => acknowledge(why),
-                Then::DecideAgain => self.read(),
+                Then::DecideAgain(message) => self.read(message),
             },
             (State::Refusing, Input::Done) => acknowledge(Acknowledged::Refused),
-            (_, Input::NoTime) => Step::Done(Verdict::Return(Returned::NoTime)),
-            (State::Claiming(_), Input::Failed) => {
+            (State::Over, _) => come_back(Returned::Bug("a message went on after its end")),
+            (_, Input::NoTime) => come_back(Returned::NoTime),
+            (State::ClaimingForTrigger(_) | State::ClaimingForPoll { .. }, Input::Failed) => {
                 self.held_until = Some(self.claimant.lease_until_ms); // it may have been written
-                Step::Done(Verdict::Return(Returned::Failed))
+                come_back(Returned::Failed)
             }
-            _ => Step::Done(Verdict::Return(Returned::Failed)),
+            (State::Calling(_), Input::Failed) => come_back(Returned::Bug("a call failed without an answer")),
+            (_, Input::Failed) => come_back(Returned::Failed),
+            (_, Input::Read(_) | Input::Written(_) | Input::Answered(_) | Input::Done) => {
+                come_back(Returned::Bug("a step was given the result of another kind of step"))
+            }
         }
     }
 
     /// A trigger decides from the item as read.
-    fn decide(&mut self, item: Option<&Item>, tick: Tick<'_>) -> Step {
-        let Task::Trigger(message) = &self.task else {
-            return Step::Done(Verdict::Return(Returned::Failed));
-        };
+    fn decide(&mut self, message: Box<TriggerMessage>, item: Option<&Item>, tick: Tick<'_>) -> Step {
         if self.decisions == DECISIONS_MAX {
-            return Step::Done(Verdict::Return(Returned::Contended));
+            return come_back(Returned::Contended);
         }
         self.decisions += 1;
-        match (for_trigger(item, message, &self.claimant, tick.now, tick.rules), item) {
-            (ForTrigger::Claim(write), _) => self.write(State::Claiming, write),
-            (ForTrigger::Join(write), _) => self.write(State::Joining, write),
-            (ForTrigger::Publish, Some(item)) => self.publish(item, Then::Acknowledge(Acknowledged::Published)),
-            (ForTrigger::PublishThenDecide, Some(item)) => self.publish(item, Then::DecideAgain),
-            (ForTrigger::TooMany, _) => {
-                let event = Event::of_too_many_triggers(message);
-                self.refuse(Box::new(event))
+        match for_trigger(item, &message, &self.claimant, tick.now, tick.rules) {
+            ForTrigger::Claim(write) => self.write(State::ClaimingForTrigger(message), write),
+            ForTrigger::Join(write) => self.write(State::Joining(message), write),
+            ForTrigger::Publish(item) => self.publish(item, Then::Acknowledge(Acknowledged::Published)),
+            ForTrigger::PublishThenDecide(item) => self.publish(item, Then::DecideAgain(message)),
+            ForTrigger::TooMany => {
+                self.state = State::Refusing;
+                Step::Publish(Box::new(Event::of_too_many_triggers(&message)))
             }
-            (ForTrigger::ComeBack, item) => self.come_back(item),
-            (ForTrigger::Duplicate | ForTrigger::Publish | ForTrigger::PublishThenDecide, _) => {
-                acknowledge(Acknowledged::Duplicate)
-            }
+            ForTrigger::ComeBack { held_until } => self.wait_for_lease(held_until),
+            ForTrigger::Duplicate => acknowledge(Acknowledged::Duplicate),
         }
     }
 
-    /// A claim was written, or refused.
-    fn claimed(&mut self, write: &Write, written: Written, tick: Tick<'_>) -> Step {
+    /// A trigger's claim was written, or refused.
+    fn claimed_for_trigger(&mut self, message: Box<TriggerMessage>, written: Written, tick: Tick<'_>) -> Step {
+        match written {
+            Written::Taken(item) => self.call(item),
+            // The item's key alone would prove nothing: it may be a twin's claim.
+            Written::Refused(Some(item)) if item.claim_id == self.claimant.claim_id => self.call(item),
+            Written::Refused(item) => self.decide(message, item.as_deref(), tick),
+        }
+    }
+
+    /// A poll's claim, made at `now`, was written, or refused.
+    fn claimed_for_poll(&mut self, poll: &Poll, written: Written, now: Millis) -> Step {
         let item = match written {
-            Written::Taken(item) => return self.call_or_record(item),
+            Written::Taken(item) => return self.call_or_record(item, poll),
             Written::Refused(item) => item,
         };
-        match &self.task {
-            Task::Poll(poll) => {
-                let Write::Claim { now, .. } = write else {
-                    return acknowledge(Acknowledged::Superseded);
-                };
-                match (for_refused_poll(item.as_deref(), poll, &self.claimant, *now), item) {
-                    (RefusedPoll::OwnWrite, Some(item)) => self.call_or_record(item),
-                    (RefusedPoll::Publish, Some(item)) => {
-                        self.publish(&item, Then::Acknowledge(Acknowledged::Published))
-                    }
-                    (RefusedPoll::ComeBack, item) => self.come_back(item.as_deref()),
-                    (RefusedPoll::Superseded, _) => acknowledge(Acknowledged::Superseded),
-                    (RefusedPoll::Over | RefusedPoll::OwnWrite | RefusedPoll::Publish, _) => {
-                        acknowledge(Acknowledged::Over)
-                    }
-                }
-            }
-            // The item's key alone would prove nothing: it may be a twin's claim.
-            Task::Trigger(_) | Task::Refuse(_) => match item {
-                Some(item) if item.claim_id == self.claimant.claim_id => self.call_or_record(item),
-                item => self.decide(item.as_deref(), tick),
-            },
+        match for_refused_poll(item, poll, &self.claimant, now) {
+            RefusedPoll::OwnWrite(item) => self.call_or_record(item, poll),
+            RefusedPoll::Publish(item) => self.publish(&item, Then::Acknowledge(Acknowledged::Published)),
+            RefusedPoll::ComeBack { held_until } => self.wait_for_lease(held_until),
+            RefusedPoll::Over => acknowledge(Acknowledged::Over),
+            RefusedPoll::Superseded => acknowledge(Acknowledged::Superseded),
         }
     }
 
     /// A trigger was added to the run in flight, or refused.
-    fn joined(&mut self, write: &Write, written: Written, tick: Tick<'_>) -> Step {
-        let Write::Join { key, .. } = write else {
-            return acknowledge(Acknowledged::Joined);
-        };
+    fn joined(&mut self, message: Box<TriggerMessage>, written: Written, tick: Tick<'_>) -> Step {
         match written {
             Written::Taken(_) => acknowledge(Acknowledged::Joined),
-            Written::Refused(Some(item)) if item.keys.contains(key) => acknowledge(Acknowledged::Joined),
-            Written::Refused(item) => self.decide(item.as_deref(), tick),
+            Written::Refused(Some(item)) if item.keys.contains(&message.key) => acknowledge(Acknowledged::Joined),
+            Written::Refused(item) => self.decide(message, item.as_deref(), tick),
         }
     }
 
     /// An earlier delivery of this message holds the run, or died holding it.
-    fn come_back(&mut self, item: Option<&Item>) -> Step {
-        self.held_until = item.map(|item| item.lease_until_ms);
-        Step::Done(Verdict::Return(Returned::LeaseHeld))
+    fn wait_for_lease(&mut self, held_until: Millis) -> Step {
+        self.held_until = Some(held_until);
+        come_back(Returned::LeaseHeld)
     }
 
-    /// The claim is ours: call, unless the message brings the answer along.
-    fn call_or_record(&mut self, item: Box<Item>) -> Step {
+    /// The claim is ours, and a call follows.
+    fn call(&mut self, item: Box<Item>) -> Step {
         self.held_until = Some(item.lease_until_ms);
-        match &self.task {
-            Task::Poll(Poll { answer: Some(outcome), .. }) => {
-                let (outcome, learned) = (outcome.clone(), item.learned.clone());
-                self.record(item, outcome, learned)
-            }
-            _ => {
-                self.state = State::Calling(item);
-                Step::Call
-            }
-        }
+        self.state = State::Calling(item);
+        Step::Call
     }
 
-    fn answered(&mut self, item: Box<Item>, answer: &Answer, tick: Tick<'_>) -> Step {
-        match after_call(&item, answer, tick.now, tick.jitter, &tick.rules.schedule) {
+    /// The claim is ours: call, unless the poll carries the answer.
+    fn call_or_record(&mut self, item: Box<Item>, poll: &Poll) -> Step {
+        let Some(outcome) = poll.answer.clone() else { return self.call(item) };
+        self.held_until = Some(item.lease_until_ms);
+        self.record(&item, outcome, item.learned.clone())
+    }
+
+    fn answered(&mut self, item: &Item, answer: &Answer, tick: Tick<'_>) -> Step {
+        match after_call(item, answer, tick.now, tick.jitter, &tick.rules.schedule) {
             AfterCall::PollAgain { learned, delay } => {
-                let poll = self.poll(&item, Some(learned), None);
+                let poll = self.poll(item, Some(learned), None);
                 self.send(State::PollingOn, poll, delay)
             }
             AfterCall::End { outcome, learned } => self.record(item, outcome, learned),
         }
     }
 
-    fn record(&mut self, item: Box<Item>, outcome: Outcome, learned: Learned) -> Step {
+    fn record(&mut self, item: &Item, outcome: Outcome, learned: Learned) -> Step {
         let write = Write::End {
             chat_id: item.chat_id.clone(),
             claim_id: self.claimant.claim_id,
             outcome: outcome.clone(),
             learned: learned.clone(),
         };
-        self.state = State::Recording { item, outcome, learned };
+        self.state = State::Recording(Box::new(self.poll(item, Some(learned), Some(outcome))));
         Step::Write(write)
     }
 
@@ -338,28 +349,20 @@ impl Handling {
             Written::Refused(Some(item)) if item.phase == Phase::Ended && item.claim_id == self.claimant.claim_id => {
                 self.publish(&item, Then::Acknowledge(Acknowledged::Ended))
             }
-            Written::Refused(Some(item)) if item.unpublished().is_some() => {
+            Written::Refused(Some(item)) if item.is_unpublished() => {
                 self.publish(&item, Then::Acknowledge(Acknowledged::Published))
             }
-            Written::Refused(_) => acknowledge(Acknowledged::Superseded),
+            Written::Refused(Some(_)) => acknowledge(Acknowledged::Superseded),
+            Written::Refused(None) => come_back(Returned::Bug("the item of a claimed run is gone")),
         }
     }
 
     fn publish(&mut self, item: &Item, then: Then) -> Step {
         let Some(event) = Event::of_run(item) else {
-            return Step::Done(Verdict::Return(Returned::Failed));
+            return come_back(Returned::Bug("an ended run has no outcome"));
         };
-        self.state = State::Publishing { item: Box::new(item.clone()), then };
+        self.state = State::Publishing { chat_id: item.chat_id.clone(), run_id: item.run_id, then };
         Step::Publish(Box::new(event))
-    }
-
-    fn mark_published(&mut self, item: &Item, then: Then, tick: Tick<'_>) -> Step {
-        self.state = State::Marking(then);
-        Step::Write(Write::MarkPublished {
-            chat_id: item.chat_id.clone(),
-            run_id: item.run_id,
-            expires_at: (tick.now + tick.rules.run_ttl).epoch_seconds(),
-        })
     }
 
     fn poll(&self, item: &Item, learned: Option<Learned>, answer: Option<Outcome>) -> Poll {
@@ -367,13 +370,13 @@ impl Handling {
         Poll { chat_id, run_id, claim_id: self.claimant.claim_id, learned, answer }
     }
 
-    fn read(&mut self) -> Step {
-        self.state = State::Reading;
+    fn read(&mut self, message: Box<TriggerMessage>) -> Step {
+        self.state = State::Reading(message);
         Step::Read
     }
 
-    fn write(&mut self, state: fn(Write) -> State, write: Write) -> Step {
-        self.state = state(write.clone());
+    fn write(&mut self, state: State, write: Write) -> Step {
+        self.state = state;
         Step::Write(write)
     }
 
@@ -381,15 +384,14 @@ impl Handling {
         self.state = state;
         Step::Send { poll, delay }
     }
-
-    fn refuse(&mut self, event: Box<Event>) -> Step {
-        self.state = State::Refusing;
-        Step::Publish(event)
-    }
 }
 
 fn acknowledge(why: Acknowledged) -> Step {
     Step::Done(Verdict::Acknowledge(why))
+}
+
+fn come_back(why: Returned) -> Step {
+    Step::Done(Verdict::Return(why))
 }
 
 #[cfg(test)]

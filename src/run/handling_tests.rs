@@ -562,3 +562,88 @@ fn a_poll_asks_for_the_claim_of_its_own_run_only() {
         Verdict::Acknowledge(Acknowledged::Over)
     );
 }
+
+/// What the message is returned for, if it met a bug.
+fn bug(step: &Step) -> Option<&'static str> {
+    match step {
+        Step::Done(Verdict::Return(Returned::Bug(found))) => Some(found),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_result_of_another_step_is_a_bug_and_brings_the_message_back() {
+    let results = || {
+        let read = Input::Read(Some(Box::new(item())));
+        [read, Input::Written(Written::Refused(None)), running(), Input::Done]
+    };
+    let (trigger, poll) =
+        (|| Scene::new(Some(item()), trigger_task("b"), "b", NOW), || Scene::new(Some(item()), poll_task(1), "p", NOW));
+    let (joining, calling, polling_on, recording, publishing, marking) = (
+        || step_on(trigger(), 1),
+        || step_on(poll(), 1),
+        || give_to(step_on(poll(), 1), running()),
+        || give_to(step_on(poll(), 1), over()),
+        || step_on(give_to(step_on(poll(), 1), over()), 1),
+        || step_on(give_to(step_on(poll(), 1), over()), 2),
+    );
+    let starting = || step_on(Scene::new(None, trigger_task("b"), "b", NOW), 1);
+    let handing_on = || give_to(give_to(step_on(poll(), 1), over()), Input::Failed);
+    let full = || {
+        let full = Item { triggers: vec![super::tests::trigger("x"); TRIGGERS_MAX], ..item() };
+        step_on(Scene::new(Some(full), trigger_task("b"), "b", NOW), 1)
+    };
+    let states: [(&str, &dyn Fn() -> Scene, usize); 11] = [
+        ("reading", &trigger, 0),
+        ("starting", &starting, 1),
+        ("claiming", &poll, 1),
+        ("joining", &joining, 1),
+        ("calling", &calling, 2),
+        ("polling on", &polling_on, 3),
+        ("recording", &recording, 1),
+        ("handing on", &handing_on, 3),
+        ("publishing", &publishing, 3),
+        ("marking", &marking, 1),
+        ("refusing", &full, 3),
+    ];
+    for (state, scene, expected) in states {
+        for (n, result) in results().into_iter().enumerate().filter(|(n, _)| *n != expected) {
+            let mut scene = scene();
+            scene.give(result);
+            assert!(bug(&scene.step).is_some(), "{state}, {n}: {:?}", scene.step);
+            scene.give(Input::Done);
+            assert!(bug(&scene.step).is_some(), "{state}: after its end");
+        }
+    }
+}
+
+fn step_on(mut scene: Scene, steps: usize) -> Scene {
+    (0..steps).for_each(|_| {
+        scene.carry_out();
+    });
+    scene
+}
+
+fn give_to(mut scene: Scene, input: Input) -> Scene {
+    scene.give(input);
+    scene
+}
+
+#[test]
+fn an_item_that_is_gone_under_a_claim_acknowledges_nothing() {
+    let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
+    scene.until_effect().give(over());
+    scene.table = None;
+    scene.carry_out();
+    assert!(bug(&scene.step).is_some(), "{:?}", scene.step);
+}
+
+#[test]
+fn an_ended_run_without_an_outcome_acknowledges_nothing() {
+    let broken = || Some(Item { outcome: None, ..ended() });
+    for (task, message) in [(trigger_task("starter"), "starter"), (trigger_task("b"), "b"), (poll_task(1), "p")] {
+        let mut scene = Scene::new(broken(), task.clone(), message, NOW);
+        scene.until_effect();
+        assert!(bug(&scene.step).is_some(), "{task:?}: {:?}", scene.step);
+    }
+}

@@ -94,9 +94,9 @@ impl Item {
         self.lease_until_ms < now
     }
 
-    /// The ending, if it is recorded and its event is not known to be out.
-    pub fn unpublished(&self) -> Option<&Outcome> {
-        self.outcome.as_ref().filter(|_| self.phase == Phase::Ended && !self.published)
+    /// The run has ended, and its event is not confirmed published.
+    pub fn is_unpublished(&self) -> bool {
+        self.phase == Phase::Ended && !self.published
     }
 
     /// The run has ended, and its event is out.

@@ -23,7 +23,7 @@ pub fn sweep(item: &Item, now: Millis, rules: &Rules) -> Option<Swept> {
     let overdue = item.lease_until_ms + rules.overdue;
     let revive = match item.phase {
         // Never while the lease is held: the holder may be about to publish, or to answer.
-        Phase::Ended => item.unpublished().is_some() && item.lease_expired(now),
+        Phase::Ended => item.is_unpublished() && item.lease_expired(now),
         Phase::Active => overdue < now,
     };
     let poll = revive.then(|| item.revival());

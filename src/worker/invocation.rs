@@ -1,4 +1,4 @@
-//! The time that an invocation has, what may still be begun in it, and what it counts.
+//! The time that an invocation has, what may still be begun in it, what it counts, and what its messages share.
 //!
 //! By the monotonic clock; only the lease, which other processes read, is a time of day.
 
@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::once::Once;
 use crate::metrics::Metrics;
+use crate::run::Written;
+use crate::service::ServiceError;
 use crate::settings::Limits;
 use crate::time::Millis;
 
@@ -17,13 +20,17 @@ const TO_ANSWER: Duration = Duration::from_millis(200);
 const TO_HAND_ON: Duration = Duration::from_secs(2);
 
 /// One invocation's time.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Invocation {
     ends: Instant,
     ends_at: Millis,
     provider_timeout: Duration,
     margin: Duration,
     metrics: RefCell<Metrics>,
+    /// The events that it published, by `event_id`.
+    pub(super) published: Once<Result<(), ServiceError>>,
+    /// The runs that it marked as published.
+    pub(super) marked: Once<Result<Written, ServiceError>>,
 }
 
 impl Invocation {
@@ -31,7 +38,15 @@ impl Invocation {
     pub fn new(ends: Instant, now: Millis, limits: &Limits) -> Self {
         let ends_at = now + ends.saturating_duration_since(Instant::now());
         let Limits { provider_timeout, lease_margin: margin, .. } = *limits;
-        Self { ends, ends_at, provider_timeout, margin, metrics: RefCell::default() }
+        Self {
+            ends,
+            ends_at,
+            provider_timeout,
+            margin,
+            metrics: RefCell::default(),
+            published: Once::default(),
+            marked: Once::default(),
+        }
     }
 
     /// What it has counted so far, to count more. Not to be held over an `await`: its messages go on side by side.

@@ -1,7 +1,7 @@
 //! A batch of records: each on its own, all at once, within the invocation's time.
 //!
-//! The only place where effects are ordered. What is to be done comes from [`Handling`], step by step; here it is carried
-//! out, with a time limit for everything. A message ends in one of two ways: it is acknowledged, or it comes back.
+//! What is to be done comes from [`Handling`], step by step; `steps` carries it out, with a time limit for everything. A
+//! message ends in one of two ways: it is acknowledged, or it comes back.
 //!
 //! Every message goes its way up to its end or up to the poll that it wants to send. The polls wait for the batch's last
 //! call, then they share their sends. Endings wait for nobody, and nobody waits for them.
@@ -16,21 +16,18 @@ use futures_util::{FutureExt, StreamExt};
 use rand::distr::{Distribution, StandardUniform};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use crate::bus::EventBus;
 use crate::event::Event;
-use crate::ids::{ClaimId, MessageId, RunId};
+use crate::ids::MessageId;
 use crate::message::{Message, Poll, Record};
 use crate::metrics::{Metric, Metrics};
 use crate::postpress::Provider;
 use crate::queue::Queue;
-use crate::run::{
-    Acknowledged, Call, Delay, Handling, Input, Jitter, Returned, Rules, Step, Task, Tick, Verdict, Write,
-};
-use crate::service::{ServiceError, attempt};
+use crate::run::{Acknowledged, Delay, Handling, Jitter, Returned, Rules, Task, Tick, Verdict};
 use crate::settings::Limits;
 use crate::store::RunStore;
 use crate::telemetry;
@@ -39,7 +36,10 @@ use crate::trace::TraceHeader;
 
 mod calls;
 mod invocation;
+mod once;
+mod reason;
 mod sending;
+mod steps;
 mod sweeping;
 #[cfg(test)]
 mod tests;
@@ -47,6 +47,7 @@ mod watch;
 
 use calls::{Calls, ExpectedCall};
 pub use invocation::Invocation;
+pub use reason::Reason;
 use watch::Watch;
 
 /// What the worker is set to.
@@ -125,10 +126,34 @@ impl BatchReport {
 
 /// How far a message comes by itself.
 enum Halfway<'a> {
-    /// It is dealt with; if it is to come back, then not before this time.
-    Dealt(Dealt, Option<Millis>),
+    /// To its end.
+    Settled(Settled),
     /// It wants to send this poll.
     Waits(Box<Waiting<'a>>),
+}
+
+/// A message at its end.
+#[derive(Debug, Clone, Copy)]
+struct Settled {
+    dealt: Dealt,
+    /// How long it stays away, if it comes back.
+    away: Option<Away>,
+}
+
+/// How long a message that comes back stays away.
+#[derive(Debug, Clone, Copy)]
+struct Away {
+    backoff: Duration,
+    /// No delivery of it can claim before that.
+    held_until: Option<Millis>,
+}
+
+impl Away {
+    /// How long it stays away, counted from `now`.
+    fn remaining(self, now: Millis) -> Duration {
+        let held = self.held_until.map(|until| (until + Duration::from_millis(1)).since(now));
+        self.backoff.max(held.unwrap_or_default())
+    }
 }
 
 /// A message that waits for its batch.
@@ -142,9 +167,9 @@ struct Waiting<'a> {
     watch: Watch<'a>,
 }
 
-impl From<Dealt> for Halfway<'_> {
-    fn from(dealt: Dealt) -> Self {
-        Self::Dealt(dealt, None)
+impl From<Settled> for Halfway<'_> {
+    fn from(settled: Settled) -> Self {
+        Self::Settled(settled)
     }
 }
 
@@ -173,9 +198,9 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                  four times POSTPRESS_TIMEOUT_SECONDS"
             );
         }
-        let dealt = self.deal_with(records, &invocation).await;
-        self.hand_back(records, &dealt, &invocation).await;
-        let dealt: Vec<_> = dealt.into_iter().map(|(dealt, _)| dealt).collect();
+        let settled = self.deal_with(records, &invocation).await;
+        self.hand_back(records, &settled, &invocation).await;
+        let dealt: Vec<_> = settled.into_iter().map(|settled| settled.dealt).collect();
         self.count(records, &dealt, &invocation);
         let messages = records.iter().map(|record| record.message_id.clone()).zip(dealt).collect();
         BatchReport { messages, metrics: invocation.metrics().clone() }
@@ -193,33 +218,28 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
 
     /// Starts every message at once. The polls leave together as soon as no call is expected any more, while endings may
     /// still be on their way.
-    async fn deal_with(&self, records: &[Record], invocation: &Invocation) -> Vec<(Dealt, Option<Millis>)> {
+    async fn deal_with(&self, records: &[Record], invocation: &Invocation) -> Vec<Settled> {
         let calls = Calls::expected(records.len());
         let mut under_way: FuturesUnordered<_> = records
             .iter()
             .enumerate()
             .map(|(place, record)| self.guarded(record, invocation, &calls).map(move |halfway| (place, halfway)))
             .collect();
-        let mut halfway: Vec<Option<Halfway<'_>>> = records.iter().map(|_| None).collect();
+        let mut halfway = Vec::new();
         {
             let mut all_answered = pin!(calls.all_answered());
             loop {
                 tokio::select! {
                     biased;
-                    Some((place, half)) = under_way.next() => halfway[place] = Some(half),
+                    Some(half) = under_way.next() => halfway.push(half),
                     () = &mut all_answered => break,
                 }
             }
         }
-        let (polls, others) = tokio::join!(self.send_polls(halfway, invocation), under_way.collect::<Vec<_>>());
-        let mut dealt = polls;
-        for (place, half) in others {
-            dealt[place] = match half {
-                Halfway::Dealt(dealt, held_until) => Some((dealt, held_until)),
-                Halfway::Waits(_) => self.send_polls(vec![Some(half)], invocation).await.pop().flatten(),
-            };
-        }
-        dealt.into_iter().map(|dealt| dealt.unwrap_or((Dealt::Returned(Returned::Failed), None))).collect()
+        let (mut settled, others) = tokio::join!(self.send_polls(halfway, invocation), under_way.collect::<Vec<_>>());
+        settled.extend(self.send_polls(others, invocation).await);
+        settled.sort_by_key(|(place, _)| *place);
+        settled.into_iter().map(|(_, settled)| settled).collect()
     }
 
     /// A message whose handling panics comes back, and its neighbours go on.
@@ -229,9 +249,20 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         let span = telemetry::message(record, &trace);
         let handled = AssertUnwindSafe(self.handle_one(record, trace, invocation, call)).catch_unwind();
         handled.instrument(span.clone()).await.unwrap_or_else(|_| {
-            span.in_scope(|| tracing::error!("handling panicked; the message comes back"));
-            Dealt::Returned(Returned::Failed).into()
+            let panicked = Dealt::Returned(Returned::Bug("handling panicked"));
+            self.settle(panicked, None, &Watch::new(invocation, span, record)).into()
         })
+    }
+
+    /// The one end of every message: it is logged, and the time that it stays away decided.
+    fn settle(&self, dealt: Dealt, held_until: Option<Millis>, watch: &Watch<'_>) -> Settled {
+        let away = dealt.comes_back().then(|| Away {
+            backoff: self.config.rules.schedule.comes_back_after(watch.receive_count(), self.draw()),
+            held_until,
+        });
+        let now = self.now();
+        watch.settled(dealt, away.map(|away| now + away.remaining(now)));
+        Settled { dealt, away }
     }
 
     async fn handle_one<'a>(
@@ -241,160 +272,40 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         invocation: &'a Invocation,
         call: ExpectedCall<'_>,
     ) -> Halfway<'a> {
-        let watch = Watch::new(invocation, Span::current());
-        let task = match Message::parse(record, &self.config.event_source) {
+        let mut watch = Watch::new(invocation, Span::current(), record);
+        let dealt = match Message::parse(record, &self.config.event_source) {
             Message::Trigger(trigger) => {
                 watch.is_about(&trigger.chat_id, None);
+                watch.received("trigger");
                 invocation.metrics().count(Metric::Triggers, 1);
-                Task::Trigger(trigger)
+                return self.drive(Task::Trigger(trigger), record, trace, watch, call).await;
             }
             Message::Poll(poll) => {
                 watch.is_about(&poll.chat_id, Some(poll.run_id));
-                Task::Poll(poll)
+                watch.received("poll");
+                return self.drive(Task::Poll(poll), record, trace, watch, call).await;
             }
             Message::Invalid(invalid) => {
-                tracing::warn!(reason = invalid.reason, "not a trigger; answered with an error event");
-                Task::Refuse(Box::new(Event::of_invalid_trigger(invalid)))
+                watch.received("invalid");
+                drop(call);
+                self.refuse(Event::of_invalid_trigger(invalid), &trace, &mut watch).await
             }
             Message::Sweep => {
+                watch.received("sweep");
                 drop(call);
-                return self.sweep(invocation).await.into();
+                self.sweep(&mut watch).await
             }
-            Message::OwnEvent => {
-                tracing::error!(
-                    "one of our own events came back as a message and was dropped; narrow the rule that sends it here"
-                );
-                return Dealt::OwnEvent.into();
-            }
+            Message::OwnEvent => Dealt::OwnEvent,
             Message::Malformed { reason } => {
-                tracing::error!(reason, "a broken message of our own was dropped");
-                return Dealt::Malformed.into();
+                watch.is_unusable(reason);
+                Dealt::Malformed
             }
             Message::Newer { version } => {
-                tracing::warn!(version, "a newer worker's message comes back until a newer worker reads it");
-                return Dealt::Newer.into();
+                watch.is_unusable(format!("version {version}"));
+                Dealt::Newer
             }
         };
-        self.drive(task, record, trace, watch, call).await
-    }
-
-    /// Carries out one step after the other, up to the end or to the poll that shares a send.
-    async fn drive<'a>(
-        &self,
-        task: Task,
-        record: &Record,
-        trace: TraceHeader,
-        mut watch: Watch<'a>,
-        expected: ExpectedCall<'_>,
-    ) -> Halfway<'a> {
-        let invocation = watch.invocation();
-        let (chat_id, calls) = match &task {
-            Task::Trigger(message) => (Some(message.chat_id.clone()), true),
-            Task::Poll(poll) => (Some(poll.chat_id.clone()), poll.answer.is_none()),
-            Task::Refuse(_) => (None, false),
-        };
-        let is_poll = matches!(task, Task::Poll(_));
-        let mut expected = Some(expected).filter(|_| calls);
-        // Before the claim, so that no lease runs while its call waits for a place.
-        let mut permit = None;
-        if chat_id.is_some() {
-            permit = self.permit(invocation).await;
-            if permit.is_none() {
-                return Dealt::Returned(Returned::NoTime).into();
-            }
-        }
-        let call = Call {
-            message_id: record.message_id.clone(),
-            claim_id: ClaimId::from_random(self.draw()),
-            run_id: RunId::from_random(self.draw()),
-            lease_until_ms: invocation.lease_until(),
-        };
-        let (mut handling, mut step) = Handling::begin(task, call, self.tick());
-        loop {
-            watch.next(&step);
-            let input = match (step, &chat_id) {
-                (Step::Done(verdict), _) => {
-                    watch.over(verdict.into());
-                    return Halfway::Dealt(verdict.into(), handling.held_until());
-                }
-                (Step::Send { poll, delay }, _) if poll.answer.is_none() => {
-                    let since = Instant::now();
-                    return Halfway::Waits(Box::new(Waiting { handling, poll, delay, since, trace, watch }));
-                }
-                // An ending on its way is never held back by neighbours.
-                (Step::Send { poll, delay }, _) => {
-                    let outgoing = self.outgoing(&poll, delay.after(Duration::ZERO), Some(trace.clone()));
-                    watch.sent(self.send(vec![outgoing], invocation).await.pop())
-                }
-                (Step::Read, Some(chat_id)) => {
-                    match attempt(invocation.claim_by(), async || self.store.read(chat_id).await).await {
-                        Ok(item) => {
-                            watch.read(item.as_ref());
-                            Input::Read(item.map(Box::new))
-                        }
-                        Err(error) => watch.failed("read the run", &error),
-                    }
-                }
-                (Step::Call, Some(chat_id)) => match invocation.call_deadline() {
-                    Some(deadline) => {
-                        let began = Instant::now();
-                        let answer = self.provider.sync(chat_id, deadline).await;
-                        watch.answered(&answer, began.elapsed());
-                        drop((permit.take(), expected.take()));
-                        Input::Answered(answer)
-                    }
-                    None => Input::NoTime,
-                },
-                (Step::Write(write), _) => self.write(&write, &mut watch).await,
-                (Step::Publish(event), _) => {
-                    if is_poll {
-                        expected = None; // of a poll, nothing but its end follows; a trigger may still start a run
-                    }
-                    self.publish(*event, &trace, &mut watch).await
-                }
-                (Step::Read | Step::Call, None) => Input::Failed,
-            };
-            step = handling.next(input, self.tick());
-        }
-    }
-
-    async fn write(&self, write: &Write, watch: &mut Watch<'_>) -> Input {
-        let invocation = watch.invocation();
-        let claims = write.claims().is_some();
-        if claims && !invocation.has_time_to_call() {
-            return Input::NoTime;
-        }
-        let until = match write {
-            _ if claims => invocation.claim_by(),
-            Write::End { .. } => invocation.record_by(),
-            _ => invocation.finish_by(),
-        };
-        match attempt(until, async || self.store.write(write).await).await {
-            Ok(written) => {
-                watch.written(write, &written);
-                Input::Written(written)
-            }
-            Err(error) => watch.failed("write the run", &error),
-        }
-    }
-
-    async fn publish(&self, event: Event, trace: &TraceHeader, watch: &mut Watch<'_>) -> Input {
-        let published = attempt(watch.invocation().finish_by(), async || {
-            let mut results = self.bus.publish(std::slice::from_ref(&event), Some(trace)).await;
-            results.pop().unwrap_or_else(|| Err(ServiceError::Refused("the bus gave no result".to_owned())))
-        });
-        match published.await {
-            Ok(()) => {
-                watch.published(&event);
-                Input::Done
-            }
-            Err(error) => watch.failed("publish an event", &error),
-        }
-    }
-
-    /// A place among the calls at once; nothing if none comes free in time for a claim.
-    async fn permit(&self, invocation: &Invocation) -> Option<SemaphorePermit<'_>> {
-        timeout_at(invocation.claim_by(), self.permits.acquire()).await.ok()?.ok()
+        self.settle(dealt, None, &watch).into()
     }
 
     fn tick(&self) -> Tick<'_> {

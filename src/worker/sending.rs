@@ -11,40 +11,38 @@ use crate::queue::{HandBack, Outgoing, Queue};
 use crate::run::{Returned, Step};
 use crate::service::{ServiceError, attempt};
 use crate::store::RunStore;
-use crate::time::Millis;
 use crate::trace::TraceHeader;
 
-use super::{Dealt, Halfway, Invocation, Waiting, Worker};
+use super::{Dealt, Halfway, Invocation, Settled, Waiting, Worker};
 
 impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
-    /// The polls that wait, in as few sends as they fit in.
+    /// Sends the polls that wait, in as few requests as they fit in. Each message keeps its place in the batch.
     pub(super) async fn send_polls(
         &self,
-        halfway: Vec<Option<Halfway<'_>>>,
+        halfway: Vec<(usize, Halfway<'_>)>,
         invocation: &Invocation,
-    ) -> Vec<Option<(Dealt, Option<Millis>)>> {
+    ) -> Vec<(usize, Settled)> {
         let now = Instant::now();
-        let waiting = halfway.iter().flatten().filter_map(|halfway| match halfway {
+        let waiting = halfway.iter().filter_map(|(_, halfway)| match halfway {
             Halfway::Waits(waiting) => {
                 let Waiting { poll, delay, since, trace, .. } = &**waiting;
                 Some(self.outgoing(poll, delay.after(now - *since), Some(trace.clone())))
             }
-            Halfway::Dealt(..) => None,
+            Halfway::Settled(_) => None,
         });
         let mut sent = self.send(waiting.collect(), invocation).await.into_iter();
         let mut finish = |halfway| match halfway {
-            Halfway::Dealt(dealt, held_until) => (dealt, held_until),
+            Halfway::Settled(settled) => settled,
             Halfway::Waits(waiting) => {
                 let Waiting { mut handling, mut watch, .. } = *waiting;
                 let dealt = match handling.next(watch.sent(sent.next()), self.tick()) {
                     Step::Done(verdict) => verdict.into(),
-                    _ => Dealt::Returned(Returned::Failed),
+                    _ => Dealt::Returned(Returned::Bug("a message goes on after its poll was sent")),
                 };
-                watch.over(dealt);
-                (dealt, handling.held_until())
+                self.settle(dealt, handling.held_until(), &watch)
             }
         };
-        halfway.into_iter().map(|halfway| halfway.map(&mut finish)).collect()
+        halfway.into_iter().map(|(place, halfway)| (place, finish(halfway))).collect()
     }
 
     pub(super) fn outgoing(&self, poll: &Poll, delay: Duration, trace: Option<TraceHeader>) -> Outgoing {
@@ -53,7 +51,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
 
     /// Sends messages, and those again that failed and may pass. Tells for each whether it was sent.
     pub(super) async fn send(&self, messages: Vec<Outgoing>, invocation: &Invocation) -> Vec<Result<(), ServiceError>> {
-        let unsent = || Err(ServiceError::Passing("it was not tried".to_owned()));
+        let unsent = || Err(ServiceError::Passing("the queue gave no result, which is a bug".to_owned()));
         let mut sent: Vec<_> = messages.iter().map(|_| unsent()).collect();
         if messages.is_empty() {
             return sent;
@@ -82,34 +80,26 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         sent
     }
 
-    /// Sets when each message that is to come back is visible again: it would wait out the whole visibility timeout else,
-    /// which is six times the function's. What fails here only means that longer wait.
-    pub(super) async fn hand_back(
-        &self,
-        records: &[Record],
-        dealt: &[(Dealt, Option<Millis>)],
-        invocation: &Invocation,
-    ) {
-        let back = records.iter().zip(dealt).filter(|(_, (dealt, _))| dealt.comes_back());
+    /// Makes each message that comes back visible again when it should be; otherwise it would wait out the whole visibility
+    /// timeout, which is six times the function's. A failure here only means that longer wait.
+    pub(super) async fn hand_back(&self, records: &[Record], settled: &[Settled], invocation: &Invocation) {
+        let now = self.now();
+        let back = records.iter().zip(settled).filter_map(|(record, settled)| Some((record, settled.away?)));
         let messages: Vec<HandBack> = back
-            .map(|(record, (_, held_until))| HandBack {
+            .map(|(record, away)| HandBack {
                 receipt_handle: record.receipt_handle.clone(),
-                invisible: self.comes_back_after(record.receive_count, *held_until),
+                invisible: away.remaining(now),
             })
             .collect();
         if messages.is_empty() {
             return;
         }
         let results = timeout_at(invocation.finish_by(), self.queue.hand_back(&messages)).await.unwrap_or_default();
-        let failed: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
-        if let Some(error) = failed.first() {
-            let messages = failed.len();
-            tracing::warn!(%error, messages, "messages come back only after their visibility timeout");
+        let failed = messages.len().saturating_sub(results.iter().filter(|result| result.is_ok()).count());
+        if failed > 0 {
+            let error = results.iter().find_map(|result| result.as_ref().err().map(ToString::to_string));
+            let error = error.unwrap_or_else(|| "no result in time".to_owned());
+            tracing::warn!(error, messages = failed, "messages come back only after their visibility timeout");
         }
-    }
-
-    fn comes_back_after(&self, receive_count: u32, held_until: Option<Millis>) -> Duration {
-        let held = held_until.map_or(Duration::ZERO, |until| (until + Duration::from_millis(1)).since(self.now()));
-        self.config.rules.schedule.comes_back_after(receive_count, self.draw()).max(held)
     }
 }

@@ -12,7 +12,7 @@ use crate::service::{ServiceError, attempt};
 use crate::store::{DueRun, RunStore};
 use crate::trace::TraceHeader;
 
-use super::{Dealt, Invocation, Worker};
+use super::{Dealt, Invocation, Watch, Worker};
 
 /// What is left of a sweep's allowance.
 struct Allowance {
@@ -21,13 +21,18 @@ struct Allowance {
 
 impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     /// Looks at every open run that is due. What it does not get to is due at the next sweep too.
-    pub(super) async fn sweep(&self, invocation: &Invocation) -> Dealt {
+    pub(super) async fn sweep(&self, watch: &mut Watch<'_>) -> Dealt {
         let mut allowance = Allowance { active: SWEEP_ACTIVE_MAX };
         for shard in 0..OPEN_SHARDS {
-            if let Err(error) = self.sweep_shard(shard, &mut allowance, invocation).await {
-                tracing::error!(%error, shard, "the sweep stopped; it comes back");
+            if let Err(error) = self.sweep_shard(shard, &mut allowance, watch.invocation()).await {
+                watch.failed(&format!("finish the sweep, which stopped in shard {shard}"), &error);
                 return Dealt::Returned(Returned::Failed);
             }
+        }
+        if allowance.active == 0 || !watch.invocation().has_time_to_call() {
+            tracing::warn!(
+                "the sweep had no allowance or no time left; runs that it did not reach are due at the next"
+            );
         }
         Dealt::Swept
     }
@@ -62,7 +67,10 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         for due in page {
             let item = match self.read(&due.chat_id, invocation).await {
                 Ok(Some(item)) => item,
-                Ok(None) => continue,
+                Ok(None) => {
+                    tracing::debug!(chat_id = %due.chat_id, "the index still has a run whose item is gone");
+                    continue;
+                }
                 // One item that cannot be read must not hide those behind it.
                 Err(ServiceError::Refused(error)) => {
                     tracing::error!(error, chat_id = %due.chat_id, "the sweep passes over a run that cannot be read");
@@ -79,7 +87,10 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 }
                 allowance.active -= 1;
             }
-            found.extend(sweep(&item, self.now(), &self.config.rules).map(|swept| (swept, trace(&item))));
+            let swept = sweep(&item, self.now(), &self.config.rules);
+            let is_lost = swept.as_ref().is_some_and(|swept| swept.poll.is_some());
+            tracing::debug!(chat_id = %item.chat_id, run_id = %item.run_id, is_lost, "open run looked at");
+            found.extend(swept.map(|swept| (swept, trace(&item))));
         }
         self.revive(found, invocation).await.and(trouble)
     }

@@ -1,32 +1,38 @@
 //! What an operator gets to see of one message: the ids in its lines of the log, what is counted, and what went wrong.
 //!
-//! At `info` that is a line for a run's start and one for its end. What goes wrong with a message is one line in each
-//! invocation, however many steps it concerns, so that an outage does not drown the log.
+//! At `info` that is a line for a run's start and one for its end. A message that does not go as intended has one line in
+//! each invocation, with its [`Reason`], however many steps failed, so that an outage does not drown the log. At `debug`
+//! each step of the message has a line, without bodies, claim ids or text of the provider's.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use tracing::Span;
 
-use super::{Dealt, Invocation};
+use super::{Dealt, Invocation, Reason};
 use crate::event::Event;
 use crate::ids::{ChatId, RunId};
+use crate::message::Record;
 use crate::metrics::Metric;
 use crate::postpress::Answer;
-use crate::run::{Acknowledged, Input, Item, Learned, Step, Write, Written};
+use crate::run::{Acknowledged, Input, Item, Learned, Phase, Returned, Step, Write, Written};
 use crate::service::ServiceError;
+use crate::time::Millis;
 
 /// The watch over one message.
 #[derive(Debug)]
 pub(super) struct Watch<'a> {
     invocation: &'a Invocation,
     span: Span,
+    receive_count: u32,
     /// What the item held when the message claimed it.
     claimed: Option<Claimed>,
     /// The answer failed.
     has_failed: bool,
-    /// Everything that did not work, in one text.
-    troubles: String,
+    /// Every step that failed, in one text.
+    errors: String,
+    /// What is wrong with the message itself.
+    fault: Option<String>,
 }
 
 #[derive(Debug)]
@@ -36,13 +42,24 @@ struct Claimed {
 }
 
 impl<'a> Watch<'a> {
-    /// Over the message whose span this is.
-    pub(super) fn new(invocation: &'a Invocation, span: Span) -> Self {
-        Self { invocation, span, claimed: None, has_failed: false, troubles: String::new() }
+    /// Over this delivery of a message, whose span this is.
+    pub(super) fn new(invocation: &'a Invocation, span: Span, record: &Record) -> Self {
+        let receive_count = record.receive_count;
+        Self { invocation, span, receive_count, claimed: None, has_failed: false, errors: String::new(), fault: None }
     }
 
     pub(super) fn invocation(&self) -> &'a Invocation {
         self.invocation
+    }
+
+    /// How often the message has been received by now.
+    pub(super) fn receive_count(&self) -> u32 {
+        self.receive_count
+    }
+
+    /// The message is of this kind.
+    pub(super) fn received(&self, kind: &'static str) {
+        tracing::debug!(kind, receive_count = self.receive_count, "message received");
     }
 
     pub(super) fn is_about(&self, chat_id: &ChatId, run_id: Option<RunId>) {
@@ -56,14 +73,31 @@ impl<'a> Watch<'a> {
         self.span.record("run_id", tracing::field::display(run_id));
     }
 
+    /// The message cannot be used, for this reason.
+    pub(super) fn is_unusable(&mut self, fault: String) {
+        self.fault = Some(fault);
+    }
+
     pub(super) fn read(&self, item: Option<&Item>) {
         if let Some(item) = item.filter(|item| !item.is_over()) {
             self.is_of_run(item.run_id);
         }
+        tracing::debug!(found = state_of(item), "run read");
     }
 
     pub(super) fn written(&mut self, write: &Write, written: &Written) {
-        let Written::Taken(item) = written else { return };
+        let item = match written {
+            Written::Taken(item) => item,
+            Written::Refused(item) => {
+                tracing::debug!(
+                    write = name_of(write),
+                    applied = false,
+                    found = state_of(item.as_deref()),
+                    "run written"
+                );
+                return;
+            }
+        };
         match write {
             Write::Start { .. } => {
                 self.is_of_run(item.run_id);
@@ -73,6 +107,7 @@ impl<'a> Watch<'a> {
             Write::Claim { .. } => self.claimed(item),
             Write::Join { .. } | Write::End { .. } | Write::MarkPublished { .. } | Write::MoveSweep { .. } => {}
         }
+        tracing::debug!(write = name_of(write), applied = true, polls = item.polls, "run written");
     }
 
     fn claimed(&mut self, item: &Item) {
@@ -88,6 +123,7 @@ impl<'a> Watch<'a> {
         }
         metrics.count(Metric::UnusableAnswers, matches!(answer, Answer::Unusable(_)).into());
         self.has_failed = matches!(answer, Answer::Failed(_));
+        tracing::debug!(answer = described(answer), took_ms = took.as_millis(), "provider called");
     }
 
     /// What is to be done next shows what the answer meant.
@@ -100,9 +136,32 @@ impl<'a> Watch<'a> {
             claimed.restarts += restarts;
             self.invocation.metrics().count(Metric::Restarts, restarts.into());
         }
+        match step {
+            Step::Read => tracing::debug!(next = "read", "decided"),
+            Step::Write(write) => tracing::debug!(next = name_of(write), "decided"),
+            Step::Call => tracing::debug!(next = "call", "decided"),
+            Step::Send { poll, delay } => {
+                let next = if poll.answer.is_some() { "hand_on" } else { "poll_on" };
+                tracing::debug!(next, delay_ms = delay.after(Duration::ZERO).as_millis(), "decided");
+            }
+            Step::Publish(_) => tracing::debug!(next = "publish", "decided"),
+            Step::Done(_) => {}
+        }
     }
 
-    pub(super) fn published(&self, event: &Event) {
+    /// This event is about to be published; one without a run says what is wrong with the message.
+    pub(super) fn publishes(&mut self, event: &Event) {
+        if event.detail.run_id.is_none() {
+            self.fault = event.detail.error.as_ref().and_then(|error| error.detail.clone());
+        }
+    }
+
+    /// The event is out; by another message of the invocation, unless this one `is_first`.
+    pub(super) fn published(&self, event: &Event, is_first: bool) {
+        if !is_first {
+            tracing::debug!("event published by another message");
+            return;
+        }
         self.invocation.metrics().published(event);
         let detail = &event.detail;
         tracing::info!(
@@ -115,31 +174,47 @@ impl<'a> Watch<'a> {
         );
     }
 
-    /// A poll was sent, or not; not, if nothing is known.
+    /// The result of sending the poll.
     pub(super) fn sent(&mut self, sent: Option<Result<(), ServiceError>>) -> Input {
-        match sent {
-            Some(Ok(())) => Input::Done,
-            Some(Err(error)) => self.failed("send a poll", &error),
-            None => Input::Failed,
+        let no_result = || Err(ServiceError::Refused("the queue gave no result, which is a bug".to_owned()));
+        match sent.unwrap_or_else(no_result) {
+            Ok(()) => {
+                self.span.in_scope(|| tracing::debug!("poll sent"));
+                Input::Done
+            }
+            Err(error) => self.failed("send a poll", &error),
         }
     }
 
     /// A step failed for as long as it may be tried.
     pub(super) fn failed(&mut self, what: &str, error: &ServiceError) -> Input {
-        let separator = if self.troubles.is_empty() { "" } else { "; " };
-        let _ = write!(self.troubles, "{separator}could not {what}: {error}");
+        let separator = if self.errors.is_empty() { "" } else { "; " };
+        let _ = write!(self.errors, "{separator}could not {what}: {error}");
         Input::Failed
     }
 
-    /// The message is dealt with, for this invocation.
-    pub(super) fn over(&self, dealt: Dealt) {
-        if !self.troubles.is_empty() {
-            self.span.in_scope(|| tracing::error!(error = self.troubles, ?dealt, "a message met with failures"));
-        }
+    /// The message is settled for this invocation; if it comes back, then not before this time.
+    pub(super) fn settled(&self, dealt: Dealt, not_before: Option<Millis>) {
+        let error = Some(self.errors.as_str()).filter(|errors| !errors.is_empty());
+        let reason = Reason::of(dealt).or(error.map(|_| Reason::Failed));
+        let detail = match dealt {
+            Dealt::Returned(Returned::Bug(found)) => Some(found),
+            _ => self.fault.as_deref(),
+        };
+        let not_before = not_before.map(tracing::field::display);
+        self.span.in_scope(|| match reason {
+            None => tracing::debug!(?dealt, "message settled"),
+            Some(reason) if reason.is_error() => {
+                tracing::error!(reason = reason.as_str(), error, detail, not_before, "{}", reason.message());
+            }
+            Some(reason) => {
+                tracing::warn!(reason = reason.as_str(), error, detail, not_before, "{}", reason.message());
+            }
+        });
     }
 }
 
-/// What a run knows by this step.
+/// The state accumulated from provider responses by this step.
 fn learned(step: &Step) -> Option<&Learned> {
     match step {
         Step::Send { poll, .. } => poll.learned.as_ref(),
@@ -148,7 +223,38 @@ fn learned(step: &Step) -> Option<&Learned> {
     }
 }
 
-/// What is counted of a message by what became of it.
+/// What is found in the table, in a word.
+fn state_of(item: Option<&Item>) -> &'static str {
+    match item {
+        None => "nothing",
+        Some(item) if item.phase == Phase::Active => "active",
+        Some(item) if item.is_unpublished() => "unpublished",
+        Some(_) => "published",
+    }
+}
+
+fn name_of(write: &Write) -> &'static str {
+    match write {
+        Write::Start { .. } => "start",
+        Write::Claim { .. } => "claim",
+        Write::Join { .. } => "join",
+        Write::End { .. } => "end",
+        Write::MarkPublished { .. } => "mark_published",
+        Write::MoveSweep { .. } => "move_sweep",
+    }
+}
+
+/// An answer without any text of the provider's.
+fn described(answer: &Answer) -> String {
+    match answer {
+        Answer::InProgress(progress) => format!("in progress: {progress:?}"),
+        Answer::Over(finish) => format!("over: {finish:?}"),
+        Answer::Unusable(_) => "unusable".to_owned(),
+        Answer::Failed(failure) => format!("failed: {}, {:?}", failure.status, failure.disposition),
+    }
+}
+
+/// What is counted of a message by how it was settled.
 pub(super) fn counted(dealt: Dealt) -> Option<Metric> {
     match dealt {
         Dealt::Acknowledged(Acknowledged::Joined) => Some(Metric::Joins),

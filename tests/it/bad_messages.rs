@@ -123,7 +123,7 @@ impl Becomes {
 
     fn said(&self) -> &'static [&'static str] {
         match self {
-            Refused(..) => &["WARN not a trigger; answered with an error event", "INFO event published"],
+            Refused(..) => &["INFO event published", "WARN trigger refused; answered with an error event"],
             OwnEvent => &[
                 "ERROR one of our own events came back as a message and was dropped; narrow the rule that sends it here",
             ],

@@ -110,6 +110,7 @@ async fn in_an_outage_a_message_is_one_line_in_each_invocation_however_often_it_
         assert_eq!((said, lines.len()), (returned, report.messages.len()), "{lines:?}");
         for line in &lines {
             assert_eq!(line["error"], "could not publish an event: InternalFailure");
+            assert_eq!((&line["reason"], line["not_before"].is_string()), (&json!("failed"), true), "{line}");
             assert!(
                 line["chat_id"].is_string() && line["run_id"].is_string() && line["request_id"].is_string(),
                 "{line}"

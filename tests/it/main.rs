@@ -21,6 +21,7 @@ mod on_aws;
 mod operator;
 mod provider_request;
 mod provider_tls;
+mod reasons;
 mod redrive;
 mod run_store;
 mod sample_events;

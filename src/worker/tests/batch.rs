@@ -22,7 +22,7 @@ async fn a_bad_message_never_fails_its_neighbours() {
     let (bodies, expected): (Vec<String>, Vec<Dealt>) = [
         (MALFORMED.to_owned(), Dealt::Malformed),
         (NEWER.to_owned(), Dealt::Newer),
-        (trigger("panics"), Dealt::Returned(Returned::Failed)),
+        (trigger("panics"), Dealt::Returned(Returned::Bug("handling panicked"))),
         (trigger("broken"), Dealt::Returned(Returned::Failed)),
         (OWN_EVENT.to_owned(), Dealt::OwnEvent),
         (INVALID.to_owned(), Dealt::Acknowledged(Acknowledged::Refused)),

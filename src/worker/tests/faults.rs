@@ -87,7 +87,7 @@ async fn an_ending_that_is_not_published_comes_back_and_is_published_with_the_sa
     scene.trigger("c");
     assert_eq!(scene.invoke().await, [FAILED]);
     assert!(scene.bus.faults.asked("publish").len() > 5, "tried for as long as the invocation lasts");
-    assert!(scene.item("c").unpublished().is_some());
+    assert!(scene.item("c").is_unpublished());
     assert!(scene.item("c").expires_at.is_none(), "an unpublished ending never expires");
 
     scene.bus.faults.heal();

@@ -32,6 +32,8 @@ pub(super) enum Fault {
     Silent,
     /// It is carried out after so long.
     Slow(Duration),
+    /// It panics after a second.
+    Panics,
     /// It holds the whole thread up for so long, as a blocking table does, so that no time limit can cut it short.
     Blocks(Duration),
 }
@@ -137,6 +139,10 @@ impl Faults {
             Fault::Slow(time) => {
                 sleep(time).await;
                 carry_out.await
+            }
+            Fault::Panics => {
+                sleep(Duration::from_secs(1)).await;
+                panic!("a port was told to panic");
             }
             Fault::Blocks(time) => {
                 // Its first poll moves the clock on.

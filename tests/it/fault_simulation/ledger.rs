@@ -188,7 +188,7 @@ impl Ledger {
     }
 
     fn done(&mut self, place: Place, asked: Place, invocation: u32, request: &Request, effect: &Effect) {
-        if let Some(item) = effect.item().filter(|item| item.unpublished().is_some()) {
+        if let Some(item) = effect.item().filter(|item| item.is_unpublished()) {
             self.unpublished.push((invocation, item.run_id, place));
         }
         match (request, effect) {

@@ -35,6 +35,7 @@ pub(super) fn judge(history: &History) -> Verdict {
     verdict.breaches.extend(unexplained);
     let breaches = &mut verdict.breaches;
     no_run_is_stuck(history, breaches);
+    no_bug_is_met(&ledger, breaches);
     every_invocation_ends_by_itself(history, &ledger, breaches);
     calls_are_made_under_a_claim(history, &ledger, breaches);
     one_call_of_a_chat_at_once(&ledger, breaches);
@@ -66,6 +67,15 @@ fn no_run_is_stuck(history: &History, breaches: &mut Vec<String>) {
     }
     if !history.is_dry {
         breaches.push("the world does not run dry".to_owned());
+    }
+}
+
+/// Whatever goes wrong, no message finds what the protocol rules out.
+fn no_bug_is_met(ledger: &Ledger, breaches: &mut Vec<String>) {
+    for (message, delivery) in ledger.deliveries.iter().flat_map(|(id, all)| all.iter().map(move |one| (id, one))) {
+        if let Some(Dealt::Returned(Returned::Bug(found))) = delivery.dealt {
+            breaches.push(format!("{message} met a bug in invocation {}: {found}", delivery.invocation));
+        }
     }
 }
 

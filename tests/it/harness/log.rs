@@ -52,10 +52,11 @@ impl Log {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// What the bridge itself said since this was asked last, as `WARN what it said`.
+    /// What the bridge itself said at `info` or above since this was asked last, as `WARN what it said`.
     pub(crate) fn take_said(&self) -> Vec<String> {
         let lines = self.take_lines().into_iter();
         let of_ours = lines.filter(|line| line["target"].as_str().unwrap().starts_with("postpress_bridge"));
+        let of_ours = of_ours.filter(|line| line["level"] != "DEBUG");
         of_ours
             .map(|line| format!("{} {}", line["level"].as_str().unwrap(), line["message"].as_str().unwrap()))
             .collect()

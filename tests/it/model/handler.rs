@@ -3,7 +3,7 @@
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::message::Poll;
 use postpress_bridge::postpress::Answer;
-use postpress_bridge::run::{Call, Claimable, Delay, Handling, Input, Step, Task, Verdict, Write, Written};
+use postpress_bridge::run::{Call, Claimable, Delay, Handling, Input, Returned, Step, Task, Verdict, Write, Written};
 
 use super::canonical::Part;
 use super::mutant::Mutant;
@@ -84,6 +84,8 @@ impl Bridge {
         state.change(n, |handler| {
             let input = self.mutant.map_or(input.clone(), |mutant| mutant.told(handler, input));
             let step = handler.handling.next(input, tick(&rules()));
+            let is_bug = matches!(step, Step::Done(Verdict::Return(Returned::Bug(_))));
+            assert!(!is_bug || self.mutant.is_some(), "a state that cannot occur: {step:?}");
             handler.is_outdated = false;
             handler.step = self.mutant.map_or(step.clone(), |mutant| mutant.then(handler, step));
             if handler.step == Step::Call {

@@ -1,0 +1,132 @@
+//! Messages of one invocation that meet the same unpublished ending publish it once between them.
+
+use std::collections::{HashMap, HashSet};
+
+use tokio::time::Instant;
+
+use super::ports::{DONE, Fault, STARTED};
+use super::{Dealt, INVOCATION, SECOND, Scene};
+use crate::ids::TriggerKey;
+use crate::message::SWEEP_BODY;
+use crate::run::{Acknowledged, Item, Returned, TRIGGERS_MAX, Write};
+use crate::store::RunStore;
+
+const FAILED: Dealt = Dealt::Returned(Returned::Failed);
+const JOINED: Dealt = Dealt::Acknowledged(Acknowledged::Joined);
+const POLLED_ON: Dealt = Dealt::Acknowledged(Acknowledged::PolledOn);
+const PUBLISHED: Dealt = Dealt::Acknowledged(Acknowledged::Published);
+const KEYED: &str = r#"{"chat_id": "c", "idempotency_key": "k"}"#;
+
+/// A chat whose run ended unpublished, since the process that recorded the ending died. The next call starts a sync.
+async fn unpublished() -> Scene {
+    let scene = Scene::new();
+    scene.provider.script("c", [DONE, STARTED]);
+    scene.bus.faults.once("publish", Fault::Refused);
+    scene.put(KEYED);
+    assert_eq!(scene.invoke().await, [FAILED]);
+    scene.lose_messages().await;
+    assert!(scene.item("c").is_unpublished());
+    scene.bus.faults.forget();
+    scene.store.faults.forget();
+    scene
+}
+
+/// The same, with ten new triggers on the queue.
+async fn ten_triggers() -> Scene {
+    let scene = unpublished().await;
+    (0..10).for_each(|_| scene.trigger("c"));
+    scene
+}
+
+fn publishes(scene: &Scene) -> usize {
+    scene.bus.faults.asked("publish").len()
+}
+
+fn sorted(mut dealt: Vec<Dealt>) -> Vec<Dealt> {
+    dealt.sort();
+    dealt
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_triggers_publish_the_last_ending_once_and_one_starts_the_next_run() {
+    let scene = ten_triggers().await;
+    scene.bus.faults.always("publish", Fault::Slow(SECOND)); // so that all ten meet the ending
+    let dealt = sorted(scene.invoke().await);
+    assert_eq!(dealt, [vec![POLLED_ON], vec![JOINED; 9]].concat());
+    assert_eq!(publishes(&scene), 1);
+    let writes = [("read", 20), ("mark", 1), ("start", 1), ("join", 9)];
+    let writes: HashMap<_, _> = writes.map(|(operation, times)| (operation.to_owned(), times)).into();
+    assert_eq!(scene.store.faults.tally(), writes);
+    let endings: HashSet<_> = scene.bus.offered().into_iter().collect();
+    assert_eq!(endings.len(), 1, "the same bytes as before its publisher died");
+    assert_eq!(scene.item("c").triggers.len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_and_known_triggers_share_the_publication_too() {
+    let scene = unpublished().await;
+    scene.bus.faults.always("publish", Fault::Slow(SECOND));
+    let poll = scene.item("c").revival().to_body_due_at(scene.clock.now());
+    [&poll, KEYED, &poll, KEYED, &poll].into_iter().for_each(|body| scene.put(body));
+    assert_eq!(scene.invoke().await, [PUBLISHED; 5]);
+    assert_eq!((publishes(&scene), scene.store.faults.asked("mark").len()), (1, 1));
+    assert!(scene.item("c").is_over());
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_come_back_if_the_ending_is_not_published_and_the_next_invocation_publishes_it_once() {
+    for fault in [Fault::Refused, Fault::Throttled, Fault::Slow(3600 * SECOND)] {
+        let scene = ten_triggers().await;
+        scene.bus.faults.always("publish", fault);
+        let began = Instant::now();
+        assert_eq!(scene.invoke().await, [FAILED; 10], "{fault:?}");
+        assert!(began.elapsed() < INVOCATION, "{fault:?}: no message outlasts the invocation");
+        let tries = scene.bus.faults.asked("publish");
+        let moments: HashSet<_> = tries.iter().collect();
+        assert_eq!(tries.len(), moments.len(), "{fault:?}: one message tries for all");
+        assert_eq!(tries.len() == 1, fault == Fault::Refused, "{fault:?}: {tries:?}");
+        assert!(scene.store.faults.asked("mark").is_empty(), "{fault:?}");
+
+        scene.bus.faults.heal();
+        scene.bus.faults.forget();
+        tokio::time::sleep(INVOCATION).await; // so that all ten are visible again
+        assert_eq!(sorted(scene.invoke().await), [vec![POLLED_ON], vec![JOINED; 9]].concat(), "{fault:?}");
+        assert_eq!(publishes(&scene), 1, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_fails_brings_all_back() {
+    let scene = ten_triggers().await;
+    scene.bus.faults.always("publish", Fault::Slow(SECOND));
+    scene.store.faults.once("mark", Fault::Refused);
+    assert_eq!(scene.invoke().await, [FAILED; 10]);
+    assert_eq!((publishes(&scene), scene.store.faults.asked("mark").len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publisher_that_panics_leaves_the_ending_to_the_next() {
+    let scene = ten_triggers().await;
+    scene.bus.faults.once("publish", Fault::Panics);
+    let dealt = scene.invoke().await;
+    assert_eq!(dealt[0], Dealt::Returned(Returned::Bug("handling panicked")));
+    assert_eq!(sorted(dealt[1..].to_vec()), [vec![POLLED_ON], vec![JOINED; 8]].concat());
+    assert_eq!(publishes(&scene), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_different_messages_are_published_each() {
+    let scene = unpublished().await;
+    let item = scene.item("c");
+    let triggers = vec![item.triggers[0].clone(); TRIGGERS_MAX];
+    let full = Item { chat_id: crate::ids::ChatId::parse("full").unwrap(), triggers, ..item };
+    let full = Item { phase: crate::run::Phase::Active, keys: [TriggerKey::of("k")].into(), outcome: None, ..full };
+    scene.store.inner.write(&Write::Start { item: Box::new(full), over: None }).await.unwrap();
+    scene.bus.faults.always("publish", Fault::Slow(SECOND));
+    (0..3).for_each(|_| scene.trigger("full"));
+    scene.put("not a trigger");
+    scene.put(SWEEP_BODY);
+    assert_eq!(scene.invoke().await[..4], [Dealt::Acknowledged(Acknowledged::Refused); 4]);
+    let ids: HashSet<_> = scene.events().into_iter().map(|event| event.detail.event_id).collect();
+    assert_eq!((ids.len(), publishes(&scene)), (4, 4));
+}

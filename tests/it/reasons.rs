@@ -1,0 +1,275 @@
+//! A message that comes back, is dropped or is refused says so in one line, with a reason that the runbook explains; and at
+//! `debug` each of its steps is a line.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use postpress_bridge::bus::MemoryBus;
+use postpress_bridge::ids::{ChatId, RunId};
+use postpress_bridge::message::Record;
+use postpress_bridge::queue::{MemoryQueue, Source};
+use postpress_bridge::run::{Acknowledged, Item, Schedule, Write, Written};
+use postpress_bridge::service::ServiceError;
+use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::simulator::{Faults, InProcess, Simulator};
+use postpress_bridge::store::{DueRun, MemoryStore, RunStore};
+use postpress_bridge::telemetry;
+use postpress_bridge::time::{Clock, Millis};
+use postpress_bridge::worker::{Dealt, Reason, Worker, WorkerConfig};
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::harness::log::Log;
+
+/// What is wrong with a table.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Twist {
+    Nothing,
+    /// No item can be read.
+    Unreadable,
+    /// Reading panics.
+    Panics,
+    /// Another run is always in flight by the time of a join.
+    Overtakes,
+    /// No ending can be recorded.
+    Unrecordable,
+    /// The item is gone by the time of the ending.
+    Forgets,
+}
+
+/// A table in memory with a twist.
+struct Twisted(MemoryStore, Twist);
+
+impl RunStore for Twisted {
+    async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
+        match self.1 {
+            Twist::Unreadable => Err(ServiceError::Refused("AccessDenied".to_owned())),
+            Twist::Panics => panic!("the table was told to panic"),
+            _ => self.0.read(chat_id).await,
+        }
+    }
+
+    async fn write(&self, write: &Write) -> Result<Written, ServiceError> {
+        match (self.1, write) {
+            (Twist::Overtakes, Write::Join { run_id, .. }) => {
+                let mut item = self.0.read(write.chat_id()).await?.unwrap();
+                item.run_id = RunId::from_random(run_id.as_uuid().as_u128() + 1);
+                Ok(Written::Refused(Some(Box::new(item))))
+            }
+            (Twist::Unrecordable, Write::End { .. }) => Err(ServiceError::Refused("AccessDenied".to_owned())),
+            (Twist::Forgets, Write::End { .. }) => Ok(Written::Refused(None)),
+            _ => self.0.write(write).await,
+        }
+    }
+
+    async fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Result<Vec<DueRun>, ServiceError> {
+        self.0.due(shard, before, after).await
+    }
+}
+
+struct Scene {
+    log: Log,
+    clock: Clock,
+    queue: Rc<MemoryQueue>,
+    store: Rc<Twisted>,
+    worker: Worker<InProcess, Rc<Twisted>, Rc<MemoryQueue>, MemoryBus>,
+}
+
+impl Scene {
+    fn new(twist: Twist) -> Self {
+        let clock = Clock::starting_at(Millis(1_795_514_400_000));
+        let queue = Rc::new(MemoryQueue::new("m", clock, Duration::from_secs(90), 10));
+        let limits = Limits::default();
+        let rules = limits.rules(&Schedule::default());
+        let config = WorkerConfig { rules, limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+        let provider = InProcess::new(Simulator::new(Faults::default()));
+        let store = Rc::new(Twisted(MemoryStore::default(), twist));
+        let (ports_store, bus) = (Rc::clone(&store), MemoryBus::default());
+        let worker = Worker::new(provider, ports_store, Rc::clone(&queue), bus, clock, config);
+        Self { log: Log::start(), clock, queue, store, worker }
+    }
+
+    async fn receive(&self, body: &str) -> Vec<Record> {
+        self.queue.put(body, Duration::ZERO);
+        self.queue.receive(1).await.unwrap()
+    }
+
+    async fn handle(&self, batch: &[Record], seconds: u64) -> Dealt {
+        let ends = Instant::now() + Duration::from_secs(seconds);
+        let report = self.worker.handle(batch, ends).instrument(telemetry::invocation("request-1")).await;
+        report.messages[0].1
+    }
+
+    /// The lines of a message at these levels, since this was asked last.
+    fn lines(&self, levels: &[&str]) -> Vec<Value> {
+        let text = self.log.text();
+        for item in self.store.0.items() {
+            assert!(!text.contains(&item.claim_id.to_hex()), "a claim id leaves queue and table: {text}");
+        }
+        assert!(!text.contains("hush"), "what a producer wrote is logged: {text}");
+        let lines = self.log.take_lines().into_iter().filter(|line| line["message_id"].is_string());
+        lines.filter(|line| levels.contains(&line["level"].as_str().unwrap())).collect()
+    }
+}
+
+const RUNNING: &str = r#"{"chat_id": "done-in-100s", "correlation_id": "hush", "metadata": {"a": "hush"}}"#;
+const ENDS: &str = r#"{"chat_id": "deleted~1"}"#;
+const NEWER: &str = r#"{"postpress_bridge": "poll", "v": 2}"#;
+const MALFORMED: &str = r#"{"postpress_bridge": "poll", "v": 1}"#;
+const OWN_EVENT: &str = r#"{"source": "postpress.bridge", "detail-type": "SYNC_DONE", "detail": {"chat_id": "c"}}"#;
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_go_as_intended_is_one_line_with_its_reason_and_ids() {
+    use Twist::{Forgets, Nothing, Overtakes, Panics, Unreadable, Unrecordable};
+    let mut seen = BTreeSet::new();
+    for (reason, level, twist, body, seconds, says) in [
+        ("no_time", "WARN", Nothing, RUNNING, 14, ""),
+        ("contended", "WARN", Overtakes, RUNNING, 60, ""),
+        ("lease_held", "WARN", Nothing, RUNNING, 60, ""),
+        ("failed", "ERROR", Unreadable, RUNNING, 60, "could not read the run: AccessDenied"),
+        ("bug", "ERROR", Forgets, ENDS, 60, "the item of a claimed run is gone"),
+        ("bug", "ERROR", Panics, ENDS, 60, "handling panicked"),
+        ("newer_version", "WARN", Nothing, NEWER, 60, "version 2"),
+        ("handed_on", "ERROR", Unrecordable, ENDS, 60, "could not write the run: AccessDenied"),
+        ("refused", "WARN", Nothing, r#"{"chat_id": 7}"#, 60, "chat_id"),
+        ("own_event", "ERROR", Nothing, OWN_EVENT, 60, ""),
+        ("malformed", "ERROR", Nothing, MALFORMED, 60, ""),
+    ] {
+        let scene = Scene::new(twist);
+        if reason == "contended" {
+            let other = scene.receive(RUNNING).await;
+            scene.handle(&other, 60).await;
+        }
+        let batch = scene.receive(body).await;
+        if reason == "lease_held" {
+            scene.handle(&batch, 60).await; // and it is delivered once more
+        }
+        scene.lines(&[]);
+        let dealt = scene.handle(&batch, seconds).await;
+
+        let [line] = &scene.lines(&["WARN", "ERROR"])[..] else { panic!("{reason}: not one line") };
+        assert_eq!((&line["reason"], &line["level"]), (&Value::from(reason), &Value::from(level)), "{line}");
+        let said = format!("{} {}", line["error"], line["detail"]);
+        assert!(said.contains(says), "{reason}: {line}");
+        assert_eq!(
+            (&line["request_id"], line["message_id"].as_str()),
+            (&Value::from("request-1"), Some(batch[0].message_id.as_str()))
+        );
+        assert_eq!(line["chat_id"].is_string(), body == RUNNING || body == ENDS, "{line}");
+        let knows_the_run = ["contended", "lease_held", "handed_on"].contains(&reason) || twist == Forgets;
+        assert_eq!(line["run_id"].is_string(), knows_the_run, "{line}");
+
+        let not_before = line["not_before"].as_str().map(|time| Millis::parse_rfc3339(time).unwrap());
+        assert_eq!(not_before.is_some(), dealt.comes_back(), "{line}");
+        let backoff = scene.clock.now() + Duration::from_secs(15);
+        assert!(not_before.is_none_or(|time| time >= backoff), "{line}");
+        if reason == "lease_held" {
+            assert_eq!(not_before, Some(scene.store.0.items()[0].lease_until_ms + Duration::from_millis(1)));
+        }
+        seen.insert(reason);
+    }
+    assert_eq!(seen, Reason::ALL.into_iter().map(Reason::as_str).collect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_step_of_a_message_is_a_line_at_debug_with_its_ids() {
+    let scene = Scene::new(Twist::Nothing);
+    let said = |batch: &[Record]| {
+        let lines = scene.lines(&["DEBUG"]);
+        for line in &lines {
+            assert_eq!(line["message_id"], batch[0].message_id.as_str(), "{line}");
+            assert!(line["chat_id"].is_string() && line["trace_id"].is_string(), "{line}");
+        }
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let told = |line: &Value| {
+            let fields = ["kind", "next", "write", "applied", "found", "answer", "dealt"];
+            let fields = fields.iter().filter_map(|field| line.get(*field)).map(text);
+            [text(&line["message"])].into_iter().chain(fields).collect::<Vec<_>>().join(" ")
+        };
+        lines.iter().map(told).collect::<Vec<_>>()
+    };
+
+    let trigger = scene.receive(RUNNING).await;
+    assert_eq!(scene.handle(&trigger, 60).await, Dealt::Acknowledged(Acknowledged::PolledOn));
+    scene.queue.delete(&trigger).await.unwrap();
+    assert_eq!(
+        said(&trigger),
+        [
+            "message received trigger",
+            "decided read",
+            "run read nothing",
+            "decided start",
+            "run written start true",
+            "decided call",
+            "provider called in progress: Started",
+            "decided poll_on",
+            "poll sent",
+            "message settled Acknowledged(PolledOn)",
+        ]
+    );
+
+    let join = scene.receive(RUNNING).await;
+    assert_eq!(scene.handle(&join, 60).await, Dealt::Acknowledged(Acknowledged::Joined));
+    scene.queue.delete(&join).await.unwrap();
+    assert_eq!(
+        said(&join),
+        [
+            "message received trigger",
+            "decided read",
+            "run read active",
+            "decided join",
+            "run written join true",
+            "message settled Acknowledged(Joined)",
+        ]
+    );
+
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let poll = scene.queue.receive(1).await.unwrap();
+    assert_eq!(scene.handle(&poll, 60).await, Dealt::Acknowledged(Acknowledged::Ended));
+    assert_eq!(
+        said(&poll),
+        [
+            "message received poll",
+            "decided claim",
+            "run written claim true",
+            "decided call",
+            "provider called over: Done",
+            "decided end",
+            "run written end true",
+            "decided publish",
+            "decided mark_published",
+            "run written mark_published true",
+            "message settled Acknowledged(Ended)",
+        ]
+    );
+
+    assert_eq!(scene.handle(&poll, 60).await, Dealt::Acknowledged(Acknowledged::Over));
+    assert_eq!(
+        said(&poll),
+        [
+            "message received poll",
+            "decided claim",
+            "run written claim false published",
+            "message settled Acknowledged(Over)",
+        ]
+    );
+}
+
+/// The rows of the runbook's table of reasons: the reason, what it means, what to do.
+#[test]
+fn every_reason_has_its_row_in_the_runbook_and_every_row_its_reason() {
+    let runbook = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runbook.md")).unwrap();
+    let (_, table) = runbook.split_once("| `reason` |").expect("the runbook has a table of reasons");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let rows: Vec<Vec<&str>> = rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect();
+    for row in &rows {
+        let [_, means, does] = &row[..] else { panic!("{row:?}") };
+        assert!(!means.is_empty() && !does.is_empty(), "{row:?}");
+    }
+    let explained: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(explained, Reason::ALL.map(Reason::as_str));
+}
