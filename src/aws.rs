@@ -1,43 +1,42 @@
 //! The AWS clients: made once, over the one HTTP stack that the provider's client uses too.
 //!
+//! ```text
+//! account.rs   region, credentials and endpoint, checked before anything is sent
+//! failure.rs   what an SDK error means: may it pass, was the operation carried out, what fixes it
+//! ```
+//!
 //! The SDK's own HTTP client would be a second TLS stack with a second set of root certificates, which costs a Lambda
 //! several milliseconds at every cold start.
 
+use std::error::Error;
+use std::time::Duration;
+
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::{ReconnectMode, RetryConfig};
 use aws_smithy_types::timeout::TimeoutConfig;
 use http::HeaderValue;
 use http::header::ACCEPT_ENCODING;
+use tokio::time::timeout;
 
-use crate::service::ServiceError;
+use crate::postpress::client::{BuildError, http_client_within, mozilla_roots};
 
-/// What the AWS clients share: region, credentials and endpoints as the AWS SDK reads them, and this HTTP client.
-pub async fn config(http: reqwest::Client) -> SdkConfig {
-    loader(http).load().await
-}
+mod account;
+mod failure;
 
-/// [`config`] for those who cannot go on without a region.
-///
-/// # Errors
-/// If there is none.
-pub async fn config_with_region(http: reqwest::Client) -> anyhow::Result<SdkConfig> {
-    let config = config(http).await;
-    // The SDK takes an empty variable for a region.
-    let has_region = config.region().is_some_and(|region| !region.as_ref().is_empty());
-    anyhow::ensure!(has_region, "no AWS region; set AWS_REGION, or a region in your AWS profile");
-    Ok(config)
-}
+pub use account::connect;
+pub(crate) use failure::Fault;
+pub use failure::{Resource, entry_error, service_error};
 
-/// [`config`] before it is loaded, for those who know region, credentials or endpoint themselves.
+/// A configuration before it is loaded, for callers that know region, credentials or endpoint themselves. All others
+/// [`connect`].
 ///
 /// The SDK's retries and timeouts are off: [`crate::service::attempt`] does both, within the invocation's time, for all ports
 /// alike. So is its watch over stalled transfers: it does not see how this HTTP client reads a body, and breaks off what
@@ -51,22 +50,57 @@ pub fn loader(http: reqwest::Client) -> ConfigLoader {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
+/// How long a connection to AWS may take, TLS included: long enough for a lost SYN, which is sent again after a second, and
+/// shorter than an attempt, so that what was never sent is known for that.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// The HTTP stack of a program that talks to AWS and not to the provider.
+///
+/// # Errors
+/// If TLS or the HTTP client cannot be set up.
+pub fn http_client() -> Result<reqwest::Client, BuildError> {
+    http_client_within(mozilla_roots(), CONNECT_MAX)
+}
+
 /// The HTTP client, as the SDK wants it.
 #[derive(Debug, Clone)]
 struct SharedStack(reqwest::Client);
 
 impl HttpClient for SharedStack {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        // Without a limit on reading an exchange may take any time. Connections have a limit of the client's own.
+        let limit = settings.read_timeout().map(|read| settings.connect_timeout().unwrap_or_default() + read);
+        SharedHttpConnector::new(Connector { http: self.0.clone(), limit })
     }
 }
 
-impl HttpConnector for SharedStack {
+/// The HTTP client for one use of it.
+#[derive(Debug)]
+struct Connector {
+    http: reqwest::Client,
+    /// How long an exchange may take. The clients of the bridge's own ports set none; those that look for credentials do.
+    limit: Option<Duration>,
+}
+
+impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let http = self.0.clone();
-        HttpConnectorFuture::new(async move { exchange(&http, request).await })
+        let (http, limit) = (self.http.clone(), self.limit);
+        HttpConnectorFuture::new(async move {
+            let exchange = exchange(&http, request);
+            match limit {
+                None => exchange.await,
+                Some(limit) => timeout(limit, exchange).await.unwrap_or_else(|late| {
+                    Err(ConnectorError::timeout(format!("no answer within {limit:?} ({late})").into()))
+                }),
+            }
+        })
     }
 }
+
+/// No connection was made, TLS included, so that nothing was sent.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection")]
+struct NeverConnected(#[source] reqwest::Error);
 
 async fn exchange(http: &reqwest::Client, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
@@ -84,69 +118,26 @@ async fn exchange(http: &reqwest::Client, request: HttpRequest) -> Result<HttpRe
     let mut response = http::Response::new(SdkBody::from(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
+    // The SDK reports as "other" what fails before a request is sent; this fails after it.
+    HttpResponse::try_from(response).map_err(|error| ConnectorError::io(error.into()))
 }
 
 fn connector_error(error: reqwest::Error) -> ConnectorError {
     let error = error.without_url();
-    if error.is_timeout() { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
-}
-
-/// Error codes that say "not now": throttles of one kind or another, and failures inside AWS. The first nine are those that
-/// the SDK's own retries know; the rest is in the services' API references.
-const PASSING_CODES: [&str; 19] = [
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "RequestThrottledException",
-    "RequestThrottled",
-    "TooManyRequestsException",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "SlowDown",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "InternalFailure",
-    "InternalException",
-    "InternalServerError",
-    "InternalServiceError",
-    "ServiceUnavailable",
-    "TransactionConflictException",
-    "ReplicatedWriteConflictException",
-    // SQS's own, for a queue with a key of the customer's.
-    "KMS.ThrottlingException",
-];
-
-/// Whether an error of this code may pass.
-pub fn may_pass(code: &str) -> bool {
-    PASSING_CODES.contains(&code)
-}
-
-/// What an SDK error means for whoever asked: no answer, a 5xx or a throttle may pass, everything else is refused.
-pub fn service_error<E>(what: &str, error: &SdkError<E, HttpResponse>) -> ServiceError
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let code = error.code().unwrap_or_default();
-    let status = error.raw_response().map(|response| response.status().as_u16());
-    let text = match (error.message(), status) {
-        (Some(message), _) => format!("{what}: {code}: {message}"),
-        (None, Some(status)) => format!("{what}: {code} (HTTP {status})"),
-        (None, None) => format!("{what}: {}", root_cause(error)),
-    };
-    match error {
-        SdkError::ConstructionFailure(_) => ServiceError::Refused(text),
-        SdkError::ServiceError(_) if !may_pass(code) && status.is_none_or(|status| status < 500) => {
-            ServiceError::Refused(text)
-        }
-        _ => ServiceError::Passing(text),
+    match (error.is_connect(), error.is_timeout()) {
+        (true, true) => ConnectorError::timeout(NeverConnected(error).into()).never_connected(),
+        (true, false) => ConnectorError::io(NeverConnected(error).into()).never_connected(),
+        (false, true) => ConnectorError::timeout(error.into()),
+        (false, false) => ConnectorError::io(error.into()),
     }
 }
 
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+/// An error and all its causes, the outermost first.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+/// The innermost cause, which is the one that a person can do something about.
+fn root_cause(error: &(dyn Error + 'static)) -> String {
+    causes(error).last().unwrap_or(error).to_string()
 }

@@ -7,13 +7,13 @@ use anyhow::Context;
 use aws_config::SdkConfig;
 use tokio::time::Instant;
 
-use crate::aws::config_with_region;
+use crate::aws;
 use crate::bus::EventBridgeBus;
 use crate::postpress::client::{ApiKey, Client, http_client, mozilla_roots};
 use crate::postpress::rotating::{KeySecret, Rotating};
 use crate::queue::SqsQueue;
 use crate::secrets::StoredSecret;
-use crate::service::{ServiceError, attempt};
+use crate::service::{Misconfiguration, ServiceError, attempt};
 use crate::settings::{Access, Backend, ProviderSettings, SecretSource, WebhookSettings, WorkerSettings};
 use crate::store::DynamoStore;
 use crate::time::Clock;
@@ -36,6 +36,8 @@ pub struct Deployed {
     pub worker: DeployedWorker,
     /// The queue.
     pub queue: SqsQueue,
+    /// The run table.
+    pub store: DynamoStore,
 }
 
 /// Makes the clients, once for the process, and reads the key.
@@ -47,7 +49,7 @@ pub async fn connect(settings: &WorkerSettings) -> anyhow::Result<Deployed> {
         anyhow::bail!("BRIDGE_BACKEND is `memory`, but this needs the deployed queue and table; unset it");
     };
     let http = http_client(mozilla_roots())?;
-    let aws = config_with_region(http.clone()).await?;
+    let aws = aws::connect(http.clone()).await?;
 
     let provider = provider_over(http, &settings.provider, ready(Ok(aws.clone()))).await?;
     let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&aws), queue_url.clone());
@@ -62,8 +64,8 @@ pub async fn connect(settings: &WorkerSettings) -> anyhow::Result<Deployed> {
         limits: settings.limits.clone(),
         event_source: settings.event_source.clone(),
     };
-    let worker = Worker::new(provider, store, queue.clone(), bus, Clock::System, config);
-    Ok(Deployed { worker, queue })
+    let worker = Worker::new(provider, store.clone(), queue.clone(), bus, Clock::System, config);
+    Ok(Deployed { worker, queue, store })
 }
 
 /// The provider, for a program that needs nothing of AWS but perhaps its key.
@@ -72,14 +74,14 @@ pub async fn connect(settings: &WorkerSettings) -> anyhow::Result<Deployed> {
 /// If the client cannot be made, or the key cannot be read.
 pub async fn provider(settings: &ProviderSettings) -> anyhow::Result<Rotating<StoredSecret>> {
     let http = http_client(mozilla_roots())?;
-    provider_over(http.clone(), settings, config_with_region(http)).await
+    provider_over(http.clone(), settings, aws::connect(http)).await
 }
 
 /// `aws` is waited for only where the key is kept there.
 async fn provider_over(
     http: reqwest::Client,
     settings: &ProviderSettings,
-    aws: impl Future<Output = anyhow::Result<SdkConfig>>,
+    aws: impl Future<Output = Result<SdkConfig, Misconfiguration>>,
 ) -> anyhow::Result<Rotating<StoredSecret>> {
     let (api_key, secret) = match &settings.key {
         SecretSource::Plain(key) => (key.clone(), None),
@@ -101,7 +103,7 @@ async fn read_key(secret: &StoredSecret) -> anyhow::Result<ApiKey> {
 /// # Errors
 /// If a client cannot be made, or a secret cannot be read.
 pub async fn connect_webhook(settings: &WebhookSettings) -> anyhow::Result<DeployedWebhook> {
-    let aws = config_with_region(http_client(mozilla_roots())?).await?;
+    let aws = aws::connect(aws::http_client()?).await?;
     let guard = match &settings.access {
         Access::Iam => Guard::Iam,
         Access::Credentials { signing, tokens } => {
@@ -153,7 +155,7 @@ impl StoredCredentials {
     }
 
     /// Whether they can change while the process runs.
-    fn is_stored(&self) -> bool {
+    pub fn is_stored(&self) -> bool {
         matches!(self.signing, Some(Kept::Stored(_))) || matches!(self.tokens, Some(Kept::Stored(_)))
     }
 }

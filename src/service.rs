@@ -4,46 +4,134 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::text::one_line;
+
 /// How long one operation may take before it is given up on. The SDKs set no limit of their own.
 const OPERATION_MAX: Duration = Duration::from_secs(3);
 /// The wait before the second attempt; each further one is twice as long, up to [`BACKOFF_MAX`].
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
+/// How long somebody waits at a terminal for a first connection.
+const REACH_MAX: Duration = Duration::from_millis(300);
+
+const OUT_OF_TIME: &str = "it took too long";
+
 /// Why the table, the queue or the bus did not do what it was asked.
+///
+/// Three things are told apart: whether a second attempt may help, whether the operation may have been carried out all the
+/// same, and whether an operator can fix it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
-    /// A throttle, a timeout, an internal failure: it may pass, and the operation may have been carried out.
+    /// A timeout, a broken connection, an internal failure: it may pass, and the operation may have been carried out.
     #[error("{0}")]
     Passing(String),
-    /// It was refused: a fault of ours, or of the settings, which no second attempt mends.
+    /// A throttle: it may pass, and the operation was not carried out.
+    #[error("{0}")]
+    Throttled(String),
+    /// There was no connection, or nothing to sign the request with: it may pass, and no request was sent.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It was refused, which no second attempt changes, and not carried out.
     #[error("{0}")]
     Refused(String),
+    /// The same, for a fault of the deployment that an operator can fix.
+    #[error(transparent)]
+    Misconfigured(#[from] Misconfiguration),
+}
+
+/// A fault of the deployment. Its text is one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{found}; {remedy}")]
+pub struct Misconfiguration {
+    /// What is wrong.
+    pub found: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Misconfiguration {
+    /// A fault, as one line, and its remedy.
+    pub fn new(found: impl AsRef<str>, remedy: impl Into<String>) -> Self {
+        Self { found: one_line(found.as_ref()), remedy: remedy.into() }
+    }
 }
 
 impl ServiceError {
     fn out_of_time() -> Self {
-        Self::Passing("it took too long".to_owned())
+        Self::Passing(OUT_OF_TIME.to_owned())
+    }
+
+    /// Whether a second attempt may succeed.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Passing(_) | Self::Throttled(_) | Self::Unreachable(_))
+    }
+
+    /// Whether the operation may have been carried out although it failed.
+    pub fn may_be_done(&self) -> bool {
+        matches!(self, Self::Passing(_))
+    }
+
+    /// What to report of two attempts that failed, `self` being the earlier one: the first failure that says something, for
+    /// those after it are often its consequence; and that the operation may have been carried out, if either may have been.
+    fn and_then(self, later: Self) -> Self {
+        let (first, other) = if self == Self::out_of_time() { (later, self) } else { (self, later) };
+        if other.may_be_done() { Self::Passing(first.to_string()) } else { first }
     }
 }
 
 /// Asks until it works, is refused, or `until` has come. Each attempt has a time limit of its own.
 ///
 /// # Errors
-/// The last attempt's.
+/// The refusal, or else the first failure.
 pub async fn attempt<T>(
     until: Instant,
+    operation: impl AsyncFnMut() -> Result<T, ServiceError>,
+) -> Result<T, ServiceError> {
+    attempt_while(until, ServiceError::may_pass, operation).await
+}
+
+/// Asks as [`attempt`] does, for the first time at a terminal: then a wrong endpoint or region is likelier than a network that
+/// fails for a moment, and a person waits. Without a connection it is given up on at once.
+///
+/// # Errors
+/// The refusal, or else the first failure.
+pub async fn attempt_to_reach<T>(
+    until: Instant,
+    operation: impl AsyncFnMut() -> Result<T, ServiceError>,
+) -> Result<T, ServiceError> {
+    let began = Instant::now();
+    let another = |error: &ServiceError| match error {
+        ServiceError::Unreachable(_) => began.elapsed() < REACH_MAX,
+        error => error.may_pass(),
+    };
+    attempt_while(until, another, operation).await
+}
+
+/// Asks until it works, fails in a way that is not worth `another` attempt, or `until` has come.
+///
+/// # Errors
+/// The failure that ended it, or else the first one.
+pub async fn attempt_while<T>(
+    until: Instant,
+    mut another: impl FnMut(&ServiceError) -> bool,
     mut operation: impl AsyncFnMut() -> Result<T, ServiceError>,
 ) -> Result<T, ServiceError> {
     let mut backoff = BACKOFF_FIRST;
+    let mut failed: Option<ServiceError> = None;
     loop {
         let error = match attempt_once(until, operation()).await {
-            Err(error @ ServiceError::Passing(_)) => error,
-            done_or_refused => return done_or_refused,
+            Err(error) if another(&error) => error,
+            done_or_over => return done_or_over,
+        };
+        let error = match failed {
+            Some(earlier) => earlier.and_then(error),
+            None => error,
         };
         if Instant::now() + backoff >= until {
             return Err(error);
         }
+        failed = Some(error);
         sleep(backoff).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
@@ -92,6 +180,57 @@ mod tests {
             refused.clone()
         });
         assert_eq!((done.await, asked.get()), (refused.clone(), 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_failure_that_says_something_is_reported_and_what_may_have_been_done_is_never_hidden() {
+        use ServiceError::{Passing, Throttled, Unreachable};
+        let throttled = || Throttled("slow down".to_owned());
+        let unreachable = || Unreachable("no connection".to_owned());
+        let broken = || Passing("broken".to_owned());
+        for (failures, reported) in [
+            (&[throttled(), unreachable()][..], throttled()),
+            (&[throttled(), broken()], Passing("slow down".to_owned())),
+            (&[broken(), throttled()], broken()),
+            (&[throttled(), ServiceError::out_of_time()], Passing("slow down".to_owned())),
+            (&[ServiceError::out_of_time(), unreachable()], Passing("no connection".to_owned())),
+            (&[ServiceError::out_of_time(), ServiceError::out_of_time()], ServiceError::out_of_time()),
+        ] {
+            let mut failures_left = failures.iter().cloned();
+            let last = failures.last().cloned();
+            let failed = attempt(Instant::now() + Duration::from_millis(120), async || {
+                Err::<(), _>(failures_left.next().or_else(|| last.clone()).unwrap())
+            });
+            assert_eq!(failed.await, Err(reported), "{failures:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_worth_another_attempt_ends_it_at_once() {
+        let asked = Cell::new(0);
+        let until = Instant::now() + Duration::from_secs(60);
+        let done = attempt_while(
+            until,
+            |error| !error.may_be_done(),
+            async || {
+                asked.set(asked.get() + 1);
+                if asked.get() < 3 { Err(ServiceError::Throttled("slow".to_owned())) } else { Err::<(), _>(passing()) }
+            },
+        );
+        assert_eq!((done.await, asked.get()), (Err(passing()), 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_a_terminal_no_connection_is_waited_for_but_a_throttle_is() {
+        for (error, patient) in [
+            (ServiceError::Unreachable("no connection".to_owned()), false),
+            (ServiceError::Throttled("slow down".to_owned()), true),
+        ] {
+            let began = Instant::now();
+            let failed = attempt_to_reach(began + Duration::from_secs(9), async || Err::<(), _>(error.clone())).await;
+            assert_eq!(failed, Err(error.clone()));
+            assert_eq!(began.elapsed() > Duration::from_secs(1), patient, "{error}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

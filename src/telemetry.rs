@@ -39,6 +39,15 @@ impl LogFilter {
         Self("warn".to_owned())
     }
 
+    /// What `tracing` is to filter by. At a terminal a command itself says what AWS's SDK would warn of, unless the filter
+    /// asks for its lines.
+    fn directives(&self, format: LogFormat) -> String {
+        match format {
+            LogFormat::Compact if !self.0.contains("aws_") => format!("{},aws_=off", self.0),
+            LogFormat::Compact | LogFormat::Json => self.0.clone(),
+        }
+    }
+
     /// Nothing at all.
     pub fn off() -> Self {
         Self("off".to_owned())
@@ -79,7 +88,7 @@ where
         LogFormat::Json => lines.fmt_fields(JsonFields::new()).event_format(FlatJson).boxed(),
         LogFormat::Compact => lines.compact().with_target(false).with_ansi(colour()).boxed(),
     };
-    registry().with(EnvFilter::new(&filter.0)).with(filter_fn(shows_no_secret)).with(lines).into()
+    registry().with(EnvFilter::new(filter.directives(format))).with(filter_fn(shows_no_secret)).with(lines).into()
 }
 
 /// Around everything that one invocation of the function does.
@@ -210,6 +219,19 @@ mod tests {
         }
         let warned = logged("warn", LogFormat::Json, || tracing::warn!(target: "aws_config", "no region"));
         assert!(warned.contains("no region"));
+    }
+
+    #[test]
+    fn at_a_terminal_the_aws_sdk_warns_only_if_it_is_asked_to() {
+        let speak = || tracing::warn!(target: "aws_config::imds::region", "no region");
+        for (filter, format, is_there) in [
+            ("warn", LogFormat::Compact, false),
+            ("debug", LogFormat::Compact, false),
+            ("error,aws_config=warn", LogFormat::Compact, true),
+            ("warn", LogFormat::Json, true),
+        ] {
+            assert_eq!(logged(filter, format, speak).contains("no region"), is_there, "{filter} {format:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Foreign text, cut to a bound.
+//! Foreign text, cut to a bound or to one line.
 
 /// The text cut to at most `max_bytes` on a character boundary, and whether anything was cut.
 pub fn bounded(mut text: String, max_bytes: usize) -> (String, bool) {
@@ -9,9 +9,20 @@ pub fn bounded(mut text: String, max_bytes: usize) -> (String, bool) {
     (text, cut)
 }
 
+/// The text in one line: each run of white space and control characters is one space.
+pub fn one_line(text: &str) -> String {
+    let is_gap = |c: char| c.is_whitespace() || c.is_control();
+    text.split(is_gap).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_of_many_lines_becomes_one() {
+        assert_eq!(one_line(" none:\r\n  a\tb\u{0} \n"), "none: a b");
+    }
 
     #[test]
     fn a_text_is_cut_on_a_character_boundary() {

@@ -8,7 +8,7 @@ use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use futures_util::future::join_all;
 
 use super::EventBus;
-use crate::aws::{may_pass, service_error};
+use crate::aws::{Resource, entry_error, service_error};
 use crate::event::Event;
 use crate::queue::packing::pack;
 use crate::service::ServiceError;
@@ -37,7 +37,7 @@ impl EventBridgeBus {
                 results.resize_with(count, unknown);
                 results
             }
-            Err(error) => vec![Err(service_error("PutEvents", &error)); count],
+            Err(error) => vec![Err(service_error("PutEvents", Resource::Bus(&self.bus), &error)); count],
         }
     }
 
@@ -65,8 +65,7 @@ impl EventBus for EventBridgeBus {
 /// PutEvents answers 200 also when entries fail.
 fn entry_result(entry: &PutEventsResultEntry) -> Result<(), ServiceError> {
     let Some(code) = &entry.error_code else { return Ok(()) };
-    let text = format!("PutEvents: {code}: {}", entry.error_message.as_deref().unwrap_or_default());
-    Err(if may_pass(code) { ServiceError::Passing(text) } else { ServiceError::Refused(text) })
+    Err(entry_error(code, entry.error_message.as_deref(), None))
 }
 
 #[cfg(test)]
@@ -79,7 +78,8 @@ mod tests {
             entry_result(&PutEventsResultEntry::builder().set_error_code(code.map(str::to_owned)).build())
         };
         assert_eq!(entry(None), Ok(()));
-        for code in ["ThrottlingException", "InternalFailure", "InternalException"] {
+        assert!(matches!(entry(Some("ThrottlingException")), Err(ServiceError::Throttled(_))));
+        for code in ["InternalFailure", "InternalException"] {
             assert!(matches!(entry(Some(code)), Err(ServiceError::Passing(_))), "{code}");
         }
         for code in ["MalformedDetail", "NotAuthorizedForSourceException", "InvalidArgument"] {

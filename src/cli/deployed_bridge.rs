@@ -25,10 +25,11 @@ mod with_aws {
 
     use crate::ids::MessageId;
     use crate::message::TriggerBody;
-    use crate::postpress::client::{http_client, mozilla_roots};
     use crate::queue::{Outgoing, Queue, SqsQueue};
     use crate::service::ServiceError;
     use crate::store::{DynamoStore, RunTable};
+
+    use super::fault_of_all;
 
     pub(in crate::cli) use crate::deployed::provider;
 
@@ -47,31 +48,48 @@ mod with_aws {
 
         /// Looks up region and credentials, as the AWS SDK reads them.
         pub(in crate::cli) async fn connect(_command: &str) -> anyhow::Result<Self> {
-            Ok(Self(crate::aws::config_with_region(http_client(mozilla_roots())?).await?))
+            Ok(Self(crate::aws::connect(crate::aws::http_client()?).await?))
         }
 
         pub(in crate::cli) fn table(&self, name: &str) -> RunTable {
-            RunTable::Deployed(DynamoStore::new(aws_sdk_dynamodb::Client::new(&self.0), name.to_owned()))
+            RunTable::deployed(DynamoStore::new(aws_sdk_dynamodb::Client::new(&self.0), name.to_owned()))
         }
 
         /// Puts triggers on the queue. Each has a result of its own, in their order.
+        ///
+        /// # Errors
+        /// If nothing was sent, for one fault that is not about any one trigger.
         pub(in crate::cli) async fn send(
             &self,
             queue_url: &str,
             triggers: &[TriggerBody],
-        ) -> Vec<Result<MessageId, ServiceError>> {
+        ) -> anyhow::Result<Vec<Result<MessageId, ServiceError>>> {
             let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&self.0), queue_url.to_owned());
             let messages: Vec<Outgoing> = triggers
                 .iter()
                 .map(|trigger| Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None })
                 .collect();
             // Once only: a second try of a trigger that has no key, and did arrive, would be a second request.
-            timeout(SEND_MAX, queue.send(&messages)).await.unwrap_or_else(|_| {
+            let sent = timeout(SEND_MAX, queue.send(&messages)).await.unwrap_or_else(|_| {
                 let late = "SQS did not answer in time; the trigger may have arrived all the same";
                 vec![Err(ServiceError::Passing(late.to_owned())); triggers.len()]
-            })
+            });
+            match fault_of_all(&sent) {
+                Some(fault) => Err(anyhow::Error::new(fault).context("nothing was sent")),
+                None => Ok(sent),
+            }
         }
     }
+}
+
+/// The one reason why none was sent, if it is the queue's or the network's.
+#[cfg(feature = "aws")]
+fn fault_of_all<T>(sent: &[Result<T, crate::service::ServiceError>]) -> Option<crate::service::ServiceError> {
+    use crate::service::ServiceError::{Misconfigured, Unreachable};
+
+    let first = sent.first()?.as_ref().err()?;
+    let is_of_all = sent.iter().all(|sent| sent.as_ref().err() == Some(first));
+    (is_of_all && matches!(first, Misconfigured(_) | Unreachable(_))).then(|| first.clone())
 }
 
 #[cfg(not(feature = "aws"))]
@@ -124,7 +142,7 @@ mod without_aws {
             &self,
             _queue_url: &str,
             _triggers: &[TriggerBody],
-        ) -> Vec<Result<MessageId, ServiceError>> {
+        ) -> anyhow::Result<Vec<Result<MessageId, ServiceError>>> {
             match *self {}
         }
     }

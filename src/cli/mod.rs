@@ -4,6 +4,9 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::service::{Misconfiguration, ServiceError};
+use crate::text::one_line;
+
 pub mod completions;
 pub mod demo;
 pub mod doctor;
@@ -79,7 +82,31 @@ impl Cli {
     /// # Errors
     /// If it could not be done at all; the message says what to do.
     pub async fn run(self) -> anyhow::Result<bool> {
-        match self.command.unwrap_or(Command::Demo(demo::Demo {})) {
+        let command = self.command.unwrap_or(Command::Demo(demo::Demo {}));
+        let is_doctor = matches!(command, Command::Doctor(_));
+        let done = command.run().await;
+        if is_doctor { done } else { done.map_err(with_hint) }
+    }
+}
+
+/// Where the deployment or the way to it is at fault, `doctor` looks at the rest of it too.
+fn with_hint(error: anyhow::Error) -> anyhow::Error {
+    let is_of_deployment = error.chain().any(|cause| {
+        let of_service = cause.downcast_ref::<ServiceError>();
+        cause.is::<Misconfiguration>()
+            || matches!(of_service, Some(ServiceError::Misconfigured(_) | ServiceError::Unreachable(_)))
+    });
+    if is_of_deployment {
+        let said = one_line(&format!("{error:#}"));
+        anyhow::anyhow!("{said}; to check the whole deployment, run `postpress-bridge doctor`")
+    } else {
+        error
+    }
+}
+
+impl Command {
+    async fn run(self) -> anyhow::Result<bool> {
+        match self {
             Command::Demo(demo) => demo.run().await,
             Command::Sync(sync) => sync.run().await,
             Command::Simulate(simulate) => simulate.run().await.map(|()| true),
@@ -102,5 +129,35 @@ impl Cli {
             Command::Schema(schema) => schema.run().map(|()| true),
             Command::Completions(completions) => completions.run().map(|()| true),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn what_doctor_can_explain_ends_with_a_hint_to_it_in_one_line() {
+        const HINT: &str = "; to check the whole deployment, run `postpress-bridge doctor`";
+        let fault = || Misconfiguration::new("there is no\n table `x`", "check BRIDGE_TABLE");
+        for (error, has_hint) in [
+            (anyhow::Error::new(fault()), true),
+            (anyhow::Error::new(ServiceError::from(fault())), true),
+            (anyhow::Error::new(ServiceError::Unreachable("no connection".to_owned())), true),
+            (anyhow::Error::new(ServiceError::Refused("stdout cannot be written".to_owned())), false),
+            (anyhow::Error::new(ServiceError::Passing("busy".to_owned())), false),
+            (anyhow::anyhow!("--metadata is not JSON"), false),
+        ] {
+            let text = format!("{:#}", with_hint(error));
+            assert_eq!(text.ends_with(HINT), has_hint, "{text}");
+            assert_eq!(text.lines().count(), 1, "{text}");
+        }
+        let within = with_hint(Err::<(), _>(fault()).context("the run cannot be read").unwrap_err());
+        assert_eq!(
+            format!("{within:#}"),
+            format!("the run cannot be read: there is no table `x`; check BRIDGE_TABLE{HINT}")
+        );
     }
 }

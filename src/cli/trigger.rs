@@ -26,7 +26,7 @@ use super::table;
 /// table in `BRIDGE_TABLE` and prints one event for each chat, as `sync` does.
 ///
 /// Exit code 0: all were sent, and with `--wait` all ended in `SYNC_DONE`; 1: not all, or SQS did not take them; 2: nothing was
-/// sent for a fault in arguments or settings, or with `--wait` the table could not be read.
+/// sent for a fault in arguments, settings or the deployment, or with `--wait` the table could not be read.
 #[derive(Debug, Clone, Args)]
 pub struct Trigger {
     /// The chats to sync
@@ -87,7 +87,12 @@ impl Trigger {
         };
         telemetry::init(&ask.log_filter, LogFormat::Compact)?;
         let bridge = DeployedBridge::connect("trigger").await?;
-        let sent = bridge.send(&ask.queue_url, &triggers).await;
+        if let (Some(settings), Some(first)) = (&follow, triggers.first()) {
+            // A table that cannot be read is better known before anything is sent.
+            let read = bridge.table(&settings.table).read(&first.chat_id).await;
+            read.context("nothing was sent, since the run table cannot be read")?;
+        }
+        let sent = bridge.send(&ask.queue_url, &triggers).await?;
         let sent: Sent<'_> = triggers.iter().map(|trigger| &trigger.chat_id).zip(sent).collect();
         let all_sent = sent.iter().all(|(_, sent)| sent.is_ok());
         let Some(settings) = follow else {

@@ -6,15 +6,19 @@ use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::consumer::{Consumer, Handled, Handler};
 use crate::deployed::{Deployed, DeployedWorker, connect};
+use crate::ids::ChatId;
 use crate::message::Record;
 use crate::queue::{Source, SqsQueue};
 use crate::service::ServiceError;
 use crate::settings::WorkerSettings;
+use crate::store::RunTable;
 use crate::telemetry::{self, LogFormat};
 use crate::worker::Worker;
 
@@ -39,6 +43,9 @@ pub struct Work {
     #[arg(long, value_parser = time, value_name = "TIME")]
     until_idle: Option<Duration>,
 }
+
+/// How soon a queue that is not there says so: until then nothing is announced.
+const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A worker, and when it last had something to do.
 struct Busy {
@@ -67,12 +74,18 @@ impl Handler for Busy {
 struct Watched {
     queue: SqsQueue,
     failed: RefCell<Option<ServiceError>>,
+    refused: Notify,
 }
 
 impl Source for Watched {
     async fn receive(&self, max: usize) -> Result<Vec<Record>, ServiceError> {
         let received = self.queue.receive(max).await;
         self.failed.replace(received.as_ref().err().cloned());
+        if received.as_ref().is_err_and(|error| !error.may_pass()) {
+            // No other attempt will succeed: it stops, which is then all that there is to say.
+            self.refused.notify_one();
+            return std::future::pending().await;
+        }
         received
     }
 
@@ -104,23 +117,32 @@ impl Work {
             self.invocation >= least,
             "--invocation is too short for a single call; give it at least {least:?}"
         );
-        let Deployed { worker, queue } = connect(&settings).await?;
+        let Deployed { worker, queue, store } = connect(&settings).await?;
+        // Before messages are received that could not be dealt with.
+        let no_chat = ChatId::parse("postpress-bridge~work")?;
+        RunTable::deployed(store).read(&no_chat).await.context("the run table in BRIDGE_TABLE cannot be read")?;
         let busy = Busy { worker, last: Cell::new(Instant::now()), at_work: Cell::new(0) };
-        tracing::info!("consuming the queue; Ctrl-C finishes what is under way and stops");
         let consumer = Consumer { batch_size: 10, concurrency: self.concurrency.get(), invocation: self.invocation };
+        let source = Watched { queue, failed: RefCell::default(), refused: Notify::new() };
+        let announce = async {
+            sleep(REFUSED_WITHIN).await;
+            tracing::info!("consuming the queue; Ctrl-C finishes what is under way and stops");
+            std::future::pending::<()>().await;
+        };
         let stop = async {
             tokio::select! {
                 () = busy.idle_for(self.until_idle) => {}
                 () = stop::asked_to() => tracing::info!("stopping"),
+                () = source.refused.notified() => {}
+                () = announce => {}
             }
         };
-        let source = Watched { queue, failed: RefCell::default() };
         tokio::select! {
             () = consumer.run(&source, &busy, stop) => {}
             () = second_stop() => anyhow::bail!("stopped at once; what was under way comes again"),
         }
         match source.failed.into_inner() {
-            Some(error) => anyhow::bail!("the queue in BRIDGE_QUEUE_URL cannot be read: {error}"),
+            Some(error) => Err(anyhow::Error::new(error).context("the queue in BRIDGE_QUEUE_URL cannot be read")),
             None => Ok(()),
         }
     }

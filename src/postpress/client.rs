@@ -21,7 +21,7 @@ use crate::text::bounded;
 mod api_key;
 mod base_url;
 
-pub use api_key::{ApiKey, InvalidApiKey};
+pub use api_key::{ApiKey, InvalidApiKey, KeyKind};
 pub use base_url::{BaseUrl, DEFAULT_BASE_URL, InvalidBaseUrl};
 
 /// How long a connection, TLS included, may take. Below the default deadline of a call (10 s), so that the usual reason
@@ -176,6 +176,14 @@ pub fn mozilla_roots() -> RootCertStore {
 /// # Errors
 /// If TLS or the HTTP client cannot be set up.
 pub fn http_client(roots: RootCertStore) -> Result<reqwest::Client, BuildError> {
+    http_client_within(roots, CONNECT_TIMEOUT)
+}
+
+/// The same, where a connection may take this long.
+///
+/// # Errors
+/// If TLS or the HTTP client cannot be set up.
+pub fn http_client_within(roots: RootCertStore, connect: Duration) -> Result<reqwest::Client, BuildError> {
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls(roots)?)
         .http1_only()
@@ -189,7 +197,7 @@ pub fn http_client(roots: RootCertStore) -> Result<reqwest::Client, BuildError> 
         .retry(reqwest::retry::never())
         .referer(false)
         .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
+        .connect_timeout(connect)
         .pool_idle_timeout(IDLE_TIMEOUT);
     Ok(builder.build()?)
 }

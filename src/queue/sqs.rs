@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 
 use super::packing::{ENTRIES_MAX, pack};
 use super::{HandBack, Outgoing, Queue, Source};
-use crate::aws::{may_pass, service_error};
+use crate::aws::{Resource, entry_error, service_error};
 use crate::ids::MessageId;
 use crate::message::Record;
 use crate::service::ServiceError;
@@ -66,6 +66,10 @@ impl SqsQueue {
         Self { receiving: Receiving { hold_seconds, wait_seconds }, ..self }
     }
 
+    fn resource(&self) -> Resource<'_> {
+        Resource::Queue(&self.url)
+    }
+
     /// Deletes messages. Each has a result of its own, in their order.
     pub async fn delete_each(&self, records: &[Record]) -> Vec<Result<(), ServiceError>> {
         join_all(records.chunks(ENTRIES_MAX).map(|pack| self.delete_pack(pack))).await.concat()
@@ -87,7 +91,7 @@ impl SqsQueue {
             Ok(Ok(output)) => {
                 results(records.len(), output.successful.iter().map(|entry| (&*entry.id, ())), &output.failed)
             }
-            Ok(Err(error)) => all_failed(records.len(), &service_error("DeleteMessageBatch", &error)),
+            Ok(Err(error)) => all_failed(records.len(), &service_error("DeleteMessageBatch", self.resource(), &error)),
             Err(too_long) => all_failed(records.len(), &too_long),
         }
     }
@@ -110,7 +114,7 @@ impl SqsQueue {
                 let done = output.successful.iter().map(|entry| (&*entry.id, MessageId::new(&entry.message_id)));
                 results(messages.len(), done, &output.failed)
             }
-            Err(error) => all_failed(messages.len(), &service_error("SendMessageBatch", &error)),
+            Err(error) => all_failed(messages.len(), &service_error("SendMessageBatch", self.resource(), &error)),
         }
     }
 
@@ -132,7 +136,9 @@ impl SqsQueue {
                 let done = output.successful.iter().map(|entry| (&*entry.id, ()));
                 results(messages.len(), done, &output.failed)
             }
-            Err(error) => all_failed(messages.len(), &service_error("ChangeMessageVisibilityBatch", &error)),
+            Err(error) => {
+                all_failed(messages.len(), &service_error("ChangeMessageVisibilityBatch", self.resource(), &error))
+            }
         }
     }
 }
@@ -178,8 +184,9 @@ impl Source for SqsQueue {
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::AwsTraceHeader);
-        let output =
-            within(RECEIVE_MAX, request.send()).await?.map_err(|error| service_error("ReceiveMessage", &error))?;
+        let output = within(RECEIVE_MAX, request.send())
+            .await?
+            .map_err(|error| service_error("ReceiveMessage", self.resource(), &error))?;
         Ok(output.messages.unwrap_or_default().into_iter().filter_map(record).collect())
     }
 
@@ -219,22 +226,15 @@ fn results<'a, T>(
         .map(|index| {
             let id = index.to_string();
             match failed.iter().find(|entry| entry.id == id) {
-                Some(failure) => Err(entry_error(failure)),
+                Some(BatchResultErrorEntry { code, message, sender_fault, .. }) => {
+                    Err(entry_error(code, message.as_deref(), Some(*sender_fault)))
+                }
                 None => {
                     done.remove(&*id).ok_or_else(|| ServiceError::Passing("SQS said nothing of the entry".to_owned()))
                 }
             }
         })
         .collect()
-}
-
-fn entry_error(failure: &BatchResultErrorEntry) -> ServiceError {
-    let text = format!("{}: {}", failure.code, failure.message.as_deref().unwrap_or_default());
-    if failure.sender_fault && !may_pass(&failure.code) {
-        ServiceError::Refused(text)
-    } else {
-        ServiceError::Passing(text)
-    }
 }
 
 /// SQS takes whole seconds. Rounded up: nothing is due before its time.
@@ -268,9 +268,11 @@ mod tests {
         let results = results(6, done.into_iter(), &failed);
         let told = results.iter().map(|result| match result {
             Ok(sent) => sent,
-            Err(ServiceError::Passing(_)) => "again",
+            Err(ServiceError::Passing(_)) => "perhaps",
+            Err(ServiceError::Throttled(_)) => "throttled",
             Err(ServiceError::Refused(_)) => "refused",
+            Err(other) => panic!("{other:?}"),
         });
-        assert_eq!(told.collect::<Vec<_>>(), ["sent as 0", "again", "refused", "sent as 3", "again", "again"]);
+        assert_eq!(told.collect::<Vec<_>>(), ["sent as 0", "perhaps", "refused", "sent as 3", "throttled", "perhaps"]);
     }
 }

@@ -25,6 +25,9 @@ pub struct Examined {
     pub event_bus: String,
     /// Where queue, bus and runs are.
     pub place: Place,
+    /// Who may call the webhook, if that is set and right.
+    #[cfg(feature = "aws")]
+    pub webhook: Option<super::Access>,
     /// What is logged.
     pub log_filter: LogFilter,
 }
@@ -65,12 +68,24 @@ impl Examined {
         let event_bus = reader.event_bus();
         let place = place(&mut reader);
         #[cfg(feature = "aws")]
-        if let Place::Aws { .. } = place {
-            super::webhook::examine(&mut reader);
-        }
+        let webhook = match place {
+            Place::Aws { .. } => super::webhook::examine(&mut reader),
+            Place::Terminal { .. } | Place::Memory => None,
+        };
         let log_filter = reader.log_filter(LogFilter::off());
         let faults = reader.into_error().faults;
-        Self { faults, base_url, key, limits, event_source, event_bus, place, log_filter }
+        Self {
+            faults,
+            base_url,
+            key,
+            limits,
+            event_source,
+            event_bus,
+            place,
+            #[cfg(feature = "aws")]
+            webhook,
+            log_filter,
+        }
     }
 }
 

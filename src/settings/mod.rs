@@ -16,9 +16,11 @@ use crate::telemetry::LogFilter;
 
 mod examined;
 mod fault;
+mod known;
 mod operator;
 mod reader;
 mod redrive;
+pub mod secret_text;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "aws")]
@@ -26,6 +28,7 @@ mod webhook;
 
 pub use examined::{Examined, Place};
 pub use fault::{Fault, SettingsError};
+pub use known::{Unknown, unknown_variables};
 pub use operator::{AskSettings, FollowSettings, LookSettings, Runs};
 use reader::Reader;
 pub use redrive::RedriveSettings;

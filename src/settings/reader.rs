@@ -15,6 +15,7 @@ use super::{
 };
 use crate::postpress::client::{ApiKey, BaseUrl, DEFAULT_BASE_URL};
 use crate::run::Schedule;
+use crate::settings::secret_text;
 use crate::telemetry::LogFilter;
 use crate::text::bounded;
 
@@ -104,7 +105,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn event_source(&mut self) -> String {
         const VARIABLE: &str = "BRIDGE_EVENT_SOURCE";
-        let source = self.text_or(VARIABLE, DEFAULT_EVENT_SOURCE);
+        let source = self.tidy_or(VARIABLE, DEFAULT_EVENT_SOURCE);
         // EventBridge refuses such entries (NotAuthorizedForSourceException), but only once there is an event to lose.
         if source.starts_with("aws.") {
             let allowed = "any name that does not begin with `aws.`, which AWS keeps to itself";
@@ -113,13 +114,13 @@ impl<'a> Reader<'a> {
         source
     }
 
-    pub(super) fn event_bus(&self) -> String {
-        self.text_or("BRIDGE_EVENT_BUS", DEFAULT_EVENT_BUS)
+    pub(super) fn event_bus(&mut self) -> String {
+        self.tidy_or("BRIDGE_EVENT_BUS", DEFAULT_EVENT_BUS)
     }
 
     pub(super) fn metrics_namespace(&mut self) -> String {
         const VARIABLE: &str = "BRIDGE_METRICS_NAMESPACE";
-        let namespace = self.text_or(VARIABLE, DEFAULT_METRICS_NAMESPACE);
+        let namespace = self.tidy_or(VARIABLE, DEFAULT_METRICS_NAMESPACE);
         // What CloudWatch refuses, it drops without a word.
         let is_sound = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/# ".contains(&byte);
         if namespace.len() > 255 || namespace.starts_with("AWS/") || !namespace.bytes().all(is_sound) {
@@ -146,22 +147,31 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn table(&mut self) -> Option<String> {
-        self.required("BRIDGE_TABLE", "the name of the DynamoDB table of runs")
+        const VARIABLE: &str = "BRIDGE_TABLE";
+        let table = self.required(VARIABLE, "the name of the DynamoDB table of runs")?;
+        // DynamoDB's own rule for names; an ARN has two characters more.
+        let is_sound = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-:/".contains(&byte);
+        if !table.bytes().all(is_sound) {
+            let allowed = "the name of a DynamoDB table (letters, digits and any of `_.-`), or its ARN";
+            self.invalid(VARIABLE, table, allowed);
+            return None;
+        }
+        Some(table)
     }
 
     /// The deployed table if one is named, else this terminal's file.
     pub(super) fn runs(&mut self) -> Option<Runs> {
-        match self.text("BRIDGE_TABLE") {
-            Some(table) => Some(Runs::Table(table)),
-            None => self.state_file().map(Runs::File),
+        match self.has("BRIDGE_TABLE") {
+            true => self.table().map(Runs::Table),
+            false => self.state_file().map(Runs::File),
         }
     }
 
     /// `BRIDGE_STATE_FILE`, else a file in the user's state directory.
     pub(super) fn state_file(&mut self) -> Option<PathBuf> {
         const VARIABLE: &str = "BRIDGE_STATE_FILE";
-        if let Some(file) = self.text(VARIABLE) {
-            return Some(PathBuf::from(file));
+        if self.has(VARIABLE) {
+            return self.tidy(VARIABLE).map(PathBuf::from);
         }
         let directory = self.state_directory();
         if directory.is_none() {
@@ -186,7 +196,7 @@ impl<'a> Reader<'a> {
     /// A wrong value is not shown: a URL with user info would show a password.
     pub(super) fn base_url(&mut self) -> Option<BaseUrl> {
         const VARIABLE: &str = "POSTPRESS_BASE_URL";
-        let text = self.text_or(VARIABLE, DEFAULT_BASE_URL);
+        let text = self.tidy_or(VARIABLE, DEFAULT_BASE_URL);
         BaseUrl::parse(&text).map_err(|error| self.unusable(VARIABLE, format!("cannot be used: {error}"))).ok()
     }
 
@@ -209,11 +219,18 @@ impl<'a> Reader<'a> {
     ) -> Option<SecretSource<T>> {
         match (self.text(plain), self.text(stored)) {
             (Some(text), None) => {
+                if let Err(error) = secret_text::bare(&text) {
+                    self.unusable(plain, format!("cannot be used: {}", error.plain(stored)));
+                    return None;
+                }
                 let parsed = parse(&SecretString::from(text));
                 let unusable = |error| self.unusable(plain, format!("cannot be used: {error}"));
                 parsed.map(SecretSource::Plain).map_err(unusable).ok()
             }
-            (None, Some(reference)) => self.secret_ref(stored, &reference).map(SecretSource::Stored),
+            (None, Some(_)) => {
+                let reference = self.tidy(stored)?;
+                self.secret_ref(stored, &reference).map(SecretSource::Stored)
+            }
             (Some(_), Some(_)) => {
                 self.conflict(plain, stored, "are both set; keep one of them");
                 None
@@ -256,8 +273,17 @@ impl<'a> Reader<'a> {
     pub(super) fn queue_url(&mut self) -> Option<String> {
         const VARIABLE: &str = "BRIDGE_QUEUE_URL";
         let text = self.required(VARIABLE, "the URL of the SQS queue")?;
-        if !url::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "https" | "http")) {
+        let url = url::Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "https" | "http"));
+        let Some(url) = url else {
             let allowed = "the queue's URL, which begins with `https://`, not its name or ARN";
+            self.invalid(VARIABLE, text, allowed);
+            return None;
+        };
+        // SQS takes the URL for the queue's name, and finds no such queue.
+        let is_whole = url.path_segments().is_some_and(|mut segments| segments.all(|segment| !segment.is_empty()));
+        if !is_whole || url.query().is_some() || url.fragment().is_some() || text.contains(char::is_whitespace) {
+            let allowed =
+                "the queue's URL as SQS gives it, which ends with the queue's name: no slash, blank, query or fragment";
             self.invalid(VARIABLE, text, allowed);
             return None;
         }
@@ -286,20 +312,34 @@ impl<'a> Reader<'a> {
         self.text(variable).is_some()
     }
 
+    /// A text that is used as it is. White space around it is a mistake that each of its uses would report in other words.
+    fn tidy(&mut self, variable: &'static str) -> Option<String> {
+        let text = self.text(variable)?;
+        let trimmed = text.trim();
+        if trimmed == text {
+            return Some(text);
+        }
+        // Not shown: somebody may have put a secret here.
+        self.unusable(
+            variable,
+            "begins or ends with white space, often a line break that came with a paste; remove it",
+        );
+        None
+    }
+
     pub(super) fn text(&self, variable: &str) -> Option<String> {
         (self.env)(variable).filter(|value| !value.is_empty())
     }
 
-    fn text_or(&self, variable: &str, default: &str) -> String {
-        self.text(variable).unwrap_or_else(|| default.to_owned())
+    fn tidy_or(&mut self, variable: &'static str, default: &str) -> String {
+        self.tidy(variable).unwrap_or_else(|| default.to_owned())
     }
 
     fn required(&mut self, variable: &'static str, what: &'static str) -> Option<String> {
-        let value = self.text(variable);
-        if value.is_none() {
+        if !self.has(variable) {
             self.missing(variable, what);
         }
-        value
+        self.tidy(variable)
     }
 
     fn seconds(&mut self, variable: &'static str, default: Duration, allowed: RangeInclusive<f64>) -> Duration {

@@ -132,6 +132,76 @@ fn a_text_that_cannot_work_is_refused() {
 }
 
 #[test]
+fn a_queue_url_is_taken_only_as_sqs_gives_it() {
+    let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge";
+    for sound in [url, "http://localhost:4566/000000000000/bridge", "http://localhost:9324/queue/bridge"] {
+        assert!(worker(&[("BRIDGE_QUEUE_URL", sound)]).is_ok(), "{sound}");
+    }
+    for (found, reason) in [
+        (format!("{url}/"), "no slash, blank, query or fragment"),
+        (format!("{url}//"), "no slash"),
+        (format!("{url}?x=1"), "query"),
+        (format!("{url}#x"), "fragment"),
+        (format!("{url} x"), "blank"),
+        ("https://sqs.eu-west-1.amazonaws.com/".to_owned(), "ends with the queue's name"),
+        ("https://sqs.eu-west-1.amazonaws.com/123456789012//bridge".to_owned(), "no slash"),
+        (format!("{url} "), "white space"),
+        (format!("{url}\n"), "white space"),
+        (format!("\t{url}"), "white space"),
+        (format!("\"{url}\""), "not its name or ARN"),
+    ] {
+        let fault = only_fault(&[("BRIDGE_QUEUE_URL", &found)]);
+        assert!(fault.contains("`BRIDGE_QUEUE_URL`") && fault.contains(reason), "{found:?}: {fault}");
+    }
+}
+
+#[test]
+fn white_space_around_a_text_is_refused_wherever_it_would_be_used_as_it_is() {
+    for (variable, value) in [
+        ("BRIDGE_TABLE", "runs"),
+        ("BRIDGE_EVENT_BUS", "bus"),
+        ("BRIDGE_EVENT_SOURCE", "source"),
+        ("BRIDGE_METRICS_NAMESPACE", "space"),
+        ("POSTPRESS_BASE_URL", "https://api.postpress.ai/v1"),
+    ] {
+        for value in [format!(" {value}"), format!("{value} "), format!("{value}\n"), format!("{value}\r\n")] {
+            let fault = only_fault(&[(variable, &value)]);
+            assert_eq!(
+                fault,
+                format!(
+                    "`{variable}` begins or ends with white space, often a line break that came with a paste; remove it"
+                )
+            );
+        }
+    }
+    let reference = only_fault(&[("POSTPRESS_API_KEY", ""), ("POSTPRESS_API_KEY_SECRET_ID", "key \n")]);
+    assert!(reference.contains("white space"), "{reference}");
+    let key = [("POSTPRESS_API_KEY", "sk-1")];
+    let file = TerminalSettings::read(&env(&[&[("BRIDGE_STATE_FILE", "runs.db\n")], &key[..]].concat())).unwrap_err();
+    assert!(file.to_string().contains("`BRIDGE_STATE_FILE` begins or ends with white space"), "{file}");
+    let auth = webhook(&[("BRIDGE_WEBHOOK_AUTH", "iam\n")]).unwrap_err().to_string();
+    assert!(auth.contains("white space around `iam`"), "{auth}");
+    let table = only_fault(&[("BRIDGE_TABLE", "my runs")]);
+    assert!(table.contains("letters, digits"), "{table}");
+    assert!(worker(&[("BRIDGE_TABLE", "arn:aws:dynamodb:eu-west-1:123456789012:table/runs")]).is_ok());
+}
+
+#[test]
+fn a_secret_that_is_a_json_object_is_told_as_that() {
+    let json = r#"{"api_key": "pp_live_hush"}"#;
+    assert_eq!(
+        only_fault(&[("POSTPRESS_API_KEY", json)]),
+        "`POSTPRESS_API_KEY` cannot be used: it is JSON; set it to the bare value, or set `POSTPRESS_API_KEY_SECRET_ID` \
+         to `ID#field` of a secret"
+    );
+    for variable in ["BRIDGE_WEBHOOK_SECRET", "BRIDGE_WEBHOOK_TOKEN"] {
+        let error = webhook(&[(variable, json)]).unwrap_err().to_string();
+        assert!(error.contains("it is JSON") && error.contains(&format!("`{variable}_SECRET_ID`")), "{error}");
+        assert!(!error.contains("hush"), "{error}");
+    }
+}
+
+#[test]
 fn a_base_url_that_cannot_work_is_refused_without_being_shown() {
     for url in ["hush.postpress.ai/v1", "http://hush@127.0.0.1", "https://hush.example/#v=1", "http://hush.example"] {
         let fault = only_fault(&[("POSTPRESS_BASE_URL", url)]);

@@ -69,10 +69,9 @@ impl WebhookSettings {
 }
 
 /// Finds the faults of what is set for the webhook; where nothing is, there is none in this bridge.
-pub(super) fn examine(reader: &mut Reader<'_>) {
-    if reader.has(AUTH) || CREDENTIALS.iter().any(|variable| reader.has(variable)) {
-        access(reader);
-    }
+pub(super) fn examine(reader: &mut Reader<'_>) -> Option<Access> {
+    let is_set = reader.has(AUTH) || CREDENTIALS.iter().any(|variable| reader.has(variable));
+    if is_set { access(reader) } else { None }
 }
 
 fn access(reader: &mut Reader<'_>) -> Option<Access> {
@@ -85,6 +84,10 @@ fn access(reader: &mut Reader<'_>) -> Option<Access> {
                 }
             }
             Some(Access::Iam)
+        }
+        Some(text) if text.trim() == "iam" => {
+            reader.unusable(AUTH, "has white space around `iam`, often a line break that came with a paste; remove it");
+            None
         }
         Some(_) => {
             // Not shown: somebody may have put the secret itself here.

@@ -11,9 +11,12 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{DUE_PAGE, DueRun, EndedPage, RunStore, SCAN_PAGE, attributes};
-use crate::aws::service_error;
+use crate::aws::{Resource, service_error};
 use crate::ids::ChatId;
 use crate::run::{Claim, Claimable, Item, TRIGGERS_MAX, Write, Written};
 use crate::service::ServiceError;
@@ -53,12 +56,19 @@ impl DynamoStore {
             .set_expression_attribute_values(Some(filter.values))
             .set_exclusive_start_key(after)
             .limit(i32::try_from(SCAN_PAGE).unwrap_or(i32::MAX));
-        let output = request.send().await.map_err(|error| service_error("Scan", &error))?;
+        let output = request.send().await.map_err(|error| self.failed("Scan", &error))?;
         Ok(EndedPage {
             runs: output.items.unwrap_or_default().iter().map(attributes::to_item).collect::<Result<_, _>>()?,
             looked_at: usize::try_from(output.scanned_count).unwrap_or_default(),
             next: output.last_evaluated_key.as_ref().map(attributes::to_chat_id).transpose()?,
         })
+    }
+
+    fn failed<E>(&self, operation: &str, error: &SdkError<E, HttpResponse>) -> ServiceError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        service_error(operation, Resource::Table(&self.table), error)
     }
 
     async fn put(&self, item: &Item, condition: Expression) -> Result<Written, ServiceError> {
@@ -75,7 +85,7 @@ impl DynamoStore {
             Ok(_) => Ok(Written::Taken(Box::new(item.clone()))),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refusal)) => refused(refusal.item()),
-                _ => Err(service_error("PutItem", &error)),
+                _ => Err(self.failed("PutItem", &error)),
             },
         }
     }
@@ -99,7 +109,7 @@ impl DynamoStore {
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => refused(refusal.item()),
-                _ => Err(service_error("UpdateItem", &error)),
+                _ => Err(self.failed("UpdateItem", &error)),
             },
         }
     }
@@ -119,7 +129,7 @@ impl RunStore for DynamoStore {
             .table_name(&self.table)
             .key("chat_id", string(chat_id.as_str()))
             .consistent_read(true);
-        let output = request.send().await.map_err(|error| service_error("GetItem", &error))?;
+        let output = request.send().await.map_err(|error| self.failed("GetItem", &error))?;
         output.item.as_ref().map(attributes::to_item).transpose()
     }
 
@@ -205,7 +215,7 @@ impl RunStore for DynamoStore {
             .set_expression_attribute_values(Some(condition.values))
             .set_exclusive_start_key(after)
             .limit(i32::try_from(DUE_PAGE).unwrap_or(i32::MAX));
-        let output = request.send().await.map_err(|error| service_error("Query", &error))?;
+        let output = request.send().await.map_err(|error| self.failed("Query", &error))?;
         output.items.unwrap_or_default().iter().map(attributes::to_due_run).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! The run table as those see it who only look: deployed, or in a terminal's file.
 
+#[cfg(feature = "aws")]
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use super::DynamoStore;
 use super::{DueRun, EndedPage, RunStore, SqliteStore};
 use crate::ids::ChatId;
 use crate::run::Item;
+#[cfg(feature = "aws")]
+use crate::service::attempt_to_reach;
 use crate::service::{ServiceError, attempt};
 use crate::time::Millis;
 
@@ -21,13 +25,39 @@ const LOOK_MAX: Duration = Duration::from_secs(10);
 pub enum RunTable {
     /// The table of a deployed bridge.
     #[cfg(feature = "aws")]
-    Deployed(DynamoStore),
+    Deployed(DeployedTable),
     /// The file that `sync` keeps at a terminal. It is opened for each look, so that nobody who writes meets us there, and a
     /// file that is made meanwhile is found.
     File(PathBuf),
 }
 
+/// A table in DynamoDB, and whether it was ever read.
+#[cfg(feature = "aws")]
+#[derive(Debug, Clone)]
+pub struct DeployedTable {
+    store: DynamoStore,
+    was_read: Cell<bool>,
+}
+
+#[cfg(feature = "aws")]
+impl DeployedTable {
+    async fn look<T>(&self, look: impl AsyncFnMut() -> Result<T, ServiceError>) -> Result<T, ServiceError> {
+        if self.was_read.get() {
+            return attempt(until(), look).await;
+        }
+        let looked = attempt_to_reach(until(), look).await;
+        self.was_read.set(looked.is_ok());
+        looked
+    }
+}
+
 impl RunTable {
+    /// The table of a deployed bridge.
+    #[cfg(feature = "aws")]
+    pub fn deployed(store: DynamoStore) -> Self {
+        Self::Deployed(DeployedTable { store, was_read: Cell::new(false) })
+    }
+
     /// A chat's item, as the last write left it.
     ///
     /// # Errors
@@ -35,7 +65,7 @@ impl RunTable {
     pub async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
         match self {
             #[cfg(feature = "aws")]
-            Self::Deployed(store) => attempt(until(), async || store.read(chat_id).await).await,
+            Self::Deployed(table) => table.look(async || table.store.read(chat_id).await).await,
             Self::File(path) => in_file(path, None, async |store| store.read(chat_id).await).await,
         }
     }
@@ -47,7 +77,7 @@ impl RunTable {
     pub async fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Result<Vec<DueRun>, ServiceError> {
         match self {
             #[cfg(feature = "aws")]
-            Self::Deployed(store) => attempt(until(), async || store.due(shard, before, after).await).await,
+            Self::Deployed(table) => table.look(async || table.store.due(shard, before, after).await).await,
             Self::File(path) => in_file(path, Vec::new(), async |store| store.due(shard, before, after).await).await,
         }
     }
@@ -60,7 +90,7 @@ impl RunTable {
         let nothing = EndedPage { runs: Vec::new(), looked_at: 0, next: None };
         match self {
             #[cfg(feature = "aws")]
-            Self::Deployed(store) => attempt(until(), async || store.ended_page(after).await).await,
+            Self::Deployed(table) => table.look(async || table.store.ended_page(after).await).await,
             Self::File(path) => in_file(path, nothing, async |store| store.ended_page(after)).await,
         }
     }

@@ -1,5 +1,6 @@
 //! One request, one answer.
 
+use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use super::{JSON, Request, Response};
 use crate::ids::{ChatId, MessageId};
 use crate::message::TriggerBody;
 use crate::queue::{Outgoing, Queue};
-use crate::service::{ServiceError, attempt, attempt_once};
+use crate::service::{ServiceError, attempt, attempt_while};
 use crate::store::RunStore;
 use crate::time::Clock;
 
@@ -82,11 +83,14 @@ impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
         submission::check_size(&request.body)?;
         self.guard.may_post(request, until).await.map_err(unauthorized)?;
         let trigger = submission::read(request, &self.event_source)?;
-        let message_id = self.enqueue(&trigger, until).await.map_err(|error| {
-            tracing::error!(request_id = request.id, %error, "a trigger could not be put on the queue");
-            Problem::unavailable(match trigger.idempotency_key {
-                Some(_) => "the trigger may or may not be on the queue; send it again with the same idempotency key",
-                None => {
+        let message_id = self.enqueue(&trigger, until).await.map_err(|NotEnqueued { error, may_be_on_queue }| {
+            tracing::error!(request_id = request.id, %error, may_be_on_queue, "a trigger could not be put on the queue");
+            Problem::unavailable(match (may_be_on_queue, &trigger.idempotency_key) {
+                (false, _) => "the trigger was not accepted: it is not on the queue; send it again",
+                (true, Some(_)) => {
+                    "the trigger may or may not be on the queue; send it again with the same idempotency key"
+                }
+                (true, None) => {
                     "the trigger may or may not be on the queue, and has no idempotency key: sent again it is a request of \
                      its own, and may sync the chat twice"
                 }
@@ -97,18 +101,25 @@ impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
         Ok(json(StatusCode::ACCEPTED, &SyncRequest::accepted(&trigger, message_id), NO_STORE))
     }
 
-    /// A send of which no answer came may have been carried out. With a key the second message is the same request;
-    /// without one it would be another, so it is left to the client whether to send again.
-    async fn enqueue(&self, trigger: &TriggerBody, until: Instant) -> Result<MessageId, ServiceError> {
+    /// Sends the trigger until SQS has it. With a key a second message is the same request; without one it would be another, so
+    /// after a send that may have been carried out it is left to the client whether to send again.
+    async fn enqueue(&self, trigger: &TriggerBody, until: Instant) -> Result<MessageId, NotEnqueued> {
         let message = [Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None }];
+        // A send that is given up on leaves it set.
+        let may_be_on_queue = Cell::new(false);
         let send = async || {
+            let before = may_be_on_queue.replace(true);
             let sent = self.queue.send(&message).await.pop();
-            sent.unwrap_or_else(|| Err(ServiceError::Passing("the queue said nothing".to_owned())))
+            let sent = sent.unwrap_or_else(|| Err(ServiceError::Passing("the queue said nothing".to_owned())));
+            if sent.as_ref().is_err_and(|error| !error.may_be_done()) {
+                may_be_on_queue.set(before);
+            }
+            sent
         };
-        match trigger.idempotency_key {
-            Some(_) => attempt(until, send).await,
-            None => attempt_once(until, send()).await,
-        }
+        let has_key = trigger.idempotency_key.is_some();
+        let another = |error: &ServiceError| error.may_pass() && (has_key || !error.may_be_done());
+        let sent = attempt_while(until, another, send).await;
+        sent.map_err(|error| NotEnqueued { error, may_be_on_queue: may_be_on_queue.get() })
     }
 
     async fn status(
@@ -138,6 +149,13 @@ impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
         set(&mut response, ETAG, &tag);
         Ok(response)
     }
+}
+
+/// Why a trigger is not known to be on the queue.
+struct NotEnqueued {
+    error: ServiceError,
+    /// Whether it may be there all the same: after a timeout, a broken connection, or a failure inside SQS.
+    may_be_on_queue: bool,
 }
 
 /// What `/healthz` answers: the function is there. Nothing else is asked for that.

@@ -15,7 +15,7 @@ use crate::ids::{ChatId, MessageId};
 use crate::message::{Message, Record};
 use crate::queue::{HandBack, Outgoing, Queue};
 use crate::run::{Item, Write, Written};
-use crate::service::ServiceError;
+use crate::service::{Misconfiguration, ServiceError};
 use crate::settings::DEFAULT_EVENT_SOURCE;
 use crate::store::{DueRun, RunStore};
 use crate::time::{Clock, Millis};
@@ -33,6 +33,8 @@ const MINUTE: Duration = Duration::from_mins(1);
 enum Mood {
     Works,
     Throttles,
+    NoConnection,
+    Breaks,
     Refuses,
     Hangs,
     Panics,
@@ -42,8 +44,10 @@ impl Mood {
     async fn show(self) -> Result<(), ServiceError> {
         match self {
             Self::Works => Ok(()),
-            Self::Throttles => Err(ServiceError::Passing("throttled".to_owned())),
-            Self::Refuses => Err(ServiceError::Refused("no such queue or table".to_owned())),
+            Self::Throttles => Err(ServiceError::Throttled("throttled".to_owned())),
+            Self::NoConnection => Err(ServiceError::Unreachable("no connection".to_owned())),
+            Self::Breaks => Err(ServiceError::Passing("the connection broke".to_owned())),
+            Self::Refuses => Err(Misconfiguration::new("no such queue or table", "make it").into()),
             Self::Hangs => std::future::pending().await,
             Self::Panics => panic!("as intended"),
         }
@@ -53,6 +57,8 @@ impl Mood {
 /// A queue that only takes, and a table with one item, which is only read.
 struct Ports {
     mood: Cell<Mood>,
+    /// The mood after the next request.
+    then: Cell<Option<Mood>>,
     requests: Cell<usize>,
     sent: RefCell<Vec<String>>,
     item: RefCell<Option<Item>>,
@@ -61,7 +67,9 @@ struct Ports {
 impl Queue for Rc<Ports> {
     async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         self.requests.update(|requests| requests + 1);
-        if let Err(error) = self.mood.get().show().await {
+        let mood = self.mood.get();
+        self.mood.set(self.then.take().unwrap_or(mood));
+        if let Err(error) = mood.show().await {
             return vec![Err(error); messages.len()];
         }
         let mut sent = self.sent.borrow_mut();
@@ -122,6 +130,7 @@ impl House {
     fn new(guard: Guard<Rc<Kept>>) -> Self {
         let ports = Rc::new(Ports {
             mood: Cell::new(Mood::Works),
+            then: Cell::default(),
             requests: Cell::default(),
             sent: RefCell::default(),
             item: RefCell::default(),

@@ -177,6 +177,56 @@ async fn what_stands_in_the_way_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn the_wrong_host_for_a_workspace_and_the_kind_of_a_key_are_told() {
+    let session = r#"{"title": "No client session", "type": "errors/no_client_session", "status": 503}"#;
+    for (answer, key, code, base_url, kind) in [
+        (reply("404 Not Found", ENVELOPE), "pp_live_hush", 0, ("well", "is postpress's"), "it is a live key"),
+        (reply("404 Not Found", ENVELOPE), "pp_test_hush", 0, ("well", "is postpress's"), "it is a sandbox key"),
+        (reply("404 Not Found", ENVELOPE), "sk-hush", 0, ("well", "is postpress's"), "of an unknown kind"),
+        (
+            reply("503 Service Unavailable", session),
+            "pp_live_hush",
+            1,
+            ("fault", "your postpress dashboard shows"),
+            "it is a live key",
+        ),
+        (reply("301 Moved Permanently\r\nlocation: /x", ""), "pp_test_hush", 1, ("fault", "redirect"), "a sandbox key"),
+    ] {
+        let server = RawServer::start([vec![Move::Read, answer]]).await;
+        let mut command = doctor(&format!("http://{}/v1", server.address()));
+        command.env("POSTPRESS_API_KEY", key);
+        let found = Found::by(command).await;
+        assert_eq!(found.code, Some(code), "{}", found.text);
+        found.assert_has("base URL", base_url.0, base_url.1);
+        assert!(
+            found.checks.iter().any(|(check, _, said)| check == "API key" && said.contains(kind)),
+            "{}",
+            found.text
+        );
+    }
+}
+
+#[tokio::test]
+async fn stored_secrets_of_the_webhook_are_looked_at_too() {
+    let (_, base_url) = provider().await;
+    let aws = Emulated::new().await;
+    let secrets = aws_sdk_secretsmanager::Client::new(&aws.sdk);
+    let name = format!("webhook-{}", uuid::Uuid::new_v4());
+    let json = r#"{"token": "hush-hush-hush-hush"}"#;
+    secrets.create_secret().name(&name).secret_string(json).send().await.unwrap();
+    for (reference, result, text) in [
+        (name.clone(), "fault", "name its field: `ID#field` (it has `token`)"),
+        (format!("{name}#tokens"), "fault", "it has no field `tokens` (it has `token`)"),
+        (format!("{name}#token"), "well", "have the right form"),
+        ("no-such-secret".to_owned(), "fault", "check BRIDGE_WEBHOOK_TOKEN_SECRET_ID"),
+    ] {
+        let mut command = deployed(&base_url, &aws, &endpoint());
+        command.env("BRIDGE_WEBHOOK_TOKEN_SECRET_ID", &reference);
+        Found::by(command).await.assert_has("webhook", result, text);
+    }
+}
+
+#[tokio::test]
 async fn an_unreachable_provider_and_a_certificate_that_is_not_trusted_are_told_apart() {
     let nobody = Found::by(doctor("http://127.0.0.1:9/v1")).await;
     nobody.assert_has("base URL", "fault", "whether a firewall lets you through");

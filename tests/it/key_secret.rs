@@ -124,6 +124,12 @@ async fn a_secret_that_holds_no_key_is_refused_with_the_reason_and_without_what_
         (Some(r#"{"key": "hush"}"#), Some("kye"), "`kye`"),
         (Some(r#"{"key": ["hush"]}"#), Some("key"), "`key`"),
         (Some(r#"{"key": ""}"#), Some("key"), "empty"),
+        (
+            Some(r#"{"key": "hush", "user": "hush"}"#),
+            None,
+            "it is JSON; name its field: `ID#field` (it has `key`, `user`)",
+        ),
+        (Some(r#"{"key": "hush\n"}"#), Some("key"), "white space"),
     ];
     for (text, field, reason) in cases {
         let secret = match text {
@@ -139,7 +145,8 @@ async fn a_secret_that_holds_no_key_is_refused_with_the_reason_and_without_what_
 
 async fn assert_refused(secret: &Secret, field: Option<&str>, reason: &str) {
     let error = secret.stored_key(field).await.read().await.unwrap_err();
-    let ServiceError::Refused(text) = &error else { panic!("{reason}: {error:?} says that it may pass") };
+    assert!(matches!(error, ServiceError::Misconfigured(_)), "{reason}: {error:?} has no remedy");
+    let text = error.to_string();
     assert!(text.contains(reason), "{reason}: {text}");
     assert!(text.contains("POSTPRESS_API_KEY_SECRET_ID"), "it does not say where to mend it: {text}");
     assert!(!text.contains("hush"), "{text}");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
 mod alarms;
+mod aws_faults;
 mod aws_tls;
 mod bad_messages;
 mod cargo_lambda;

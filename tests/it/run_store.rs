@@ -294,7 +294,7 @@ async fn ended_runs_are_found_page_by_page_each_once() {
     fill(&sqlite, ended).await;
     let (dynamodb, _aws) = Emulated::new_table().await;
     fill(&dynamodb, ended).await;
-    for table in [RunTable::File(file.path()), RunTable::Deployed(dynamodb)] {
+    for table in [RunTable::File(file.path()), RunTable::deployed(dynamodb)] {
         let (found, looked_at, pages) = all_ended(&table).await;
         assert_eq!((looked_at, pages), (ended + 1, 2), "{table:?}");
         assert_eq!(found, expected, "{table:?}");

@@ -5,4 +5,5 @@ mod openapi;
 mod rotation;
 mod start;
 mod syncs;
+mod unavailable;
 mod world;

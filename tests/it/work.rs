@@ -101,7 +101,7 @@ async fn work_says_which_setting_is_wrong_before_it_touches_the_queue() {
     let output = command.checked_output().await;
     let stderr = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(stderr.contains("POSTPRESS_API_KEY_SECRET_ID") && stderr.contains("can't find"), "{stderr}");
+    assert!(stderr.contains("POSTPRESS_API_KEY_SECRET_ID") && stderr.contains("there is no secret"), "{stderr}");
     assert_eq!(aws.take_visible().await.len(), 1);
 }
 

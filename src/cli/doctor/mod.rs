@@ -28,7 +28,7 @@ const WIDEST: usize = 120;
 /// Check settings, key, base URL, queue, bus and table, without starting a sync.
 ///
 /// Goes on after a fault, and says what to do about each. With neither `BRIDGE_QUEUE_URL` nor `BRIDGE_TABLE` it checks what
-/// `sync` needs at a terminal. A stored secret of the webhook's is not read. The provider is asked once, for a chat that cannot exist.
+/// `sync` needs at a terminal. The provider is asked once, for a chat that cannot exist.
 ///
 /// Exit code 0: no fault (there may be warnings); 1: a fault was found; 2: it could not be tried.
 ///
@@ -63,6 +63,8 @@ impl Doctor {
         let http = http_client(mozilla_roots())?;
 
         let mut findings = own_side::settings(&settings);
+        let variables = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+        findings.extend(own_side::unknown(variables));
         findings.extend(own_side::state_file(&settings.place));
         let Looked { key, account, deployed } = look_at_aws(&settings, &http).await;
         findings.extend(account);

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::finding::Finding;
-use crate::settings::{Examined, Fault, Place};
+use crate::settings::{Examined, Fault, Place, Unknown, unknown_variables};
 
 /// What every SQLite file that is not empty begins with.
 const SQLITE: &[u8] = b"SQLite format 3\0";
@@ -17,6 +17,18 @@ pub(super) fn settings(settings: &Examined) -> Vec<Finding> {
     }
     let findings = settings.faults.iter().map(found_and_remedy);
     findings.map(|(found, remedy)| Finding::fault("settings", found, remedy)).collect()
+}
+
+/// A line for each variable that is meant for us and that nothing reads. Values are not shown.
+pub(super) fn unknown(variables: impl IntoIterator<Item = String>) -> Vec<Finding> {
+    let finding = |Unknown { variable, nearest }| {
+        let remedy = match nearest {
+            Some(nearest) => format!("rename it to `{nearest}`, if that is what it is meant to be; or unset it"),
+            None => "unset it; README.md lists the variables that there are".to_owned(),
+        };
+        Finding::warning("settings", format!("`{variable}` is no setting, and nothing reads it"), remedy)
+    };
+    unknown_variables(variables).into_iter().map(finding).collect()
 }
 
 /// The two halves of a fault's text.

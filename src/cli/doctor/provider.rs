@@ -6,7 +6,7 @@ use http::header::{CONTENT_TYPE, DATE, LOCATION};
 
 use super::finding::Finding;
 use crate::ids::ChatId;
-use crate::postpress::client::{ApiKey, BaseUrl, Client, Head};
+use crate::postpress::client::{ApiKey, BaseUrl, Client, Head, KeyKind};
 use crate::postpress::{Answer, Disposition, Envelope, Failure, Finish};
 use crate::settings::Limits;
 use crate::text::bounded;
@@ -24,6 +24,9 @@ const BASE_URL: &str = "base URL";
 const KEY: &str = "API key";
 const CLOCK: &str = "clock";
 
+/// What postpress says of every chat and account at the host of another workspace.
+const NO_CLIENT_SESSION: &str = "errors/no_client_session";
+
 /// What was heard of one call.
 struct Heard {
     answer: Answer,
@@ -37,7 +40,7 @@ struct Heard {
 ///
 /// Without a key it asks under one that is none, which tells of the base URL all the same.
 pub(super) async fn look(http: reqwest::Client, base: &BaseUrl, key: Option<ApiKey>, limits: &Limits) -> Vec<Finding> {
-    let has_key = key.is_some();
+    let kind = key.as_ref().map(ApiKey::kind);
     let Some(key) = key.or_else(|| ApiKey::parse(&"none".to_owned().into()).ok()) else { return Vec::new() };
     let client = |base: &BaseUrl| Client::over(http.clone(), base.clone(), key.clone());
     let heard = ask(&client(base), limits).await;
@@ -45,18 +48,17 @@ pub(super) async fn look(http: reqwest::Client, base: &BaseUrl, key: Option<ApiK
     let clock = || of_clock(&heard, limits.lease_margin);
     match standing(base, &heard) {
         Standing::Postpress(envelope, disposition) => {
-            let key = of_key(envelope, disposition, has_key);
-            let well = [Finding::well(BASE_URL, format!("{base} is postpress's")), key];
-            well.into_iter().chain(clock()).collect()
+            let key = of_key(envelope, disposition, kind);
+            [of_host(base, envelope), key].into_iter().chain(clock()).collect()
         }
-        Standing::Other(finding) => vec![finding, Finding::skipped(KEY, "postpress did not get to look at it")],
+        Standing::Other(finding) => vec![finding, not_tried("postpress did not get to look at it", kind)],
         Standing::WrongPath(found) => {
             let mut right = None;
             for other in base.alternatives() {
                 let heard = ask(&client(&other), limits).await;
                 match standing(&other, &heard) {
                     Standing::Postpress(envelope, disposition) => {
-                        right = right.or(Some((other, of_key(envelope, disposition, has_key))));
+                        right = right.or(Some((other, of_key(envelope, disposition, kind))));
                     }
                     Standing::Other(finding) if may_have_started(&heard) => return vec![finding],
                     Standing::Other(_) | Standing::WrongPath(_) => {}
@@ -72,7 +74,7 @@ pub(super) async fn look(http: reqwest::Client, base: &BaseUrl, key: Option<ApiK
                                   https://api.postpress.ai/api/v1; at this host neither path is postpress's";
                     vec![
                         Finding::fault(BASE_URL, found, remedy),
-                        Finding::skipped(KEY, "postpress was not found, so nobody could look at it"),
+                        not_tried("postpress was not found, so it could not be tried", kind),
                     ]
                 }
             }
@@ -183,18 +185,49 @@ fn redirect(base: &BaseUrl, head: &Head) -> Finding {
     )
 }
 
-/// What postpress's envelope says of the key.
-fn of_key(envelope: &Envelope, disposition: Disposition, has_key: bool) -> Finding {
+/// What postpress's envelope says of the host.
+fn of_host(base: &BaseUrl, envelope: &Envelope) -> Finding {
     let Envelope { status, kind, .. } = envelope;
-    if !has_key {
+    if kind != NO_CLIENT_SESSION {
+        return Finding::well(BASE_URL, format!("{base} is postpress's"));
+    }
+    Finding::fault(
+        BASE_URL,
+        format!("{base} answers {status} {kind}, as postpress does at the wrong host for this workspace"),
+        "set POSTPRESS_BASE_URL to the base URL that your postpress dashboard shows",
+    )
+}
+
+fn not_tried(why: &str, kind: Option<KeyKind>) -> Finding {
+    Finding::skipped(KEY, format!("{why}{}", words_of(kind)))
+}
+
+/// The kind of a key, as the rest of a sentence.
+fn words_of(kind: Option<KeyKind>) -> &'static str {
+    match kind {
+        None => "",
+        Some(KeyKind::Live) => "; it is a live key (`pp_live_`)",
+        Some(KeyKind::Sandbox) => "; it is a sandbox key (`pp_test_`)",
+        Some(KeyKind::Unknown) => "; it is a key of an unknown kind (neither `pp_live_` nor `pp_test_`)",
+    }
+}
+
+/// What postpress's envelope says of the key.
+fn of_key(envelope: &Envelope, disposition: Disposition, key: Option<KeyKind>) -> Finding {
+    if key.is_none() {
         return Finding::skipped(KEY, "there is none that could be tried");
     }
+    let finding = judge_key(envelope, disposition);
+    Finding { found: format!("{}{}", finding.found, words_of(key)), ..finding }
+}
+
+fn judge_key(envelope: &Envelope, disposition: Disposition) -> Finding {
+    let Envelope { status, kind, .. } = envelope;
+    let is_documented = crate::postpress::catalogue::find(kind, *status).is_some();
     match (status, disposition) {
-        (_, Disposition::Credentials) => Finding::fault(
-            KEY,
-            format!("postpress refuses the key: {status} {kind}"),
-            "copy the key again from the postpress dashboard, or make a new one there",
-        ),
+        // What postpress's gateway says of a key is not in the catalogue.
+        (401, _) if !is_documented => refused_key(envelope),
+        (_, Disposition::Credentials) => refused_key(envelope),
         (401 | 403, _) => Finding::fault(
             KEY,
             format!("postpress knows the key, and refuses it this: {status} {kind}, {}", envelope.title),
@@ -209,6 +242,15 @@ fn of_key(envelope: &Envelope, disposition: Disposition, has_key: bool) -> Findi
             Finding::well(KEY, format!("postpress takes it: {status} {kind} for a chat that does not exist"))
         }
     }
+}
+
+fn refused_key(envelope: &Envelope) -> Finding {
+    let Envelope { status, kind, title, .. } = envelope;
+    Finding::fault(
+        KEY,
+        format!("postpress refuses the key: {status} {kind}, {title}"),
+        "copy the key again from the postpress dashboard, or make a new one there",
+    )
 }
 
 /// The provider's clock against ours, by the `Date` header, which has whole seconds.

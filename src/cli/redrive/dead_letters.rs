@@ -11,12 +11,12 @@ use futures_util::FutureExt;
 use futures_util::future::{Fuse, FusedFuture};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::aws::service_error;
+use crate::aws::{Resource, service_error};
 use crate::ids::MessageId;
 use crate::message::Record;
 use crate::queue::redrive_policy::RedrivePolicy;
 use crate::queue::{HandBack, Outgoing, Queue, Source, SqsQueue};
-use crate::service::{ServiceError, attempt};
+use crate::service::{ServiceError, attempt_to_reach};
 
 /// How long to wait for another message before the queue counts as gone through. A receive that waits asks all of SQS's
 /// servers, where one that does not may find nothing although there is something.
@@ -40,7 +40,8 @@ pub(super) struct DeadLetters {
 impl DeadLetters {
     /// Finds the dead-letter queue of a queue. What is received from it stays invisible to others for `hold`.
     pub(super) async fn of(client: &Client, queue_url: &str, hold: Duration) -> anyhow::Result<Self> {
-        let attributes = attributes(client, queue_url, QueueAttributeName::RedrivePolicy)
+        let queue = Resource::Queue(queue_url);
+        let attributes = attributes(client, queue_url, queue, QueueAttributeName::RedrivePolicy)
             .await
             .context("the queue in BRIDGE_QUEUE_URL cannot be asked for its RedrivePolicy")?;
         let Some(policy) = attributes.get(&QueueAttributeName::RedrivePolicy) else {
@@ -49,7 +50,10 @@ impl DeadLetters {
         let policy = RedrivePolicy::parse(policy).context("the queue's RedrivePolicy cannot be read")?;
         ensure!(!policy.is_fifo(), "the dead-letter queue is a FIFO queue, which the bridge does not use");
         let url = url(client, &policy).await.context("the dead-letter queue of the RedrivePolicy cannot be found")?;
-        let attributes = attributes_all(client, &url).await.context("the dead-letter queue cannot be asked")?;
+        let dead = Resource::DeadLetterQueue(&policy.dead_letter_queue);
+        let all = QueueAttributeName::All;
+        let attributes =
+            self::attributes(client, &url, dead, all).await.context("the dead-letter queue cannot be asked")?;
         let number = |name| attributes.get(&name).and_then(|text| text.parse().ok()).unwrap_or_default();
         Ok(Self {
             waiting: number(QueueAttributeName::ApproximateNumberOfMessages),
@@ -136,19 +140,21 @@ pub(super) async fn send(queue: &SqsQueue, messages: &[Outgoing]) -> Vec<Result<
 
 type Attributes = HashMap<QueueAttributeName, String>;
 
-async fn attributes_all(client: &Client, url: &str) -> Result<Attributes, ServiceError> {
-    attributes(client, url, QueueAttributeName::All).await
-}
-
-async fn attributes(client: &Client, url: &str, name: QueueAttributeName) -> Result<Attributes, ServiceError> {
+async fn attributes(
+    client: &Client,
+    url: &str,
+    queue: Resource<'_>,
+    name: QueueAttributeName,
+) -> Result<Attributes, ServiceError> {
     let request = client.get_queue_attributes().queue_url(url).attribute_names(name);
-    let ask = async || request.clone().send().await.map_err(|error| service_error("GetQueueAttributes", &error));
-    Ok(attempt(Instant::now() + LOOK_MAX, ask).await?.attributes.unwrap_or_default())
+    let ask = async || request.clone().send().await.map_err(|error| service_error("GetQueueAttributes", queue, &error));
+    Ok(attempt_to_reach(Instant::now() + LOOK_MAX, ask).await?.attributes.unwrap_or_default())
 }
 
 async fn url(client: &Client, policy: &RedrivePolicy) -> anyhow::Result<String> {
     let request =
         client.get_queue_url().queue_name(&policy.dead_letter_queue).queue_owner_aws_account_id(&policy.account);
-    let ask = async || request.clone().send().await.map_err(|error| service_error("GetQueueUrl", &error));
-    attempt(Instant::now() + LOOK_MAX, ask).await?.queue_url.context("GetQueueUrl gave no URL")
+    let queue = Resource::DeadLetterQueue(&policy.dead_letter_queue);
+    let ask = async || request.clone().send().await.map_err(|error| service_error("GetQueueUrl", queue, &error));
+    attempt_to_reach(Instant::now() + LOOK_MAX, ask).await?.queue_url.context("GetQueueUrl gave no URL")
 }

@@ -19,7 +19,6 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::message::Record;
-use crate::postpress::client::{http_client, mozilla_roots};
 use crate::queue::packing::ENTRIES_MAX;
 use crate::queue::{Outgoing, SqsQueue};
 use crate::settings::RedriveSettings;
@@ -93,7 +92,7 @@ impl Redrive {
     pub async fn run(self) -> anyhow::Result<bool> {
         let settings = RedriveSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
-        let aws = crate::aws::config_with_region(http_client(mozilla_roots())?).await?;
+        let aws = crate::aws::connect(crate::aws::http_client()?).await?;
         let client = aws_sdk_sqs::Client::new(&aws);
 
         let dead_letters = DeadLetters::of(&client, &settings.queue_url, self.hold).await?;

@@ -39,7 +39,7 @@ pub(super) async fn sync(chats: BTreeSet<ChatId>, timeout: Duration) -> anyhow::
             Standing::Open { ours: false, .. } | Standing::Fresh => to_ask.push(trigger(chat, &command)),
         }
     }
-    for (trigger, sent) in to_ask.iter().zip(bridge.send(&ask.queue_url, &to_ask).await) {
+    for (trigger, sent) in to_ask.iter().zip(bridge.send(&ask.queue_url, &to_ask).await?) {
         match sent {
             Ok(_) => drop(followed.insert(trigger.chat_id.clone(), key)),
             Err(error) => follow.screen.finish(&trigger.chat_id, &format!("not sent: {error}"), Mood::Bad),

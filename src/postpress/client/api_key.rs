@@ -25,6 +25,17 @@ pub enum InvalidApiKey {
     Characters,
 }
 
+/// What a key is for, as its first letters say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// `pp_live_`.
+    Live,
+    /// `pp_test_`: the sandbox.
+    Sandbox,
+    /// Neither.
+    Unknown,
+}
+
 impl ApiKey {
     /// Checks a key that came from outside.
     ///
@@ -45,6 +56,16 @@ impl ApiKey {
         let mut value = HeaderValue::from_str(key).map_err(|_| InvalidApiKey::Characters)?;
         value.set_sensitive(true);
         Ok(Self(value))
+    }
+
+    /// What it is for.
+    pub fn kind(&self) -> KeyKind {
+        let begins = |prefix: &[u8]| self.0.as_bytes().starts_with(prefix);
+        match (begins(b"pp_live_"), begins(b"pp_test_")) {
+            (true, _) => KeyKind::Live,
+            (_, true) => KeyKind::Sandbox,
+            _ => KeyKind::Unknown,
+        }
     }
 
     /// The value of the header, marked as sensitive, so that nothing on its way prints it.
@@ -89,6 +110,14 @@ mod tests {
         let key = ApiKey::parse(&SecretString::from("pp_live_hunter2")).unwrap();
         assert_eq!(key.header().as_bytes(), b"pp_live_hunter2");
         assert!(key.header().is_sensitive());
+        for (text, kind) in [
+            ("pp_live_hunter2", KeyKind::Live),
+            ("pp_test_hunter2", KeyKind::Sandbox),
+            ("PP_LIVE_hunter2", KeyKind::Unknown),
+            ("sk-pp_live_", KeyKind::Unknown),
+        ] {
+            assert_eq!(ApiKey::parse(&SecretString::from(text)).unwrap().kind(), kind, "{text}");
+        }
         assert_eq!(format!("{key:?}"), "ApiKey(..)");
     }
 }

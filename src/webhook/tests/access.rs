@@ -201,6 +201,43 @@ async fn a_rotated_token_counts_at_once_and_the_store_is_asked_once_a_minute() {
     assert_eq!(ask(NEW).await, "404 bridge/no_run", "what was read last counts on");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_revoked_token_ends_within_minutes_although_nothing_fails() {
+    const OLD: &str = "old-token-of-the-test";
+    const NEW: &str = "new-token-of-the-test";
+    let kept = Rc::new(Kept { credentials: RefCell::new(Ok(credentials(None, Some(OLD)))), reads: Cell::default() });
+    let ring = KeyRing::new(credentials(None, Some(OLD)), Some(Rc::clone(&kept)));
+    let house = House::new(Guard::Ring(ring));
+    let ask = async |token: &str| {
+        let bearer = format!("Bearer {token}");
+        house.told(&request("GET", "/v1/chats/c/sync", &[("authorization", &bearer)], "")).await
+    };
+    for reads in 0..3 {
+        assert_eq!((ask(OLD).await.as_str(), kept.reads.get()), ("404 bridge/no_run", reads), "every 5 minutes");
+        advance(4 * MINUTE).await;
+        assert_eq!((ask(OLD).await.as_str(), kept.reads.get()), ("404 bridge/no_run", reads));
+        advance(MINUTE).await;
+    }
+    // What cannot be read again remains valid; reading it is tried once a minute, not with each request.
+    for failure in [ServiceError::Refused("it is JSON".to_owned()), ServiceError::Passing("throttled".to_owned())] {
+        *kept.credentials.borrow_mut() = Err(failure);
+        let before = kept.reads.get();
+        for _ in 0..3 {
+            assert_eq!(ask(OLD).await, "404 bridge/no_run");
+            advance(MINUTE / 4).await;
+        }
+        assert_eq!(kept.reads.get(), before + 1);
+        advance(MINUTE).await;
+    }
+    *kept.credentials.borrow_mut() = Ok(credentials(None, Some(NEW)));
+    assert_eq!(ask(OLD).await, UNAUTHORIZED);
+    assert_eq!(ask(NEW).await, "404 bridge/no_run");
+    // A rotation just after that counts at once all the same.
+    *kept.credentials.borrow_mut() = Ok(credentials(None, Some("newer-token-of-the-test")));
+    advance(MINUTE).await;
+    assert_eq!(ask("newer-token-of-the-test").await, "404 bridge/no_run");
+}
+
 #[test]
 fn a_secret_that_cannot_be_used_is_refused_and_not_shown() {
     let bytes = |count: usize| "QUFB".repeat(count / 3);

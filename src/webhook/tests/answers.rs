@@ -237,13 +237,63 @@ async fn a_status_that_the_client_has_is_not_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_behind_it_is_503_in_time_and_only_what_has_a_key_is_sent_again() {
+async fn a_503_says_whether_the_trigger_may_be_on_the_queue() {
+    const NOT_ON_IT: &str = "it is not on the queue; send it again";
+    const PERHAPS: &str = "may or may not be on the queue";
+    let with_key = post(&[("idempotency-key", "k")], r#"{"chat_id": "c"}"#);
+    let without = post(&[], r#"{"chat_id": "c"}"#);
+    for (moods, request, says) in [
+        ((Mood::Throttles, None), &with_key, NOT_ON_IT),
+        ((Mood::Throttles, None), &without, NOT_ON_IT),
+        ((Mood::NoConnection, None), &with_key, NOT_ON_IT),
+        ((Mood::NoConnection, None), &without, NOT_ON_IT),
+        ((Mood::Refuses, None), &with_key, NOT_ON_IT),
+        ((Mood::Refuses, None), &without, NOT_ON_IT),
+        ((Mood::Throttles, Some(Mood::Refuses)), &without, NOT_ON_IT),
+        ((Mood::Breaks, None), &with_key, PERHAPS),
+        ((Mood::Breaks, None), &without, PERHAPS),
+        ((Mood::Hangs, None), &with_key, PERHAPS),
+        ((Mood::Hangs, None), &without, PERHAPS),
+        // What may have happened at first is not undone by what happens later.
+        ((Mood::Breaks, Some(Mood::Throttles)), &with_key, PERHAPS),
+        ((Mood::Hangs, Some(Mood::Refuses)), &with_key, PERHAPS),
+        ((Mood::Throttles, Some(Mood::Breaks)), &without, PERHAPS),
+    ] {
+        let house = house();
+        house.ports.mood.set(moods.0);
+        house.ports.then.set(moods.1);
+        let response = house.answer(request).await;
+        assert_eq!(response.status(), 503, "{moods:?}");
+        let has_key = request.headers.contains_key("idempotency-key");
+        let keyless = "has no idempotency key";
+        assert!(response.body().contains(says), "{moods:?}: {}", response.body());
+        assert_eq!(response.body().contains(keyless), says == PERHAPS && !has_key, "{moods:?}: {}", response.body());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trigger_without_a_key_is_sent_again_while_it_is_certain_that_it_is_not_on_the_queue() {
+    let without = post(&[], r#"{"chat_id": "c"}"#);
+    for mood in [Mood::Throttles, Mood::NoConnection] {
+        let house = house();
+        house.ports.mood.set(mood);
+        house.ports.then.set(Some(Mood::Works));
+        assert_eq!(house.told(&without).await, "202", "{mood:?}");
+        assert_eq!((house.ports.requests.get(), house.sent().len()), (2, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_behind_it_is_503_in_time_and_only_what_has_a_key_is_sent_again_after_a_send_that_may_have_arrived()
+{
     let with_key = post(&[("idempotency-key", "k")], r#"{"chat_id": "c"}"#);
     let without = post(&[], r#"{"chat_id": "c"}"#);
     let read = get("/v1/chats/c/sync", &[]);
     for (mood, request, asked_again) in [
         (Mood::Throttles, &with_key, true),
-        (Mood::Throttles, &without, false),
+        (Mood::Throttles, &without, true),
+        (Mood::Breaks, &with_key, true),
+        (Mood::Breaks, &without, false),
         (Mood::Throttles, &read, true),
         (Mood::Hangs, &with_key, true),
         (Mood::Hangs, &without, false),

@@ -38,8 +38,12 @@ async fn a_stored_secret_is_rotated_under_a_running_function() {
 #[tokio::test]
 async fn a_stored_secret_that_is_none_ends_the_process_and_is_not_shown() {
     let (aws, secrets) = (Emulated::new().await, secrets().await);
-    for (holds, said) in [("whsec_hunter2", "BRIDGE_WEBHOOK_SECRET_SECRET_ID cannot be used"), (SECRET, "are the same")]
-    {
+    let json = format!(r#"{{"signing": "{SECRET}"}}"#);
+    for (holds, said) in [
+        ("whsec_hunter2", "BRIDGE_WEBHOOK_SECRET_SECRET_ID cannot be used"),
+        (SECRET, "are the same"),
+        (&json, "it is JSON; name its field: `ID#field` (it has `signing`)"),
+    ] {
         let name = format!("webhook-{}", Uuid::new_v4());
         secrets.create_secret().name(&name).secret_string(holds).send().await.unwrap();
         let more = [("BRIDGE_WEBHOOK_SECRET_SECRET_ID", name.as_str()), ("BRIDGE_WEBHOOK_TOKEN", SECRET)];

@@ -7,75 +7,55 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::time::timeout;
 
-use crate::aws::service_error;
+use crate::aws::{Fault, Resource, service_error};
 use crate::cli::doctor::finding::Finding;
+use crate::service::{Misconfiguration, ServiceError};
 
 /// How long a question may take. The SDK sets no limit of its own.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
-/// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// The thing is not there.
-    Missing,
-    /// Whoever asks may not.
-    Denied,
-    /// AWS does not know whoever asks.
-    Credentials(String),
-    /// Anything else.
-    Failed(String),
-}
-
-/// Asks once.
+/// Asks once. Without an answer it is a finding of `check`.
 pub(super) async fn ask<T, E>(
-    action: &'static str,
+    check: &'static str,
+    operation: &'static str,
+    about: Resource<'_>,
     request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-) -> Result<T, Trouble>
+) -> Result<T, Finding>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     match timeout(ANSWER_MAX, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
-            let text = service_error(action, &error).to_string();
-            Err(Trouble::of(error.code().unwrap_or_default(), text))
+            let fault = error.code().and_then(Fault::of);
+            Err(finding(check, operation, about, fault, service_error(operation, about, &error)))
         }
-        Err(_) => Err(Trouble::Failed(format!("{action} has no answer after {ANSWER_MAX:?}"))),
+        Err(_) => Err(unanswered(check, &format!("{operation} has no answer after {ANSWER_MAX:?}"))),
     }
 }
 
-impl Trouble {
-    fn of(code: &str, text: String) -> Self {
-        match code {
-            "ResourceNotFoundException" | "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => {
-                Self::Missing
-            }
-            "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthorizationError" => Self::Denied,
-            "ExpiredToken"
-            | "ExpiredTokenException"
-            | "InvalidClientTokenId"
-            | "InvalidAccessKeyId"
-            | "UnrecognizedClientException"
-            | "SignatureDoesNotMatch"
-            | "InvalidSignatureException" => Self::Credentials(text),
-            _ => Self::Failed(text),
-        }
+/// Why there is no answer, and what to do.
+fn finding(
+    check: &'static str,
+    operation: &str,
+    about: Resource<'_>,
+    fault: Option<Fault>,
+    error: ServiceError,
+) -> Finding {
+    match (fault, error) {
+        (Some(Fault::Denied), _) => denied(check, &about.action(operation)),
+        (Some(Fault::Missing), _) => misconfigured(check, about.missing()),
+        (_, ServiceError::Misconfigured(fault)) => misconfigured(check, fault),
+        (_, error) => unanswered(check, &error.to_string()),
     }
+}
 
-    /// What that means for `check`, whose thing would be missing as `missing` says, with what to do. `action` is what IAM
-    /// calls the question.
-    pub(super) fn finding(self, check: &'static str, action: &str, missing: (String, &str)) -> Finding {
-        match self {
-            Self::Missing => Finding::fault(check, missing.0, missing.1),
-            Self::Denied => denied(check, action),
-            Self::Credentials(text) => Finding::fault(check, text, "renew the credentials: log in to AWS again"),
-            Self::Failed(text) => Finding::fault(
-                check,
-                format!("it could not be asked for: {text}"),
-                "run `doctor` again, once that is over",
-            ),
-        }
-    }
+pub(super) fn misconfigured(check: &'static str, Misconfiguration { found, remedy }: Misconfiguration) -> Finding {
+    Finding::fault(check, found, remedy)
+}
+
+fn unanswered(check: &'static str, why: &str) -> Finding {
+    Finding::fault(check, format!("it could not be asked for: {why}"), "run `doctor` again, once that is over")
 }
 
 /// What may not be looked at may still be as it should.
@@ -94,25 +74,17 @@ mod tests {
 
     #[test]
     fn a_missing_thing_is_a_fault_and_a_missing_permission_is_not() {
-        for (code, result) in [
-            ("ResourceNotFoundException", Verdict::Fault),
-            ("AWS.SimpleQueueService.NonExistentQueue", Verdict::Fault),
-            ("AccessDenied", Verdict::Unknown),
-            ("AccessDeniedException", Verdict::Unknown),
-            ("ExpiredTokenException", Verdict::Fault),
-            ("ThrottlingException", Verdict::Fault),
+        let failed = |text: &str| ServiceError::Passing(text.to_owned());
+        let renew = ServiceError::from(Misconfiguration::new("ExpiredTokenException", "log in"));
+        for (fault, error, result, found) in [
+            (Some(Fault::Missing), failed("gone"), Verdict::Fault, "there is no table `runs`"),
+            (Some(Fault::Denied), failed("no"), Verdict::Unknown, "dynamodb:DescribeTable"),
+            (Some(Fault::Credentials), renew, Verdict::Fault, "ExpiredTokenException"),
+            (None, failed("ThrottlingException"), Verdict::Fault, "ThrottlingException"),
         ] {
-            let finding = Trouble::of(code, format!("x: {code}")).finding(
-                "table",
-                "dynamodb:DescribeTable",
-                ("gone".into(), "make it"),
-            );
-            assert_eq!(finding.result, result, "{code}");
-            let names_it = match result {
-                Verdict::Unknown => finding.found.contains("dynamodb:DescribeTable"),
-                _ => finding.found == "gone" || finding.found.contains(code),
-            };
-            assert!(names_it && finding.remedy.is_some(), "{finding:?}");
+            let finding = finding("table", "DescribeTable", Resource::Table("runs"), fault, error);
+            assert_eq!(finding.result, result, "{finding:?}");
+            assert!(finding.found.contains(found) && finding.remedy.is_some(), "{finding:?}");
         }
     }
 }

@@ -4,7 +4,8 @@ use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::types::{Rule, RuleState};
 use serde_json::Value;
 
-use super::asked::{Trouble, ask};
+use super::asked::ask;
+use crate::aws::Resource;
 use crate::cli::doctor::finding::Finding;
 
 const BUS: &str = "bus";
@@ -13,28 +14,19 @@ const BUS: &str = "bus";
 const PAGES_MAX: usize = 10;
 
 pub(super) async fn look(client: &Client, bus: &str, source: &str) -> Vec<Finding> {
-    if let Err(trouble) = ask("DescribeEventBus", client.describe_event_bus().name(bus).send()).await {
-        return vec![trouble.finding(BUS, "events:DescribeEventBus", missing(bus))];
+    let describe = client.describe_event_bus().name(bus).send();
+    if let Err(finding) = ask(BUS, "DescribeEventBus", Resource::Bus(bus), describe).await {
+        return vec![finding];
     }
-    let rules = match rules(client, bus).await {
-        Ok(rules) => of_rules(&rules, source),
-        Err(trouble) => trouble.finding(BUS, "events:ListRules", missing(bus)),
-    };
+    let rules = rules(client, bus).await.map_or_else(|finding| finding, |rules| of_rules(&rules, source));
     vec![Finding::well(BUS, format!("`{bus}` is there")), rules]
 }
 
-fn missing(bus: &str) -> (String, &'static str) {
-    let found = format!(
-        "there is no bus `{bus}`: AWS takes events for it, answers with success and drops them, so that endings are lost"
-    );
-    (found, "check BRIDGE_EVENT_BUS, and that AWS_REGION is its region; else make the bus")
-}
-
-async fn rules(client: &Client, bus: &str) -> Result<Vec<Rule>, Trouble> {
+async fn rules(client: &Client, bus: &str) -> Result<Vec<Rule>, Finding> {
     let (mut rules, mut next) = (Vec::new(), None);
     for _ in 0..PAGES_MAX {
         let request = client.list_rules().event_bus_name(bus).set_next_token(next);
-        let page = ask("ListRules", request.send()).await?;
+        let page = ask(BUS, "ListRules", Resource::Bus(bus), request.send()).await?;
         rules.extend(page.rules.unwrap_or_default());
         next = page.next_token;
         if next.is_none() {

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_sqs::config::ProvideCredentials;
 use tokio::time::timeout;
 
 use super::finding::Finding;
 use super::{Looked, not_in_aws};
+use crate::deployed::StoredCredentials;
 use crate::postpress::client::ApiKey;
 use crate::postpress::rotating::KeySecret;
 use crate::secrets::StoredSecret;
 use crate::service::ServiceError;
-use crate::settings::{Examined, Place, SecretSource};
+use crate::settings::{Access, Examined, Place, SecretSource};
+use crate::webhook::CredentialStore;
 
 mod asked;
 mod bus;
@@ -21,9 +22,8 @@ mod table;
 
 const AWS: &str = "AWS";
 const SECRET: &str = "secret";
+const WEBHOOK: &str = "webhook";
 
-/// How long finding credentials may take: a process of the user's may ask a server for them.
-const CREDENTIALS_MAX: Duration = Duration::from_secs(10);
 /// How long the secret may take.
 const SECRET_MAX: Duration = Duration::from_secs(5);
 
@@ -40,16 +40,16 @@ pub(super) async fn look(settings: &Examined, http: &reqwest::Client) -> Looked 
     if secret.is_none() && !matches!(settings.place, Place::Aws { .. }) {
         return Looked { key: plain, account: Vec::new(), deployed: not_in_aws(&settings.place) };
     }
-    let aws = crate::aws::config(http.clone()).await;
-    let mut account = vec![match account_of(&aws).await {
-        Ok(finding) => finding,
-        Err(finding) => {
+    let aws = match crate::aws::connect(http.clone()).await {
+        Ok(aws) => aws,
+        Err(fault) => {
             let skipped = Finding::skipped(AWS, "so nothing in AWS is looked at");
-            return Looked { key: plain, account: vec![finding], deployed: vec![skipped] };
+            return Looked { key: plain, account: vec![asked::misconfigured(AWS, fault)], deployed: vec![skipped] };
         }
-    }];
+    };
+    let mut account = vec![of_account(&aws)];
     let stored = secret.map(|place| StoredSecret::new(aws_sdk_secretsmanager::Client::new(&aws), place));
-    let (stored, deployed) = tokio::join!(key_in(stored), deployed(settings, &aws));
+    let (stored, deployed, webhook) = tokio::join!(key_in(stored), deployed(settings, &aws), webhook(settings, &aws));
     let key = match stored {
         Some((key, finding)) => {
             account.push(finding);
@@ -57,27 +57,15 @@ pub(super) async fn look(settings: &Examined, http: &reqwest::Client) -> Looked 
         }
         None => plain,
     };
+    account.extend(webhook);
     Looked { key, account, deployed }
 }
 
 /// Region and credentials, without which nothing can be asked.
-async fn account_of(aws: &SdkConfig) -> Result<Finding, Finding> {
-    // The SDK takes an empty variable for a region.
-    let Some(region) = aws.region().filter(|region| !region.as_ref().is_empty()) else {
-        return Err(Finding::fault(AWS, "there is no region", "set AWS_REGION, or a region in your AWS profile"));
-    };
-    let remedy = "log in to AWS, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; single sign-on and \
-                  `aws login` are in a build with `--features login`";
-    let none = |why: String| Finding::fault(AWS, format!("there are no credentials: {why}"), remedy);
-    let Some(provider) = aws.credentials_provider() else { return Err(none("none are configured".to_owned())) };
-    match timeout(CREDENTIALS_MAX, provider.provide_credentials()).await {
-        Ok(Ok(_)) => {}
-        // The chain's own words say no more than that nobody had any.
-        Ok(Err(error)) => return Err(none(error.to_string())),
-        Err(_) => return Err(none("looking for them took too long".to_owned())),
-    }
+fn of_account(aws: &SdkConfig) -> Finding {
+    let region = aws.region().map(ToString::to_string).unwrap_or_default();
     let endpoint = aws.endpoint_url().map(|url| format!(", at AWS_ENDPOINT_URL {url}")).unwrap_or_default();
-    Ok(Finding::well(AWS, format!("there are credentials; the region is {region}{endpoint}")))
+    Finding::well(AWS, format!("there are credentials; the region is {region}{endpoint}"))
 }
 
 /// The key in its secret, and what there is to say of it; the key itself is never shown.
@@ -86,17 +74,37 @@ async fn key_in(secret: Option<StoredSecret>) -> Option<(Option<ApiKey>, Finding
     let read = read.unwrap_or_else(|_| Err(ServiceError::Passing("Secrets Manager took too long".to_owned())));
     Some(match read {
         Ok(key) => (Some(key), Finding::well(SECRET, "it can be read, and holds a key of the right form")),
-        Err(error) => (None, of_secret_error(&error.to_string())),
+        Err(error) => (None, of_secret_error(SECRET, error)),
     })
 }
 
-fn of_secret_error(error: &str) -> Finding {
-    if error.contains("AccessDenied") {
-        return asked::denied(SECRET, "secretsmanager:GetSecretValue (and kms:Decrypt, for a key of your own)");
+/// The webhook's secrets, where they are stored.
+async fn webhook(settings: &Examined, aws: &SdkConfig) -> Option<Finding> {
+    let Some(Access::Credentials { signing, tokens }) = &settings.webhook else { return None };
+    let client = aws_sdk_secretsmanager::Client::new(aws);
+    let store = StoredCredentials::new(&client, signing.clone(), tokens.clone());
+    if !store.is_stored() {
+        return None;
     }
-    let remedy =
-        "mend the secret, or POSTPRESS_API_KEY_SECRET_ID: its name or ARN, and `#field` if it is a JSON object";
-    Finding::fault(SECRET, error, remedy)
+    let read = timeout(SECRET_MAX, store.read()).await;
+    Some(match read.unwrap_or_else(|_| Err(ServiceError::Passing("Secrets Manager took too long".to_owned()))) {
+        Ok(_) => Finding::well(WEBHOOK, "its secret and token can be read, and have the right form"),
+        Err(error) => of_secret_error(WEBHOOK, error),
+    })
+}
+
+fn of_secret_error(check: &'static str, error: ServiceError) -> Finding {
+    match error {
+        ServiceError::Misconfigured(fault) if fault.found.contains("AccessDenied") => {
+            asked::denied(check, "secretsmanager:GetSecretValue (and kms:Decrypt, for a key of your own)")
+        }
+        ServiceError::Misconfigured(fault) => asked::misconfigured(check, fault),
+        error if error.may_pass() => Finding::fault(check, error.to_string(), "run `doctor` again, once that is over"),
+        error => {
+            let remedy = "fix the secret, or the variable that names it: `ID`, or `ID#field` if it is a JSON object";
+            Finding::fault(check, error.to_string(), remedy)
+        }
+    }
 }
 
 async fn deployed(settings: &Examined, aws: &SdkConfig) -> Vec<Finding> {
@@ -124,12 +132,14 @@ async fn deployed(settings: &Examined, aws: &SdkConfig) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::cli::doctor::finding::Verdict;
+    use crate::service::Misconfiguration;
 
     #[test]
     fn a_secret_that_may_not_be_read_is_no_fault_of_the_secret() {
-        let finding = of_secret_error("GetSecretValue of the secret in X: AccessDeniedException: not authorized");
-        assert_eq!(finding.result, Verdict::Unknown);
-        let finding = of_secret_error("GetSecretValue of the secret in X: ResourceNotFoundException: can't find it");
-        assert_eq!(finding.result, Verdict::Fault);
+        let finding = |found: &str| of_secret_error(SECRET, Misconfiguration::new(found, "check it").into());
+        let denied = finding("GetSecretValue of the secret in X: AccessDeniedException: not authorized");
+        assert_eq!(denied.result, Verdict::Unknown);
+        let missing = finding("GetSecretValue of the secret in X: ResourceNotFoundException: there is no such secret");
+        assert_eq!(missing.result, Verdict::Fault);
     }
 }

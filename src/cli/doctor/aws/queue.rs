@@ -6,7 +6,8 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 
-use super::asked::{Trouble, ask};
+use super::asked::ask;
+use crate::aws::Resource;
 use crate::cli::doctor::finding::Finding;
 use crate::queue::redrive_policy::RedrivePolicy;
 use crate::settings::Limits;
@@ -20,39 +21,36 @@ const RECEIVES_MIN: u64 = 10;
 type Attributes = HashMap<Attribute, String>;
 
 pub(super) async fn look(client: &Client, url: &str, limits: &Limits) -> Vec<Finding> {
-    let queue = match attributes(client, url).await {
+    let queue = match attributes(client, QUEUE, Resource::Queue(url), url).await {
         Ok(attributes) => attributes,
-        Err(trouble) => {
-            let missing =
-                (format!("there is no queue {url}"), "check BRIDGE_QUEUE_URL, and that AWS_REGION is its region");
-            return vec![trouble.finding(QUEUE, "sqs:GetQueueAttributes", missing)];
-        }
+        Err(finding) => return vec![finding],
     };
     let mut findings = judge(&queue, limits);
     if let Some(policy) = queue.get(&Attribute::RedrivePolicy).and_then(|json| RedrivePolicy::parse(json)) {
         findings.extend(match dead_letters(client, &policy).await {
             Ok(dead) => judge_dead_letters(&queue, &dead, limits.run_ttl),
-            Err((trouble, action)) => {
-                let missing =
-                    format!("the queue's RedrivePolicy names `{}`, which is not there", policy.dead_letter_queue);
-                vec![trouble.finding(DEAD_LETTERS, action, (missing, "make it, or name another in the RedrivePolicy"))]
-            }
+            Err(finding) => vec![finding],
         });
     }
     findings
 }
 
-async fn attributes(client: &Client, url: &str) -> Result<Attributes, Trouble> {
+async fn attributes(
+    client: &Client,
+    check: &'static str,
+    queue: Resource<'_>,
+    url: &str,
+) -> Result<Attributes, Finding> {
     let request = client.get_queue_attributes().queue_url(url).attribute_names(Attribute::All);
-    Ok(ask("GetQueueAttributes", request.send()).await?.attributes.unwrap_or_default())
+    Ok(ask(check, "GetQueueAttributes", queue, request.send()).await?.attributes.unwrap_or_default())
 }
 
-async fn dead_letters(client: &Client, policy: &RedrivePolicy) -> Result<Attributes, (Trouble, &'static str)> {
+async fn dead_letters(client: &Client, policy: &RedrivePolicy) -> Result<Attributes, Finding> {
+    let queue = Resource::DeadLetterQueue(&policy.dead_letter_queue);
     let request =
         client.get_queue_url().queue_name(&policy.dead_letter_queue).queue_owner_aws_account_id(&policy.account);
-    let url = ask("GetQueueUrl", request.send()).await.map_err(|trouble| (trouble, "sqs:GetQueueUrl"))?;
-    let url = url.queue_url.unwrap_or_default();
-    attributes(client, &url).await.map_err(|trouble| (trouble, "sqs:GetQueueAttributes"))
+    let url = ask(DEAD_LETTERS, "GetQueueUrl", queue, request.send()).await?.queue_url.unwrap_or_default();
+    attributes(client, DEAD_LETTERS, queue, &url).await
 }
 
 fn number(attributes: &Attributes, name: &Attribute) -> Option<u64> {

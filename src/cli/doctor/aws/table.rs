@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::asked::ask;
+use crate::aws::Resource;
 use crate::cli::doctor::finding::Finding;
 use crate::store::OPEN_INDEX;
 
@@ -16,27 +17,19 @@ pub(super) const TABLE: &str = "table";
 const EXPIRES_AT: &str = "expires_at";
 
 pub(super) async fn look(client: &Client, table: &str) -> Vec<Finding> {
-    let missing = || {
-        let remedy = "check BRIDGE_TABLE, and that AWS_REGION is its region; else make the table";
-        (format!("there is no table `{table}`"), remedy)
-    };
-    let described = ask("DescribeTable", client.describe_table().table_name(table).send()).await;
+    let about = Resource::Table(table);
+    let described = ask(TABLE, "DescribeTable", about, client.describe_table().table_name(table).send()).await;
     let mut findings = match described {
         Ok(output) => output.table.as_ref().map(judge).unwrap_or_default(),
-        Err(trouble) => return vec![trouble.finding(TABLE, "dynamodb:DescribeTable", missing())],
+        Err(finding) => return vec![finding],
     };
     let (ttl, backups) = tokio::join!(
-        ask("DescribeTimeToLive", client.describe_time_to_live().table_name(table).send()),
-        ask("DescribeContinuousBackups", client.describe_continuous_backups().table_name(table).send()),
+        ask(TABLE, "DescribeTimeToLive", about, client.describe_time_to_live().table_name(table).send()),
+        ask(TABLE, "DescribeContinuousBackups", about, client.describe_continuous_backups().table_name(table).send()),
     );
-    findings.push(match ttl {
-        Ok(output) => of_ttl(output.time_to_live_description.as_ref()),
-        Err(trouble) => trouble.finding(TABLE, "dynamodb:DescribeTimeToLive", missing()),
-    });
-    findings.push(match backups {
-        Ok(output) => of_backups(output.continuous_backups_description.as_ref()),
-        Err(trouble) => trouble.finding(TABLE, "dynamodb:DescribeContinuousBackups", missing()),
-    });
+    let either = |found: Result<Finding, Finding>| found.unwrap_or_else(|finding| finding);
+    findings.push(either(ttl.map(|output| of_ttl(output.time_to_live_description.as_ref()))));
+    findings.push(either(backups.map(|output| of_backups(output.continuous_backups_description.as_ref()))));
     findings
 }
 

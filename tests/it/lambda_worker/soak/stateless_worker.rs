@@ -56,7 +56,7 @@ impl Stateless {
             anyhow::bail!("this needs a queue on AWS, and the key itself");
         };
         let http = http_client(mozilla_roots())?;
-        let aws = aws::config(http.clone()).await;
+        let aws = aws::connect(http.clone()).await?;
         Ok(Self {
             provider: Client::over(http, settings.provider.base_url.clone(), key.clone()),
             queue: SqsQueue::new(aws_sdk_sqs::Client::new(&aws), queue_url.clone()),

@@ -1,0 +1,379 @@
+//! The AWS account as the environment names it: endpoint, region and credentials.
+//!
+//! All three are checked before a program sends anything, so that a profile that does not exist is reported as that, at
+//! once, and not as the failure of whatever was asked for last. Nothing here is retried.
+
+use std::error::Error;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::imds::{self, region::ImdsRegionProvider};
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::meta::{ProviderAttempt, ProviderChainError};
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
+use tokio::time::timeout;
+
+use super::{SharedStack, causes, loader, root_cause};
+use crate::service::Misconfiguration;
+
+/// How long the instance metadata service may take to connect, and to answer. On EC2 it answers within a few milliseconds;
+/// elsewhere its address often swallows every packet, and a person waits.
+const METADATA_CONNECT_MAX: Duration = Duration::from_millis(150);
+const METADATA_ANSWER_MAX: Duration = Duration::from_millis(150);
+/// How long finding credentials may take: a process of the user's may ask a server for them.
+const CREDENTIALS_MAX: Duration = Duration::from_secs(10);
+
+/// Where an endpoint may be set, for AWS as a whole and for each service that the bridge uses.
+const ENDPOINTS: [&str; 5] = [
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_SQS",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_EVENTBRIDGE",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+];
+
+const LOG_IN: &str = "log in to AWS, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+const SET_REGION: &str = "set AWS_REGION, or a region in your AWS profile";
+
+/// What the AWS clients share: region, credentials and endpoints, as the AWS SDK reads them, and this HTTP client.
+///
+/// # Errors
+/// If an endpoint is malformed, or there is no region or no credentials: the first of them that explains the others.
+pub async fn connect(http: reqwest::Client) -> Result<SdkConfig, Misconfiguration> {
+    let is_elsewhere = check_endpoints(&variable)?;
+
+    let provider_config = ProviderConfig::without_region().with_http_client(SharedStack(http.clone()));
+    let metadata = imds::Client::builder()
+        .configure(&provider_config)
+        .max_attempts(1)
+        .connect_timeout(METADATA_CONNECT_MAX)
+        .read_timeout(METADATA_ANSWER_MAX)
+        .build();
+    let set = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(ProfileFileRegionProvider::builder().configure(&provider_config).build())
+        .region()
+        .await;
+    let (region, metadata) = match set {
+        Some(region) => (Some(region), Some(metadata)),
+        // Where it knows no region it is not there, and is not asked for credentials either.
+        None => {
+            let provider = ImdsRegionProvider::builder().configure(&provider_config);
+            let region = provider.imds_client(metadata.clone()).build().region().await;
+            (region.clone(), region.map(|_| metadata))
+        }
+    };
+
+    let base = loader(http).region(region.clone()).no_credentials().load().await;
+    let provider_config = provider_config
+        .with_region(region.clone())
+        .with_use_fips(base.use_fips())
+        .with_use_dual_stack(base.use_dual_stack());
+    let credentials = Found::by(chain(&provider_config, metadata)).await;
+    // A profile that cannot be used explains a region that is missing.
+    if let Err(Absent { misconfiguration, is_profile: true }) = credentials {
+        return Err(misconfiguration);
+    }
+    let region = region.map(|region| region.to_string()).unwrap_or_default();
+    check_region(&region, is_elsewhere || base.endpoint_url().is_some())?;
+    let credentials = credentials.map_err(|absent| absent.misconfiguration)?;
+    Ok(base.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build())
+}
+
+/// Whether an endpoint is set. The SDK logs a warning for a malformed one, and asks AWS itself instead.
+fn check_endpoints(environment: &impl Fn(&str) -> Option<String>) -> Result<bool, Misconfiguration> {
+    if environment("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|ignored| ignored.eq_ignore_ascii_case("true")) {
+        return Ok(false);
+    }
+    let mut is_set = false;
+    for variable in ENDPOINTS {
+        let Some(url) = environment(variable) else { continue };
+        is_set = true;
+        if !is_endpoint(&url) {
+            let remedy = format!("set {variable} to something like http://localhost:4566, or unset it");
+            return Err(Misconfiguration::new(format!("{variable} is not a URL of `http` or `https`"), remedy));
+        }
+    }
+    Ok(is_set)
+}
+
+fn is_endpoint(text: &str) -> bool {
+    let is_http = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    !text.contains(char::is_whitespace) && url::Url::parse(text).is_ok_and(|url| is_http(&url))
+}
+
+/// Whether a host name can be made of the region; and where AWS itself is asked, whether a region can be called so.
+fn check_region(region: &str, is_elsewhere: bool) -> Result<(), Misconfiguration> {
+    if region.is_empty() {
+        return Err(Misconfiguration::new("there is no AWS region", SET_REGION));
+    }
+    let is_label = region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if is_label && (is_elsewhere || is_region_of_aws(region)) {
+        return Ok(());
+    }
+    let remedy = format!("{SET_REGION}: a name like `eu-west-1`, without the letter of a zone");
+    Err(Misconfiguration::new(format!("the AWS region {region:?} cannot be one"), remedy))
+}
+
+/// Such as `us-gov-west-1`: two words at least, then a number.
+fn is_region_of_aws(name: &str) -> bool {
+    let mut parts: Vec<&str> = name.split('-').collect();
+    let number = parts.pop().unwrap_or_default();
+    let is_word = |part: &&str| part.len() > 1 && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_number = (1..=2).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+    parts.len() > 1 && parts.iter().all(is_word) && is_number
+}
+
+/// The places where the AWS SDK looks for credentials, in its order.
+fn chain(config: &ProviderConfig, metadata: Option<imds::Client>) -> CredentialsProviderChain {
+    let chain = CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
+        .or_else(PROFILE, ProfileFileCredentialsProvider::builder().configure(config).build())
+        .or_else("WebIdentityToken", WebIdentityTokenCredentialsProvider::builder().configure(config).build())
+        .or_else("EcsContainer", EcsCredentialsProvider::builder().configure(config).build());
+    match metadata {
+        Some(metadata) => {
+            let instance = ImdsCredentialsProvider::builder().configure(config);
+            chain.or_else("Ec2InstanceMetadata", Instance(instance.imds_client(metadata).build()))
+        }
+        None => chain,
+    }
+}
+
+const PROFILE: &str = "Profile";
+
+/// An instance's credentials. A metadata service that refuses to give any is as good as none: some networks have one.
+#[derive(Debug)]
+struct Instance(ImdsCredentialsProvider);
+
+impl ProvideCredentials for Instance {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            self.0.provide_credentials().await.map_err(|error| match error {
+                CredentialsError::CredentialsNotLoaded(_) => error,
+                other => CredentialsError::not_loaded(other),
+            })
+        })
+    }
+
+    fn fallback_on_interrupt(&self) -> Option<Credentials> {
+        self.0.fallback_on_interrupt()
+    }
+}
+
+/// Credentials that were found, and where to look for others once they have expired. Whoever asks first gets those that were
+/// found, so that no process of the user's is asked twice.
+#[derive(Debug)]
+struct Found {
+    first: Mutex<Option<Credentials>>,
+    chain: CredentialsProviderChain,
+}
+
+/// Why there are no credentials.
+struct Absent {
+    misconfiguration: Misconfiguration,
+    /// Whether it is because of the AWS profile.
+    is_profile: bool,
+}
+
+impl Found {
+    async fn by(chain: CredentialsProviderChain) -> Result<Self, Absent> {
+        match timeout(CREDENTIALS_MAX, chain.provide_credentials()).await {
+            Ok(Ok(credentials)) => Ok(Self { first: Mutex::new(Some(credentials)), chain }),
+            Ok(Err(error)) => {
+                let is_profile = is_of_profile(&error, variable("AWS_PROFILE").as_deref());
+                Err(Absent { misconfiguration: no_credentials(&error), is_profile })
+            }
+            Err(_) => {
+                let found = "there are no credentials: looking for them took too long";
+                Err(Absent { misconfiguration: Misconfiguration::new(found, LOG_IN), is_profile: false })
+            }
+        }
+    }
+
+    async fn next(&self) -> provider::Result {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match first {
+            Some(credentials) => Ok(credentials),
+            // There were some: that there are none now may pass.
+            None => self.chain.provide_credentials().await.map_err(CredentialsError::provider_error),
+        }
+    }
+}
+
+impl ProvideCredentials for Found {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.next())
+    }
+
+    fn fallback_on_interrupt(&self) -> Option<Credentials> {
+        self.chain.fallback_on_interrupt()
+    }
+}
+
+/// Why there are no credentials, and what to do.
+pub(super) fn no_credentials(error: &CredentialsError) -> Misconfiguration {
+    explain(error, variable("AWS_PROFILE").as_deref())
+}
+
+/// The same, where `AWS_PROFILE` is `selected`.
+fn explain(error: &CredentialsError, selected: Option<&str>) -> Misconfiguration {
+    let cause = root_cause(error);
+    // What the SDK says to programmers.
+    if cause.contains("cargo feature") {
+        return Misconfiguration::new(
+            "there are no credentials: the AWS profile logs in by single sign-on, `aws login` or a process, which this build \
+             leaves out",
+            "use a build with `--features login`, or export credentials: eval \"$(aws configure export-credentials --format env)\"",
+        );
+    }
+    let remedy = "set AWS_PROFILE to one of `aws configure list-profiles`, or unset it";
+    match (of_chain(error), selected) {
+        (None, _) => Misconfiguration::new(format!("there are no credentials: {cause}"), LOG_IN),
+        (Some(Some(profile)), None) => Misconfiguration::new(format!("there are no credentials: {profile}"), LOG_IN),
+        (Some(Some(profile)), Some(_)) if !profile.contains("was not defined") => {
+            Misconfiguration::new(format!("there are no credentials: {profile}"), LOG_IN)
+        }
+        (Some(_), Some(selected)) => {
+            let found = format!("AWS_PROFILE is `{selected}`, and there is no such profile, or it has no credentials");
+            Misconfiguration::new(found, remedy)
+        }
+        (Some(None), None) => {
+            let found =
+                "there are no credentials: neither the environment nor a profile, a container or an instance has any";
+            Misconfiguration::new(found, LOG_IN)
+        }
+    }
+}
+
+/// If credentials were looked for in every place: what is wrong with the AWS profile, if it says so.
+fn of_chain(error: &CredentialsError) -> Option<Option<String>> {
+    let chain: &ProviderChainError<CredentialsError> = causes(error).find_map(|cause| cause.downcast_ref())?;
+    let profile = chain.attempts().iter().find(|attempt| attempt.name() == PROFILE).map(ProviderAttempt::error);
+    Some(profile.filter(|error| error.source().is_some()).map(|error| root_cause(error)))
+}
+
+/// Whether it is the AWS profile that keeps credentials away, and perhaps the region too.
+fn is_of_profile(error: &CredentialsError, selected: Option<&str>) -> bool {
+    matches!(error, CredentialsError::InvalidConfiguration(_)) || selected.is_some() && of_chain(error).is_some()
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &'static [(&'static str, &'static str)]) -> impl Fn(&str) -> Option<String> {
+        |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    #[test]
+    fn an_endpoint_is_a_url_of_http() {
+        for variables in [
+            &[("AWS_ENDPOINT_URL", "http://localhost:4566")][..],
+            &[("AWS_ENDPOINT_URL_SQS", "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com")],
+        ] {
+            assert_eq!(check_endpoints(&environment(variables)), Ok(true), "{variables:?}");
+        }
+        assert_eq!(check_endpoints(&environment(&[])), Ok(false));
+        let ignored = [("AWS_ENDPOINT_URL", "x"), ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "TRUE")];
+        assert_eq!(
+            check_endpoints(&|name: &str| {
+                ignored.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            }),
+            Ok(false)
+        );
+        for (variable, value) in [
+            ("AWS_ENDPOINT_URL", "localhost:4566"),
+            ("AWS_ENDPOINT_URL", "http//localhost"),
+            ("AWS_ENDPOINT_URL", "http://localhost:4566 "),
+            ("AWS_ENDPOINT_URL", "http://"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "ftp://localhost"),
+        ] {
+            let fault = check_endpoints(&|name: &str| (name == variable).then(|| value.to_owned())).unwrap_err();
+            assert!(fault.found.starts_with(variable) && fault.remedy.contains(variable), "{value}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_region_is_one_of_aws_or_of_an_emulator() {
+        for region in
+            ["eu-west-1", "us-gov-west-1", "us-isob-east-1", "eusc-de-east-1", "ap-southeast-7", "mx-central-1"]
+        {
+            assert_eq!(check_region(region, false), Ok(()), "{region}");
+        }
+        for region in ["local", "elasticmq", "us-east-1"] {
+            assert_eq!(check_region(region, true), Ok(()), "{region}");
+        }
+        for (region, is_elsewhere) in [
+            ("", true),
+            ("eu-west-1a", false),
+            ("EU-WEST-1", true),
+            ("eu west 1", true),
+            ("eu_west_1", true),
+            ("nowhere-1", false),
+            ("eu-west", false),
+            ("eu-west-123", false),
+            ("-west-1", false),
+        ] {
+            let fault = check_region(region, is_elsewhere).unwrap_err();
+            assert!(fault.remedy.starts_with("set AWS_REGION"), "{region}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_profile_that_cannot_be_used_is_why_there_are_no_credentials() {
+        let sso =
+            "ProfileFile provider could not be built: This behavior requires following cargo feature(s) enabled: sso";
+        let sso = CredentialsError::invalid_configuration(sso);
+        assert!(is_of_profile(&sso, None));
+        assert!(explain(&sso, Some("work")).remedy.contains("--features login"));
+        let expired = CredentialsError::provider_error("the SSO session has expired\nlog in again");
+        assert!(!is_of_profile(&expired, Some("work")));
+        let fault = explain(&expired, Some("work"));
+        assert_eq!(fault.found, "there are no credentials: the SSO session has expired log in again");
+        assert!(fault.remedy.starts_with("log in to AWS"));
+    }
+
+    #[tokio::test]
+    async fn credentials_are_asked_for_once_and_again_only_once_they_are_used_up() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        #[derive(Debug, Clone, Default)]
+        struct Counts(Arc<AtomicUsize>);
+        impl ProvideCredentials for Counts {
+            fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+            where
+                Self: 'a,
+            {
+                self.0.fetch_add(1, Ordering::SeqCst);
+                future::ProvideCredentials::ready(Ok(Credentials::new("id", "secret", None, None, "test")))
+            }
+        }
+        let counts = Counts::default();
+        let found = Found::by(CredentialsProviderChain::first_try("test", counts.clone())).await;
+        let Ok(found) = found else { panic!("there are some") };
+        for asked in [1, 2, 3] {
+            assert!(found.provide_credentials().await.is_ok());
+            assert_eq!(counts.0.load(Ordering::SeqCst), asked);
+        }
+    }
+}

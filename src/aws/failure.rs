@@ -1,0 +1,446 @@
+//! What an SDK error means: whether it may pass, whether the operation may have been carried out, and what an operator can do.
+//!
+//! | class | what it is |
+//! | --- | --- |
+//! | [`ServiceError::Misconfigured`] | no credentials, no endpoint; something that is not there, or may not be used |
+//! | [`ServiceError::Unreachable`] | no connection; credentials that cannot be refreshed at the moment |
+//! | [`ServiceError::Throttled`] | a throttle, by its code or a 429 |
+//! | [`ServiceError::Refused`] | every other 4xx, and a request that could not be made |
+//! | [`ServiceError::Passing`] | the rest: timeouts, broken connections, unreadable answers, 5xx |
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::account::no_credentials;
+use super::{NeverConnected, causes, root_cause};
+use crate::service::{Misconfiguration, ServiceError};
+
+/// What an operation is about, for its remedy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// The DynamoDB table of this name.
+    Table(&'a str),
+    /// The SQS queue of this URL.
+    Queue(&'a str),
+    /// The dead-letter queue of this name or URL, which the queue's policy names.
+    DeadLetterQueue(&'a str),
+    /// The EventBridge bus of this name or ARN.
+    Bus(&'a str),
+    /// The secret that this variable names.
+    Secret(&'a str),
+}
+
+impl Resource<'_> {
+    /// What is wrong if it is not there, and what to do.
+    pub fn missing(&self) -> Misconfiguration {
+        let (found, remedy) = match self {
+            Self::Table(name) => (
+                format!("there is no table `{name}`"),
+                "check BRIDGE_TABLE, and that AWS_REGION is its region; else make the table".to_owned(),
+            ),
+            Self::Queue(url) => (
+                format!("there is no queue {url}"),
+                "check BRIDGE_QUEUE_URL, and that AWS_REGION is its region".to_owned(),
+            ),
+            Self::DeadLetterQueue(name) => (
+                format!("the queue's RedrivePolicy names `{name}`, which is not there"),
+                "make it, or name another in the RedrivePolicy".to_owned(),
+            ),
+            Self::Bus(name) => (
+                format!(
+                    "there is no bus `{name}`: AWS takes events for it, answers with success and drops them, so that endings \
+                     are lost"
+                ),
+                "check BRIDGE_EVENT_BUS, and that AWS_REGION is its region; else make the bus".to_owned(),
+            ),
+            Self::Secret(variable) => (
+                format!("there is no secret of the name or ARN in {variable}"),
+                format!("check {variable}, and that AWS_REGION is its region"),
+            ),
+        };
+        Misconfiguration::new(found, remedy)
+    }
+
+    /// What IAM calls an operation on it.
+    pub fn action(&self, operation: &str) -> String {
+        let service = match self {
+            Self::Table(_) => "dynamodb",
+            Self::Queue(_) | Self::DeadLetterQueue(_) => "sqs",
+            Self::Bus(_) => "events",
+            Self::Secret(_) => "secretsmanager",
+        };
+        // The batches of SQS have no actions of their own.
+        format!("{service}:{}", operation.strip_suffix("Batch").unwrap_or(operation))
+    }
+
+    /// Where it is named.
+    fn place(&self) -> String {
+        match self {
+            Self::Table(_) => "the table in BRIDGE_TABLE".to_owned(),
+            Self::Queue(_) => "the queue in BRIDGE_QUEUE_URL".to_owned(),
+            Self::DeadLetterQueue(_) => "the dead-letter queue".to_owned(),
+            Self::Bus(_) => "the bus in BRIDGE_EVENT_BUS".to_owned(),
+            Self::Secret(variable) => format!("the secret in {variable}, and kms:Decrypt for a key of your own"),
+        }
+    }
+}
+
+/// What an operator may have to fix, by AWS's error code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The thing is not there.
+    Missing,
+    /// The caller may not do that.
+    Denied,
+    /// AWS does not accept the caller's credentials.
+    Credentials,
+}
+
+impl Fault {
+    pub(crate) fn of(code: &str) -> Option<Self> {
+        Some(match code {
+            "ResourceNotFoundException"
+            | "TableNotFoundException"
+            | "QueueDoesNotExist"
+            | "NonExistentQueue"
+            | "AWS.SimpleQueueService.NonExistentQueue"
+            | "InvalidAddress" => Self::Missing,
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "UnauthorizedOperation"
+            | "AuthorizationError"
+            | "NotAuthorized"
+            | "KmsAccessDenied"
+            | "KMS.AccessDeniedException" => Self::Denied,
+            "ExpiredToken"
+            | "ExpiredTokenException"
+            | "InvalidToken"
+            | "InvalidClientTokenId"
+            | "InvalidAccessKeyId"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "IncompleteSignature"
+            | "IncompleteSignatureException"
+            | "UnrecognizedClientException"
+            | "SignatureDoesNotMatch"
+            | "InvalidSignatureException"
+            | "RequestExpired" => Self::Credentials,
+            _ => return None,
+        })
+    }
+}
+
+/// What to do about credentials that AWS does not accept.
+pub(crate) const RENEW: &str =
+    "renew the credentials: log in to AWS again; and check that this machine's clock is right";
+const ENDPOINT: &str = "check AWS_REGION, AWS_ENDPOINT_URL, AWS_USE_DUALSTACK_ENDPOINT and AWS_USE_FIPS_ENDPOINT, or the same in your AWS profile";
+const NETWORK: &str = "check AWS_REGION, AWS_ENDPOINT_URL and the network";
+
+/// Error codes that say "too much at the moment". The first nine are those that the SDK's own retries know; the rest is in the
+/// services' API references.
+const THROTTLES: [&str; 13] = [
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestThrottledException",
+    "RequestThrottled",
+    "TooManyRequestsException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "SlowDown",
+    // A conflict with another write: this one was not carried out.
+    "TransactionConflictException",
+    "ReplicatedWriteConflictException",
+    // SQS's own, for a queue with a key of the customer's.
+    "KMS.ThrottlingException",
+    // SQS has handed out as many messages of the queue as it does at once.
+    "OverLimit",
+];
+
+/// Error codes of failures inside AWS, after which nobody knows what was carried out.
+const INTERNAL: [&str; 8] = [
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "InternalError",
+    "InternalFailure",
+    "InternalException",
+    "InternalServerError",
+    "InternalServiceError",
+    "ServiceUnavailable",
+];
+
+/// What an SDK error means for the caller of this operation.
+pub fn service_error<E>(operation: &str, about: Resource<'_>, error: &SdkError<E, HttpResponse>) -> ServiceError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match error {
+        SdkError::ConstructionFailure(_) => ServiceError::Refused(format!("{operation}: {}", root_cause(error))),
+        SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
+            Some(error) => of_dispatch(operation, error),
+            None => ServiceError::Passing(format!("{operation}: {}", root_cause(error))),
+        },
+        SdkError::ServiceError(context) => {
+            let (code, status) = (error.code().unwrap_or_default(), context.raw().status().as_u16());
+            of_answer(operation, about, code, error.message(), status)
+        }
+        _ => match error.raw_response() {
+            Some(response) => {
+                let status = response.status().as_u16();
+                ServiceError::Passing(format!("{operation}: HTTP {status}: {}", root_cause(error)))
+            }
+            None => ServiceError::Passing(format!("{operation}: {}", root_cause(error))),
+        },
+    }
+}
+
+/// What failed before there was an answer.
+fn of_dispatch(operation: &str, error: &ConnectorError) -> ServiceError {
+    if let Some(error) = causes(error).find_map(|cause| cause.downcast_ref::<CredentialsError>()) {
+        return of_credentials(operation, error);
+    }
+    let cause = root_cause(error);
+    if causes(error).any(<dyn Error>::is::<NeverConnected>) {
+        return ServiceError::Unreachable(format!("{operation}: no connection to AWS: {cause}; {NETWORK}"));
+    }
+    if error.is_user() {
+        return ServiceError::Refused(format!("{operation}: {cause}"));
+    }
+    // Ours are none of these: what the SDK itself could not do before it had a request to send.
+    if error.is_other() {
+        // Its patience with whoever keeps the credentials, which has no type of its own.
+        if cause.starts_with("identity resolver timed out") {
+            return ServiceError::Unreachable(format!("{operation}: {cause}"));
+        }
+        return Misconfiguration::new(format!("{operation}: {cause}"), ENDPOINT).into();
+    }
+    ServiceError::Passing(format!("{operation}: {cause}"))
+}
+
+/// Credentials that were never there stay away; those that somebody keeps for us may be had in a moment.
+fn of_credentials(operation: &str, error: &CredentialsError) -> ServiceError {
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
+            no_credentials(error).into()
+        }
+        _ => ServiceError::Unreachable(format!("{operation}: the credentials cannot be had: {}", root_cause(error))),
+    }
+}
+
+/// What AWS answered.
+fn of_answer(operation: &str, about: Resource<'_>, code: &str, message: Option<&str>, status: u16) -> ServiceError {
+    let text = match message {
+        Some(message) if !code.is_empty() => format!("{operation}: {code}: {message}"),
+        Some(message) => format!("{operation}: HTTP {status}: {message}"),
+        None if !code.is_empty() => format!("{operation}: {code} (HTTP {status})"),
+        None => format!("{operation}: HTTP {status} without an error code"),
+    };
+    if THROTTLES.contains(&code) || status == 429 {
+        return ServiceError::Throttled(text);
+    }
+    // A success that cannot be read is one all the same.
+    if INTERNAL.contains(&code) || status >= 500 || status == 408 || (200..300).contains(&status) {
+        return ServiceError::Passing(text);
+    }
+    match Fault::of(code) {
+        Some(Fault::Missing) => {
+            let Misconfiguration { found, remedy } = about.missing();
+            Misconfiguration::new(format!("{operation}: {code}: {found}"), remedy).into()
+        }
+        Some(Fault::Denied) => {
+            let (action, place) = (about.action(operation), about.place());
+            Misconfiguration::new(text, format!("allow the IAM action {action} on {place}")).into()
+        }
+        Some(Fault::Credentials) => Misconfiguration::new(text, RENEW).into(),
+        None if code.is_empty() => {
+            let remedy = "AWS does not answer so: check AWS_ENDPOINT_URL, and whether a proxy answers in its place";
+            Misconfiguration::new(text, remedy).into()
+        }
+        None if is_another_kind_of_table(about, code, message.unwrap_or_default()) => {
+            let remedy = "check BRIDGE_TABLE: the table there has another key or no index `open`";
+            Misconfiguration::new(text, remedy).into()
+        }
+        None => ServiceError::Refused(text),
+    }
+}
+
+fn is_another_kind_of_table(about: Resource<'_>, code: &str, message: &str) -> bool {
+    let is_about_keys = ["key element", "specified index", "not valid: Missing the key"];
+    matches!(about, Resource::Table(_))
+        && code == "ValidationException"
+        && is_about_keys.iter().any(|words| message.contains(words))
+}
+
+/// What the failure of one entry of a batch means. What was throttled or is our fault was not carried out; a service that does
+/// not say whose fault it is says so by the code.
+pub fn entry_error(code: &str, message: Option<&str>, is_ours: Option<bool>) -> ServiceError {
+    let text = match message {
+        Some(message) => format!("{code}: {message}"),
+        None => code.to_owned(),
+    };
+    if THROTTLES.contains(&code) {
+        ServiceError::Throttled(text)
+    } else if is_ours.unwrap_or(true) && !INTERNAL.contains(&code) {
+        ServiceError::Refused(text)
+    } else {
+        ServiceError::Passing(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use aws_smithy_types::body::SdkBody;
+    use aws_smithy_types::error::ErrorMetadata;
+
+    use super::*;
+    use crate::postpress::client::{http_client, mozilla_roots};
+
+    type Failed = SdkError<ErrorMetadata, HttpResponse>;
+
+    fn dispatch(error: ConnectorError) -> Failed {
+        SdkError::dispatch_failure(error)
+    }
+
+    fn answer(status: u16, code: &str, message: &str) -> Failed {
+        let mut metadata = ErrorMetadata::builder();
+        if !code.is_empty() {
+            metadata = metadata.code(code).message(message);
+        }
+        SdkError::service_error(metadata.build(), HttpResponse::new(status.try_into().unwrap(), SdkBody::empty()))
+    }
+
+    /// A word for the class, and whether a second attempt may help.
+    fn class(error: &ServiceError) -> &'static str {
+        match error {
+            ServiceError::Passing(_) => "perhaps",
+            ServiceError::Throttled(_) => "throttled",
+            ServiceError::Unreachable(_) => "unreachable",
+            ServiceError::Refused(_) => "refused",
+            ServiceError::Misconfigured(_) => "misconfigured",
+        }
+    }
+
+    #[test]
+    fn what_aws_answers_says_whether_it_may_pass_and_whether_it_was_carried_out() {
+        for (status, code, message, expected) in [
+            (400, "ThrottlingException", "slow", "throttled"),
+            (503, "SlowDown", "slow", "throttled"),
+            (429, "Unknown", "slow", "throttled"),
+            (403, "RequestThrottled", "slow", "throttled"),
+            (400, "TransactionConflictException", "", "throttled"),
+            (500, "InternalFailure", "", "perhaps"),
+            (400, "InternalServerError", "", "perhaps"),
+            (503, "ServiceUnavailable", "", "perhaps"),
+            (400, "RequestTimeout", "", "perhaps"),
+            (408, "Unknown", "", "perhaps"),
+            (502, "", "", "perhaps"),
+            (200, "", "", "perhaps"),
+            (307, "", "", "misconfigured"),
+            (400, "AWS.SimpleQueueService.NonExistentQueue", "", "misconfigured"),
+            (400, "QueueDoesNotExist", "", "misconfigured"),
+            (400, "ResourceNotFoundException", "", "misconfigured"),
+            (403, "AccessDeniedException", "", "misconfigured"),
+            (400, "ExpiredTokenException", "", "misconfigured"),
+            (403, "SignatureDoesNotMatch", "", "misconfigured"),
+            (403, "", "", "misconfigured"),
+            (404, "", "", "misconfigured"),
+            (400, "ValidationException", "The provided key element does not match the schema", "misconfigured"),
+            (400, "ValidationException", "The table does not have the specified index: open", "misconfigured"),
+            (400, "ValidationException", "Item size has exceeded the maximum allowed size", "refused"),
+            (400, "InvalidMessageContents", "", "refused"),
+        ] {
+            let error = service_error("GetItem", Resource::Table("runs"), &answer(status, code, message));
+            assert_eq!(class(&error), expected, "{status} {code}: {error}");
+            assert!(error.to_string().starts_with("GetItem: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_failed_before_a_request_was_sent_is_final_unless_it_is_about_reaching_somebody() {
+        let not_loaded = || CredentialsError::not_loaded("nobody has any");
+        let wrong = || CredentialsError::invalid_configuration("two profiles that name each other");
+        for (error, expected) in [
+            (SdkError::construction_failure("no such header"), "refused"),
+            (dispatch(ConnectorError::user("no URI".into())), "refused"),
+            (dispatch(ConnectorError::other("failed to resolve endpoint: dual-stack".into(), None)), "misconfigured"),
+            (dispatch(ConnectorError::other(not_loaded().into(), None)), "misconfigured"),
+            (dispatch(ConnectorError::other(wrong().into(), None)), "misconfigured"),
+            // The keeper of a container's credentials is not to be reached, or not well.
+            (
+                dispatch(ConnectorError::other(
+                    CredentialsError::provider_timed_out(std::time::Duration::from_secs(2)).into(),
+                    None,
+                )),
+                "unreachable",
+            ),
+            (dispatch(ConnectorError::other(CredentialsError::provider_error("503").into(), None)), "unreachable"),
+            (dispatch(ConnectorError::other(CredentialsError::unhandled("refused").into(), None)), "unreachable"),
+            (dispatch(ConnectorError::other("identity resolver timed out after 6s".into(), None)), "unreachable"),
+            (dispatch(ConnectorError::io("connection reset".into())), "perhaps"),
+            (dispatch(ConnectorError::timeout("no answer".into())), "perhaps"),
+            (SdkError::timeout_error("too long"), "perhaps"),
+            (
+                SdkError::response_error("no JSON", HttpResponse::new(200.try_into().unwrap(), SdkBody::empty())),
+                "perhaps",
+            ),
+        ] {
+            let text = format!("{error:?}");
+            let error: ServiceError = service_error("SendMessageBatch", Resource::Queue("q"), &error);
+            assert_eq!(class(&error), expected, "{text}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_never_made_is_told_from_one_that_broke() {
+        let http = http_client(mozilla_roots()).unwrap();
+        let refused = http.get("http://127.0.0.1:1/").send().await.unwrap_err();
+        let error = service_error("Scan", Resource::Table("runs"), &dispatch(super::super::connector_error(refused)));
+        assert_eq!(class(&error), "unreachable", "{error}");
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let closes = async { drop(listener.accept().await.unwrap()) };
+        let (broken, ()) = tokio::join!(http.get(format!("http://{address}/")).send(), closes);
+        let broken = broken.unwrap_err();
+        let error = service_error("Scan", Resource::Table("runs"), &dispatch(super::super::connector_error(broken)));
+        assert_eq!(class(&error), "perhaps", "{error}");
+    }
+
+    #[test]
+    fn a_missing_permission_is_named_as_iam_does() {
+        for (about, operation, named) in [
+            (Resource::Queue("q"), "SendMessageBatch", "sqs:SendMessage on the queue in BRIDGE_QUEUE_URL"),
+            (Resource::Table("t"), "GetItem", "dynamodb:GetItem on the table in BRIDGE_TABLE"),
+            (
+                Resource::Secret("X_SECRET_ID"),
+                "GetSecretValue",
+                "secretsmanager:GetSecretValue on the secret in X_SECRET_ID",
+            ),
+        ] {
+            let error = service_error(operation, about, &answer(400, "AccessDeniedException", "no\nway"));
+            let text = error.to_string();
+            assert!(text.contains(named) && text.contains("AccessDeniedException: no way;"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_our_fault_or_was_throttled_was_not_carried_out() {
+        for (code, is_ours, expected) in [
+            ("InvalidMessageContents", Some(true), "refused"),
+            ("RequestThrottled", Some(true), "throttled"),
+            ("ThrottlingException", Some(false), "throttled"),
+            ("InternalError", Some(false), "perhaps"),
+            ("InternalError", Some(true), "perhaps"),
+            ("Unknown", Some(false), "perhaps"),
+            ("NotAuthorizedForSourceException", None, "refused"),
+            ("InternalFailure", None, "perhaps"),
+        ] {
+            assert_eq!(class(&entry_error(code, None, is_ours)), expected, "{code} {is_ours:?}");
+        }
+    }
+}
