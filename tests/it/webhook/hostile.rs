@@ -3,6 +3,7 @@
 use http::{HeaderMap, Request};
 use hyper::body::Bytes;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::world::{OLD_SECRET, SECRET, TOKEN, front, get, now, open_to_both, post, request, signed, told};
 use crate::harness::emulator::Emulated;
@@ -104,7 +105,11 @@ async fn what_is_no_trigger_is_refused() {
         ("not UTF-8", post(b"{\"chat_id\": \"\xff\"}".to_vec()), INVALID),
         ("a NUL", post("{\"chat_id\": \"a\\u0000\"}"), INVALID),
         ("513 bytes", of(json!({"chat_id": "x".repeat(513)})), INVALID),
-        ("one of our events", of(json!({"chat_id": "c", "event_id": "e", "schema_version": "1"})), INVALID),
+        (
+            "one of our events",
+            of(json!({"chat_id": "c", "event_id": Uuid::nil(), "schema_version": "1", "triggers": []})),
+            INVALID,
+        ),
         ("a sweep", post(postpress_bridge::message::SWEEP_BODY), INVALID),
         ("a poll", of(json!({"postpress_bridge": "poll", "v": 1, "chat_id": "c", "claim_id": "hidden"})), INVALID),
         ("wrapped by a rule", of(json!({"detail-type": "t", "source": "s", "detail": {"chat_id": "c"}})), INVALID),
