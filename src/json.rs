@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 pub const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// A JSON object whose members are not read yet. Their names may repeat.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RawObject<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> RawObject<'a> {
@@ -95,14 +95,11 @@ pub fn text(value: &RawValue) -> Option<String> {
 /// For half of a surrogate pair `serde_json` has several messages, of which one only says that the escape ended.
 pub fn reason(error: &serde_json::Error) -> String {
     let reason = error.to_string();
-    if !reason.contains("hex escape") {
-        return reason;
+    if reason.contains("hex escape") {
+        return "it has a lone surrogate, half of a pair like `\\ud83d\\ude00`, which is no character; escape both halves"
+            .to_owned();
     }
-    let (line, column) = (error.line(), error.column());
-    format!(
-        "it has a lone surrogate, half of a pair like `\\ud83d\\ude00`, which is no character; escape both halves \
-         (line {line} column {column})"
-    )
+    reason
 }
 
 #[cfg(test)]
