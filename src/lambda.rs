@@ -1,54 +1,151 @@
-//! What Lambda hands the worker, in the bridge's own terms, and back.
+//! Lambda's SQS events as records, and the batch's answer.
+//!
+//! The event is read one member at a time: what the bridge needs of a record is little, and an odd member that it does not
+//! need must not cost the record, nor a record its neighbours. But a record that SQS cannot have sent is not skipped: the
+//! invocation fails, for an answer would tell Lambda that it was handled.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::ids::MessageId;
+use crate::json::{self, RawObject};
 use crate::message::Record;
 use crate::time::Millis;
 use crate::trace::TraceHeader;
 
-/// Below this, a deadline cannot be milliseconds since 1970: it was September 2001 then.
-const EARLIEST_EPOCH_DEADLINE_MS: u64 = 1_000_000_000_000;
+mod received;
 
-/// The records of an SQS event. One without a message id cannot be told from others, and SQS sends none.
+pub use received::{UnknownEvent, description};
+
+/// Below this, a number is not milliseconds since 1970: it would be a time before September 2001.
+const EARLIEST_EPOCH_MS: u64 = 1_000_000_000_000;
+
+/// What SQS records name as their source.
+const SQS: &str = "aws:sqs";
+
+/// The records of an SQS event, received at `now`.
 ///
 /// Each keeps its own trace, but goes on with what the invocation's header (`Lambda-Runtime-Trace-Id`) has counted: that one
 /// names a trace of the invocation alone, which may deal with messages of ten runs.
-pub fn records(event: SqsEvent, invocation: Option<&str>) -> Vec<Record> {
+///
+/// # Errors
+/// If the event is not one of SQS, has no records, or has one that SQS cannot have sent.
+pub fn records(event: &RawValue, invocation: Option<&str>, now: Millis) -> Result<Vec<Record>, UnknownEvent> {
+    let records = RawObject::of(event).and_then(|event| event.get("Records").and_then(received::elements));
+    let Some(records) = records.filter(|records| !records.is_empty()) else {
+        return Err(UnknownEvent::new(description(event), remedy(event.get())));
+    };
     let invocation = invocation.and_then(TraceHeader::parse);
-    let records = event.records.into_iter().filter_map(record);
-    let Some(invocation) = invocation else { return records.collect() };
-    records.map(|record| Record { trace: Some(record.trace().through(&invocation)), ..record }).collect()
+    let count = records.len();
+    let read = records.into_iter().enumerate().map(|(index, raw)| {
+        let record = record(raw, now).map_err(|fault| {
+            UnknownEvent::new(format_args!("record {} of {count} {fault}", index + 1), remedy(raw.get()))
+        })?;
+        Ok(match &invocation {
+            Some(invocation) => Record { trace: Some(record.trace().through(invocation)), ..record },
+            None => record,
+        })
+    });
+    read.collect()
 }
 
-fn record(message: SqsMessage) -> Option<Record> {
-    let trace = message.attributes.get("AWSTraceHeader").and_then(|header| TraceHeader::parse(header));
-    let number = |name: &str| message.attributes.get(name).and_then(|value| value.parse::<u64>().ok());
-    let sent_at = number("SentTimestamp").unwrap_or_default();
-    let receive_count = number("ApproximateReceiveCount").and_then(|count| u32::try_from(count).ok());
-    Some(Record {
-        message_id: MessageId::new(message.message_id?),
-        receipt_handle: message.receipt_handle.unwrap_or_default(),
-        body: message.body.unwrap_or_default(),
-        sent_at: Millis(sent_at),
-        receive_count: receive_count.unwrap_or(1),
-        trace,
+/// Reads one record.
+///
+/// `messageAttributes` and whatever else there is stays unread. A body that is no string comes through as the JSON that it is, and a missing one as an empty text: the worker answers
+/// them as invalid triggers, so that they neither vanish nor come back for ever.
+fn record(raw: &RawValue, now: Millis) -> Result<Record, String> {
+    let Some(record) = RawObject::of(raw) else {
+        return Err(format!("is {}, not an object", received::kind(raw)));
+    };
+    let is_foreign = match record.get("eventSource") {
+        Some(source) => json::text(source).as_deref() != Some(SQS),
+        None => record.has("EventSource"),
+    };
+    if is_foreign {
+        return Err(format!("has {}, where `eventSource` \"{SQS}\" belongs", received::source(&record)));
+    }
+    let Some(message_id) = record.text("messageId") else {
+        return Err(format!("has no `messageId` that is a string and not empty; it has {}", received::source(&record)));
+    };
+    let message_id = MessageId::new(message_id);
+    let attributes = record.object("attributes");
+    let attribute = |name: &str| attributes.as_ref().and_then(|attributes| attributes.get(name));
+    let time = |name: &str| attribute(name).and_then(number).filter(|ms| *ms >= EARLIEST_EPOCH_MS).map(Millis);
+    // The first receive comes next to the sending, and is as constant over all deliveries.
+    let sent_at = time("SentTimestamp").or_else(|| time("ApproximateFirstReceiveTimestamp")).unwrap_or_else(|| {
+        tracing::warn!(%message_id, "the record has no readable `SentTimestamp`; it counts as sent just now");
+        now
+    });
+    let receive_count = attribute("ApproximateReceiveCount").and_then(number);
+    let body =
+        record.get("body").map(|body| serde_json::from_str(body.get()).unwrap_or_else(|_| body.get().to_owned()));
+    Ok(Record {
+        message_id,
+        receipt_handle: record.text("receiptHandle").unwrap_or_default(),
+        body: body.unwrap_or_default(),
+        sent_at,
+        receive_count: receive_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
+        trace: attribute("AWSTraceHeader").and_then(json::text).and_then(|header| TraceHeader::parse(&header)),
     })
 }
 
+/// A whole number; SQS writes numbers as strings.
+fn number(value: &RawValue) -> Option<u64> {
+    value.get().trim_matches('"').parse().ok()
+}
+
+/// What to do with an event or a record that does not belong here.
+fn remedy(json: &str) -> &'static str {
+    const QUEUE: &str = "send triggers to the queue, and map the queue to this function (an SQS event source mapping)";
+    let Ok(object) = RawObject::parse(json) else { return QUEUE };
+    let source = object.text("eventSource").or_else(|| object.text("EventSource"));
+    let is_bare = |name: &str| source.is_none() && object.has(name);
+    match source.as_deref() {
+        Some("aws:sns") => "subscribe the queue to the topic, and map the queue to this function",
+        Some("aws:s3") => {
+            "a change in a bucket is not a trigger: send triggers to the queue, and map the queue to this function"
+        }
+        Some(SQS) => {
+            "Lambda writes `messageId` into every record that it takes from a queue; map the queue to this function"
+        }
+        _ if is_bare("detail-type") => "make the queue the rule's target, and map the queue to this function",
+        _ if is_bare("chat_id") || is_bare("postpress_bridge") => {
+            "send it to the queue, and map the queue to this function"
+        }
+        _ if is_bare("httpMethod") || is_bare("requestContext") => {
+            "the `webhook` function answers HTTP; this one works the queue"
+        }
+        _ => QUEUE,
+    }
+}
+
 /// `ReportBatchItemFailures`: Lambda deletes every message but these.
-pub fn response<'a>(returned: impl Iterator<Item = &'a MessageId>) -> SqsBatchResponse {
-    let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = returned
-        .map(|message_id| {
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier = message_id.to_string();
-            failure
-        })
-        .collect();
-    response
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchResponse {
+    batch_item_failures: Vec<BatchItemFailure>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BatchItemFailure {
+    item_identifier: MessageId,
+}
+
+impl BatchResponse {
+    /// Hands these messages back. A batch may hold two deliveries of one message, which Lambda cannot tell apart: if one
+    /// comes back, both do.
+    pub fn returning<'a>(messages: impl Iterator<Item = &'a MessageId>) -> Self {
+        let mut batch_item_failures: Vec<BatchItemFailure> = Vec::new();
+        for message_id in messages {
+            if batch_item_failures.iter().all(|failure| failure.item_identifier != *message_id) {
+                batch_item_failures.push(BatchItemFailure { item_identifier: message_id.clone() });
+            }
+        }
+        Self { batch_item_failures }
+    }
 }
 
 /// How long an invocation has, from the deadline in its context.
@@ -56,61 +153,11 @@ pub fn response<'a>(returned: impl Iterator<Item = &'a MessageId>) -> SqsBatchRe
 /// Lambda gives milliseconds since 1970; `cargo lambda` gives milliseconds from the receipt (`600000`).
 pub fn time_left(deadline_ms: u64, now: SystemTime) -> Duration {
     let deadline = Duration::from_millis(deadline_ms);
-    if deadline_ms < EARLIEST_EPOCH_DEADLINE_MS {
+    if deadline_ms < EARLIEST_EPOCH_MS {
         return deadline;
     }
     deadline.saturating_sub(now.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deadline_is_a_time_of_day_or_a_duration() {
-        let now = UNIX_EPOCH + Duration::from_millis(1_795_514_400_000);
-        assert_eq!(time_left(1_795_514_460_000, now), Duration::from_secs(60));
-        assert_eq!(time_left(600_000, now), Duration::from_secs(600));
-        assert_eq!(time_left(1_795_514_399_999, now), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_record_is_read_as_lambda_sends_it() {
-        let event = include_str!("../events/trigger-batch.json");
-        let records = records(serde_json::from_str(event).unwrap(), None);
-        assert_eq!(records.len(), 3);
-        assert!(records[0].body.contains("chat_id"));
-        assert!(records[0].sent_at > Millis(0));
-        assert_eq!(records[0].receive_count, 1);
-        assert!(!records[0].receipt_handle.is_empty());
-    }
-
-    #[test]
-    fn a_message_keeps_its_trace_and_takes_what_the_invocation_has_counted() {
-        let message = |header: Option<&str>| {
-            let mut message = serde_json::json!({"messageId": "m", "attributes": {"SentTimestamp": "1795514400137"}});
-            if let Some(header) = header {
-                message["attributes"]["AWSTraceHeader"] = header.into();
-            }
-            message
-        };
-        let root = "Root=1-5759e988-bd862e3fe1be46a994272793";
-        let event = serde_json::json!({"Records": [message(Some(root)), message(None), message(Some("none"))]});
-        let event: SqsEvent = serde_json::from_value(event).unwrap();
-        let headers = |invocation| {
-            records(event.clone(), invocation).iter().map(|record| record.trace().to_string()).collect::<Vec<_>>()
-        };
-        let new = TraceHeader::of_message(&MessageId::new("m"), Millis(1_795_514_400_137)).to_string();
-        assert_eq!(headers(None), [root, &new, &new]);
-        let invocation = "Root=1-11111111-222222222222222222222222;Parent=1111111111111111;Sampled=1;Lineage=1:a:5";
-        let counted = |header: &str| format!("{header};Sampled=1;Lineage=1:a:5");
-        assert_eq!(headers(Some(invocation)), [counted(root), counted(&new), counted(&new)]);
-    }
-
-    #[test]
-    fn what_comes_back_is_told_by_its_id() {
-        let returned = [MessageId::new("a"), MessageId::new("b")];
-        let json = serde_json::to_string(&response(returned.iter())).unwrap();
-        assert_eq!(json, r#"{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"b"}]}"#);
-    }
-}
+mod tests;

@@ -39,7 +39,7 @@
 //! | [`settings`] | the environment |
 //! | [`telemetry`], [`metrics`], [`trace`] | the log, the numbers of an invocation, the trace that a run's messages share |
 //! | [`schema`] | the JSON Schemas of what comes in and goes out |
-//! | [`ids`], [`time`], [`text`] | the words that all of them speak in |
+//! | [`ids`], [`time`], [`text`], [`json`] | the words that all of them speak in |
 //!
 //! Start with [`run`]: its tests read like the list of what can go wrong.
 
@@ -52,6 +52,7 @@ pub mod consumer;
 pub mod deployed;
 pub mod event;
 pub mod ids;
+pub mod json;
 #[cfg(feature = "aws")]
 pub mod lambda;
 pub mod message;

@@ -16,6 +16,7 @@ use crate::text::bounded;
 use crate::time::{Millis, rfc3339};
 use crate::trace::TraceHeader;
 
+mod layer;
 mod trigger;
 
 pub use trigger::TriggerBody;

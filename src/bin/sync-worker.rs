@@ -5,14 +5,16 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Context, LambdaEvent, run, service_fn};
 use postpress_bridge::deployed::{self, Deployed};
+use postpress_bridge::lambda::{self, BatchResponse, UnknownEvent};
 use postpress_bridge::metrics::EmfLines;
 use postpress_bridge::postpress::client::Client;
+use postpress_bridge::rehearsal;
 use postpress_bridge::settings::{Backend, SecretSource, WorkerSettings};
 use postpress_bridge::telemetry::{self, LogFormat};
-use postpress_bridge::{lambda, rehearsal};
+use postpress_bridge::time::Clock;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -39,18 +41,18 @@ async fn start() -> anyhow::Result<()> {
 async fn serve(settings: &WorkerSettings) -> anyhow::Result<()> {
     let Deployed { worker, .. } = deployed::connect(settings).await?;
     let metrics = RefCell::new(EmfLines::new(&settings.metrics_namespace));
-    run(service_fn(async |event: LambdaEvent<SqsEvent>| -> Result<SqsBatchResponse, Error> {
-        let ends = ends(&event);
+    run(service_fn(async |event: LambdaEvent<Box<RawValue>>| -> Result<BatchResponse, UnknownEvent> {
         let LambdaEvent { payload, context } = event;
+        let ends = ends(&context);
         let span = telemetry::invocation(&context.request_id);
-        let records = lambda::records(payload, context.xray_trace_id.as_deref());
+        let records = lambda::records(&payload, context.xray_trace_id.as_deref(), Clock::System.now())?;
         let report = worker.handle(&records, ends).instrument(span).await;
         // A line that is not whole, or not printed, costs figures and no message.
         match metrics.borrow_mut().line(&report.metrics, &context.request_id, SystemTime::now()) {
             Ok(line) => drop(io::stdout().write_all(&line)),
             Err(error) => tracing::error!(%error, "this invocation has no metrics"),
         }
-        Ok(lambda::response(report.returned()))
+        Ok(BatchResponse::returning(report.returned()))
     }))
     .await
     .map_err(anyhow::Error::from_boxed)
@@ -61,16 +63,15 @@ async fn rehearse(settings: &WorkerSettings) -> anyhow::Result<()> {
         anyhow::bail!("BRIDGE_BACKEND=memory reads no secret; set POSTPRESS_API_KEY");
     };
     let client = Client::new(settings.provider.base_url.clone(), api_key)?;
-    run(service_fn(async |event: LambdaEvent<SqsEvent>| -> Result<SqsBatchResponse, Error> {
-        let ends = ends(&event);
-        let records = lambda::records(event.payload, None);
-        let returned = rehearsal::play(&records, ends, client.clone(), settings).await;
-        Ok(lambda::response(returned.iter()))
+    run(service_fn(async |event: LambdaEvent<Box<RawValue>>| -> Result<BatchResponse, UnknownEvent> {
+        let records = lambda::records(&event.payload, None, Clock::System.now())?;
+        let returned = rehearsal::play(&records, ends(&event.context), client.clone(), settings).await;
+        Ok(BatchResponse::returning(returned.iter()))
     }))
     .await
     .map_err(anyhow::Error::from_boxed)
 }
 
-fn ends(event: &LambdaEvent<SqsEvent>) -> Instant {
-    Instant::now() + lambda::time_left(event.context.deadline, SystemTime::now())
+fn ends(context: &Context) -> Instant {
+    Instant::now() + lambda::time_left(context.deadline, SystemTime::now())
 }

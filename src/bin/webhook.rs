@@ -1,17 +1,14 @@
 //! The Lambda in front of the queue: wiring only.
 
-use std::io;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::SystemTime;
 
-use futures_util::TryFutureExt;
-use lambda_http::tower::ServiceExt;
-use lambda_http::{Adapter, RequestExt, lambda_runtime, service_fn};
+use lambda_runtime::{LambdaEvent, run, service_fn};
+use postpress_bridge::lambda::{self, UnknownEvent};
 use postpress_bridge::settings::WebhookSettings;
 use postpress_bridge::telemetry::{self, LogFormat};
-use postpress_bridge::{deployed, lambda, webhook::without_origin};
-use tokio::task::{LocalSet, spawn_local};
+use postpress_bridge::{deployed, webhook::Answer};
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 #[tokio::main(flavor = "current_thread")]
@@ -28,17 +25,12 @@ async fn main() -> ExitCode {
 async fn start() -> anyhow::Result<()> {
     let settings = WebhookSettings::from_env()?;
     telemetry::init(&settings.log_filter, LogFormat::Json)?;
-    let webhook = Rc::new(deployed::connect_webhook(&settings).await?);
-    let service = service_fn(|event: lambda_http::Request| {
-        let webhook = Rc::clone(&webhook);
-        // A task of this thread: `run` wants what could go to another, which our ports' futures need not be able to.
-        let answered = spawn_local(async move {
-            let deadline_ms = event.lambda_context_ref().map_or(0, |context| context.deadline);
-            let ends = Instant::now() + lambda::time_left(deadline_ms, SystemTime::now());
-            webhook.answer(&event.into(), ends).await
-        });
-        answered.map_err(io::Error::from)
-    });
-    let serve = lambda_runtime::run(Adapter::from(service).map_request(without_origin));
-    LocalSet::new().run_until(serve).await.map_err(anyhow::Error::from_boxed)
+    let webhook = deployed::connect_webhook(&settings).await?;
+    run(service_fn(async |event: LambdaEvent<Box<RawValue>>| -> Result<Answer, UnknownEvent> {
+        let LambdaEvent { payload, context } = event;
+        let ends = Instant::now() + lambda::time_left(context.deadline, SystemTime::now());
+        webhook.invoke(&payload, &context.request_id, ends).await
+    }))
+    .await
+    .map_err(anyhow::Error::from_boxed)
 }

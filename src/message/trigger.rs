@@ -1,11 +1,13 @@
 //! Triggers: the fields, their bounds, and the wrappings that a rule or a topic puts around them.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::layer::{Layer, OWN_EVENT_DEPTH, holds_own_event, string};
 use super::{INPUT_MAX_BYTES, InvalidTrigger, Message, Metadata, Record, Trigger, TriggerMessage};
 use crate::ids::{ChatId, TriggerKey};
+use crate::json;
 use crate::text::bounded;
 
 /// The longest `correlation_id` and the longest `idempotency_key`, in bytes.
@@ -14,8 +16,6 @@ const LABEL_MAX_BYTES: usize = 256;
 const METADATA_MAX_BYTES: usize = 1024;
 /// How many wrappings a trigger may have: a rule's, a topic's, or one of each.
 const WRAPPINGS_MAX: usize = 2;
-/// How deep to look for one of our own events, which must never be answered, however it is wrapped.
-const OWN_EVENT_DEPTH: usize = 8;
 
 /// The body of a trigger, as a producer writes it. Unknown fields are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -53,15 +53,16 @@ impl TriggerBody {
     /// # Errors
     /// Says all that is wrong with it, and what to send instead.
     pub fn parse(json: &str, event_source: &str) -> Result<Self, String> {
-        let layer = Layer::parse(json)?;
-        if layer.is_own_event(event_source) {
+        if holds_own_event(json, event_source) {
             return Err(
                 "this is one of the bridge's own events, which never start a sync; stop sending them here".to_owned()
             );
         }
-        if layer.postpress_bridge.is_some() {
+        let layer = Layer::parse(json)?;
+        if layer.is_own_message() {
             return Err("`postpress_bridge` marks the bridge's own messages; send a trigger".to_owned());
         }
+        layer.check_duplicates()?;
         Fields::of(&layer).into_body()
     }
 
@@ -84,94 +85,14 @@ impl TriggerBody {
 
 /// Reads a record that is not one of our own messages.
 pub(super) fn parse(record: &Record, event_source: &str) -> Message {
-    match unwrap(&record.body, event_source) {
-        Unwrapped::OwnEvent => Message::OwnEvent,
+    if holds_own_event(&record.body, event_source) {
+        return Message::OwnEvent;
+    }
+    match unwrap(&record.body) {
         Unwrapped::OwnMessage(reason) => Message::Malformed { reason },
         Unwrapped::Trigger { layer, wrapped_id } => Fields::read(&layer).into_message(record, wrapped_id),
         Unwrapped::Invalid(reason) => Fields::unreadable(reason).into_message(record, None),
     }
-}
-
-/// One layer of a body: every field that may matter, still unread.
-#[derive(Deserialize)]
-struct Layer<'a> {
-    // a trigger's
-    #[serde(borrow)]
-    chat_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    correlation_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    idempotency_key: Option<&'a RawValue>,
-    #[serde(borrow)]
-    metadata: Option<&'a RawValue>,
-    // an EventBridge event's
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, rename = "detail-type")]
-    detail_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    source: Option<&'a RawValue>,
-    #[serde(borrow)]
-    detail: Option<&'a RawValue>,
-    // an SNS notification's
-    #[serde(borrow, rename = "Type")]
-    sns_type: Option<&'a RawValue>,
-    #[serde(borrow, rename = "MessageId")]
-    sns_message_id: Option<&'a RawValue>,
-    #[serde(borrow, rename = "Message")]
-    sns_message: Option<&'a RawValue>,
-    // our own event's, and our own message's
-    #[serde(borrow)]
-    event_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    schema_version: Option<&'a RawValue>,
-    #[serde(borrow)]
-    postpress_bridge: Option<&'a RawValue>,
-}
-
-/// What a wrapping holds.
-struct Wrapping {
-    /// The JSON inside.
-    inner: String,
-    /// The id that the wrapper gave, which stands in for an idempotency key.
-    id: Option<String>,
-    /// EventBridge's id goes before the topic's, since the topic only carried it.
-    by_event_bridge: bool,
-}
-
-impl Layer<'_> {
-    fn parse(json: &str) -> Result<Layer<'_>, String> {
-        if !json.trim_start().starts_with('{') {
-            return Err("the message is not a JSON object; send {\"chat_id\": \"…\"}".to_owned());
-        }
-        serde_json::from_str(json).map_err(|error| format!("the message cannot be read: {error}"))
-    }
-
-    /// It is an event that this bridge published, or the bare detail of one.
-    fn is_own_event(&self, event_source: &str) -> bool {
-        let detail_of_ours = self.event_id.is_some() && self.schema_version.is_some();
-        let event_of_ours = self.detail_type.is_some() && text(self.source).as_deref() == Some(event_source);
-        detail_of_ours || event_of_ours
-    }
-
-    fn wrapping(&self) -> Option<Wrapping> {
-        if self.chat_id.is_some() {
-            return None;
-        }
-        if let (Some(_), Some(_), Some(detail)) = (self.detail_type, self.source, self.detail) {
-            return Some(Wrapping { inner: detail.get().to_owned(), id: text(self.id), by_event_bridge: true });
-        }
-        if text(self.sns_type).as_deref() == Some("Notification") {
-            let inner = text(self.sns_message)?;
-            return Some(Wrapping { inner, id: text(self.sns_message_id), by_event_bridge: false });
-        }
-        None
-    }
-}
-
-/// A non-empty string, if it is one.
-fn text(raw: Option<&RawValue>) -> Option<String> {
-    serde_json::from_str::<String>(raw?.get()).ok().filter(|text| !text.is_empty())
 }
 
 /// What is left when the wrappings are off.
@@ -180,7 +101,6 @@ enum Unwrapped {
         layer: String,
         wrapped_id: Option<String>,
     },
-    OwnEvent,
     /// One of our own messages, with what is wrong with it: a sound one has been read before.
     OwnMessage(String),
     Invalid(String),
@@ -194,18 +114,21 @@ impl Unwrapped {
     }
 }
 
-fn unwrap(body: &str, event_source: &str) -> Unwrapped {
+fn unwrap(body: &str) -> Unwrapped {
     let mut json = body.to_owned();
     let mut wrapped_id = None;
     for depth in 0..OWN_EVENT_DEPTH {
-        let wrapping = match Layer::parse(&json) {
-            Ok(layer) if layer.is_own_event(event_source) => return Unwrapped::OwnEvent,
-            Ok(layer) if layer.postpress_bridge.is_some() => {
-                let fault =
-                    if depth == 0 { "its head cannot be read" } else { "it is wrapped, which the bridge never does" };
-                return Unwrapped::OwnMessage(fault.to_owned());
-            }
-            Ok(layer) => layer.wrapping(),
+        let layer = match Layer::parse(&json) {
+            Ok(layer) => layer,
+            Err(reason) => return Unwrapped::unreadable(body, reason),
+        };
+        if layer.is_own_message() {
+            let fault =
+                if depth == 0 { "its head cannot be read" } else { "it is wrapped, which the bridge never does" };
+            return Unwrapped::OwnMessage(fault.to_owned());
+        }
+        let wrapping = match layer.check_duplicates().and_then(|()| layer.wrapping()) {
+            Ok(wrapping) => wrapping,
             Err(reason) => return Unwrapped::unreadable(body, reason),
         };
         let Some(wrapping) = wrapping else {
@@ -252,10 +175,10 @@ impl Fields {
         let mut faults = Vec::new();
         let mut keep = |fault: String| faults.push(fault);
         Self {
-            chat_id: chat_id(layer.chat_id).map_err(&mut keep).ok(),
-            correlation_id: label("correlation_id", layer.correlation_id).map_err(&mut keep).ok().flatten(),
-            idempotency_key: label("idempotency_key", layer.idempotency_key).map_err(&mut keep).ok().flatten(),
-            metadata: metadata(layer.metadata).map_err(&mut keep).ok().flatten(),
+            chat_id: chat_id(layer.get("chat_id")).map_err(&mut keep).ok(),
+            correlation_id: label("correlation_id", layer.get("correlation_id")).map_err(&mut keep).ok().flatten(),
+            idempotency_key: label("idempotency_key", layer.get("idempotency_key")).map_err(&mut keep).ok().flatten(),
+            metadata: metadata(layer.get("metadata")).map_err(&mut keep).ok().flatten(),
             faults,
         }
     }
@@ -296,13 +219,13 @@ fn chat_id(raw: Option<&RawValue>) -> Result<ChatId, String> {
     let Some(raw) = raw else {
         return Err("`chat_id` is missing; name the chat to sync".to_owned());
     };
-    let text: String = serde_json::from_str(raw.get()).map_err(|_| "`chat_id` is not a string".to_owned())?;
+    let text = string("chat_id", raw)?;
     ChatId::parse(&text).map_err(|error| error.to_string())
 }
 
 fn label(name: &str, raw: Option<&RawValue>) -> Result<Option<String>, String> {
     let Some(raw) = raw else { return Ok(None) };
-    let text: String = serde_json::from_str(raw.get()).map_err(|_| format!("`{name}` is not a string"))?;
+    let text = string(name, raw)?;
     checked_label(name, &text).map(|()| Some(text))
 }
 
@@ -326,7 +249,8 @@ fn metadata(raw: Option<&RawValue>) -> Result<Option<Metadata>, String> {
         return Err(format!("`metadata` is {bytes} bytes of JSON; at most {METADATA_MAX_BYTES} are allowed"));
     }
     // What an ordinary parser refuses (`1e400`, a lone surrogate) would come back to a consumer that cannot read it.
-    serde_json::from_str::<serde_json::Value>(raw.get()).map_err(|error| format!("`metadata` is refused: {error}"))?;
+    serde_json::from_str::<serde_json::Value>(raw.get())
+        .map_err(|error| format!("`metadata` is refused: {}", json::reason(&error)))?;
     Ok(Some(Metadata(raw.to_owned())))
 }
 
@@ -413,9 +337,11 @@ mod tests {
         assert!(invalid(&body.to_string()).reason.contains("more than 2 times"));
     }
 
+    const EVENT_ID: &str = "2d7c61a8-54b3-4e09-9f10-83c2d6e50f01";
+
     #[test]
     fn our_own_events_are_never_triggers_at_any_layer() {
-        let detail = json!({"event_id": "e", "schema_version": "1", "chat_id": "c"});
+        let detail = json!({"event_id": EVENT_ID, "schema_version": "1", "chat_id": "c", "triggers": []});
         let event =
             json!({"id": "1", "detail-type": "SYNC_DONE", "source": "postpress.bridge", "detail": {"chat_id": "c"}});
         for body in [
@@ -426,11 +352,66 @@ mod tests {
             sns(&event),
             sns(&event_bridge(&detail)),
             sns(&event_bridge(&sns(&event_bridge(&detail)))),
+            // As an input transformer may write it.
+            event.to_string().into(),
+            json!([event]),
+            event_bridge(&detail.to_string().into()),
+            sns(&json!([{"chat_id": "c"}, detail.to_string()])),
         ] {
             assert_eq!(parse_body(&body.to_string()), Message::OwnEvent, "{body}");
         }
-        sound(r#"{"chat_id": "c", "event_id": "theirs"}"#);
         sound(r#"{"chat_id": "c", "source": "postpress.bridge"}"#);
+    }
+
+    #[test]
+    fn our_own_events_are_recognised_by_their_form() {
+        let own = json!({
+            "schema_version": "1", "event_id": EVENT_ID, "chat_id": "c", "triggers": [{"message_id": "m"}], "origin": "bridge",
+        });
+        let with = |name: &str, value: serde_json::Value| {
+            let mut changed = own.clone();
+            changed[name] = value;
+            changed
+        };
+        let without = |name: &str| with(name, serde_json::Value::Null);
+        for body in [
+            own.to_string(),
+            without("triggers").to_string(),
+            without("origin").to_string(),
+            with("origin", json!("postpress")).to_string(),
+            with("origin", json!("crm")).to_string(),
+            with("event_id", json!(EVENT_ID.to_uppercase())).to_string(),
+            with("since_v1_1", json!({"event_id": 7})).to_string(),
+            serde_json::to_string_pretty(&own).unwrap(),
+            own.to_string().replace("schema_version", "schema\\u005fversion"),
+            own.to_string().replacen('{', r#"{"event_id": "7f", "chat_id": "d", "#, 1),
+            own.to_string().replacen('{', r#"{"schema_version": 2, "origin": null, "triggers": 7, "#, 1),
+            format!("\u{feff}{own}"),
+        ] {
+            assert_eq!(parse_body(&body), Message::OwnEvent, "{body}");
+            assert!(TriggerBody::parse(&body, "postpress.bridge").unwrap_err().contains("own events"), "{body}");
+        }
+        let mut neither = without("triggers");
+        neither["origin"] = json!("crm");
+        for theirs in [
+            with("schema_version", json!(1)),
+            with("schema_version", json!("2")),
+            with("schema_version", json!("1.0")),
+            without("schema_version"),
+            with("event_id", json!("7f")),
+            with("event_id", json!(7)),
+            without("event_id"),
+            neither,
+            json!({"event_id": "7f", "schema_version": 2, "chat_id": "c"}),
+            json!({"event_id": EVENT_ID, "schema_version": "1", "chat_id": "c", "triggers": {"by": "cron"}}),
+            json!({"event_id": EVENT_ID, "schema_version": "1", "chat_id": "c", "origin": ["bridge"]}),
+        ] {
+            for body in [theirs.clone(), sns(&theirs), event_bridge(&theirs), sns(&event_bridge(&theirs))] {
+                assert_eq!(sound(&body.to_string()).chat_id.as_str(), "c", "{body}");
+            }
+            let handed_in = TriggerBody::parse(&theirs.to_string(), "postpress.bridge").unwrap();
+            assert_eq!(handed_in.chat_id.as_str(), "c", "{theirs}");
+        }
     }
 
     #[test]
@@ -449,7 +430,8 @@ mod tests {
         let long = "x".repeat(10_000);
         let deep = format!("{{\"chat_id\": {}1{}}}", "[".repeat(5000), "]".repeat(5000));
         for (body, reason) in [
-            (String::new(), "not a JSON object"),
+            (String::new(), "the message is empty"),
+            ("\u{feff}{\"chat_id\": \"c\"}".to_owned(), "byte-order mark"),
             ("hello".to_owned(), "not a JSON object"),
             ("[]".to_owned(), "not a JSON object"),
             ("{}".to_owned(), "`chat_id` is missing"),
@@ -457,6 +439,12 @@ mod tests {
             (r#"{"chat_id": ""}"#.to_owned(), "`chat_id` is empty"),
             (r#"{"chat_id": ".."}"#.to_owned(), "navigation"),
             (r#"{"chat_id": 5}"#.to_owned(), "`chat_id` is not a string"),
+            (r#"{"chat_id": "\ud800"}"#.to_owned(), "`chat_id` cannot be read: it has a lone surrogate"),
+            (r#"{"chat_id": "\udc00x"}"#.to_owned(), "`chat_id` cannot be read: it has a lone surrogate"),
+            (r#"{"chat_id": "c", "\ud800": 1}"#.to_owned(), "the message cannot be read: it has a lone surrogate"),
+            (r#"{"Type": "Notification", "Message": "\ud800"}"#.to_owned(), "`Message` cannot be read: it has a lone"),
+            (r#"{"Type": "Notification", "Message": {"chat_id": "c"}}"#.to_owned(), "`Message` is not a string"),
+            (r#"{"Type": "Notification"}"#.to_owned(), "has no `Message`"),
             (r#"{"chat_id": "a\u0000"}"#.to_owned(), "control character"),
             (format!(r#"{{"chat_id": "{long}"}}"#), "10000 bytes"),
             (r#"{"chat_id": "c", "chat_id": "d"}"#.to_owned(), "duplicate field"),
@@ -464,7 +452,10 @@ mod tests {
             (format!(r#"{{"chat_id": "c", "correlation_id": "{long}"}}"#), "at most 256"),
             (format!(r#"{{"chat_id": "c", "metadata": {{"a": "{long}"}}}}"#), "at most 1024"),
             (r#"{"chat_id": "c", "metadata": {"a": 1e400}}"#.to_owned(), "`metadata` is refused"),
-            (r#"{"chat_id": "c", "metadata": {"a": "\ud800"}}"#.to_owned(), "`metadata` is refused"),
+            (
+                r#"{"chat_id": "c", "metadata": {"a": "\ud800"}}"#.to_owned(),
+                "`metadata` is refused: it has a lone surrogate",
+            ),
             (deep, "chat_id"),
             (r#"{"chat_id": "c""#.to_owned(), "cannot be read"),
             (event_bridge(&json!({"chat": "c"})).to_string(), "`chat_id` is missing"),
@@ -519,8 +510,10 @@ mod tests {
 
     #[test]
     fn only_a_plain_trigger_can_be_handed_in() {
-        let event = json!({"event_id": "e", "schema_version": "1", "chat_id": "c"});
+        let event = json!({"event_id": EVENT_ID, "schema_version": "1", "chat_id": "c", "triggers": []});
         for (body, reason) in [
+            (event_bridge(&event).to_string(), "own events"),
+            ("\u{feff}{}".to_owned(), "byte-order mark"),
             (event.to_string(), "own events"),
             (r#"{"source": "postpress.bridge", "detail-type": "SYNC_DONE", "detail": {}}"#.to_owned(), "own events"),
             (r#"{"postpress_bridge": "poll", "v": 1, "chat_id": "c"}"#.to_owned(), "own messages"),

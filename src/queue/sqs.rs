@@ -18,7 +18,7 @@ use crate::aws::{Resource, entry_error, service_error};
 use crate::ids::MessageId;
 use crate::message::Record;
 use crate::service::ServiceError;
-use crate::time::Millis;
+use crate::time::{Clock, Millis};
 use crate::trace::TraceHeader;
 
 /// The longest that `ReceiveMessage` waits for a message.
@@ -200,16 +200,21 @@ async fn within<T>(limit: Duration, request: impl Future<Output = T>) -> Result<
     tokio::time::timeout(limit, request).await.map_err(|_| ServiceError::Passing("SQS took too long".to_owned()))
 }
 
+/// A message as the event source mapping would hand it over; nothing, and a line in the log, if SQS gave it no id.
 fn record(message: Message) -> Option<Record> {
+    let Some(message_id) = message.message_id else {
+        tracing::error!("SQS delivered a message without an id; it is left on the queue");
+        return None;
+    };
     let attributes = message.attributes.unwrap_or_default();
     let number = |name| attributes.get(&name).and_then(|value: &String| value.parse::<u64>().ok());
     let count = number(MessageSystemAttributeName::ApproximateReceiveCount);
     let trace = attributes.get(&MessageSystemAttributeName::AwsTraceHeader);
     Some(Record {
-        message_id: MessageId::new(message.message_id?),
+        message_id: MessageId::new(message_id),
         receipt_handle: message.receipt_handle.unwrap_or_default(),
         body: message.body.unwrap_or_default(),
-        sent_at: Millis(number(MessageSystemAttributeName::SentTimestamp).unwrap_or_default()),
+        sent_at: number(MessageSystemAttributeName::SentTimestamp).map_or_else(|| Clock::System.now(), Millis),
         receive_count: count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
         trace: trace.and_then(|header| TraceHeader::parse(header)),
     })

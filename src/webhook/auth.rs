@@ -3,18 +3,27 @@
 //! **Whatever is presented must be right.** A request with a signature and a token is let in only if both are good: neither
 //! rescues the other, and one that is not set up here is wrong. A signature covers id, time and body, not the path, so it is
 //! good for a trigger only, whose chat is in the body.
+//!
+//! Svix, where Standard Webhooks comes from, names the same three headers `svix-…`
+//! (<https://docs.svix.com/receiving/verifying-payloads/how-manual>). Either name is read; where both are there, they must
+//! be equal, so that nothing is read that was not verified.
 
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, WebhookError};
+use standardwebhooks::{HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, WebhookError};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::Request;
+use super::submission::WEBHOOK_ID;
+
+/// The other headers of a signature, each by the name that Standard Webhooks gives it and the one that Svix gives it.
+const SIGNED_AT: [&str; 2] = [HEADER_WEBHOOK_TIMESTAMP, "svix-timestamp"];
+const SIGNATURE: [&str; 2] = [HEADER_WEBHOOK_SIGNATURE, "svix-signature"];
 
 /// Before a signing secret, as Standard Webhooks writes it; it may be left out.
 const SECRET_PREFIX: &str = "whsec_";
@@ -43,8 +52,14 @@ pub enum Refusal {
     #[error("this function has no bearer token (BRIDGE_WEBHOOK_TOKEN), and reading a status takes one")]
     NoToken,
     /// A part of the signature is missing, is there twice, or cannot be read.
-    #[error("send each of `webhook-id`, `webhook-timestamp` (seconds since 1970) and `webhook-signature` once")]
+    #[error(
+        "send each of `webhook-id`, `webhook-timestamp` (seconds since 1970) and `webhook-signature` once, or each as \
+         `svix-…`; the same header by both names must have one value"
+    )]
     Unreadable,
+    /// There is no signature of such a body.
+    #[error("the body is not UTF-8, and Standard Webhooks signs text; send UTF-8")]
+    NotText,
     /// It was signed at another time.
     #[error("`webhook-timestamp` is more than five minutes off; sign the request anew, or set your clock right")]
     Stale,
@@ -128,16 +143,16 @@ impl SigningSecrets {
 
     /// Checks every secret against the whole request, so that the time it takes does not tell which one fits.
     fn verify(&self, request: &Request) -> Result<(), Refusal> {
-        let headers = &request.headers;
-        for name in [HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE] {
-            single(headers, name).filter(|value| !value.is_empty()).ok_or(Refusal::Unreadable)?;
-        }
-        let timestamp = single(headers, HEADER_WEBHOOK_TIMESTAMP).ok_or(Refusal::Unreadable)?;
+        let headers = signature_headers(&request.headers).ok_or(Refusal::Unreadable)?;
+        let timestamp = single(&headers, HEADER_WEBHOOK_TIMESTAMP).unwrap_or_default();
         let is_number = timestamp.bytes().all(|byte| byte.is_ascii_digit());
         if !is_number || timestamp.is_empty() || timestamp.len() > TIMESTAMP_MAX_DIGITS {
             return Err(Refusal::Unreadable);
         }
-        let results: Vec<_> = self.0.iter().map(|secret| secret.verify(request)).collect();
+        if std::str::from_utf8(&request.body).is_err() {
+            return Err(Refusal::NotText);
+        }
+        let results: Vec<_> = self.0.iter().map(|secret| secret.verify(&request.body, &headers)).collect();
         results.into_iter().reduce(Result::or).unwrap_or(Err(Refusal::WrongSignature))
     }
 }
@@ -156,8 +171,8 @@ impl SigningSecret {
         Ok(Self { webhook: Arc::new(webhook), digests })
     }
 
-    fn verify(&self, request: &Request) -> Result<(), Refusal> {
-        self.webhook.verify(&request.body, &request.headers).map_err(|error| match error {
+    fn verify(&self, body: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
+        self.webhook.verify(body, headers).map_err(|error| match error {
             WebhookError::TimestampTooOldError | WebhookError::FutureTimestampError => Refusal::Stale,
             _ => Refusal::WrongSignature,
         })
@@ -211,8 +226,8 @@ impl Credentials {
     /// # Errors
     /// Says why not.
     pub fn may_post(&self, request: &Request) -> Result<(), Refusal> {
-        let is_there = |name: &str| request.headers.contains_key(name);
-        match (is_there(HEADER_WEBHOOK_SIGNATURE), is_there(AUTHORIZATION.as_str())) {
+        let is_signed = SIGNATURE.iter().any(|name| request.headers.contains_key(*name));
+        match (is_signed, request.headers.contains_key(AUTHORIZATION)) {
             (false, false) => Err(Refusal::NothingToPost),
             (false, true) => self.verify_token(&request.headers),
             (true, false) => self.verify_signature(request),
@@ -252,6 +267,28 @@ impl fmt::Debug for SigningSecrets {
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tokens(..)")
+    }
+}
+
+/// The headers of a signature by their standard names, if each is there once and not empty.
+fn signature_headers(headers: &HeaderMap) -> Option<HeaderMap> {
+    [WEBHOOK_ID, SIGNED_AT, SIGNATURE]
+        .into_iter()
+        .map(|names| {
+            let value = by_either_name(headers, names)?;
+            value.to_str().ok().filter(|value| !value.is_empty())?;
+            Some((HeaderName::from_static(names[0]), value.clone()))
+        })
+        .collect()
+}
+
+/// The one value of a header that has two names.
+fn by_either_name<'a>(headers: &'a HeaderMap, names: [&str; 2]) -> Option<&'a HeaderValue> {
+    let [standard, svix] = names.map(|name| headers.get_all(name).iter().collect::<Vec<_>>());
+    match (&standard[..], &svix[..]) {
+        ([value], []) | ([], [value]) => Some(value),
+        ([value], [same]) if value == same => Some(value),
+        _ => None,
     }
 }
 

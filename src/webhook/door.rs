@@ -60,8 +60,8 @@ impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
             tracing::error!(request_id = request.id, "answering panicked");
             Err(Problem::unavailable("something went wrong here; try again"))
         });
-        let response = answered.unwrap_or_else(|problem| refuse(request, problem));
-        finish(request, response)
+        let response = answered.unwrap_or_else(|problem| refuse(&request.id, problem));
+        finish(&request.method, response)
     }
 
     async fn respond(&self, request: &Request, until: Instant) -> Result<Response, Problem> {
@@ -191,16 +191,16 @@ fn set(response: &mut Response, name: HeaderName, value: &str) {
 }
 
 /// The one line of the log for a request that is refused. It says nothing that the request said.
-fn refuse(request: &Request, problem: Problem) -> Response {
-    let (request_id, status) = (&request.id, problem.kind.status().as_u16());
+pub(super) fn refuse(request_id: &str, problem: Problem) -> Response {
+    let status = problem.kind.status().as_u16();
     tracing::warn!(request_id, status, problem = problem.kind.name(), reason = problem.detail, "a request was refused");
     problem.into_response(request_id)
 }
 
 /// What every answer has. `HEAD` is answered as `GET`, with the length of the body but without it.
-fn finish(request: &Request, mut response: Response) -> Response {
+pub(super) fn finish(method: &Method, mut response: Response) -> Response {
     set(&mut response, X_CONTENT_TYPE_OPTIONS, "nosniff");
-    if request.method == Method::HEAD {
+    if *method == Method::HEAD {
         let length = response.body().len().to_string();
         if response.status() != StatusCode::NOT_MODIFIED {
             set(&mut response, CONTENT_LENGTH, &length);

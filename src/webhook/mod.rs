@@ -34,7 +34,7 @@ pub use door::Webhook;
 #[cfg(feature = "aws")]
 pub use key_ring::{CredentialStore, Guard, KeyRing};
 #[cfg(feature = "aws")]
-pub use lambda::without_origin;
+pub use lambda::Answer;
 
 /// A request, as it reached the function.
 #[derive(Debug, Clone)]
@@ -54,9 +54,9 @@ pub struct Request {
 /// The path of a request, without the API's stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Path {
-    /// As the client sent it, percent-encoded: so does a function URL hand it on.
+    /// As the client sent it, percent-encoded: from a function URL or a REST API.
     Encoded(String),
-    /// Decoded already, so that a slash in a chat id looks like any other: so does an HTTP API of API Gateway hand it on.
+    /// Decoded already, so that a slash in a chat id looks like any other: from an HTTP API.
     Decoded(String),
 }
 

@@ -75,7 +75,11 @@ fn security_schemes() -> Value {
             "scheme": "bearer",
             "description": "The token, which may read and hand in. A request that is signed too must be signed rightly.",
         },
-        SIGNATURE[0]: header(WEBHOOK_ID, "Standard Webhooks: the message's id, and its idempotency key"),
+        SIGNATURE[0]: header(
+            WEBHOOK_ID[0],
+            "Standard Webhooks: the message's id, and its idempotency key. `svix-id`, `svix-timestamp` and \
+             `svix-signature` are read as well.",
+        ),
         SIGNATURE[1]: header("webhook-timestamp", "Standard Webhooks: seconds since 1970, at most five minutes off"),
         SIGNATURE[2]: header(
             "webhook-signature",
@@ -90,6 +94,7 @@ fn post_sync(types: &mut SchemaGenerator) -> Value {
     let refused = [
         Kind::InvalidTrigger,
         Kind::InvalidIdempotencyKey,
+        Kind::UnreadableRequest,
         Kind::Unauthorized,
         Kind::BodyTooLarge,
         Kind::UnsupportedMediaType,
@@ -119,7 +124,7 @@ fn chat_id(schema: &Value) -> Value {
         "name": "chat_id",
         "in": "path",
         "required": true,
-        "description": "The chat, percent-encoded as one segment. API Gateway's HTTP APIs cut it at a `?`; a function URL does not.",
+        "description": "The chat, percent-encoded as one segment. API Gateway's HTTP APIs cut it at a `?`; function URLs and REST APIs do not.",
         "schema": schema,
         "example": "chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR",
     })

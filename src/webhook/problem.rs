@@ -14,6 +14,8 @@ pub const RETRY_AFTER_SECONDS: &str = "5";
 /// What is wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// It came through a front end that is not supported, or not in the form that a supported one has.
+    UnreadableRequest,
     /// The body is no trigger.
     InvalidTrigger,
     /// The idempotency key beside the body cannot be one.
@@ -38,7 +40,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
+        Self::UnreadableRequest,
         Self::InvalidTrigger,
         Self::InvalidIdempotencyKey,
         Self::InvalidChatId,
@@ -54,6 +57,9 @@ impl Kind {
     /// Its status, `type` and `title`.
     const fn row(self) -> (StatusCode, &'static str, &'static str) {
         match self {
+            Self::UnreadableRequest => {
+                (StatusCode::BAD_REQUEST, "bridge/unreadable_request", "The request cannot be read")
+            }
             Self::InvalidTrigger => (StatusCode::BAD_REQUEST, "bridge/invalid_trigger", "The body is not a trigger"),
             Self::InvalidIdempotencyKey => {
                 (StatusCode::BAD_REQUEST, "bridge/invalid_idempotency_key", "The idempotency key cannot be used")

@@ -8,12 +8,13 @@ use serde::Serialize;
 use super::problem::{Kind, Problem};
 use super::{JSON, Request};
 use crate::ids::{ChatId, MessageId};
+use crate::json::BYTE_ORDER_MARK;
 use crate::message::TriggerBody;
 
 /// The most bytes of a body: many times the largest trigger.
 pub const BODY_MAX_BYTES: usize = 16 * 1024;
-/// The idempotency key of Standard Webhooks.
-pub const WEBHOOK_ID: &str = "webhook-id";
+/// The idempotency key of Standard Webhooks, by its name and by Svix's.
+pub const WEBHOOK_ID: [&str; 2] = ["webhook-id", "svix-id"];
 /// The idempotency key of clients that put it neither there nor into the body.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -67,44 +68,86 @@ pub fn check_size(body: &[u8]) -> Result<(), Problem> {
 pub fn read(request: &Request, event_source: &str) -> Result<TriggerBody, Problem> {
     check_content_type(&request.headers)?;
     let invalid = |why: String| Problem::new(Kind::InvalidTrigger, why);
-    let json = std::str::from_utf8(&request.body).map_err(|_| invalid("the body is not UTF-8".to_owned()))?;
+    let json = text(&request.body).map_err(invalid)?;
     if json.trim().is_empty() {
         return Err(invalid("the body is empty; send {\"chat_id\": \"…\"}".to_owned()));
     }
     let mut trigger = TriggerBody::parse(json, event_source).map_err(invalid)?;
     // A key that cannot be one is refused also where another goes before it.
-    let webhook_id = key(&request.headers, WEBHOOK_ID)?;
-    let beside = key(&request.headers, IDEMPOTENCY_KEY)?;
+    let webhook_id = key(&request.headers, &WEBHOOK_ID)?;
+    let beside = key(&request.headers, &[IDEMPOTENCY_KEY])?;
     trigger.idempotency_key = trigger.idempotency_key.or(webhook_id).or(beside);
     Ok(trigger)
 }
 
-/// `application/json`, in UTF-8 if it says in what.
-fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let mut values = headers.get_all(CONTENT_TYPE).iter();
-    let (value, another) = (values.next().and_then(|value| value.to_str().ok()), values.next());
-    let is_json = value.is_some_and(|value| {
-        let mut parts = value.split(';').map(str::trim);
-        let media_type = parts.next().unwrap_or_default();
-        let is_utf8 = |parameter: &str| match parameter.split_once('=') {
-            Some((name, charset)) if name.eq_ignore_ascii_case("charset") => {
-                charset.trim_matches('"').eq_ignore_ascii_case("utf-8")
-            }
-            _ => true,
-        };
-        media_type.eq_ignore_ascii_case(JSON) && parts.all(is_utf8)
-    });
-    if is_json && another.is_none() {
-        return Ok(());
+/// The body as text. A mark in front of it is refused too: it is not JSON, and says how the text was written.
+fn text(body: &[u8]) -> Result<&str, String> {
+    let (first, second) = (body.first(), body.get(1));
+    match (first, second) {
+        (Some(0xff), Some(0xfe)) | (Some(0xfe), Some(0xff)) => {
+            return Err("the body is UTF-16, by its byte-order mark; send it in UTF-8".to_owned());
+        }
+        (Some(0), Some(_)) | (Some(_), Some(0)) => {
+            return Err("the body looks like UTF-16, by its zero bytes; send it in UTF-8".to_owned());
+        }
+        _ => {}
     }
-    Err(Problem::new(Kind::UnsupportedMediaType, "send one JSON object with `Content-Type: application/json`"))
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let at = error.valid_up_to();
+        let byte = body.get(at).copied().unwrap_or_default();
+        format!(
+            "the body is not UTF-8: byte {at} is 0x{byte:02x}; send it in UTF-8, not in Latin-1 or another encoding"
+        )
+    })?;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        return Err("the body begins with a byte-order mark (U+FEFF); send it without one".to_owned());
+    }
+    Ok(text)
 }
 
-/// The key in this header, if it is there.
-fn key(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
+/// `application/json`, in UTF-8 if it says in what.
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let refused = |why: &str| {
+        let detail = format!("{why}; send one JSON object with `Content-Type: application/json`");
+        Err(Problem::new(Kind::UnsupportedMediaType, detail))
+    };
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (value, another) = (values.next(), values.next());
+    if another.is_some() {
+        return refused("`Content-Type` is there twice");
+    }
+    let Some(value) = value else { return refused("`Content-Type` is missing") };
+    let mut parts = value.to_str().unwrap_or_default().split(';').map(str::trim);
+    if !parts.next().unwrap_or_default().eq_ignore_ascii_case(JSON) {
+        return refused("`Content-Type` is another one");
+    }
+    if !parts.all(is_utf8) {
+        return refused("`Content-Type` names a charset that is not UTF-8");
+    }
+    Ok(())
+}
+
+/// Whether a parameter of a media type names no other charset than UTF-8, which many clients write without its hyphen.
+fn is_utf8(parameter: &str) -> bool {
+    let Some((name, charset)) = parameter.split_once('=') else { return true };
+    let charset = charset.trim().trim_matches('"');
+    !name.trim().eq_ignore_ascii_case("charset")
+        || ["utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name))
+}
+
+/// The key in this header, by whichever of its names it is there.
+fn key(headers: &HeaderMap, names: &[&str]) -> Result<Option<String>, Problem> {
     let invalid = |why: String| Problem::new(Kind::InvalidIdempotencyKey, why);
-    // Lambda makes one value of a header that is sent more than once.
-    let Some(value) = headers.get(name) else { return Ok(None) };
+    let mut found = None;
+    for name in names {
+        for value in headers.get_all(*name) {
+            if found.is_some_and(|(_, other)| other != value) {
+                return Err(invalid(format!("`{}` is there with several values; send one", names.join("` or `"))));
+            }
+            found = Some((name, value));
+        }
+    }
+    let Some((name, value)) = found else { return Ok(None) };
     let key = std::str::from_utf8(value.as_bytes()).ok().filter(|key| !key.chars().any(char::is_control));
     let key = key.ok_or_else(|| invalid(format!("`{name}` has characters that cannot be shown; use others")))?;
     TriggerBody::check_key(name, key).map_err(invalid)?;
@@ -135,6 +178,11 @@ mod tests {
             (&["Application/JSON; charset=UTF-8"], true),
             (&["application/json;charset=\"utf-8\""], true),
             (&["application/json; profile=x"], true),
+            (&["application/json; charset=utf8"], true),
+            (&["application/json ; Charset = \"UTF8\""], true),
+            (&["application/json; charset="], false),
+            (&["application/json; charset=utf-16"], false),
+            (&["application/json; charset=utf8; charset=latin1"], false),
             (&["application/json; charset=latin1"], false),
             (&["application/problem+json"], false),
             (&["text/json"], false),
@@ -150,14 +198,50 @@ mod tests {
 
     #[test]
     fn a_key_in_a_header_can_be_shown() {
-        assert_eq!(key(&headers(&[]), IDEMPOTENCY_KEY), Ok(None));
+        let key = |headers: &HeaderMap| key(headers, &[IDEMPOTENCY_KEY]);
+        assert_eq!(key(&headers(&[])), Ok(None));
         let long = "x".repeat(257);
         for value in ["", &long, "a\tb", "a\u{85}"] {
-            let refused = key(&headers(&[(IDEMPOTENCY_KEY, value)]), IDEMPOTENCY_KEY).unwrap_err();
+            let refused = key(&headers(&[(IDEMPOTENCY_KEY, value)])).unwrap_err();
             assert_eq!(refused.kind, Kind::InvalidIdempotencyKey, "{value:?}");
         }
         for taken in ["crm-1", "é", &"x".repeat(256)] {
-            assert_eq!(key(&headers(&[(IDEMPOTENCY_KEY, taken)]), IDEMPOTENCY_KEY), Ok(Some(taken.to_owned())));
+            assert_eq!(key(&headers(&[(IDEMPOTENCY_KEY, taken)])), Ok(Some(taken.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_there_more_than_once_is_one_value() {
+        for (entries, found) in [
+            (&[("webhook-id", "a")][..], Some("a")),
+            (&[("svix-id", "a")], Some("a")),
+            (&[("webhook-id", "a"), ("svix-id", "a")], Some("a")),
+            (&[("webhook-id", "a"), ("webhook-id", "a")], Some("a")),
+        ] {
+            assert_eq!(key(&headers(entries), &WEBHOOK_ID), Ok(found.map(str::to_owned)), "{entries:?}");
+        }
+        for entries in [[("webhook-id", "a"), ("svix-id", "b")], [("svix-id", "a"), ("svix-id", "b")]] {
+            let refused = key(&headers(&entries), &WEBHOOK_ID).unwrap_err();
+            assert!(refused.detail.contains("several values"), "{}", refused.detail);
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_text_is_refused_with_the_true_reason() {
+        for (body, why) in [
+            (&b"\xef\xbb\xbf{}"[..], "byte-order mark (U+FEFF)"),
+            (b"\xff\xfe{\0}\0", "UTF-16, by its byte-order mark"),
+            (b"\xfe\xff\0{\0}", "UTF-16, by its byte-order mark"),
+            (b"{\0}\0", "UTF-16, by its zero bytes"),
+            (b"\0{\0}", "UTF-16, by its zero bytes"),
+            (b"{\"chat_id\": \"\xe9\"}", "byte 13 is 0xe9"),
+            (b"{\"chat_id\": \"\xc3", "byte 13 is 0xc3"),
+        ] {
+            let refused = text(body).unwrap_err();
+            assert!(refused.contains(why), "{body:?}: {refused}");
+        }
+        for body in ["", "{", "{}", "\u{e9}"] {
+            assert_eq!(text(body.as_bytes()), Ok(body));
         }
     }
 }

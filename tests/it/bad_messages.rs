@@ -6,7 +6,7 @@ use std::time::Duration;
 use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ChatId, MessageId};
-use postpress_bridge::message::{Record, SWEEP_BODY};
+use postpress_bridge::message::{Message, Record, SWEEP_BODY};
 use postpress_bridge::queue::{MemoryQueue, Source};
 use postpress_bridge::run::{Acknowledged, Item, Schedule};
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
@@ -17,7 +17,7 @@ use postpress_bridge::worker::{Dealt, Worker, WorkerConfig};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::fuzz::invariants::wrapping::{EventBridge, Sns, WRAPPINGS, wrap};
+use crate::fuzz::invariants::wrapping::{EventBridge, Sns, WRAPPINGS, parse, wrap};
 use crate::harness::log::Log;
 use crate::sample_events::samples;
 
@@ -177,13 +177,13 @@ async fn what_is_no_trigger_is_answered_with_one_event_and_calls_nobody() {
     let not_json = "the message is not a JSON object";
     for (body, reason, chat_id) in [
         // not JSON
-        (String::new(), not_json, None),
-        (" ".to_owned(), not_json, None),
+        (String::new(), "the message is empty", None),
+        (" ".to_owned(), "the message is empty", None),
         ("chat_01HXYZ".to_owned(), not_json, None),
         ("null".to_owned(), not_json, None),
         (r#"[{"chat_id": "c"}]"#.to_owned(), not_json, None),
         (r#""{\"chat_id\": \"c\"}""#.to_owned(), not_json, None),
-        ("\u{feff}{\"chat_id\": \"c\"}".to_owned(), not_json, None),
+        ("\u{feff}{\"chat_id\": \"c\"}".to_owned(), "begins with a byte-order mark", None),
         ("\"".repeat(mebibyte), not_json, None),
         ("{".repeat(mebibyte), "cannot be read", None),
         (r#"{"chat_id": "c""#.to_owned(), "cannot be read", None),
@@ -199,8 +199,8 @@ async fn what_is_no_trigger_is_answered_with_one_event_and_calls_nobody() {
         (chat("1e400"), "`chat_id` is not a string", None),
         (chat(r#"["c"]"#), "`chat_id` is not a string", None),
         (chat(&deep), "`chat_id` is not a string", None),
-        (chat(r#""\ud800""#), "`chat_id` is not a string", None),
-        (chat(r#""\udc00\ud800""#), "`chat_id` is not a string", None),
+        (chat(r#""\ud800""#), "`chat_id` cannot be read: it has a lone surrogate", None),
+        (chat(r#""\udc00\ud800""#), "`chat_id` cannot be read: it has a lone surrogate", None),
         (chat(r#""""#), "`chat_id` is empty", None),
         (chat(r#"".""#), "navigation", None),
         (chat(r#""..""#), "navigation", None),
@@ -214,7 +214,7 @@ async fn what_is_no_trigger_is_answered_with_one_event_and_calls_nobody() {
         (with("correlation_id", "17"), "`correlation_id` is not a string", Some("c")),
         (with("correlation_id", r#""""#), "`correlation_id` is empty", Some("c")),
         (with("correlation_id", &long), "10000 bytes long; at most 256", Some("c")),
-        (with("correlation_id", r#""\ud83d""#), "`correlation_id` is not a string", Some("c")),
+        (with("correlation_id", r#""\ud83d""#), "`correlation_id` cannot be read: it has a lone surrogate", Some("c")),
         (with("idempotency_key", "{}"), "`idempotency_key` is not a string", Some("c")),
         (with("idempotency_key", r#""""#), "`idempotency_key` is empty", Some("c")),
         (with("idempotency_key", &long), "10000 bytes long; at most 256", Some("c")),
@@ -224,7 +224,7 @@ async fn what_is_no_trigger_is_answered_with_one_event_and_calls_nobody() {
         (with("metadata", &format!(r#"{{"a": {deep}}}"#)), "at most 1024", Some("c")),
         (with("metadata", &deep_metadata), "`metadata` is refused: recursion limit", Some("c")),
         (with("metadata", r#"{"a": 1e400}"#), "`metadata` is refused: number out of range", Some("c")),
-        (with("metadata", r#"{"a": "\ud800"}"#), "`metadata` is refused", Some("c")),
+        (with("metadata", r#"{"a": "\ud800"}"#), "`metadata` is refused: it has a lone surrogate", Some("c")),
         // wrapped
         (wrap("{}", &[EventBridge]), "`chat_id` is missing", None),
         (wrap("hello", &[Sns]), not_json, None),
@@ -240,7 +240,17 @@ async fn what_is_no_trigger_is_answered_with_one_event_and_calls_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn our_own_events_are_dropped_in_every_wrapping() {
-    for (name, event) in samples() {
+    let answer_to = |body: String| match parse(&body) {
+        Message::Invalid(invalid) => Event::of_invalid_trigger(invalid),
+        other => panic!("{other:?}"),
+    };
+    let long = answer_to("é\u{0}".repeat(10_000));
+    assert!(long.detail.truncated);
+    // An answer to an answer that was cut on its way.
+    let mut cut = long.detail_json();
+    cut.pop();
+    let events = samples().into_iter().chain([("long-input", long), ("answered-again", answer_to(cut))]);
+    for (name, event) in events {
         for own in [event.detail_json(), event.to_line(DEFAULT_EVENT_SOURCE)] {
             OwnEvent.assert_of(&own).await;
             for layers in WRAPPINGS {
@@ -248,6 +258,22 @@ async fn our_own_events_are_dropped_in_every_wrapping() {
                 OwnEvent.assert_of(&wrap(&own, layers)).await;
             }
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_others_are_triggers_even_if_they_share_our_field_names() {
+    let theirs = [
+        r#"{"event_id": "7f", "schema_version": 2, "chat_id": "done~1"}"#,
+        r#"{"event_id": "00000000-0000-4000-8000-000000000001", "schema_version": "1", "chat_id": "done~1"}"#,
+        r#"{"event_id": "00000000-0000-4000-8000-000000000001", "schema_version": "1", "origin": "crm", "chat_id": "done~1"}"#,
+        r#"{"event_id": "7f", "schema_version": "1", "triggers": [], "origin": "bridge", "chat_id": "done~1"}"#,
+    ];
+    let wrappings = WRAPPINGS.iter().copied().filter(|layers| layers.len() <= 2).chain([&[][..]]);
+    for (layers, body) in wrappings.flat_map(|layers| theirs.map(|body| (layers, wrap(body, layers)))) {
+        let scene = Scene::new();
+        assert_eq!(scene.handle(&body).await, Dealt::Acknowledged(Acknowledged::PolledOn), "{body} in {layers:?}");
+        assert_eq!(scene.state().calls, 1, "{body} in {layers:?}");
     }
 }
 

@@ -45,7 +45,7 @@ const TOKENS: [&[u8]; 32] = [
     b"\"Message\":",
     b"\"Type\":\"Notification\",",
     b"\"postpress_bridge\":\"poll\",\"v\":1,",
-    b"\"event_id\":1,\"schema_version\":1,",
+    b"\"schema_version\":\"1\",\"event_id\":\"00000000-0000-4000-8000-000000000001\",\"origin\":\"bridge\",",
     b"SYNC_DONE",
     b"pp_live_hunter2",
     b"500",

@@ -14,6 +14,7 @@ mod harness;
 mod hostile_provider;
 mod infra;
 mod key_secret;
+mod lambda_events;
 mod lambda_worker;
 mod log_budget;
 mod message_queue;

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::path::Path;
 
-use aws_lambda_events::sqs::SqsEvent;
 use md5::{Digest, Md5};
 use postpress_bridge::ids::TriggerKey;
 use postpress_bridge::lambda;
 use postpress_bridge::message::Message;
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
+use postpress_bridge::time::Millis;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::harness::files::read_files;
 
@@ -84,8 +85,8 @@ fn each_record_is_what_the_name_of_its_file_says() {
         ("trigger-sns.json", &[Is::Trigger { chat: "done-in-1s~5", key: "99a4998f-a5f3-5222-acc0-b7780f126d06" }]),
     ] {
         let text = inputs.remove(name).unwrap_or_else(|| panic!("events/{name} is missing"));
-        let event: SqsEvent = serde_json::from_str(&text).unwrap_or_else(|error| panic!("events/{name}: {error}"));
-        let records = lambda::records(event, None);
+        let event = RawValue::from_string(text).unwrap_or_else(|error| panic!("events/{name}: {error}"));
+        let records = lambda::records(&event, None, Millis(u64::MAX)).unwrap();
         assert_eq!(records.len(), expected.len(), "events/{name}");
         for (record, expected) in iter::zip(&records, expected) {
             let message = Message::parse(record, DEFAULT_EVENT_SOURCE);

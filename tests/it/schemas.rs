@@ -25,6 +25,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::files::{assert_same_files, read_files};
 use crate::sample_events::samples;
@@ -132,7 +133,11 @@ fn the_schema_of_triggers_takes_what_the_bridge_takes() {
         // the text, of which the value no longer tells
         (r#"{"chat_id": "c", "chat_id": "d"}"#.to_owned(), SchemaOnly),
         // the bridge's own events and messages
-        (json!({"chat_id": "c", "event_id": "e", "schema_version": "1"}).to_string(), SchemaOnly),
+        (
+            json!({"chat_id": "c", "event_id": Uuid::nil(), "schema_version": "1", "triggers": []}).to_string(),
+            SchemaOnly,
+        ),
+        (json!({"chat_id": "c", "event_id": Uuid::nil(), "schema_version": "1", "origin": "crm"}).to_string(), Both),
         (json!({"chat_id": "c", "postpress_bridge": "poll", "v": 1}).to_string(), SchemaOnly),
         (json!({"Type": "Notification", "MessageId": "m", "Message": chat("c")}).to_string(), BridgeOnly),
         (json!({"detail-type": "t", "source": "s", "id": "i", "detail": {"chat_id": "c"}}).to_string(), BridgeOnly),

@@ -49,6 +49,52 @@ async fn a_signature_is_good_for_its_id_its_time_and_its_body_and_once_each() {
 }
 
 #[tokio::test]
+async fn the_names_that_svix_gives_the_headers_mean_the_same_and_never_another_value() {
+    let house = House::with(Some(SECRET), Some(TOKEN));
+    let (at, bearer) = (now(), format!("Bearer {TOKEN}"));
+    let (time, later) = (at.to_string(), (at + 1).to_string());
+    let (right, wrong) = (signature(SECRET, "msg_1", at, BODY), signature(OLD_SECRET, "msg_1", at, BODY));
+    let standard = [("webhook-id", "msg_1"), ("webhook-timestamp", &*time), ("webhook-signature", &*right)];
+    let svix = [("svix-id", "msg_1"), ("svix-timestamp", &*time), ("svix-signature", &*right)];
+    let forged = [("svix-id", "msg_1"), ("svix-timestamp", &*time), ("svix-signature", &*wrong)];
+    let and = |headers: &[(&'static str, &'static str)]| headers.to_vec();
+    for (name, headers, told) in [
+        ("by Svix's names", svix.to_vec(), "202"),
+        ("by both", [svix, standard].concat(), "202"),
+        ("by either", vec![standard[0], svix[1], svix[2]], "202"),
+        ("with the token", [&svix[..], &[("authorization", &bearer)]].concat(), "202"),
+        ("another secret", forged.to_vec(), UNAUTHORIZED),
+        ("another secret, with the token", [&forged[..], &[("authorization", &bearer)]].concat(), UNAUTHORIZED),
+        ("one right, one wrong", [standard, forged].concat(), UNAUTHORIZED),
+        ("another id beside", [&svix[..], &and(&[("webhook-id", "msg_2")])].concat(), UNAUTHORIZED),
+        ("another id of Svix's beside", [&standard[..], &and(&[("svix-id", "msg_2")])].concat(), UNAUTHORIZED),
+        ("another time beside", [&svix[..], &[("webhook-timestamp", &later)]].concat(), UNAUTHORIZED),
+        ("an empty id beside", [&svix[..], &and(&[("webhook-id", "")])].concat(), UNAUTHORIZED),
+        ("two ids", [&svix[..], &and(&[("svix-id", "msg_1")])].concat(), UNAUTHORIZED),
+        ("no time", vec![svix[0], svix[2]], UNAUTHORIZED),
+        ("no signature", vec![svix[0], svix[1]], UNAUTHORIZED),
+    ] {
+        let request =
+            request("POST", "/v1/syncs", &[&[("content-type", "application/json")], &headers[..]].concat(), BODY);
+        let response = house.answer(&request).await;
+        assert_eq!(house.told(&request).await, told, "{name}");
+        if told == "202" {
+            assert!(response.body().contains(r#""idempotency_key":"msg_1""#), "{name}: {}", response.body());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_signed_body_that_is_not_text_is_told_why_no_signature_fits() {
+    let house = House::with(Some(SECRET), None);
+    for body in [&b"\xff\xfe{\0}\0"[..], b"{\"chat_id\": \"\xe9\"}"] {
+        let response = house.answer(&Request { body: body.to_vec(), ..signed(SECRET, now(), &[], BODY) }).await;
+        assert_eq!(response.status(), 401);
+        assert!(response.body().contains("the body is not UTF-8"), "{}", response.body());
+    }
+}
+
+#[tokio::test]
 async fn an_absurd_timestamp_is_refused_and_overflows_nothing() {
     let house = House::with(Some(SECRET), None);
     let unreadable = "send each of";

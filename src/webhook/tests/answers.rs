@@ -62,7 +62,7 @@ async fn the_key_is_the_bodys_else_the_webhook_id_else_the_header() {
 async fn what_is_no_trigger_is_refused_and_nothing_is_put_on_the_queue() {
     let house = house();
     let json = |body: Value| post(&[], &body.to_string());
-    let own_event = json!({"chat_id": "c", "event_id": "e", "schema_version": "1", "status": "SYNC_DONE"});
+    let own_event = json!({"schema_version": "1", "event_id": uuid::Uuid::nil(), "chat_id": "c", "triggers": []});
     let from_bus =
         json!({"source": DEFAULT_EVENT_SOURCE, "detail-type": "SYNC_DONE", "detail": {"chat_id": "c"}, "chat_id": "c"});
     let long = "x".repeat(257);

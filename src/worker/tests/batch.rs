@@ -9,7 +9,8 @@ use crate::run::{Acknowledged, Returned};
 
 const MALFORMED: &str = r#"{"postpress_bridge": "poll", "v": 1}"#;
 const NEWER: &str = r#"{"postpress_bridge": "poll", "v": 2}"#;
-const OWN_EVENT: &str = r#"{"schema_version": "1", "event_id": "e", "chat_id": "own"}"#;
+const OWN_EVENT: &str =
+    r#"{"schema_version": "1", "event_id": "00000000-0000-4000-8000-000000000001", "chat_id": "own", "triggers": []}"#;
 const INVALID: &str = r#"{"chat_id": "", "correlation_id": "order-17"}"#;
 
 #[tokio::test(start_paused = true)]

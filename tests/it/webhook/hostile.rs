@@ -2,11 +2,12 @@
 
 use http::{HeaderMap, Request};
 use hyper::body::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::world::{OLD_SECRET, SECRET, TOKEN, front, get, now, open_to_both, post, request, signed, told};
 use crate::harness::emulator::Emulated;
-use crate::harness::lambda::{Front, Kind, RawQuery};
+use crate::harness::lambda::{Front, Kind, Outcome, RawQuery};
 
 const BODY: &str = r#"{"chat_id": "c"}"#;
 
@@ -104,7 +105,11 @@ async fn what_is_no_trigger_is_refused() {
         ("not UTF-8", post(b"{\"chat_id\": \"\xff\"}".to_vec()), INVALID),
         ("a NUL", post("{\"chat_id\": \"a\\u0000\"}"), INVALID),
         ("513 bytes", of(json!({"chat_id": "x".repeat(513)})), INVALID),
-        ("one of our events", of(json!({"chat_id": "c", "event_id": "e", "schema_version": "1"})), INVALID),
+        (
+            "one of our events",
+            of(json!({"chat_id": "c", "event_id": Uuid::nil(), "schema_version": "1", "triggers": []})),
+            INVALID,
+        ),
         ("a sweep", post(postpress_bridge::message::SWEEP_BODY), INVALID),
         ("a poll", of(json!({"postpress_bridge": "poll", "v": 1, "chat_id": "c", "claim_id": "hidden"})), INVALID),
         ("wrapped by a rule", of(json!({"detail-type": "t", "source": "s", "detail": {"chat_id": "c"}})), INVALID),
@@ -124,6 +129,78 @@ async fn what_is_no_trigger_is_refused() {
         ("another version", request("POST", "/v2/syncs", &[], BODY), "404 bridge/no_such_path"),
     ];
     assert_told(&aws, &front, cases).await;
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_is_refused_with_the_true_reason() {
+    let aws = Emulated::new().await;
+    let front = open_to_both(&aws);
+    let utf_16: Vec<u8> = "\u{feff}{\"chat_id\": \"c\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (body, why) in [
+        (b"\xef\xbb\xbf{\"chat_id\": \"c\"}".to_vec(), "begins with a byte-order mark"),
+        (utf_16[2..].to_vec(), "looks like UTF-16"),
+        (utf_16, "is UTF-16"),
+        (b"{\"chat_id\": \"\xe9\"}".to_vec(), "byte 13 is 0xe9"),
+        (br#"{"chat_id": "\ud800"}"#.to_vec(), "`chat_id` cannot be read: it has a lone surrogate"),
+        (br#"{"chat_id": "c", "correlation_id": "\udc00"}"#.to_vec(), "`correlation_id` cannot be read: it has a lone"),
+    ] {
+        let response = front.answer(&post(body)).await;
+        assert_eq!(told(&response), "400 bridge/invalid_trigger", "{why}: {response:?}");
+        let problem: Value = serde_json::from_slice(response.body()).unwrap();
+        assert!(problem["detail"].as_str().unwrap().contains(why), "{why}: {problem}");
+        assert!(front.log().contains(why), "{why}: {}", front.log());
+    }
+    assert!(aws.queue_is_empty().await && front.processes_started() == 1, "{}", front.log());
+    let sound = with(post(BODY), "content-type", "application/json; charset=utf8");
+    assert_eq!(told(&front.answer(&sound).await), "202");
+}
+
+#[tokio::test]
+async fn an_event_of_another_front_end_is_answered_or_fails_with_what_it_is() {
+    let aws = Emulated::new().await;
+    let front = open_to_both(&aws);
+    let balancer = json!({
+        "requestContext": {"elb": {"targetGroupArn": "arn"}}, "httpMethod": "GET", "path": "/healthz", "headers": {}, "body": "",
+        "isBase64Encoded": false,
+    });
+    let socket = json!({
+        "requestContext": {"routeKey": "$connect", "eventType": "CONNECT", "connectionId": "c"}, "headers": {}, "isBase64Encoded": false,
+    });
+    let lattice =
+        json!({"version": "2.0", "path": "/healthz", "method": "GET", "requestContext": {"serviceNetworkArn": "arn"}});
+    let no_method = json!({"version": "2.0", "rawPath": "/healthz", "requestContext": {"http": {}}});
+    for (event, why) in [
+        (balancer, "through an Application Load Balancer"),
+        (socket, "through a WebSocket API"),
+        (lattice, "through a VPC Lattice service"),
+        (no_method, "names no HTTP method"),
+    ] {
+        let Outcome::Answered(answer) = front.invoke(&event).await else { panic!("{event}: {}", front.log()) };
+        assert_eq!(answer["statusCode"], 400, "{answer}");
+        let problem: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        assert_eq!(problem["type"], "bridge/unreadable_request");
+        assert!(problem["detail"].as_str().unwrap().contains(why), "{problem}");
+        assert!(front.log().contains(why), "{}", front.log());
+    }
+    assert_eq!(front.processes_started(), 1);
+    let sqs = json!({"Records": [{"messageId": "m", "body": "hidden", "eventSource": "aws:sqs"}]});
+    for (event, why) in [
+        (sqs, "the event's first record has `eventSource` \\\"aws:sqs\\\""),
+        (json!({"chat_id": "hidden"}), "this is a bare trigger"),
+        (json!({"key1": "hidden"}), "an object with \\\"key1\\\""),
+        (json!({}), "an object without members"),
+        (json!([]), "the event is an array"),
+        (Value::Null, "the event is null"),
+    ] {
+        let said = front.log().lines().count();
+        let Outcome::Failed(error) = front.invoke(&event).await else { panic!("{event}: {}", front.log()) };
+        assert!(error.contains(why) && error.contains("this function answers HTTP"), "{event}: {error}");
+        let log = front.log();
+        let errors: Vec<_> = log.lines().skip(said).filter(|line| line.contains(r#""level":"ERROR""#)).collect();
+        assert!(errors.len() == 1 && errors[0].contains(why), "{event}: {log}");
+    }
+    assert!(!front.log().contains("hidden"), "{}", front.log());
+    assert!(aws.queue_is_empty().await);
 }
 
 #[tokio::test]

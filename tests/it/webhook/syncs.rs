@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Bytes;
 use postpress_bridge::bus::EventBridgeBus;
 use postpress_bridge::ids::TriggerKey;
 use postpress_bridge::queue::{Source, SqsQueue};
@@ -16,7 +18,7 @@ use tokio::time::Instant;
 
 use super::world::{SECRET, TIMEOUT, TOKEN, body, front, get, now, open_to_both, post, queued, request, signed, told};
 use crate::harness::emulator::Emulated;
-use crate::harness::lambda::Kind;
+use crate::harness::lambda::{Kind, Outcome};
 
 #[tokio::test]
 async fn a_signed_trigger_is_on_the_queue_once_it_is_accepted_as_the_worker_reads_it() {
@@ -44,15 +46,52 @@ async fn a_signed_trigger_is_on_the_queue_once_it_is_accepted_as_the_worker_read
 }
 
 #[tokio::test]
-async fn a_trigger_behind_an_api_is_the_same_with_or_without_a_stage() {
-    for (stage, prefix) in [("$default", ""), ("prod", "/prod")] {
+async fn a_trigger_and_a_status_are_the_same_behind_every_front_end() {
+    for (kind, prefix) in [
+        (Kind::FunctionUrl, ""),
+        (Kind::HttpApi { stage: "$default" }, ""),
+        (Kind::HttpApi { stage: "prod" }, "/prod"),
+        (Kind::HttpApi1 { stage: "$default" }, ""),
+        (Kind::HttpApi1 { stage: "prod" }, "/prod"),
+        (Kind::RestApi { base_path: "" }, ""),
+        (Kind::RestApi { base_path: "/bridge/v1" }, "/bridge/v1"),
+    ] {
         let aws = Emulated::new().await;
-        let front = front(&aws, Kind::HttpApi { stage }, &[("BRIDGE_WEBHOOK_SECRET", SECRET)]);
-        let mut trigger = signed(SECRET, now(), r#"{"chat_id": "c"}"#);
-        *trigger.uri_mut() = format!("{prefix}/v1/syncs").parse().unwrap();
-        assert_eq!(told(&front.answer(&trigger).await), "202", "{stage}: {}", front.log());
-        assert_eq!(queued(&aws).await.chat_id.as_str(), "c");
+        let front = front(&aws, kind, &[("BRIDGE_WEBHOOK_SECRET", SECRET), ("BRIDGE_WEBHOOK_TOKEN", TOKEN)]);
+        let at = |mut request: Request<Bytes>| {
+            *request.uri_mut() = format!("{prefix}{}", request.uri()).parse().unwrap();
+            request
+        };
+        let trigger = at(signed(SECRET, now(), r#"{"chat_id": "é"}"#));
+        assert_eq!(told(&front.answer(&trigger).await), "202", "{kind:?}: {}", front.log());
+        assert_eq!(queued(&aws).await.chat_id.as_str(), "é");
+        for (path, expected) in [
+            ("/healthz", "200"),
+            ("/v1/chats/a%2Fb%20%C3%A9/sync", "404 bridge/no_run"),
+            ("/v1/chats/%00/sync", "400 bridge/invalid_chat_id"),
+            ("/v1/syncs", "405 bridge/method_not_allowed"),
+            ("/v2/syncs", "404 bridge/no_such_path"),
+        ] {
+            assert_eq!(told(&front.answer(&at(get(path))).await), expected, "{kind:?} {path}: {}", front.log());
+        }
+        let mut twice = at(post(r#"{"chat_id": "c"}"#));
+        twice.headers_mut().append("authorization", "Bearer another-token-of-the-test".parse().unwrap());
+        assert_eq!(told(&front.answer(&twice).await), "401 bridge/unauthorized", "{kind:?}: {}", front.log());
+        assert_eq!(front.processes_started(), 1);
     }
+}
+
+#[tokio::test]
+async fn an_event_of_payload_format_1_is_answered_as_api_gateway_takes_it() {
+    let aws = Emulated::new().await;
+    let front = front(&aws, Kind::HttpApi1 { stage: "prod" }, &[("BRIDGE_WEBHOOK_TOKEN", "a-token-for-trying")]);
+    let event = serde_json::from_str(include_str!("../../data/http-api-payload-1.0.json")).unwrap();
+    let Outcome::Answered(answer) = front.invoke(&event).await else { panic!("{}", front.log()) };
+    assert_eq!((&answer["statusCode"], &answer["isBase64Encoded"]), (&json!(202), &json!(false)), "{answer}");
+    assert_eq!(answer["headers"]["content-type"], "application/json");
+    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    assert_eq!((&body["object"], &body["chat_id"]), (&json!("SyncRequest"), &json!("c1")));
+    assert_eq!(queued(&aws).await.chat_id.as_str(), "c1");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! What AWS puts in front of an HTTP function: a function URL or an HTTP API of API Gateway, which make events of requests and
-//! responses of what the function answers (<https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html>).
+//! What AWS puts in front of an HTTP function: a function URL, or an HTTP API or REST API of API Gateway. They make events of
+//! requests and responses of what the function answers (<https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html>,
+//! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -42,44 +43,74 @@ pub(crate) enum Kind {
     FunctionUrl,
     /// An HTTP API with this stage, which hands a path on decoded, with the stage in front unless it is the default one.
     HttpApi { stage: &'static str },
+    /// The same with payload format 1.0.
+    HttpApi1 { stage: &'static str },
+    /// A REST API behind a custom domain that maps this base path to it, if any. It hands a path on as it was sent, without
+    /// the stage, but with the base path.
+    RestApi { base_path: &'static str },
 }
 
 impl Kind {
     fn domain(self) -> &'static str {
         match self {
             Self::FunctionUrl => "abcdefg.lambda-url.us-east-1.on.aws",
-            Self::HttpApi { .. } => "abcdefg.execute-api.us-east-1.amazonaws.com",
+            _ => "abcdefg.execute-api.us-east-1.amazonaws.com",
         }
     }
 
     fn stage(self) -> &'static str {
         match self {
             Self::FunctionUrl => "$default",
-            Self::HttpApi { stage } => stage,
+            Self::HttpApi { stage } | Self::HttpApi1 { stage } => stage,
+            Self::RestApi { .. } => "prod",
         }
     }
 
     /// The path that the function gets to see.
     fn raw_path(self, path: &str) -> String {
         match self {
-            Self::FunctionUrl => path.to_owned(),
-            Self::HttpApi { .. } => {
+            Self::FunctionUrl | Self::RestApi { .. } => path.to_owned(),
+            Self::HttpApi { .. } | Self::HttpApi1 { .. } => {
                 let decoded = percent_decode_str(path).decode_utf8_lossy();
                 decoded.split('?').next().unwrap_or_default().to_owned()
             }
         }
     }
 
-    /// The event of a request, in payload format 2.0.
+    /// The event of a request.
     fn event(self, request: &Request<Bytes>) -> Value {
-        let (path, body) = (self.raw_path(request.uri().path()), request.body());
+        let path = self.raw_path(request.uri().path());
+        let mut event = match self {
+            Self::FunctionUrl | Self::HttpApi { .. } => self.version_2(request, &path),
+            Self::HttpApi1 { .. } => {
+                let mut event = self.version_1(request, &path, &path);
+                event["version"] = "1.0".into();
+                event
+            }
+            Self::RestApi { base_path } => {
+                let matched = path.strip_prefix(base_path).unwrap_or(&path);
+                self.version_1(request, &path, matched)
+            }
+        };
+        event["isBase64Encoded"] = false.into();
+        let body = request.body();
+        if !body.is_empty() {
+            let kind = request.headers().get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or_default());
+            let text = std::str::from_utf8(body).ok().filter(|_| kind.starts_with(JSON) || kind.starts_with("text/"));
+            event["isBase64Encoded"] = text.is_none().into();
+            event["body"] = text.map_or_else(|| BASE64.encode(body), ToOwned::to_owned).into();
+        }
+        event
+    }
+
+    fn version_2(self, request: &Request<Bytes>, path: &str) -> Value {
         let query =
             request.extensions().get().map_or(request.uri().query().unwrap_or_default(), |RawQuery(query)| query);
         let mut headers = joined(request.headers());
         headers.insert(HOST.to_string(), self.domain().into());
         headers.insert("x-forwarded-proto".to_owned(), "https".into());
         headers.insert("x-forwarded-for".to_owned(), "203.0.113.7".into());
-        let mut event = json!({
+        json!({
             "version": "2.0",
             "routeKey": "$default",
             "rawPath": path,
@@ -103,16 +134,48 @@ impl Kind {
                 "time": "24/Nov/2026:10:00:00 +0000",
                 "timeEpoch": 1_795_514_400_000_u64,
             },
-            "isBase64Encoded": false,
-        });
-        if !body.is_empty() {
-            let kind = request.headers().get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or_default());
-            let text = std::str::from_utf8(body).ok().filter(|_| kind.starts_with(JSON) || kind.starts_with("text/"));
-            event["isBase64Encoded"] = text.is_none().into();
-            event["body"] = text.map_or_else(|| BASE64.encode(body), ToOwned::to_owned).into();
-        }
-        event
+        })
     }
+
+    /// Header names as clients of HTTP/1.1 write them, and every value of a header.
+    fn version_1(self, request: &Request<Bytes>, path: &str, matched: &str) -> Value {
+        let (mut last, mut all) = (Map::new(), Map::new());
+        for name in request.headers().keys() {
+            let values = request.headers().get_all(name).iter();
+            let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
+            let name = capitalised(name.as_str());
+            last.insert(name.clone(), values.last().cloned().into());
+            all.insert(name, values.into());
+        }
+        json!({
+            "resource": "/{proxy+}",
+            "path": path,
+            "httpMethod": request.method().as_str(),
+            "headers": last,
+            "multiValueHeaders": all,
+            "queryStringParameters": null,
+            "multiValueQueryStringParameters": null,
+            "pathParameters": {"proxy": matched.trim_start_matches('/')},
+            "stageVariables": null,
+            "requestContext": {
+                "apiId": "abcdefg",
+                "domainName": self.domain(),
+                "httpMethod": request.method().as_str(),
+                "identity": {"sourceIp": "203.0.113.7"},
+                "path": path,
+                "requestId": "id",
+                "resourcePath": "/{proxy+}",
+                "stage": self.stage(),
+            },
+            "body": null,
+        })
+    }
+}
+
+/// `content-type` as `Content-Type`.
+fn capitalised(name: &str) -> String {
+    let word = |word: &str| word[..1].to_uppercase() + &word[1..];
+    name.split('-').map(word).collect::<Vec<_>>().join("-")
 }
 
 /// Each header once: several values are joined by commas.
@@ -147,6 +210,11 @@ impl Front {
     /// How many processes it took so far.
     pub(crate) fn processes_started(&self) -> usize {
         self.lambda.processes_started()
+    }
+
+    /// What the function makes of an event that no front end here makes.
+    pub(crate) async fn invoke(&self, event: &Value) -> Outcome {
+        self.lambda.invoke(event).await
     }
 
     /// What a client gets for a request: 502 where the function answers with an error.

@@ -2,18 +2,21 @@
 //! of an end. The soak test compares the worker with it; everything it gets wrong is what the run protocol is for.
 
 use anyhow::ensure;
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use futures_util::future::join_all;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{LambdaEvent, run, service_fn};
+
+use postpress_bridge::aws;
 use postpress_bridge::ids::MessageId;
+use postpress_bridge::lambda::{self, BatchResponse, UnknownEvent};
 use postpress_bridge::message::{Message, Record};
 use postpress_bridge::postpress::client::{Client, http_client, mozilla_roots};
 use postpress_bridge::postpress::{Answer, Disposition, Failure, Provider};
 use postpress_bridge::queue::{Outgoing, Queue, SqsQueue};
 use postpress_bridge::settings::{Backend, SecretSource, WorkerSettings};
-use postpress_bridge::{aws, lambda};
+use postpress_bridge::time::Clock;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 struct Stateless {
     provider: Client,
@@ -31,8 +34,8 @@ enum Next {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let worker = Stateless::connect(WorkerSettings::from_env()?).await?;
-    run(service_fn(async |event: LambdaEvent<SqsEvent>| -> Result<SqsBatchResponse, Error> {
-        let records = lambda::records(event.payload, None);
+    run(service_fn(async |event: LambdaEvent<Box<RawValue>>| -> Result<BatchResponse, UnknownEvent> {
+        let records = lambda::records(&event.payload, None, Clock::System.now())?;
         let results = join_all(records.iter().map(|record| worker.handle(record))).await;
         let (mut again, mut failed) = (Vec::new(), Vec::new());
         for (record, result) in records.iter().zip(results) {
@@ -43,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
             }
         }
         failed.extend(worker.poll_again(&again).await);
-        Ok(lambda::response(failed.into_iter()))
+        Ok(BatchResponse::returning(failed.into_iter()))
     }))
     .await
     .map_err(anyhow::Error::from_boxed)

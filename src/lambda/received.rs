@@ -1,0 +1,117 @@
+//! What an event is that does not belong here, in words that lead to the fault.
+
+use std::fmt;
+
+use lambda_runtime::Diagnostic;
+use serde_json::value::RawValue;
+
+use crate::json::RawObject;
+use crate::text::bounded;
+
+/// The most bytes of a foreign name that an error repeats.
+const NAME_MAX_BYTES: usize = 100;
+/// The most members that an error names.
+const MEMBERS_MAX: usize = 8;
+
+/// An event that a function cannot read: the invocation fails, and this is what it says.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UnknownEvent(String);
+
+impl UnknownEvent {
+    /// Says what was received, and what to do.
+    pub fn new(received: impl fmt::Display, remedy: impl fmt::Display) -> Self {
+        Self(format!("nothing was done: {received}; {remedy}"))
+    }
+}
+
+/// The runtime logs an error in this form: the same line that the caller gets.
+impl fmt::Debug for UnknownEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<UnknownEvent> for Diagnostic {
+    fn from(error: UnknownEvent) -> Self {
+        Self { error_type: "bridge/unknown_event".to_owned(), error_message: error.0 }
+    }
+}
+
+/// What an event is, as far as it can be told. No value of a member is shown but the names of sources and types.
+pub fn description(event: &RawValue) -> String {
+    let Some(object) = RawObject::of(event) else {
+        return format!("the event is {}, not an object", kind(event));
+    };
+    if let Some(records) = object.get("Records").and_then(elements) {
+        return match records.first().map(|record| RawObject::of(record)) {
+            Some(Some(record)) => format!("the event's first record has {}", source(&record)),
+            Some(None) => "the event's first record is not an object".to_owned(),
+            None => "the event has no records in `Records`".to_owned(),
+        };
+    }
+    let has = |name: &str| object.has(name);
+    if has("detail-type") && has("source") {
+        let name = |member: &str| object.text(member).map_or_else(|| "?".to_owned(), shown);
+        return format!("this is an EventBridge event, {} from {}", name("detail-type"), name("source"));
+    }
+    if has("requestContext") || has("httpMethod") {
+        return "this looks like an HTTP request".to_owned();
+    }
+    if has("chat_id") {
+        return "this is a bare trigger".to_owned();
+    }
+    if has("postpress_bridge") {
+        return "this is a bare message of the bridge itself".to_owned();
+    }
+    if has("eventSource") || has("EventSource") {
+        return format!("the event has {}", source(&object));
+    }
+    format!("the event is an object {}", members(&object))
+}
+
+/// The elements of an array.
+pub(super) fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(value.get()).ok()
+}
+
+/// Where a record says that it comes from.
+pub(super) fn source(record: &RawObject<'_>) -> String {
+    for name in ["eventSource", "EventSource"] {
+        if let Some(value) = record.get(name) {
+            let text = serde_json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned());
+            return format!("`{name}` {}", shown(text));
+        }
+    }
+    format!("no `eventSource`: it is an object {}", members(record))
+}
+
+/// The names of an object's members.
+fn members(object: &RawObject<'_>) -> String {
+    let names: Vec<_> = object.members().take(MEMBERS_MAX).map(|(name, _)| shown(name.to_owned())).collect();
+    match object.members().count() {
+        0 => "without members".to_owned(),
+        count if count > MEMBERS_MAX => format!("with {count} members: {}, …", names.join(", ")),
+        _ => format!("with {}", names.join(", ")),
+    }
+}
+
+/// What kind of JSON a value is.
+pub(super) fn kind(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// A foreign name, bounded and with nothing in it that a log could stumble over.
+fn shown(name: String) -> String {
+    match bounded(name, NAME_MAX_BYTES) {
+        (name, false) => format!("{name:?}"),
+        (name, true) => format!("{name:?}…"),
+    }
+}

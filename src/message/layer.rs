@@ -1,0 +1,159 @@
+//! One JSON object of a message's body: a trigger, one of our own events, or a wrapping around either.
+
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::event::SCHEMA_VERSION;
+use crate::json::{self, BYTE_ORDER_MARK, RawObject};
+use crate::run::Origin;
+
+/// How deep to look for one of our own events. Answering one would loop for ever, however it is wrapped.
+pub(super) const OWN_EVENT_DEPTH: usize = 8;
+
+/// The members that a trigger is read from. With one of them there twice, nobody knows which is meant.
+const READ: [&str; 11] = [
+    "chat_id",
+    "correlation_id",
+    "idempotency_key",
+    "metadata",
+    // EventBridge's
+    "id",
+    "detail-type",
+    "source",
+    "detail",
+    // SNS's
+    "Type",
+    "MessageId",
+    "Message",
+];
+
+/// An object, its members unread.
+pub(super) struct Layer<'a>(RawObject<'a>);
+
+/// What a wrapping holds.
+pub(super) struct Wrapping {
+    /// The JSON inside.
+    pub(super) inner: String,
+    /// The id that the wrapper gave, which stands in for an idempotency key.
+    pub(super) id: Option<String>,
+    /// EventBridge's id goes before the topic's, since the topic only carried it.
+    pub(super) by_event_bridge: bool,
+}
+
+impl<'a> Layer<'a> {
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// Says why the text is none.
+    pub(super) fn parse(json: &'a str) -> Result<Self, String> {
+        const SEND: &str = "send {\"chat_id\": \"…\"}";
+        let start = json.trim_start();
+        if start.is_empty() {
+            return Err(format!("the message is empty; {SEND}"));
+        }
+        if start.starts_with(BYTE_ORDER_MARK) {
+            return Err("the message begins with a byte-order mark (U+FEFF); send it without one".to_owned());
+        }
+        if !start.starts_with('{') {
+            return Err(format!("the message is not a JSON object; {SEND}"));
+        }
+        let object = RawObject::parse(json);
+        object.map(Self).map_err(|error| format!("the message cannot be read: {}", json::reason(&error)))
+    }
+
+    /// The last value of a member, unless it is null.
+    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.get(name)
+    }
+
+    /// Whether it is marked as one of the bridge's own messages.
+    pub(super) fn is_own_message(&self) -> bool {
+        self.0.all("postpress_bridge").next().is_some()
+    }
+
+    /// Refuses an object in which a member that matters is there twice.
+    ///
+    /// # Errors
+    /// Names the member.
+    pub(super) fn check_duplicates(&self) -> Result<(), String> {
+        let count = |name: &str| self.0.members().filter(|(other, _)| *other == name).count();
+        match READ.iter().find(|name| count(name) > 1) {
+            Some(name) => Err(format!("the message has a duplicate field `{name}`; keep one of them")),
+            None => Ok(()),
+        }
+    }
+
+    /// What is inside, if this is an EventBridge event or an SNS notification.
+    ///
+    /// # Errors
+    /// If it is a notification whose message cannot be read.
+    pub(super) fn wrapping(&self) -> Result<Option<Wrapping>, String> {
+        let Self(object) = self;
+        if object.has("chat_id") {
+            return Ok(None);
+        }
+        if let (true, true, Some(detail)) = (object.has("detail-type"), object.has("source"), object.get("detail")) {
+            return Ok(Some(Wrapping { inner: detail.get().to_owned(), id: object.text("id"), by_event_bridge: true }));
+        }
+        if object.text("Type").as_deref() != Some("Notification") {
+            return Ok(None);
+        }
+        let Some(message) = object.get("Message") else {
+            return Err("the SNS notification has no `Message`; publish the trigger as the message".to_owned());
+        };
+        let inner = string("Message", message)?;
+        Ok(Some(Wrapping { inner, id: object.text("MessageId"), by_event_bridge: false }))
+    }
+
+    /// Whether this is an event that this bridge published, or the bare detail of one.
+    ///
+    /// Other producers name fields `event_id` and `schema_version` too, so it is the whole form that counts. An event that
+    /// names our source is ours whatever its detail is: no one else may use that name.
+    fn is_own_event(&self, event_source: &str) -> bool {
+        let Self(object) = self;
+        let any = |name, is: &dyn Fn(&RawValue) -> bool| object.all(name).any(is);
+        let any_text =
+            |name, is: &dyn Fn(&str) -> bool| any(name, &|raw| json::text(raw).is_some_and(|text| is(&text)));
+        let is_array = |raw: &RawValue| raw.get().starts_with('[');
+        let is_origin = |raw: &RawValue| serde_json::from_str::<Origin>(raw.get()).is_ok();
+
+        let detail_of_ours = any_text("schema_version", &|version| version == SCHEMA_VERSION)
+            && any_text("event_id", &|id| Uuid::try_parse(id).is_ok())
+            && (any("triggers", &is_array) || any("origin", &is_origin));
+        let event_of_ours = any("detail-type", &|_| true) && any_text("source", &|source| source == event_source);
+        detail_of_ours || event_of_ours
+    }
+}
+
+/// Whether a body is one of our own events, wrapped or bare. A rule's input transformer may also have put it into a JSON
+/// string or an array, where no trigger is looked for: answered as an invalid trigger, it would come back for ever.
+pub(super) fn holds_own_event(body: &str, event_source: &str) -> bool {
+    holds_own_event_within(body, event_source, OWN_EVENT_DEPTH)
+}
+
+fn holds_own_event_within(json: &str, event_source: &str, depth: usize) -> bool {
+    let Some(depth) = depth.checked_sub(1) else { return false };
+    let is_within = |json: &str| holds_own_event_within(json, event_source, depth);
+    let json = json.trim_start().trim_start_matches(BYTE_ORDER_MARK);
+    match json.trim_start().bytes().next() {
+        Some(b'{') => Layer::parse(json).is_ok_and(|layer| {
+            let is_wrapped = || layer.wrapping().ok().flatten().is_some_and(|wrapping| is_within(&wrapping.inner));
+            layer.is_own_event(event_source) || is_wrapped()
+        }),
+        Some(b'"') => serde_json::from_str::<String>(json).is_ok_and(|text| is_within(&text)),
+        Some(b'[') => serde_json::from_str::<Vec<&RawValue>>(json)
+            .is_ok_and(|elements| elements.into_iter().any(|element| is_within(element.get()))),
+        _ => false,
+    }
+}
+
+/// The text of a member that is to be a string.
+///
+/// # Errors
+/// Says why it is none.
+pub(super) fn string(name: &str, raw: &RawValue) -> Result<String, String> {
+    if !raw.get().starts_with('"') {
+        return Err(format!("`{name}` is not a string"));
+    }
+    serde_json::from_str(raw.get()).map_err(|error| format!("`{name}` cannot be read: {}", json::reason(&error)))
+}
