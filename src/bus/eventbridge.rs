@@ -14,6 +14,8 @@ use crate::queue::packing::pack;
 use crate::service::ServiceError;
 use crate::trace::TraceHeader;
 
+const UNKNOWN: &str = "EventBridge said nothing of the entry";
+
 /// A bus on EventBridge.
 #[derive(Debug, Clone)]
 pub struct EventBridgeBus {
@@ -33,7 +35,7 @@ impl EventBridgeBus {
         match self.client.put_events().set_entries(Some(entries)).send().await {
             Ok(output) => {
                 let mut results: Vec<_> = output.entries.unwrap_or_default().iter().map(entry_result).collect();
-                let unknown = || Err(ServiceError::Passing("EventBridge said nothing of the entry".to_owned()));
+                let unknown = || Err(ServiceError::Passing(UNKNOWN.to_owned()));
                 results.resize_with(count, unknown);
                 results
             }
@@ -62,9 +64,12 @@ impl EventBus for EventBridgeBus {
     }
 }
 
-/// PutEvents answers 200 also when entries fail.
+/// PutEvents answers 200 also when entries fail. An entry that was accepted has an `EventId`, one that failed an `ErrorCode`
+/// (<https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html>).
 fn entry_result(entry: &PutEventsResultEntry) -> Result<(), ServiceError> {
-    let Some(code) = &entry.error_code else { return Ok(()) };
+    let Some(code) = &entry.error_code else {
+        return entry.event_id.as_ref().map(drop).ok_or_else(|| ServiceError::Passing(UNKNOWN.to_owned()));
+    };
     let text = format!("PutEvents: {code}: {}", entry.error_message.as_deref().unwrap_or_default());
     Err(if may_pass(code) { ServiceError::Passing(text) } else { ServiceError::Refused(text) })
 }
@@ -78,7 +83,8 @@ mod tests {
         let entry = |code: Option<&str>| {
             entry_result(&PutEventsResultEntry::builder().set_error_code(code.map(str::to_owned)).build())
         };
-        assert_eq!(entry(None), Ok(()));
+        assert_eq!(entry_result(&PutEventsResultEntry::builder().event_id("1").build()), Ok(()));
+        assert!(matches!(entry(None), Err(ServiceError::Passing(_))), "neither accepted nor failed");
         for code in ["ThrottlingException", "InternalFailure", "InternalException"] {
             assert!(matches!(entry(Some(code)), Err(ServiceError::Passing(_))), "{code}");
         }
