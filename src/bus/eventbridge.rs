@@ -14,6 +14,8 @@ use crate::queue::packing::pack;
 use crate::service::ServiceError;
 use crate::trace::TraceHeader;
 
+const UNKNOWN: &str = "EventBridge said nothing of the entry";
+
 /// A bus on EventBridge.
 #[derive(Debug, Clone)]
 pub struct EventBridgeBus {
@@ -33,7 +35,7 @@ impl EventBridgeBus {
         match self.client.put_events().set_entries(Some(entries)).send().await {
             Ok(output) => {
                 let mut results: Vec<_> = output.entries.unwrap_or_default().iter().map(entry_result).collect();
-                let unknown = || Err(ServiceError::Passing("EventBridge said nothing of the entry".to_owned()));
+                let unknown = || Err(ServiceError::Passing(UNKNOWN.to_owned()));
                 results.resize_with(count, unknown);
                 results
             }
@@ -62,10 +64,14 @@ impl EventBus for EventBridgeBus {
     }
 }
 
-/// PutEvents answers 200 also when entries fail.
+/// PutEvents answers 200 also when entries fail. An entry that was accepted has an `EventId`, one that failed an `ErrorCode`
+/// (<https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html>).
 fn entry_result(entry: &PutEventsResultEntry) -> Result<(), ServiceError> {
-    let Some(code) = &entry.error_code else { return Ok(()) };
-    Err(entry_error(code, entry.error_message.as_deref(), None))
+    match (&entry.error_code, &entry.event_id) {
+        (Some(code), _) => Err(entry_error(code, entry.error_message.as_deref(), None)),
+        (None, Some(_)) => Ok(()),
+        (None, None) => Err(ServiceError::Passing(UNKNOWN.to_owned())),
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +83,8 @@ mod tests {
         let entry = |code: Option<&str>| {
             entry_result(&PutEventsResultEntry::builder().set_error_code(code.map(str::to_owned)).build())
         };
-        assert_eq!(entry(None), Ok(()));
+        assert_eq!(entry_result(&PutEventsResultEntry::builder().event_id("1").build()), Ok(()));
+        assert!(matches!(entry(None), Err(ServiceError::Passing(_))), "neither accepted nor failed");
         assert!(matches!(entry(Some("ThrottlingException")), Err(ServiceError::Throttled(_))));
         for code in ["InternalFailure", "InternalException"] {
             assert!(matches!(entry(Some(code)), Err(ServiceError::Passing(_))), "{code}");

@@ -16,6 +16,7 @@ use crate::settings::Limits;
 use crate::time::{Clock, Millis};
 
 mod batch;
+mod delays;
 mod endings;
 mod faults;
 mod measured;

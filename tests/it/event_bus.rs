@@ -141,6 +141,30 @@ async fn an_event_that_fails_fails_alone<B: TestBus>() {
 }
 
 #[tokio::test]
+async fn an_event_of_which_eventbridge_says_nothing_is_not_published() {
+    let cases = [
+        (r#"{"FailedEntryCount": 0, "Entries": []}"#, "??"),
+        (r#"{"FailedEntryCount": 0}"#, "??"),
+        ("{}", "??"),
+        (r#"{"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}"#, "p?"),
+        (r#"{"FailedEntryCount": 0, "Entries": [{"EventId": "1"}, {}]}"#, "p?"),
+        (r#"{"FailedEntryCount": 0, "Entries": [{}, {"EventId": "2"}]}"#, "?p"),
+        (r#"{"FailedEntryCount": 0, "Entries": [{"EventId": "1"}, {"EventId": "2"}, {"EventId": "3"}]}"#, "pp"),
+    ];
+    for (answer, expected) in cases {
+        let on = OnEventBridge::open().await;
+        on.proxy.once(PUTS, Fault::Says(answer));
+        let results = on.bus.publish(&[event("a", "{}"), event("b", "{}")], None).await;
+        let told = results.iter().map(|result| match result {
+            Ok(()) => 'p',
+            Err(error) if error.may_pass() => '?',
+            Err(_) => 'r',
+        });
+        assert_eq!(told.collect::<String>(), expected, "{answer}: {results:?}");
+    }
+}
+
+#[tokio::test]
 async fn eventbridge_is_given_each_detail_byte_for_byte() {
     let metadata = [
         r#"{"b":0.1000, "a" : 12345678901234567890123,"a":-0.0}"#,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use postpress_bridge::ids::MessageId;
 use postpress_bridge::message::Record;
 use postpress_bridge::queue::{HandBack, MemoryQueue, Outgoing, Queue, Source, SqsQueue};
 use postpress_bridge::service::ServiceError;
@@ -294,6 +295,48 @@ async fn entries_fail_one_by_one_in_their_order() {
     let sent: BTreeSet<_> = aws.take_visible().await.into_iter().collect();
     assert_eq!(sent, bodies.into_iter().filter(|body| body != "message-04" && body != "message-11").collect());
     assert!(proxy.has_done_its_worst());
+}
+
+#[tokio::test]
+async fn an_entry_of_which_sqs_says_nothing_has_failed() {
+    let cases = [
+        ("{}", "aa"),
+        (r#"{"Successful": [], "Failed": []}"#, "aa"),
+        (r#"{"Successful": [{"Id": "1", "MessageId": "m", "MD5OfMessageBody": "d"}], "Failed": []}"#, "as"),
+        // Ids that nobody gave.
+        (r#"{"Successful": [{"Id": "7", "MessageId": "m", "MD5OfMessageBody": "d"}]}"#, "aa"),
+        (r#"{"Failed": [{"Id": "7", "Code": "InvalidMessageContents", "SenderFault": true}]}"#, "aa"),
+        // What is said twice, and differently, has failed.
+        (
+            r#"{"Successful": [{"Id": "0", "MessageId": "m", "MD5OfMessageBody": "d"}],
+                "Failed": [{"Id": "0", "Code": "InternalError", "SenderFault": false}]}"#,
+            "aa",
+        ),
+    ];
+    let (_aws, proxy, queue) = proxied().await;
+    let messages = outgoing(&["a", "b"].map(str::to_owned));
+    let received = |n: u32| Record {
+        message_id: MessageId::new(n.to_string()),
+        receipt_handle: n.to_string(),
+        body: String::new(),
+        sent_at: Clock::System.now(),
+        receive_count: 1,
+        trace: None,
+    };
+    let received = [0, 1].map(received);
+    let handed_back = received.clone().map(|record| {
+        let receipt_handle = record.receipt_handle;
+        HandBack { receipt_handle, invisible: Duration::ZERO }
+    });
+    for (answer, expected) in cases {
+        let says = |operation| proxy.once(Of(operation, ""), Fault::Says(answer));
+        says("SendMessageBatch");
+        assert_eq!(told(&queue.send(&messages).await), expected, "sent: {answer}");
+        says("ChangeMessageVisibilityBatch");
+        assert_eq!(told(&queue.hand_back(&handed_back).await), expected, "handed back: {answer}");
+        says("DeleteMessageBatch");
+        assert_eq!(told(&queue.delete_each(&received).await), expected, "deleted: {answer}");
+    }
 }
 
 #[tokio::test]

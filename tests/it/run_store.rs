@@ -10,7 +10,8 @@ use postpress_bridge::run::{EndedBy, Ending, Item, Open, Origin, Outcome, Phase,
 use postpress_bridge::store::{DUE_PAGE, DueRun, MemoryStore, RunStore, RunTable, SCAN_PAGE};
 use postpress_bridge::time::Millis;
 
-use crate::harness::emulator::Emulated;
+use crate::harness::emulator::{self, Emulated};
+use crate::harness::proxy::{Of, Proxy};
 
 mod state_file;
 pub(crate) mod writes;
@@ -299,4 +300,19 @@ async fn ended_runs_are_found_page_by_page_each_once() {
         assert_eq!((looked_at, pages), (ended + 1, 2), "{table:?}");
         assert_eq!(found, expected, "{table:?}");
     }
+}
+
+/// What a read misses, the protocol's rules miss: a trigger would start a second run over one that has just begun, and an
+/// operator would be shown a run that is over.
+#[tokio::test]
+async fn every_read_of_a_run_is_consistent() {
+    let (aws, proxy) = (Emulated::new().await, Proxy::start(emulator::endpoint()).await);
+    let store = aws.store(&emulator::sdk(proxy.endpoint()).await);
+    assert_eq!(read(&store, &chat("c")).await, None);
+    let started = take(&store, &Writes(chat("c")).start(1, None)).await;
+    assert_eq!(read(&store, &chat("c")).await, Some(started.clone()));
+    assert_eq!(RunTable::deployed(store).read(&chat("c")).await.unwrap(), Some(started));
+    let reads = proxy.seen(Of("GetItem", ""));
+    let consistent: Vec<_> = reads.iter().map(|read| &read.body["ConsistentRead"]).collect();
+    assert_eq!(consistent, [true; 3]);
 }

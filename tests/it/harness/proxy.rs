@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Answers(u16, &'static str),
     /// It is answered with a 200, and its entries that hold this text fail with this code, instead of being carried out.
     EntriesFail(&'static str, &'static str),
+    /// It is answered with a 200 and this body instead of being carried out.
+    Says(&'static str),
 }
 
 /// A request as it went over the wire.
@@ -163,6 +165,7 @@ impl Way {
             }
             Some(Fault::Hangs) => std::future::pending().await,
             Some(Fault::Answers(status, code)) => Ok(error_answer(status, code)),
+            Some(Fault::Says(body)) => Ok(Response::new(Full::from(body))),
             Some(Fault::EntriesFail(text, code)) => self.carry_out_without(&parts.headers, seen, text, code).await,
         }
     }

@@ -12,8 +12,10 @@ use std::sync::Arc;
 /// A name, as [`Hash`] shows it. The kinds cannot be taken for one another, since each hashes in a way of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Name {
-    /// A message's, of up to 7 bytes that begin with `t` or `p`.
+    /// A trigger's or a poll's message, of up to 7 bytes that begin with `t` or `p`.
     Message(u64),
+    /// A poll of the sweep's: up to 7 bytes that begin with `s`.
+    SweepMessage(u64),
     /// A trigger's key: 8 bytes.
     Key(u64),
     /// A run's: 16 bytes.
@@ -24,8 +26,12 @@ pub(super) enum Name {
 
 impl Name {
     pub(super) fn of_message(id: &str) -> Option<Self> {
-        let is_message = id.len() < 8 && id.starts_with(['t', 'p']);
-        is_message.then(|| Self::Message(id.bytes().fold(0, |number, byte| number << 8 | u64::from(byte))))
+        let number = || id.bytes().fold(0, |number, byte| number << 8 | u64::from(byte));
+        match id.as_bytes() {
+            [b't' | b'p', ..] if id.len() < 8 => Some(Self::Message(number())),
+            [b's', ..] if id.len() < 8 => Some(Self::SweepMessage(number())),
+            _ => None,
+        }
     }
 
     fn of_bytes(bytes: &[u8]) -> Option<Self> {
@@ -169,6 +175,7 @@ impl Nameless {
             Name::Key(_) => 2,
             Name::Run(_) => 3,
             Name::Claim(_) => 4,
+            Name::SweepMessage(_) => 5,
         };
         let place = place_of(name, &mut self.names);
         self.form.add(place << 8 | kind);
@@ -235,6 +242,7 @@ mod tests {
         assert_ne!(state, fingerprint(&[(1, "t1"), (1, "p1")]));
         assert_ne!(state, fingerprint(&[(1, "t1"), (2, "t1")]));
         assert_ne!(state, fingerprint(&[(1, "t1")]));
+        assert_ne!(state, fingerprint(&[(1, "t1"), (2, "s1")]), "a poll of the sweep's is not one of a handler's");
     }
 
     #[test]

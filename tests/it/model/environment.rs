@@ -4,13 +4,11 @@
 use postpress_bridge::run::{Item, Task, sweep};
 
 use super::canonical::Part;
-use super::handler::Handler;
-use super::provider::Answered;
 use super::state::{Action, Bridge, Late, NOW, Next, OVER, State, rules};
 
 impl Bridge {
     pub(super) fn deliveries(&self, state: &State, next: &mut Next) {
-        if state.handlers.len() == self.handlers {
+        if state.handlers.len() == self.scope.handlers {
             return;
         }
         for (place, queued) in state.queue.iter().enumerate() {
@@ -21,7 +19,7 @@ impl Bridge {
             let mut delivered = state.clone();
             delivered.left.duplicates -= u8::from(is_in_flight);
             delivered.queue[place].in_flight += 1;
-            delivered.handlers.push(Part::new(Handler::begin(&queued.message, state, self.mutant)));
+            delivered.handlers.push(Part::new(self.begin(&queued.message, state)));
             next.push((Action::Deliver(place, is_in_flight), delivered));
         }
     }
@@ -32,6 +30,7 @@ impl Bridge {
             match &*landed.late.remove(place) {
                 Late::Write(write, is_outdated) => {
                     self.write(&mut landed, write, *is_outdated);
+                    landed.look_for_the_message_of(write);
                     next.push((Action::World("a write that was given up on lands"), landed));
                 }
                 Late::Call(run_id) => {
@@ -61,24 +60,24 @@ impl Bridge {
         }
     }
 
-    /// Once a message was lost and nothing goes on any more, the sweep must help; a sweep at any other time must do no harm.
-    /// A message is lost, too, when one delivery of it is acknowledged while another has claimed and then fails.
+    /// Once the run's message was lost and nothing goes on any more, the sweep must help; a sweep at any other time must do
+    /// no harm.
     pub(super) fn sweeps(&self, state: &State, next: &mut Next) {
-        let is_idle = state.queue.is_empty() && state.handlers.is_empty();
-        let (before, left) = (self.faults, state.left);
-        let is_lost = left.dead_letters < before.dead_letters;
-        let is_deleted_under_way =
-            left.duplicates < before.duplicates && (left.crashes < before.crashes || left.failed < before.failed);
-        let is_needed = is_idle && (is_lost || is_deleted_under_way);
+        let is_needed = state.is_orphaned && state.queue.is_empty() && state.handlers.is_empty();
         if !is_needed && state.left.early_sweeps == 0 {
             return;
         }
         let Some(item) = state.item.as_deref().cloned() else { return };
-        let item = self.mutant.map_or(item.clone(), |mutant| mutant.swept(item));
-        if let Some(poll) = sweep(&item, NOW, &rules()).and_then(|swept| swept.poll) {
+        let poll_for = |item: &Item| sweep(item, NOW, &rules()).and_then(|swept| swept.poll);
+        let mut poll = poll_for(&item);
+        if let Some(mutant) = self.mutant {
+            let as_protocol_says = std::mem::replace(&mut poll, poll_for(&mutant.swept(item)));
+            self.note(poll != as_protocol_says);
+        }
+        if let Some(poll) = poll {
             let mut swept = state.clone();
             swept.left.early_sweeps -= u8::from(!is_needed);
-            swept.send(Task::Poll(poll));
+            swept.send_by_sweep(Task::Poll(poll));
             next.push((Action::World("the sweep sends a poll"), swept));
         }
     }
@@ -91,12 +90,7 @@ impl Bridge {
             let mut lost = state.clone();
             lost.left.dead_letters -= 1;
             lost.queue.remove(place);
-            if let Task::Poll(poll) = &queued.message.task
-                && lost.answered() == Some(Answered::Travels(poll.claim_id))
-                && !lost.queue.iter().any(|other| other.message.task == queued.message.task)
-            {
-                lost.answer_moves(Answered::Lost);
-            }
+            lost.look_at_dead_letter(&queued.message);
             next.push((Action::World("a message is dead-lettered"), lost));
         }
     }

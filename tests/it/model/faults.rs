@@ -28,11 +28,6 @@ impl Faults {
     pub(super) const NONE: Self =
         Self { crashes: 0, duplicates: 0, lost: 0, failed: 0, late: 0, dead_letters: 0, early_sweeps: 0, skews: 0 };
 
-    /// How many are left in all.
-    pub(super) fn total(self) -> u8 {
-        self.each().iter().sum()
-    }
-
     /// How often each may happen, in the order of the fields.
     pub(super) fn each(self) -> [u8; 8] {
         let Self { crashes, duplicates, lost, failed, late, dead_letters, early_sweeps, skews } = self;

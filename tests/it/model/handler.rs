@@ -6,7 +6,6 @@ use postpress_bridge::postpress::Answer;
 use postpress_bridge::run::{Call, Claimable, Delay, Handling, Input, Returned, Step, Task, Verdict, Write, Written};
 
 use super::canonical::Part;
-use super::mutant::Mutant;
 use super::provider::{Answered, no_answer};
 use super::state::{Action, Bridge, HELD, Late, Message, Next, State, rules, tick};
 
@@ -25,22 +24,13 @@ pub(super) struct Handler {
     pub(super) is_outdated: bool,
     /// Its lease is taken as over although it lives.
     pub(super) is_skewed: bool,
+    /// It has tried to record the ending, and was told that it failed.
+    pub(super) tried_to_record: bool,
+    /// It has sent the answer on in a poll, and was told that it failed.
+    pub(super) is_told_unsent: bool,
 }
 
 impl Handler {
-    /// Begins with a message, in a state in which nobody has the names that it may give.
-    pub(super) fn begin(message: &Message, state: &State, mutant: Option<Mutant>) -> Self {
-        let Message { id, mut task } = message.clone();
-        let (claim_id, run_id) = (state.unused_claim(), state.unused_run());
-        let mut call = Call { message_id: id.clone(), claim_id, run_id, lease_until_ms: HELD };
-        if let Some(mutant) = mutant {
-            mutant.delivered(&mut task, &mut call);
-        }
-        let claim_id = call.claim_id;
-        let (handling, step) = Handling::begin(task, call, tick(&rules()));
-        Self { id, claim_id, run_id: None, handling, step, reply: None, is_outdated: false, is_skewed: false }
-    }
-
     /// It has the provider's last word.
     pub(super) fn has_answer(&self) -> bool {
         match &self.step {
@@ -50,9 +40,44 @@ impl Handler {
             _ => false,
         }
     }
+
+    /// It has not yet recorded an ending or sent a poll under its claim.
+    pub(super) fn is_at_work(&self) -> bool {
+        match &self.step {
+            Step::Call | Step::Send { .. } => true,
+            Step::Write(write) => write.claims().is_some() || matches!(write, Write::End { .. }),
+            Step::Read | Step::Publish(_) | Step::Done(_) => false,
+        }
+    }
 }
 
 impl Bridge {
+    /// Begins with a message, in a state in which nobody has the names that it may give.
+    pub(super) fn begin(&self, message: &Message, state: &State) -> Handler {
+        let Message { id, mut task } = message.clone();
+        let (claim_id, run_id) = (state.unused_claim(), state.unused_run());
+        let mut call = Call { message_id: id.clone(), claim_id, run_id, lease_until_ms: HELD };
+        if let Some(mutant) = self.mutant {
+            let as_protocol_says = (task.clone(), call.clone());
+            mutant.delivered(&mut task, &mut call, state.item.as_deref());
+            self.note((&task, &call) != (&as_protocol_says.0, &as_protocol_says.1));
+        }
+        let claim_id = call.claim_id;
+        let (handling, step) = Handling::begin(task, call, tick(&rules()));
+        Handler {
+            id,
+            claim_id,
+            run_id: None,
+            handling,
+            step,
+            reply: None,
+            is_outdated: false,
+            is_skewed: false,
+            tried_to_record: false,
+            is_told_unsent: false,
+        }
+    }
+
     pub(super) fn steps(&self, state: &State, n: usize, next: &mut Next) {
         match &state.handlers[n].step {
             Step::Read => {
@@ -72,7 +97,7 @@ impl Bridge {
                 self.give(&mut published, n, Input::Done);
                 next.push((Action::Did(n, "publishes the ending"), published));
             }
-            Step::Done(verdict) => Self::ends(state, n, *verdict, next),
+            Step::Done(verdict) => self.ends(state, n, *verdict, next),
         }
     }
 
@@ -82,16 +107,31 @@ impl Bridge {
         let mut published = None;
         let item = state.item.clone();
         state.change(n, |handler| {
-            let input = self.mutant.map_or(input.clone(), |mutant| mutant.told(handler, input));
-            let step = handler.handling.next(input, tick(&rules()));
-            let is_bug = matches!(step, Step::Done(Verdict::Return(Returned::Bug(_))));
-            assert!(!is_bug || self.mutant.is_some(), "a state that cannot occur: {step:?}");
+            let has_failed = input == Input::Failed;
+            handler.tried_to_record |= has_failed && matches!(handler.step, Step::Write(Write::End { .. }));
+            let next = |handler: &mut Handler, input| handler.handling.next(input, tick(&rules()));
+            let step = match self.mutant {
+                None => {
+                    let step = next(handler, input);
+                    let is_bug = matches!(step, Step::Done(Verdict::Return(Returned::Bug(_))));
+                    assert!(!is_bug, "a state that cannot occur: {step:?}");
+                    step
+                }
+                Some(mutant) => {
+                    let as_protocol_says = next(&mut handler.clone(), input.clone());
+                    let input = mutant.told(handler, input);
+                    let step = next(handler, input);
+                    let step = mutant.then(handler, step);
+                    published = item.and_then(|item| mutant.publishes_before(&item, &step));
+                    self.note(step != as_protocol_says || published.is_some());
+                    step
+                }
+            };
             handler.is_outdated = false;
-            handler.step = self.mutant.map_or(step.clone(), |mutant| mutant.then(handler, step));
+            handler.step = step;
             if handler.step == Step::Call {
                 handler.run_id = run_id;
             }
-            published = self.mutant.zip(item).and_then(|(mutant, item)| mutant.publishes_before(&item, &handler.step));
         });
         if let Some(event) = published {
             state.publish(&event);
@@ -137,16 +177,19 @@ impl Bridge {
         let Step::Send { poll, .. } = &sender.step else { return };
         // What was learned changes nothing here but the number of states.
         let task = Task::Poll(Poll { learned: None, ..poll.clone() });
-        let mut sent = state.clone();
-        sent.look_at_send(sender);
+        let mut begun = state.clone();
+        begun.look_at_send(sender);
+        let mut sent = begun.clone();
         sent.send(task.clone());
-        let mut unsent = state.clone();
+        let mut unsent = begun;
         unsent.answer_is_dropped_by(sender);
-        if state.answered() == Some(Answered::InHand(sender.claim_id)) {
-            sent.answer_moves(Answered::Travels(sender.claim_id));
+        if state.answered() == Some(Answered::InHand(sender.claim_id)) && poll.answer.is_some() {
+            sent.answer_moves(Answered::Travels { claim_id: sender.claim_id, may_be_overtaken: false });
         }
         self.fails(&unsent, n, "cannot send its poll", next);
-        self.fails(&sent, n, "sends its poll and is told that it failed", next);
+        let mut told_unsent = sent.clone();
+        told_unsent.change(n, |handler| handler.is_told_unsent = poll.answer.is_some());
+        self.fails(&told_unsent, n, "sends its poll and is told that it failed", next);
         if state.left.lost > 0 {
             let mut twice = sent.clone();
             twice.left.lost -= 1;
@@ -217,24 +260,27 @@ impl Bridge {
         next.push((Action::Did(n, what), told));
     }
 
-    fn ends(state: &State, n: usize, verdict: Verdict, next: &mut Next) {
+    fn ends(&self, state: &State, n: usize, verdict: Verdict, next: &mut Next) {
         let mut done = state.clone();
         let handler = done.handlers.remove(n);
         let message = done.queue.iter().find(|queued| queued.message.id == handler.id);
-        let task = message.map(|queued| queued.message.task.clone());
+        let message = message.map(|queued| queued.message.clone());
         let is_acknowledged = matches!(verdict, Verdict::Acknowledge(_));
-        done.look_at_end(&handler, task.as_ref(), is_acknowledged);
+        self.look_at_end(&mut done, &handler, message.as_deref(), is_acknowledged);
         done.release(&handler.id);
         if !is_acknowledged {
+            done.look_for_the_message_of_holder(&handler);
             next.push((Action::Did(n, "hands its message back"), done));
             return;
         }
         if state.left.duplicates > 0 {
             let mut stays = done.clone();
             stays.left.duplicates -= 1;
+            stays.answer_may_be_overtaken(&handler);
             next.push((Action::Fault(n, "acknowledges, and its message is delivered once more"), stays));
         }
         done.queue.retain(|queued| queued.message.id != handler.id);
+        done.look_for_another_claim_of(&handler);
         next.push((Action::Did(n, "acknowledges"), done));
     }
 
@@ -246,7 +292,9 @@ impl Bridge {
         dead.left.crashes -= 1;
         let handler = dead.handlers.remove(n);
         dead.release(&handler.id);
+        dead.look_for_the_message_of_holder(&handler);
         dead.answer_is_dropped_by(&handler);
+        dead.answer_may_be_overtaken(&handler);
         let under_way = match (&handler.step, &handler.reply, handler.run_id) {
             (Step::Write(write), _, _) => Some(Late::Write(Box::new(write.clone()), handler.is_outdated)),
             (Step::Call, None, Some(run_id)) => Some(Late::Call(run_id)),

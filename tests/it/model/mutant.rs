@@ -2,14 +2,14 @@
 //! handler is told, in what it does then, and in what the table does.
 
 use postpress_bridge::event::Event;
-use postpress_bridge::ids::{ClaimId, MessageId};
+use postpress_bridge::ids::{ClaimId, MessageId, TriggerKey};
 use postpress_bridge::run::{
     Acknowledged, Call, Claimable, Input, Item, Phase, Returned, Step, Task, Verdict, Write, Written,
 };
 use postpress_bridge::time::Millis;
 
 use super::handler::Handler;
-use super::state::{NOW, OVER};
+use super::state::{NOW, OVER, rules, tick};
 
 /// Named by what it does wrong. Which clause each is, and how it is caught, is in `clauses`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,7 @@ pub(super) enum Mutant {
     TriggerIgnoresTheLease,
     TriggerLeavesItsEnding,
     TriggerForgetsThatItHeld,
+    KeyIsTheMessages,
     TriggerForgetsItsKey,
     TriggerForgetsEarlierRuns,
     TwinLeavesAnEnding,
@@ -56,6 +57,7 @@ pub(super) enum Mutant {
     StartIsNotIndexed,
     ReclaimIgnoresTheFence,
     ReclaimIgnoresTheLease,
+    ReclaimIgnoresBoth,
     TriggerForgetsItsOwnWrite,
     KeyAloneCalls,
     RefusedStartIsDropped,
@@ -67,8 +69,13 @@ pub(super) enum Mutant {
     FailedEndComesBack,
     FailedEndPollsOn,
     AnswerIsForgotten,
+    AnswerIsForgottenOnceClaimed,
+    AnswerIsSentUntried,
+    SecondFailedEndPollsOn,
+    HandedOnComesBack,
     OwnEndIsNotRecognised,
     EndOfOthersIsLeft,
+    RefusedEndIsDropped,
     PublishesBeforeItRecords,
     MarksWhenItRecords,
     MarkIgnoresTheRun,
@@ -97,10 +104,13 @@ fn another_message() -> MessageId {
 
 impl Mutant {
     /// A message is delivered.
-    pub(super) fn delivered(self, task: &mut Task, call: &mut Call) {
+    pub(super) fn delivered(self, task: &mut Task, call: &mut Call, item: Option<&Item>) {
+        let has_claimed = item.is_some_and(|item| item.holder == call.message_id);
         match (self, task) {
             (M::ClaimKeepsTheFence, Task::Poll(poll)) => call.claim_id = poll.claim_id,
             (M::AnswerIsForgotten, Task::Poll(poll)) => poll.answer = None,
+            (M::AnswerIsForgottenOnceClaimed, Task::Poll(poll)) if has_claimed => poll.answer = None,
+            (M::KeyIsTheMessages, Task::Trigger(message)) => message.key = TriggerKey::of(call.message_id.as_str()),
             _ => {}
         }
     }
@@ -154,6 +164,7 @@ impl Mutant {
                 match self {
                     M::OwnEndIsNotRecognised if is_own => item.claim_id = another_claim(),
                     M::EndOfOthersIsLeft if !is_own => return Written::Refused(None),
+                    M::RefusedEndIsDropped => return Written::Refused(None),
                     _ => {}
                 }
                 Written::Refused(Some(item))
@@ -205,8 +216,10 @@ impl Mutant {
     }
 
     /// What a handler does next.
-    pub(super) fn then(self, handler: &Handler, next: Step) -> Step {
+    pub(super) fn then(self, handler: &mut Handler, next: Step) -> Step {
         let acknowledged = |why| Step::Done(Verdict::Acknowledge(why));
+        // One that has made no call was brought the answer by its poll.
+        let is_second_try = handler.run_id.is_none();
         match (self, &handler.step, next) {
             (M::SupersededPollComesBack, _, Step::Done(Verdict::Acknowledge(Acknowledged::Superseded))) => {
                 Step::Done(Verdict::Return(Returned::LeaseHeld))
@@ -218,14 +231,24 @@ impl Mutant {
                 acknowledged(Acknowledged::Published)
             }
             (M::RefusedMarkComesBack, Step::Write(Write::MarkPublished { .. }), Step::Done(_))
-            | (M::FailedEndComesBack, Step::Write(Write::End { .. }), Step::Send { .. }) => {
+            | (M::FailedEndComesBack, Step::Write(Write::End { .. }), Step::Send { .. })
+            | (M::HandedOnComesBack, _, Step::Done(Verdict::Acknowledge(Acknowledged::HandedOn))) => {
                 Step::Done(Verdict::Return(Returned::Failed))
             }
             (M::PollNamesAnotherClaim, _, Step::Send { mut poll, delay }) => {
                 poll.claim_id = another_claim();
                 Step::Send { poll, delay }
             }
+            (M::AnswerIsSentUntried, _, Step::Write(Write::End { .. })) => {
+                handler.handling.next(Input::Failed, tick(&rules()))
+            }
             (M::FailedEndPollsOn, Step::Write(Write::End { .. }), Step::Send { mut poll, delay }) => {
+                poll.answer = None;
+                Step::Send { poll, delay }
+            }
+            (M::SecondFailedEndPollsOn, Step::Write(Write::End { .. }), Step::Send { mut poll, delay })
+                if is_second_try =>
+            {
                 poll.answer = None;
                 Step::Send { poll, delay }
             }
@@ -244,8 +267,8 @@ impl Mutant {
     }
 
     /// The write and the item that it is held against.
-    pub(super) fn held_against(self, mut write: Write, mut item: Item) -> (Write, Item) {
-        match &mut write {
+    pub(super) fn held_against(self, write: &mut Write, item: &mut Item) {
+        match write {
             Write::Claim { claimable, claim, now, .. } => match (self, claimable) {
                 (M::ClaimIgnoresThePhase, _) => item.phase = Phase::Active,
                 (M::PollIgnoresTheRun, Claimable::ByPoll { run_id, .. }) => *run_id = item.run_id,
@@ -256,6 +279,10 @@ impl Mutant {
                 }
                 (M::PollIgnoresTheHolder, Claimable::ByPoll { .. }) => item.holder = claim.holder.clone(),
                 (M::PollNeverClaimsAgain, Claimable::ByPoll { .. }) => *now = OVER,
+                (M::ReclaimIgnoresBoth, Claimable::ByTrigger { claim_id }) => {
+                    *claim_id = item.claim_id;
+                    *now = Millis(u64::MAX);
+                }
                 (M::PollIgnoresTheLease, Claimable::ByPoll { .. })
                 | (M::TriggerIgnoresTheLease | M::ReclaimIgnoresTheLease, Claimable::ByTrigger { .. }) => {
                     *now = Millis(u64::MAX);
@@ -289,7 +316,6 @@ impl Mutant {
             },
             Write::MoveSweep { .. } => {}
         }
-        (write, item)
     }
 
     /// What a write makes of the item.

@@ -1,17 +1,21 @@
 //! What must hold at every step. S1 to S5 are the protocol's promises; S3 is left to the search, which looks for states from
 //! which no way leads to a published ending.
+//!
+//! A promise that is not kept is excused only by the fault that explains it: an answer counts as lost by what happened to
+//! the call, the process or the poll that had it, and the sweep counts as needed by what happened to the message that the
+//! run lives by. That a fault of some kind happened somewhere excuses nothing.
 
 use std::collections::BTreeSet;
 
 use postpress_bridge::event::Event;
-use postpress_bridge::ids::{ClaimId, MessageId, RunId};
-use postpress_bridge::run::{Claim, Item, Phase, Task, Write};
+use postpress_bridge::ids::{MessageId, RunId};
+use postpress_bridge::message::Poll;
+use postpress_bridge::run::{Claim, Item, Phase, Step, Task, Write};
 
-use super::canonical::Part;
-use super::faults::Faults;
+use super::canonical::{Name, Part};
 use super::handler::Handler;
 use super::provider::{Answered, Sync};
-use super::state::{Bridge, State};
+use super::state::{Bridge, Message, State};
 
 impl Bridge {
     /// Before a write is taken.
@@ -21,10 +25,10 @@ impl Bridge {
                 if state.item.as_ref().is_some_and(|before| !state.is_out(before)) {
                     state.break_promise("a run is started over one whose ending is not out (S2)");
                 }
-                item.triggers.iter().for_each(|trigger| state.accept(&trigger.message_id));
+                item.triggers.iter().for_each(|trigger| self.accept(state, &trigger.message_id));
             }
-            Write::Claim { claim, .. } => self.look_at_claim(state, claim),
-            Write::Join { trigger, .. } => state.accept(&trigger.message_id),
+            Write::Claim { claim, .. } => state.look_at_claim(claim),
+            Write::Join { trigger, .. } => self.accept(state, &trigger.message_id),
             Write::End { .. } => state.answer_moves(Answered::Recorded),
             Write::MarkPublished { .. } => {
                 if state.item.as_ref().is_some_and(|item| !state.is_out(item)) {
@@ -35,41 +39,167 @@ impl Bridge {
         }
     }
 
-    /// A claim takes the answer from whoever has it: that is a loss, and only what the protocol states may bring it about.
-    fn look_at_claim(&self, state: &mut State, claim: &Claim) {
-        match state.answered() {
-            Some(Answered::InHand(holder)) => {
-                if self.may_be_overtaken(state, holder) {
-                    state.answer_moves(Answered::Lost);
+    /// Before a message is acknowledged or handed back.
+    pub(super) fn look_at_end(
+        &self,
+        state: &mut State,
+        handler: &Handler,
+        message: Option<&Message>,
+        is_acknowledged: bool,
+    ) {
+        if state.answered() == Some(Answered::InHand(handler.claim_id)) {
+            state.answer_is_dropped_by(handler);
+            if is_acknowledged || state.answered() == Some(Answered::Lost) {
+                state.break_promise("an answer is let go of, neither recorded nor sent on (S1)");
+            }
+        }
+        if !is_acknowledged {
+            if state.answered_in_poll_of(handler) && !handler.is_told_unsent {
+                state.break_promise("a message is handed back although a poll carries its answer on (S1)");
+            }
+            state.answer_may_be_overtaken(handler);
+            return;
+        }
+        if state.is_delivered_twice(&handler.id) {
+            state.answer_may_be_overtaken(handler);
+        }
+        match message.map(|message| &message.task) {
+            Some(Task::Poll(_)) if message.is_some_and(|message| state.is_carrier(message)) => {
+                state.break_promise("the poll that carries the answer is dropped (S1)");
+            }
+            Some(Task::Trigger(message)) if !self.is_taken(state, &message.trigger.message_id) => {
+                state.break_promise("a trigger is acknowledged that no run has taken (S5)");
+            }
+            _ => {}
+        }
+    }
+
+    /// A run takes a trigger.
+    fn accept(&self, state: &mut State, id: &MessageId) {
+        if self.is_taken(state, id) {
+            state.break_promise("a request is taken twice (S5)");
+        }
+        state.accepted = Part::new([&state.accepted[..], std::slice::from_ref(id)].concat());
+    }
+
+    /// A run has taken this message's request, in whichever message it came.
+    fn is_taken(&self, state: &State, id: &MessageId) -> bool {
+        let request = self.request_of(id);
+        let told = state.published.iter().flat_map(|event| &event.detail.triggers);
+        let mut taken = state.accepted.iter().chain(told.map(|trigger| &trigger.message_id));
+        taken.any(|taken| self.request_of(taken) == request)
+    }
+
+    fn request_of(&self, id: &MessageId) -> u8 {
+        let number: usize = id.as_str()[1..].parse().expect("a trigger message's id is `t` and its number");
+        self.scope.requests[number - 1]
+    }
+}
+
+impl State {
+    /// The living handler that has claimed the run and is still at work on it.
+    fn holder(&self) -> Option<&Handler> {
+        let claim_id = self.item.as_ref()?.claim_id;
+        self.handlers.iter().map(|handler| &**handler).find(|other| other.claim_id == claim_id && other.is_at_work())
+    }
+
+    /// A claim takes the run from its holder, and the answer from whoever has it. Only what the protocol states may bring
+    /// that about.
+    fn look_at_claim(&mut self, claim: &Claim) {
+        let Some(item) = self.item.clone() else { return };
+        let is_sweeps = matches!(Name::of_message(claim.holder.as_str()), Some(Name::SweepMessage(_)));
+        let is_holders = item.holder == claim.holder;
+        if let Some(holder) = self.holder() {
+            // With clocks too far apart a second delivery of its message can do that, or a poll of the sweep's.
+            let is_excused = holder.is_skewed && (is_sweeps || is_holders && self.is_delivered_twice(&claim.holder));
+            if !is_excused {
+                self.break_promise("a claim is made while another holds the run (S4)");
+            }
+        }
+        match self.answered() {
+            Some(Answered::InHand(_)) => {
+                if self.holder().is_none() {
+                    self.break_promise("a claim is made although the answer is in its caller's hands (S1)");
+                }
+                self.answer_moves(Answered::Lost);
+            }
+            Some(Answered::Travels { claim_id, .. }) if !claim.calls => {
+                let is_alive = self.handlers.iter().any(|handler| handler.claim_id == claim.claim_id);
+                self.answer_moves(if is_alive {
+                    Answered::InHand(claim.claim_id)
                 } else {
-                    state.break_promise("a claim is made although the answer is in its caller's hands (S1)");
-                }
+                    Answered::Travels { claim_id, may_be_overtaken: false }
+                });
             }
-            Some(Answered::Travels(_)) if !claim.calls => {
-                if state.handlers.iter().any(|handler| handler.claim_id == claim.claim_id) {
-                    state.answer_moves(Answered::InHand(claim.claim_id));
+            Some(Answered::Travels { may_be_overtaken, .. }) => {
+                let comes_again = may_be_overtaken || self.is_delivered_twice(&claim.holder);
+                if !(is_sweeps || is_holders && comes_again) {
+                    self.break_promise("a claim comes before the poll with the answer, and nothing explains it (S1)");
                 }
-            }
-            Some(Answered::Travels(_)) => {
-                if self.faults.total() - state.left.total() < 2 {
-                    state.break_promise("a write that failed, and nothing else, lets another claim come first (S1)");
-                }
-                state.answer_moves(Answered::Lost);
+                self.answer_moves(Answered::Lost);
             }
             Some(Answered::Lost | Answered::Recorded) | None => {}
         }
     }
 
-    /// Clocks too far apart, and a duplicate, a poll sent twice or a sweep too many.
-    fn may_be_overtaken(&self, state: &State, holder: ClaimId) -> bool {
-        let Faults { duplicates, lost, early_sweeps, .. } = state.left;
-        let is_message_too_many =
-            duplicates < self.faults.duplicates || lost < self.faults.lost || early_sweeps < self.faults.early_sweeps;
-        is_message_too_many && state.handlers.iter().any(|other| other.claim_id == holder && other.is_skewed)
+    /// Two deliveries of this message are on their way.
+    fn is_delivered_twice(&self, id: &MessageId) -> bool {
+        self.queue.iter().any(|queued| queued.message.id == *id && queued.in_flight > 1)
     }
-}
 
-impl State {
+    /// This handler has sent the answer on in a poll.
+    fn answered_in_poll_of(&self, handler: &Handler) -> bool {
+        matches!(self.answered(), Some(Answered::Travels { claim_id, .. }) if claim_id == handler.claim_id)
+    }
+
+    /// This message carries the answer that is to be recorded, and can still claim the run.
+    fn is_carrier(&self, message: &Message) -> bool {
+        let Task::Poll(Poll { claim_id: named, answer: Some(_), .. }) = &message.task else { return false };
+        let travels = |answered| matches!(answered, Answered::Travels { claim_id, .. } if claim_id == *named);
+        self.answered().is_some_and(travels) && self.can_claim(message)
+    }
+
+    /// The run goes on with this message: it holds the run, or names the claim that does.
+    fn can_claim(&self, message: &Message) -> bool {
+        let names = |item: &Item| matches!(&message.task, Task::Poll(poll) if poll.claim_id == item.claim_id);
+        let open = self.item.as_ref().filter(|item| !item.is_over());
+        open.is_some_and(|item| item.holder == message.id || names(item))
+    }
+
+    /// After a message was lost for good.
+    pub(super) fn look_at_dead_letter(&mut self, message: &Message) {
+        self.is_orphaned |= self.can_claim(message);
+        if self.is_carrier(message) && !self.queue.iter().any(|other| self.is_carrier(&other.message)) {
+            self.answer_moves(Answered::Lost);
+        }
+    }
+
+    /// After a handler died or handed its message back: if another delivery of that message was acknowledged meanwhile, the
+    /// run that the handler held is left without one.
+    pub(super) fn look_for_the_message_of_holder(&mut self, handler: &Handler) {
+        let is_holder = self.item.as_ref().is_some_and(|item| item.claim_id == handler.claim_id && !item.is_over());
+        self.is_orphaned |= is_holder && !self.is_queued(&handler.id);
+    }
+
+    /// After a message was acknowledged: the same, if another delivery of it had claimed and failed before.
+    pub(super) fn look_for_another_claim_of(&mut self, handler: &Handler) {
+        let Some(item) = self.item.as_ref().filter(|item| !item.is_over() && item.holder == handler.id) else { return };
+        let is_another = item.claim_id != handler.claim_id;
+        let is_at_work = self.handlers.iter().any(|other| other.claim_id == item.claim_id);
+        let goes_on = self.queue.iter().any(|queued| self.can_claim(&queued.message));
+        self.is_orphaned |= is_another && !is_at_work && !goes_on;
+    }
+
+    /// The same after a claim has landed that was given up on.
+    pub(super) fn look_for_the_message_of(&mut self, write: &Write) {
+        let item = self.item.as_ref().filter(|item| write.claims() == Some(item.claim_id));
+        self.is_orphaned |= item.is_some_and(|item| !self.is_queued(&item.holder));
+    }
+
+    fn is_queued(&self, id: &MessageId) -> bool {
+        self.queue.iter().any(|queued| queued.message.id == *id)
+    }
+
     /// Before a call of this run is begun.
     pub(super) fn look_at_call(&mut self, caller: &Handler, run_id: RunId) {
         let item = self.item.as_deref();
@@ -101,21 +231,9 @@ impl State {
         if sender.run_id.is_none() && !sender.has_answer() {
             self.break_promise("a poll is sent on by one that never claimed (S4)");
         }
-    }
-
-    /// Before a message is dealt with.
-    pub(super) fn look_at_end(&mut self, handler: &Handler, task: Option<&Task>, is_acknowledged: bool) {
-        if self.answered() == Some(Answered::InHand(handler.claim_id)) {
-            self.answer_is_dropped_by(handler);
-            if is_acknowledged || self.answered() == Some(Answered::Lost) {
-                self.break_promise("an answer is let go of, neither recorded nor sent on (S1)");
-            }
-        }
-        if let (Some(Task::Trigger(message)), true) = (task, is_acknowledged) {
-            let id = &message.trigger.message_id;
-            if !self.accepted.contains(id) && !self.is_told(id) {
-                self.break_promise("a trigger is acknowledged that no run has taken (S5)");
-            }
+        let carries_answer = matches!(&sender.step, Step::Send { poll, .. } if poll.answer.is_some());
+        if carries_answer && !sender.tried_to_record {
+            self.break_promise("an answer is sent on that nobody tried to record (S1)");
         }
     }
 
@@ -143,12 +261,6 @@ impl State {
         let left = self.accepted.iter().filter(|id| !triggers.contains(id)).cloned().collect();
         self.accepted = Part::new(left);
         self.published.push(Part::new(event.clone()));
-    }
-
-    fn accept(&mut self, id: &MessageId) {
-        if !self.accepted.contains(id) {
-            self.accepted = Part::new([&self.accepted[..], std::slice::from_ref(id)].concat());
-        }
     }
 
     fn is_told(&self, id: &MessageId) -> bool {

@@ -29,9 +29,15 @@ pub(super) enum Answered {
     /// On its way to the living holder of this claim, or in its hands.
     InHand(ClaimId),
     /// In a poll that names this claim, since it could not be recorded.
-    Travels(ClaimId),
-    /// In no hands: the call was given up on, its reply was lost, its holder died, its poll was lost or could not be sent, or
-    /// somebody claimed before the poll got through.
+    Travels {
+        /// The claim that the poll names.
+        claim_id: ClaimId,
+        /// The message whose handler sent the poll may be delivered again, for a reason that S1 states: the handler died
+        /// after the send, was told that the send failed, or the message is delivered twice.
+        may_be_overtaken: bool,
+    },
+    /// In no hands, for a reason that S1 states: the call that it answers was given up on, the reply to that call was lost,
+    /// the process that had it died, or neither its write nor the poll that carries it got through before another claim.
     Lost,
     /// In the table.
     Recorded,
@@ -82,12 +88,23 @@ impl State {
         }
     }
 
+    /// The message that found the answer may be delivered again, although a poll carries the answer on.
+    pub(super) fn answer_may_be_overtaken(&mut self, finder: &Handler) {
+        if let Some(Answered::Travels { claim_id, .. }) = self.answered()
+            && claim_id == finder.claim_id
+        {
+            self.answer_moves(Answered::Travels { claim_id, may_be_overtaken: true });
+        }
+    }
+
     /// What a handler had in its hands is lost, unless its message brings it once more.
     pub(super) fn answer_is_dropped_by(&mut self, handler: &Handler) {
         if self.answered() == Some(Answered::InHand(handler.claim_id)) {
             let message = self.queue.iter().find(|queued| queued.message.id == handler.id);
             let to = match message.map(|queued| &queued.message.task) {
-                Some(Task::Poll(Poll { answer: Some(_), claim_id, .. })) => Answered::Travels(*claim_id),
+                Some(Task::Poll(Poll { answer: Some(_), claim_id, .. })) => {
+                    Answered::Travels { claim_id: *claim_id, may_be_overtaken: false }
+                }
                 _ => Answered::Lost,
             };
             self.answer_moves(to);

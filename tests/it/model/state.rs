@@ -12,11 +12,12 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use postpress_bridge::event::Event;
-use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
-use postpress_bridge::message::{Trigger, TriggerMessage};
+use postpress_bridge::ids::{ClaimId, MessageId, RunId};
+use postpress_bridge::message::{self, Record};
 use postpress_bridge::run::{Item, Jitter, Learned, Rules, Schedule, Step, Task, Tick, Write, Written};
 use postpress_bridge::time::Millis;
 
@@ -25,19 +26,19 @@ use super::faults::Faults;
 use super::handler::Handler;
 use super::mutant::Mutant;
 use super::provider::Sync;
+use super::scope::Scope;
 use super::search::System;
 
 pub(super) const NOW: Millis = Millis(1_000_000);
 pub(super) const HELD: Millis = Millis(2_000_000);
 pub(super) const OVER: Millis = Millis(0);
 
-/// What is searched: how many triggers and handlers, which misfortunes, and what is left out of the protocol.
-#[derive(Debug, Clone, Copy)]
+/// What is searched: a world, and what is left out of the protocol.
+#[derive(Debug)]
 pub(super) struct Bridge {
-    pub(super) triggers: usize,
-    pub(super) handlers: usize,
-    pub(super) faults: Faults,
+    pub(super) scope: Scope,
     pub(super) mutant: Option<Mutant>,
+    differences: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -53,6 +54,8 @@ pub(super) struct State {
     pub(super) published: Vec<Part<Event>>,
     /// The triggers that runs have taken and no ending has told of.
     pub(super) accepted: Part<Vec<MessageId>>,
+    /// The message that would take the run further was lost, and nobody has claimed since: only the sweep can help.
+    pub(super) is_orphaned: bool,
     pub(super) broken: Option<&'static str>,
 }
 
@@ -113,32 +116,43 @@ pub(super) fn tick(rules: &Rules) -> Tick<'_> {
     Tick { now: NOW, jitter: Jitter::NONE, rules }
 }
 
-fn trigger(number: usize) -> Message {
-    let id = MessageId::new(format!("t{number}"));
-    let trigger = Trigger {
-        message_id: id.clone(),
-        correlation_id: None,
-        idempotency_key: None,
-        metadata: None,
-        requested_at: NOW,
-        joined: false,
-    };
-    let key = TriggerKey::of(id.as_str());
-    Message { id, task: Task::Trigger(TriggerMessage { chat_id: ChatId::parse("c").unwrap(), key, trigger }) }
+/// The trigger messages as they are sent. Only a request of several messages needs an `idempotency_key`.
+fn triggers(scope: &Scope) -> impl Iterator<Item = Message> {
+    scope.requests.iter().enumerate().map(|(place, request)| {
+        let body = if scope.is_repeated(*request) {
+            r#"{"chat_id": "c", "idempotency_key": "k"}"#
+        } else {
+            r#"{"chat_id": "c"}"#
+        };
+        let id = MessageId::new(format!("t{}", place + 1));
+        let record = Record {
+            message_id: id.clone(),
+            receipt_handle: String::new(),
+            body: body.to_owned(),
+            sent_at: NOW,
+            receive_count: 1,
+            trace: None,
+        };
+        match message::Message::parse(&record, "postpress.bridge") {
+            message::Message::Trigger(trigger) => Message { id, task: Task::Trigger(trigger) },
+            other => panic!("{other:?}"),
+        }
+    })
 }
 
 impl State {
-    pub(super) fn new(triggers: usize, faults: Faults) -> Self {
-        let queue = (1..=triggers).map(|number| Queued { message: Part::new(trigger(number)), in_flight: 0 });
+    fn new(scope: &Scope) -> Self {
+        let queue = triggers(scope).map(|message| Queued { message: Part::new(message), in_flight: 0 });
         Self {
             item: None,
             queue: queue.collect(),
             handlers: Vec::new(),
             sync: Part::new(Sync::Idle),
             late: Vec::new(),
-            left: faults,
+            left: scope.faults,
             published: Vec::new(),
             accepted: Part::new(Vec::new()),
+            is_orphaned: false,
             broken: None,
         }
     }
@@ -176,8 +190,18 @@ impl State {
         }
     }
 
+    /// A handler sends a poll.
     pub(super) fn send(&mut self, task: Task) {
-        let id = self.unused(|number| format!("p{number}"), |id| Name::of_message(id));
+        self.send_as("p", task);
+    }
+
+    /// The sweep sends a poll, which its id tells apart.
+    pub(super) fn send_by_sweep(&mut self, task: Task) {
+        self.send_as("s", task);
+    }
+
+    fn send_as(&mut self, sender: &str, task: Task) {
+        let id = self.unused(|number| format!("{sender}{number}"), |id| Name::of_message(id));
         self.queue.push(Queued { message: Part::new(Message { id: MessageId::new(id), task }), in_flight: 0 });
     }
 
@@ -216,7 +240,7 @@ impl State {
         fingerprint.number(self.published.len() as u64);
         self.published.iter().for_each(|event| fingerprint.part(event));
         fingerprint.number(u64::from_be_bytes(self.left.each()));
-        fingerprint.number(u64::from(self.broken.is_some()));
+        fingerprint.number(u64::from(self.is_orphaned) << 1 | u64::from(self.broken.is_some()));
         fingerprint.finish()
     }
 
@@ -233,7 +257,7 @@ impl System for Bridge {
     type Pool = Pool;
 
     fn initial(&self) -> State {
-        State::new(self.triggers, self.faults)
+        State::new(&self.scope)
     }
 
     fn next(&self, state: &State) -> Vec<(Action, State)> {
@@ -300,6 +324,19 @@ fn keep<T>(known: &mut HashSet<Part<T>>, part: &mut Part<T>) {
 }
 
 impl Bridge {
+    pub(super) fn new(scope: Scope, mutant: Option<Mutant>) -> Self {
+        Self { scope, mutant, differences: AtomicU64::new(0) }
+    }
+
+    /// How often the mutant did something else than the protocol says.
+    pub(super) fn differences(&self) -> u64 {
+        self.differences.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note(&self, differs: bool) {
+        self.differences.fetch_add(u64::from(differs), Ordering::Relaxed);
+    }
+
     /// The table carries a write out. A claim that is outdated finds every lease held.
     pub(super) fn write(&self, state: &mut State, write: &Write, is_outdated: bool) -> Written {
         let mut write = write.clone();
@@ -307,24 +344,45 @@ impl Bridge {
             *now = OVER;
         }
         let before = state.item.as_deref().cloned();
-        let changed = self.mutant.and_then(|mutant| Some((mutant, before.clone()?)));
-        let (write, before) = match changed {
-            Some((mutant, item)) => {
-                let (write, item) = mutant.held_against(write, item);
-                (write, Some(item))
-            }
-            None => (write, before),
+        let before = before.as_ref();
+        let item = match self.mutant {
+            Some(mutant) => self.applied_by(mutant, &mut write, before),
+            None => applied(&write, before),
         };
-        let Written::Taken(mut item) = write.apply(before.as_ref()) else {
-            return Written::Refused(state.item.as_deref().cloned().map(Box::new));
+        let Some(item) = item else {
+            return Written::Refused(before.cloned().map(Box::new));
         };
-        if let Some(mutant) = self.mutant {
-            mutant.taken(&write, &mut item, before.as_ref());
-        }
-        let item = Box::new(plain(*item));
         self.look_at_write(state, &write);
-        state.item = Some(Part::new(Item::clone(&item)));
-        Written::Taken(item)
+        state.is_orphaned &= before.is_some_and(|before| before.claim_id == item.claim_id) && !item.published;
+        state.item = Some(Part::new(item.clone()));
+        Written::Taken(Box::new(item))
+    }
+
+    fn applied_by(&self, mutant: Mutant, write: &mut Write, before: Option<&Item>) -> Option<Item> {
+        let as_protocol_says = applied(write, before);
+        let mut held_against = before.cloned();
+        if let Some(item) = &mut held_against {
+            mutant.held_against(write, item);
+        }
+        let mut item = write_to(write, held_against.as_ref());
+        if let Some(item) = &mut item {
+            mutant.taken(write, item, held_against.as_ref());
+        }
+        let item = item.map(plain);
+        self.note(item != as_protocol_says);
+        item
+    }
+}
+
+/// The item after the write; `None` if it is refused.
+fn applied(write: &Write, before: Option<&Item>) -> Option<Item> {
+    write_to(write, before).map(plain)
+}
+
+fn write_to(write: &Write, before: Option<&Item>) -> Option<Item> {
+    match write.apply(before) {
+        Written::Taken(item) => Some(*item),
+        Written::Refused(_) => None,
     }
 }
 

@@ -1,0 +1,75 @@
+//! When polls are due, and when a message that was handed back comes again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::ports::{DONE, Fault, Move};
+use super::{Dealt, SECOND, Scene};
+use crate::run::{Acknowledged, Returned, Schedule};
+use crate::settings::Limits;
+
+const ENDED: Dealt = Dealt::Acknowledged(Acknowledged::Ended);
+const FAILED: Dealt = Dealt::Returned(Returned::Bug("handling panicked"));
+const LEASE_HELD: Dealt = Dealt::Returned(Returned::LeaseHeld);
+/// The invocation's 60 s and the margin of 5 s.
+const LEASE: Duration = Duration::from_secs(65);
+
+/// The delays of ten runs' first polls, all due after 20 s but for their jitter, from a worker of this seed.
+async fn delays(seed: u64) -> Vec<Duration> {
+    let schedule = Schedule { poll_initial: 20 * SECOND, ..Schedule::default() };
+    let scene = Scene::with(&schedule, Limits::default());
+    let scene = Scene { worker: scene.worker.with_seed(seed), ..scene };
+    (0..10).for_each(|chat| scene.trigger(&chat.to_string()));
+    assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::PolledOn); 10]);
+    scene.queue.take_sent().into_iter().map(|sent| sent.delay).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_start_together_are_polled_apart() {
+    let (one, other) = (delays(1).await, delays(2).await);
+    for delays in [&one, &other] {
+        assert!(delays.iter().all(|delay| (18 * SECOND..=22 * SECOND).contains(delay)), "{delays:?}");
+        assert!(delays.iter().collect::<BTreeSet<_>>().len() > 5, "{delays:?}");
+        let (first, last) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());
+        assert!(*last - *first > SECOND, "{delays:?}");
+    }
+    assert_ne!(one, other, "two workers draw different delays");
+    assert_eq!(one, delays(1).await, "a seed decides them all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_may_hold_the_run_comes_back_when_its_lease_is_over() {
+    // Its backoff alone would bring it back after 15 to 21 s, and again after 30 to 42 s more: within the lease both times.
+    type Case = (&'static str, fn(&Scene), &'static [Dealt]);
+    let cases: [Case; 2] = [
+        (
+            "its claim may have been written",
+            |scene| {
+                scene.store.faults.once("start", Fault::Refused);
+                scene.provider.script("c", [DONE]);
+            },
+            &[FAILED, ENDED],
+        ),
+        (
+            "an earlier delivery died after its claim",
+            |scene| scene.provider.script("c", [Move::Panic, DONE]),
+            &[FAILED, LEASE_HELD, ENDED],
+        ),
+    ];
+    for (what, arrange, expected) in cases {
+        let scene = Scene::new();
+        arrange(&scene);
+        scene.trigger("c");
+        let began = Instant::now();
+        let mut dealt = Vec::new();
+        while dealt.last() != Some(&ENDED) {
+            dealt.extend(scene.invoke().await);
+            assert!(dealt.len() <= expected.len(), "{what}: {dealt:?}");
+        }
+        assert_eq!(dealt, expected, "{what}");
+        let took = began.elapsed();
+        assert!((LEASE..LEASE + 2 * SECOND).contains(&took), "{what}: {took:?}");
+    }
+}
