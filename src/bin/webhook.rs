@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use lambda_runtime::{LambdaEvent, run, service_fn};
+use lambda_http::lambda_runtime::{LambdaEvent, run, service_fn};
 use postpress_bridge::lambda::{self, UnknownEvent};
 use postpress_bridge::settings::WebhookSettings;
 use postpress_bridge::telemetry::{self, LogFormat};

@@ -9,13 +9,16 @@
 //! A custom domain's base path may be in front as well. What is read is what AWS documents
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html>), one member at a time: neither a query nor a host that
-//! no URI can have matters to what reads neither.
+//! no URI can have matters to what reads neither. `lambda_http` has the forms of the answers; its requests are not read with it,
+//! since it panics on such a query and cannot say what else an event is.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use lambda_http::aws_lambda_events::alb::AlbTargetGroupResponse;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyResponse;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -42,12 +45,12 @@ impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
     /// # Errors
     /// If whatever sends such an event waits for no HTTP answer.
     pub async fn invoke(&self, event: &RawValue, id: &str, ends: Instant) -> Result<Answer, UnknownEvent> {
-        let refused = |problem| Answer::from(finish(&Method::GET, refuse(id, problem)));
+        let refused = |problem| finish(&Method::GET, refuse(id, problem));
         match read(event, id) {
             Ok(request) => Ok(self.answer(&request, ends).await.into()),
-            Err(Unreadable::Http(problem)) => Ok(refused(problem)),
+            Err(Unreadable::Http(problem)) => Ok(refused(problem).into()),
             Err(Unreadable::LoadBalancer) => {
-                Ok(refused(unsupported("an Application Load Balancer")).for_load_balancer())
+                Ok(Answer::for_load_balancer(refused(unsupported("an Application Load Balancer"))))
             }
             Err(Unreadable::Other(error)) => Err(error),
         }
@@ -217,48 +220,38 @@ fn body(event: &RawObject<'_>) -> Result<Vec<u8>, String> {
     Ok(text.into_bytes())
 }
 
-/// An answer, as every front end takes it.
+/// An answer in the form that its front end takes.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Answer {
-    status_code: u16,
-    headers: BTreeMap<String, String>,
-    body: String,
-    is_base64_encoded: bool,
-    #[serde(flatten)]
-    for_load_balancer: Option<LoadBalancerPart>,
-}
-
-/// What only a load balancer reads (<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html>).
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LoadBalancerPart {
-    status_description: String,
-    multi_value_headers: BTreeMap<String, Vec<String>>,
+#[serde(untagged)]
+pub enum Answer {
+    /// A REST API's form, which HTTP APIs and function URLs take too.
+    Api(ApiGatewayProxyResponse),
+    /// A load balancer's (<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html>), which
+    /// reads one of the two places for headers, as its target group is set.
+    LoadBalancer(AlbTargetGroupResponse),
 }
 
 impl Answer {
-    fn for_load_balancer(self) -> Self {
-        let status = StatusCode::from_u16(self.status_code).unwrap_or_default();
-        let headers = self.headers.iter().map(|(name, value)| (name.clone(), vec![value.clone()]));
-        let part = LoadBalancerPart { status_description: status.to_string(), multi_value_headers: headers.collect() };
-        Self { for_load_balancer: Some(part), ..self }
+    fn for_load_balancer(response: Response) -> Self {
+        let (head, body) = response.into_parts();
+        let mut answer = AlbTargetGroupResponse::default();
+        answer.status_code = head.status.as_u16().into();
+        answer.status_description = Some(head.status.to_string());
+        (answer.headers, answer.multi_value_headers) = (head.headers.clone(), head.headers);
+        answer.body = Some(body.into());
+        Self::LoadBalancer(answer)
     }
 }
 
-/// No answer has one header twice.
+/// No answer has one header twice, so that one of the two places for headers has them all; a REST API would add up both.
 impl From<Response> for Answer {
     fn from(response: Response) -> Self {
         let (head, body) = response.into_parts();
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
-        Self {
-            status_code: head.status.as_u16(),
-            headers: headers.collect(),
-            body,
-            is_base64_encoded: false,
-            for_load_balancer: None,
-        }
+        let mut answer = ApiGatewayProxyResponse::default();
+        answer.status_code = head.status.as_u16().into();
+        answer.headers = head.headers;
+        answer.body = Some(body.into());
+        Self::Api(answer)
     }
 }
 
@@ -478,6 +471,6 @@ mod tests {
     fn an_answer_has_what_its_front_end_reads() {
         let problem = || unreadable("why").into_response("id");
         insta::assert_snapshot!(serde_json::to_string(&Answer::from(problem())).unwrap());
-        insta::assert_snapshot!(serde_json::to_string(&Answer::from(problem()).for_load_balancer()).unwrap());
+        insta::assert_snapshot!(serde_json::to_string(&Answer::for_load_balancer(problem())).unwrap());
     }
 }
