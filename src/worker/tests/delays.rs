@@ -11,7 +11,8 @@ use crate::run::{Acknowledged, Returned, Schedule};
 use crate::settings::Limits;
 
 const ENDED: Dealt = Dealt::Acknowledged(Acknowledged::Ended);
-const FAILED: Dealt = Dealt::Returned(Returned::Bug("handling panicked"));
+const FAILED: Dealt = Dealt::Returned(Returned::Failed);
+const PANICKED: Dealt = Dealt::Returned(Returned::Bug("handling panicked"));
 const LEASE_HELD: Dealt = Dealt::Returned(Returned::LeaseHeld);
 /// The invocation's 60 s and the margin of 5 s.
 const LEASE: Duration = Duration::from_secs(65);
@@ -55,7 +56,7 @@ async fn a_message_that_may_hold_the_run_comes_back_when_its_lease_is_over() {
         (
             "an earlier delivery died after its claim",
             |scene| scene.provider.script("c", [Move::Panic, DONE]),
-            &[FAILED, LEASE_HELD, ENDED],
+            &[PANICKED, LEASE_HELD, ENDED],
         ),
     ];
     for (what, arrange, expected) in cases {
