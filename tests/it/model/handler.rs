@@ -28,6 +28,8 @@ pub(super) struct Handler {
     pub(super) tried_to_record: bool,
     /// It has sent the answer on in a poll, and was told that it failed.
     pub(super) is_told_unsent: bool,
+    /// Another delivery of its message has claimed and failed while this one was on its way.
+    pub(super) outlived_a_claim: bool,
 }
 
 impl Handler {
@@ -75,6 +77,7 @@ impl Bridge {
             is_skewed: false,
             tried_to_record: false,
             is_told_unsent: false,
+            outlived_a_claim: false,
         }
     }
 

@@ -174,30 +174,46 @@ impl State {
         }
     }
 
-    /// After a handler died or handed its message back: if another delivery of that message was acknowledged meanwhile, the
-    /// run that the handler held is left without one.
+    /// After a handler died or handed its message back: if it held the run, its message must bring the run on.
     pub(super) fn look_for_the_message_of_holder(&mut self, handler: &Handler) {
-        let is_holder = self.item.as_ref().is_some_and(|item| item.claim_id == handler.claim_id && !item.is_over());
-        self.is_orphaned |= is_holder && !self.is_queued(&handler.id);
-    }
-
-    /// After a message was acknowledged: the same, if another delivery of it had claimed and failed before.
-    pub(super) fn look_for_another_claim_of(&mut self, handler: &Handler) {
-        let Some(item) = self.item.as_ref().filter(|item| !item.is_over() && item.holder == handler.id) else { return };
-        let is_another = item.claim_id != handler.claim_id;
-        let is_at_work = self.handlers.iter().any(|other| other.claim_id == item.claim_id);
-        let goes_on = self.queue.iter().any(|queued| self.can_claim(&queued.message));
-        self.is_orphaned |= is_another && !is_at_work && !goes_on;
+        if self.item.as_ref().is_some_and(|item| item.claim_id == handler.claim_id) {
+            self.look_for_the_message_of_claim(&handler.id);
+        }
     }
 
     /// The same after a claim has landed that was given up on.
     pub(super) fn look_for_the_message_of(&mut self, write: &Write) {
-        let item = self.item.as_ref().filter(|item| write.claims() == Some(item.claim_id));
-        self.is_orphaned |= item.is_some_and(|item| !self.is_queued(&item.holder));
+        let claimer = match write {
+            Write::Start { item, .. } => &item.holder,
+            Write::Claim { claim, .. } => &claim.holder,
+            _ => return,
+        };
+        if self.item.as_ref().is_some_and(|item| write.claims() == Some(item.claim_id)) {
+            self.look_for_the_message_of_claim(claimer);
+        }
     }
 
-    fn is_queued(&self, id: &MessageId) -> bool {
-        self.queue.iter().any(|queued| queued.message.id == *id)
+    /// Nobody is at work under the item's claim. If another delivery of its message was acknowledged meanwhile, the run is left
+    /// without one; if another is still on its way, that one may acknowledge it.
+    fn look_for_the_message_of_claim(&mut self, id: &MessageId) {
+        if self.item.as_ref().is_some_and(|item| item.is_over()) {
+            return;
+        }
+        self.is_orphaned |= !self.queue.iter().any(|queued| queued.message.id == *id);
+        for other in 0..self.handlers.len() {
+            if self.handlers[other].id == *id {
+                self.change(other, |handler| handler.outlived_a_claim = true);
+            }
+        }
+    }
+
+    /// After a message was acknowledged by a delivery that has outlived one that claimed and failed.
+    pub(super) fn look_for_another_claim_of(&mut self, handler: &Handler) {
+        let is_holders = self.item.as_ref().is_some_and(|item| item.holder == handler.id && !item.is_over());
+        let claim_id = self.item.as_ref().map(|item| item.claim_id);
+        let is_at_work = self.handlers.iter().any(|other| Some(other.claim_id) == claim_id);
+        let goes_on = self.queue.iter().any(|queued| self.can_claim(&queued.message));
+        self.is_orphaned |= handler.outlived_a_claim && is_holders && !is_at_work && !goes_on;
     }
 
     /// Before a call of this run is begun.
