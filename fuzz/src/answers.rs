@@ -8,7 +8,7 @@ use postpress_bridge::event::Event;
 use postpress_bridge::ids::ChatId;
 use postpress_bridge::message::Message;
 use postpress_bridge::postpress::retry_after::parse_retry_after;
-use postpress_bridge::postpress::{Answer, Body, BodyFault, Disposition, Finish, Mask, Progress};
+use postpress_bridge::postpress::{Answer, Body, BodyFault, Finish, Mask, Progress, RetryClass};
 use postpress_bridge::run::{AfterCall, Item, Jitter, Learned, Phase, Schedule, after_call};
 use serde_json::Value;
 
@@ -111,11 +111,11 @@ fn means(answer: &Answer) -> Means {
         Answer::InProgress(progress) => Means::InProgress(*progress),
         Answer::Over(finish) => Means::Over(*finish),
         Answer::Unusable(_) => Means::Unusable,
-        Answer::Failed(failure) => match failure.disposition {
-            Disposition::Passing => Means::Passing,
-            Disposition::Credentials => Means::PassesOnce,
-            Disposition::Connecting => Means::PassesAtFirst,
-            Disposition::Final => Means::Final,
+        Answer::Failed(failure) => match failure.retry_class {
+            RetryClass::Retryable => Means::Passing,
+            RetryClass::Credentials => Means::PassesOnce,
+            RetryClass::Connecting => Means::PassesAtFirst,
+            RetryClass::Terminal => Means::Final,
         },
     }
 }

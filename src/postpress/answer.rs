@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::body::{Body, BodyFault, NoObject, Object, unescape};
-use super::catalogue::{self, Disposition};
+use super::catalogue::{self, RetryClass};
 use super::envelope::{self, ErrorBody, LABEL_MAX_BYTES};
 use super::{Envelope, Mask};
 use crate::ids::ChatId;
@@ -75,7 +75,7 @@ pub enum Answer {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Failure {
     /// What the failure means for the run.
-    pub disposition: Disposition,
+    pub retry_class: RetryClass,
     /// postpress's own error, its `status` replaced by the HTTP status; absent if there was none to read.
     pub envelope: Option<Envelope>,
     /// The HTTP status if it was an error; 504 for a call that ran out of time, 502 for everything else.
@@ -91,7 +91,7 @@ pub struct Failure {
 impl Failure {
     /// A call that came back without an answer; it may pass.
     pub(crate) fn lost(status: u16, detail: String, may_land_late: bool) -> Self {
-        Self { disposition: Disposition::Passing, envelope: None, status, detail, retry_after: None, may_land_late }
+        Self { retry_class: RetryClass::Retryable, envelope: None, status, detail, retry_after: None, may_land_late }
     }
 }
 
@@ -175,7 +175,7 @@ impl Response<'_> {
         let error = object.as_ref().ok().filter(|_| status >= 400).and_then(|object| self.error_body(object));
         if let Some(ErrorBody { envelope, form }) = error {
             return Failure {
-                disposition: catalogue::disposition(status, Some((envelope.kind.as_str(), form))),
+                retry_class: catalogue::retry_class(status, Some((envelope.kind.as_str(), form))),
                 detail: format!("postpress answered {status}: {} ({})", envelope.title, envelope.kind),
                 envelope: Some(envelope),
                 status,
@@ -184,8 +184,8 @@ impl Response<'_> {
             };
         }
         let what = without_envelope(status, self.body.fault());
-        let disposition = catalogue::disposition(status, None);
-        if disposition == Disposition::Passing && may_be_an_end(self.body.text()) {
+        let retry_class = catalogue::retry_class(status, None);
+        if retry_class == RetryClass::Retryable && may_be_an_end(self.body.text()) {
             return self.mentions_an_end(&what);
         }
         // Its envelope may still have been on the way, and with it what the status means.
@@ -193,7 +193,7 @@ impl Response<'_> {
             return Failure { retry_after: self.retry_after, ..Failure::lost(504, what, true) };
         }
         Failure {
-            disposition,
+            retry_class,
             envelope: None,
             status: if status >= 400 { status } else { 502 },
             detail: what,
@@ -210,7 +210,7 @@ impl Response<'_> {
     /// An answer that may be an end, but not one that can be believed.
     fn possible_end(&self, detail: String) -> Failure {
         Failure {
-            disposition: Disposition::Final,
+            retry_class: RetryClass::Terminal,
             envelope: None,
             status: if self.status >= 400 { self.status } else { 502 },
             detail,

@@ -1,23 +1,23 @@
 //! The 69 documented error types, as data: type, HTTP status, meaning, and what each means for a run.
 //!
 //! Types, statuses and meanings are the provider's words (`tests/data/postpress-sync-endpoint.txt`, updated May 2026); a
-//! test keeps the two equal. The dispositions are ours.
+//! test keeps the two equal. The retry classes are ours.
 
-use Disposition::{Connecting, Credentials, Final, Passing};
+use RetryClass::{Connecting, Credentials, Retryable, Terminal};
 
 use super::envelope::Form;
 
 /// What a failure means for the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Disposition {
+pub enum RetryClass {
     /// It may pass: ask again, within the retry budget.
-    Passing,
+    Retryable,
     /// The key was refused, which passes once in a run: it may just have been rotated.
     Credentials,
     /// The account is not connected, which passes for a while after the run's first call: it may be connecting just now.
     Connecting,
     /// It ends the run at once.
-    Final,
+    Terminal,
 }
 
 /// One documented error type.
@@ -30,85 +30,85 @@ pub struct ErrorType {
     /// What the provider says that it means.
     pub meaning: &'static str,
     /// What it means for the run.
-    pub disposition: Disposition,
+    pub retry_class: RetryClass,
 }
 
 /// Every documented type, in the documentation's order.
 #[rustfmt::skip] // a table: one type a line
 pub static ERROR_TYPES: [ErrorType; 69] = [
     row(401, "errors/missing_credentials", Credentials, "Some credentials are necessary to perform the request."),
-    row(401, "errors/multiple_sessions", Final, "LinkedIn limits multiple sessions on certain Recruiter accounts. Use the cookie connection method."),
-    row(401, "errors/invalid_checkpoint_solution", Final, "The checkpoint resolution did not pass successfully. Retry."),
-    row(401, "errors/invalid_proxy_credentials", Final, "The provided proxy credentials are invalid."),
-    row(401, "errors/checkpoint_error", Final, "The checkpoint does not appear to be resolvable."),
+    row(401, "errors/multiple_sessions", Terminal, "LinkedIn limits multiple sessions on certain Recruiter accounts. Use the cookie connection method."),
+    row(401, "errors/invalid_checkpoint_solution", Terminal, "The checkpoint resolution did not pass successfully. Retry."),
+    row(401, "errors/invalid_proxy_credentials", Terminal, "The provided proxy credentials are invalid."),
+    row(401, "errors/checkpoint_error", Terminal, "The checkpoint does not appear to be resolvable."),
     row(401, "errors/invalid_credentials", Credentials, "The provided credentials are invalid."),
     row(401, "errors/expired_credentials", Credentials, "Credentials have expired. Reconnect the account."),
-    row(401, "errors/insufficient_privileges", Final, "This resource is out of your API-key scopes."),
+    row(401, "errors/insufficient_privileges", Terminal, "This resource is out of your API-key scopes."),
     row(401, "errors/disconnected_account", Connecting, "The account is disconnected from the provider service."),
-    row(401, "errors/disconnected_feature", Final, "The service you're trying to reach is disconnected."),
-    row(401, "errors/invalid_credentials_but_valid_account_imap", Final, "IMAP/SMTP credentials are invalid but the account is otherwise valid."),
-    row(401, "errors/expired_link", Final, "This link has expired. Generate a new one."),
-    row(401, "errors/wrong_account", Final, "The provided credentials do not match the correct account."),
-    row(403, "errors/account_restricted", Final, "The account has been restricted by the provider."),
-    row(403, "errors/account_mismatch", Final, "This action cannot be done with your account."),
-    row(403, "errors/insufficient_permissions", Final, "Valid authentication but insufficient permissions to perform the request."),
-    row(403, "errors/session_mismatch", Final, "Token user id does not match client session id."),
-    row(403, "errors/feature_not_subscribed", Final, "The requested feature has not been subscribed or authenticated properly."),
-    row(403, "errors/subscription_required", Final, "A subscription is required to use this feature."),
-    row(403, "errors/unknown_authentication_context", Final, "An additional step seems necessary to complete login."),
-    row(403, "errors/action_required", Final, "An additional step is required."),
-    row(403, "errors/resource_access_restricted", Final, "You don't have access to this resource."),
-    row(404, "errors/resource_not_found", Final, "The requested resource was not found."),
-    row(404, "errors/invalid_resource_identifier", Final, "The provided identifier is not a valid chat id."),
-    row(422, "errors/invalid_account", Final, "The account is not designed for this feature."),
-    row(422, "errors/invalid_recipient", Final, "The recipient is invalid for this provider."),
-    row(422, "errors/no_connection_with_recipient", Final, "A connection with the recipient is required."),
-    row(422, "errors/blocked_recipient", Final, "The recipient has blocked the sender."),
-    row(422, "errors/user_unreachable", Final, "The recipient cannot be reached."),
-    row(422, "errors/unprocessable_entity", Final, "The provider could not process the request."),
-    row(422, "errors/payment_error", Final, "A payment is required to perform this action."),
-    row(422, "errors/action_already_performed", Final, "The action was already performed."),
-    row(422, "errors/invalid_message", Final, "The referenced message is invalid."),
-    row(422, "errors/invalid_post", Final, "The referenced post is invalid."),
-    row(422, "errors/not_allowed_inmail", Final, "InMail is not allowed for this recipient."),
-    row(422, "errors/insufficient_credits", Final, "Not enough credits."),
-    row(422, "errors/cannot_resend_yet", Final, "The action cannot be re-attempted yet."),
-    row(422, "errors/cannot_resend_within_24hrs", Final, "The action cannot be re-attempted within 24 hours."),
-    row(422, "errors/limit_exceeded", Passing, "The provider's limit was exceeded."),
-    row(422, "errors/already_invited_recently", Final, "The recipient was already invited recently."),
-    row(422, "errors/already_connected", Final, "Already connected with this recipient."),
-    row(422, "errors/cannot_invite_attendee", Final, "This attendee cannot be invited."),
-    row(422, "errors/parent_mail_not_found", Final, "Parent email was not found."),
-    row(422, "errors/parent_mail_invalid_provider_id", Final, "Parent email has an invalid provider id."),
-    row(422, "errors/invalid_reply_subject", Final, "The reply subject is invalid."),
-    row(422, "errors/invalid_headers", Final, "The message headers are invalid."),
-    row(422, "errors/send_as_denied", Final, "The provider denied the send-as request."),
-    row(422, "errors/invalid_folder", Final, "The target folder is invalid."),
-    row(422, "errors/invalid_thread", Final, "The target thread is invalid."),
-    row(422, "errors/unauthorized", Final, "The provider rejected the request as unauthorized."),
-    row(422, "errors/sender_rejected", Final, "The sender was rejected by the provider."),
-    row(422, "errors/recipient_rejected", Final, "The recipient was rejected by the provider."),
-    row(422, "errors/ip_rejected_by_server", Final, "The sending IP was rejected by the upstream server."),
-    row(422, "errors/provider_unreachable", Passing, "The provider is currently unreachable."),
-    row(422, "errors/account_configuration_error", Final, "The account is misconfigured."),
-    row(422, "errors/cant_send_message", Final, "The message could not be sent."),
-    row(422, "errors/realtime_client_not_initialized", Final, "The realtime client is not initialized."),
-    row(422, "errors/comments_disabled", Final, "Comments are disabled on this resource."),
-    row(422, "errors/insufficient_job_slot", Final, "No remaining job slot to perform this action."),
-    row(500, "errors/unexpected_error", Passing, "Something went wrong."),
-    row(500, "errors/provider_error", Passing, "The provider is experiencing operational problems. Retry later."),
-    row(500, "errors/authentication_intent_error", Passing, "The current authentication intent was killed after failure."),
-    row(501, "errors/feature_not_implemented", Final, "Requested feature is planned but has not been implemented yet."),
-    row(503, "errors/no_client_session", Passing, "No client session is currently running."),
-    row(503, "errors/no_channel", Passing, "No channel to client session."),
-    row(503, "errors/no_handler", Passing, "Handler missing for that request."),
-    row(503, "errors/network_down", Passing, "Network is down on the server side. Retry shortly."),
-    row(503, "errors/service_unavailable", Passing, "Service temporarily unavailable. Retry later."),
-    row(504, "errors/request_timeout", Passing, "Request timed out. Retry, and contact support if it persists."),
+    row(401, "errors/disconnected_feature", Terminal, "The service you're trying to reach is disconnected."),
+    row(401, "errors/invalid_credentials_but_valid_account_imap", Terminal, "IMAP/SMTP credentials are invalid but the account is otherwise valid."),
+    row(401, "errors/expired_link", Terminal, "This link has expired. Generate a new one."),
+    row(401, "errors/wrong_account", Terminal, "The provided credentials do not match the correct account."),
+    row(403, "errors/account_restricted", Terminal, "The account has been restricted by the provider."),
+    row(403, "errors/account_mismatch", Terminal, "This action cannot be done with your account."),
+    row(403, "errors/insufficient_permissions", Terminal, "Valid authentication but insufficient permissions to perform the request."),
+    row(403, "errors/session_mismatch", Terminal, "Token user id does not match client session id."),
+    row(403, "errors/feature_not_subscribed", Terminal, "The requested feature has not been subscribed or authenticated properly."),
+    row(403, "errors/subscription_required", Terminal, "A subscription is required to use this feature."),
+    row(403, "errors/unknown_authentication_context", Terminal, "An additional step seems necessary to complete login."),
+    row(403, "errors/action_required", Terminal, "An additional step is required."),
+    row(403, "errors/resource_access_restricted", Terminal, "You don't have access to this resource."),
+    row(404, "errors/resource_not_found", Terminal, "The requested resource was not found."),
+    row(404, "errors/invalid_resource_identifier", Terminal, "The provided identifier is not a valid chat id."),
+    row(422, "errors/invalid_account", Terminal, "The account is not designed for this feature."),
+    row(422, "errors/invalid_recipient", Terminal, "The recipient is invalid for this provider."),
+    row(422, "errors/no_connection_with_recipient", Terminal, "A connection with the recipient is required."),
+    row(422, "errors/blocked_recipient", Terminal, "The recipient has blocked the sender."),
+    row(422, "errors/user_unreachable", Terminal, "The recipient cannot be reached."),
+    row(422, "errors/unprocessable_entity", Terminal, "The provider could not process the request."),
+    row(422, "errors/payment_error", Terminal, "A payment is required to perform this action."),
+    row(422, "errors/action_already_performed", Terminal, "The action was already performed."),
+    row(422, "errors/invalid_message", Terminal, "The referenced message is invalid."),
+    row(422, "errors/invalid_post", Terminal, "The referenced post is invalid."),
+    row(422, "errors/not_allowed_inmail", Terminal, "InMail is not allowed for this recipient."),
+    row(422, "errors/insufficient_credits", Terminal, "Not enough credits."),
+    row(422, "errors/cannot_resend_yet", Terminal, "The action cannot be re-attempted yet."),
+    row(422, "errors/cannot_resend_within_24hrs", Terminal, "The action cannot be re-attempted within 24 hours."),
+    row(422, "errors/limit_exceeded", Retryable, "The provider's limit was exceeded."),
+    row(422, "errors/already_invited_recently", Terminal, "The recipient was already invited recently."),
+    row(422, "errors/already_connected", Terminal, "Already connected with this recipient."),
+    row(422, "errors/cannot_invite_attendee", Terminal, "This attendee cannot be invited."),
+    row(422, "errors/parent_mail_not_found", Terminal, "Parent email was not found."),
+    row(422, "errors/parent_mail_invalid_provider_id", Terminal, "Parent email has an invalid provider id."),
+    row(422, "errors/invalid_reply_subject", Terminal, "The reply subject is invalid."),
+    row(422, "errors/invalid_headers", Terminal, "The message headers are invalid."),
+    row(422, "errors/send_as_denied", Terminal, "The provider denied the send-as request."),
+    row(422, "errors/invalid_folder", Terminal, "The target folder is invalid."),
+    row(422, "errors/invalid_thread", Terminal, "The target thread is invalid."),
+    row(422, "errors/unauthorized", Terminal, "The provider rejected the request as unauthorized."),
+    row(422, "errors/sender_rejected", Terminal, "The sender was rejected by the provider."),
+    row(422, "errors/recipient_rejected", Terminal, "The recipient was rejected by the provider."),
+    row(422, "errors/ip_rejected_by_server", Terminal, "The sending IP was rejected by the upstream server."),
+    row(422, "errors/provider_unreachable", Retryable, "The provider is currently unreachable."),
+    row(422, "errors/account_configuration_error", Terminal, "The account is misconfigured."),
+    row(422, "errors/cant_send_message", Terminal, "The message could not be sent."),
+    row(422, "errors/realtime_client_not_initialized", Terminal, "The realtime client is not initialized."),
+    row(422, "errors/comments_disabled", Terminal, "Comments are disabled on this resource."),
+    row(422, "errors/insufficient_job_slot", Terminal, "No remaining job slot to perform this action."),
+    row(500, "errors/unexpected_error", Retryable, "Something went wrong."),
+    row(500, "errors/provider_error", Retryable, "The provider is experiencing operational problems. Retry later."),
+    row(500, "errors/authentication_intent_error", Retryable, "The current authentication intent was killed after failure."),
+    row(501, "errors/feature_not_implemented", Terminal, "Requested feature is planned but has not been implemented yet."),
+    row(503, "errors/no_client_session", Retryable, "No client session is currently running."),
+    row(503, "errors/no_channel", Retryable, "No channel to client session."),
+    row(503, "errors/no_handler", Retryable, "Handler missing for that request."),
+    row(503, "errors/network_down", Retryable, "Network is down on the server side. Retry shortly."),
+    row(503, "errors/service_unavailable", Retryable, "Service temporarily unavailable. Retry later."),
+    row(504, "errors/request_timeout", Retryable, "Request timed out. Retry, and contact support if it persists."),
 ];
 
-const fn row(status: u16, kind: &'static str, disposition: Disposition, meaning: &'static str) -> ErrorType {
-    ErrorType { kind, status, meaning, disposition }
+const fn row(status: u16, kind: &'static str, retry_class: RetryClass, meaning: &'static str) -> ErrorType {
+    ErrorType { kind, status, meaning, retry_class }
 }
 
 /// The type that the documentation lists under this HTTP status, if it does.
@@ -121,11 +121,11 @@ pub fn find(kind: &str, status: u16) -> Option<&'static ErrorType> {
 /// The HTTP status decides, not the status that the envelope claims: a type that is not documented under it counts as
 /// unknown, and an unknown type follows the HTTP status. A 401 of the gateway's is about the key whatever its code, unless
 /// the documentation says that it may pass for another reason.
-pub fn disposition(http_status: u16, error: Option<(&str, Form)>) -> Disposition {
-    let listed = error.and_then(|(kind, _)| find(kind, http_status)).map(|listed| listed.disposition);
+pub fn retry_class(http_status: u16, error: Option<(&str, Form)>) -> RetryClass {
+    let listed = error.and_then(|(kind, _)| find(kind, http_status)).map(|listed| listed.retry_class);
     match (listed, error) {
-        (None | Some(Final), Some((_, Form::Gateway))) if http_status == 401 => Credentials,
-        (Some(disposition), _) => disposition,
+        (None | Some(Terminal), Some((_, Form::Gateway))) if http_status == 401 => Credentials,
+        (Some(retry_class), _) => retry_class,
         (None, _) => by_status(http_status),
     }
 }
@@ -133,10 +133,10 @@ pub fn disposition(http_status: u16, error: Option<(&str, Form)>) -> Disposition
 /// Without a documented type: 408 (timeout), 425 (too early), 429 (too many) and the server's own failures may pass;
 /// 501 does not, because what is not implemented will not be in an hour either. Statuses of 600 and above belong to no class
 /// of HTTP's; `LinkedIn` throttles with 999, so they may pass too.
-fn by_status(http_status: u16) -> Disposition {
+fn by_status(http_status: u16) -> RetryClass {
     match http_status {
-        408 | 425 | 429 | 500 | 502.. => Passing,
-        _ => Final,
+        408 | 425 | 429 | 500 | 502.. => Retryable,
+        _ => Terminal,
     }
 }
 
@@ -182,11 +182,11 @@ mod tests {
 
     #[test]
     fn exactly_eleven_documented_types_may_pass_three_are_about_the_key_and_one_about_connecting() {
-        let kinds = |disposition| -> Vec<_> {
-            ERROR_TYPES.iter().filter(|listed| listed.disposition == disposition).map(|listed| listed.kind).collect()
+        let kinds = |retry_class| -> Vec<_> {
+            ERROR_TYPES.iter().filter(|listed| listed.retry_class == retry_class).map(|listed| listed.kind).collect()
         };
         assert_eq!(
-            kinds(Passing),
+            kinds(Retryable),
             [
                 "errors/limit_exceeded",
                 "errors/provider_unreachable",
@@ -211,17 +211,17 @@ mod tests {
     #[test]
     fn a_type_counts_only_under_its_documented_status() {
         for (status, kind, expected) in [
-            (422, "errors/limit_exceeded", Passing),
-            (404, "errors/limit_exceeded", Final),
-            (503, "errors/limit_exceeded", Passing),
+            (422, "errors/limit_exceeded", Retryable),
+            (404, "errors/limit_exceeded", Terminal),
+            (503, "errors/limit_exceeded", Retryable),
             (401, "errors/missing_credentials", Credentials),
-            (403, "errors/missing_credentials", Final),
-            (500, "errors/missing_credentials", Passing),
-            (401, "errors/insufficient_privileges", Final),
-            (429, "errors/resource_not_found", Passing),
-            (501, "errors/service_unavailable", Final),
+            (403, "errors/missing_credentials", Terminal),
+            (500, "errors/missing_credentials", Retryable),
+            (401, "errors/insufficient_privileges", Terminal),
+            (429, "errors/resource_not_found", Retryable),
+            (501, "errors/service_unavailable", Terminal),
         ] {
-            assert_eq!(disposition(status, Some((kind, Form::Service))), expected, "{status} {kind}");
+            assert_eq!(retry_class(status, Some((kind, Form::Service))), expected, "{status} {kind}");
         }
     }
 
@@ -229,12 +229,12 @@ mod tests {
     fn without_a_documented_type_the_http_status_decides() {
         for status in 100..=999 {
             let may_pass = [408, 425, 429].contains(&status) || status >= 500 && status != 501;
-            let expected = if may_pass { Passing } else { Final };
-            assert_eq!(disposition(status, None), expected, "{status}");
+            let expected = if may_pass { Retryable } else { Terminal };
+            assert_eq!(retry_class(status, None), expected, "{status}");
             for kind in ["errors/of_tomorrow", "about:blank"] {
-                assert_eq!(disposition(status, Some((kind, Form::Service))), expected, "{status} {kind}");
+                assert_eq!(retry_class(status, Some((kind, Form::Service))), expected, "{status} {kind}");
                 let of_gateway = if status == 401 { Credentials } else { expected };
-                assert_eq!(disposition(status, Some((kind, Form::Gateway))), of_gateway, "{status} {kind}");
+                assert_eq!(retry_class(status, Some((kind, Form::Gateway))), of_gateway, "{status} {kind}");
             }
         }
     }

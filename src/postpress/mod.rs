@@ -25,7 +25,7 @@ pub mod rotating;
 
 pub use answer::{Answer, Failure, Finish, Progress};
 pub use body::{Body, BodyFault};
-pub use catalogue::Disposition;
+pub use catalogue::RetryClass;
 pub use envelope::Envelope;
 pub use mask::Mask;
 

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{ApiKey, Client};
-use super::{Answer, Disposition, Failure, Provider};
+use super::{Answer, Failure, Provider, RetryClass};
 use crate::ids::ChatId;
 use crate::service::ServiceError;
 
@@ -77,10 +77,10 @@ impl<S: KeySecret> Provider for Rotating<S> {
         let until = Instant::now() + deadline;
         let client = self.client.borrow().clone();
         let mut answer = client.sync(chat, deadline).await;
-        if let Answer::Failed(failure @ Failure { disposition: Disposition::Credentials, .. }) = &mut answer
+        if let Answer::Failed(failure @ Failure { retry_class: RetryClass::Credentials, .. }) = &mut answer
             && self.has_newer_key(&client, until).await
         {
-            failure.disposition = Disposition::Passing;
+            failure.retry_class = RetryClass::Retryable;
         }
         answer
     }

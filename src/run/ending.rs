@@ -1,7 +1,7 @@
 //! After the call: poll again, or end, and with what.
 
 use crate::event::bridge_error;
-use crate::postpress::{Answer, Disposition, Envelope, Failure, Finish, Progress};
+use crate::postpress::{Answer, Envelope, Failure, Finish, Progress, RetryClass};
 use crate::time::Millis;
 
 use super::{Delay, EndedBy, Ending, Item, Jitter, Learned, Origin, Outcome, Schedule};
@@ -65,7 +65,7 @@ fn learn(before: &Learned, answer: &Answer, now: Millis) -> Learned {
             learned.failures += 1;
             learned.failing_since_ms = before.failing_since_ms.or(Some(now));
             learned.envelope = failure.envelope.clone().or(learned.envelope);
-            learned.key_retried |= failure.disposition == Disposition::Credentials;
+            learned.key_retried |= failure.retry_class == RetryClass::Credentials;
         }
     }
     learned
@@ -86,11 +86,11 @@ fn final_ending(
             let error = bridge_error::unexpected_response(502, detail);
             (learned.breaches > BREACHES_MAX).then(|| (ours(error), EndedBy::Retries))
         }
-        Answer::Failed(failure) => match failure.disposition {
-            Disposition::Passing => None,
-            Disposition::Credentials if !item.learned.key_retried => None,
-            Disposition::Connecting if schedule.may_be_connecting(item.started_at_ms, now) => None,
-            Disposition::Credentials | Disposition::Connecting | Disposition::Final => {
+        Answer::Failed(failure) => match failure.retry_class {
+            RetryClass::Retryable => None,
+            RetryClass::Credentials if !item.learned.key_retried => None,
+            RetryClass::Connecting if schedule.may_be_connecting(item.started_at_ms, now) => None,
+            RetryClass::Credentials | RetryClass::Connecting | RetryClass::Terminal => {
                 Some((final_error(failure), EndedBy::Answer))
             }
         },
@@ -168,13 +168,13 @@ mod tests {
         Envelope { title: "t".into(), detail: None, instance: None, kind: kind.into(), status }
     }
 
-    fn failure(disposition: Disposition, envelope: Option<Envelope>, status: u16) -> Answer {
+    fn failure(retry_class: RetryClass, envelope: Option<Envelope>, status: u16) -> Answer {
         let detail = "it failed".to_owned();
-        Answer::Failed(Failure { disposition, envelope, status, detail, retry_after: None, may_land_late: false })
+        Answer::Failed(Failure { retry_class, envelope, status, detail, retry_after: None, may_land_late: false })
     }
 
     fn passing() -> Answer {
-        failure(Disposition::Passing, Some(envelope("errors/provider_error", 500)), 500)
+        failure(RetryClass::Retryable, Some(envelope("errors/provider_error", 500)), 500)
     }
 
     fn run_with(learned: Learned) -> Item {
@@ -245,7 +245,7 @@ mod tests {
         let end = ending(after(&run_with(since.clone()), &passing(), spent));
         assert_eq!(end, ("errors/provider_error".into(), 500, postpress, EndedBy::Retries));
 
-        let no_answer = failure(Disposition::Passing, None, 504);
+        let no_answer = failure(RetryClass::Retryable, None, 504);
         let end = ending(after(&run_with(since.clone()), &no_answer, spent));
         assert_eq!(end, ("bridge/retries_exhausted".into(), 504, Some(Origin::Bridge), EndedBy::Retries));
 
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_refused_key_passes_once_in_a_run() {
-        let refused = failure(Disposition::Credentials, Some(envelope("errors/expired_credentials", 401)), 401);
+        let refused = failure(RetryClass::Credentials, Some(envelope("errors/expired_credentials", 401)), 401);
         let mut item = run_with(Learned::default());
         item.learned = learned(after(&item, &refused, NOW));
         item.learned = learned(after(&item, &Answer::InProgress(Progress::Running), NOW));
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn an_account_that_is_not_connected_has_its_grace_within_the_retry_budget() {
         let error = || envelope("errors/disconnected_account", 401);
-        let refused = failure(Disposition::Connecting, Some(error()), 401);
+        let refused = failure(RetryClass::Connecting, Some(error()), 401);
         let item = run_with(Learned::default());
         let after_grace = NOW + Duration::from_secs(120);
         let once = learned(after(&item, &refused, after_grace - Duration::from_millis(1)));
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_run_that_only_ever_met_the_wrong_host_says_so() {
         let detail = |kind: &str, status| {
-            let answer = failure(Disposition::Passing, Some(envelope(kind, 503)), 503);
+            let answer = failure(RetryClass::Retryable, Some(envelope(kind, 503)), 503);
             let before = Learned { status, failing_since_ms: Some(NOW), ..Learned::default() };
             match after(&run_with(before), &answer, NOW + Duration::from_secs(3600)) {
                 AfterCall::End { outcome: Outcome { ending: Ending::Error { error, .. }, .. }, .. } => error.detail,
@@ -327,13 +327,13 @@ mod tests {
     #[test]
     fn a_final_failure_ends_the_run_at_once() {
         let item = run_with(Learned::default());
-        let enveloped = failure(Disposition::Final, Some(envelope("errors/wrong_account", 401)), 401);
+        let enveloped = failure(RetryClass::Terminal, Some(envelope("errors/wrong_account", 401)), 401);
         let postpress = Some(Origin::Postpress);
         assert_eq!(
             ending(after(&item, &enveloped, NOW)),
             ("errors/wrong_account".into(), 401, postpress, EndedBy::Answer)
         );
-        let bare = failure(Disposition::Final, None, 404);
+        let bare = failure(RetryClass::Terminal, None, 404);
         let bridge = Some(Origin::Bridge);
         assert_eq!(
             ending(after(&item, &bare, NOW)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::ids::{ChatId, TriggerKey};
 use crate::message::Trigger;
-use crate::postpress::{Disposition, Failure, Finish, Progress};
+use crate::postpress::{Failure, Finish, Progress, RetryClass};
 use crate::run::{Claimable, EndedBy, Open, Schedule, Seen, TRIGGERS_MAX};
 
 const NOW: Millis = Millis(1_000_000);
@@ -537,7 +537,7 @@ fn nothing_is_claimed_and_nothing_called_without_the_time_for_it() {
 #[test]
 fn a_call_that_failed_for_good_ends_the_run_with_its_envelope() {
     let failure = Failure {
-        disposition: Disposition::Final,
+        retry_class: RetryClass::Terminal,
         envelope: None,
         status: 404,
         detail: "no envelope".into(),

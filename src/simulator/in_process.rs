@@ -54,7 +54,7 @@ mod tests {
     use super::super::reply::Said;
     use super::super::span::Span;
     use super::*;
-    use crate::postpress::{Disposition, Finish, Progress};
+    use crate::postpress::{Finish, Progress, RetryClass};
 
     const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -68,7 +68,7 @@ mod tests {
 
     fn passing(answer: &Answer) -> (u16, bool) {
         match answer {
-            Answer::Failed(Failure { disposition: Disposition::Passing, status, may_land_late, .. }) => {
+            Answer::Failed(Failure { retry_class: RetryClass::Retryable, status, may_land_late, .. }) => {
                 (*status, *may_land_late)
             }
             other => panic!("{other:?} does not pass"),

@@ -250,7 +250,7 @@ fn described(answer: &Answer) -> String {
         Answer::InProgress(progress) => format!("in progress: {progress:?}"),
         Answer::Over(finish) => format!("over: {finish:?}"),
         Answer::Unusable(_) => "unusable".to_owned(),
-        Answer::Failed(failure) => format!("failed: {}, {:?}", failure.status, failure.disposition),
+        Answer::Failed(failure) => format!("failed: {}, {:?}", failure.status, failure.retry_class),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use postpress_bridge::postpress::Disposition;
+use postpress_bridge::postpress::RetryClass;
 use postpress_bridge::postpress::answer::{Answer, Finish, Progress};
 use postpress_bridge::postpress::body::BODY_MAX_BYTES;
 
@@ -26,7 +26,7 @@ fn class(answer: &Answer) -> String {
         Answer::Unusable(_) => "unusable".to_owned(),
         Answer::Failed(failure) => {
             let late = if failure.may_land_late { ", may land late" } else { "" };
-            format!("{:?} {}{late}", failure.disposition, failure.status)
+            format!("{:?} {}{late}", failure.retry_class, failure.status)
         }
     }
 }
@@ -52,8 +52,8 @@ async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
         (vec![Read, text("HTTP/1.0 200 OK\r\n\r\n"), text(&running())], "in progress: Running"),
         // of another chat
         (vec![Read, reply("200 OK", history("chat_other", "SYNC_RUNNING"))], "unusable"),
-        (vec![Read, reply("200 OK", history("chat_other", "SYNC_DONE"))], "Final 502"),
-        (vec![Read, reply("200 OK", history(CHAT, "SYNC_PAUSED"))], "Final 502"),
+        (vec![Read, reply("200 OK", history("chat_other", "SYNC_DONE"))], "Terminal 502"),
+        (vec![Read, reply("200 OK", history(CHAT, "SYNC_PAUSED"))], "Terminal 502"),
         // nothing that says anything
         (vec![Read, reply("200 OK", ENVELOPE)], "unusable"),
         (vec![Read, reply("200 OK", "<html>SYNC_DONE</html>")], "unusable"),
@@ -62,33 +62,33 @@ async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
         (vec![Read, cut("200 OK", ""), Reset], "unusable"),
         (vec![Read, reply(gzipped, half_gzip)], "unusable"),
         // what may be an end, but cannot be read as one
-        (vec![Read, reply("200 OK", b"{\"status\": \"SYNC_DONE\xff\"}")], "Final 502"),
-        (vec![Read, reply("200 OK", format!("[{done}]"))], "Final 502"),
-        (vec![Read, reply("200 OK", format!("{{\"data\": {done}}}"))], "Final 502"),
-        (vec![Read, reply("200 OK", format!("{}{done}", running()))], "Final 502"),
-        (vec![Read, cut("200 OK", &done[..done.len() - 1])], "Final 502"),
-        (vec![Read, cut("200 OK", &done[..done.len() - 1]), Reset], "Final 502"),
-        (vec![Read, reply("500 Internal Server Error", &done)], "Final 500"),
+        (vec![Read, reply("200 OK", b"{\"status\": \"SYNC_DONE\xff\"}")], "Terminal 502"),
+        (vec![Read, reply("200 OK", format!("[{done}]"))], "Terminal 502"),
+        (vec![Read, reply("200 OK", format!("{{\"data\": {done}}}"))], "Terminal 502"),
+        (vec![Read, reply("200 OK", format!("{}{done}", running()))], "Terminal 502"),
+        (vec![Read, cut("200 OK", &done[..done.len() - 1])], "Terminal 502"),
+        (vec![Read, cut("200 OK", &done[..done.len() - 1]), Reset], "Terminal 502"),
+        (vec![Read, reply("500 Internal Server Error", &done)], "Terminal 500"),
         // whole in a broken frame; `spoiled_answers` has every fault
         (vec![Read, cut("200 OK", &done)], "over: Done"),
         (vec![Read, cut("200 OK", &running()), Reset], "in progress: Running"),
         (vec![Read, reply(gzipped, &done)], "over: Done"),
-        (vec![Read, cut("503 Service Unavailable", ENVELOPE)], "Passing 503"),
-        (vec![Read, cut("404 Not Found", ENVELOPE), Reset], "Final 404"),
+        (vec![Read, cut("503 Service Unavailable", ENVELOPE)], "Retryable 503"),
+        (vec![Read, cut("404 Not Found", ENVELOPE), Reset], "Terminal 404"),
         // errors
-        (vec![Read, reply("404 Not Found", ENVELOPE)], "Final 404"),
-        (vec![Read, reply("502 Bad Gateway", "<html>nginx</html>")], "Passing 502"),
-        (vec![Read, reply("501 Not Implemented", "")], "Final 501"),
-        (vec![Read, reply("429 Too Many Requests", "")], "Passing 429"),
-        (vec![Read, reply("999 Request denied", "")], "Passing 999"),
-        (vec![Read, reply("600 Who Knows", "")], "Passing 600"),
+        (vec![Read, reply("404 Not Found", ENVELOPE)], "Terminal 404"),
+        (vec![Read, reply("502 Bad Gateway", "<html>nginx</html>")], "Retryable 502"),
+        (vec![Read, reply("501 Not Implemented", "")], "Terminal 501"),
+        (vec![Read, reply("429 Too Many Requests", "")], "Retryable 429"),
+        (vec![Read, reply("999 Request denied", "")], "Retryable 999"),
+        (vec![Read, reply("600 Who Knows", "")], "Retryable 600"),
         // no answer
-        (vec![Reset], "Passing 502"),
-        (vec![Read, Reset], "Passing 502"),
-        (vec![Read], "Passing 502"),
-        (vec![Read, text("HTTP/1.1 200 O"), Reset], "Passing 502"),
-        (vec![Read, text("SSH-2.0-OpenSSH_9.6\r\n")], "Passing 502"),
-        (vec![Read, text("HTTP/1.1 200 OK\r\nx: "), Flood(50_000_000)], "Passing 502"),
+        (vec![Reset], "Retryable 502"),
+        (vec![Read, Reset], "Retryable 502"),
+        (vec![Read], "Retryable 502"),
+        (vec![Read, text("HTTP/1.1 200 O"), Reset], "Retryable 502"),
+        (vec![Read, text("SSH-2.0-OpenSSH_9.6\r\n")], "Retryable 502"),
+        (vec![Read, text("HTTP/1.1 200 OK\r\nx: "), Flood(50_000_000)], "Retryable 502"),
     ] {
         let reads = moves.iter().filter(|step| matches!(step, Read)).count();
         let server = RawServer::start([moves.clone()]).await;
@@ -103,7 +103,7 @@ async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
 async fn a_refused_connection_may_pass_and_names_the_address() {
     // Port 1 (tcpmux) is privileged and long out of use.
     let failure = failure(&client("http://127.0.0.1:1/v1"), LONG).await;
-    assert_eq!((failure.disposition, failure.status, failure.may_land_late), (Disposition::Passing, 502, false));
+    assert_eq!((failure.retry_class, failure.status, failure.may_land_late), (RetryClass::Retryable, 502, false));
     assert!(failure.detail.starts_with("no connection to http://127.0.0.1:1/v1: "), "{}", failure.detail);
 }
 
@@ -121,7 +121,7 @@ async fn a_call_that_runs_out_of_time_may_land_late_and_is_hung_up() {
     ] {
         let server = RawServer::start([moves.clone()]).await;
         let failure = failure(&client_of(&server), SHORT).await;
-        assert_eq!((failure.disposition, failure.status), (Disposition::Passing, 504), "{moves:?}");
+        assert_eq!((failure.retry_class, failure.status), (RetryClass::Retryable, 504), "{moves:?}");
         assert!(failure.may_land_late, "{moves:?}");
         let seen = tokio::time::timeout(LONG, server.wait_for(|seen| seen.closed == 1)).await.unwrap();
         assert_eq!(seen.connections, 1, "{moves:?}");
@@ -132,10 +132,10 @@ async fn a_call_that_runs_out_of_time_may_land_late_and_is_hung_up() {
 async fn an_answer_that_is_whole_at_the_deadline_counts_and_its_connection_is_hung_up() {
     let drip = || Drip(Duration::from_millis(20));
     for (moves, expected) in [
-        (vec![Read, cut("404 Not Found", ENVELOPE), drip()], "Final 404"),
+        (vec![Read, cut("404 Not Found", ENVELOPE), drip()], "Terminal 404"),
         (vec![Read, cut("200 OK", &history(CHAT, "SYNC_DONE")), drip()], "over: Done"),
         (vec![Read, text("HTTP/1.1 200 OK\r\n\r\n"), text(&running()), Hang], "in progress: Running"),
-        (vec![Read, text("HTTP/1.1 200 OK\r\n\r\n"), text("[\"SYNC_DONE\""), Hang], "Final 502"),
+        (vec![Read, text("HTTP/1.1 200 OK\r\n\r\n"), text("[\"SYNC_DONE\""), Hang], "Terminal 502"),
     ] {
         let server = RawServer::start([moves.clone()]).await;
         let answer = ask(&client_of(&server), SHORT).await;
@@ -150,7 +150,7 @@ async fn an_answer_that_is_whole_at_the_deadline_counts_and_its_connection_is_hu
 async fn a_connection_that_takes_too_long_cannot_land_late() {
     let server = RawServer::start([vec![Hang]]).await;
     let failure = failure(&client(&format!("https://{}", server.address())), LONG).await;
-    assert_eq!((failure.disposition, failure.status, failure.may_land_late), (Disposition::Passing, 504, false));
+    assert_eq!((failure.retry_class, failure.status, failure.may_land_late), (RetryClass::Retryable, 504, false));
     assert_eq!(server.seen().requests.len(), 0);
 }
 
@@ -175,7 +175,7 @@ async fn a_body_without_end_is_left_at_the_bound() {
 async fn a_gzip_bomb_is_left_at_the_bound() {
     let bomb = gzip(&vec![b' '; 16 * BODY_MAX_BYTES]);
     assert!(bomb.len() < BODY_MAX_BYTES);
-    for (head, expected) in [("200 OK", "unusable"), ("503 Service Unavailable", "Passing 503")] {
+    for (head, expected) in [("200 OK", "unusable"), ("503 Service Unavailable", "Retryable 503")] {
         let server = RawServer::start([vec![Read, reply(&format!("{head}\r\ncontent-encoding: gzip"), &bomb)]]).await;
         let answer = ask(&client_of(&server), LONG).await;
         assert_eq!(class(&answer), expected);
@@ -192,7 +192,7 @@ async fn a_redirect_is_not_followed_and_takes_the_key_nowhere() {
         let location = format!("{status}\r\nlocation: http://{}/v1", elsewhere.address_by_name());
         let server = RawServer::start([vec![Read, reply(&location, "")]]).await;
         let failure = failure(&client_of(&server), LONG).await;
-        assert_eq!((failure.disposition, failure.status), (Disposition::Final, 502), "{status}");
+        assert_eq!((failure.retry_class, failure.status), (RetryClass::Terminal, 502), "{status}");
         assert!(!failure.detail.contains("localhost"), "{}", failure.detail);
         assert_eq!((server.seen().requests.len(), elsewhere.seen().connections), (1, 0), "{status}");
     }
@@ -202,7 +202,7 @@ async fn a_redirect_is_not_followed_and_takes_the_key_nowhere() {
 async fn a_404_without_an_envelope_means_the_base_url() {
     let server = RawServer::start([vec![Read, reply("404 Not Found", "<html>nginx</html>")]]).await;
     let failure = failure(&client_of(&server), LONG).await;
-    assert_eq!((failure.disposition, failure.status, failure.envelope), (Disposition::Final, 404, None));
+    assert_eq!((failure.retry_class, failure.status, failure.envelope), (RetryClass::Terminal, 404, None));
     for part in ["POSTPRESS_BASE_URL", "https://api.postpress.ai/v1", "https://api.postpress.ai/api/v1"] {
         assert!(failure.detail.contains(part), "{}", failure.detail);
     }
@@ -234,7 +234,7 @@ async fn a_reset_on_a_connection_used_before_is_not_tried_again() {
     let server = RawServer::start([vec![Read, reply("200 OK", running()), Read, Reset]]).await;
     let client = client_of(&server);
     assert_eq!(ask(&client, LONG).await, Answer::InProgress(Progress::Running));
-    assert_eq!(class(&ask(&client, LONG).await), "Passing 502");
+    assert_eq!(class(&ask(&client, LONG).await), "Retryable 502");
     let seen = server.seen();
     assert_eq!((seen.connections, seen.requests.len()), (1, 2));
 }
@@ -248,7 +248,7 @@ async fn a_connection_that_died_while_idle_costs_no_second_request() {
     server.wait_for(|seen| seen.closed == 1).await;
     // The client may or may not have heard of the close; it may fail then, but not send twice.
     let answer = ask(&client, LONG).await;
-    assert!(["in progress: Running", "Passing 502"].contains(&&*class(&answer)), "{answer:?}");
+    assert!(["in progress: Running", "Retryable 502"].contains(&&*class(&answer)), "{answer:?}");
     assert!(server.seen().requests.len() <= 2);
 }
 

@@ -9,7 +9,7 @@ use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::consumer::Consumer;
 use postpress_bridge::ids::ChatId;
 use postpress_bridge::postpress::rotating::{KeySecret, Rotating};
-use postpress_bridge::postpress::{Answer, Disposition, Failure, Finish, Provider};
+use postpress_bridge::postpress::{Answer, Failure, Finish, Provider, RetryClass};
 use postpress_bridge::queue::MemoryQueue;
 use postpress_bridge::run::Schedule;
 use postpress_bridge::secrets::StoredSecret;
@@ -184,7 +184,7 @@ async fn a_run_whose_key_was_rotated_goes_on_with_the_new_one() {
 /// A call with the key that the provider refuses.
 async fn refused_call(provider: &Rotating<StoredSecret>) {
     let answer = provider.sync(&ChatId::parse("done").unwrap(), 9 * SECOND).await;
-    let refused = matches!(&answer, Answer::Failed(Failure { disposition: Disposition::Credentials, .. }));
+    let refused = matches!(&answer, Answer::Failed(Failure { retry_class: RetryClass::Credentials, .. }));
     assert!(refused, "{answer:?}");
 }
 
@@ -198,7 +198,7 @@ async fn a_refusal_of_a_key_older_than_the_secrets_passes_however_many_calls_it_
     let chat = ChatId::parse("done").unwrap();
     let (one, other) = tokio::join!(provider.sync(&chat, 9 * SECOND), provider.sync(&chat, 9 * SECOND));
     for answer in [one, other] {
-        let passes = matches!(&answer, Answer::Failed(Failure { disposition: Disposition::Passing, status: 401, .. }));
+        let passes = matches!(&answer, Answer::Failed(Failure { retry_class: RetryClass::Retryable, status: 401, .. }));
         assert!(passes, "{answer:?}");
     }
     assert_eq!(secret.reads(), 1);

@@ -1,7 +1,7 @@
 //! The key goes only to a provider whose certificate is good.
 
 use postpress_bridge::postpress::client::Client;
-use postpress_bridge::postpress::{Answer, Disposition, Progress};
+use postpress_bridge::postpress::{Answer, Progress, RetryClass};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, SupportedProtocolVersion};
 
@@ -42,7 +42,7 @@ async fn a_certificate_that_is_unknown_or_of_another_name_gets_no_request() {
     let other_name = (trusting(&misnamed), misnamed);
     for (client, server) in [unknown, other_name] {
         let failure = failure(&client, LONG).await;
-        assert_eq!((failure.disposition, failure.status, failure.may_land_late), (Disposition::Passing, 502, false));
+        assert_eq!((failure.retry_class, failure.status, failure.may_land_late), (RetryClass::Retryable, 502, false));
         assert!(failure.detail.contains("certificate"), "{}", failure.detail);
         assert!(server.request().is_err());
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::consumer::Consumer;
 use postpress_bridge::postpress::client::Client;
-use postpress_bridge::postpress::{Answer, Disposition, Failure, Finish, Progress};
+use postpress_bridge::postpress::{Answer, Failure, Finish, Progress, RetryClass};
 use postpress_bridge::queue::MemoryQueue;
 use postpress_bridge::run::Schedule;
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
@@ -52,7 +52,7 @@ async fn every_whole_answer_is_read_as_what_it_says_however_it_is_spoiled() {
     let gateway = r#"{"error": {"code": "key_missing", "message": "Send an API key", "request_id": "req_1"}}"#;
     let service = r#"{"title": "Not found", "type": "errors/resource_not_found", "status": 404}"#;
     let failed = |answer: &Answer| match answer {
-        Answer::Failed(Failure { disposition, envelope: Some(envelope), .. }) => (*disposition, envelope.kind.clone()),
+        Answer::Failed(Failure { retry_class, envelope: Some(envelope), .. }) => (*retry_class, envelope.kind.clone()),
         other => panic!("{other:?}"),
     };
     for spoil in Spoil::ALL {
@@ -76,10 +76,10 @@ async fn every_whole_answer_is_read_as_what_it_says_however_it_is_spoiled() {
                 assert_eq!(hear("200 OK", &history(CHAT, status)).await, expected, "{spoil:?}, TLS {tls}");
             }
             let refused = hear("401 Unauthorized", gateway).await;
-            let expected = (Disposition::Credentials, "errors/key_missing".to_owned());
+            let expected = (RetryClass::Credentials, "errors/key_missing".to_owned());
             assert_eq!(failed(&refused), expected, "{spoil:?}, TLS {tls}");
             let missing = hear("404 Not Found", service).await;
-            let expected = (Disposition::Final, "errors/resource_not_found".to_owned());
+            let expected = (RetryClass::Terminal, "errors/resource_not_found".to_owned());
             assert_eq!(failed(&missing), expected, "{spoil:?}, TLS {tls}");
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::consumer::{Handled, Handler};
 use crate::ids::{ChatId, MessageId};
 use crate::message::{Message, Record};
-use crate::postpress::{Answer, Disposition, Failure, Provider};
+use crate::postpress::{Answer, Failure, Provider, RetryClass};
 use crate::queue::{Outgoing, Queue};
 
 /// A poller without a memory.
@@ -34,7 +34,7 @@ impl<P: Provider, Q: Queue> Stateless<P, Q> {
             Answer::InProgress(_)
             | Answer::Unusable(_)
             | Answer::Failed(Failure {
-                disposition: Disposition::Passing | Disposition::Credentials | Disposition::Connecting,
+                retry_class: RetryClass::Retryable | RetryClass::Credentials | RetryClass::Connecting,
                 ..
             }) => self.poll_again(record).await,
             Answer::Over(_) | Answer::Failed(_) => self.publish(chat_id),

@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, DATE, LOCATION};
 use super::finding::Finding;
 use crate::ids::ChatId;
 use crate::postpress::client::{ApiKey, BaseUrl, Client, Head, KeyKind};
-use crate::postpress::{Answer, Disposition, Envelope, Failure, Finish};
+use crate::postpress::{Answer, Envelope, Failure, Finish, RetryClass};
 use crate::settings::Limits;
 use crate::text::bounded;
 
@@ -47,8 +47,8 @@ pub(super) async fn look(http: reqwest::Client, base: &BaseUrl, key: Option<ApiK
     // Another server's clock tells nothing of ours.
     let clock = || of_clock(&heard, limits.lease_margin);
     match standing(base, &heard) {
-        Standing::Postpress(envelope, disposition) => {
-            let key = of_key(envelope, disposition, kind);
+        Standing::Postpress(envelope, retry_class) => {
+            let key = of_key(envelope, retry_class, kind);
             [of_host(base, envelope), key].into_iter().chain(clock()).collect()
         }
         Standing::Other(finding) => vec![finding, not_tried("postpress did not get to look at it", kind)],
@@ -57,8 +57,8 @@ pub(super) async fn look(http: reqwest::Client, base: &BaseUrl, key: Option<ApiK
             for other in base.alternatives() {
                 let heard = ask(&client(&other), limits).await;
                 match standing(&other, &heard) {
-                    Standing::Postpress(envelope, disposition) => {
-                        right = right.or(Some((other, of_key(envelope, disposition, kind))));
+                    Standing::Postpress(envelope, retry_class) => {
+                        right = right.or(Some((other, of_key(envelope, retry_class, kind))));
                     }
                     Standing::Other(finding) if may_have_started(&heard) => return vec![finding],
                     Standing::Other(_) | Standing::WrongPath(_) => {}
@@ -95,7 +95,7 @@ async fn ask(client: &Client, limits: &Limits) -> Heard {
 #[derive(Debug, PartialEq, Eq)]
 enum Standing<'a> {
     /// postpress: it answered with its envelope.
-    Postpress(&'a Envelope, Disposition),
+    Postpress(&'a Envelope, RetryClass),
     /// Something answers, but not postpress's endpoint: another path may be right.
     WrongPath(String),
     /// Something else, which another path would not mend.
@@ -104,8 +104,8 @@ enum Standing<'a> {
 
 fn standing<'a>(base: &BaseUrl, heard: &'a Heard) -> Standing<'a> {
     let Some(head) = &heard.head else { return Standing::Other(unreachable(&heard.answer)) };
-    if let Answer::Failed(Failure { envelope: Some(envelope), disposition, .. }) = &heard.answer {
-        return Standing::Postpress(envelope, *disposition);
+    if let Answer::Failed(Failure { envelope: Some(envelope), retry_class, .. }) = &heard.answer {
+        return Standing::Postpress(envelope, *retry_class);
     }
     let status = head.status;
     match status {
@@ -213,32 +213,32 @@ fn words_of(kind: Option<KeyKind>) -> &'static str {
 }
 
 /// What postpress's envelope says of the key.
-fn of_key(envelope: &Envelope, disposition: Disposition, key: Option<KeyKind>) -> Finding {
+fn of_key(envelope: &Envelope, retry_class: RetryClass, key: Option<KeyKind>) -> Finding {
     if key.is_none() {
         return Finding::skipped(KEY, "there is none that could be tried");
     }
-    let finding = judge_key(envelope, disposition);
+    let finding = judge_key(envelope, retry_class);
     Finding { found: format!("{}{}", finding.found, words_of(key)), ..finding }
 }
 
-fn judge_key(envelope: &Envelope, disposition: Disposition) -> Finding {
+fn judge_key(envelope: &Envelope, retry_class: RetryClass) -> Finding {
     let Envelope { status, kind, .. } = envelope;
     let is_documented = crate::postpress::catalogue::find(kind, *status).is_some();
-    match (status, disposition) {
+    match (status, retry_class) {
         // What postpress's gateway says of a key is not in the catalogue.
         (401, _) if !is_documented => refused_key(envelope),
-        (_, Disposition::Credentials) => refused_key(envelope),
+        (_, RetryClass::Credentials) => refused_key(envelope),
         (401 | 403, _) => Finding::fault(
             KEY,
             format!("postpress knows the key, and refuses it this: {status} {kind}, {}", envelope.title),
             "give the key, or the account that it belongs to, the right in the postpress dashboard",
         ),
-        (_, Disposition::Passing) => Finding::unknown(
+        (_, RetryClass::Retryable) => Finding::unknown(
             KEY,
             format!("postpress did not say, since it is not well: {status} {kind}"),
             "run `doctor` again later",
         ),
-        (_, Disposition::Connecting | Disposition::Final) => {
+        (_, RetryClass::Connecting | RetryClass::Terminal) => {
             Finding::well(KEY, format!("postpress takes it: {status} {kind} for a chat that does not exist"))
         }
     }

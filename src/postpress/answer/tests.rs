@@ -80,7 +80,7 @@ fn what_might_be_an_end_is_never_asked_again() {
         r#""SYNC_DONE""#,
     ] {
         let failure = failure(200, body);
-        assert_eq!((failure.disposition, failure.status), (Disposition::Final, 502), "{body}");
+        assert_eq!((failure.retry_class, failure.status), (RetryClass::Terminal, 502), "{body}");
         assert_eq!((failure.envelope, failure.may_land_late), (None, false), "{body}");
     }
 }
@@ -121,7 +121,7 @@ fn what_arrived_whole_counts_however_the_rest_of_it_failed() {
         let Answer::Failed(failure) = answer_to(404, &cut(envelope, fault)) else { panic!() };
         assert_eq!(failure.envelope.map(|envelope| envelope.kind).as_deref(), Some("errors/resource_not_found"));
         let Answer::Failed(failure) = answer_to(200, &cut(r#"{"status": "SYNC_DONE""#, fault)) else { panic!() };
-        assert_eq!(failure.disposition, Disposition::Final);
+        assert_eq!(failure.retry_class, RetryClass::Terminal);
     }
 }
 
@@ -132,8 +132,8 @@ fn a_body_that_had_said_nothing_by_the_deadline_is_a_call_that_timed_out() {
         let Answer::Failed(failure) = answer_to(status, &cut(arrived, BodyFault::TimedOut)) else {
             panic!("{arrived}")
         };
-        let expected = (Disposition::Passing, 504, true);
-        assert_eq!((failure.disposition, failure.status, failure.may_land_late), expected, "{status} {arrived}");
+        let expected = (RetryClass::Retryable, 504, true);
+        assert_eq!((failure.retry_class, failure.status, failure.may_land_late), expected, "{status} {arrived}");
     }
 }
 
@@ -142,10 +142,10 @@ fn an_error_that_may_pass_is_final_where_it_mentions_an_end_and_has_no_envelope(
     let body = history("SYNC_DONE");
     for status in [429, 500, 503, 999] {
         let ended = failure(status, &body);
-        assert_eq!((ended.disposition, ended.status), (Disposition::Final, status));
+        assert_eq!((ended.retry_class, ended.status), (RetryClass::Terminal, status));
         assert!(ended.detail.contains(&body), "{}", ended.detail);
         let envelope = r#"{"title": "wait for \"SYNC_DONE\"", "type": "errors/service_unavailable"}"#;
-        assert_eq!(failure(status, envelope).disposition, Disposition::Passing, "{status}");
+        assert_eq!(failure(status, envelope).retry_class, RetryClass::Retryable, "{status}");
     }
 }
 
@@ -251,80 +251,80 @@ fn an_envelope_is_read_as_far_as_it_can_be() {
 fn an_envelope_in_latin_1_is_read() {
     let body = Body::whole(*b"{\"title\": \"Ung\xfcltig\", \"type\": \"errors/expired_credentials\"}");
     let Answer::Failed(failure) = answer_to(401, &body) else { panic!() };
-    assert_eq!(failure.disposition, Disposition::Credentials);
+    assert_eq!(failure.retry_class, RetryClass::Credentials);
     assert_eq!(failure.envelope.unwrap().title, "Ungültig");
 }
 
 #[test]
 fn a_401_of_the_gateways_passes_once_whatever_its_code() {
     for (code, expected) in [
-        ("key_missing", Disposition::Credentials),
-        ("errors/key_missing", Disposition::Credentials),
-        ("invalid_credentials", Disposition::Credentials),
-        ("insufficient_privileges", Disposition::Credentials),
-        ("disconnected_account", Disposition::Connecting),
+        ("key_missing", RetryClass::Credentials),
+        ("errors/key_missing", RetryClass::Credentials),
+        ("invalid_credentials", RetryClass::Credentials),
+        ("insufficient_privileges", RetryClass::Credentials),
+        ("disconnected_account", RetryClass::Connecting),
     ] {
         let failure = failure(401, &format!(r#"{{"error": {{"code": "{code}", "message": "M"}}}}"#));
-        assert_eq!(failure.disposition, expected, "{code}");
+        assert_eq!(failure.retry_class, expected, "{code}");
     }
     for (status, code, expected) in [
-        (404, "route_not_found", Disposition::Final),
-        (400, "invalid_parameters", Disposition::Final),
-        (422, "limit_exceeded", Disposition::Passing),
-        (429, "rate_limited", Disposition::Passing),
-        (503, "no_client_session", Disposition::Passing),
+        (404, "route_not_found", RetryClass::Terminal),
+        (400, "invalid_parameters", RetryClass::Terminal),
+        (422, "limit_exceeded", RetryClass::Retryable),
+        (429, "rate_limited", RetryClass::Retryable),
+        (503, "no_client_session", RetryClass::Retryable),
     ] {
         let failure = failure(status, &format!(r#"{{"error": {{"code": "{code}", "message": "M"}}}}"#));
-        assert_eq!(failure.disposition, expected, "{status} {code}");
+        assert_eq!(failure.retry_class, expected, "{status} {code}");
         assert!(!failure.detail.contains("POSTPRESS_BASE_URL"), "{}", failure.detail);
     }
 }
 
 #[test]
 fn an_error_follows_the_http_status_and_the_documented_type() {
-    use Disposition::{Connecting, Credentials, Final, Passing};
+    use RetryClass::{Connecting, Credentials, Retryable, Terminal};
     for (http_status, kind, claimed, expected, status) in [
-        (404, "errors/resource_not_found", 404, Final, 404),
-        (503, "errors/resource_not_found", 404, Passing, 503),
-        (404, "errors/service_unavailable", 503, Final, 404),
-        (422, "errors/limit_exceeded", 422, Passing, 422),
-        (422, "errors/provider_unreachable", 422, Passing, 422),
-        (422, "errors/invalid_account", 422, Final, 422),
+        (404, "errors/resource_not_found", 404, Terminal, 404),
+        (503, "errors/resource_not_found", 404, Retryable, 503),
+        (404, "errors/service_unavailable", 503, Terminal, 404),
+        (422, "errors/limit_exceeded", 422, Retryable, 422),
+        (422, "errors/provider_unreachable", 422, Retryable, 422),
+        (422, "errors/invalid_account", 422, Terminal, 422),
         (401, "errors/expired_credentials", 401, Credentials, 401),
-        (401, "errors/wrong_account", 401, Final, 401),
+        (401, "errors/wrong_account", 401, Terminal, 401),
         (401, "errors/disconnected_account", 401, Connecting, 401),
-        (429, "errors/of_tomorrow", 429, Passing, 429),
-        (501, "errors/feature_not_implemented", 501, Final, 501),
-        (500, "errors/of_tomorrow", 500, Passing, 500),
+        (429, "errors/of_tomorrow", 429, Retryable, 429),
+        (501, "errors/feature_not_implemented", 501, Terminal, 501),
+        (500, "errors/of_tomorrow", 500, Retryable, 500),
     ] {
         let failure = failure(http_status, &format!(r#"{{"title": "T", "type": "{kind}", "status": {claimed}}}"#));
-        assert_eq!((failure.disposition, failure.status), (expected, status), "{http_status} {kind}");
+        assert_eq!((failure.retry_class, failure.status), (expected, status), "{http_status} {kind}");
         assert_eq!(failure.envelope.map(|envelope| envelope.status), Some(http_status));
     }
 }
 
 #[test]
 fn without_an_envelope_the_http_status_decides_and_the_detail_says_so() {
-    use Disposition::{Final, Passing};
+    use RetryClass::{Retryable, Terminal};
     for (http_status, expected, status) in [
-        (101, Final, 502),
-        (301, Final, 502),
-        (304, Final, 502),
-        (400, Final, 400),
-        (401, Final, 401),
-        (404, Final, 404),
-        (408, Passing, 408),
-        (429, Passing, 429),
-        (500, Passing, 500),
-        (501, Final, 501),
-        (502, Passing, 502),
-        (599, Passing, 599),
-        (600, Passing, 600),
-        (999, Passing, 999),
+        (101, Terminal, 502),
+        (301, Terminal, 502),
+        (304, Terminal, 502),
+        (400, Terminal, 400),
+        (401, Terminal, 401),
+        (404, Terminal, 404),
+        (408, Retryable, 408),
+        (429, Retryable, 429),
+        (500, Retryable, 500),
+        (501, Terminal, 501),
+        (502, Retryable, 502),
+        (599, Retryable, 599),
+        (600, Retryable, 600),
+        (999, Retryable, 999),
     ] {
         for body in [Body::whole("<html>"), cut("", BodyFault::Cut), cut("", BodyFault::TooLarge)] {
             let Answer::Failed(failure) = answer_to(http_status, &body) else { panic!("{http_status}") };
-            assert_eq!((failure.disposition, failure.status), (expected, status), "{http_status}");
+            assert_eq!((failure.retry_class, failure.status), (expected, status), "{http_status}");
             assert_eq!(failure.envelope, None);
         }
     }

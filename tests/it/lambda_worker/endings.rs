@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use postpress_bridge::postpress::Disposition;
+use postpress_bridge::postpress::RetryClass;
 use postpress_bridge::postpress::catalogue::ERROR_TYPES;
 use postpress_bridge::run::{EndedBy, Origin};
 use postpress_bridge::simulator::Faults;
@@ -31,10 +31,10 @@ fn expected() -> HashMap<String, String> {
     let statuses = [("done-in-2s", "SYNC_DONE"), ("error-in-2s", "SYNC_ERROR"), ("deleted", "CHAT_DELETED")];
     let statuses = statuses.map(|(chat, status)| (chat.to_owned(), format!("{status} by {:?}", EndedBy::Answer)));
     let errors = ERROR_TYPES.iter().map(|error| {
-        let ended_by = match error.disposition {
+        let ended_by = match error.retry_class {
             // The retry budget is shorter than the grace.
-            Disposition::Passing | Disposition::Connecting => EndedBy::Retries,
-            Disposition::Credentials | Disposition::Final => EndedBy::Answer,
+            RetryClass::Retryable | RetryClass::Connecting => EndedBy::Retries,
+            RetryClass::Credentials | RetryClass::Terminal => EndedBy::Answer,
         };
         let chat = error.kind.strip_prefix("errors/").unwrap().to_owned();
         (chat, format!("{} {} ({:?}) by {ended_by:?}", error.status, error.kind, Origin::Postpress))

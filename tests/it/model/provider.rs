@@ -7,7 +7,7 @@ use std::hash::Hash;
 
 use postpress_bridge::ids::{ClaimId, RunId};
 use postpress_bridge::message::Poll;
-use postpress_bridge::postpress::{Answer, Disposition, Failure, Finish, Progress};
+use postpress_bridge::postpress::{Answer, Failure, Finish, Progress, RetryClass};
 use postpress_bridge::run::Task;
 
 use super::canonical::Part;
@@ -45,7 +45,7 @@ pub(super) enum Answered {
 
 pub(super) fn no_answer() -> Answer {
     Answer::Failed(Failure {
-        disposition: Disposition::Passing,
+        retry_class: RetryClass::Retryable,
         envelope: None,
         status: 504,
         detail: "lost".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use postpress_bridge::event::Event;
-use postpress_bridge::postpress::Disposition;
+use postpress_bridge::postpress::RetryClass;
 use postpress_bridge::postpress::catalogue::ERROR_TYPES;
 use postpress_bridge::run::{EndedBy, Origin, Schedule};
 
@@ -33,18 +33,18 @@ async fn every_documented_error_ends_in_its_own_envelope_once_it_can_no_longer_p
 
         let after = event.detail.finished_at.unwrap().since(calls[0]);
         let ended_by = event.detail.ended_by.unwrap();
-        match error.disposition {
-            Disposition::Passing => {
+        match error.retry_class {
+            RetryClass::Retryable => {
                 let retry = Schedule::default().retry;
                 assert!((retry..retry + Duration::from_secs(1)).contains(&after), "{kind} after {after:?}");
                 assert_eq!(ended_by, EndedBy::Retries, "{kind}");
             }
-            Disposition::Credentials => assert_eq!((calls.len(), ended_by), (2, EndedBy::Answer), "{kind}"),
-            Disposition::Connecting => {
+            RetryClass::Credentials => assert_eq!((calls.len(), ended_by), (2, EndedBy::Answer), "{kind}"),
+            RetryClass::Connecting => {
                 assert!(after >= Schedule::default().connect_grace, "{kind} after {after:?}");
                 assert_eq!((calls.len(), ended_by), (8, EndedBy::Answer), "{kind}");
             }
-            Disposition::Final => assert_eq!((calls.len(), ended_by), (1, EndedBy::Answer), "{kind}"),
+            RetryClass::Terminal => assert_eq!((calls.len(), ended_by), (1, EndedBy::Answer), "{kind}"),
         }
     }
 }

@@ -45,25 +45,25 @@ fn an_envelope_tells_of_the_key_whatever_it_says() {
         (429, "of_tomorrow", Verdict::Unknown),
     ] {
         let heard = envelope(status, kind);
-        let Standing::Postpress(said, disposition) = standing(&base(), &heard) else { panic!("{status} {kind}") };
+        let Standing::Postpress(said, retry_class) = standing(&base(), &heard) else { panic!("{status} {kind}") };
         let is_of_key = kind.ends_with("credentials") || kind == "key_missing";
-        let finding = of_key(said, disposition, Some(KeyKind::Live));
+        let finding = of_key(said, retry_class, Some(KeyKind::Live));
         assert_eq!(finding.result, result, "{finding:?}");
         assert!(finding.found.ends_with("it is a live key (`pp_live_`)"), "{finding:?}");
         assert_eq!(finding.found.contains("refuses the key"), is_of_key, "{finding:?}");
-        assert_eq!(of_key(said, disposition, None).result, Verdict::Skipped);
+        assert_eq!(of_key(said, retry_class, None).result, Verdict::Skipped);
     }
 }
 
 #[test]
 fn the_wrong_host_for_a_workspace_is_named_with_the_remedy() {
     let heard = envelope(503, "no_client_session");
-    let Standing::Postpress(said, disposition) = standing(&base(), &heard) else { panic!() };
+    let Standing::Postpress(said, retry_class) = standing(&base(), &heard) else { panic!() };
     let finding = of_host(&base(), said);
     assert_eq!(finding.result, Verdict::Fault);
     assert!(finding.found.contains("wrong host for this workspace"), "{finding:?}");
     assert!(finding.remedy.unwrap().contains("your postpress dashboard shows"));
-    assert_eq!(of_key(said, disposition, Some(KeyKind::Sandbox)).result, Verdict::Unknown);
+    assert_eq!(of_key(said, retry_class, Some(KeyKind::Sandbox)).result, Verdict::Unknown);
     let heard = envelope(404, "resource_not_found");
     let Standing::Postpress(said, _) = standing(&base(), &heard) else { panic!() };
     assert_eq!(of_host(&base(), said).result, Verdict::Well);

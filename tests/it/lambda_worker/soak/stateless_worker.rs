@@ -11,7 +11,7 @@ use postpress_bridge::ids::MessageId;
 use postpress_bridge::lambda::{self, BatchResponse, UnknownEvent};
 use postpress_bridge::message::{Message, Record};
 use postpress_bridge::postpress::client::{Client, http_client, mozilla_roots};
-use postpress_bridge::postpress::{Answer, Disposition, Failure, Provider};
+use postpress_bridge::postpress::{Answer, Failure, Provider, RetryClass};
 use postpress_bridge::queue::{Outgoing, Queue, SqsQueue};
 use postpress_bridge::settings::{Backend, SecretSource, WorkerSettings};
 use postpress_bridge::time::Clock;
@@ -75,7 +75,7 @@ impl Stateless {
         match self.provider.sync(&trigger.chat_id, self.settings.limits.provider_timeout).await {
             Answer::InProgress(_)
             | Answer::Unusable(_)
-            | Answer::Failed(Failure { disposition: Disposition::Passing | Disposition::Credentials, .. }) => {
+            | Answer::Failed(Failure { retry_class: RetryClass::Retryable | RetryClass::Credentials, .. }) => {
                 Ok(Next::PollAgain)
             }
             Answer::Over(_) | Answer::Failed(_) => {
