@@ -172,7 +172,7 @@ impl CredentialStore for StoredCredentials {
             Some(Kept::Here(tokens)) => Some(tokens.clone()),
             None => None,
         };
-        let same = |error| ServiceError::Refused(format!("the webhook's signing secret and its token {error}"));
+        let same = |error| ServiceError::Permanent(format!("the webhook's signing secret and its token {error}"));
         Credentials::new(signing, tokens).map_err(same)
     }
 }

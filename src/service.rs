@@ -25,7 +25,7 @@ const OUT_OF_TIME: &str = "it took too long";
 pub enum ServiceError {
     /// A timeout, a broken connection, an internal failure: it may pass, and the operation may have been carried out.
     #[error("{0}")]
-    Passing(String),
+    Transient(String),
     /// A throttle: it may pass, and the operation was not carried out.
     #[error("{0}")]
     Throttled(String),
@@ -34,7 +34,7 @@ pub enum ServiceError {
     Unreachable(String),
     /// It was refused, which no second attempt changes, and not carried out.
     #[error("{0}")]
-    Refused(String),
+    Permanent(String),
     /// The same, for a fault of the deployment that an operator can fix.
     #[error(transparent)]
     Misconfigured(#[from] Misconfiguration),
@@ -59,24 +59,24 @@ impl Misconfiguration {
 
 impl ServiceError {
     fn out_of_time() -> Self {
-        Self::Passing(OUT_OF_TIME.to_owned())
+        Self::Transient(OUT_OF_TIME.to_owned())
     }
 
     /// Whether a second attempt may succeed.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Passing(_) | Self::Throttled(_) | Self::Unreachable(_))
+        matches!(self, Self::Transient(_) | Self::Throttled(_) | Self::Unreachable(_))
     }
 
     /// Whether the operation may have been carried out although it failed.
     pub fn may_be_done(&self) -> bool {
-        matches!(self, Self::Passing(_))
+        matches!(self, Self::Transient(_))
     }
 
     /// What to report of two attempts that failed, `self` being the earlier one: the first failure that says something, for
     /// those after it are often its consequence; and that the operation may have been carried out, if either may have been.
     fn and_then(self, later: Self) -> Self {
         let (first, other) = if self == Self::out_of_time() { (later, self) } else { (self, later) };
-        if other.may_be_done() { Self::Passing(first.to_string()) } else { first }
+        if other.may_be_done() { Self::Transient(first.to_string()) } else { first }
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     fn passing() -> ServiceError {
-        ServiceError::Passing("throttled".to_owned())
+        ServiceError::Transient("throttled".to_owned())
     }
 
     #[tokio::test(start_paused = true)]
@@ -173,7 +173,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_refused_is_not_asked_again() {
         let asked = Cell::new(0);
-        let refused = Err::<(), _>(ServiceError::Refused("no such table".to_owned()));
+        let refused = Err::<(), _>(ServiceError::Permanent("no such table".to_owned()));
         let until = Instant::now() + Duration::from_secs(60);
         let done = attempt(until, async || {
             asked.set(asked.get() + 1);
@@ -184,16 +184,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_failure_that_says_something_is_reported_and_what_may_have_been_done_is_never_hidden() {
-        use ServiceError::{Passing, Throttled, Unreachable};
+        use ServiceError::{Throttled, Transient, Unreachable};
         let throttled = || Throttled("slow down".to_owned());
         let unreachable = || Unreachable("no connection".to_owned());
-        let broken = || Passing("broken".to_owned());
+        let broken = || Transient("broken".to_owned());
         for (failures, reported) in [
             (&[throttled(), unreachable()][..], throttled()),
-            (&[throttled(), broken()], Passing("slow down".to_owned())),
+            (&[throttled(), broken()], Transient("slow down".to_owned())),
             (&[broken(), throttled()], broken()),
-            (&[throttled(), ServiceError::out_of_time()], Passing("slow down".to_owned())),
-            (&[ServiceError::out_of_time(), unreachable()], Passing("no connection".to_owned())),
+            (&[throttled(), ServiceError::out_of_time()], Transient("slow down".to_owned())),
+            (&[ServiceError::out_of_time(), unreachable()], Transient("no connection".to_owned())),
             (&[ServiceError::out_of_time(), ServiceError::out_of_time()], ServiceError::out_of_time()),
         ] {
             let mut failures_left = failures.iter().cloned();

@@ -3,7 +3,7 @@
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::message::{Message, Poll, VERSION};
 use postpress_bridge::postpress::Envelope;
-use postpress_bridge::run::{Call, Ending, Handling, Input, Jitter, Schedule, Step, Task, Tick, Write, Written};
+use postpress_bridge::run::{Call, Ending, Handling, Input, Jitter, Schedule, Step, Task, Tick, Write, WriteResult};
 use postpress_bridge::settings::Limits;
 
 use super::run::{LEASE, NOW, active};
@@ -73,7 +73,7 @@ fn check_fence(poll: &Poll) {
             Step::Write(write) => {
                 assert!(is_ours || matches!(write, Write::Claim { .. }), "{poll:?} led to {write:?}");
                 let written = write.apply(item.as_ref());
-                if let Written::Taken(taken) = &written {
+                if let WriteResult::Applied(taken) = &written {
                     item = Some((**taken).clone());
                 }
                 Input::Written(written)

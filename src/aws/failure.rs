@@ -5,8 +5,8 @@
 //! | [`ServiceError::Misconfigured`] | no credentials, no endpoint; something that is not there, or may not be used |
 //! | [`ServiceError::Unreachable`] | no connection; credentials that cannot be refreshed at the moment |
 //! | [`ServiceError::Throttled`] | a throttle, by its code or a 429 |
-//! | [`ServiceError::Refused`] | every other 4xx, and a request that could not be made |
-//! | [`ServiceError::Passing`] | the rest: timeouts, broken connections, unreadable answers, 5xx |
+//! | [`ServiceError::Permanent`] | every other 4xx, and a request that could not be made |
+//! | [`ServiceError::Transient`] | the rest: timeouts, broken connections, unreadable answers, 5xx |
 
 use std::error::Error;
 
@@ -179,10 +179,10 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     match error {
-        SdkError::ConstructionFailure(_) => ServiceError::Refused(format!("{operation}: {}", root_cause(error))),
+        SdkError::ConstructionFailure(_) => ServiceError::Permanent(format!("{operation}: {}", root_cause(error))),
         SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
             Some(error) => of_dispatch(operation, error),
-            None => ServiceError::Passing(format!("{operation}: {}", root_cause(error))),
+            None => ServiceError::Transient(format!("{operation}: {}", root_cause(error))),
         },
         SdkError::ServiceError(context) => {
             let (code, status) = (error.code().unwrap_or_default(), context.raw().status().as_u16());
@@ -191,9 +191,9 @@ where
         _ => match error.raw_response() {
             Some(response) => {
                 let status = response.status().as_u16();
-                ServiceError::Passing(format!("{operation}: HTTP {status}: {}", root_cause(error)))
+                ServiceError::Transient(format!("{operation}: HTTP {status}: {}", root_cause(error)))
             }
-            None => ServiceError::Passing(format!("{operation}: {}", root_cause(error))),
+            None => ServiceError::Transient(format!("{operation}: {}", root_cause(error))),
         },
     }
 }
@@ -208,7 +208,7 @@ fn of_dispatch(operation: &str, error: &ConnectorError) -> ServiceError {
         return ServiceError::Unreachable(format!("{operation}: no connection to AWS: {cause}; {NETWORK}"));
     }
     if error.is_user() {
-        return ServiceError::Refused(format!("{operation}: {cause}"));
+        return ServiceError::Permanent(format!("{operation}: {cause}"));
     }
     // Ours are none of these: what the SDK itself could not do before it had a request to send.
     if error.is_other() {
@@ -218,7 +218,7 @@ fn of_dispatch(operation: &str, error: &ConnectorError) -> ServiceError {
         }
         return Misconfiguration::new(format!("{operation}: {cause}"), ENDPOINT).into();
     }
-    ServiceError::Passing(format!("{operation}: {cause}"))
+    ServiceError::Transient(format!("{operation}: {cause}"))
 }
 
 /// Credentials that were never there stay away; those that somebody keeps for us may be had in a moment.
@@ -244,7 +244,7 @@ fn of_answer(operation: &str, about: Resource<'_>, code: &str, message: Option<&
     }
     // A success that cannot be read is one all the same.
     if INTERNAL.contains(&code) || status >= 500 || status == 408 || (200..300).contains(&status) {
-        return ServiceError::Passing(text);
+        return ServiceError::Transient(text);
     }
     match Fault::of(code) {
         Some(Fault::Missing) => {
@@ -264,7 +264,7 @@ fn of_answer(operation: &str, about: Resource<'_>, code: &str, message: Option<&
             let remedy = "check BRIDGE_TABLE: the table there has another key or no index `open`";
             Misconfiguration::new(text, remedy).into()
         }
-        None => ServiceError::Refused(text),
+        None => ServiceError::Permanent(text),
     }
 }
 
@@ -285,9 +285,9 @@ pub fn entry_error(code: &str, message: Option<&str>, is_ours: Option<bool>) -> 
     if THROTTLES.contains(&code) {
         ServiceError::Throttled(text)
     } else if is_ours.unwrap_or(true) && !INTERNAL.contains(&code) {
-        ServiceError::Refused(text)
+        ServiceError::Permanent(text)
     } else {
-        ServiceError::Passing(text)
+        ServiceError::Transient(text)
     }
 }
 
@@ -317,10 +317,10 @@ mod tests {
     /// A word for the class, and whether a second attempt may help.
     fn class(error: &ServiceError) -> &'static str {
         match error {
-            ServiceError::Passing(_) => "perhaps",
+            ServiceError::Transient(_) => "perhaps",
             ServiceError::Throttled(_) => "throttled",
             ServiceError::Unreachable(_) => "unreachable",
-            ServiceError::Refused(_) => "refused",
+            ServiceError::Permanent(_) => "refused",
             ServiceError::Misconfigured(_) => "misconfigured",
         }
     }

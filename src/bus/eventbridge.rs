@@ -35,7 +35,7 @@ impl EventBridgeBus {
         match self.client.put_events().set_entries(Some(entries)).send().await {
             Ok(output) => {
                 let mut results: Vec<_> = output.entries.unwrap_or_default().iter().map(entry_result).collect();
-                let unknown = || Err(ServiceError::Passing(UNKNOWN.to_owned()));
+                let unknown = || Err(ServiceError::Transient(UNKNOWN.to_owned()));
                 results.resize_with(count, unknown);
                 results
             }
@@ -70,7 +70,7 @@ fn entry_result(entry: &PutEventsResultEntry) -> Result<(), ServiceError> {
     match (&entry.error_code, &entry.event_id) {
         (Some(code), _) => Err(entry_error(code, entry.error_message.as_deref(), None)),
         (None, Some(_)) => Ok(()),
-        (None, None) => Err(ServiceError::Passing(UNKNOWN.to_owned())),
+        (None, None) => Err(ServiceError::Transient(UNKNOWN.to_owned())),
     }
 }
 
@@ -84,13 +84,13 @@ mod tests {
             entry_result(&PutEventsResultEntry::builder().set_error_code(code.map(str::to_owned)).build())
         };
         assert_eq!(entry_result(&PutEventsResultEntry::builder().event_id("1").build()), Ok(()));
-        assert!(matches!(entry(None), Err(ServiceError::Passing(_))), "neither accepted nor failed");
+        assert!(matches!(entry(None), Err(ServiceError::Transient(_))), "neither accepted nor failed");
         assert!(matches!(entry(Some("ThrottlingException")), Err(ServiceError::Throttled(_))));
         for code in ["InternalFailure", "InternalException"] {
-            assert!(matches!(entry(Some(code)), Err(ServiceError::Passing(_))), "{code}");
+            assert!(matches!(entry(Some(code)), Err(ServiceError::Transient(_))), "{code}");
         }
         for code in ["MalformedDetail", "NotAuthorizedForSourceException", "InvalidArgument"] {
-            assert!(matches!(entry(Some(code)), Err(ServiceError::Refused(_))), "{code}");
+            assert!(matches!(entry(Some(code)), Err(ServiceError::Permanent(_))), "{code}");
         }
     }
 }

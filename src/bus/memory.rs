@@ -83,7 +83,7 @@ mod tests {
     #[tokio::test]
     async fn entries_fail_one_by_one() {
         let fault = |event: &Event| {
-            (event.resources() == ["b"]).then(|| ServiceError::Passing("ThrottlingException".to_owned()))
+            (event.resources() == ["b"]).then(|| ServiceError::Transient("ThrottlingException".to_owned()))
         };
         let bus = MemoryBus::default().with_faults(Box::new(fault));
         let results = bus.publish(&[event("a"), event("b"), event("c")], None).await;

@@ -72,7 +72,7 @@ mod with_aws {
             // Once only: a second try of a trigger that has no key, and did arrive, would be a second request.
             let sent = timeout(SEND_MAX, queue.send(&messages)).await.unwrap_or_else(|_| {
                 let late = "SQS did not answer in time; the trigger may have arrived all the same";
-                vec![Err(ServiceError::Passing(late.to_owned())); triggers.len()]
+                vec![Err(ServiceError::Transient(late.to_owned())); triggers.len()]
             });
             match fault_of_all(&sent) {
                 Some(fault) => Err(anyhow::Error::new(fault).context("nothing was sent")),

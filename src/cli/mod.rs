@@ -146,8 +146,8 @@ mod tests {
             (anyhow::Error::new(fault()), true),
             (anyhow::Error::new(ServiceError::from(fault())), true),
             (anyhow::Error::new(ServiceError::Unreachable("no connection".to_owned())), true),
-            (anyhow::Error::new(ServiceError::Refused("stdout cannot be written".to_owned())), false),
-            (anyhow::Error::new(ServiceError::Passing("busy".to_owned())), false),
+            (anyhow::Error::new(ServiceError::Permanent("stdout cannot be written".to_owned())), false),
+            (anyhow::Error::new(ServiceError::Transient("busy".to_owned())), false),
             (anyhow::anyhow!("--metadata is not JSON"), false),
         ] {
             let text = format!("{:#}", with_hint(error));

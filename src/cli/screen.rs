@@ -82,7 +82,7 @@ impl Screen {
         let written = self.lines.suspend(|| writeln!(std::io::stdout().lock(), "{line}"));
         match written {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                Err(ServiceError::Refused(format!("stdout cannot be written: {error}")))
+                Err(ServiceError::Permanent(format!("stdout cannot be written: {error}")))
             }
             _ => Ok(()),
         }

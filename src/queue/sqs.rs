@@ -153,7 +153,7 @@ fn trace_attribute(
 
 /// An entry that the SDK would not even build.
 fn refused(error: &BuildError) -> ServiceError {
-    ServiceError::Refused(error.to_string())
+    ServiceError::Permanent(error.to_string())
 }
 
 fn all_failed<T>(entries: usize, error: &ServiceError) -> Results<T> {
@@ -197,7 +197,7 @@ impl Source for SqsQueue {
 
 /// The SDK sets no limit of its own.
 async fn within<T>(limit: Duration, request: impl Future<Output = T>) -> Result<T, ServiceError> {
-    tokio::time::timeout(limit, request).await.map_err(|_| ServiceError::Passing("SQS took too long".to_owned()))
+    tokio::time::timeout(limit, request).await.map_err(|_| ServiceError::Transient("SQS took too long".to_owned()))
 }
 
 /// A message as the event source mapping would hand it over; nothing, and a line in the log, if SQS gave it no id.
@@ -235,7 +235,7 @@ fn results<'a, T>(
                     Err(entry_error(code, message.as_deref(), Some(*sender_fault)))
                 }
                 None => {
-                    done.remove(&*id).ok_or_else(|| ServiceError::Passing("SQS said nothing of the entry".to_owned()))
+                    done.remove(&*id).ok_or_else(|| ServiceError::Transient("SQS said nothing of the entry".to_owned()))
                 }
             }
         })
@@ -273,9 +273,9 @@ mod tests {
         let results = results(6, done.into_iter(), &failed);
         let told = results.iter().map(|result| match result {
             Ok(sent) => sent,
-            Err(ServiceError::Passing(_)) => "perhaps",
+            Err(ServiceError::Transient(_)) => "perhaps",
             Err(ServiceError::Throttled(_)) => "throttled",
-            Err(ServiceError::Refused(_)) => "refused",
+            Err(ServiceError::Permanent(_)) => "refused",
             Err(other) => panic!("{other:?}"),
         });
         assert_eq!(told.collect::<Vec<_>>(), ["sent as 0", "perhaps", "refused", "sent as 3", "throttled", "perhaps"]);

@@ -4,7 +4,7 @@ use crate::ids::{ClaimId, MessageId, RunId};
 use crate::message::{Poll, TriggerMessage};
 use crate::time::Millis;
 
-use super::{Claim, Claimable, Item, Open, Phase, Rules, Seen, TRIGGERS_MAX, Write};
+use super::{Claim, ClaimCondition, Item, Open, Phase, Rules, Seen, TRIGGERS_MAX, Write};
 
 /// What this delivery would claim with: fresh ids, and the lease that its invocation can keep.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -65,7 +65,7 @@ pub(super) fn for_trigger<'a>(
     match item.phase {
         Phase::Active if own && item.lease_expired(now) => ForTrigger::Claim(Write::Claim {
             chat_id: item.chat_id.clone(),
-            claimable: Claimable::ByTrigger { claim_id: item.claim_id },
+            claimable: ClaimCondition::ByTrigger { claim_id: item.claim_id },
             claim: claimant.claim(None),
             now,
         }),
@@ -121,7 +121,7 @@ fn start(before: Option<&Item>, message: &TriggerMessage, claimant: &Claimant, n
 pub(super) fn for_poll(poll: &Poll, claimant: &Claimant, now: Millis) -> Write {
     Write::Claim {
         chat_id: poll.chat_id.clone(),
-        claimable: Claimable::ByPoll { run_id: poll.run_id, claim_id: poll.claim_id },
+        claimable: ClaimCondition::ByPoll { run_id: poll.run_id, claim_id: poll.claim_id },
         claim: claimant.claim(Some(poll)),
         now,
     }

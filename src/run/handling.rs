@@ -11,7 +11,7 @@ use crate::postpress::Answer;
 use crate::time::Millis;
 
 use super::claim::{Claimant, ForTrigger, RefusedPoll, for_poll, for_refused_poll, for_trigger};
-use super::{AfterCall, Delay, Item, Jitter, Learned, Outcome, Phase, Rules, Write, Written, after_call};
+use super::{AfterCall, Delay, Item, Jitter, Learned, Outcome, Phase, Rules, Write, WriteResult, after_call};
 
 /// How often one delivery of a trigger decides anew when others change the item under it.
 const DECISIONS_MAX: u8 = 5;
@@ -87,7 +87,7 @@ pub enum Input {
     /// Of [`Step::Read`].
     Read(Option<Box<Item>>),
     /// Of [`Step::Write`].
-    Written(Written),
+    Written(WriteResult),
     /// Of [`Step::Call`].
     Answered(Answer),
     /// [`Step::Send`] or [`Step::Publish`] was done.
@@ -269,20 +269,20 @@ impl Handling {
     }
 
     /// A trigger's claim was written, or refused.
-    fn claimed_for_trigger(&mut self, message: Box<TriggerMessage>, written: Written, tick: Tick<'_>) -> Step {
+    fn claimed_for_trigger(&mut self, message: Box<TriggerMessage>, written: WriteResult, tick: Tick<'_>) -> Step {
         match written {
-            Written::Taken(item) => self.call(item),
+            WriteResult::Applied(item) => self.call(item),
             // The item's key alone would prove nothing: it may be a twin's claim.
-            Written::Refused(Some(item)) if item.claim_id == self.claimant.claim_id => self.call(item),
-            Written::Refused(item) => self.decide(message, item.as_deref(), tick),
+            WriteResult::ConditionFailed(Some(item)) if item.claim_id == self.claimant.claim_id => self.call(item),
+            WriteResult::ConditionFailed(item) => self.decide(message, item.as_deref(), tick),
         }
     }
 
     /// A poll's claim, made at `now`, was written, or refused.
-    fn claimed_for_poll(&mut self, poll: &Poll, written: Written, now: Millis) -> Step {
+    fn claimed_for_poll(&mut self, poll: &Poll, written: WriteResult, now: Millis) -> Step {
         let item = match written {
-            Written::Taken(item) => return self.call_or_record(item, poll),
-            Written::Refused(item) => item,
+            WriteResult::Applied(item) => return self.call_or_record(item, poll),
+            WriteResult::ConditionFailed(item) => item,
         };
         match for_refused_poll(item, poll, &self.claimant, now) {
             RefusedPoll::OwnWrite(item) => self.call_or_record(item, poll),
@@ -294,11 +294,13 @@ impl Handling {
     }
 
     /// A trigger was added to the run in flight, or refused.
-    fn joined(&mut self, message: Box<TriggerMessage>, written: Written, tick: Tick<'_>) -> Step {
+    fn joined(&mut self, message: Box<TriggerMessage>, written: WriteResult, tick: Tick<'_>) -> Step {
         match written {
-            Written::Taken(_) => acknowledge(Acknowledged::Joined),
-            Written::Refused(Some(item)) if item.keys.contains(&message.key) => acknowledge(Acknowledged::Joined),
-            Written::Refused(item) => self.decide(message, item.as_deref(), tick),
+            WriteResult::Applied(_) => acknowledge(Acknowledged::Joined),
+            WriteResult::ConditionFailed(Some(item)) if item.keys.contains(&message.key) => {
+                acknowledge(Acknowledged::Joined)
+            }
+            WriteResult::ConditionFailed(item) => self.decide(message, item.as_deref(), tick),
         }
     }
 
@@ -343,17 +345,19 @@ impl Handling {
         Step::Write(write)
     }
 
-    fn recorded(&mut self, written: Written) -> Step {
+    fn recorded(&mut self, written: WriteResult) -> Step {
         match written {
-            Written::Taken(item) => self.publish(&item, Then::Acknowledge(Acknowledged::Ended)),
-            Written::Refused(Some(item)) if item.phase == Phase::Ended && item.claim_id == self.claimant.claim_id => {
+            WriteResult::Applied(item) => self.publish(&item, Then::Acknowledge(Acknowledged::Ended)),
+            WriteResult::ConditionFailed(Some(item))
+                if item.phase == Phase::Ended && item.claim_id == self.claimant.claim_id =>
+            {
                 self.publish(&item, Then::Acknowledge(Acknowledged::Ended))
             }
-            Written::Refused(Some(item)) if item.is_unpublished() => {
+            WriteResult::ConditionFailed(Some(item)) if item.is_unpublished() => {
                 self.publish(&item, Then::Acknowledge(Acknowledged::Published))
             }
-            Written::Refused(Some(_)) => acknowledge(Acknowledged::Superseded),
-            Written::Refused(None) => come_back(Returned::Bug("the item of a claimed run is gone")),
+            WriteResult::ConditionFailed(Some(_)) => acknowledge(Acknowledged::Superseded),
+            WriteResult::ConditionFailed(None) => come_back(Returned::Bug("the item of a claimed run is gone")),
         }
     }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::ids::{ChatId, TriggerKey};
 use crate::message::Trigger;
 use crate::postpress::{Failure, Finish, Progress, RetryClass};
-use crate::run::{Claimable, EndedBy, Open, Schedule, Seen, TRIGGERS_MAX};
+use crate::run::{ClaimCondition, EndedBy, Open, Schedule, Seen, TRIGGERS_MAX};
 
 const NOW: Millis = Millis(1_000_000);
 const LEASE: Duration = Duration::from_secs(60);
@@ -117,7 +117,7 @@ impl Scene {
             Step::Read => Input::Read(self.table.clone().map(Box::new)),
             Step::Write(write) => {
                 let written = write.apply(self.table.as_ref());
-                if let Written::Taken(item) = &written {
+                if let WriteResult::Applied(item) = &written {
                     self.table = Some((**item).clone());
                 }
                 Input::Written(written)
@@ -555,7 +555,7 @@ fn a_poll_asks_for_the_claim_of_its_own_run_only() {
     let scene = Scene::new(None, poll_task(1), "p", NOW);
     let Step::Write(Write::Claim { claimable, .. }) = &scene.step else { panic!("{:?}", scene.step) };
     let claim_id = ClaimId::from_random(1);
-    assert_eq!(*claimable, Claimable::ByPoll { run_id: RunId::from_random(1), claim_id });
+    assert_eq!(*claimable, ClaimCondition::ByPoll { run_id: RunId::from_random(1), claim_id });
     let same_fence_other_run = Item { run_id: RunId::from_random(5), ..item() };
     assert_eq!(
         Scene::new(Some(same_fence_other_run), poll_task(1), "p", NOW).verdict(),
@@ -575,7 +575,7 @@ fn bug(step: &Step) -> Option<&'static str> {
 fn the_result_of_another_step_is_a_bug_and_brings_the_message_back() {
     let results = || {
         let read = Input::Read(Some(Box::new(item())));
-        [read, Input::Written(Written::Refused(None)), running(), Input::Done]
+        [read, Input::Written(WriteResult::ConditionFailed(None)), running(), Input::Done]
     };
     let (trigger, poll) =
         (|| Scene::new(Some(item()), trigger_task("b"), "b", NOW), || Scene::new(Some(item()), poll_task(1), "p", NOW));

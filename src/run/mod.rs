@@ -37,7 +37,7 @@ pub use item::{
 pub use next::Next;
 pub use schedule::{DELAY_MAX, Delay, Jitter, Schedule};
 pub use sweep::{SWEEP_ACTIVE_MAX, Swept, sweep};
-pub use write::{Claim, Claimable, Write, Written};
+pub use write::{Claim, ClaimCondition, Write, WriteResult};
 
 use std::time::Duration;
 

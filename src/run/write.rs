@@ -24,7 +24,7 @@ pub enum Write {
         /// The chat.
         chat_id: ChatId,
         /// Under which condition.
-        claimable: Claimable,
+        claimable: ClaimCondition,
         /// What is set.
         claim: Claim,
         /// The time that leases are held against.
@@ -74,7 +74,7 @@ pub enum Write {
 
 /// When an active run can be claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Claimable {
+pub enum ClaimCondition {
     /// For a poll of this run: nobody has claimed since it was sent, or this very message did and its lease is over.
     ByPoll {
         /// The poll's run.
@@ -106,11 +106,11 @@ pub struct Claim {
 
 /// What a conditional write came to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Written {
+pub enum WriteResult {
     /// It was taken; this is the item after it.
-    Taken(Box<Item>),
+    Applied(Box<Item>),
     /// Its condition did not hold; this is the item that refused it, if there is one.
-    Refused(Option<Box<Item>>),
+    ConditionFailed(Option<Box<Item>>),
 }
 
 impl Write {
@@ -157,18 +157,18 @@ impl Write {
     }
 
     /// Carries the write out on an item, or on the lack of one.
-    pub fn apply(&self, item: Option<&Item>) -> Written {
+    pub fn apply(&self, item: Option<&Item>) -> WriteResult {
         if !self.holds(item) {
-            return Written::Refused(item.cloned().map(Box::new));
+            return WriteResult::ConditionFailed(item.cloned().map(Box::new));
         }
         match (self, item) {
-            (Self::Start { item, .. }, _) => Written::Taken(item.clone()),
+            (Self::Start { item, .. }, _) => WriteResult::Applied(item.clone()),
             (_, Some(item)) => {
                 let mut item = Box::new(item.clone());
                 self.change(&mut item);
-                Written::Taken(item)
+                WriteResult::Applied(item)
             }
-            (_, None) => Written::Refused(None),
+            (_, None) => WriteResult::ConditionFailed(None),
         }
     }
 
@@ -207,7 +207,7 @@ impl Write {
     }
 }
 
-impl Claimable {
+impl ClaimCondition {
     fn holds(&self, item: &Item, holder: &MessageId, now: Millis) -> bool {
         match self {
             Self::ByPoll { run_id, claim_id } => {

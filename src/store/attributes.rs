@@ -20,7 +20,7 @@ type Attributes = HashMap<String, AttributeValue>;
 
 /// JSON text.
 pub(super) fn json(value: &impl Serialize) -> Result<AttributeValue, ServiceError> {
-    let text = serde_json::to_string(value).map_err(|error| ServiceError::Refused(error.to_string()))?;
+    let text = serde_json::to_string(value).map_err(|error| ServiceError::Permanent(error.to_string()))?;
     Ok(AttributeValue::S(text))
 }
 
@@ -165,7 +165,7 @@ fn to_phase(text: &str) -> Option<Phase> {
 
 /// Somebody else wrote to the table, or a version of this program that is not understood.
 fn unreadable(name: &str) -> ServiceError {
-    ServiceError::Refused(format!(
+    ServiceError::Permanent(format!(
         "the run table has an item whose `{name}` cannot be read; is BRIDGE_TABLE the right table?"
     ))
 }

@@ -18,7 +18,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use super::{DUE_PAGE, DueRun, EndedPage, RunStore, SCAN_PAGE, attributes};
 use crate::aws::{Resource, service_error};
 use crate::ids::ChatId;
-use crate::run::{Claim, Claimable, Item, TRIGGERS_MAX, Write, Written};
+use crate::run::{Claim, ClaimCondition, Item, TRIGGERS_MAX, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -71,7 +71,7 @@ impl DynamoStore {
         service_error(operation, Resource::Table(&self.table), error)
     }
 
-    async fn put(&self, item: &Item, condition: Expression) -> Result<Written, ServiceError> {
+    async fn put(&self, item: &Item, condition: Expression) -> Result<WriteResult, ServiceError> {
         let put = self
             .client
             .put_item()
@@ -82,7 +82,7 @@ impl DynamoStore {
             .set_expression_attribute_values(Some(condition.values).filter(|values| !values.is_empty()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await {
-            Ok(_) => Ok(Written::Taken(Box::new(item.clone()))),
+            Ok(_) => Ok(WriteResult::Applied(Box::new(item.clone()))),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refusal)) => refused(refusal.item()),
                 _ => Err(self.failed("PutItem", &error)),
@@ -90,7 +90,7 @@ impl DynamoStore {
         }
     }
 
-    async fn update(&self, chat_id: &ChatId, update: Expression) -> Result<Written, ServiceError> {
+    async fn update(&self, chat_id: &ChatId, update: Expression) -> Result<WriteResult, ServiceError> {
         let request = self
             .client
             .update_item()
@@ -105,7 +105,7 @@ impl DynamoStore {
         match request.send().await {
             Ok(output) => {
                 let item = attributes::to_item(&output.attributes.unwrap_or_default())?;
-                Ok(Written::Taken(Box::new(item)))
+                Ok(WriteResult::Applied(Box::new(item)))
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => refused(refusal.item()),
@@ -116,9 +116,9 @@ impl DynamoStore {
 }
 
 /// The item that refused a write; DynamoDB gives none where there is none.
-fn refused(item: Option<&Attributes>) -> Result<Written, ServiceError> {
+fn refused(item: Option<&Attributes>) -> Result<WriteResult, ServiceError> {
     let item = item.filter(|item| !item.is_empty()).map(attributes::to_item).transpose()?;
-    Ok(Written::Refused(item.map(Box::new)))
+    Ok(WriteResult::ConditionFailed(item.map(Box::new)))
 }
 
 impl RunStore for DynamoStore {
@@ -133,7 +133,7 @@ impl RunStore for DynamoStore {
         output.item.as_ref().map(attributes::to_item).transpose()
     }
 
-    async fn write(&self, write: &Write) -> Result<Written, ServiceError> {
+    async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
         match write {
             Write::Start { item, over: None } => {
                 self.put(item, Expression::condition("attribute_not_exists(#chat_id)")).await
@@ -220,7 +220,7 @@ impl RunStore for DynamoStore {
     }
 }
 
-fn claim_expression(claimable: &Claimable, claim: &Claim, now: Millis) -> Result<Expression, ServiceError> {
+fn claim_expression(claimable: &ClaimCondition, claim: &Claim, now: Millis) -> Result<Expression, ServiceError> {
     let mut changes = String::from("SET #claim_id = :new_claim, #holder = :holder, #lease_until_ms = :lease_until");
     if claim.learned.is_some() {
         changes.push_str(", #learned = :learned");
@@ -229,14 +229,14 @@ fn claim_expression(claimable: &Claimable, claim: &Claim, now: Millis) -> Result
         changes.push_str(" ADD #polls :one");
     }
     let mut update = match claimable {
-        Claimable::ByPoll { run_id, claim_id } => Expression::update(
+        ClaimCondition::ByPoll { run_id, claim_id } => Expression::update(
             &changes,
             "#run_id = :run_id AND #phase = :active AND \
              (#claim_id = :claim_id OR (#holder = :holder AND #lease_until_ms < :now))",
         )
         .with(":run_id", string(run_id))
         .with(":claim_id", string(claim_id.to_hex())),
-        Claimable::ByTrigger { claim_id } => {
+        ClaimCondition::ByTrigger { claim_id } => {
             Expression::update(&changes, "#claim_id = :claim_id AND #phase = :active AND #lease_until_ms < :now")
                 .with(":claim_id", string(claim_id.to_hex()))
         }
@@ -313,8 +313,8 @@ mod tests {
     #[test]
     fn a_claim_uses_every_value_and_changes_no_attribute_twice() {
         // DynamoDB refuses a request that breaks either rule; emulators may not.
-        let by_poll = Claimable::ByPoll { run_id: RunId::from_random(1), claim_id: ClaimId::from_random(1) };
-        let by_trigger = Claimable::ByTrigger { claim_id: ClaimId::from_random(1) };
+        let by_poll = ClaimCondition::ByPoll { run_id: RunId::from_random(1), claim_id: ClaimId::from_random(1) };
+        let by_trigger = ClaimCondition::ByTrigger { claim_id: ClaimId::from_random(1) };
         for claimable in [by_poll, by_trigger] {
             for (learned, calls) in [(None, true), (Some(Learned::default()), false), (Some(Learned::default()), true)]
             {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{DUE_PAGE, DueRun, RunStore};
 use crate::ids::ChatId;
-use crate::run::{Item, Write, Written};
+use crate::run::{Item, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -27,10 +27,10 @@ impl RunStore for MemoryStore {
         Ok(self.items.borrow().get(chat_id).cloned())
     }
 
-    async fn write(&self, write: &Write) -> Result<Written, ServiceError> {
+    async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
         let mut items = self.items.borrow_mut();
         let written = write.apply(items.get(write.chat_id()));
-        if let Written::Taken(item) = &written {
+        if let WriteResult::Applied(item) = &written {
             items.insert(item.chat_id.clone(), (**item).clone());
         }
         Ok(written)

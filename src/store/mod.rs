@@ -3,7 +3,7 @@
 //! A store carries out the [`Write`]s that [`crate::run`] describes; it decides nothing.
 
 use crate::ids::ChatId;
-use crate::run::{Item, Write, Written};
+use crate::run::{Item, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -55,7 +55,7 @@ pub trait RunStore {
     fn read(&self, chat_id: &ChatId) -> impl Future<Output = Result<Option<Item>, ServiceError>>;
 
     /// Carries a conditional write out. A refusal brings the item that refused it.
-    fn write(&self, write: &Write) -> impl Future<Output = Result<Written, ServiceError>>;
+    fn write(&self, write: &Write) -> impl Future<Output = Result<WriteResult, ServiceError>>;
 
     /// The open runs of one shard that are due before then, soonest first, at most [`DUE_PAGE`], going on after `after`.
     fn due(
@@ -71,7 +71,7 @@ impl<S: RunStore> RunStore for std::rc::Rc<S> {
         (**self).read(chat_id).await
     }
 
-    async fn write(&self, write: &Write) -> Result<Written, ServiceError> {
+    async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
         (**self).write(write).await
     }
 

@@ -110,7 +110,7 @@ async fn in_file<T: Clone>(
     let look = async || match SqliteStore::open_to_read(path) {
         Ok(Some(store)) => look(store).await,
         Ok(None) => Ok(nothing.clone()),
-        Err(error) => Err(ServiceError::Refused(error.to_string())),
+        Err(error) => Err(ServiceError::Permanent(error.to_string())),
     };
     attempt(until(), look).await
 }

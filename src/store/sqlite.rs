@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 
 use super::{DUE_PAGE, DueRun, EndedPage, RunStore, SCAN_PAGE};
 use crate::ids::ChatId;
-use crate::run::{Item, Phase, Write, Written};
+use crate::run::{Item, Phase, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -214,10 +214,10 @@ impl RunStore for SqliteStore {
         self.reading(|transaction| load(transaction, chat_id))
     }
 
-    async fn write(&self, write: &Write) -> Result<Written, ServiceError> {
+    async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
         self.transaction(|transaction| {
             let written = write.apply(load(transaction, write.chat_id())?.as_ref());
-            if let Written::Taken(item) = &written {
+            if let WriteResult::Applied(item) = &written {
                 save(transaction, item)?;
             }
             Ok(written)
@@ -321,7 +321,7 @@ fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'stat
 
 fn service_error(error: &rusqlite::Error) -> ServiceError {
     let text = format!("the state file: {error}");
-    if is_busy(error) { ServiceError::Passing(text) } else { ServiceError::Refused(text) }
+    if is_busy(error) { ServiceError::Transient(text) } else { ServiceError::Permanent(text) }
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {

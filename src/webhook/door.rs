@@ -110,7 +110,7 @@ impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
         let send = async || {
             let before = may_be_on_queue.replace(true);
             let sent = self.queue.send(&message).await.pop();
-            let sent = sent.unwrap_or_else(|| Err(ServiceError::Passing("the queue said nothing".to_owned())));
+            let sent = sent.unwrap_or_else(|| Err(ServiceError::Transient("the queue said nothing".to_owned())));
             if sent.as_ref().is_err_and(|error| !error.may_be_done()) {
                 may_be_on_queue.set(before);
             }

@@ -14,7 +14,7 @@ use super::{CredentialStore, Guard, KeyRing, Path, Request, Response, Webhook};
 use crate::ids::{ChatId, MessageId};
 use crate::message::{Message, Record};
 use crate::queue::{HandBack, Outgoing, Queue};
-use crate::run::{Item, Write, Written};
+use crate::run::{Item, Write, WriteResult};
 use crate::service::{Misconfiguration, ServiceError};
 use crate::settings::DEFAULT_EVENT_SOURCE;
 use crate::store::{DueRun, RunStore};
@@ -46,7 +46,7 @@ impl Mood {
             Self::Works => Ok(()),
             Self::Throttles => Err(ServiceError::Throttled("throttled".to_owned())),
             Self::NoConnection => Err(ServiceError::Unreachable("no connection".to_owned())),
-            Self::Breaks => Err(ServiceError::Passing("the connection broke".to_owned())),
+            Self::Breaks => Err(ServiceError::Transient("the connection broke".to_owned())),
             Self::Refuses => Err(Misconfiguration::new("no such queue or table", "make it").into()),
             Self::Hangs => std::future::pending().await,
             Self::Panics => panic!("as intended"),
@@ -89,7 +89,7 @@ impl RunStore for Rc<Ports> {
         Ok(self.item.borrow().clone().filter(|item| item.chat_id == *chat_id))
     }
 
-    async fn write(&self, _: &Write) -> Result<Written, ServiceError> {
+    async fn write(&self, _: &Write) -> Result<WriteResult, ServiceError> {
         unreachable!("the webhook writes nothing")
     }
 

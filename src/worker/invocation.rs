@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::once::Once;
 use crate::metrics::Metrics;
-use crate::run::Written;
+use crate::run::WriteResult;
 use crate::service::ServiceError;
 use crate::settings::Limits;
 use crate::time::Millis;
@@ -30,7 +30,7 @@ pub struct Invocation {
     /// The events that it published, by `event_id`.
     pub(super) published: Once<Result<(), ServiceError>>,
     /// The runs that it marked as published.
-    pub(super) marked: Once<Result<Written, ServiceError>>,
+    pub(super) marked: Once<Result<WriteResult, ServiceError>>,
 }
 
 impl Invocation {

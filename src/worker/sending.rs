@@ -51,7 +51,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
 
     /// Sends messages, and those again that failed and may pass. Tells for each whether it was sent.
     pub(super) async fn send(&self, messages: Vec<Outgoing>, invocation: &Invocation) -> Vec<Result<(), ServiceError>> {
-        let unsent = || Err(ServiceError::Passing("the queue gave no result, which is a bug".to_owned()));
+        let unsent = || Err(ServiceError::Transient("the queue gave no result, which is a bug".to_owned()));
         let mut sent: Vec<_> = messages.iter().map(|_| unsent()).collect();
         if messages.is_empty() {
             return sent;
@@ -66,8 +66,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             }
             left.retain(|index| sent[*index].as_ref().is_err_and(ServiceError::may_pass));
             match trouble {
-                Some(error) if left.is_empty() => Err(ServiceError::Refused(error.to_string())),
-                Some(error) => Err(ServiceError::Passing(error.to_string())),
+                Some(error) if left.is_empty() => Err(ServiceError::Permanent(error.to_string())),
+                Some(error) => Err(ServiceError::Transient(error.to_string())),
                 None => Ok(()),
             }
         });

@@ -134,7 +134,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             is_first = true;
             attempt(invocation.finish_by(), async || {
                 let mut results = self.bus.publish(std::slice::from_ref(&event), Some(trace)).await;
-                let no_result = || Err(ServiceError::Refused("the bus gave no result, which is a bug".to_owned()));
+                let no_result = || Err(ServiceError::Permanent("the bus gave no result, which is a bug".to_owned()));
                 results.pop().unwrap_or_else(no_result)
             })
             .await

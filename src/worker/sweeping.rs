@@ -72,7 +72,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                     continue;
                 }
                 // One item that cannot be read must not hide those behind it.
-                Err(ServiceError::Refused(error)) => {
+                Err(ServiceError::Permanent(error)) => {
                     tracing::error!(error, chat_id = %due.chat_id, "the sweep passes over a run that cannot be read");
                     continue;
                 }
@@ -115,7 +115,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             self.move_on(&swept.move_to, invocation).await?;
         }
         match sent.into_iter().find_map(Result::err) {
-            Some(error) => Err(ServiceError::Passing(format!("a poll could not be sent: {error}"))),
+            Some(error) => Err(ServiceError::Transient(format!("a poll could not be sent: {error}"))),
             None => Ok(()),
         }
     }

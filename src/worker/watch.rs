@@ -15,7 +15,7 @@ use crate::ids::{ChatId, RunId};
 use crate::message::Record;
 use crate::metrics::Metric;
 use crate::postpress::Answer;
-use crate::run::{Acknowledged, Input, Item, Learned, Phase, Returned, Step, Write, Written};
+use crate::run::{Acknowledged, Input, Item, Learned, Phase, Returned, Step, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -85,10 +85,10 @@ impl<'a> Watch<'a> {
         tracing::debug!(found = state_of(item), "run read");
     }
 
-    pub(super) fn written(&mut self, write: &Write, written: &Written) {
+    pub(super) fn written(&mut self, write: &Write, written: &WriteResult) {
         let item = match written {
-            Written::Taken(item) => item,
-            Written::Refused(item) => {
+            WriteResult::Applied(item) => item,
+            WriteResult::ConditionFailed(item) => {
                 tracing::debug!(
                     write = name_of(write),
                     applied = false,
@@ -176,7 +176,7 @@ impl<'a> Watch<'a> {
 
     /// The result of sending the poll.
     pub(super) fn sent(&mut self, sent: Option<Result<(), ServiceError>>) -> Input {
-        let no_result = || Err(ServiceError::Refused("the queue gave no result, which is a bug".to_owned()));
+        let no_result = || Err(ServiceError::Permanent("the queue gave no result, which is a bug".to_owned()));
         match sent.unwrap_or_else(no_result) {
             Ok(()) => {
                 self.span.in_scope(|| tracing::debug!("poll sent"));

@@ -28,7 +28,7 @@ struct Out;
 
 impl EventBus for Out {
     async fn publish(&self, events: &[Event], _trace: Option<&TraceHeader>) -> Vec<Result<(), ServiceError>> {
-        vec![Err(ServiceError::Passing("InternalFailure".to_owned())); events.len()]
+        vec![Err(ServiceError::Transient("InternalFailure".to_owned())); events.len()]
     }
 }
 

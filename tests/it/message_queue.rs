@@ -251,7 +251,7 @@ async fn a_failure_of_aws_is_ours_to_tell_and_no_line_of_the_sdks_own() {
     proxy.once(Of("SendMessageBatch", ""), Fault::Answers(500, "InternalFailure"));
     let message = Outgoing { body: "message".to_owned(), delay: Duration::ZERO, trace: None };
     let sent = queue.send(&[message]).await;
-    assert!(matches!(sent[..], [Err(ServiceError::Passing(_))]), "{sent:?}");
+    assert!(matches!(sent[..], [Err(ServiceError::Transient(_))]), "{sent:?}");
     assert_eq!(log.take_lines(), [""; 0]);
 }
 

@@ -11,7 +11,7 @@ use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::ids::{ChatId, RunId};
 use postpress_bridge::message::Record;
 use postpress_bridge::queue::{MemoryQueue, Source};
-use postpress_bridge::run::{Acknowledged, Item, Schedule, Write, Written};
+use postpress_bridge::run::{Acknowledged, Item, Schedule, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
 use postpress_bridge::simulator::{Faults, InProcess, Simulator};
@@ -47,21 +47,21 @@ struct Twisted(MemoryStore, Twist);
 impl RunStore for Twisted {
     async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
         match self.1 {
-            Twist::Unreadable => Err(ServiceError::Refused("AccessDenied".to_owned())),
+            Twist::Unreadable => Err(ServiceError::Permanent("AccessDenied".to_owned())),
             Twist::Panics => panic!("the table was told to panic"),
             _ => self.0.read(chat_id).await,
         }
     }
 
-    async fn write(&self, write: &Write) -> Result<Written, ServiceError> {
+    async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
         match (self.1, write) {
             (Twist::Overtakes, Write::Join { run_id, .. }) => {
                 let mut item = self.0.read(write.chat_id()).await?.unwrap();
                 item.run_id = RunId::from_random(run_id.as_uuid().as_u128() + 1);
-                Ok(Written::Refused(Some(Box::new(item))))
+                Ok(WriteResult::ConditionFailed(Some(Box::new(item))))
             }
-            (Twist::Unrecordable, Write::End { .. }) => Err(ServiceError::Refused("AccessDenied".to_owned())),
-            (Twist::Forgets, Write::End { .. }) => Ok(Written::Refused(None)),
+            (Twist::Unrecordable, Write::End { .. }) => Err(ServiceError::Permanent("AccessDenied".to_owned())),
+            (Twist::Forgets, Write::End { .. }) => Ok(WriteResult::ConditionFailed(None)),
             _ => self.0.write(write).await,
         }
     }

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use postpress_bridge::ids::{ChatId, RunId, TriggerKey};
-use postpress_bridge::run::{EndedBy, Ending, Item, Open, Origin, Outcome, Phase, Seen, TRIGGERS_MAX, Write, Written};
+use postpress_bridge::run::{
+    EndedBy, Ending, Item, Open, Origin, Outcome, Phase, Seen, TRIGGERS_MAX, Write, WriteResult,
+};
 use postpress_bridge::store::{DUE_PAGE, DueRun, MemoryStore, RunStore, RunTable, SCAN_PAGE};
 use postpress_bridge::time::Millis;
 
@@ -50,7 +52,7 @@ contract! {
     dynamodb: Emulated::new_table().await;
 }
 
-async fn write(store: &impl RunStore, write: &Write) -> Written {
+async fn write(store: &impl RunStore, write: &Write) -> WriteResult {
     store.write(write).await.unwrap()
 }
 
@@ -60,8 +62,8 @@ async fn read(store: &impl RunStore, chat_id: &ChatId) -> Option<Item> {
 
 async fn take(store: &impl RunStore, taken: &Write) -> Item {
     match write(store, taken).await {
-        Written::Taken(item) => *item,
-        Written::Refused(item) => panic!("{taken:?} was refused by {item:?}"),
+        WriteResult::Applied(item) => *item,
+        WriteResult::ConditionFailed(item) => panic!("{taken:?} was refused by {item:?}"),
     }
 }
 
@@ -138,11 +140,11 @@ async fn one_write(store: &impl RunStore, history: &[Write], tried: &Write, take
         before = Some(take(store, earlier).await);
     }
     let written = write(store, tried).await;
-    assert_eq!(matches!(written, Written::Taken(_)), taken, "{what}: {written:?}");
+    assert_eq!(matches!(written, WriteResult::Applied(_)), taken, "{what}: {written:?}");
     assert_eq!(written, tried.apply(before.as_ref()), "{what}");
     let after = match written {
-        Written::Taken(item) => Some(*item),
-        Written::Refused(item) => item.map(|item| *item),
+        WriteResult::Applied(item) => Some(*item),
+        WriteResult::ConditionFailed(item) => item.map(|item| *item),
     };
     assert_eq!(read(store, tried.chat_id()).await, after, "{what}");
 }

@@ -134,7 +134,7 @@ impl DeadLetters {
 /// Once only: what was sent and not answered for may be there already, and the next `redrive` sends it again.
 pub(super) async fn send(queue: &SqsQueue, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
     timeout(SEND_MAX, queue.send(messages)).await.unwrap_or_else(|_| {
-        vec![Err(ServiceError::Passing("SendMessageBatch: SQS took too long".to_owned())); messages.len()]
+        vec![Err(ServiceError::Transient("SendMessageBatch: SQS took too long".to_owned())); messages.len()]
     })
 }
 

@@ -242,7 +242,7 @@ async fn a_rotated_token_counts_at_once_and_the_store_is_asked_once_a_minute() {
     assert_eq!(house.told(&request("GET", "/v1/chats/c/sync", &[], "")).await, UNAUTHORIZED);
     assert_eq!(kept.reads.get(), 3);
 
-    *kept.credentials.borrow_mut() = Err(ServiceError::Passing("throttled".to_owned()));
+    *kept.credentials.borrow_mut() = Err(ServiceError::Transient("throttled".to_owned()));
     assert_eq!((ask("guess").await.as_str(), kept.reads.get()), (UNAUTHORIZED, 4));
     assert_eq!(ask(NEW).await, "404 bridge/no_run", "what was read last counts on");
 }
@@ -265,7 +265,7 @@ async fn a_revoked_token_ends_within_minutes_although_nothing_fails() {
         advance(MINUTE).await;
     }
     // What cannot be read again remains valid; reading it is tried once a minute, not with each request.
-    for failure in [ServiceError::Refused("it is JSON".to_owned()), ServiceError::Passing("throttled".to_owned())] {
+    for failure in [ServiceError::Permanent("it is JSON".to_owned()), ServiceError::Transient("throttled".to_owned())] {
         *kept.credentials.borrow_mut() = Err(failure);
         let before = kept.reads.get();
         for _ in 0..3 {

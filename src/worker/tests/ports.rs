@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::ids::{ChatId, MessageId};
 use crate::postpress::{Answer, Finish, Progress, Provider};
 use crate::queue::{HandBack, MemoryQueue, Outgoing, Queue};
-use crate::run::{Item, Write, Written};
+use crate::run::{Item, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::store::{DueRun, MemoryStore, RunStore};
 use crate::time::Millis;
@@ -41,8 +41,8 @@ pub(super) enum Fault {
 impl Fault {
     fn error(self) -> ServiceError {
         match self {
-            Self::Refused => ServiceError::Refused("refused".to_owned()),
-            _ => ServiceError::Passing(format!("{self:?}")),
+            Self::Refused => ServiceError::Permanent("refused".to_owned()),
+            _ => ServiceError::Transient(format!("{self:?}")),
         }
     }
 
@@ -178,7 +178,7 @@ impl RunStore for FaultyStore {
         self.faults.around(format!("read {chat_id}"), self.inner.read(chat_id)).await
     }
 
-    async fn write(&self, write: &Write) -> Result<Written, ServiceError> {
+    async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
         let kind = match write {
             Write::Start { .. } => "start",
             Write::Claim { .. } => "claim",

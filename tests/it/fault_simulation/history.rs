@@ -8,7 +8,7 @@ use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
 use postpress_bridge::message::Record;
 use postpress_bridge::postpress::Answer;
 use postpress_bridge::queue::Outgoing;
-use postpress_bridge::run::{Item, Phase, Write, Written};
+use postpress_bridge::run::{Item, Phase, Write, WriteResult};
 use postpress_bridge::simulator;
 use postpress_bridge::store::DueRun;
 use postpress_bridge::worker::Dealt;
@@ -75,7 +75,7 @@ pub(super) enum Request {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Effect {
     Read(Option<Box<Item>>),
-    Written(Written),
+    Written(WriteResult),
     Due(Vec<DueRun>),
     /// Each message's id, if its entry did not fail.
     Sent(Vec<Option<MessageId>>),
@@ -88,8 +88,8 @@ impl Effect {
     /// The item that came back.
     pub(super) fn item(&self) -> Option<&Item> {
         match self {
-            Self::Read(item) | Self::Written(Written::Refused(item)) => item.as_deref(),
-            Self::Written(Written::Taken(item)) => Some(item),
+            Self::Read(item) | Self::Written(WriteResult::ConditionFailed(item)) => item.as_deref(),
+            Self::Written(WriteResult::Applied(item)) => Some(item),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ChatId, MessageId};
 use postpress_bridge::postpress::{Answer, Body, Mask, Provider};
 use postpress_bridge::queue::{HandBack, Outgoing, Queue};
-use postpress_bridge::run::{Item, Write, Written};
+use postpress_bridge::run::{Item, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::store::{DueRun, RunStore};
 use postpress_bridge::time::Millis;
@@ -93,11 +93,11 @@ impl Invocation {
             world.chance.log.note(invocation, What::Done { number, effect });
             result
         };
-        let error = |fault: &Fault| Err(ServiceError::Passing(fault.name().to_owned()));
+        let error = |fault: &Fault| Err(ServiceError::Transient(fault.name().to_owned()));
         let result = match &fault {
             None => Ok(carry_out(&[])),
             Some(Fault::Entries(failed)) => Ok(carry_out(failed)),
-            Some(Fault::Refused) => Err(ServiceError::Refused("refused".to_owned())),
+            Some(Fault::Refused) => Err(ServiceError::Permanent("refused".to_owned())),
             Some(fault @ (Fault::Throttled | Fault::Out)) => error(fault),
             Some(Fault::Hangs) => pending().await,
             Some(fault @ Fault::ReplyLost) => {
@@ -138,7 +138,7 @@ impl RunStore for Invocation {
         self.ask(Request::Read(chat_id.clone()), read).await
     }
 
-    async fn write(&self, write: &Write) -> Result<Written, ServiceError> {
+    async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
         let own = write.clone();
         let carry_out = move |world: &World, _: &[usize]| {
             let written = world.write(&own);
@@ -159,7 +159,7 @@ impl RunStore for Invocation {
 
 /// What a request of several entries comes to, some of which fail; the others come to what `carry_out` says.
 fn entries<T>(count: usize, failed: &[usize], carry_out: impl Fn(usize) -> T) -> Vec<Result<T, ServiceError>> {
-    let throttled = || Err(ServiceError::Passing("the entry failed".to_owned()));
+    let throttled = || Err(ServiceError::Transient("the entry failed".to_owned()));
     (0..count).map(|index| if failed.contains(&index) { throttled() } else { Ok(carry_out(index)) }).collect()
 }
 

@@ -7,7 +7,7 @@ use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use postpress_bridge::message::Poll;
 use postpress_bridge::postpress::Answer;
-use postpress_bridge::run::{Ending, Outcome, Phase, Write, Written};
+use postpress_bridge::run::{Ending, Outcome, Phase, Write, WriteResult};
 use postpress_bridge::worker::Dealt;
 use uuid::Uuid;
 
@@ -213,14 +213,14 @@ impl Ledger {
         }
     }
 
-    fn written(&mut self, place: Place, asked: Place, invocation: u32, write: &Write, written: &Written) {
-        let taken = matches!(written, Written::Taken(_));
+    fn written(&mut self, place: Place, asked: Place, invocation: u32, write: &Write, written: &WriteResult) {
+        let taken = matches!(written, WriteResult::Applied(_));
         let ends = self.end_attempts.iter_mut().map(|end| &mut end.attempt);
         let marks = self.mark_attempts.iter_mut().map(|(_, attempt)| attempt);
         for attempt in ends.chain(marks).filter(|attempt| attempt.asked == asked) {
             (attempt.done, attempt.taken) = (Some(place), taken);
         }
-        let Written::Taken(item) = written else { return };
+        let WriteResult::Applied(item) = written else { return };
         if let Some(claim) = write.claims() {
             self.claimed.insert(claim, (invocation, item.holder.clone()));
         }

@@ -1,6 +1,6 @@
 //! The table with one condition left out, which the checks must notice.
 
-use postpress_bridge::run::{Claimable, Item, Phase, Write};
+use postpress_bridge::run::{ClaimCondition, Item, Phase, Write};
 use postpress_bridge::time::Millis;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +56,9 @@ impl Mutant {
     pub(super) fn write(self, mut write: Write, item: Option<Item>) -> Write {
         let Some(item) = item else { return write };
         match (self, &mut write) {
-            (Self::PollIgnoresTheFence, Write::Claim { claimable: Claimable::ByPoll { claim_id, .. }, .. })
+            (Self::PollIgnoresTheFence, Write::Claim { claimable: ClaimCondition::ByPoll { claim_id, .. }, .. })
             | (Self::EndingIgnoresTheFence, Write::End { claim_id, .. }) => *claim_id = item.claim_id,
-            (Self::PollIgnoresTheLease, Write::Claim { claimable: Claimable::ByPoll { .. }, now, .. }) => {
+            (Self::PollIgnoresTheLease, Write::Claim { claimable: ClaimCondition::ByPoll { .. }, now, .. }) => {
                 *now = Millis(u64::MAX);
             }
             _ => {}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use postpress_bridge::postpress::{Answer, Failure};
-use postpress_bridge::run::Written;
+use postpress_bridge::run::WriteResult;
 
 use super::history::{Effect, Entry, Fault, History, Operation, Point, What};
 use super::plan::{Kind, Service};
@@ -99,7 +99,7 @@ impl Tally {
                 What::Done { number, effect } if over.contains(invocation) => {
                     let What::Asked { request, .. } = &entries[*number].what else { continue };
                     count(&mut self.posthumous, request.operation());
-                    if matches!(effect, Effect::Written(Written::Taken(_))) {
+                    if matches!(effect, Effect::Written(WriteResult::Applied(_))) {
                         count(&mut self.posthumous_writes_taken, request.operation());
                     }
                 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
-use postpress_bridge::run::{Claimable, Item, Write, Written};
+use postpress_bridge::run::{ClaimCondition, Item, Write, WriteResult};
 
 use super::history::{Effect, History, Request, What};
 
@@ -118,7 +118,7 @@ impl Names {
             }
             Write::Claim { chat_id, claimable, claim, .. } => {
                 let new = self.claim(claim.claim_id);
-                let (Claimable::ByPoll { claim_id, .. } | Claimable::ByTrigger { claim_id }) = claimable;
+                let (ClaimCondition::ByPoll { claim_id, .. } | ClaimCondition::ByTrigger { claim_id }) = claimable;
                 let (old, until) = (self.claim(*claim_id), claim.lease_until_ms);
                 format!("claim {chat_id} as {new} by {} under {old} until {until}", claim.holder)
             }
@@ -137,10 +137,10 @@ impl Names {
 
     fn effect(&mut self, effect: &Effect) -> String {
         match effect {
-            Effect::Read(None) | Effect::Written(Written::Refused(None)) => "there is no item".to_owned(),
+            Effect::Read(None) | Effect::Written(WriteResult::ConditionFailed(None)) => "there is no item".to_owned(),
             Effect::Read(Some(item)) => self.item(item),
-            Effect::Written(Written::Taken(item)) => format!("taken, {}", self.item(item)),
-            Effect::Written(Written::Refused(Some(item))) => format!("REFUSED, {}", self.item(item)),
+            Effect::Written(WriteResult::Applied(item)) => format!("taken, {}", self.item(item)),
+            Effect::Written(WriteResult::ConditionFailed(Some(item))) => format!("REFUSED, {}", self.item(item)),
             Effect::Due(due) => format!("{} due", due.len()),
             Effect::Sent(ids) => {
                 let ids = ids.iter().map(|id| id.as_ref().map_or("nothing", MessageId::as_str));

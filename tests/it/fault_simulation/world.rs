@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use postpress_bridge::bus::{EventBus, MemoryBus};
 use postpress_bridge::message::Record;
 use postpress_bridge::queue::{MemoryQueue, Redelivery, Source};
-use postpress_bridge::run::{Item, Write, Written};
+use postpress_bridge::run::{Item, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::simulator::{InProcess, Simulator};
 use postpress_bridge::store::{MemoryStore, RunStore};
@@ -57,7 +57,7 @@ impl World {
         }
     }
 
-    pub(super) fn write(&self, write: &Write) -> Written {
+    pub(super) fn write(&self, write: &Write) -> WriteResult {
         let carry_out = |write: &Write| at_once(self.store.write(write)).expect("a table in memory does not fail");
         let Some(mutant) = self.mutant else { return carry_out(write) };
         if let Some(before) = mutant.before(write) {
@@ -203,7 +203,7 @@ impl Source for World {
         if chance.happens(chance.plan.troubles.receives_lost) {
             let messages = batch.iter().map(|record| record.message_id.clone()).collect();
             chance.log.note(0, What::ReceiveLost { messages });
-            return Err(ServiceError::Passing("the receive was lost".to_owned()));
+            return Err(ServiceError::Transient("the receive was lost".to_owned()));
         }
         for record in &batch {
             if chance.happens(chance.plan.troubles.delivered_in_flight) {
@@ -219,7 +219,7 @@ impl Source for World {
         if self.chance.happens(self.chance.plan.troubles.deletes_lost) {
             let messages = records.iter().map(|record| record.message_id.clone()).collect();
             self.chance.log.note(0, What::DeleteLost { messages });
-            return Err(ServiceError::Passing("the delete was lost".to_owned()));
+            return Err(ServiceError::Transient("the delete was lost".to_owned()));
         }
         self.queue.delete(records).await
     }

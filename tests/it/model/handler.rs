@@ -3,7 +3,9 @@
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::message::Poll;
 use postpress_bridge::postpress::Answer;
-use postpress_bridge::run::{Call, Claimable, Delay, Handling, Input, Returned, Step, Task, Verdict, Write, Written};
+use postpress_bridge::run::{
+    Call, ClaimCondition, Delay, Handling, Input, Returned, Step, Task, Verdict, Write, WriteResult,
+};
 
 use super::canonical::Part;
 use super::provider::{Answered, no_answer};
@@ -156,7 +158,7 @@ impl Bridge {
         let handler = &state.handlers[n];
         let written = self.write(&mut done, write, handler.is_outdated);
         self.fails(state, n, "its write fails", next);
-        if matches!(written, Written::Taken(_)) {
+        if matches!(written, WriteResult::Applied(_)) {
             self.fails(&done, n, "its write is carried out and reported as failed", next);
             if state.left.lost > 0 {
                 let mut lost = done.clone();
@@ -314,11 +316,14 @@ impl Bridge {
 }
 
 /// A poll whose claim is refused judges by the time in the claim: then the lease was held. A trigger looks at the clock again.
-fn as_of_then(written: Written, handler: &Handler) -> Written {
+fn as_of_then(written: WriteResult, handler: &Handler) -> WriteResult {
     match (written, &handler.step) {
-        (Written::Refused(Some(mut item)), Step::Write(Write::Claim { claimable: Claimable::ByPoll { .. }, .. })) => {
+        (
+            WriteResult::ConditionFailed(Some(mut item)),
+            Step::Write(Write::Claim { claimable: ClaimCondition::ByPoll { .. }, .. }),
+        ) => {
             item.lease_until_ms = HELD;
-            Written::Refused(Some(item))
+            WriteResult::ConditionFailed(Some(item))
         }
         (written, _) => written,
     }

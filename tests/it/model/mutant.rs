@@ -4,7 +4,7 @@
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ClaimId, MessageId, TriggerKey};
 use postpress_bridge::run::{
-    Acknowledged, Call, Claimable, Input, Item, Phase, Returned, Step, Task, Verdict, Write, Written,
+    Acknowledged, Call, ClaimCondition, Input, Item, Phase, Returned, Step, Task, Verdict, Write, WriteResult,
 };
 use postpress_bridge::time::Millis;
 
@@ -119,14 +119,14 @@ impl Mutant {
     pub(super) fn told(self, handler: &Handler, input: Input) -> Input {
         match (&handler.step, input) {
             (Step::Read, Input::Read(Some(item))) => Input::Read(Some(Box::new(self.seen_by_trigger(*item, handler)))),
-            (Step::Write(Write::Claim { claimable: Claimable::ByPoll { .. }, .. }), Input::Written(written)) => {
+            (Step::Write(Write::Claim { claimable: ClaimCondition::ByPoll { .. }, .. }), Input::Written(written)) => {
                 Input::Written(self.told_of_polls_claim(written, handler))
             }
             (Step::Write(write), Input::Written(written)) => {
                 Input::Written(self.told_of_write(write, written, handler))
             }
             (Step::Write(Write::MarkPublished { .. }), Input::Failed) if self == M::FailedMarkIsAcknowledged => {
-                Input::Written(Written::Refused(None))
+                Input::Written(WriteResult::ConditionFailed(None))
             }
             (Step::Send { .. }, Input::Failed) if self == M::FailedSendIsAcknowledged => Input::Done,
             (Step::Publish(_), Input::Failed) if self == M::FailedPublishIsAcknowledged => Input::Done,
@@ -134,42 +134,44 @@ impl Mutant {
         }
     }
 
-    fn told_of_polls_claim(self, written: Written, handler: &Handler) -> Written {
-        let Written::Refused(Some(mut item)) = written else { return written };
+    fn told_of_polls_claim(self, written: WriteResult, handler: &Handler) -> WriteResult {
+        let WriteResult::ConditionFailed(Some(mut item)) = written else { return written };
         let is_active = item.phase == Phase::Active;
         match self {
-            M::SupersededPollCalls if is_active => return Written::Taken(item),
+            M::SupersededPollCalls if is_active => return WriteResult::Applied(item),
             M::PollForgetsItsOwnWrite if item.claim_id == handler.claim_id => item.claim_id = another_claim(),
-            M::PollLeavesAnEnding => return Written::Refused(Some(item).filter(|_| is_active)),
-            M::PollLeavesAnEndingOfOthers if !is_active && item.holder != handler.id => return Written::Refused(None),
+            M::PollLeavesAnEnding => return WriteResult::ConditionFailed(Some(item).filter(|_| is_active)),
+            M::PollLeavesAnEndingOfOthers if !is_active && item.holder != handler.id => {
+                return WriteResult::ConditionFailed(None);
+            }
             M::PollPublishesOnceMore => item.published = false,
             M::PollLeavesWhileHeld => item.holder = another_message(),
             M::PollJudgesByTheClock if handler.is_outdated => item.lease_until_ms = OVER,
             _ => {}
         }
-        Written::Refused(Some(item))
+        WriteResult::ConditionFailed(Some(item))
     }
 
-    fn told_of_write(self, write: &Write, written: Written, handler: &Handler) -> Written {
+    fn told_of_write(self, write: &Write, written: WriteResult, handler: &Handler) -> WriteResult {
         match (write, written) {
             (Write::MarkPublished { .. }, written) => written,
-            (Write::End { .. }, Written::Taken(mut item)) => {
+            (Write::End { .. }, WriteResult::Applied(mut item)) => {
                 if self == M::EndForgetsWhoJoined {
                     item.triggers.truncate(1);
                 }
-                Written::Taken(item)
+                WriteResult::Applied(item)
             }
-            (Write::End { .. }, Written::Refused(Some(mut item))) => {
+            (Write::End { .. }, WriteResult::ConditionFailed(Some(mut item))) => {
                 let is_own = item.claim_id == handler.claim_id;
                 match self {
                     M::OwnEndIsNotRecognised if is_own => item.claim_id = another_claim(),
-                    M::EndOfOthersIsLeft if !is_own => return Written::Refused(None),
-                    M::RefusedEndIsDropped => return Written::Refused(None),
+                    M::EndOfOthersIsLeft if !is_own => return WriteResult::ConditionFailed(None),
+                    M::RefusedEndIsDropped => return WriteResult::ConditionFailed(None),
                     _ => {}
                 }
-                Written::Refused(Some(item))
+                WriteResult::ConditionFailed(Some(item))
             }
-            (write, Written::Refused(Some(item))) => {
+            (write, WriteResult::ConditionFailed(Some(item))) => {
                 let mut item = self.seen_by_trigger(*item, handler);
                 match (self, write) {
                     (M::TriggerForgetsItsOwnWrite, _) if item.claim_id == handler.claim_id => {
@@ -181,7 +183,7 @@ impl Mutant {
                     (M::RefusedStartIsDropped, Write::Start { item: tried, .. }) => item.keys.extend(&tried.keys),
                     _ => {}
                 }
-                Written::Refused(Some(Box::new(item)))
+                WriteResult::ConditionFailed(Some(Box::new(item)))
             }
             (_, written) => written,
         }
@@ -271,20 +273,20 @@ impl Mutant {
         match write {
             Write::Claim { claimable, claim, now, .. } => match (self, claimable) {
                 (M::ClaimIgnoresThePhase, _) => item.phase = Phase::Active,
-                (M::PollIgnoresTheRun, Claimable::ByPoll { run_id, .. }) => *run_id = item.run_id,
-                (M::PollIgnoresTheFence, Claimable::ByPoll { claim_id, .. })
-                | (M::ReclaimIgnoresTheFence, Claimable::ByTrigger { claim_id }) => *claim_id = item.claim_id,
-                (M::PollWaitsForTheLease, Claimable::ByPoll { claim_id, .. }) if !item.lease_expired(*now) => {
+                (M::PollIgnoresTheRun, ClaimCondition::ByPoll { run_id, .. }) => *run_id = item.run_id,
+                (M::PollIgnoresTheFence, ClaimCondition::ByPoll { claim_id, .. })
+                | (M::ReclaimIgnoresTheFence, ClaimCondition::ByTrigger { claim_id }) => *claim_id = item.claim_id,
+                (M::PollWaitsForTheLease, ClaimCondition::ByPoll { claim_id, .. }) if !item.lease_expired(*now) => {
                     *claim_id = another_claim();
                 }
-                (M::PollIgnoresTheHolder, Claimable::ByPoll { .. }) => item.holder = claim.holder.clone(),
-                (M::PollNeverClaimsAgain, Claimable::ByPoll { .. }) => *now = OVER,
-                (M::ReclaimIgnoresBoth, Claimable::ByTrigger { claim_id }) => {
+                (M::PollIgnoresTheHolder, ClaimCondition::ByPoll { .. }) => item.holder = claim.holder.clone(),
+                (M::PollNeverClaimsAgain, ClaimCondition::ByPoll { .. }) => *now = OVER,
+                (M::ReclaimIgnoresBoth, ClaimCondition::ByTrigger { claim_id }) => {
                     *claim_id = item.claim_id;
                     *now = Millis(u64::MAX);
                 }
-                (M::PollIgnoresTheLease, Claimable::ByPoll { .. })
-                | (M::TriggerIgnoresTheLease | M::ReclaimIgnoresTheLease, Claimable::ByTrigger { .. }) => {
+                (M::PollIgnoresTheLease, ClaimCondition::ByPoll { .. })
+                | (M::TriggerIgnoresTheLease | M::ReclaimIgnoresTheLease, ClaimCondition::ByTrigger { .. }) => {
                     *now = Millis(u64::MAX);
                 }
                 _ => {}

@@ -18,7 +18,7 @@ use std::time::Duration;
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::message::{self, Record};
-use postpress_bridge::run::{Item, Jitter, Learned, Rules, Schedule, Step, Task, Tick, Write, Written};
+use postpress_bridge::run::{Item, Jitter, Learned, Rules, Schedule, Step, Task, Tick, Write, WriteResult};
 use postpress_bridge::time::Millis;
 
 use super::canonical::{Fingerprint, Name, Part};
@@ -338,7 +338,7 @@ impl Bridge {
     }
 
     /// The table carries a write out. A claim that is outdated finds every lease held.
-    pub(super) fn write(&self, state: &mut State, write: &Write, is_outdated: bool) -> Written {
+    pub(super) fn write(&self, state: &mut State, write: &Write, is_outdated: bool) -> WriteResult {
         let mut write = write.clone();
         if let (Write::Claim { now, .. }, true) = (&mut write, is_outdated) {
             *now = OVER;
@@ -350,12 +350,12 @@ impl Bridge {
             None => applied(&write, before),
         };
         let Some(item) = item else {
-            return Written::Refused(before.cloned().map(Box::new));
+            return WriteResult::ConditionFailed(before.cloned().map(Box::new));
         };
         self.look_at_write(state, &write);
         state.is_orphaned &= before.is_some_and(|before| before.claim_id == item.claim_id) && !item.published;
         state.item = Some(Part::new(item.clone()));
-        Written::Taken(Box::new(item))
+        WriteResult::Applied(Box::new(item))
     }
 
     fn applied_by(&self, mutant: Mutant, write: &mut Write, before: Option<&Item>) -> Option<Item> {
@@ -381,8 +381,8 @@ fn applied(write: &Write, before: Option<&Item>) -> Option<Item> {
 
 fn write_to(write: &Write, before: Option<&Item>) -> Option<Item> {
     match write.apply(before) {
-        Written::Taken(item) => Some(*item),
-        Written::Refused(_) => None,
+        WriteResult::Applied(item) => Some(*item),
+        WriteResult::ConditionFailed(_) => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use postpress_bridge::ids::ClaimId;
-use postpress_bridge::run::Written;
+use postpress_bridge::run::WriteResult;
 use postpress_bridge::store::SqliteStore;
 use postpress_bridge::time::Millis;
 use tempfile::TempDir;
@@ -119,7 +119,7 @@ fn two_processes_that_write_one_state_file_lose_nothing_and_only_one_starts() {
             let store = file.open();
             scope.spawn(move || {
                 let writes = Writes(chat("c"));
-                let started = matches!(now(write(&store, &writes.start(1, None))), Written::Taken(_));
+                let started = matches!(now(write(&store, &writes.start(1, None))), WriteResult::Applied(_));
                 for n in 0..24 {
                     now(take(&store, &writes.join(1, &format!("{name}-{n}"))));
                 }

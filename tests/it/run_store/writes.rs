@@ -5,7 +5,7 @@ use std::time::Duration;
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use postpress_bridge::message::{Message, Record, Trigger};
 use postpress_bridge::postpress::{Envelope, Finish, Progress};
-use postpress_bridge::run::{Claim, Claimable, EndedBy, Ending, Item, Learned, Open, Outcome, Phase, Seen, Write};
+use postpress_bridge::run::{Claim, ClaimCondition, EndedBy, Ending, Item, Learned, Open, Outcome, Phase, Seen, Write};
 use postpress_bridge::time::Millis;
 
 pub(super) const NOW: Millis = Millis(1_795_514_400_000);
@@ -85,19 +85,20 @@ impl Writes {
         Write::Start { item: Box::new(new_run(&self.0, run)), over: over.map(RunId::from_random) }
     }
 
-    pub(super) fn claim(&self, claimable: Claimable, to: u128, holder: &str, now: Millis) -> Write {
+    pub(super) fn claim(&self, claimable: ClaimCondition, to: u128, holder: &str, now: Millis) -> Write {
         let (claim_id, holder) = (ClaimId::from_random(to), MessageId::new(holder));
         let claim = Claim { claim_id, holder, lease_until_ms: now + LEASE, learned: Some(learned()), calls: true };
         Write::Claim { chat_id: self.0.clone(), claimable, claim, now }
     }
 
     pub(super) fn claim_by_poll(&self, run: u128, from: u128, to: u128, holder: &str, now: Millis) -> Write {
-        let claimable = Claimable::ByPoll { run_id: RunId::from_random(run), claim_id: ClaimId::from_random(from) };
+        let claimable =
+            ClaimCondition::ByPoll { run_id: RunId::from_random(run), claim_id: ClaimId::from_random(from) };
         self.claim(claimable, to, holder, now)
     }
 
     pub(super) fn claim_by_trigger(&self, from: u128, now: Millis) -> Write {
-        self.claim(Claimable::ByTrigger { claim_id: ClaimId::from_random(from) }, 9, "starter", now)
+        self.claim(ClaimCondition::ByTrigger { claim_id: ClaimId::from_random(from) }, 9, "starter", now)
     }
 
     /// The claim of a poll that brings its answer along and learned nothing.

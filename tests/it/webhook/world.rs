@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Bytes;
 use postpress_bridge::message::{Message, TriggerMessage};
-use postpress_bridge::run::{Write, Written};
+use postpress_bridge::run::{Write, WriteResult};
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
 use postpress_bridge::store::RunStore;
 use serde_json::{Value, json};
@@ -110,7 +110,7 @@ pub(super) async fn remember(aws: &Emulated, chat: &str) {
     });
     let write = Write::Start { item: Box::new(serde_json::from_value(item).unwrap()), over: None };
     let written = aws.store(&aws.sdk).write(&write).await.unwrap();
-    assert!(matches!(written, Written::Taken(_)), "{written:?}");
+    assert!(matches!(written, WriteResult::Applied(_)), "{written:?}");
 }
 
 /// The one message on the queue, as the worker reads it.

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_missing_thing_is_a_fault_and_a_missing_permission_is_not() {
-        let failed = |text: &str| ServiceError::Passing(text.to_owned());
+        let failed = |text: &str| ServiceError::Transient(text.to_owned());
         let renew = ServiceError::from(Misconfiguration::new("ExpiredTokenException", "log in"));
         for (fault, error, result, found) in [
             (Some(Fault::Missing), failed("gone"), Verdict::Fault, "there is no table `runs`"),

@@ -71,7 +71,7 @@ fn of_account(aws: &SdkConfig) -> Finding {
 /// The key in its secret, and what there is to say of it; the key itself is never shown.
 async fn key_in(secret: Option<StoredSecret>) -> Option<(Option<ApiKey>, Finding)> {
     let read = timeout(SECRET_MAX, secret?.read()).await;
-    let read = read.unwrap_or_else(|_| Err(ServiceError::Passing("Secrets Manager took too long".to_owned())));
+    let read = read.unwrap_or_else(|_| Err(ServiceError::Transient("Secrets Manager took too long".to_owned())));
     Some(match read {
         Ok(key) => (Some(key), Finding::well(SECRET, "it can be read, and holds a key of the right form")),
         Err(error) => (None, of_secret_error(SECRET, error)),
@@ -87,7 +87,7 @@ async fn webhook(settings: &Examined, aws: &SdkConfig) -> Option<Finding> {
         return None;
     }
     let read = timeout(SECRET_MAX, store.read()).await;
-    Some(match read.unwrap_or_else(|_| Err(ServiceError::Passing("Secrets Manager took too long".to_owned()))) {
+    Some(match read.unwrap_or_else(|_| Err(ServiceError::Transient("Secrets Manager took too long".to_owned()))) {
         Ok(_) => Finding::well(WEBHOOK, "its secret and token can be read, and have the right form"),
         Err(error) => of_secret_error(WEBHOOK, error),
     })
