@@ -3,7 +3,9 @@
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::message::{Message, Poll, VERSION};
 use postpress_bridge::postpress::Envelope;
-use postpress_bridge::run::{Call, Ending, Handling, Input, Jitter, Schedule, Step, Task, Tick, Write, WriteResult};
+use postpress_bridge::run::{
+    Call, Ending, Jitter, MessageHandler, Schedule, Step, StepContext, StepResult, Task, Write, WriteResult,
+};
 use postpress_bridge::settings::Limits;
 
 use super::run::{LEASE, NOW, active};
@@ -60,14 +62,14 @@ fn check_fence(poll: &Poll) {
 
     let limits = Limits::default();
     let rules = limits.rules(&Schedule::default());
-    let tick = Tick { now: NOW, jitter: Jitter::NONE, rules: &rules };
+    let tick = StepContext { now: NOW, jitter: Jitter::NONE, rules: &rules };
     let call = Call {
         message_id: MessageId::new("m-1"),
         claim_id: ClaimId::from_random(2),
         run_id: RunId::from_random(2),
         lease_until_ms: NOW + LEASE,
     };
-    let (mut handling, mut step) = Handling::begin(Task::Poll(poll.clone()), call, tick);
+    let (mut handling, mut step) = MessageHandler::begin(Task::Poll(poll.clone()), call, tick);
     loop {
         let input = match &step {
             Step::Write(write) => {
@@ -76,7 +78,7 @@ fn check_fence(poll: &Poll) {
                 if let WriteResult::Applied(taken) = &written {
                     item = Some((**taken).clone());
                 }
-                Input::Written(written)
+                StepResult::Written(written)
             }
             Step::Call => {
                 assert!(is_ours && poll.answer.is_none(), "{poll:?} led to a call");

@@ -160,7 +160,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::run::handling::tests::item;
+    use crate::run::message_handler::tests::item;
 
     const NOW: Millis = Millis(1_000_000_000);
 

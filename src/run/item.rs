@@ -277,7 +277,7 @@ fn is_older(minute: u32, now: Millis, ttl: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::handling::tests::item;
+    use crate::run::message_handler::tests::item;
 
     const DAY: Duration = Duration::from_secs(86_400);
 

@@ -8,7 +8,8 @@
 //! claim.rs     before the call: who may make it      ending.rs    after the call: poll again, or end
 //! schedule.rs  when to poll again                    sweep.rs     how lost runs are found
 //! next.rs      what is to be expected of a run, for those who only look
-//! handling.rs  one message's way through all of it, as a state machine whose steps the worker carries out
+//! message_handler.rs
+//!              one message's way through all of it, as a state machine whose steps the worker carries out
 //! ```
 //!
 //! The two ideas that carry it:
@@ -22,18 +23,18 @@
 pub(crate) mod arbitrary;
 mod claim;
 mod ending;
-mod handling;
 mod item;
+mod message_handler;
 mod next;
 mod schedule;
 mod sweep;
 mod write;
 
 pub use ending::{AfterCall, after_call};
-pub use handling::{Acknowledged, Call, Handling, Input, Returned, Step, Task, Tick, Verdict};
 pub use item::{
     EndedBy, Ending, Item, Learned, OPEN_SHARDS, Open, Origin, Outcome, Phase, SEEN_MAX, Seen, TRIGGERS_MAX,
 };
+pub use message_handler::{Acknowledged, Call, MessageHandler, Returned, Step, StepContext, StepResult, Task, Verdict};
 pub use next::Next;
 pub use schedule::{DELAY_MAX, Delay, Jitter, Schedule};
 pub use sweep::{SWEEP_ACTIVE_MAX, Swept, sweep};

@@ -50,7 +50,7 @@ impl Next {
 mod tests {
     use super::*;
     use crate::postpress::Finish;
-    use crate::run::handling::tests::item;
+    use crate::run::message_handler::tests::item;
     use crate::run::{EndedBy, Open, Outcome};
 
     const OVERDUE: Duration = Duration::from_secs(1800);

@@ -164,7 +164,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::run::handling::tests::item;
+    use crate::run::message_handler::tests::item;
 
     const NOW: Millis = Millis(1_000_000_000);
 

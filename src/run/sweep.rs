@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
     use crate::postpress::Finish;
-    use crate::run::handling::tests::{item, rules};
+    use crate::run::message_handler::tests::{item, rules};
     use crate::run::{EndedBy, Open, Outcome};
 
     const OVERDUE: Duration = Duration::from_secs(1800);

@@ -1,6 +1,6 @@
 //! A batch of records: each on its own, all at once, within the invocation's time.
 //!
-//! What is to be done comes from [`Handling`], step by step; `steps` carries it out, with a time limit for everything. A
+//! What is to be done comes from [`MessageHandler`], step by step; `steps` carries it out, with a time limit for everything. A
 //! message ends in one of two ways: it is acknowledged, or it comes back.
 //!
 //! Every message goes its way up to its end or up to the poll that it wants to send. The polls wait for the batch's last
@@ -27,7 +27,7 @@ use crate::message::{Message, Poll, Record};
 use crate::metrics::{Metric, Metrics};
 use crate::postpress::Provider;
 use crate::queue::Queue;
-use crate::run::{Acknowledged, Delay, Handling, Jitter, Returned, Rules, Task, Tick, Verdict};
+use crate::run::{Acknowledged, Delay, Jitter, MessageHandler, Returned, Rules, StepContext, Task, Verdict};
 use crate::settings::Limits;
 use crate::store::RunStore;
 use crate::telemetry;
@@ -158,7 +158,7 @@ impl Away {
 
 /// A message that waits for its batch.
 struct Waiting<'a> {
-    handling: Handling,
+    handling: MessageHandler,
     poll: Poll,
     delay: Delay,
     /// When it began to wait.
@@ -308,8 +308,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         self.settle(dealt, None, &watch).into()
     }
 
-    fn tick(&self) -> Tick<'_> {
-        Tick { now: self.now(), jitter: Jitter::from_random(self.draw()), rules: &self.config.rules }
+    fn tick(&self) -> StepContext<'_> {
+        StepContext { now: self.now(), jitter: Jitter::from_random(self.draw()), rules: &self.config.rules }
     }
 
     fn now(&self) -> Millis {

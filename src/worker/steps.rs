@@ -11,7 +11,7 @@ use crate::ids::{ClaimId, RunId};
 use crate::message::Record;
 use crate::postpress::Provider;
 use crate::queue::Queue;
-use crate::run::{Acknowledged, Call, Handling, Input, Returned, Step, Task, Write};
+use crate::run::{Acknowledged, Call, MessageHandler, Returned, Step, StepResult, Task, Write};
 use crate::service::{ServiceError, attempt};
 use crate::store::RunStore;
 use crate::trace::TraceHeader;
@@ -23,7 +23,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     /// Answers a message that is no trigger.
     pub(super) async fn refuse(&self, event: Event, trace: &TraceHeader, watch: &mut Watch<'_>) -> Dealt {
         match self.publish(event, trace, watch).await {
-            Input::Done => Dealt::Acknowledged(Acknowledged::Refused),
+            StepResult::Done => Dealt::Acknowledged(Acknowledged::Refused),
             _ => Dealt::Returned(Returned::Failed),
         }
     }
@@ -55,7 +55,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             run_id: RunId::from_random(self.draw()),
             lease_until_ms: invocation.lease_until(),
         };
-        let (mut handling, mut step) = Handling::begin(task, call, self.tick());
+        let (mut handling, mut step) = MessageHandler::begin(task, call, self.tick());
         loop {
             watch.next(&step);
             let input = match step {
@@ -72,7 +72,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 Step::Read => match attempt(invocation.claim_by(), async || self.store.read(&chat_id).await).await {
                     Ok(item) => {
                         watch.read(item.as_ref());
-                        Input::Read(item.map(Box::new))
+                        StepResult::Read(item.map(Box::new))
                     }
                     Err(error) => watch.failed("read the run", &error),
                 },
@@ -82,9 +82,9 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                         let answer = self.provider.sync(&chat_id, deadline).await;
                         watch.answered(&answer, began.elapsed());
                         drop((permit.take(), expected.take()));
-                        Input::Answered(answer)
+                        StepResult::Answered(answer)
                     }
-                    None => Input::NoTime,
+                    None => StepResult::NoTime,
                 },
                 Step::Write(write) => self.write(&write, &mut watch).await,
                 Step::Publish(event) => {
@@ -98,11 +98,11 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
     }
 
-    async fn write(&self, write: &Write, watch: &mut Watch<'_>) -> Input {
+    async fn write(&self, write: &Write, watch: &mut Watch<'_>) -> StepResult {
         let invocation = watch.invocation();
         let claims = write.claims().is_some();
         if claims && !invocation.has_time_to_call() {
-            return Input::NoTime;
+            return StepResult::NoTime;
         }
         let until = match write {
             _ if claims => invocation.claim_by(),
@@ -118,7 +118,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         match written {
             Ok(written) => {
                 watch.written(write, &written);
-                Input::Written(written)
+                StepResult::Written(written)
             }
             Err(error) => watch.failed("write the run", &error),
         }
@@ -126,7 +126,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
 
     /// Publishes an event. Messages that meet the same ending publish it once between them, and share the result: none is
     /// acknowledged unless that worked.
-    async fn publish(&self, event: Event, trace: &TraceHeader, watch: &mut Watch<'_>) -> Input {
+    async fn publish(&self, event: Event, trace: &TraceHeader, watch: &mut Watch<'_>) -> StepResult {
         watch.publishes(&event);
         let invocation = watch.invocation();
         let mut is_first = false;
@@ -142,7 +142,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         match invocation.published.get(event.detail.event_id, work).await {
             Ok(()) => {
                 watch.published(&event, is_first);
-                Input::Done
+                StepResult::Done
             }
             Err(error) => watch.failed("publish an event", &error),
         }

@@ -15,7 +15,7 @@ use crate::ids::{ChatId, RunId};
 use crate::message::Record;
 use crate::metrics::Metric;
 use crate::postpress::Answer;
-use crate::run::{Acknowledged, Input, Item, Learned, Phase, Returned, Step, Write, WriteResult};
+use crate::run::{Acknowledged, Item, Learned, Phase, Returned, Step, StepResult, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -175,22 +175,22 @@ impl<'a> Watch<'a> {
     }
 
     /// The result of sending the poll.
-    pub(super) fn sent(&mut self, sent: Option<Result<(), ServiceError>>) -> Input {
+    pub(super) fn sent(&mut self, sent: Option<Result<(), ServiceError>>) -> StepResult {
         let no_result = || Err(ServiceError::Permanent("the queue gave no result, which is a bug".to_owned()));
         match sent.unwrap_or_else(no_result) {
             Ok(()) => {
                 self.span.in_scope(|| tracing::debug!("poll sent"));
-                Input::Done
+                StepResult::Done
             }
             Err(error) => self.failed("send a poll", &error),
         }
     }
 
     /// A step failed for as long as it may be tried.
-    pub(super) fn failed(&mut self, what: &str, error: &ServiceError) -> Input {
+    pub(super) fn failed(&mut self, what: &str, error: &ServiceError) -> StepResult {
         let separator = if self.errors.is_empty() { "" } else { "; " };
         let _ = write!(self.errors, "{separator}could not {what}: {error}");
-        Input::Failed
+        StepResult::Failed
     }
 
     /// The message is settled for this invocation; if it comes back, then not before this time.

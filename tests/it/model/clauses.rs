@@ -5,8 +5,8 @@
 //! | clause | tried in |
 //! | --- | --- |
 //! | what claims copy and count: `learned`, `polls`; budgets and delays, the 60 s after a timeout among them | `src/run/ending.rs`, `src/run/schedule.rs` |
-//! | no item any more (refused 2), keys that are forgotten, the last 128 | `src/run/handling_tests.rs`, `src/run/item.rs` |
-//! | 50 triggers; at most 5 decisions, which only end a fight that costs receives | `src/run/handling_tests.rs` |
+//! | no item any more (refused 2), keys that are forgotten, the last 128 | `src/run/message_handler_tests.rs`, `src/run/item.rs` |
+//! | 50 triggers; at most 5 decisions, which only end a fight that costs receives | `src/run/message_handler_tests.rs` |
 //! | call deadline, permits, retries of AWS calls, every entry of a batch checked | `src/worker/`, `src/bus/`, `src/queue/` |
 //! | the moves of `sweep_at_ms` and its order, 1,000 runs a sweep | `src/run/sweep.rs`, `src/worker/` |
 //!

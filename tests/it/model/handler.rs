@@ -4,7 +4,7 @@ use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::message::Poll;
 use postpress_bridge::postpress::Answer;
 use postpress_bridge::run::{
-    Call, ClaimCondition, Delay, Handling, Input, Returned, Step, Task, Verdict, Write, WriteResult,
+    Call, ClaimCondition, Delay, MessageHandler, Returned, Step, StepResult, Task, Verdict, Write, WriteResult,
 };
 
 use super::canonical::Part;
@@ -18,7 +18,7 @@ pub(super) struct Handler {
     pub(super) claim_id: ClaimId,
     /// The run that it calls for, once it has claimed.
     pub(super) run_id: Option<RunId>,
-    pub(super) handling: Handling,
+    pub(super) handling: MessageHandler,
     pub(super) step: Step,
     /// The provider's, once the call has landed.
     pub(super) reply: Option<Answer>,
@@ -67,7 +67,7 @@ impl Bridge {
             self.note((&task, &call) != (&as_protocol_says.0, &as_protocol_says.1));
         }
         let claim_id = call.claim_id;
-        let (handling, step) = Handling::begin(task, call, tick(&rules()));
+        let (handling, step) = MessageHandler::begin(task, call, tick(&rules()));
         Handler {
             id,
             claim_id,
@@ -88,7 +88,7 @@ impl Bridge {
             Step::Read => {
                 let mut read = state.clone();
                 let item = state.item.as_deref().cloned().map(Box::new);
-                self.give(&mut read, n, Input::Read(item));
+                self.give(&mut read, n, StepResult::Read(item));
                 next.push((Action::Did(n, "reads the item"), read));
             }
             Step::Write(write) => self.writes(state, n, write, next),
@@ -99,7 +99,7 @@ impl Bridge {
                 published.publish(event);
                 self.fails(state, n, "cannot publish", next);
                 self.fails(&published, n, "publishes and is told that it failed", next);
-                self.give(&mut published, n, Input::Done);
+                self.give(&mut published, n, StepResult::Done);
                 next.push((Action::Did(n, "publishes the ending"), published));
             }
             Step::Done(verdict) => self.ends(state, n, *verdict, next),
@@ -107,12 +107,12 @@ impl Bridge {
     }
 
     /// The handler is told, and goes on to its next step.
-    fn give(&self, state: &mut State, n: usize, input: Input) {
+    fn give(&self, state: &mut State, n: usize, input: StepResult) {
         let run_id = state.item.as_ref().map(|item| item.run_id);
         let mut published = None;
         let item = state.item.clone();
         state.change(n, |handler| {
-            let has_failed = input == Input::Failed;
+            let has_failed = input == StepResult::Failed;
             handler.tried_to_record |= has_failed && matches!(handler.step, Step::Write(Write::End { .. }));
             let next = |handler: &mut Handler, input| handler.handling.next(input, tick(&rules()));
             let step = match self.mutant {
@@ -148,7 +148,7 @@ impl Bridge {
         if state.left.failed > 0 {
             let mut failed = state.clone();
             failed.left.failed -= 1;
-            self.give(&mut failed, n, Input::Failed);
+            self.give(&mut failed, n, StepResult::Failed);
             next.push((Action::Fault(n, what), failed));
         }
     }
@@ -173,7 +173,7 @@ impl Bridge {
             self.fails(&late, n, "its write fails, and will land later", next);
         }
         let written = if handler.is_outdated { as_of_then(written, handler) } else { written };
-        self.give(&mut done, n, Input::Written(written));
+        self.give(&mut done, n, StepResult::Written(written));
         next.push((Action::Did(n, name_of(write)), done));
     }
 
@@ -199,10 +199,10 @@ impl Bridge {
             let mut twice = sent.clone();
             twice.left.lost -= 1;
             twice.send(task);
-            self.give(&mut twice, n, Input::Done);
+            self.give(&mut twice, n, StepResult::Done);
             next.push((Action::Fault(n, "sends its poll twice, since the first reply was lost"), twice));
         }
-        self.give(&mut sent, n, Input::Done);
+        self.give(&mut sent, n, StepResult::Done);
         let what = if is_answer { "sends the answer on in a poll" } else { "sends a poll" };
         next.push((Action::Did(n, what), sent));
     }
@@ -216,7 +216,7 @@ impl Bridge {
                 if state.left.failed > 0 {
                     let mut late = state.clone();
                     late.left.failed -= 1;
-                    self.give(&mut late, n, Input::NoTime);
+                    self.give(&mut late, n, StepResult::NoTime);
                     next.push((Action::Fault(n, "has no time left for its call"), late));
                 }
                 let mut begun = state.clone();
@@ -253,7 +253,7 @@ impl Bridge {
             let mut lost = told.clone();
             lost.left.lost -= 1;
             lost.answer_is_dropped_by(&state.handlers[n]);
-            self.give(&mut lost, n, Input::Answered(no_answer()));
+            self.give(&mut lost, n, StepResult::Answered(no_answer()));
             next.push((Action::Fault(n, "the provider's reply is lost"), lost));
         }
         let what = match reply {
@@ -261,7 +261,7 @@ impl Bridge {
             Answer::InProgress(_) => "hears that the sync is in progress",
             _ => "hears nothing from the provider",
         };
-        self.give(&mut told, n, Input::Answered(reply.clone()));
+        self.give(&mut told, n, StepResult::Answered(reply.clone()));
         next.push((Action::Did(n, what), told));
     }
 

@@ -4,7 +4,7 @@
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ClaimId, MessageId, TriggerKey};
 use postpress_bridge::run::{
-    Acknowledged, Call, ClaimCondition, Input, Item, Phase, Returned, Step, Task, Verdict, Write, WriteResult,
+    Acknowledged, Call, ClaimCondition, Item, Phase, Returned, Step, StepResult, Task, Verdict, Write, WriteResult,
 };
 use postpress_bridge::time::Millis;
 
@@ -116,20 +116,23 @@ impl Mutant {
     }
 
     /// What a handler is told of its step.
-    pub(super) fn told(self, handler: &Handler, input: Input) -> Input {
+    pub(super) fn told(self, handler: &Handler, input: StepResult) -> StepResult {
         match (&handler.step, input) {
-            (Step::Read, Input::Read(Some(item))) => Input::Read(Some(Box::new(self.seen_by_trigger(*item, handler)))),
-            (Step::Write(Write::Claim { claimable: ClaimCondition::ByPoll { .. }, .. }), Input::Written(written)) => {
-                Input::Written(self.told_of_polls_claim(written, handler))
+            (Step::Read, StepResult::Read(Some(item))) => {
+                StepResult::Read(Some(Box::new(self.seen_by_trigger(*item, handler))))
             }
-            (Step::Write(write), Input::Written(written)) => {
-                Input::Written(self.told_of_write(write, written, handler))
+            (
+                Step::Write(Write::Claim { claimable: ClaimCondition::ByPoll { .. }, .. }),
+                StepResult::Written(written),
+            ) => StepResult::Written(self.told_of_polls_claim(written, handler)),
+            (Step::Write(write), StepResult::Written(written)) => {
+                StepResult::Written(self.told_of_write(write, written, handler))
             }
-            (Step::Write(Write::MarkPublished { .. }), Input::Failed) if self == M::FailedMarkIsAcknowledged => {
-                Input::Written(WriteResult::ConditionFailed(None))
+            (Step::Write(Write::MarkPublished { .. }), StepResult::Failed) if self == M::FailedMarkIsAcknowledged => {
+                StepResult::Written(WriteResult::ConditionFailed(None))
             }
-            (Step::Send { .. }, Input::Failed) if self == M::FailedSendIsAcknowledged => Input::Done,
-            (Step::Publish(_), Input::Failed) if self == M::FailedPublishIsAcknowledged => Input::Done,
+            (Step::Send { .. }, StepResult::Failed) if self == M::FailedSendIsAcknowledged => StepResult::Done,
+            (Step::Publish(_), StepResult::Failed) if self == M::FailedPublishIsAcknowledged => StepResult::Done,
             (_, input) => input,
         }
     }
@@ -242,7 +245,7 @@ impl Mutant {
                 Step::Send { poll, delay }
             }
             (M::AnswerIsSentUntried, _, Step::Write(Write::End { .. })) => {
-                handler.handling.next(Input::Failed, tick(&rules()))
+                handler.handling.next(StepResult::Failed, tick(&rules()))
             }
             (M::FailedEndPollsOn, Step::Write(Write::End { .. }), Step::Send { mut poll, delay }) => {
                 poll.answer = None;

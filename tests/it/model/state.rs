@@ -1,12 +1,12 @@
 //! The bridge's world at one moment, small enough to be searched whole: one chat, a table of one item, a queue, the provider,
 //! a few handlers and a budget of misfortunes.
 //!
-//! Every decision is the production code's: [`Handling`] says the steps, [`Write::apply`] is the table, [`sweep`] is the
+//! Every decision is the production code's: [`MessageHandler`] says the steps, [`Write::apply`] is the table, [`sweep`] is the
 //! sweep. What can happen next is in `handler` and `environment`, what the provider does in `provider`.
 //!
 //! Time is not counted: a lease is held or over, and anything may happen as late as it likes.
 //!
-//! [`Handling`]: postpress_bridge::run::Handling
+//! [`MessageHandler`]: postpress_bridge::run::MessageHandler
 //! [`sweep`]: postpress_bridge::run::sweep
 
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::message::{self, Record};
-use postpress_bridge::run::{Item, Jitter, Learned, Rules, Schedule, Step, Task, Tick, Write, WriteResult};
+use postpress_bridge::run::{Item, Jitter, Learned, Rules, Schedule, Step, StepContext, Task, Write, WriteResult};
 use postpress_bridge::time::Millis;
 
 use super::canonical::{Fingerprint, Name, Part};
@@ -112,8 +112,8 @@ pub(super) fn rules() -> Rules {
     }
 }
 
-pub(super) fn tick(rules: &Rules) -> Tick<'_> {
-    Tick { now: NOW, jitter: Jitter::NONE, rules }
+pub(super) fn tick(rules: &Rules) -> StepContext<'_> {
+    StepContext { now: NOW, jitter: Jitter::NONE, rules }
 }
 
 /// The trigger messages as they are sent. Only a request of several messages needs an `idempotency_key`.

@@ -1,6 +1,6 @@
 //! One message's way through the protocol.
 //!
-//! A [`Handling`] does nothing by itself: it says which [`Step`] comes next and is told what came of it. The worker carries
+//! A [`MessageHandler`] does nothing by itself: it says which [`Step`] comes next and is told what came of it. The worker carries
 //! the steps out against AWS, the tests against memory, and a model check against every fault there is; the order of the
 //! effects, on which the promises rest, is written down here once.
 
@@ -50,7 +50,7 @@ pub struct Call {
 
 /// Time and chance at a step.
 #[derive(Debug, Clone, Copy)]
-pub struct Tick<'a> {
+pub struct StepContext<'a> {
     /// The time of day.
     pub now: Millis,
     /// Chance's share of the next delay.
@@ -83,7 +83,7 @@ pub enum Step {
 
 /// What came of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Input {
+pub enum StepResult {
     /// Of [`Step::Read`].
     Read(Option<Box<Item>>),
     /// Of [`Step::Write`].
@@ -180,16 +180,16 @@ enum Then {
 
 /// One delivery of one message, on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Handling {
+pub struct MessageHandler {
     claimant: Claimant,
     state: State,
     decisions: u8,
     held_until: Option<Millis>,
 }
 
-impl Handling {
+impl MessageHandler {
     /// Begins with a message; the step is the first to carry out.
-    pub fn begin(task: Task, call: Call, tick: Tick<'_>) -> (Self, Step) {
+    pub fn begin(task: Task, call: Call, tick: StepContext<'_>) -> (Self, Step) {
         let Call { message_id, claim_id, run_id, lease_until_ms } = call;
         let claimant = Claimant { message_id, claim_id, run_id, lease_until_ms };
         let mut handling = Self { claimant, state: State::Over, decisions: 0, held_until: None };
@@ -209,47 +209,49 @@ impl Handling {
     }
 
     /// Goes on with the result of the last step.
-    pub fn next(&mut self, input: Input, tick: Tick<'_>) -> Step {
+    pub fn next(&mut self, input: StepResult, tick: StepContext<'_>) -> Step {
         match (std::mem::replace(&mut self.state, State::Over), input) {
-            (State::Reading(message), Input::Read(item)) => self.decide(message, item.as_deref(), tick),
-            (State::ClaimingForTrigger(message), Input::Written(written)) => {
+            (State::Reading(message), StepResult::Read(item)) => self.decide(message, item.as_deref(), tick),
+            (State::ClaimingForTrigger(message), StepResult::Written(written)) => {
                 self.claimed_for_trigger(message, written, tick)
             }
-            (State::ClaimingForPoll { poll, now }, Input::Written(written)) => {
+            (State::ClaimingForPoll { poll, now }, StepResult::Written(written)) => {
                 self.claimed_for_poll(&poll, written, now)
             }
-            (State::Joining(message), Input::Written(written)) => self.joined(message, written, tick),
-            (State::Calling(item), Input::Answered(answer)) => self.answered(&item, &answer, tick),
-            (State::PollingOn, Input::Done) => acknowledge(Acknowledged::PolledOn),
-            (State::Recording(_), Input::Written(written)) => self.recorded(written),
-            (State::Recording(poll), Input::Failed | Input::NoTime) => self.send(State::HandingOn, *poll, Delay::NONE),
-            (State::HandingOn, Input::Done) => acknowledge(Acknowledged::HandedOn),
-            (State::Publishing { chat_id, run_id, then }, Input::Done) => {
+            (State::Joining(message), StepResult::Written(written)) => self.joined(message, written, tick),
+            (State::Calling(item), StepResult::Answered(answer)) => self.answered(&item, &answer, tick),
+            (State::PollingOn, StepResult::Done) => acknowledge(Acknowledged::PolledOn),
+            (State::Recording(_), StepResult::Written(written)) => self.recorded(written),
+            (State::Recording(poll), StepResult::Failed | StepResult::NoTime) => {
+                self.send(State::HandingOn, *poll, Delay::NONE)
+            }
+            (State::HandingOn, StepResult::Done) => acknowledge(Acknowledged::HandedOn),
+            (State::Publishing { chat_id, run_id, then }, StepResult::Done) => {
                 let expires_at = (tick.now + tick.rules.run_ttl).epoch_seconds();
                 self.write(State::Marking(then), Write::MarkPublished { chat_id, run_id, expires_at })
             }
             // A refused mark is no failure: the chat has another run by now, or the item is gone.
-            (State::Marking(then), Input::Written(_)) => match then {
+            (State::Marking(then), StepResult::Written(_)) => match then {
                 Then::Acknowledge(why) => acknowledge(why),
                 Then::DecideAgain(message) => self.read(message),
             },
-            (State::Refusing, Input::Done) => acknowledge(Acknowledged::Refused),
+            (State::Refusing, StepResult::Done) => acknowledge(Acknowledged::Refused),
             (State::Over, _) => come_back(Returned::Bug("a message went on after its end")),
-            (_, Input::NoTime) => come_back(Returned::NoTime),
-            (State::ClaimingForTrigger(_) | State::ClaimingForPoll { .. }, Input::Failed) => {
+            (_, StepResult::NoTime) => come_back(Returned::NoTime),
+            (State::ClaimingForTrigger(_) | State::ClaimingForPoll { .. }, StepResult::Failed) => {
                 self.held_until = Some(self.claimant.lease_until_ms); // it may have been written
                 come_back(Returned::Failed)
             }
-            (State::Calling(_), Input::Failed) => come_back(Returned::Bug("a call failed without an answer")),
-            (_, Input::Failed) => come_back(Returned::Failed),
-            (_, Input::Read(_) | Input::Written(_) | Input::Answered(_) | Input::Done) => {
+            (State::Calling(_), StepResult::Failed) => come_back(Returned::Bug("a call failed without an answer")),
+            (_, StepResult::Failed) => come_back(Returned::Failed),
+            (_, StepResult::Read(_) | StepResult::Written(_) | StepResult::Answered(_) | StepResult::Done) => {
                 come_back(Returned::Bug("a step was given the result of another kind of step"))
             }
         }
     }
 
     /// A trigger decides from the item as read.
-    fn decide(&mut self, message: Box<TriggerMessage>, item: Option<&Item>, tick: Tick<'_>) -> Step {
+    fn decide(&mut self, message: Box<TriggerMessage>, item: Option<&Item>, tick: StepContext<'_>) -> Step {
         if self.decisions == DECISIONS_MAX {
             return come_back(Returned::Contended);
         }
@@ -269,7 +271,12 @@ impl Handling {
     }
 
     /// A trigger's claim was written, or refused.
-    fn claimed_for_trigger(&mut self, message: Box<TriggerMessage>, written: WriteResult, tick: Tick<'_>) -> Step {
+    fn claimed_for_trigger(
+        &mut self,
+        message: Box<TriggerMessage>,
+        written: WriteResult,
+        tick: StepContext<'_>,
+    ) -> Step {
         match written {
             WriteResult::Applied(item) => self.call(item),
             // The item's key alone would prove nothing: it may be a twin's claim.
@@ -294,7 +301,7 @@ impl Handling {
     }
 
     /// A trigger was added to the run in flight, or refused.
-    fn joined(&mut self, message: Box<TriggerMessage>, written: WriteResult, tick: Tick<'_>) -> Step {
+    fn joined(&mut self, message: Box<TriggerMessage>, written: WriteResult, tick: StepContext<'_>) -> Step {
         match written {
             WriteResult::Applied(_) => acknowledge(Acknowledged::Joined),
             WriteResult::ConditionFailed(Some(item)) if item.keys.contains(&message.key) => {
@@ -324,7 +331,7 @@ impl Handling {
         self.record(&item, outcome, item.learned.clone())
     }
 
-    fn answered(&mut self, item: &Item, answer: &Answer, tick: Tick<'_>) -> Step {
+    fn answered(&mut self, item: &Item, answer: &Answer, tick: StepContext<'_>) -> Step {
         match after_call(item, answer, tick.now, tick.jitter, &tick.rules.schedule) {
             AfterCall::PollAgain { learned, delay } => {
                 let poll = self.poll(item, Some(learned), None);
@@ -399,5 +406,5 @@ fn come_back(why: Returned) -> Step {
 }
 
 #[cfg(test)]
-#[path = "handling_tests.rs"]
+#[path = "message_handler_tests.rs"]
 pub(super) mod tests;

@@ -83,7 +83,7 @@ fn answer_task(claim: u128) -> Task {
 /// A table of one item that carries out what a handling asks for, and the handling that asks.
 struct Scene {
     table: Option<Item>,
-    handling: Handling,
+    handling: MessageHandler,
     step: Step,
     now: Millis,
     rules: Rules,
@@ -101,28 +101,29 @@ impl Scene {
             run_id: RunId::from_random(Self::CLAIM),
             lease_until_ms: now + LEASE,
         };
-        let (handling, step) = Handling::begin(task, call, Tick { now, jitter: Jitter::NONE, rules: &rules });
+        let (handling, step) =
+            MessageHandler::begin(task, call, StepContext { now, jitter: Jitter::NONE, rules: &rules });
         Self { table, handling, step, now, rules }
     }
 
-    fn give(&mut self, input: Input) -> &mut Self {
-        let tick = Tick { now: self.now, jitter: Jitter::NONE, rules: &self.rules };
+    fn give(&mut self, input: StepResult) -> &mut Self {
+        let tick = StepContext { now: self.now, jitter: Jitter::NONE, rules: &self.rules };
         self.step = self.handling.next(input, tick);
         self
     }
 
     /// Carries the step out on the table.
-    fn apply(&mut self) -> Input {
+    fn apply(&mut self) -> StepResult {
         match &self.step {
-            Step::Read => Input::Read(self.table.clone().map(Box::new)),
+            Step::Read => StepResult::Read(self.table.clone().map(Box::new)),
             Step::Write(write) => {
                 let written = write.apply(self.table.as_ref());
                 if let WriteResult::Applied(item) = &written {
                     self.table = Some((**item).clone());
                 }
-                Input::Written(written)
+                StepResult::Written(written)
             }
-            Step::Send { .. } | Step::Publish(_) => Input::Done,
+            Step::Send { .. } | Step::Publish(_) => StepResult::Done,
             Step::Call => panic!("the provider is called"),
             Step::Done(verdict) => panic!("it is over: {verdict:?}"),
         }
@@ -156,12 +157,12 @@ impl Scene {
     }
 }
 
-fn running() -> Input {
-    Input::Answered(Answer::InProgress(Progress::Running))
+fn running() -> StepResult {
+    StepResult::Answered(Answer::InProgress(Progress::Running))
 }
 
-fn over() -> Input {
-    Input::Answered(Answer::Over(Finish::Done))
+fn over() -> StepResult {
+    StepResult::Answered(Answer::Over(Finish::Done))
 }
 
 const EXPIRED: Millis = Millis(NOW.0 + 60_001);
@@ -369,12 +370,14 @@ fn a_message_stays_away_for_as_long_as_the_run_is_or_may_be_held() {
     assert_eq!(again.handling.held_until(), Some(item().lease_until_ms));
     // By us, if a claim of which no answer came was written.
     let mut lost = Scene::new(Some(item()), poll_task(1), "poll", NOW);
-    lost.give(Input::Failed);
+    lost.give(StepResult::Failed);
     assert_eq!(lost.step, Step::Done(Verdict::Return(Returned::Failed)));
     assert_eq!(lost.handling.held_until(), Some(NOW + LEASE));
     // By nobody.
-    let unread =
-        Scene::new(Some(item()), trigger_task("another"), "another", NOW).give(Input::Failed).handling.held_until();
+    let unread = Scene::new(Some(item()), trigger_task("another"), "another", NOW)
+        .give(StepResult::Failed)
+        .handling
+        .held_until();
     assert_eq!(unread, None);
 }
 
@@ -400,7 +403,7 @@ fn an_answer_in_progress_sends_a_poll_under_our_own_claim() {
 #[test]
 fn a_poll_that_cannot_be_sent_brings_the_message_back() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.until_effect().give(running()).give(Input::Failed);
+    scene.until_effect().give(running()).give(StepResult::Failed);
     assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::Failed)));
 }
 
@@ -435,7 +438,7 @@ fn the_event_tells_of_a_trigger_that_joined_during_the_call() {
 #[test]
 fn an_ending_that_cannot_be_recorded_travels_on_in_a_poll_without_delay() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.until_effect().give(over()).give(Input::Failed);
+    scene.until_effect().give(over()).give(StepResult::Failed);
     let Step::Send { poll, delay } = &scene.step else { panic!("{:?}", scene.step) };
     assert_eq!((poll.claim_id, poll.answer.clone()), (ClaimId::from_random(Scene::CLAIM), Some(done())));
     assert_eq!(delay.after(Duration::ZERO), Duration::ZERO);
@@ -454,7 +457,7 @@ fn a_poll_with_an_answer_makes_no_call_and_counts_as_none() {
 #[test]
 fn an_answer_that_cannot_be_recorded_again_travels_on_under_the_new_claim() {
     let mut scene = Scene::new(Some(item()), answer_task(1), "p", NOW);
-    scene.carry_out().give(Input::Failed);
+    scene.carry_out().give(StepResult::Failed);
     let Step::Send { poll, .. } = &scene.step else { panic!("{:?}", scene.step) };
     assert_eq!(poll.claim_id, ClaimId::from_random(Scene::CLAIM));
     assert_eq!(poll.answer, Some(done()));
@@ -492,11 +495,11 @@ fn an_outcome_that_comes_too_late_gives_way() {
 #[test]
 fn a_failure_to_publish_or_to_mark_brings_the_message_back() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.until_effect().give(over()).carry_out().give(Input::Failed);
+    scene.until_effect().give(over()).carry_out().give(StepResult::Failed);
     assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::Failed)));
 
     let mut again = Scene::new(scene.table.clone(), poll_task(1), "p", NOW);
-    again.until_effect().carry_out().give(Input::Failed);
+    again.until_effect().carry_out().give(StepResult::Failed);
     assert_eq!(again.step, Step::Done(Verdict::Return(Returned::Failed)));
 }
 
@@ -526,11 +529,11 @@ fn one_ending_has_one_id_and_one_form_whoever_publishes_it() {
 #[test]
 fn nothing_is_claimed_and_nothing_called_without_the_time_for_it() {
     let mut scene = Scene::new(None, trigger_task("a"), "a", NOW);
-    scene.carry_out().give(Input::NoTime);
+    scene.carry_out().give(StepResult::NoTime);
     assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::NoTime)));
 
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.until_effect().give(Input::NoTime);
+    scene.until_effect().give(StepResult::NoTime);
     assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::NoTime)));
 }
 
@@ -545,7 +548,7 @@ fn a_call_that_failed_for_good_ends_the_run_with_its_envelope() {
         may_land_late: false,
     };
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
-    scene.until_effect().give(Input::Answered(Answer::Failed(failure))).carry_out();
+    scene.until_effect().give(StepResult::Answered(Answer::Failed(failure))).carry_out();
     let Step::Publish(event) = &scene.step else { panic!("{:?}", scene.step) };
     assert_eq!(event.detail.error.as_ref().unwrap().kind, "bridge/unexpected_response");
 }
@@ -574,8 +577,8 @@ fn bug(step: &Step) -> Option<&'static str> {
 #[test]
 fn the_result_of_another_step_is_a_bug_and_brings_the_message_back() {
     let results = || {
-        let read = Input::Read(Some(Box::new(item())));
-        [read, Input::Written(WriteResult::ConditionFailed(None)), running(), Input::Done]
+        let read = StepResult::Read(Some(Box::new(item())));
+        [read, StepResult::Written(WriteResult::ConditionFailed(None)), running(), StepResult::Done]
     };
     let (trigger, poll) =
         (|| Scene::new(Some(item()), trigger_task("b"), "b", NOW), || Scene::new(Some(item()), poll_task(1), "p", NOW));
@@ -588,7 +591,7 @@ fn the_result_of_another_step_is_a_bug_and_brings_the_message_back() {
         || step_on(give_to(step_on(poll(), 1), over()), 2),
     );
     let starting = || step_on(Scene::new(None, trigger_task("b"), "b", NOW), 1);
-    let handing_on = || give_to(give_to(step_on(poll(), 1), over()), Input::Failed);
+    let handing_on = || give_to(give_to(step_on(poll(), 1), over()), StepResult::Failed);
     let full = || {
         let full = Item { triggers: vec![super::tests::trigger("x"); TRIGGERS_MAX], ..item() };
         step_on(Scene::new(Some(full), trigger_task("b"), "b", NOW), 1)
@@ -611,7 +614,7 @@ fn the_result_of_another_step_is_a_bug_and_brings_the_message_back() {
             let mut scene = scene();
             scene.give(result);
             assert!(bug(&scene.step).is_some(), "{state}, {n}: {:?}", scene.step);
-            scene.give(Input::Done);
+            scene.give(StepResult::Done);
             assert!(bug(&scene.step).is_some(), "{state}: after its end");
         }
     }
@@ -624,7 +627,7 @@ fn step_on(mut scene: Scene, steps: usize) -> Scene {
     scene
 }
 
-fn give_to(mut scene: Scene, input: Input) -> Scene {
+fn give_to(mut scene: Scene, input: StepResult) -> Scene {
     scene.give(input);
     scene
 }
