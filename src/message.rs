@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
-use crate::run::{Learned, Outcome};
+use crate::run::{Outcome, PollState};
 use crate::text::bounded;
 use crate::time::{Millis, rfc3339};
 use crate::trace::TraceHeader;
@@ -203,7 +203,7 @@ pub struct Poll {
     pub claim_id: ClaimId,
     /// What the answers taught so far; without it the table's own record of that stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub learned: Option<Learned>,
+    pub learned: Option<PollState>,
     /// An ending that could not be written to the table, so that it travels here: no call is made for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Outcome>,
@@ -293,7 +293,7 @@ impl OwnMessage {
             Some("sweep") => Message::Sweep,
             Some("poll") => match serde_json::from_str::<Poll>(body) {
                 Ok(poll) => Message::Poll(Poll {
-                    learned: poll.learned.map(Learned::bounded),
+                    learned: poll.learned.map(PollState::bounded),
                     answer: poll.answer.map(Outcome::bounded),
                     ..poll
                 }),
@@ -339,7 +339,7 @@ mod tests {
             chat_id: ChatId::parse("c").unwrap(),
             run_id: RunId::from_random(1),
             claim_id: ClaimId::from_random(2),
-            learned: Some(Learned { failures: 2, ..Learned::default() }),
+            learned: Some(PollState { failures: 2, ..PollState::default() }),
             answer: None,
         }
     }
@@ -379,7 +379,7 @@ mod tests {
         };
         let ending = Ending::Error { error: long(), origin: Origin::Postpress };
         let outcome = Outcome { ending, ended_by: EndedBy::Retries, finished_at: Millis(1_795_514_400_123) };
-        let learned = Learned { envelope: Some(long()), ..Learned::default() };
+        let learned = PollState { envelope: Some(long()), ..PollState::default() };
         let poll = Poll { learned: Some(learned.clone()), answer: Some(outcome.clone()), ..poll() };
         let cut = Poll { learned: Some(learned.bounded()), answer: Some(outcome.bounded()), ..poll.clone() };
         assert!(cut.to_body().len() < 20_000, "{}", cut.to_body().len());

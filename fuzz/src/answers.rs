@@ -9,7 +9,7 @@ use postpress_bridge::ids::ChatId;
 use postpress_bridge::message::Message;
 use postpress_bridge::postpress::retry_after::parse_retry_after;
 use postpress_bridge::postpress::{Answer, Body, BodyFault, Finish, Mask, Progress, RetryClass};
-use postpress_bridge::run::{AfterCall, Item, Jitter, Learned, Phase, Schedule, after_call};
+use postpress_bridge::run::{AfterCall, Item, Jitter, Phase, PollState, Schedule, after_call};
 use serde_json::Value;
 
 use super::run::{CHAT, NOW, active};
@@ -35,9 +35,9 @@ pub fn check(input: &[u8]) {
         assert_eq!(means(&answer), contract(status, &value), "{status} {value} is {answer:?}");
     }
     for before in [
-        Learned::default(),
-        Learned { breaches: 3, ..Learned::default() },
-        Learned { key_retried: true, ..Learned::default() },
+        PollState::default(),
+        PollState { invalid_responses: 3, ..PollState::default() },
+        PollState { credentials_retried: true, ..PollState::default() },
     ] {
         check_what_follows(&answer, before);
     }
@@ -172,12 +172,12 @@ fn contract(status: u16, body: &Value) -> Means {
 }
 
 /// The next call comes only where it may, in the time that SQS can wait; and the event is bounded.
-fn check_what_follows(answer: &Answer, before: Learned) {
+fn check_what_follows(answer: &Answer, before: PollState) {
     let may_ask_again = match means(answer) {
         // The run began just now.
         Means::InProgress(_) | Means::Passing | Means::PassesAtFirst => true,
-        Means::Unusable => before.breaches < 3,
-        Means::PassesOnce => !before.key_retried,
+        Means::Unusable => before.invalid_responses < 3,
+        Means::PassesOnce => !before.credentials_retried,
         Means::Over(_) | Means::Final => false,
     };
     let item = Item { learned: before, ..active() };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
-use postpress_bridge::run::{Item, Learned, Phase, Seen};
+use postpress_bridge::run::{Item, Phase, PollState, RecentKeys};
 use postpress_bridge::time::Millis;
 
 /// When it is.
@@ -25,8 +25,8 @@ pub fn active() -> Item {
         published: false,
         triggers: Vec::new(),
         keys: [].into(),
-        seen: Seen::default(),
-        learned: Learned::default(),
+        seen: RecentKeys::default(),
+        learned: PollState::default(),
         started_at_ms: NOW,
         polls: 1,
         outcome: None,

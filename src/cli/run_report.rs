@@ -118,7 +118,7 @@ pub(in crate::cli) mod tests {
     use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
     use crate::message::Trigger;
     use crate::postpress::{Finish, Progress};
-    use crate::run::{Learned, Open, Outcome, Phase, Seen};
+    use crate::run::{Open, Outcome, Phase, PollState, RecentKeys};
 
     pub(in crate::cli) const NOW: Millis = Millis(1_795_514_400_000);
     const OVERDUE: Duration = Duration::from_secs(1800);
@@ -144,8 +144,8 @@ pub(in crate::cli) mod tests {
             published: false,
             triggers: vec![trigger],
             keys: [TriggerKey::of("the-message")].into(),
-            seen: Seen::default(),
-            learned: Learned { status: Some(Progress::Running), ..Learned::default() },
+            seen: RecentKeys::default(),
+            learned: PollState { status: Some(Progress::Running), ..PollState::default() },
             started_at_ms: NOW - 10 * MINUTE,
             polls: 7,
             outcome: None,
@@ -156,7 +156,7 @@ pub(in crate::cli) mod tests {
 
     fn failing() -> Item {
         let envelope = bridge_error::retries_exhausted(503, 3, "it is down");
-        let learned = Learned {
+        let learned = PollState {
             failures: 3,
             failing_since_ms: Some(NOW - 3 * MINUTE),
             envelope: Some(envelope),

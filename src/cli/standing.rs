@@ -99,7 +99,7 @@ mod tests {
     use super::*;
     use crate::cli::run_report::tests::{NOW, item};
     use crate::postpress::Finish;
-    use crate::run::{EndedBy, Outcome, Phase, Seen};
+    use crate::run::{EndedBy, Outcome, Phase, RecentKeys};
 
     const TTL: Duration = Duration::from_hours(24);
 
@@ -107,7 +107,7 @@ mod tests {
     fn a_chat_stands_where_its_run_and_our_key_are() {
         let key = TriggerKey::of("ours");
         let ours = |item: Item| Item { keys: [key].into(), ..item };
-        let seen = |item: Item| Item { seen: Seen::default().after(&[key].into(), NOW, NOW, TTL), ..item };
+        let seen = |item: Item| Item { seen: RecentKeys::default().after(&[key].into(), NOW, NOW, TTL), ..item };
         let outcome = Outcome { ending: Finish::Done.into(), ended_by: EndedBy::Answer, finished_at: NOW };
         let unpublished = || Item { phase: Phase::Ended, outcome: Some(outcome.clone()), ..item() };
         let over = || Item { published: true, ..unpublished() };

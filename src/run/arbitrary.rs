@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{EndedBy, Ending, Item, Learned, OPEN_SHARDS, Open, Origin, Outcome, Phase, Seen};
+use super::{EndedBy, Ending, Item, OPEN_SHARDS, Open, Origin, Outcome, Phase, PollState, RecentKeys};
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use crate::message::{Metadata, Poll, Trigger};
 use crate::postpress::{Envelope, Finish, Progress};
@@ -66,18 +66,12 @@ pub(crate) fn envelope() -> impl Strategy<Value = Envelope> {
     )
 }
 
-pub(crate) fn learned() -> impl Strategy<Value = Learned> {
+pub(crate) fn learned() -> impl Strategy<Value = PollState> {
     let status = option::of(select(vec![Progress::Started, Progress::Running]));
     let counts = (any::<u32>(), any::<u32>(), any::<u32>());
     (status, counts, option::of(time()), option::of(envelope()), any::<bool>()).prop_map(
-        |(status, (failures, breaches, restarts), failing_since_ms, envelope, key_retried)| Learned {
-            status,
-            failures,
-            failing_since_ms,
-            envelope,
-            breaches,
-            key_retried,
-            restarts,
+        |(status, (failures, invalid_responses, restarts), failing_since_ms, envelope, credentials_retried)| {
+            PollState { status, failures, failing_since_ms, envelope, invalid_responses, credentials_retried, restarts }
         },
     )
 }
@@ -107,10 +101,10 @@ fn keys() -> impl Strategy<Value = BTreeSet<TriggerKey>> {
     btree_set(any::<[u8; 8]>().prop_map(TriggerKey::from_bytes), 1..50)
 }
 
-fn seen() -> impl Strategy<Value = Seen> {
+fn seen() -> impl Strategy<Value = RecentKeys> {
     let now = Millis(1_795_514_400_000);
     vec(keys(), 0..4).prop_map(move |runs| {
-        runs.iter().fold(Seen::default(), |seen, keys| seen.after(keys, now, now, Duration::from_secs(60)))
+        runs.iter().fold(RecentKeys::default(), |seen, keys| seen.after(keys, now, now, Duration::from_secs(60)))
     })
 }
 

@@ -4,7 +4,7 @@ use crate::ids::{ClaimId, MessageId, RunId};
 use crate::message::{Poll, TriggerMessage};
 use crate::time::Millis;
 
-use super::{Claim, ClaimCondition, Item, Open, Phase, Rules, Seen, TRIGGERS_MAX, Write};
+use super::{Claim, ClaimCondition, Item, Open, Phase, RecentKeys, Rules, TRIGGERS_MAX, Write};
 
 /// What this delivery would claim with: fresh ids, and the lease that its invocation can keep.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ pub(super) fn for_trigger<'a>(
         return ForTrigger::Claim(start(None, message, claimant, now, rules));
     };
     let own = item.holder == claimant.message_id;
-    let known = item.knows(message.key, now, rules.run_ttl);
+    let known = item.is_duplicate(message.key, now, rules.run_ttl);
     match item.phase {
         Phase::Active if own && item.lease_expired(now) => ForTrigger::Claim(Write::Claim {
             chat_id: item.chat_id.clone(),
@@ -92,7 +92,7 @@ fn join(item: &Item, message: &TriggerMessage) -> Write {
 }
 
 fn start(before: Option<&Item>, message: &TriggerMessage, claimant: &Claimant, now: Millis, rules: &Rules) -> Write {
-    let seen = before.map_or_else(Seen::default, |before| {
+    let seen = before.map_or_else(RecentKeys::default, |before| {
         let finished_at = before.outcome.as_ref().map_or(before.started_at_ms, |outcome| outcome.finished_at);
         before.seen.after(&before.keys, finished_at, now, rules.run_ttl)
     });
@@ -107,7 +107,7 @@ fn start(before: Option<&Item>, message: &TriggerMessage, claimant: &Claimant, n
         triggers: vec![message.trigger.clone()],
         keys: [message.key].into(),
         seen,
-        learned: super::Learned::default(),
+        learned: super::PollState::default(),
         started_at_ms: now,
         polls: 1,
         outcome: None,

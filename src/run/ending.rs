@@ -4,10 +4,10 @@ use crate::event::bridge_error;
 use crate::postpress::{Answer, Envelope, Failure, Finish, Progress, RetryClass};
 use crate::time::Millis;
 
-use super::{Delay, EndedBy, Ending, Item, Jitter, Learned, Origin, Outcome, Schedule};
+use super::{Delay, EndedBy, Ending, Item, Jitter, Origin, Outcome, PollState, Schedule};
 
 /// How often in a run an unusable 200 is polled again.
-const BREACHES_MAX: u32 = 3;
+const INVALID_RESPONSES_MAX: u32 = 3;
 
 /// What comes after a call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,7 +15,7 @@ pub enum AfterCall {
     /// Ask again later.
     PollAgain {
         /// What the run knows by now.
-        learned: Learned,
+        learned: PollState,
         /// How much later.
         delay: Delay,
     },
@@ -24,7 +24,7 @@ pub enum AfterCall {
         /// With what.
         outcome: Outcome,
         /// What the run knew by then.
-        learned: Learned,
+        learned: PollState,
     },
 }
 
@@ -47,7 +47,7 @@ pub fn after_call(item: &Item, answer: &Answer, now: Millis, jitter: Jitter, sch
 }
 
 /// What the run knows once it has this answer too.
-fn learn(before: &Learned, answer: &Answer, now: Millis) -> Learned {
+fn learn(before: &PollState, answer: &Answer, now: Millis) -> PollState {
     let mut learned = before.clone();
     match answer {
         Answer::InProgress(progress) => {
@@ -60,12 +60,12 @@ fn learn(before: &Learned, answer: &Answer, now: Millis) -> Learned {
         }
         Answer::Over(_) => {}
         // A 200 that cannot be used is no failure of the provider's: it neither counts among them nor ends their row.
-        Answer::Unusable(_) => learned.breaches += 1,
+        Answer::Unusable(_) => learned.invalid_responses += 1,
         Answer::Failed(failure) => {
             learned.failures += 1;
             learned.failing_since_ms = before.failing_since_ms.or(Some(now));
             learned.envelope = failure.envelope.clone().or(learned.envelope);
-            learned.key_retried |= failure.retry_class == RetryClass::Credentials;
+            learned.credentials_retried |= failure.retry_class == RetryClass::Credentials;
         }
     }
     learned
@@ -74,7 +74,7 @@ fn learn(before: &Learned, answer: &Answer, now: Millis) -> Learned {
 /// The ending that the answer itself is, whatever the budgets say.
 fn final_ending(
     item: &Item,
-    learned: &Learned,
+    learned: &PollState,
     answer: &Answer,
     now: Millis,
     schedule: &Schedule,
@@ -84,11 +84,11 @@ fn final_ending(
         Answer::Over(status) => Some((Ending::Sync { status: *status }, EndedBy::Answer)),
         Answer::Unusable(detail) => {
             let error = bridge_error::unexpected_response(502, detail);
-            (learned.breaches > BREACHES_MAX).then(|| (ours(error), EndedBy::Retries))
+            (learned.invalid_responses > INVALID_RESPONSES_MAX).then(|| (ours(error), EndedBy::Retries))
         }
         Answer::Failed(failure) => match failure.retry_class {
             RetryClass::Retryable => None,
-            RetryClass::Credentials if !item.learned.key_retried => None,
+            RetryClass::Credentials if !item.learned.credentials_retried => None,
             RetryClass::Connecting if schedule.may_be_connecting(item.started_at_ms, now) => None,
             RetryClass::Credentials | RetryClass::Connecting | RetryClass::Terminal => {
                 Some((final_error(failure), EndedBy::Answer))
@@ -100,7 +100,7 @@ fn final_ending(
 /// The ending that a spent budget makes of an answer that is none.
 fn spent(
     item: &Item,
-    learned: &Learned,
+    learned: &PollState,
     answer: &Answer,
     now: Millis,
     schedule: &Schedule,
@@ -131,7 +131,7 @@ const WRONG_HOST_HINT: &str = "no call of this run was answered otherwise than b
 
 /// Says what is probably wrong where a run heard nothing but failures, the last of them the wrong host's, and the provider
 /// does not explain it.
-fn with_wrong_host_hint(envelope: Envelope, learned: &Learned) -> Envelope {
+fn with_wrong_host_hint(envelope: Envelope, learned: &PollState) -> Envelope {
     if envelope.kind != WRONG_HOST_ERROR || learned.status.is_some() {
         return envelope;
     }
@@ -177,7 +177,7 @@ mod tests {
         failure(RetryClass::Retryable, Some(envelope("errors/provider_error", 500)), 500)
     }
 
-    fn run_with(learned: Learned) -> Item {
+    fn run_with(learned: PollState) -> Item {
         Item { learned, started_at_ms: NOW, ..item() }
     }
 
@@ -185,7 +185,7 @@ mod tests {
         after_call(item, answer, now, Jitter::NONE, &Schedule::default())
     }
 
-    fn learned(after: AfterCall) -> Learned {
+    fn learned(after: AfterCall) -> PollState {
         match after {
             AfterCall::PollAgain { learned, .. } => learned,
             AfterCall::End { outcome, .. } => panic!("ended: {outcome:?}"),
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_terminal_status_ends_the_run_as_what_it_says() {
         for status in [Finish::Done, Finish::Error, Finish::Deleted] {
-            let end = ending(after(&run_with(Learned::default()), &Answer::Over(status), NOW));
+            let end = ending(after(&run_with(PollState::default()), &Answer::Over(status), NOW));
             assert_eq!(end, (status.as_str().to_owned(), 0, None, EndedBy::Answer));
         }
     }
@@ -215,7 +215,7 @@ mod tests {
     fn a_sync_that_begins_again_under_our_eyes_is_counted() {
         let started = Answer::InProgress(Progress::Started);
         let running = Answer::InProgress(Progress::Running);
-        let mut item = run_with(Learned::default());
+        let mut item = run_with(PollState::default());
         for (answer, restarts) in
             [(&started, 0), (&started, 0), (&running, 0), (&started, 1), (&running, 1), (&started, 2)]
         {
@@ -226,19 +226,19 @@ mod tests {
 
     #[test]
     fn an_answer_in_progress_ends_the_row_of_failures() {
-        let mut item = run_with(Learned::default());
+        let mut item = run_with(PollState::default());
         item.learned = learned(after(&item, &passing(), NOW));
         item.learned = learned(after(&item, &passing(), NOW + Duration::from_secs(9)));
         assert_eq!((item.learned.failures, item.learned.failing_since_ms), (2, Some(NOW)));
         assert!(item.learned.envelope.is_some());
         item.learned = learned(after(&item, &Answer::InProgress(Progress::Running), NOW));
         let status = Some(Progress::Running);
-        assert_eq!(item.learned, Learned { status, ..Learned::default() });
+        assert_eq!(item.learned, PollState { status, ..PollState::default() });
     }
 
     #[test]
     fn passing_failures_end_the_run_when_their_budget_is_spent() {
-        let since = Learned { failing_since_ms: Some(NOW), ..Learned::default() };
+        let since = PollState { failing_since_ms: Some(NOW), ..PollState::default() };
         let spent = NOW + Duration::from_secs(3600);
         learned(after(&run_with(since.clone()), &passing(), spent - Duration::from_millis(1)));
         let postpress = Some(Origin::Postpress);
@@ -249,7 +249,7 @@ mod tests {
         let end = ending(after(&run_with(since.clone()), &no_answer, spent));
         assert_eq!(end, ("bridge/retries_exhausted".into(), 504, Some(Origin::Bridge), EndedBy::Retries));
 
-        let with_envelope = Learned { envelope: Some(envelope("errors/no_handler", 503)), ..since };
+        let with_envelope = PollState { envelope: Some(envelope("errors/no_handler", 503)), ..since };
         let end = ending(after(&run_with(with_envelope), &no_answer, spent));
         assert_eq!(end, ("errors/no_handler".into(), 503, postpress, EndedBy::Retries));
     }
@@ -260,13 +260,14 @@ mod tests {
             let Answer::Failed(failure) = passing() else { unreachable!() };
             let retry_after = retry_after.map(Duration::from_secs);
             let answer = Answer::Failed(Failure { retry_after, may_land_late, ..failure });
-            match after(&run_with(Learned::default()), &answer, NOW) {
+            match after(&run_with(PollState::default()), &answer, NOW) {
                 AfterCall::PollAgain { delay, .. } => delay.after(Duration::ZERO).as_secs(),
                 AfterCall::End { outcome, .. } => panic!("ended: {outcome:?}"),
             }
         };
         assert_eq!((seconds(None, false), seconds(Some(20), false), seconds(None, true)), (5, 20, 60));
-        let almost_spent = Learned { failing_since_ms: Some(NOW - Duration::from_secs(3597)), ..Learned::default() };
+        let almost_spent =
+            PollState { failing_since_ms: Some(NOW - Duration::from_secs(3597)), ..PollState::default() };
         let AfterCall::PollAgain { delay, .. } = after(&run_with(almost_spent), &passing(), NOW) else {
             unreachable!()
         };
@@ -276,10 +277,10 @@ mod tests {
     #[test]
     fn a_refused_key_passes_once_in_a_run() {
         let refused = failure(RetryClass::Credentials, Some(envelope("errors/expired_credentials", 401)), 401);
-        let mut item = run_with(Learned::default());
+        let mut item = run_with(PollState::default());
         item.learned = learned(after(&item, &refused, NOW));
         item.learned = learned(after(&item, &Answer::InProgress(Progress::Running), NOW));
-        assert!(item.learned.key_retried);
+        assert!(item.learned.credentials_retried);
         let end = ending(after(&item, &refused, NOW));
         assert_eq!(end, ("errors/expired_credentials".into(), 401, Some(Origin::Postpress), EndedBy::Answer));
     }
@@ -288,10 +289,10 @@ mod tests {
     fn an_account_that_is_not_connected_has_its_grace_within_the_retry_budget() {
         let error = || envelope("errors/disconnected_account", 401);
         let refused = failure(RetryClass::Connecting, Some(error()), 401);
-        let item = run_with(Learned::default());
+        let item = run_with(PollState::default());
         let after_grace = NOW + Duration::from_secs(120);
         let once = learned(after(&item, &refused, after_grace - Duration::from_millis(1)));
-        assert_eq!((once.failures, once.key_retried), (1, false));
+        assert_eq!((once.failures, once.credentials_retried), (1, false));
         let ended = ("errors/disconnected_account".to_owned(), 401, Some(Origin::Postpress));
         let end = |ended_by| (ended.0.clone(), ended.1, ended.2, ended_by);
         assert_eq!(ending(after(&item, &refused, after_grace)), end(EndedBy::Answer));
@@ -300,7 +301,7 @@ mod tests {
             let (connect_grace, retry) = (Duration::from_secs(connect_grace), Duration::from_secs(retry));
             Schedule { connect_grace, retry, ..Schedule::default() }
         };
-        let failing = run_with(Learned { failing_since_ms: Some(NOW), ..Learned::default() });
+        let failing = run_with(PollState { failing_since_ms: Some(NOW), ..PollState::default() });
         let at_once = after_call(&failing, &refused, NOW, Jitter::NONE, &budgets(0, 3600));
         assert_eq!(ending(at_once), end(EndedBy::Answer), "0 switches the grace off");
         let late = NOW + Duration::from_secs(60);
@@ -312,7 +313,7 @@ mod tests {
     fn a_run_that_only_ever_met_the_wrong_host_says_so() {
         let detail = |kind: &str, status| {
             let answer = failure(RetryClass::Retryable, Some(envelope(kind, 503)), 503);
-            let before = Learned { status, failing_since_ms: Some(NOW), ..Learned::default() };
+            let before = PollState { status, failing_since_ms: Some(NOW), ..PollState::default() };
             match after(&run_with(before), &answer, NOW + Duration::from_secs(3600)) {
                 AfterCall::End { outcome: Outcome { ending: Ending::Error { error, .. }, .. }, .. } => error.detail,
                 other => panic!("{other:?}"),
@@ -326,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_final_failure_ends_the_run_at_once() {
-        let item = run_with(Learned::default());
+        let item = run_with(PollState::default());
         let enveloped = failure(RetryClass::Terminal, Some(envelope("errors/wrong_account", 401)), 401);
         let postpress = Some(Origin::Postpress);
         assert_eq!(
@@ -344,10 +345,10 @@ mod tests {
     #[test]
     fn the_fourth_unusable_200_of_a_run_ends_it() {
         let unusable = Answer::Unusable("not JSON".into());
-        let mut item = run_with(Learned::default());
+        let mut item = run_with(PollState::default());
         for breach in 1..=3 {
             item.learned = learned(after(&item, &unusable, NOW));
-            assert_eq!((item.learned.breaches, item.learned.failures), (breach, 0));
+            assert_eq!((item.learned.invalid_responses, item.learned.failures), (breach, 0));
             item.learned = learned(after(&item, &Answer::InProgress(Progress::Running), NOW));
         }
         let end = ending(after(&item, &unusable, NOW));
@@ -356,7 +357,7 @@ mod tests {
 
     #[test]
     fn past_the_deadline_one_more_call_tells_the_truth_if_there_is_one() {
-        let item = run_with(Learned::default());
+        let item = run_with(PollState::default());
         let late = NOW + Duration::from_secs(86_400);
         let running = Answer::InProgress(Progress::Running);
         learned(after(&item, &running, late - Duration::from_millis(1)));
@@ -370,7 +371,7 @@ mod tests {
     #[test]
     fn the_last_of_the_polls_ends_the_run() {
         let running = Answer::InProgress(Progress::Running);
-        let item = Item { polls: 1000, ..run_with(Learned::default()) };
+        let item = Item { polls: 1000, ..run_with(PollState::default()) };
         let end = ending(after(&item, &running, NOW));
         assert_eq!(end, ("bridge/deadline_exceeded".into(), 504, Some(Origin::Bridge), EndedBy::Polls));
         learned(after(&Item { polls: 999, ..item }, &running, NOW));

@@ -41,11 +41,11 @@ pub struct Item {
     /// Their keys.
     pub keys: BTreeSet<TriggerKey>,
     /// Keys of earlier runs' triggers.
-    #[serde(default, skip_serializing_if = "Seen::is_empty")]
-    pub seen: Seen,
+    #[serde(default, skip_serializing_if = "RecentKeys::is_empty")]
+    pub seen: RecentKeys,
     /// What the answers taught.
     #[serde(default)]
-    pub learned: Learned,
+    pub learned: PollState,
     /// Time of the run's first claim; the run's deadline counts from it.
     pub started_at_ms: Millis,
     /// Claims that led to a call: calls made, or after a crash possibly made.
@@ -105,7 +105,7 @@ impl Item {
     }
 
     /// A trigger with this key is part of this run, or of an earlier one, that is still remembered.
-    pub fn knows(&self, key: TriggerKey, now: Millis, run_ttl: Duration) -> bool {
+    pub fn is_duplicate(&self, key: TriggerKey, now: Millis, run_ttl: Duration) -> bool {
         let is_remembered = !self.is_expired(now);
         is_remembered && self.keys.contains(&key) || self.seen.contains(key, now, run_ttl)
     }
@@ -119,7 +119,7 @@ impl Item {
 /// What a run's answers taught, carried by its polls and copied into the item by their claims.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Learned {
+pub struct PollState {
     /// The provider's last word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Progress>,
@@ -133,17 +133,17 @@ pub struct Learned {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub envelope: Option<Envelope>,
     /// Unusable 200s in the whole run.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub breaches: u32,
+    #[serde(rename = "breaches", skip_serializing_if = "is_zero")]
+    pub invalid_responses: u32,
     /// The refused key that passes once has passed.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub key_retried: bool,
+    #[serde(rename = "key_retried", skip_serializing_if = "std::ops::Not::not")]
+    pub credentials_retried: bool,
     /// `SYNC_STARTED` seen after `SYNC_RUNNING`: syncs that began again under our eyes.
     #[serde(skip_serializing_if = "is_zero")]
     pub restarts: u32,
 }
 
-impl Learned {
+impl PollState {
     /// The same, with foreign text cut to what an item may hold.
     #[must_use]
     pub fn bounded(self) -> Self {
@@ -226,9 +226,9 @@ pub enum EndedBy {
 /// Keys of earlier runs' triggers, oldest first, each with the minute in which its run was finished.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Seen(Vec<(TriggerKey, u32)>);
+pub struct RecentKeys(Vec<(TriggerKey, u32)>);
 
-impl Seen {
+impl RecentKeys {
     /// Bytes of one entry as stored: 8 of the key, 4 of the minute.
     const ENTRY_BYTES: usize = 12;
 
@@ -257,7 +257,7 @@ impl Seen {
         self.0.iter().flat_map(|(key, minute)| [&key.to_bytes()[..], &minute.to_be_bytes()].concat()).collect()
     }
 
-    /// Reads what [`Seen::to_bytes`] wrote; nothing if it is not of whole entries.
+    /// Reads what [`RecentKeys::to_bytes`] wrote; nothing if it is not of whole entries.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         if !bytes.len().is_multiple_of(Self::ENTRY_BYTES) {
             return None;
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn a_key_is_seen_until_its_run_is_too_old() {
         let finished = Millis(10 * 60_000);
-        let seen = Seen::default().after(&keys(0..1), finished, finished, DAY);
+        let seen = RecentKeys::default().after(&keys(0..1), finished, finished, DAY);
         let key = TriggerKey::of("0");
         assert!(seen.contains(key, finished + DAY, DAY));
         assert!(!seen.contains(key, finished + DAY + Duration::from_millis(1), DAY));
@@ -305,18 +305,18 @@ mod tests {
             (&over, expires_at + Duration::from_secs(1), false),
             (&item(), Millis(u64::MAX), true), // not published, so it is never forgotten
         ] {
-            assert_eq!(item.knows(key, now, DAY), known, "at {now:?}");
+            assert_eq!(item.is_duplicate(key, now, DAY), known, "at {now:?}");
         }
     }
 
     #[test]
     fn the_last_128_keys_are_seen() {
         let now = Millis(60_000);
-        let mut seen = Seen::default();
+        let mut seen = RecentKeys::default();
         for run in 0..5 {
             seen = seen.after(&keys(run * 50..(run + 1) * 50), now, now, DAY);
         }
-        assert_eq!(seen.to_bytes().len(), SEEN_MAX * Seen::ENTRY_BYTES);
+        assert_eq!(seen.to_bytes().len(), SEEN_MAX * RecentKeys::ENTRY_BYTES);
         let known = (0..250).filter(|name| seen.contains(TriggerKey::of(&name.to_string()), now, DAY)).count();
         assert_eq!(known, SEEN_MAX);
         assert!((150..250).all(|name| seen.contains(TriggerKey::of(&name.to_string()), now, DAY)));
@@ -324,16 +324,16 @@ mod tests {
 
     #[test]
     fn what_is_too_old_makes_room_when_a_run_starts() {
-        let seen = Seen::default().after(&keys(0..2), Millis(0), Millis(0), DAY);
+        let seen = RecentKeys::default().after(&keys(0..2), Millis(0), Millis(0), DAY);
         let later = Millis(0) + 2 * DAY;
-        assert_eq!(seen.after(&keys(2..3), later, later, DAY).to_bytes().len(), Seen::ENTRY_BYTES);
+        assert_eq!(seen.after(&keys(2..3), later, later, DAY).to_bytes().len(), RecentKeys::ENTRY_BYTES);
     }
 
     #[test]
     fn seen_survives_its_compact_form() {
-        let seen = Seen::default().after(&keys(0..3), Millis(7 * 60_000), Millis(0), DAY);
-        assert_eq!(Seen::from_bytes(&seen.to_bytes()), Some(seen));
-        assert_eq!(Seen::from_bytes(&[0; 13]), None);
+        let seen = RecentKeys::default().after(&keys(0..3), Millis(7 * 60_000), Millis(0), DAY);
+        assert_eq!(RecentKeys::from_bytes(&seen.to_bytes()), Some(seen));
+        assert_eq!(RecentKeys::from_bytes(&[0; 13]), None);
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_was_learned_is_absent_until_it_has_a_value() {
-        assert_eq!(serde_json::to_string(&Learned::default()).unwrap(), "{}");
-        assert_eq!(serde_json::from_str::<Learned>("{}").unwrap(), Learned::default());
+        assert_eq!(serde_json::to_string(&PollState::default()).unwrap(), "{}");
+        assert_eq!(serde_json::from_str::<PollState>("{}").unwrap(), PollState::default());
     }
 }

@@ -11,7 +11,7 @@ use crate::postpress::Answer;
 use crate::time::Millis;
 
 use super::claim::{Claimant, ForTrigger, RefusedPoll, for_poll, for_refused_poll, for_trigger};
-use super::{AfterCall, Delay, Item, Jitter, Learned, Outcome, Phase, Rules, Write, WriteResult, after_call};
+use super::{AfterCall, Delay, Item, Jitter, Outcome, Phase, PollState, Rules, Write, WriteResult, after_call};
 
 /// How often one delivery of a trigger decides anew when others change the item under it.
 const DECISIONS_MAX: u8 = 5;
@@ -341,7 +341,7 @@ impl MessageHandler {
         }
     }
 
-    fn record(&mut self, item: &Item, outcome: Outcome, learned: Learned) -> Step {
+    fn record(&mut self, item: &Item, outcome: Outcome, learned: PollState) -> Step {
         let write = Write::End {
             chat_id: item.chat_id.clone(),
             claim_id: self.claimant.claim_id,
@@ -376,7 +376,7 @@ impl MessageHandler {
         Step::Publish(Box::new(event))
     }
 
-    fn poll(&self, item: &Item, learned: Option<Learned>, answer: Option<Outcome>) -> Poll {
+    fn poll(&self, item: &Item, learned: Option<PollState>, answer: Option<Outcome>) -> Poll {
         let (chat_id, run_id) = (item.chat_id.clone(), item.run_id);
         Poll { chat_id, run_id, claim_id: self.claimant.claim_id, learned, answer }
     }

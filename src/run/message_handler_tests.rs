@@ -6,7 +6,7 @@ use super::*;
 use crate::ids::{ChatId, TriggerKey};
 use crate::message::Trigger;
 use crate::postpress::{Failure, Finish, Progress, RetryClass};
-use crate::run::{ClaimCondition, EndedBy, Open, Schedule, Seen, TRIGGERS_MAX};
+use crate::run::{ClaimCondition, EndedBy, Open, RecentKeys, Schedule, TRIGGERS_MAX};
 
 const NOW: Millis = Millis(1_000_000);
 const LEASE: Duration = Duration::from_secs(60);
@@ -23,8 +23,8 @@ pub(in crate::run) fn item() -> Item {
         published: false,
         triggers: vec![trigger("starter")],
         keys: [TriggerKey::of("starter")].into(),
-        seen: Seen::default(),
-        learned: Learned::default(),
+        seen: RecentKeys::default(),
+        learned: PollState::default(),
         started_at_ms: NOW,
         polls: 1,
         outcome: None,
@@ -70,7 +70,7 @@ fn poll_task(claim: u128) -> Task {
         chat_id: ChatId::parse("c").unwrap(),
         run_id: RunId::from_random(1),
         claim_id: ClaimId::from_random(claim),
-        learned: Some(Learned { status: Some(Progress::Running), ..Learned::default() }),
+        learned: Some(PollState { status: Some(Progress::Running), ..PollState::default() }),
         answer: None,
     })
 }
@@ -183,7 +183,7 @@ fn what_a_trigger_does_is_decided_by_the_item() {
     use Acknowledged::{Duplicate, Joined, Published, Refused};
     use Returned::LeaseHeld;
     let full = Item { triggers: vec![trigger("x"); TRIGGERS_MAX], ..item() };
-    let known_before = Item { seen: Seen::default().after(&item().keys, NOW, NOW, rules().run_ttl), ..item() };
+    let known_before = Item { seen: RecentKeys::default().after(&item().keys, NOW, NOW, rules().run_ttl), ..item() };
     let known_before = Item { keys: [TriggerKey::of("other")].into(), ..known_before };
     for (what, table, message, now, verdict) in [
         ("rule 1: its own run, lease held", item(), "starter", NOW + LEASE, Verdict::Return(LeaseHeld)),
@@ -330,7 +330,7 @@ fn a_poll_claims_under_the_fence_it_names_whether_or_not_the_lease_is_over() {
 
 #[test]
 fn a_poll_that_learned_nothing_leaves_the_items_own_record() {
-    let learned = Learned { breaches: 2, ..Learned::default() };
+    let learned = PollState { invalid_responses: 2, ..PollState::default() };
     let Task::Poll(poll) = poll_task(1) else { unreachable!() };
     let task = Task::Poll(Poll { learned: None, ..poll });
     let mut scene = Scene::new(Some(Item { learned: learned.clone(), ..item() }), task, "p", NOW);
@@ -521,7 +521,7 @@ fn one_ending_has_one_id_and_one_form_whoever_publishes_it() {
     first.until_effect().give(over());
     let first = event(first);
     let table = Item { polls: 2, ..ended() };
-    let table = Item { learned: Learned { status: Some(Progress::Running), ..Learned::default() }, ..table };
+    let table = Item { learned: PollState { status: Some(Progress::Running), ..PollState::default() }, ..table };
     assert_eq!(event(Scene::new(Some(table.clone()), poll_task(1), "q", EXPIRED)), first);
     assert_eq!(event(Scene::new(Some(table), trigger_task("b"), "b", EXPIRED)), first);
 }

@@ -32,7 +32,7 @@ mod write;
 
 pub use ending::{AfterCall, after_call};
 pub use item::{
-    EndedBy, Ending, Item, Learned, OPEN_SHARDS, Open, Origin, Outcome, Phase, SEEN_MAX, Seen, TRIGGERS_MAX,
+    EndedBy, Ending, Item, OPEN_SHARDS, Open, Origin, Outcome, Phase, PollState, RecentKeys, SEEN_MAX, TRIGGERS_MAX,
 };
 pub use message_handler::{Acknowledged, Call, MessageHandler, Returned, Step, StepContext, StepResult, Task, Verdict};
 pub use next::Next;

@@ -7,7 +7,7 @@ use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use crate::message::Trigger;
 use crate::time::Millis;
 
-use super::{Item, Learned, Outcome, Phase, TRIGGERS_MAX};
+use super::{Item, Outcome, Phase, PollState, TRIGGERS_MAX};
 
 /// One conditional write on the item of one chat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ pub enum Write {
         /// The ending.
         outcome: Outcome,
         /// What was learned up to it.
-        learned: Learned,
+        learned: PollState,
     },
     /// Note that the ending's event is out.
     MarkPublished {
@@ -99,7 +99,7 @@ pub struct Claim {
     /// When the claim is over at the latest.
     pub lease_until_ms: Millis,
     /// What the message learned; without it the item keeps its own.
-    pub learned: Option<Learned>,
+    pub learned: Option<PollState>,
     /// A call follows, so that it counts as a poll.
     pub calls: bool,
 }

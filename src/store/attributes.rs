@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::DueRun;
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
-use crate::run::{Item, Open, Phase, Seen};
+use crate::run::{Item, Open, Phase, RecentKeys};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -132,9 +132,9 @@ impl Reader<'_> {
         self.parsed("chat_id", |text| ChatId::parse(text).ok())
     }
 
-    fn seen(&self) -> Result<Seen, ServiceError> {
-        let Some(value) = self.0.get("seen") else { return Ok(Seen::default()) };
-        let bytes = value.as_b().ok().and_then(|blob| Seen::from_bytes(blob.as_ref()));
+    fn seen(&self) -> Result<RecentKeys, ServiceError> {
+        let Some(value) = self.0.get("seen") else { return Ok(RecentKeys::default()) };
+        let bytes = value.as_b().ok().and_then(|blob| RecentKeys::from_bytes(blob.as_ref()));
         bytes.ok_or_else(|| unreadable("seen"))
     }
 

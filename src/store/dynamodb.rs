@@ -299,7 +299,7 @@ fn number(number: impl fmt::Display) -> AttributeValue {
 mod tests {
     use super::*;
     use crate::ids::{ClaimId, MessageId, RunId};
-    use crate::run::Learned;
+    use crate::run::PollState;
 
     #[test]
     fn an_expression_names_every_attribute_once() {
@@ -316,7 +316,8 @@ mod tests {
         let by_poll = ClaimCondition::ByPoll { run_id: RunId::from_random(1), claim_id: ClaimId::from_random(1) };
         let by_trigger = ClaimCondition::ByTrigger { claim_id: ClaimId::from_random(1) };
         for claimable in [by_poll, by_trigger] {
-            for (learned, calls) in [(None, true), (Some(Learned::default()), false), (Some(Learned::default()), true)]
+            for (learned, calls) in
+                [(None, true), (Some(PollState::default()), false), (Some(PollState::default()), true)]
             {
                 let claim = Claim {
                     claim_id: ClaimId::from_random(2),

@@ -15,7 +15,7 @@ use crate::ids::{ChatId, RunId};
 use crate::message::Record;
 use crate::metrics::Metric;
 use crate::postpress::Answer;
-use crate::run::{Acknowledged, Item, Learned, Phase, Returned, Step, StepResult, Write, WriteResult};
+use crate::run::{Acknowledged, Item, Phase, PollState, Returned, Step, StepResult, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -215,7 +215,7 @@ impl<'a> Watch<'a> {
 }
 
 /// The state accumulated from provider responses by this step.
-fn learned(step: &Step) -> Option<&Learned> {
+fn learned(step: &Step) -> Option<&PollState> {
     match step {
         Step::Send { poll, .. } => poll.learned.as_ref(),
         Step::Write(Write::End { learned, .. }) => Some(learned),

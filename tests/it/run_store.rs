@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postpress_bridge::ids::{ChatId, RunId, TriggerKey};
 use postpress_bridge::run::{
-    EndedBy, Ending, Item, Open, Origin, Outcome, Phase, Seen, TRIGGERS_MAX, Write, WriteResult,
+    EndedBy, Ending, Item, Open, Origin, Outcome, Phase, RecentKeys, TRIGGERS_MAX, Write, WriteResult,
 };
 use postpress_bridge::store::{DUE_PAGE, DueRun, MemoryStore, RunStore, RunTable, SCAN_PAGE};
 use postpress_bridge::time::Millis;
@@ -183,7 +183,7 @@ async fn metadata_comes_back_byte_for_byte(store: &impl RunStore) {
 async fn everything_that_an_item_holds_comes_back(store: &impl RunStore) {
     let keys = |run: u32| (0..50).map(|n| TriggerKey::of(&format!("{run}-{n}"))).collect();
     let day = Duration::from_secs(86_400);
-    let seen = (0..3).fold(Seen::default(), |seen, run| seen.after(&keys(run), NOW, NOW, day));
+    let seen = (0..3).fold(RecentKeys::default(), |seen, run| seen.after(&keys(run), NOW, NOW, day));
     let error = learned().envelope.unwrap();
     let outcome = Outcome {
         ending: Ending::Error { error, origin: Origin::Postpress },

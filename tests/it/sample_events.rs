@@ -9,7 +9,7 @@ use postpress_bridge::event::{Detail, DetailType, Event};
 use postpress_bridge::ids::{ClaimId, MessageId, RunId, TriggerKey};
 use postpress_bridge::message::{Message, Record, Trigger, TriggerMessage};
 use postpress_bridge::postpress::{Envelope, Finish};
-use postpress_bridge::run::{EndedBy, Ending, Item, Learned, Origin, Outcome, Phase, Seen};
+use postpress_bridge::run::{EndedBy, Ending, Item, Origin, Outcome, Phase, PollState, RecentKeys};
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
 use postpress_bridge::time::Millis;
 use serde::Serialize;
@@ -59,8 +59,8 @@ fn ended(run: u128, ending: Ending) -> Event {
         published: false,
         triggers: vec![first.trigger, second],
         keys,
-        seen: Seen::default(),
-        learned: Learned::default(),
+        seen: RecentKeys::default(),
+        learned: PollState::default(),
         started_at_ms: REQUESTED_AT,
         polls: 7,
         outcome: Some(outcome),

@@ -38,13 +38,13 @@ pub(crate) enum Fault {
 
 /// A request as it went over the wire.
 #[derive(Debug, Clone)]
-pub(crate) struct Seen {
+pub(crate) struct RecentKeys {
     /// `UpdateItem`.
     pub(crate) operation: String,
     pub(crate) body: Value,
 }
 
-impl Seen {
+impl RecentKeys {
     /// The entries of a batch.
     pub(crate) fn entries(&self) -> &[Value] {
         self.body["Entries"].as_array().map_or(&[], Vec::as_slice)
@@ -56,7 +56,7 @@ impl Seen {
 pub(crate) struct Of(pub(crate) &'static str, pub(crate) &'static str);
 
 impl Of {
-    fn is(&self, seen: &Seen) -> bool {
+    fn is(&self, seen: &RecentKeys) -> bool {
         seen.operation == self.0 && seen.body.to_string().contains(self.1)
     }
 }
@@ -64,7 +64,7 @@ impl Of {
 #[derive(Default)]
 struct State {
     plans: Vec<(Of, Fault)>,
-    seen: Vec<Seen>,
+    seen: Vec<RecentKeys>,
 }
 
 /// A proxy on loopback. It ends with the test's runtime.
@@ -95,12 +95,12 @@ impl Proxy {
     }
 
     /// The requests so far of these.
-    pub(crate) fn seen(&self, of: Of) -> Vec<Seen> {
+    pub(crate) fn seen(&self, of: Of) -> Vec<RecentKeys> {
         self.state().seen.iter().filter(|seen| of.is(seen)).cloned().collect()
     }
 
     /// All requests so far.
-    pub(crate) fn all_seen(&self) -> Vec<Seen> {
+    pub(crate) fn all_seen(&self) -> Vec<RecentKeys> {
         self.state().seen.clone()
     }
 
@@ -154,7 +154,7 @@ impl Way {
         let body = body.collect().await?.to_bytes();
         let target = parts.headers.get(TARGET).map_or("", |target| target.to_str().unwrap());
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let seen = Seen { operation, body: serde_json::from_slice(&body)? };
+        let seen = RecentKeys { operation, body: serde_json::from_slice(&body)? };
         let fault = self.note(&seen);
         match fault {
             None => self.carry_out(&parts.headers, body).await,
@@ -170,7 +170,7 @@ impl Way {
         }
     }
 
-    fn note(&self, seen: &Seen) -> Option<Fault> {
+    fn note(&self, seen: &RecentKeys) -> Option<Fault> {
         let mut state = self.state.lock().unwrap();
         state.seen.push(seen.clone());
         let plan = state.plans.iter().position(|(of, _)| of.is(seen))?;
@@ -194,7 +194,7 @@ impl Way {
     async fn carry_out_without(
         &self,
         headers: &HeaderMap,
-        batch: Seen,
+        batch: RecentKeys,
         text: &str,
         code: &str,
     ) -> Result<Answer, Box<dyn Error + Send + Sync>> {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::message::{self, Record};
-use postpress_bridge::run::{Item, Jitter, Learned, Rules, Schedule, Step, StepContext, Task, Write, WriteResult};
+use postpress_bridge::run::{Item, Jitter, PollState, Rules, Schedule, Step, StepContext, Task, Write, WriteResult};
 use postpress_bridge::time::Millis;
 
 use super::canonical::{Fingerprint, Name, Part};
@@ -389,7 +389,7 @@ fn write_to(write: &Write, before: Option<&Item>) -> Option<Item> {
 /// What does not matter to the protocol is the same in every state: how many polls, what was learned, when the sweep looks.
 fn plain(mut item: Item) -> Item {
     item.polls = 1;
-    item.learned = Learned::default();
+    item.learned = PollState::default();
     if let Some(open) = &mut item.open {
         open.sweep_at_ms = OVER;
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use postpress_bridge::message::{Message, Record, Trigger};
 use postpress_bridge::postpress::{Envelope, Finish, Progress};
-use postpress_bridge::run::{Claim, ClaimCondition, EndedBy, Ending, Item, Learned, Open, Outcome, Phase, Seen, Write};
+use postpress_bridge::run::{
+    Claim, ClaimCondition, EndedBy, Ending, Item, Open, Outcome, Phase, PollState, RecentKeys, Write,
+};
 use postpress_bridge::time::Millis;
 
 pub(super) const NOW: Millis = Millis(1_795_514_400_000);
@@ -44,8 +46,8 @@ pub(crate) fn new_run(chat: &ChatId, run: u128) -> Item {
         published: false,
         triggers: vec![trigger("starter", "{}")],
         keys: [TriggerKey::of("starter")].into(),
-        seen: Seen::default(),
-        learned: Learned::default(),
+        seen: RecentKeys::default(),
+        learned: PollState::default(),
         started_at_ms: NOW,
         polls: 1,
         outcome: None,
@@ -54,7 +56,7 @@ pub(crate) fn new_run(chat: &ChatId, run: u128) -> Item {
     }
 }
 
-pub(super) fn learned() -> Learned {
+pub(super) fn learned() -> PollState {
     let envelope = Envelope {
         title: "provider error".into(),
         detail: Some("„Später“ \u{1f41f} \"quoted\" \\".into()),
@@ -62,13 +64,13 @@ pub(super) fn learned() -> Learned {
         kind: "errors/provider_error".into(),
         status: 500,
     };
-    Learned {
+    PollState {
         status: Some(Progress::Running),
         failures: 2,
         failing_since_ms: Some(NOW),
         envelope: Some(envelope),
-        breaches: 1,
-        key_retried: true,
+        invalid_responses: 1,
+        credentials_retried: true,
         restarts: 1,
     }
 }

@@ -93,7 +93,7 @@ impl Reckoning {
     async fn was_accepted(&self, trigger: &TriggerMessage, soaked: &Soaked) -> bool {
         let store = soaked.world.aws.store(&soaked.world.aws.sdk);
         let item = store.read(&trigger.chat_id).await.unwrap();
-        item.is_some_and(|item| item.knows(trigger.key, Clock::System.now(), DEFAULT_RUN_TTL))
+        item.is_some_and(|item| item.is_duplicate(trigger.key, Clock::System.now(), DEFAULT_RUN_TTL))
     }
 
     /// Each dead letter was delivered as often as it is allowed to be, and came back each time for a reason.
