@@ -38,7 +38,7 @@ pub use failure::{Resource, entry_error, service_error};
 /// A configuration before it is loaded, for callers that know region, credentials or endpoint themselves. All others
 /// [`connect`].
 ///
-/// The SDK's retries and timeouts are off: [`crate::service::attempt`] does both, within the invocation's time, for all ports
+/// The SDK's retries and timeouts are off: [`crate::service::retry_until`] does both, within the invocation's time, for all ports
 /// alike. So is its watch over stalled transfers: it does not see how this HTTP client reads a body, and breaks off what
 /// has no answer after some seconds, such as SQS's long poll. And so is its closing of connections after a failure, which this
 /// HTTP client does by itself: it would write an error to the log each time that it has none to close.

@@ -13,7 +13,7 @@ use crate::postpress::client::{ApiKey, Client, http_client, mozilla_roots};
 use crate::postpress::rotating::{KeySecret, Rotating};
 use crate::queue::SqsQueue;
 use crate::secrets::StoredSecret;
-use crate::service::{Misconfiguration, ServiceError, attempt};
+use crate::service::{Misconfiguration, ServiceError, retry_until};
 use crate::settings::{Access, Backend, ProviderSettings, SecretSource, WebhookSettings, WorkerSettings};
 use crate::store::DynamoStore;
 use crate::time::Clock;
@@ -95,7 +95,7 @@ async fn provider_over(
 
 async fn read_key(secret: &StoredSecret) -> anyhow::Result<ApiKey> {
     let until = Instant::now() + SECRET_MAX;
-    attempt(until, async || secret.read().await).await.context("the API key cannot be read from Secrets Manager")
+    retry_until(until, async || secret.read().await).await.context("the API key cannot be read from Secrets Manager")
 }
 
 /// Makes the webhook and its clients, once for the process, and reads its secrets.
@@ -110,7 +110,7 @@ pub async fn connect_webhook(settings: &WebhookSettings) -> anyhow::Result<Deplo
             let client = aws_sdk_secretsmanager::Client::new(&aws);
             let store = StoredCredentials::new(&client, signing.clone(), tokens.clone());
             let until = Instant::now() + SECRET_MAX;
-            let read = attempt(until, async || store.read().await).await;
+            let read = retry_until(until, async || store.read().await).await;
             let credentials = read.context("the webhook's secret or token cannot be used")?;
             Guard::Ring(KeyRing::new(credentials, store.is_stored().then_some(store)))
         }

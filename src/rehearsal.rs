@@ -21,7 +21,7 @@ use crate::time::Clock;
 use crate::worker::{Worker, WorkerConfig};
 
 /// How many times faster than production the runs go.
-const HASTE: u32 = 100;
+const SPEEDUP: u32 = 100;
 /// Kept free at the end, to give the answer of the batch.
 const TO_ANSWER: Duration = Duration::from_millis(500);
 
@@ -43,7 +43,7 @@ pub async fn play(
         println!("{}", event.to_line(&source));
         Ok(())
     }));
-    let schedule = Schedule { haste: HASTE, ..settings.schedule.clone() };
+    let schedule = Schedule { speedup: SPEEDUP, ..settings.schedule.clone() };
     let config = WorkerConfig {
         rules: settings.limits.rules(&schedule),
         limits: settings.limits.clone(),

@@ -84,7 +84,7 @@ impl ServiceError {
 ///
 /// # Errors
 /// The refusal, or else the first failure.
-pub async fn attempt<T>(
+pub async fn retry_until<T>(
     until: Instant,
     operation: impl AsyncFnMut() -> Result<T, ServiceError>,
 ) -> Result<T, ServiceError> {
@@ -108,7 +108,7 @@ pub async fn attempt_to_reach<T>(
     attempt_while(until, another, operation).await
 }
 
-/// Asks until it works, fails in a way that is not worth `another` attempt, or `until` has come.
+/// Asks until it works, fails in a way that is not worth another attempt, or `until` has come.
 ///
 /// # Errors
 /// The failure that ended it, or else the first one.
@@ -163,7 +163,7 @@ mod tests {
     async fn what_passes_is_asked_again() {
         let asked = Cell::new(0);
         let until = Instant::now() + Duration::from_secs(60);
-        let done = attempt(until, async || {
+        let done = retry_until(until, async || {
             asked.set(asked.get() + 1);
             if asked.get() < 4 { Err(passing()) } else { Ok(()) }
         });
@@ -175,7 +175,7 @@ mod tests {
         let asked = Cell::new(0);
         let refused = Err::<(), _>(ServiceError::Permanent("no such table".to_owned()));
         let until = Instant::now() + Duration::from_secs(60);
-        let done = attempt(until, async || {
+        let done = retry_until(until, async || {
             asked.set(asked.get() + 1);
             refused.clone()
         });
@@ -198,7 +198,7 @@ mod tests {
         ] {
             let mut failures_left = failures.iter().cloned();
             let last = failures.last().cloned();
-            let failed = attempt(Instant::now() + Duration::from_millis(120), async || {
+            let failed = retry_until(Instant::now() + Duration::from_millis(120), async || {
                 Err::<(), _>(failures_left.next().or_else(|| last.clone()).unwrap())
             });
             assert_eq!(failed.await, Err(reported), "{failures:?}");
@@ -237,13 +237,13 @@ mod tests {
     async fn it_ends_in_time_whether_the_service_fails_or_hangs() {
         let began = Instant::now();
         let until = began + Duration::from_secs(20);
-        assert_eq!(attempt(until, async || Err::<(), _>(passing())).await, Err(passing()));
+        assert_eq!(retry_until(until, async || Err::<(), _>(passing())).await, Err(passing()));
         assert!(began.elapsed() <= Duration::from_secs(20));
 
         let began = Instant::now();
         let asked = Cell::new(0);
         let until = began + Duration::from_secs(10);
-        let hung = attempt(until, async || {
+        let hung = retry_until(until, async || {
             asked.set(asked.get() + 1);
             std::future::pending::<Result<(), _>>().await
         });

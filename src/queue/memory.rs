@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::{HandBack, Outgoing, Queue, Source};
+use super::{Outgoing, Queue, Source, VisibilityChange};
 use crate::ids::MessageId;
 use crate::message::Record;
 use crate::service::ServiceError;
@@ -154,7 +154,7 @@ impl MemoryQueue {
     }
 
     /// Makes a received message visible again after so long, if this receipt is still its last.
-    pub fn change_visibility(&self, receipt_handle: &str, timeout: Duration) {
+    pub fn set_visibility_timeout(&self, receipt_handle: &str, timeout: Duration) {
         let mut messages = self.messages.borrow_mut();
         if let Some(message) = messages.iter_mut().find(|message| message.is_held_by(receipt_handle)) {
             message.visible_at = Instant::now() + timeout;
@@ -208,9 +208,9 @@ impl Queue for MemoryQueue {
         messages.iter().map(put).collect()
     }
 
-    async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {
+    async fn change_visibility(&self, messages: &[VisibilityChange]) -> Vec<Result<(), ServiceError>> {
         for message in messages {
-            self.change_visibility(&message.receipt_handle, message.invisible);
+            self.set_visibility_timeout(&message.receipt_handle, message.invisible);
         }
         vec![Ok(()); messages.len()]
     }
@@ -298,7 +298,7 @@ mod tests {
         queue.put("hello", Duration::ZERO);
         let received = queue.receive(1).await.unwrap();
         let began = Instant::now();
-        queue.change_visibility(&received[0].receipt_handle, 5 * SECOND);
+        queue.set_visibility_timeout(&received[0].receipt_handle, 5 * SECOND);
         queue.receive(1).await.unwrap();
         assert_eq!(began.elapsed(), 5 * SECOND);
     }

@@ -30,7 +30,7 @@ pub struct Outgoing {
 
 /// A message that is to come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HandBack {
+pub struct VisibilityChange {
     /// Of its last receive.
     pub receipt_handle: String,
     /// How long it stays invisible from now.
@@ -43,7 +43,7 @@ pub trait Queue {
     fn send(&self, messages: &[Outgoing]) -> impl Future<Output = Vec<Result<MessageId, ServiceError>>>;
 
     /// Sets when received messages become visible again. Each has a result of its own, in their order.
-    fn hand_back(&self, messages: &[HandBack]) -> impl Future<Output = Vec<Result<(), ServiceError>>>;
+    fn change_visibility(&self, messages: &[VisibilityChange]) -> impl Future<Output = Vec<Result<(), ServiceError>>>;
 }
 
 /// Where messages are received from: what Lambda's event source mapping does for us in production.
@@ -60,8 +60,8 @@ impl<Q: Queue> Queue for std::rc::Rc<Q> {
         (**self).send(messages).await
     }
 
-    async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {
-        (**self).hand_back(messages).await
+    async fn change_visibility(&self, messages: &[VisibilityChange]) -> Vec<Result<(), ServiceError>> {
+        (**self).change_visibility(messages).await
     }
 }
 

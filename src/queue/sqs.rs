@@ -13,7 +13,7 @@ use aws_sdk_sqs::types::{
 use futures_util::future::join_all;
 
 use super::packing::{ENTRIES_MAX, pack};
-use super::{HandBack, Outgoing, Queue, Source};
+use super::{Outgoing, Queue, Source, VisibilityChange};
 use crate::aws::{Resource, entry_error, service_error};
 use crate::ids::MessageId;
 use crate::message::Record;
@@ -118,8 +118,8 @@ impl SqsQueue {
         }
     }
 
-    async fn hand_back_pack(&self, messages: &[HandBack]) -> Results<()> {
-        let entry = |(index, message): (usize, &HandBack)| {
+    async fn hand_back_pack(&self, messages: &[VisibilityChange]) -> Results<()> {
+        let entry = |(index, message): (usize, &VisibilityChange)| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
                 .receipt_handle(&message.receipt_handle)
@@ -167,7 +167,7 @@ impl Queue for SqsQueue {
         join_all(packs).await.concat()
     }
 
-    async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {
+    async fn change_visibility(&self, messages: &[VisibilityChange]) -> Vec<Result<(), ServiceError>> {
         join_all(messages.chunks(ENTRIES_MAX).map(|pack| self.hand_back_pack(pack))).await.concat()
     }
 }

@@ -35,7 +35,7 @@ pub struct Schedule {
     pub max_polls: u32,
     /// How many times faster than production the schedule runs: 1, but for the demo and the memory backend, which shorten every
     /// delay and every budget by it. Leases and call deadlines are never shortened.
-    pub haste: u32,
+    pub speedup: u32,
 }
 
 /// A share of the delay to add or take away, so that chats that began together do not poll together.
@@ -98,17 +98,17 @@ impl Schedule {
         }
         delay = delay.min(self.run_deadline.saturating_sub(self.elapsed(item.started_at_ms, now)));
         let at_least = if may_land_late { AFTER_TIMEOUT } else { DELAY_MIN };
-        Delay { whole: delay / self.haste, at_least: at_least / self.haste, at_most: DELAY_MAX / self.haste }
+        Delay { whole: delay / self.speedup, at_least: at_least / self.speedup, at_most: DELAY_MAX / self.speedup }
     }
 
     /// How long a message stays away that is handed back for the n-th time: `min(900, 15 × 2^(n−1))` s, so that an outage of
     /// an hour does not use up its receives, nor a hiccup an hour. Chance makes it up to 40 % longer and never shorter: the
     /// hour has to last at worst, too.
-    pub fn comes_back_after(&self, receive_count: u32, chance: u16) -> Duration {
+    pub fn redelivery_backoff(&self, receive_count: u32, chance: u16) -> Duration {
         let doublings = receive_count.saturating_sub(1).min(10);
         let delay = (RETURN_FIRST * 2_u32.pow(doublings)).min(DELAY_MAX);
         let share = f64::from(chance) / f64::from(u16::MAX) * 0.4;
-        delay.mul_f64(1.0 + share) / self.haste
+        delay.mul_f64(1.0 + share) / self.speedup
     }
 
     /// Failures in a row since then have used up their budget.
@@ -139,7 +139,7 @@ impl Schedule {
     }
 
     fn elapsed(&self, since: Millis, now: Millis) -> Duration {
-        now.since(since).saturating_mul(self.haste)
+        now.since(since).saturating_mul(self.speedup)
     }
 }
 
@@ -154,7 +154,7 @@ impl Default for Schedule {
             connect_grace: Duration::from_secs(120),
             run_deadline: Duration::from_secs(86_400),
             max_polls: 1000,
-            haste: 1,
+            speedup: 1,
         }
     }
 }
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_message_that_is_handed_back_stays_away_ever_longer() {
-        let after = |count, chance| Schedule::default().comes_back_after(count, chance).as_secs_f64().round();
+        let after = |count, chance| Schedule::default().redelivery_backoff(count, chance).as_secs_f64().round();
         let shortest: Vec<f64> = [1, 2, 3, 6, 7, 10, u32::MAX].map(|count| after(count, 0)).into();
         assert_eq!(shortest, [15.0, 30.0, 60.0, 480.0, 900.0, 900.0, 900.0]);
         assert_eq!((after(1, u16::MAX / 2), after(1, u16::MAX)), (18.0, 21.0));
@@ -255,9 +255,9 @@ mod tests {
 
     #[test]
     fn haste_shortens_delays_and_budgets_alike() {
-        let schedule = Schedule { haste: 100, ..Schedule::default() };
+        let schedule = Schedule { speedup: 100, ..Schedule::default() };
         assert_eq!(delay(&schedule, &after_call(1)), Duration::from_millis(50));
-        assert_eq!(schedule.comes_back_after(1, 0), Duration::from_millis(150));
+        assert_eq!(schedule.redelivery_backoff(1, 0), Duration::from_millis(150));
         assert!(!schedule.retries_exhausted(NOW, NOW + secs(35)));
         assert!(schedule.retries_exhausted(NOW, NOW + secs(36)));
         assert!(schedule.deadline_exceeded(NOW, NOW + secs(864)));
@@ -267,13 +267,13 @@ mod tests {
     fn schedules() -> impl Strategy<Value = Schedule> {
         let budget = 0.1..315_360_000.0;
         ((0.1..900.0, 1.0..100.0, 0.1..900.0), budget.clone(), budget, 1..200_u32).prop_map(
-            |((initial, poll_factor, max), retry, run_deadline, haste)| Schedule {
+            |((initial, poll_factor, max), retry, run_deadline, speedup)| Schedule {
                 poll_initial: Duration::from_secs_f64(initial),
                 poll_factor,
                 poll_max: Duration::from_secs_f64(max),
                 retry: Duration::from_secs_f64(retry),
                 run_deadline: Duration::from_secs_f64(run_deadline),
-                haste,
+                speedup,
                 ..Schedule::default()
             },
         )
@@ -281,7 +281,7 @@ mod tests {
 
     /// With budgets that cut nothing.
     fn unbounded(schedule: &Schedule) -> Schedule {
-        Schedule { retry: secs(315_360_000), run_deadline: secs(315_360_000), haste: 1, ..schedule.clone() }
+        Schedule { retry: secs(315_360_000), run_deadline: secs(315_360_000), speedup: 1, ..schedule.clone() }
     }
 
     proptest! {
@@ -308,7 +308,7 @@ mod tests {
             failing in 0..400_000_000_u64, asked in proptest::option::of(0..2000_u64),
         ) {
             let (running, failing) = (Duration::from_millis(running), Duration::from_millis(failing));
-            let schedule = Schedule { haste: 1, ..schedule };
+            let schedule = Schedule { speedup: 1, ..schedule };
             let item = Item { started_at_ms: NOW - running, ..after_call(polls) };
             let (jitter, asked) = (Jitter::from_random(bits), asked.map(secs));
             let delay = schedule.delay(&item, NOW, jitter, Some(NOW - failing), asked, false).after(Duration::ZERO);

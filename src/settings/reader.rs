@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
             connect_grace: self.seconds("BRIDGE_CONNECT_GRACE_SECONDS", default.connect_grace, 0.0..=LONGEST_BUDGET),
             run_deadline: self.seconds("BRIDGE_RUN_DEADLINE_SECONDS", default.run_deadline, budget),
             max_polls: self.number("BRIDGE_MAX_POLLS", default.max_polls, 1..=1_000_000, "a whole number"),
-            haste: default.haste,
+            speedup: default.speedup,
         }
     }
 

@@ -66,7 +66,7 @@ fn every_number_arrives_where_it_belongs() {
         connect_grace: Duration::ZERO,
         run_deadline: Duration::from_secs(7200),
         max_polls: 1,
-        haste: 1,
+        speedup: 1,
     };
     let limits = Limits {
         provider_timeout: Duration::from_millis(2500),

@@ -14,7 +14,7 @@ use crate::ids::ChatId;
 use crate::run::Item;
 #[cfg(feature = "aws")]
 use crate::service::attempt_to_reach;
-use crate::service::{ServiceError, attempt};
+use crate::service::{ServiceError, retry_until};
 use crate::time::Millis;
 
 /// How long a look may take, tries that fail and may pass included.
@@ -43,7 +43,7 @@ pub struct DeployedTable {
 impl DeployedTable {
     async fn look<T>(&self, look: impl AsyncFnMut() -> Result<T, ServiceError>) -> Result<T, ServiceError> {
         if self.was_read.get() {
-            return attempt(until(), look).await;
+            return retry_until(until(), look).await;
         }
         let looked = attempt_to_reach(until(), look).await;
         self.was_read.set(looked.is_ok());
@@ -112,7 +112,7 @@ async fn in_file<T: Clone>(
         Ok(None) => Ok(nothing.clone()),
         Err(error) => Err(ServiceError::Permanent(error.to_string())),
     };
-    attempt(until(), look).await
+    retry_until(until(), look).await
 }
 
 fn until() -> Instant {

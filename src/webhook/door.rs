@@ -20,7 +20,7 @@ use super::{JSON, Request, Response};
 use crate::ids::{ChatId, MessageId};
 use crate::message::TriggerBody;
 use crate::queue::{Outgoing, Queue};
-use crate::service::{ServiceError, attempt, attempt_while};
+use crate::service::{ServiceError, attempt_while, retry_until};
 use crate::store::RunStore;
 use crate::time::Clock;
 
@@ -130,7 +130,7 @@ impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
     ) -> Result<Response, Problem> {
         self.guard.may_read(request, until).await.map_err(unauthorized)?;
         let chat_id = chat_id.map_err(|why| Problem::new(Kind::InvalidChatId, why))?;
-        let read = attempt(until, async || self.store.read(&chat_id).await).await.map_err(|error| {
+        let read = retry_until(until, async || self.store.read(&chat_id).await).await.map_err(|error| {
             tracing::error!(request_id = request.id, %chat_id, %error, "a run could not be read");
             Problem::unavailable("the run table cannot be read; try again")
         })?;

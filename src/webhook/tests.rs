@@ -13,7 +13,7 @@ use super::auth::{Credentials, SecretIsToken, SigningSecrets, Tokens};
 use super::{CredentialStore, Guard, KeyRing, Path, Request, Response, Webhook};
 use crate::ids::{ChatId, MessageId};
 use crate::message::{Message, Record};
-use crate::queue::{HandBack, Outgoing, Queue};
+use crate::queue::{Outgoing, Queue, VisibilityChange};
 use crate::run::{Item, Write, WriteResult};
 use crate::service::{Misconfiguration, ServiceError};
 use crate::settings::DEFAULT_EVENT_SOURCE;
@@ -77,7 +77,7 @@ impl Queue for Rc<Ports> {
         vec![Ok(MessageId::new(format!("m-{}", sent.len()))); messages.len()]
     }
 
-    async fn hand_back(&self, _: &[HandBack]) -> Vec<Result<(), ServiceError>> {
+    async fn change_visibility(&self, _: &[VisibilityChange]) -> Vec<Result<(), ServiceError>> {
         unreachable!("the webhook receives nothing")
     }
 }

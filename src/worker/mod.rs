@@ -199,7 +199,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             );
         }
         let settled = self.deal_with(records, &invocation).await;
-        self.hand_back(records, &settled, &invocation).await;
+        self.change_visibility(records, &settled, &invocation).await;
         let dealt: Vec<_> = settled.into_iter().map(|settled| settled.dealt).collect();
         self.count(records, &dealt, &invocation);
         let messages = records.iter().map(|record| record.message_id.clone()).zip(dealt).collect();
@@ -257,7 +257,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     /// The one end of every message: it is logged, and the time that it stays away decided.
     fn settle(&self, dealt: Dealt, held_until: Option<Millis>, watch: &Watch<'_>) -> Settled {
         let away = dealt.comes_back().then(|| Away {
-            backoff: self.config.rules.schedule.comes_back_after(watch.receive_count(), self.draw()),
+            backoff: self.config.rules.schedule.redelivery_backoff(watch.receive_count(), self.random()),
             held_until,
         });
         let now = self.now();
@@ -309,7 +309,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     }
 
     fn tick(&self) -> StepContext<'_> {
-        StepContext { now: self.now(), jitter: Jitter::from_random(self.draw()), rules: &self.config.rules }
+        StepContext { now: self.now(), jitter: Jitter::from_random(self.random()), rules: &self.config.rules }
     }
 
     fn now(&self) -> Millis {
@@ -317,7 +317,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     }
 
     /// Chance's next word.
-    fn draw<T>(&self) -> T
+    fn random<T>(&self) -> T
     where
         StandardUniform: Distribution<T>,
     {

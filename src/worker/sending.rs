@@ -7,9 +7,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::bus::EventBus;
 use crate::message::{Poll, Record};
 use crate::postpress::Provider;
-use crate::queue::{HandBack, Outgoing, Queue};
+use crate::queue::{Outgoing, Queue, VisibilityChange};
 use crate::run::{Returned, Step};
-use crate::service::{ServiceError, attempt};
+use crate::service::{ServiceError, retry_until};
 use crate::store::RunStore;
 use crate::trace::TraceHeader;
 
@@ -57,7 +57,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             return sent;
         }
         let mut left: Vec<usize> = (0..messages.len()).collect();
-        let result = attempt(invocation.finish_by(), async || {
+        let result = retry_until(invocation.finish_by(), async || {
             let batch: Vec<_> = left.iter().map(|index| messages[*index].clone()).collect();
             let mut trouble = None;
             for (index, result) in left.iter().zip(self.queue.send(&batch).await) {
@@ -82,11 +82,11 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
 
     /// Makes each message that comes back visible again when it should be; otherwise it would wait out the whole visibility
     /// timeout, which is six times the function's. A failure here only means that longer wait.
-    pub(super) async fn hand_back(&self, records: &[Record], settled: &[Settled], invocation: &Invocation) {
+    pub(super) async fn change_visibility(&self, records: &[Record], settled: &[Settled], invocation: &Invocation) {
         let now = self.now();
         let back = records.iter().zip(settled).filter_map(|(record, settled)| Some((record, settled.away?)));
-        let messages: Vec<HandBack> = back
-            .map(|(record, away)| HandBack {
+        let messages: Vec<VisibilityChange> = back
+            .map(|(record, away)| VisibilityChange {
                 receipt_handle: record.receipt_handle.clone(),
                 invisible: away.remaining(now),
             })
@@ -94,7 +94,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         if messages.is_empty() {
             return;
         }
-        let results = timeout_at(invocation.finish_by(), self.queue.hand_back(&messages)).await.unwrap_or_default();
+        let results =
+            timeout_at(invocation.finish_by(), self.queue.change_visibility(&messages)).await.unwrap_or_default();
         let failed = messages.len().saturating_sub(results.iter().filter(|result| result.is_ok()).count());
         if failed > 0 {
             let error = results.iter().find_map(|result| result.as_ref().err().map(ToString::to_string));

@@ -12,7 +12,7 @@ use crate::message::Record;
 use crate::postpress::Provider;
 use crate::queue::Queue;
 use crate::run::{Acknowledged, Call, MessageHandler, Returned, Step, StepResult, Task, Write};
-use crate::service::{ServiceError, attempt};
+use crate::service::{ServiceError, retry_until};
 use crate::store::RunStore;
 use crate::trace::TraceHeader;
 
@@ -51,8 +51,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         };
         let call = Call {
             message_id: record.message_id.clone(),
-            claim_id: ClaimId::from_random(self.draw()),
-            run_id: RunId::from_random(self.draw()),
+            claim_id: ClaimId::from_random(self.random()),
+            run_id: RunId::from_random(self.random()),
             lease_until_ms: invocation.lease_until(),
         };
         let (mut handling, mut step) = MessageHandler::begin(task, call, self.tick());
@@ -69,13 +69,15 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                     let outgoing = self.outgoing(&poll, delay.after(Duration::ZERO), Some(trace.clone()));
                     watch.sent(self.send(vec![outgoing], invocation).await.pop())
                 }
-                Step::Read => match attempt(invocation.claim_by(), async || self.store.read(&chat_id).await).await {
-                    Ok(item) => {
-                        watch.read(item.as_ref());
-                        StepResult::Read(item.map(Box::new))
+                Step::Read => {
+                    match retry_until(invocation.claim_by(), async || self.store.read(&chat_id).await).await {
+                        Ok(item) => {
+                            watch.read(item.as_ref());
+                            StepResult::Read(item.map(Box::new))
+                        }
+                        Err(error) => watch.failed("read the run", &error),
                     }
-                    Err(error) => watch.failed("read the run", &error),
-                },
+                }
                 Step::Call => match invocation.call_deadline() {
                     Some(deadline) => {
                         let began = Instant::now();
@@ -109,7 +111,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             Write::End { .. } => invocation.record_by(),
             _ => invocation.finish_by(),
         };
-        let work = attempt(until, async || self.store.write(write).await);
+        let work = retry_until(until, async || self.store.write(write).await);
         let written = match write {
             // Messages that meet the same ending mark it once between them.
             Write::MarkPublished { run_id, .. } => invocation.marked.get(run_id.as_uuid(), work).await,
@@ -132,7 +134,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         let mut is_first = false;
         let work = async {
             is_first = true;
-            attempt(invocation.finish_by(), async || {
+            retry_until(invocation.finish_by(), async || {
                 let mut results = self.bus.publish(std::slice::from_ref(&event), Some(trace)).await;
                 let no_result = || Err(ServiceError::Permanent("the bus gave no result, which is a bug".to_owned()));
                 results.pop().unwrap_or_else(no_result)

@@ -8,7 +8,7 @@ use crate::metrics::Metric;
 use crate::postpress::Provider;
 use crate::queue::Queue;
 use crate::run::{Item, OPEN_SHARDS, Phase, Returned, SWEEP_ACTIVE_MAX, Swept, Write, sweep};
-use crate::service::{ServiceError, attempt};
+use crate::service::{ServiceError, retry_until};
 use crate::store::{DueRun, RunStore};
 use crate::trace::TraceHeader;
 
@@ -46,7 +46,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         let (now, until) = (self.now(), invocation.finish_by());
         let mut last: Option<DueRun> = None;
         while allowance.active > 0 && invocation.has_time_to_call() {
-            let page = attempt(until, async || self.store.due(shard, now, last.as_ref()).await).await?;
+            let page = retry_until(until, async || self.store.due(shard, now, last.as_ref()).await).await?;
             if page.is_empty() {
                 return Ok(());
             }
@@ -121,12 +121,12 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     }
 
     async fn read(&self, chat_id: &ChatId, invocation: &Invocation) -> Result<Option<Item>, ServiceError> {
-        attempt(invocation.finish_by(), async || self.store.read(chat_id).await).await
+        retry_until(invocation.finish_by(), async || self.store.read(chat_id).await).await
     }
 
     /// A refusal is no failure: another sweep has moved it, or the run is over.
     async fn move_on(&self, write: &Write, invocation: &Invocation) -> Result<(), ServiceError> {
-        attempt(invocation.finish_by(), async || self.store.write(write).await).await.map(|_| ())
+        retry_until(invocation.finish_by(), async || self.store.write(write).await).await.map(|_| ())
     }
 }
 

@@ -164,7 +164,7 @@ async fn a_run_whose_key_was_rotated_goes_on_with_the_new_one() {
     let queue = Rc::new(MemoryQueue::new("m", Clock::System, 60 * SECOND, 2));
     let bus = Rc::new(MemoryBus::default());
     let limits = Limits::default();
-    let schedule = Schedule { poll_initial: SECOND, haste: 15, ..Schedule::default() };
+    let schedule = Schedule { poll_initial: SECOND, speedup: 15, ..Schedule::default() };
     let config = WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
     let (ports_queue, ports_bus) = (Rc::clone(&queue), Rc::clone(&bus));
     let worker = Worker::new(provider, MemoryStore::default(), ports_queue, ports_bus, Clock::System, config);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postpress_bridge::ids::MessageId;
 use postpress_bridge::message::Record;
-use postpress_bridge::queue::{HandBack, MemoryQueue, Outgoing, Queue, Source, SqsQueue};
+use postpress_bridge::queue::{MemoryQueue, Outgoing, Queue, Source, SqsQueue, VisibilityChange};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::time::Clock;
 use postpress_bridge::trace::TraceHeader;
@@ -186,7 +186,10 @@ async fn a_message_that_is_handed_back_comes_when_it_is_told_to<Q: TestQueue>() 
     let mut record = queue.next().await;
     for (receive_count, invisible) in [(2, Duration::ZERO), (3, SECOND)] {
         let handed_back = Instant::now();
-        let results = queue.queue().hand_back(&[HandBack { receipt_handle: record.receipt_handle, invisible }]).await;
+        let results = queue
+            .queue()
+            .change_visibility(&[VisibilityChange { receipt_handle: record.receipt_handle, invisible }])
+            .await;
         assert_eq!(results, [Ok(())]);
         record = queue.next().await;
         assert_eq!(record.receive_count, receive_count);
@@ -200,12 +203,12 @@ async fn a_receipt_that_is_no_longer_good_holds_no_other_message_back<Q: TestQue
     for body in &bodies {
         queue.send(body, Duration::ZERO).await;
     }
-    let mut handed_back = vec![HandBack { receipt_handle: "no receipt".to_owned(), invisible: Duration::ZERO }];
+    let mut handed_back = vec![VisibilityChange { receipt_handle: "no receipt".to_owned(), invisible: Duration::ZERO }];
     for _ in &bodies {
-        let HandBack { invisible, .. } = handed_back[0];
-        handed_back.push(HandBack { receipt_handle: queue.next().await.receipt_handle, invisible });
+        let VisibilityChange { invisible, .. } = handed_back[0];
+        handed_back.push(VisibilityChange { receipt_handle: queue.next().await.receipt_handle, invisible });
     }
-    let results = queue.queue().hand_back(&handed_back).await;
+    let results = queue.queue().change_visibility(&handed_back).await;
     assert_eq!(results[1..], vec![Ok(()); bodies.len()]);
     let mut came = BTreeSet::new();
     for _ in &bodies {
@@ -326,14 +329,14 @@ async fn an_entry_of_which_sqs_says_nothing_has_failed() {
     let received = [0, 1].map(received);
     let handed_back = received.clone().map(|record| {
         let receipt_handle = record.receipt_handle;
-        HandBack { receipt_handle, invisible: Duration::ZERO }
+        VisibilityChange { receipt_handle, invisible: Duration::ZERO }
     });
     for (answer, expected) in cases {
         let says = |operation| proxy.once(Of(operation, ""), Fault::Says(answer));
         says("SendMessageBatch");
         assert_eq!(told(&queue.send(&messages).await), expected, "sent: {answer}");
         says("ChangeMessageVisibilityBatch");
-        assert_eq!(told(&queue.hand_back(&handed_back).await), expected, "handed back: {answer}");
+        assert_eq!(told(&queue.change_visibility(&handed_back).await), expected, "handed back: {answer}");
         says("DeleteMessageBatch");
         assert_eq!(told(&queue.delete_each(&received).await), expected, "deleted: {answer}");
     }

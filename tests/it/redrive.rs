@@ -8,7 +8,7 @@ use std::time::Duration;
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
 use postpress_bridge::message::{Poll, Record, SWEEP_BODY};
 use postpress_bridge::postpress::Finish;
-use postpress_bridge::queue::{HandBack, Outgoing, Queue, Source};
+use postpress_bridge::queue::{Outgoing, Queue, Source, VisibilityChange};
 use postpress_bridge::run::{EndedBy, Ending, Outcome, Schedule};
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
 use postpress_bridge::simulator::{Faults, InProcess, Server, Simulator};
@@ -62,10 +62,12 @@ fn counts(report: &Value) -> BTreeMap<&str, u64> {
 impl Emulated {
     /// Lets the queue give these up, which were received once: they become dead letters when it is next looked at.
     async fn give_up(&self, records: &[Record]) {
-        let hand_back =
-            |record: &Record| HandBack { receipt_handle: record.receipt_handle.clone(), invisible: Duration::ZERO };
-        let messages: Vec<_> = records.iter().map(hand_back).collect();
-        let results = self.queue(&self.sdk).hand_back(&messages).await;
+        let change_visibility = |record: &Record| VisibilityChange {
+            receipt_handle: record.receipt_handle.clone(),
+            invisible: Duration::ZERO,
+        };
+        let messages: Vec<_> = records.iter().map(change_visibility).collect();
+        let results = self.queue(&self.sdk).change_visibility(&messages).await;
         assert_eq!(results, vec![Ok(()); records.len()]);
     }
 

@@ -12,7 +12,7 @@ use postpress_bridge::consumer::Consumer;
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::MessageId;
 use postpress_bridge::postpress::client::Client;
-use postpress_bridge::queue::{HandBack, MemoryQueue, Outgoing, Queue};
+use postpress_bridge::queue::{MemoryQueue, Outgoing, Queue, VisibilityChange};
 use postpress_bridge::run::Schedule;
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
@@ -38,8 +38,8 @@ impl Queue for CheckedQueue {
         self.0.send(messages).await
     }
 
-    async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {
-        self.0.hand_back(messages).await
+    async fn change_visibility(&self, messages: &[VisibilityChange]) -> Vec<Result<(), ServiceError>> {
+        self.0.change_visibility(messages).await
     }
 }
 
@@ -52,7 +52,7 @@ async fn work(client: Client) -> Event {
     let limits = Limits { provider_timeout: 10 * SECOND, ..Limits::default() };
     // A second is a hundredth of one, and what may pass is tried for a fifth.
     let schedule =
-        Schedule { poll_initial: SECOND, poll_factor: 1.0, retry: 20 * SECOND, haste: 100, ..Schedule::default() };
+        Schedule { poll_initial: SECOND, poll_factor: 1.0, retry: 20 * SECOND, speedup: 100, ..Schedule::default() };
     let config = WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
     let worker =
         Worker::new(client, Rc::clone(&store), CheckedQueue(Rc::clone(&queue)), Rc::clone(&bus), clock, config);

@@ -100,7 +100,7 @@ impl Bridge {
     fn new(client: Client) -> Self {
         let queue = Rc::new(MemoryQueue::new("m", Clock::System, 2 * INVOCATION, 10));
         let bus = Rc::new(MemoryBus::default());
-        let schedule = Schedule { haste: 50, ..Schedule::default() };
+        let schedule = Schedule { speedup: 50, ..Schedule::default() };
         let limits = Limits { provider_timeout: CALL, lease_margin: Duration::from_millis(100), ..Limits::default() };
         let config =
             WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };

@@ -38,7 +38,7 @@ use death::{Death, FatalBus, Mortal};
 use stateless::Stateless;
 
 /// How many times faster than production the demo polls.
-const HASTE: u32 = 10;
+const SPEEDUP: u32 = 10;
 /// The demo's longest life.
 const CURTAIN: Duration = Duration::from_secs(14);
 /// As long as an invocation may last; a message whose handler was killed comes again after it.
@@ -179,7 +179,7 @@ async fn run_bridge(stage: &Stage, screen: &Rc<Screen>, bus: &Rc<MemoryBus>, dea
         lease_margin: Duration::from_millis(100),
         ..Limits::default()
     };
-    let rules = limits.rules(&Schedule { haste: HASTE, ..Schedule::default() });
+    let rules = limits.rules(&Schedule { speedup: SPEEDUP, ..Schedule::default() });
     let config = WorkerConfig { rules, limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
     let watched = Rc::clone(screen);
     let provider = Watched {

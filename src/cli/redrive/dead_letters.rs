@@ -15,7 +15,7 @@ use crate::aws::{Resource, service_error};
 use crate::ids::MessageId;
 use crate::message::Record;
 use crate::queue::redrive_policy::RedrivePolicy;
-use crate::queue::{HandBack, Outgoing, Queue, Source, SqsQueue};
+use crate::queue::{Outgoing, Queue, Source, SqsQueue, VisibilityChange};
 use crate::service::{ServiceError, attempt_to_reach};
 
 /// How long to wait for another message before the queue counts as gone through. A receive that waits asks all of SQS's
@@ -118,9 +118,9 @@ impl DeadLetters {
         let invisible = Duration::ZERO;
         let messages: Vec<_> = records
             .into_iter()
-            .map(|record| HandBack { receipt_handle: record.receipt_handle.clone(), invisible })
+            .map(|record| VisibilityChange { receipt_handle: record.receipt_handle.clone(), invisible })
             .collect();
-        match timeout(SEND_MAX, self.queue.hand_back(&messages)).await {
+        match timeout(SEND_MAX, self.queue.change_visibility(&messages)).await {
             Ok(results) => results.into_iter().filter_map(Result::err).for_each(
                 |error| tracing::warn!(%error, "a dead letter could not be made visible again; it becomes so later"),
             ),

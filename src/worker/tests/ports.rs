@@ -12,7 +12,7 @@ use crate::bus::{EventBus, MemoryBus};
 use crate::event::Event;
 use crate::ids::{ChatId, MessageId};
 use crate::postpress::{Answer, Finish, Progress, Provider};
-use crate::queue::{HandBack, MemoryQueue, Outgoing, Queue};
+use crate::queue::{MemoryQueue, Outgoing, Queue, VisibilityChange};
 use crate::run::{Item, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::store::{DueRun, MemoryStore, RunStore};
@@ -230,8 +230,8 @@ impl Queue for FaultyQueue {
         results.unwrap_or_else(|error| vec![Err(error); messages.len()])
     }
 
-    async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {
-        let request = async { Ok(self.inner.hand_back(messages).await) };
+    async fn change_visibility(&self, messages: &[VisibilityChange]) -> Vec<Result<(), ServiceError>> {
+        let request = async { Ok(self.inner.change_visibility(messages).await) };
         let results = self.faults.around("hand back".to_owned(), request).await;
         results.unwrap_or_else(|error| vec![Err(error); messages.len()])
     }

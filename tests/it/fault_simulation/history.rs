@@ -68,7 +68,7 @@ pub(super) enum Request {
     Write(Write),
     Due,
     Send(Vec<Outgoing>),
-    HandBack(usize),
+    VisibilityChange(usize),
     Publish(Vec<Event>),
 }
 
@@ -130,7 +130,7 @@ pub(super) enum Operation {
     Move,
     Due,
     Send,
-    HandBack,
+    VisibilityChange,
     Publish,
     Call,
     Answer,
@@ -156,7 +156,7 @@ impl Operation {
         Self::Move,
         Self::Due,
         Self::Send,
-        Self::HandBack,
+        Self::VisibilityChange,
         Self::Publish,
         Self::Call,
         Self::Answer,
@@ -175,7 +175,7 @@ impl Request {
             Self::Write(Write::MoveSweep { .. }) => Operation::Move,
             Self::Due => Operation::Due,
             Self::Send(_) => Operation::Send,
-            Self::HandBack(_) => Operation::HandBack,
+            Self::VisibilityChange(_) => Operation::VisibilityChange,
             Self::Publish(_) => Operation::Publish,
         }
     }

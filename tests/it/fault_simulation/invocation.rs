@@ -9,7 +9,7 @@ use postpress_bridge::bus::EventBus;
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ChatId, MessageId};
 use postpress_bridge::postpress::{Answer, Body, Mask, Provider};
-use postpress_bridge::queue::{HandBack, Outgoing, Queue};
+use postpress_bridge::queue::{Outgoing, Queue, VisibilityChange};
 use postpress_bridge::run::{Item, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::store::{DueRun, RunStore};
@@ -179,13 +179,13 @@ impl Queue for Invocation {
         sent.unwrap_or_else(|error| vec![Err(error); messages.len()])
     }
 
-    async fn hand_back(&self, messages: &[HandBack]) -> Vec<Result<(), ServiceError>> {
+    async fn change_visibility(&self, messages: &[VisibilityChange]) -> Vec<Result<(), ServiceError>> {
         let own = messages.to_vec();
-        let hand_back = move |world: &World, _: &[usize]| {
-            own.iter().for_each(|back| world.queue.change_visibility(&back.receipt_handle, back.invisible));
+        let change_visibility = move |world: &World, _: &[usize]| {
+            own.iter().for_each(|back| world.queue.set_visibility_timeout(&back.receipt_handle, back.invisible));
             (vec![Ok(()); own.len()], Effect::HandedBack)
         };
-        let handed_back = self.ask(Request::HandBack(messages.len()), hand_back).await;
+        let handed_back = self.ask(Request::VisibilityChange(messages.len()), change_visibility).await;
         handed_back.unwrap_or_else(|error| vec![Err(error); messages.len()])
     }
 }

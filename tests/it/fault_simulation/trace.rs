@@ -91,7 +91,7 @@ impl Names {
                     messages.iter().map(|message| format!("after {:?}: {}", message.delay, self.body(&message.body)));
                 format!("send {}", messages.collect::<Vec<_>>().join(", "))
             }
-            Request::HandBack(count) => format!("hand {count} back"),
+            Request::VisibilityChange(count) => format!("hand {count} back"),
             Request::Publish(events) => {
                 let events =
                     events.iter().map(|event| format!("{} {}", event.detail_type.as_str(), event.detail_json()));

@@ -119,7 +119,7 @@ impl Chance {
             return None;
         }
         let service = match request.operation() {
-            Operation::Send | Operation::HandBack => Service::Queue,
+            Operation::Send | Operation::VisibilityChange => Service::Queue,
             Operation::Publish => Service::Bus,
             _ => Service::Table,
         };
@@ -209,7 +209,7 @@ impl Source for World {
             if chance.happens(chance.plan.troubles.delivered_in_flight) {
                 let after = chance.between(Duration::from_millis(1), Duration::from_secs(60));
                 chance.log.note(0, What::VisibleAgain { message: record.message_id.clone(), after });
-                self.queue.change_visibility(&record.receipt_handle, after);
+                self.queue.set_visibility_timeout(&record.receipt_handle, after);
             }
         }
         Ok(batch)

@@ -41,7 +41,7 @@ async fn a_message_outlasts_an_hour_of_outage_whatever_chance_says() {
     // After the last receive there is no other: of ten receives, nine waits count.
     let waits = 1..u32::try_from(receives).unwrap();
     for chance in [0, u16::MAX] {
-        let lasts: Duration = waits.clone().map(|n| Schedule::default().comes_back_after(n, chance)).sum();
+        let lasts: Duration = waits.clone().map(|n| Schedule::default().redelivery_backoff(n, chance)).sum();
         assert!(lasts >= Duration::from_hours(1), "{receives} receives are over in {lasts:?}");
     }
 }
@@ -61,7 +61,7 @@ async fn no_honest_delay_counts_as_a_lost_run() {
         assert!(overdue > DELAY_MAX + function);
     }
     // Nor does a message that was handed back.
-    let longest = Schedule::default().comes_back_after(u32::MAX, u16::MAX);
+    let longest = Schedule::default().redelivery_backoff(u32::MAX, u16::MAX);
     assert!(overdue > longest, "a message may stay away for {longest:?}");
 }
 

@@ -41,7 +41,7 @@ impl Bridge {
         let aws = Emulated::with(visibility, max_receive_count).await;
         let proxy = Proxy::start(emulator::endpoint()).await;
         let sdk = emulator::sdk(proxy.endpoint()).await;
-        let schedule = Schedule { poll_initial: SECOND, poll_factor: 1.0, haste: 15, ..Schedule::default() };
+        let schedule = Schedule { poll_initial: SECOND, poll_factor: 1.0, speedup: 15, ..Schedule::default() };
         let limits = Limits { provider_timeout: SECOND, lease_margin: Duration::ZERO, overdue, ..Limits::default() };
         let config =
             WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
