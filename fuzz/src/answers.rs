@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::ChatId;
 use postpress_bridge::message::Message;
+use postpress_bridge::postpress::answer::may_be_an_end;
 use postpress_bridge::postpress::retry_after::parse_retry_after;
 use postpress_bridge::postpress::{Answer, Body, BodyFault, Finish, Mask, Progress, RetryClass};
 use postpress_bridge::run::{AfterCall, Item, Jitter, Phase, PollState, Schedule, after_call};
@@ -69,8 +70,8 @@ fn check_what_is_whole(chat: &ChatId, noise: &[u8]) {
     }
 }
 
-/// Bytes that hold an end are never polled again, whatever stands around it, unless they are a whole answer that says
-/// otherwise, or the envelope of an error.
+/// Bytes that hold an end are never polled again, whatever stands around it, unless it stands within a whole answer that says
+/// otherwise.
 fn check_what_may_be_an_end(chat: &ChatId, status: u16, bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let has_end = ["\"SYNC_DONE\"", "\"SYNC_ERROR\"", "\"CHAT_DELETED\""].iter().any(|end| text.contains(end));
@@ -79,10 +80,11 @@ fn check_what_may_be_an_end(chat: &ChatId, status: u16, bytes: &[u8]) {
     }
     let body = Body::whole(bytes);
     let answer = Answer::from_response(chat, status, None, &body, Mask::NONE);
-    let is_whole = matches!(answer, Answer::InProgress(_)) && body.object().is_ok();
-    let has_envelope = matches!(&answer, Answer::Failed(failure) if failure.envelope.is_some());
+    let is_around = |around: [&str; 2]| around.into_iter().any(may_be_an_end);
+    let is_whole =
+        matches!(answer, Answer::InProgress(_)) && body.object().is_ok_and(|object| !is_around(object.around()));
     let is_over = matches!(means(&answer), Means::Over(_) | Means::Final);
-    assert!(is_whole || has_envelope || is_over, "{status} {text} is {answer:?}");
+    assert!(is_whole || is_over, "{status} {text} is {answer:?}");
 }
 
 /// The status, the header and the body of an input.
@@ -130,11 +132,16 @@ fn contract(status: u16, body: &Value) -> Means {
         ["SYNC_DONE", "SYNC_ERROR", "CHAT_DELETED"].into_iter().any(is_quoted)
     };
     let service = text("type").filter(|kind| !kind.is_empty()).map(str::to_owned);
-    let gateway = body.get("error").and_then(|error| error.get("code")).and_then(Value::as_str);
-    let gateway = gateway.filter(|code| !code.is_empty() && service.is_none());
-    let in_full = |code: &str| if code.starts_with("errors/") { code.to_owned() } else { format!("errors/{code}") };
-    let kind = service.or_else(|| gateway.map(in_full));
-    let passing = || if kind.is_none() && may_be_an_end() { Means::Final } else { Means::Passing };
+    let gateway = match body.get("error").and_then(|error| error.get("code")) {
+        Some(Value::String(code)) if !code.is_empty() => Some(code.clone()),
+        Some(Value::Number(code)) if !code.to_string().starts_with('-') => Some(code.to_string()),
+        _ => None,
+    };
+    let gateway = gateway.filter(|_| service.is_none());
+    let in_full = |code: &String| if code.starts_with("errors/") { code.clone() } else { format!("errors/{code}") };
+    let kind = service.or_else(|| gateway.as_ref().map(in_full));
+    let unless_it_ended = |means| if may_be_an_end() { Means::Final } else { means };
+    let passing = || unless_it_ended(Means::Passing);
     match status {
         200..=299 => {
             let fits = text("object") == Some("ChatHistorySync") && text("chat_id") == Some(CHAT);
@@ -161,10 +168,10 @@ fn contract(status: u16, body: &Value) -> Means {
         }
         401 => match kind.as_deref() {
             Some("errors/missing_credentials" | "errors/invalid_credentials" | "errors/expired_credentials") => {
-                Means::PassesOnce
+                unless_it_ended(Means::PassesOnce)
             }
-            Some("errors/disconnected_account") => Means::PassesAtFirst,
-            Some(_) if gateway.is_some() => Means::PassesOnce,
+            Some("errors/disconnected_account") => unless_it_ended(Means::PassesAtFirst),
+            Some(_) if gateway.is_some() => unless_it_ended(Means::PassesOnce),
             _ => Means::Final,
         },
         _ => Means::Final,

@@ -245,7 +245,10 @@ fn explain(error: &CredentialsError, selected: Option<&str>) -> Misconfiguration
     match (of_chain(error), selected) {
         (None, _) => Misconfiguration::new(format!("there are no credentials: {cause}"), LOG_IN),
         (Some(Some(profile)), None) => Misconfiguration::new(format!("there are no credentials: {profile}"), LOG_IN),
-        (Some(Some(profile)), Some(_)) if !profile.contains("was not defined") => {
+        // Another profile may be missing, which the selected one takes its credentials from.
+        (Some(Some(profile)), Some(selected))
+            if !profile.contains(&format!("profile `{selected}` was not defined")) =>
+        {
             Misconfiguration::new(format!("there are no credentials: {profile}"), LOG_IN)
         }
         (Some(_), Some(selected)) => {

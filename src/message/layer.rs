@@ -1,5 +1,7 @@
 //! One JSON object of a message's body: a trigger, one of our own events, or a wrapping around either.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -10,7 +12,7 @@ use crate::run::Origin;
 /// How deep to look for one of our own events. Answering one would loop for ever, however it is wrapped.
 pub(super) const OWN_EVENT_DEPTH: usize = 8;
 
-/// The members that a trigger is read from. With one of them there twice, nobody knows which is meant.
+/// The members that a trigger is read from. With one of them there twice, it is unclear which is meant.
 const READ: [&str; 11] = [
     "chat_id",
     "correlation_id",
@@ -26,6 +28,9 @@ const READ: [&str; 11] = [
     "MessageId",
     "Message",
 ];
+
+/// The members that EventBridge and SNS wrap a trigger in.
+const WRAPPED: [&str; 2] = ["detail", "Message"];
 
 /// An object, its members unread.
 pub(super) struct Layer<'a>(RawObject<'a>);
@@ -105,6 +110,17 @@ impl<'a> Layer<'a> {
         Ok(Some(Wrapping { inner, id: object.text("MessageId"), by_event_bridge: false }))
     }
 
+    /// Where one of our own events may be inside: what is wrapped; beside a `chat_id`, what a wrapping would hold; else every
+    /// member, except the metadata of a trigger, which may quote an event.
+    fn may_hold_an_event(&self) -> Vec<Cow<'a, str>> {
+        if let Ok(Some(wrapping)) = self.wrapping() {
+            return vec![wrapping.inner.into()];
+        }
+        let is_trigger = self.0.has("chat_id");
+        let is_looked_at = |name: &str| if is_trigger { WRAPPED.contains(&name) } else { name != "metadata" };
+        self.0.members().filter(|(name, _)| is_looked_at(name)).map(|(_, value)| value.get().into()).collect()
+    }
+
     /// Whether this is an event that this bridge published, or the bare detail of one.
     ///
     /// Other producers name fields `event_id` and `schema_version` too, so it is the whole form that counts. An event that
@@ -126,7 +142,8 @@ impl<'a> Layer<'a> {
 }
 
 /// Whether a body is one of our own events, wrapped or bare. A rule's input transformer may also have put it into a JSON
-/// string or an array, where no trigger is looked for: answered as an invalid trigger, it would come back for ever.
+/// string, an array or an object of its own, where no trigger is looked for: answered as an invalid trigger, it would come
+/// back for ever.
 pub(super) fn holds_own_event(body: &str, event_source: &str) -> bool {
     holds_own_event_within(body, event_source, OWN_EVENT_DEPTH)
 }
@@ -137,8 +154,7 @@ fn holds_own_event_within(json: &str, event_source: &str, depth: usize) -> bool 
     let json = json.trim_start().trim_start_matches(BYTE_ORDER_MARK);
     match json.trim_start().bytes().next() {
         Some(b'{') => Layer::parse(json).is_ok_and(|layer| {
-            let is_wrapped = || layer.wrapping().ok().flatten().is_some_and(|wrapping| is_within(&wrapping.inner));
-            layer.is_own_event(event_source) || is_wrapped()
+            layer.is_own_event(event_source) || layer.may_hold_an_event().iter().any(|inner| is_within(inner))
         }),
         Some(b'"') => serde_json::from_str::<String>(json).is_ok_and(|text| is_within(&text)),
         Some(b'[') => serde_json::from_str::<Vec<&RawValue>>(json)

@@ -357,9 +357,17 @@ mod tests {
             json!([event]),
             event_bridge(&detail.to_string().into()),
             sns(&json!([{"chat_id": "c"}, detail.to_string()])),
+            json!({"event": detail}),
+            json!({"event": {"of": [detail.to_string()]}}),
+            json!({"source": "crm", "detail": detail}),
+            json!({"chat_id": "c", "source": "crm", "detail-type": "SYNC_DONE", "detail": detail}),
+            json!({"chat_id": "c", "Message": detail.to_string()}),
         ] {
             assert_eq!(parse_body(&body.to_string()), Message::OwnEvent, "{body}");
         }
+        // A trigger that quotes what it follows on.
+        sound(&json!({"chat_id": "c", "metadata": {"after": {"event_id": EVENT_ID, "schema_version": "1", "triggers": []}}}).to_string());
+        sound(&json!({"chat_id": "c", "previous": detail}).to_string());
         sound(r#"{"chat_id": "c", "source": "postpress.bridge"}"#);
     }
 

@@ -138,6 +138,10 @@ impl Response<'_> {
             return self.unreadable(format!("postpress answered {http_status} with {instead}"));
         };
         match (Status::parse(&status), self.mismatch(&object, chat)) {
+            // What stands around an object that is no whole answer may make it a part of something that has ended.
+            (Status::InProgress(_), None) if object.around().into_iter().any(may_be_an_end) => {
+                Answer::Failed(self.mentions_an_end(&format!("postpress answered {status} within other text")))
+            }
             (Status::InProgress(progress), None) => Answer::InProgress(progress),
             (Status::Over(finish), None) => Answer::Over(finish),
             (Status::InProgress(_), Some(mismatch)) => {
@@ -173,9 +177,14 @@ impl Response<'_> {
         let status = self.status;
         let object = self.body.object();
         let error = object.as_ref().ok().filter(|_| status >= 400).and_then(|object| self.error_body(object));
-        if let Some(ErrorBody { envelope, form }) = error {
+        let retry_class = error.as_ref().map(|ErrorBody { envelope, form }| (envelope.kind.as_str(), *form));
+        let retry_class = catalogue::retry_class(status, retry_class);
+        if retry_class != RetryClass::Terminal && may_be_an_end(self.body.text()) {
+            return self.mentions_an_end(&format!("postpress answered {status}"));
+        }
+        if let Some(ErrorBody { envelope, .. }) = error {
             return Failure {
-                retry_class: catalogue::retry_class(status, Some((envelope.kind.as_str(), form))),
+                retry_class,
                 detail: format!("postpress answered {status}: {} ({})", envelope.title, envelope.kind),
                 envelope: Some(envelope),
                 status,
@@ -184,10 +193,6 @@ impl Response<'_> {
             };
         }
         let what = without_envelope(status, self.body.fault());
-        let retry_class = catalogue::retry_class(status, None);
-        if retry_class == RetryClass::Retryable && may_be_an_end(self.body.text()) {
-            return self.mentions_an_end(&what);
-        }
         // Its envelope may still have been on the way, and with it what the status means.
         if self.body.fault() == Some(BodyFault::TimedOut) && object.is_err() {
             return Failure { retry_after: self.retry_after, ..Failure::lost(504, what, true) };

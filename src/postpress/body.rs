@@ -5,12 +5,13 @@
 //! not be lost for that, because polling again after an end restarts the whole sync.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+
+use crate::json::RawObject;
 
 /// The most bytes of a body that are read, and the most that it may have after decompression. A documented answer has about
 /// 100 bytes and an error envelope a few hundred, so a larger body is something else, and it must not fill the memory.
@@ -161,49 +162,43 @@ pub enum NoObject {
     Other,
 }
 
-/// The members of a JSON object, each value still unread, so that one of the wrong type spoils only itself.
+/// A JSON object of an answer. A name that repeats has a value only if all of its values are the same.
 #[derive(Debug)]
-pub struct Object<'a>(Vec<(String, &'a RawValue)>);
+pub struct Object<'a> {
+    members: RawObject<'a>,
+    /// The text in front of it and behind it.
+    around: [&'a str; 2],
+}
 
 impl<'a> Object<'a> {
-    /// The string of this name. A name that stands there more than once has one only if all of its values are the same.
+    /// The string of this name.
     pub fn text(&self, name: &str) -> Option<String> {
         let mut texts = self.values(name).map(|value| serde_json::from_str::<String>(value.get()).ok());
         let first = texts.next()??;
         texts.all(|text| text.as_ref() == Some(&first)).then_some(first)
     }
 
+    /// The number of this name, as it is written.
+    pub fn number(&self, name: &str) -> Option<&'a str> {
+        let mut values = self.values(name).map(RawValue::get);
+        let (value, None) = (values.next()?, values.next()) else { return None };
+        value.starts_with(|character: char| character.is_ascii_digit()).then_some(value)
+    }
+
     /// The object of this name.
     pub fn object(&self, name: &str) -> Option<Self> {
         let mut values = self.values(name);
         let (value, None) = (values.next()?, values.next()) else { return None };
-        serde_json::from_str(value.get()).ok()
+        Some(Self { members: RawObject::of(value)?, around: [""; 2] })
+    }
+
+    /// The text in front of it and behind it.
+    pub fn around(&self) -> [&'a str; 2] {
+        self.around
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &'a RawValue> {
-        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| *value)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Vec<(String, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(Members).map(Self)
+        self.members.members().filter(move |(known, _)| *known == name).map(|(_, value)| value)
     }
 }
 
@@ -221,13 +216,13 @@ fn only_object(text: &str) -> Result<Object<'_>, NoObject> {
     let mut found = None;
     let mut at = 0;
     while let Some(start) = next_object(text, at) {
-        let mut objects = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Object<'_>>();
+        let mut objects = serde_json::Deserializer::from_str(&text[start..]).into_iter::<RawObject<'_>>();
         match objects.next() {
             Some(Ok(_)) if found.is_some() => return Err(NoObject::Several),
             Some(Ok(_)) if text[..start].trim_end().ends_with('[') => return Err(NoObject::Other),
-            Some(Ok(object)) => {
-                found = Some(object);
+            Some(Ok(members)) => {
                 at = start + objects.byte_offset();
+                found = Some(Object { members, around: [&text[..start], &text[at..]] });
             }
             Some(Err(error)) if error.is_eof() => return Err(NoObject::Unended),
             Some(Err(error)) => at = start + place_of(&error, &text[start..]),

@@ -71,7 +71,7 @@ pub(super) fn read(object: &Object<'_>, http_status: u16, show: impl Fn(String) 
         (Form::Service, kind, object.text("title"), object.text("detail"), object.text("instance"))
     } else {
         let error = object.object("error")?;
-        let code = kind(&error, "code")?;
+        let code = kind(&error, "code").or_else(|| error.number("code").map(str::to_owned))?;
         let kind = if code.starts_with(TYPE_PREFIX) { code } else { format!("{TYPE_PREFIX}{code}") };
         (Form::Gateway, kind, error.text("message"), error.text("detail"), error.text("request_id"))
     };

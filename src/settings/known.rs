@@ -47,7 +47,7 @@ pub struct Unknown {
     pub nearest: Option<&'static str>,
 }
 
-/// Those of these variables that are meant for us and that nothing reads: ours by their prefix, or one of ours but for a typing
+/// Those of these variables that are meant for us and that nothing reads: ours by their prefix, or one of ours except for a typing
 /// mistake.
 pub fn unknown_variables(variables: impl IntoIterator<Item = String>) -> Vec<Unknown> {
     let mut unknown: Vec<_> = variables.into_iter().filter_map(judge).collect();
@@ -61,15 +61,21 @@ fn judge(variable: String) -> Option<Unknown> {
         return None;
     }
     let typos = |known: &str| strsim::damerau_levenshtein(known, &name);
-    let alike = |known: &str| strsim::jaro_winkler(known, &name);
+    // A prefix that all have says nothing about which is meant.
+    let alike = |known: &str| strsim::jaro_winkler(without_prefix(known), without_prefix(&name));
     let nearest = KNOWN
         .iter()
         .copied()
         .max_by(|one, other| typos(other).cmp(&typos(one)).then_with(|| alike(one).total_cmp(&alike(other))));
     let is_typo = nearest.is_some_and(|known| typos(known) <= TYPOS_MAX);
     let is_ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    let nearest = nearest.filter(|known| is_typo || alike(known) >= ALIKE);
+    let is_part = |known: &str| without_prefix(known).contains(without_prefix(&name));
+    let nearest = nearest.filter(|known| is_typo || alike(known) >= ALIKE || is_part(known));
     (is_ours || is_typo).then_some(Unknown { variable, nearest })
+}
+
+fn without_prefix(name: &str) -> &str {
+    PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -109,6 +115,7 @@ mod tests {
             ("POSTPRESS_KEY", Some("POSTPRESS_API_KEY")),
             ("POSTPRESS_URL", Some("POSTPRESS_BASE_URL")),
             ("BRIDGE_XYZZY_OF_NOTHING", None),
+            ("BRIDGE_CALLS_PER_SECOND", None),
         ] {
             let unknown = unknown_variables([variable.to_owned()]);
             assert_eq!(unknown, [Unknown { variable: variable.to_owned(), nearest }]);

@@ -66,6 +66,9 @@ fn what_might_be_an_end_is_never_asked_again() {
         r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": ["SYNC_DONE"]}"#,
         r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_RUNNING", "status": "SYNC_DONE"}"#,
         r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_DONE", "status": "SYNC_RUNNING"}"#,
+        // in progress, but within something that has ended
+        r#"{status: "SYNC_DONE", "previous": {"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_RUNNING"}}"#,
+        r#"us": {"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_RUNNING"}, "status": "SYNC_DONE"}"#,
         // wrapped, several, cut short, or no JSON
         r#"{"data": {"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_DONE"}}"#,
         r#"{"data": "{\"object\": \"ChatHistorySync\", \"status\": \"SYNC_DONE\"}"}"#,
@@ -83,6 +86,13 @@ fn what_might_be_an_end_is_never_asked_again() {
         assert_eq!((failure.retry_class, failure.status), (RetryClass::Terminal, 502), "{body}");
         assert_eq!((failure.envelope, failure.may_land_late), (None, false), "{body}");
     }
+}
+
+#[test]
+fn an_end_within_a_whole_answer_is_none() {
+    let body =
+        r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_RUNNING", "previous": "SYNC_DONE"}"#;
+    assert_eq!(answer(200, body), Answer::InProgress(Progress::Running));
 }
 
 #[test]
@@ -138,14 +148,19 @@ fn a_body_that_had_said_nothing_by_the_deadline_is_a_call_that_timed_out() {
 }
 
 #[test]
-fn an_error_that_may_pass_is_final_where_it_mentions_an_end_and_has_no_envelope() {
+fn an_error_that_may_pass_is_final_where_it_mentions_an_end() {
     let body = history("SYNC_DONE");
     for status in [429, 500, 503, 999] {
         let ended = failure(status, &body);
         assert_eq!((ended.retry_class, ended.status), (RetryClass::Terminal, status));
         assert!(ended.detail.contains(&body), "{}", ended.detail);
-        let envelope = r#"{"title": "wait for \"SYNC_DONE\"", "type": "errors/service_unavailable"}"#;
-        assert_eq!(failure(status, envelope).retry_class, RetryClass::Retryable, "{status}");
+        for envelope in [
+            r#"{"title": "T", "type": "errors/service_unavailable", "last_status": "SYNC_DONE"}"#,
+            r#"{"error": {"code": "bad_gateway", "message": "upstream sent {\"status\": \"SYNC_DONE\"}"}}"#,
+        ] {
+            let ended = failure(status, envelope);
+            assert_eq!((ended.retry_class, ended.envelope), (RetryClass::Terminal, None), "{status} {envelope}");
+        }
     }
 }
 
@@ -227,6 +242,10 @@ fn an_envelope_is_read_as_far_as_it_can_be() {
         (
             r#"{"title": "T", "type": "errors/x", "error": {"code": "y", "message": "M"}}"#,
             Some(r#"{"title":"T","type":"errors/x","status":404}"#),
+        ),
+        (
+            r#"{"error": {"code": 404, "message": "No such chat"}}"#,
+            Some(r#"{"title":"No such chat","type":"errors/404","status":404}"#),
         ),
         (r#"{"error": {"message": "no code"}}"#, None),
         (r#"{"error": [{"code": "x"}]}"#, None),

@@ -46,6 +46,11 @@ fn finding(
         (Some(Fault::Denied), _) => denied(check, &about.action(operation)),
         (Some(Fault::Missing), _) => misconfigured(check, about.missing()),
         (_, ServiceError::Misconfigured(fault)) => misconfigured(check, fault),
+        (_, ServiceError::Unreachable(why)) => {
+            // It says itself what to check.
+            let (found, remedy) = why.split_once("; ").unwrap_or((&why, "check the network, then run `doctor` again"));
+            Finding::fault(check, format!("it could not be asked for: {found}"), remedy.to_owned())
+        }
         (_, error) => unanswered(check, &error.to_string()),
     }
 }
