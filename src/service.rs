@@ -12,7 +12,7 @@ const OPERATION_MAX: Duration = Duration::from_secs(3);
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
-/// How long somebody waits at a terminal for a first connection.
+/// How long a person waits at a terminal for a first connection.
 const REACH_MAX: Duration = Duration::from_millis(300);
 
 const OUT_OF_TIME: &str = "it took too long";

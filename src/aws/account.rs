@@ -172,7 +172,7 @@ impl ProvideCredentials for Instance {
     }
 }
 
-/// Credentials that were found, and where to look for others once they have expired. Whoever asks first gets those that were
+/// Credentials that were found, and where to look for others once they have expired. The first to ask gets those that were
 /// found, so that no process of the user's is asked twice.
 #[derive(Debug)]
 struct Found {

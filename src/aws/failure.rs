@@ -161,7 +161,7 @@ const THROTTLES: [&str; 13] = [
     "OverLimit",
 ];
 
-/// Error codes of failures inside AWS, after which nobody knows what was carried out.
+/// Error codes of failures inside AWS, after which it is unknown what was carried out.
 const INTERNAL: [&str; 8] = [
     "RequestTimeout",
     "RequestTimeoutException",
@@ -212,7 +212,7 @@ fn of_dispatch(operation: &str, error: &ConnectorError) -> ServiceError {
     }
     // Ours are none of these: what the SDK itself could not do before it had a request to send.
     if error.is_other() {
-        // Its patience with whoever keeps the credentials, which has no type of its own.
+        // Its time limit for a credentials provider, which has no type of its own.
         if cause.starts_with("identity resolver timed out") {
             return ServiceError::Unreachable(format!("{operation}: {cause}"));
         }
@@ -221,7 +221,7 @@ fn of_dispatch(operation: &str, error: &ConnectorError) -> ServiceError {
     ServiceError::Transient(format!("{operation}: {cause}"))
 }
 
-/// Credentials that were never there stay away; those that somebody keeps for us may be had in a moment.
+/// Credentials that were never there stay away; those that a provider keeps may be there in a moment.
 fn of_credentials(operation: &str, error: &CredentialsError) -> ServiceError {
     match error {
         CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {

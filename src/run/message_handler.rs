@@ -13,7 +13,7 @@ use crate::time::Millis;
 use super::claim::{Claimant, ForTrigger, RefusedPoll, for_poll, for_refused_poll, for_trigger};
 use super::{AfterCall, Delay, Item, Jitter, Outcome, Phase, PollState, Rules, Write, WriteResult, after_call};
 
-/// How often one delivery of a trigger decides anew when others change the item under it.
+/// How often one delivery of a trigger decides again when others change the item under it.
 const DECISIONS_MAX: u8 = 5;
 
 /// What a message asks for.
@@ -114,13 +114,13 @@ pub enum Acknowledged {
     PolledOn,
     /// The run has ended, and its event is out.
     Ended,
-    /// The ending of somebody who did not get to publish it is out.
+    /// The ending of another message, which did not get to publish it, is published.
     Published,
     /// The trigger is part of the run in flight.
     Joined,
     /// The trigger has been dealt with before.
     Duplicate,
-    /// Somebody has claimed the run since this poll was sent.
+    /// Another message has claimed the run since this poll was sent.
     Superseded,
     /// The run of this poll is over.
     Over,

@@ -319,7 +319,7 @@ impl<'a> Reader<'a> {
         if trimmed == text {
             return Some(text);
         }
-        // Not shown: somebody may have put a secret here.
+        // Not shown: it may be a secret that was put here by mistake.
         self.unusable(
             variable,
             "begins or ends with white space, often a line break that came with a paste; remove it",

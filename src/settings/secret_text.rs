@@ -1,6 +1,6 @@
 //! What a secret's text looks like where it is not the bare secret: the AWS console stores key/value pairs as a JSON object.
 //!
-//! No error shows a value. A field's name is shown only if it looks like a name, since somebody may have typed the secret
+//! No error shows a value. A field's name is shown only if it looks like a name, since a secret may have been typed
 //! where its name belongs.
 
 use serde_json::Value;

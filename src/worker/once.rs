@@ -14,7 +14,7 @@ pub(super) struct Once<T>(RefCell<HashMap<Uuid, Rc<OnceCell<T>>>>);
 impl<T: Clone> Once<T> {
     /// The result under this id. The first caller does the work; the others wait for its result, whatever that is.
     ///
-    /// If the first caller panics or is dropped before it has a result, the next one does the work: nobody waits for a
+    /// If the first caller panics or is dropped before it has a result, the next one does the work: no one waits for a
     /// caller that is gone.
     pub(super) async fn get(&self, id: Uuid, work: impl Future<Output = T>) -> T {
         let cell = Rc::clone(self.0.borrow_mut().entry(id).or_default());

@@ -1,4 +1,4 @@
-//! An answer that is whole is never lost for a part that nobody reads: each fault of a proxy or a server alone, over plain
+//! An answer that is whole is never lost for a part that is not read: each fault of a proxy or a server alone, over plain
 //! and TLS sockets, and in every answer of a run.
 
 use std::collections::BTreeMap;

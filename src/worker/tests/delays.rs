@@ -17,7 +17,7 @@ const LEASE_HELD: Dealt = Dealt::Returned(Returned::LeaseHeld);
 /// The invocation's 60 s and the margin of 5 s.
 const LEASE: Duration = Duration::from_secs(65);
 
-/// The delays of ten runs' first polls, all due after 20 s but for their jitter, from a worker of this seed.
+/// The delays of ten runs' first polls, all due after 20 s except for their jitter, from a worker of this seed.
 async fn delays(seed: u64) -> Vec<Duration> {
     let schedule = Schedule { poll_initial: 20 * SECOND, ..Schedule::default() };
     let scene = Scene::with(&schedule, Limits::default());
