@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes in an emulator what the bridge needs, and a subscriber's queue that gets every event. For a try on your machine; what a
-# deployed bridge has is in template.yaml. Needs the AWS CLI, and AWS_ENDPOINT_URL, so that nothing is made in a real account.
+# Creates in an emulator what the bridge needs, and a subscriber's queue that receives every event. For local use; template.yaml
+# has what a deployed bridge needs. Requires the AWS CLI, and AWS_ENDPOINT_URL, so that nothing is created in a real account.
 set -euo pipefail
-: "${AWS_ENDPOINT_URL:?set it to the address of an emulator, as in http://127.0.0.1:5000}"
-# The AWS CLI has its own name for it.
+: "${AWS_ENDPOINT_URL:?set it to the address of an emulator, as in http://127.0.0.1:14566}"
+# The AWS CLI has its own name for the region.
 export AWS_DEFAULT_REGION=${AWS_REGION:?set it to any region, as in us-east-1}
 
-# Version 1 of the CLI overlooks the variable for SQS.
+# Version 1 of the CLI ignores the variable for SQS.
 aws() {
     command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"
 }
@@ -38,5 +38,5 @@ aws dynamodb update-continuous-backups --table-name bridge-runs \
 aws events put-rule --name to-subscriber --event-pattern '{"source": ["postpress.bridge"]}' >&2
 aws events put-targets --rule to-subscriber --targets "Id=queue,Arn=$(arn "$subscriber")" >&2
 
-# For `source <(infra/local.sh)`, or to be read.
+# For `source <(infra/local.sh)`, or for a person to read.
 printf 'export BRIDGE_QUEUE_URL=%s BRIDGE_TABLE=bridge-runs SUBSCRIBER_URL=%s\n' "$queue_url" "$subscriber"

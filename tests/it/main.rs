@@ -25,6 +25,7 @@ mod provider_request;
 mod provider_tls;
 mod reasons;
 mod redrive;
+mod reference;
 mod run_store;
 mod sample_events;
 mod sample_inputs;

@@ -24,7 +24,7 @@ pub(super) fn unknown(variables: impl IntoIterator<Item = String>) -> Vec<Findin
     let finding = |Unknown { variable, nearest }| {
         let remedy = match nearest {
             Some(nearest) => format!("rename it to `{nearest}`, if that is what it is meant to be; or unset it"),
-            None => "unset it; README.md lists the variables that there are".to_owned(),
+            None => "unset it; docs/reference/settings.md lists all variables".to_owned(),
         };
         Finding::warning("settings", format!("`{variable}` is no setting, and nothing reads it"), remedy)
     };
@@ -44,7 +44,7 @@ fn found_and_remedy(fault: &Fault) -> (String, String) {
         }
         _ => text.split_once("; ").map(|(found, remedy)| (found.to_owned(), remedy.to_owned())),
     };
-    halves.unwrap_or_else(|| (text, "see the settings in README.md".to_owned()))
+    halves.unwrap_or_else(|| (text, "see docs/reference/settings.md".to_owned()))
 }
 
 /// Whether `sync` could keep its runs. Nothing is made or changed that stays.
