@@ -53,12 +53,15 @@ fn reads_alike(text: &str) -> bool {
 }
 
 /// A complete answer in these bytes is read as it: behind them as text that has no object of its own, and in front of them,
-/// whatever became of the rest.
+/// whatever became of the rest. One in progress is, unless they mention an end.
 fn check_what_is_whole(chat: &ChatId, noise: &[u8]) {
     let noise: Vec<u8> = noise.iter().copied().filter(|byte| byte.is_ascii() && !b"{[\0\x1f".contains(byte)).collect();
     for (status, expected) in
         [("SYNC_DONE", Means::Over(Finish::Done)), ("SYNC_RUNNING", Means::InProgress(Progress::Running))]
     {
+        if status == "SYNC_RUNNING" && may_be_an_end(&String::from_utf8_lossy(&noise)) {
+            continue;
+        }
         let whole = format!(r#"{{"object":"ChatHistorySync","chat_id":"{CHAT}","status":"{status}"}}"#);
         for bytes in [[b"\n", &*noise, b"\n", whole.as_bytes()].concat(), [whole.as_bytes(), &*noise].concat()] {
             for fault in [None, Some(BodyFault::Cut), Some(BodyFault::TimedOut)] {
