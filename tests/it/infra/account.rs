@@ -94,7 +94,7 @@ impl Account {
 
     /// What the schedule puts on the queue.
     pub(super) fn sweep(&self) -> &str {
-        self.bridge.properties("Sweep")["Target"]["StepResult"].as_str().unwrap()
+        self.bridge.properties("Sweep")["Target"]["Input"].as_str().unwrap()
     }
 
     /// Takes what the subscriber of some errors has.

@@ -75,7 +75,7 @@ async fn the_bus_keeps_every_event_of_ours_for_a_while() {
 async fn the_schedule_puts_on_the_queue_what_the_worker_takes_for_a_sweep() {
     let template = template(BRIDGE).await;
     let schedule = properties(&template, "Sweep");
-    assert_eq!(schedule["Target"]["StepResult"], SWEEP_BODY);
+    assert_eq!(schedule["Target"]["Input"], SWEEP_BODY);
     assert_eq!(schedule["Target"]["Arn"], json!({"Fn::GetAtt": ["Queue", "Arn"]}));
     assert_eq!(schedule["ScheduleExpression"], json!({"Fn::Sub": "rate(${SweepEveryMinutes} minutes)"}));
 }

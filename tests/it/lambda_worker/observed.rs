@@ -22,13 +22,13 @@ async fn a_run_is_two_lines_of_one_trace_and_each_of_its_invocations_one_record_
         ("BRIDGE_POLL_FACTOR", "1"),
     ];
     let worker = world.worker(Duration::from_secs(30), &settings);
-    let figures = world.work(&worker, &world.mapping(), send_traced(&world, "done-in-5s")).await;
+    let figures = world.work(&worker, &world.mapping(), send_traced(&world, "done-in-10s")).await;
 
     let log: Vec<Value> = worker.function.log().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let [start, end] = &log[..] else { panic!("{log:#?}") };
     assert_eq!((&start["message"], &end["message"]), (&json!("run started"), &json!("event published")));
     for line in [start, end] {
-        assert_eq!((&line["trace_id"], &line["chat_id"]), (&json!(TRACE_ID), &json!("done-in-5s")));
+        assert_eq!((&line["trace_id"], &line["chat_id"]), (&json!(TRACE_ID), &json!("done-in-10s")));
         assert_eq!(line["run_id"], start["run_id"]);
         assert!(line["request_id"].is_string() && line["message_id"].is_string(), "{line}");
     }
