@@ -91,7 +91,7 @@ pub async fn retry_until<T>(
     attempt_while(until, ServiceError::may_pass, operation).await
 }
 
-/// Asks as [`attempt`] does, for the first time at a terminal: then a wrong endpoint or region is likelier than a network that
+/// Asks as [`retry_until`] does, for the first time at a terminal: then a wrong endpoint or region is likelier than a network that
 /// fails for a moment, and a person waits. Without a connection it is given up on at once.
 ///
 /// # Errors
