@@ -5,9 +5,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ids::{ChatId, MessageId};
-use crate::message::{InvalidTrigger, Trigger, TriggerMessage};
 use crate::postpress::{Envelope, Finish};
-use crate::run::{EndedBy, Ending, Item, Origin, TRIGGERS_MAX};
+use crate::run::{EndedBy, Ending, InvalidTrigger, Item, Origin, TRIGGERS_MAX, Trigger, TriggerMessage, bridge_error};
 use crate::time::{Millis, rfc3339};
 
 /// The version of the detail's form.
@@ -249,51 +248,6 @@ const REFUSALS: Uuid = Uuid::from_u128(0x6f1d_0f5e_3c6b_4a55_9f0e_5b7c_91d2_a8e4
 /// The `event_id` of an event that no run has: the same at every redelivery of the message.
 fn refusal_id(message_id: &MessageId, kind: &str) -> Uuid {
     Uuid::new_v5(&REFUSALS, format!("{message_id} {kind}").as_bytes())
-}
-
-/// The error envelopes that are the bridge's own. Their types begin with `bridge/`.
-pub mod bridge_error {
-    use crate::postpress::Envelope;
-    use crate::run::{EndedBy, TRIGGERS_MAX};
-
-    fn envelope(kind: &str, status: u16, title: &str, detail: String) -> Envelope {
-        let kind = format!("bridge/{kind}");
-        Envelope { title: title.to_owned(), detail: Some(detail), instance: None, kind, status }.bounded()
-    }
-
-    /// A message on the queue that is no trigger.
-    pub fn invalid_trigger(reason: &str) -> Envelope {
-        envelope("invalid_trigger", 400, "The message is not a trigger", reason.to_owned())
-    }
-
-    /// A trigger for a run that has no room for it.
-    pub fn too_many_triggers() -> Envelope {
-        let detail = format!(
-            "the chat's run in flight already has {TRIGGERS_MAX} triggers; this one was not accepted, send it again once \
-             the run has ended"
-        );
-        envelope("too_many_triggers", 429, "Too many triggers for one run", detail)
-    }
-
-    /// The run's time or its calls are spent.
-    pub fn deadline_exceeded(ended_by: EndedBy, polls: u32) -> Envelope {
-        let detail = match ended_by {
-            EndedBy::Polls => format!("the sync was not over after {polls} calls (BRIDGE_MAX_POLLS)"),
-            _ => format!("the sync was not over within BRIDGE_RUN_DEADLINE_SECONDS, after {polls} calls"),
-        };
-        envelope("deadline_exceeded", 504, "The sync took too long", detail)
-    }
-
-    /// The retry budget is spent, and no failure of the row had an envelope of its own.
-    pub fn retries_exhausted(status: u16, failures: u32, last: &str) -> Envelope {
-        let detail = format!("{failures} calls in a row failed for BRIDGE_RETRY_SECONDS; the last one: {last}");
-        envelope("retries_exhausted", status, "The provider could not be reached", detail)
-    }
-
-    /// An answer that is neither a sync nor an error envelope.
-    pub fn unexpected_response(status: u16, detail: &str) -> Envelope {
-        envelope("unexpected_response", status, "The provider's answer was not understood", detail.to_owned())
-    }
 }
 
 #[cfg(test)]

@@ -2,18 +2,14 @@
 //!
 //! Everything is checked here, once; behind this module a [`Message`] is sound.
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
-
-use schemars::JsonSchema;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
-use crate::run::{Outcome, PollState};
+use crate::ids::MessageId;
+use crate::run::{InvalidTrigger, Outcome, Poll, PollState, TriggerMessage};
 use crate::text::bounded;
-use crate::time::{Millis, rfc3339};
+use crate::time::Millis;
 use crate::trace::TraceHeader;
 
 mod layer;
@@ -84,129 +80,6 @@ pub enum Message {
     },
     /// It is nothing that the bridge understands.
     Invalid(InvalidTrigger),
-}
-
-/// A sound trigger.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TriggerMessage {
-    /// The chat to sync.
-    pub chat_id: ChatId,
-    /// What makes it the same request as another trigger for the chat.
-    pub key: TriggerKey,
-    /// What comes back in the event.
-    pub trigger: Trigger,
-}
-
-/// A trigger as the run table keeps it and the event tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct Trigger {
-    /// SQS's id of the message that carried it.
-    #[schemars(with = "String")]
-    pub message_id: MessageId,
-    /// The producer's own id, untouched.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub correlation_id: Option<String>,
-    /// The producer's idempotency key, if it gave one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idempotency_key: Option<String>,
-    /// The producer's own data, byte for byte.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Metadata>,
-    /// When SQS accepted it.
-    #[serde(with = "rfc3339")]
-    #[schemars(with = "String", extend("format" = "date-time"))]
-    pub requested_at: Millis,
-    /// The run was already in flight when the trigger came: the sync may have begun before the request.
-    pub joined: bool,
-}
-
-/// A JSON object of the producer's, kept as the bytes that it wrote.
-#[derive(Clone)]
-pub struct Metadata(Box<RawValue>);
-
-impl Metadata {
-    /// The JSON text.
-    pub fn as_str(&self) -> &str {
-        self.0.get()
-    }
-}
-
-impl PartialEq for Metadata {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Metadata {}
-
-impl Hash for Metadata {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
-    }
-}
-
-impl fmt::Debug for Metadata {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for Metadata {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Metadata {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Box::<RawValue>::deserialize(deserializer).map(Self)
-    }
-}
-
-impl JsonSchema for Metadata {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Metadata".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "object" })
-    }
-}
-
-/// A body that is no trigger, with what could be read of it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct InvalidTrigger {
-    /// The chat, if that much was sound.
-    pub chat_id: Option<ChatId>,
-    /// The fields that were sound.
-    pub trigger: Trigger,
-    /// What is wrong, and what to send instead.
-    pub reason: String,
-    /// The body, cut to [`INPUT_MAX_BYTES`].
-    pub input: String,
-    /// The body was longer than that.
-    pub truncated: bool,
-}
-
-/// Our own message: look at this run again.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
-pub struct Poll {
-    /// The chat.
-    pub chat_id: ChatId,
-    /// The run of the chat that is meant.
-    pub run_id: RunId,
-    /// The claim under which the message was sent: it is stale once somebody else has claimed.
-    pub claim_id: ClaimId,
-    /// What the answers taught so far; without it the table's own record of that stays.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub learned: Option<PollState>,
-    /// An ending that could not be written to the table, so that it travels here: no call is made for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer: Option<Outcome>,
 }
 
 impl Poll {
@@ -315,8 +188,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::postpress::Envelope;
-    use crate::postpress::Finish;
+    use crate::ids::{ChatId, ClaimId, RunId};
+    use crate::postpress::{Envelope, Finish};
     use crate::run::{EndedBy, Ending, Origin, arbitrary};
 
     fn record(body: &str) -> Record {

@@ -1,8 +1,9 @@
 //! Polls and sweeps, ours or forged, of any version.
 
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
-use postpress_bridge::message::{Message, Poll, VERSION};
+use postpress_bridge::message::{Message, VERSION};
 use postpress_bridge::postpress::Envelope;
+use postpress_bridge::run::Poll;
 use postpress_bridge::run::{
     Call, Ending, Jitter, MessageHandler, Schedule, Step, StepContext, StepResult, Task, Write, WriteResult,
 };

@@ -2,7 +2,8 @@
 
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::ChatId;
-use postpress_bridge::message::{INPUT_MAX_BYTES, InvalidTrigger, Message, Trigger, TriggerMessage};
+use postpress_bridge::message::{INPUT_MAX_BYTES, Message};
+use postpress_bridge::run::{InvalidTrigger, Trigger, TriggerMessage};
 
 use super::wrapping::{EventBridge, WRAPPINGS, parse, wrap};
 

@@ -62,7 +62,7 @@ impl MemoryBus {
 mod tests {
     use super::*;
     use crate::ids::{ChatId, MessageId, TriggerKey};
-    use crate::message::{Trigger, TriggerMessage};
+    use crate::run::{Trigger, TriggerMessage};
     use crate::time::Millis;
 
     fn event(chat: &str) -> Event {

@@ -114,10 +114,10 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
 #[cfg(test)]
 pub(in crate::cli) mod tests {
     use super::*;
-    use crate::event::bridge_error;
     use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
-    use crate::message::Trigger;
     use crate::postpress::{Finish, Progress};
+    use crate::run::Trigger;
+    use crate::run::bridge_error;
     use crate::run::{Open, Outcome, Phase, PollState, RecentKeys};
 
     pub(in crate::cli) const NOW: Millis = Millis(1_795_514_400_000);

@@ -230,7 +230,7 @@ impl Session {
         let (screen, progress) = (Rc::clone(&self.screen), Rc::clone(&self.progress));
         let (key, source) = (self.command.key.clone(), self.settings.event_source.clone());
         MemoryBus::with_subscriber(Box::new(move |event| {
-            let ours = |trigger: &crate::message::Trigger| trigger.idempotency_key.as_ref() == Some(&key);
+            let ours = |trigger: &crate::run::Trigger| trigger.idempotency_key.as_ref() == Some(&key);
             match &event.detail.chat_id {
                 Some(chat) if event.detail.triggers.iter().any(ours) => {
                     progress.told(chat, show(event, chat, &screen, &source)?);

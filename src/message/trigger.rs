@@ -5,9 +5,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::layer::{Layer, OWN_EVENT_DEPTH, holds_own_event, string};
-use super::{INPUT_MAX_BYTES, InvalidTrigger, Message, Metadata, Record, Trigger, TriggerMessage};
+use super::{INPUT_MAX_BYTES, Message, Record};
 use crate::ids::{ChatId, TriggerKey};
 use crate::json;
+use crate::run::{InvalidTrigger, Metadata, Trigger, TriggerMessage};
 use crate::text::bounded;
 
 /// The longest `correlation_id` and the longest `idempotency_key`, in bytes.
@@ -251,7 +252,7 @@ fn metadata(raw: Option<&RawValue>) -> Result<Option<Metadata>, String> {
     // What an ordinary parser refuses (`1e400`, a lone surrogate) would come back to a consumer that cannot read it.
     serde_json::from_str::<serde_json::Value>(raw.get())
         .map_err(|error| format!("`metadata` is refused: {}", json::reason(&error)))?;
-    Ok(Some(Metadata(raw.to_owned())))
+    Ok(Some(Metadata::of_object(raw.to_owned())))
 }
 
 #[cfg(test)]

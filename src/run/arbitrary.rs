@@ -8,9 +8,10 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{EndedBy, Ending, Item, OPEN_SHARDS, Open, Origin, Outcome, Phase, PollState, RecentKeys};
+use super::{
+    EndedBy, Ending, Item, Metadata, OPEN_SHARDS, Open, Origin, Outcome, Phase, Poll, PollState, RecentKeys, Trigger,
+};
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
-use crate::message::{Metadata, Poll, Trigger};
 use crate::postpress::{Envelope, Finish, Progress};
 use crate::time::Millis;
 

@@ -1,10 +1,9 @@
 //! Before the call: who may make it, and what the others do instead.
 
 use crate::ids::{ClaimId, MessageId, RunId};
-use crate::message::{Poll, TriggerMessage};
 use crate::time::Millis;
 
-use super::{Claim, ClaimCondition, Item, Open, Phase, RecentKeys, Rules, TRIGGERS_MAX, Write};
+use super::{Claim, ClaimCondition, Item, Open, Phase, Poll, RecentKeys, Rules, TRIGGERS_MAX, TriggerMessage, Write};
 
 /// What this delivery would claim with: fresh ids, and the lease that its invocation can keep.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

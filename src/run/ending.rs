@@ -1,10 +1,9 @@
 //! After the call: poll again, or end, and with what.
 
-use crate::event::bridge_error;
 use crate::postpress::{Answer, Envelope, Failure, Finish, Progress, RetryClass};
 use crate::time::Millis;
 
-use super::{Delay, EndedBy, Ending, Item, Jitter, Origin, Outcome, PollState, Schedule};
+use super::{Delay, EndedBy, Ending, Item, Jitter, Origin, Outcome, PollState, Schedule, bridge_error};
 
 /// How often in a run an unusable 200 is polled again.
 const INVALID_RESPONSES_MAX: u32 = 3;

@@ -7,9 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
-use crate::message::Trigger;
 use crate::postpress::{Envelope, Finish, Progress};
 use crate::time::{Millis, rfc3339};
+
+use super::Trigger;
 
 /// The most triggers that one run answers for.
 pub const TRIGGERS_MAX: usize = 50;

@@ -6,12 +6,14 @@
 
 use crate::event::Event;
 use crate::ids::{ChatId, ClaimId, MessageId, RunId};
-use crate::message::{Poll, TriggerMessage};
 use crate::postpress::Answer;
 use crate::time::Millis;
 
 use super::claim::{Claimant, ForTrigger, RefusedPoll, for_poll, for_refused_poll, for_trigger};
-use super::{AfterCall, Delay, Item, Jitter, Outcome, Phase, PollState, Rules, Write, WriteResult, after_call};
+use super::{
+    AfterCall, Delay, Item, Jitter, Outcome, Phase, Poll, PollState, Rules, TriggerMessage, Write, WriteResult,
+    after_call,
+};
 
 /// How often one delivery of a trigger decides again when others change the item under it.
 const DECISIONS_MAX: u8 = 5;

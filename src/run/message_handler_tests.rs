@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::ids::{ChatId, TriggerKey};
-use crate::message::Trigger;
 use crate::postpress::{Failure, Finish, Progress, RetryClass};
+use crate::run::Trigger;
 use crate::run::{ClaimCondition, EndedBy, Open, RecentKeys, Schedule, TRIGGERS_MAX};
 
 const NOW: Millis = Millis(1_000_000);

@@ -21,13 +21,16 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+pub mod bridge_error;
 mod claim;
 mod ending;
 mod item;
 mod message_handler;
 mod next;
+mod poll;
 mod schedule;
 mod sweep;
+mod trigger;
 mod write;
 
 pub use ending::{AfterCall, after_call};
@@ -36,8 +39,10 @@ pub use item::{
 };
 pub use message_handler::{Acknowledged, Call, MessageHandler, Returned, Step, StepContext, StepResult, Task, Verdict};
 pub use next::Next;
+pub use poll::Poll;
 pub use schedule::{DELAY_MAX, Delay, Jitter, Schedule};
 pub use sweep::{SWEEP_ACTIVE_MAX, Swept, sweep};
+pub use trigger::{InvalidTrigger, Metadata, Trigger, TriggerMessage};
 pub use write::{Claim, ClaimCondition, Write, WriteResult};
 
 use std::time::Duration;

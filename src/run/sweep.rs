@@ -1,9 +1,8 @@
 //! The sweep: how a run is found whose message was lost, or whose publisher died.
 
-use crate::message::Poll;
 use crate::time::Millis;
 
-use super::{Item, Phase, Rules, Write};
+use super::{Item, Phase, Poll, Rules, Write};
 
 /// How many active runs one sweep looks at; the rest waits for the next.
 pub const SWEEP_ACTIVE_MAX: usize = 1000;

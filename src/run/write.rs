@@ -4,10 +4,9 @@
 //! same as expressions, and one suite of tests holds all of them to this.
 
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
-use crate::message::Trigger;
 use crate::time::Millis;
 
-use super::{Item, Outcome, Phase, PollState, TRIGGERS_MAX};
+use super::{Item, Outcome, Phase, PollState, TRIGGERS_MAX, Trigger};
 
 /// One conditional write on the item of one chat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::bus::EventBus;
-use crate::message::{Poll, Record};
+use crate::message::Record;
 use crate::postpress::Provider;
 use crate::queue::{Outgoing, Queue, VisibilityChange};
-use crate::run::{Returned, Step};
+use crate::run::{Poll, Returned, Step};
 use crate::service::{ServiceError, retry_until};
 use crate::store::RunStore;
 use crate::trace::TraceHeader;

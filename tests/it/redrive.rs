@@ -6,9 +6,10 @@ use std::process::Output;
 use std::time::Duration;
 
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
-use postpress_bridge::message::{Poll, Record, SWEEP_BODY};
+use postpress_bridge::message::{Record, SWEEP_BODY};
 use postpress_bridge::postpress::Finish;
 use postpress_bridge::queue::{Outgoing, Queue, Source, VisibilityChange};
+use postpress_bridge::run::Poll;
 use postpress_bridge::run::{EndedBy, Ending, Outcome, Schedule};
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
 use postpress_bridge::simulator::{Faults, InProcess, Server, Simulator};

@@ -7,9 +7,10 @@ use std::{env, fs};
 
 use postpress_bridge::event::{Detail, DetailType, Event};
 use postpress_bridge::ids::{ClaimId, MessageId, RunId, TriggerKey};
-use postpress_bridge::message::{Message, Record, Trigger, TriggerMessage};
+use postpress_bridge::message::{Message, Record};
 use postpress_bridge::postpress::{Envelope, Finish};
 use postpress_bridge::run::{EndedBy, Ending, Item, Origin, Outcome, Phase, PollState, RecentKeys};
+use postpress_bridge::run::{Trigger, TriggerMessage};
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
 use postpress_bridge::time::Millis;
 use serde::Serialize;

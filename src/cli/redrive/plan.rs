@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::ids::TriggerKey;
-use crate::message::{Message, Record, TriggerBody, TriggerMessage};
+use crate::message::{Message, Record, TriggerBody};
+use crate::run::TriggerMessage;
 
 /// What a dead letter turns out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -150,8 +151,9 @@ mod tests {
 
     use super::*;
     use crate::ids::{ChatId, ClaimId, MessageId, RunId};
-    use crate::message::{Poll, SWEEP_BODY};
+    use crate::message::SWEEP_BODY;
     use crate::postpress::Finish;
+    use crate::run::Poll;
     use crate::run::{EndedBy, Ending, Outcome};
     use crate::time::Millis;
 

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::ports::{DONE, Fault, RUNNING, STARTED};
 use super::{Dealt, INVOCATION, SECOND, Scene};
-use crate::message::Poll;
-use crate::run::{Acknowledged, Returned, Schedule};
+use crate::run::{Acknowledged, Poll, Returned, Schedule};
 use crate::settings::Limits;
 
 const FAILED: Dealt = Dealt::Returned(Returned::Failed);

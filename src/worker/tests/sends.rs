@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::ports::{DONE, Fault, Move};
 use super::{Dealt, SECOND, Scene};
-use crate::message::{Poll, SWEEP_BODY};
+use crate::message::SWEEP_BODY;
 use crate::postpress::{Answer, Progress};
-use crate::run::{Acknowledged, Returned, Schedule};
+use crate::run::{Acknowledged, Poll, Returned, Schedule};
 use crate::settings::Limits;
 
 const POLLED_ON: Dealt = Dealt::Acknowledged(Acknowledged::PolledOn);

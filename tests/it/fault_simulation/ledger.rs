@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
-use postpress_bridge::message::Poll;
 use postpress_bridge::postpress::Answer;
+use postpress_bridge::run::Poll;
 use postpress_bridge::run::{Ending, Outcome, Phase, Write, WriteResult};
 use postpress_bridge::worker::Dealt;
 use uuid::Uuid;

@@ -1,8 +1,8 @@
 //! What each step of a handler can come to: done, failed, failed and done all the same, lost on the way, or the end of it.
 
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
-use postpress_bridge::message::Poll;
 use postpress_bridge::postpress::Answer;
+use postpress_bridge::run::Poll;
 use postpress_bridge::run::{
     Call, ClaimCondition, Delay, MessageHandler, Returned, Step, StepResult, Task, Verdict, Write, WriteResult,
 };

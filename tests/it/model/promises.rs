@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{MessageId, RunId};
-use postpress_bridge::message::Poll;
+use postpress_bridge::run::Poll;
 use postpress_bridge::run::{Claim, Item, Phase, Step, Task, Write};
 
 use super::canonical::{Name, Part};

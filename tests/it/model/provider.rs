@@ -6,8 +6,8 @@
 use std::hash::Hash;
 
 use postpress_bridge::ids::{ClaimId, RunId};
-use postpress_bridge::message::Poll;
 use postpress_bridge::postpress::{Answer, Failure, Finish, Progress, RetryClass};
+use postpress_bridge::run::Poll;
 use postpress_bridge::run::Task;
 
 use super::canonical::Part;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
-use postpress_bridge::message::{Message, Record, Trigger};
+use postpress_bridge::message::{Message, Record};
 use postpress_bridge::postpress::{Envelope, Finish, Progress};
+use postpress_bridge::run::Trigger;
 use postpress_bridge::run::{
     Claim, ClaimCondition, EndedBy, Ending, Item, Open, Outcome, Phase, PollState, RecentKeys, Write,
 };

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Bytes;
-use postpress_bridge::message::{Message, TriggerMessage};
+use postpress_bridge::message::Message;
+use postpress_bridge::run::TriggerMessage;
 use postpress_bridge::run::{Write, WriteResult};
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
 use postpress_bridge::store::RunStore;

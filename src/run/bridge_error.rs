@@ -1,0 +1,44 @@
+//! The bridge's own error envelopes. Their types begin with `bridge/`.
+
+use crate::postpress::Envelope;
+
+use super::{EndedBy, TRIGGERS_MAX};
+
+fn envelope(kind: &str, status: u16, title: &str, detail: String) -> Envelope {
+    let kind = format!("bridge/{kind}");
+    Envelope { title: title.to_owned(), detail: Some(detail), instance: None, kind, status }.bounded()
+}
+
+/// A message on the queue that is not a valid trigger.
+pub fn invalid_trigger(reason: &str) -> Envelope {
+    envelope("invalid_trigger", 400, "The message is not a trigger", reason.to_owned())
+}
+
+/// A trigger for a run that already has [`TRIGGERS_MAX`].
+pub fn too_many_triggers() -> Envelope {
+    let detail = format!(
+        "the chat's run in flight already has {TRIGGERS_MAX} triggers; this one was not accepted, send it again once \
+         the run has ended"
+    );
+    envelope("too_many_triggers", 429, "Too many triggers for one run", detail)
+}
+
+/// The run's time or its number of calls is exhausted.
+pub fn deadline_exceeded(ended_by: EndedBy, polls: u32) -> Envelope {
+    let detail = match ended_by {
+        EndedBy::Polls => format!("the sync was not over after {polls} calls (BRIDGE_MAX_POLLS)"),
+        _ => format!("the sync was not over within BRIDGE_RUN_DEADLINE_SECONDS, after {polls} calls"),
+    };
+    envelope("deadline_exceeded", 504, "The sync took too long", detail)
+}
+
+/// The retry budget is exhausted, and none of the consecutive failures had an error envelope.
+pub fn retries_exhausted(status: u16, failures: u32, last: &str) -> Envelope {
+    let detail = format!("{failures} calls in a row failed for BRIDGE_RETRY_SECONDS; the last one: {last}");
+    envelope("retries_exhausted", status, "The provider could not be reached", detail)
+}
+
+/// A response that is neither a sync nor an error envelope.
+pub fn unexpected_response(status: u16, detail: &str) -> Envelope {
+    envelope("unexpected_response", status, "The provider's answer was not understood", detail.to_owned())
+}

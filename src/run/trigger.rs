@@ -1,0 +1,122 @@
+//! Triggers as data: parsed by [`crate::message`], kept by a run, and returned in its event.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::ids::{ChatId, MessageId, TriggerKey};
+use crate::time::{Millis, rfc3339};
+
+/// A valid trigger, as one message carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TriggerMessage {
+    /// The chat to sync.
+    pub chat_id: ChatId,
+    /// Two triggers for a chat with the same key are the same request.
+    pub key: TriggerKey,
+    /// The part that the run keeps and its event returns.
+    pub trigger: Trigger,
+}
+
+/// A trigger as the run table keeps it and as events contain it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Trigger {
+    /// The SQS message id of the message that carried it.
+    #[schemars(with = "String")]
+    pub message_id: MessageId,
+    /// The producer's own id, unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// The producer's idempotency key, if it set one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// The producer's own data, byte for byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+    /// When SQS accepted it.
+    #[serde(with = "rfc3339")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub requested_at: Millis,
+    /// Whether the run was already in flight when the trigger arrived: the sync may have begun before the request.
+    pub joined: bool,
+}
+
+/// A JSON object from the producer, kept byte for byte.
+#[derive(Clone)]
+pub struct Metadata(Box<RawValue>);
+
+impl Metadata {
+    /// Wraps the text of a JSON object; the caller has checked that it is one.
+    pub(crate) fn of_object(json: Box<RawValue>) -> Self {
+        Self(json)
+    }
+
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl PartialEq for Metadata {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Metadata {}
+
+impl Hash for Metadata {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(Self)
+    }
+}
+
+impl JsonSchema for Metadata {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Metadata".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "object" })
+    }
+}
+
+/// A message body that is not a valid trigger, with the parts that could be read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct InvalidTrigger {
+    /// The chat, if it could be read.
+    pub chat_id: Option<ChatId>,
+    /// The valid fields.
+    pub trigger: Trigger,
+    /// What is wrong, and what to send instead.
+    pub reason: String,
+    /// The body, cut to [`INPUT_MAX_BYTES`](crate::message::INPUT_MAX_BYTES).
+    pub input: String,
+    /// Whether the body was cut.
+    pub truncated: bool,
+}
