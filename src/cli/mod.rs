@@ -21,16 +21,16 @@ pub mod trigger;
 #[cfg(feature = "aws")]
 pub mod work;
 
-mod argument;
+mod args;
+mod chat_state;
 mod deployed_bridge;
 mod follow;
+mod format;
+mod observed_provider;
+mod progress;
 mod run_report;
-mod screen;
-mod standing;
-mod stop;
+mod shutdown;
 mod table;
-mod watched;
-mod wording;
 
 /// Sync a postpress chat, and receive one event.
 #[derive(Debug, Parser)]

@@ -14,9 +14,9 @@ use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
 
 use super::deployed_bridge::run_table;
+use super::format::{distance, ending, status};
 use super::run_report::RunReport;
 use super::table;
-use super::wording::{distance, ending, status};
 
 /// How many chats to read at once.
 const READ_AT_ONCE: usize = 16;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use anyhow::Context;
 use clap::Args;
 
-use super::stop;
+use super::shutdown;
 use crate::simulator::script::GRAMMAR;
 use crate::simulator::{Faults, Server, Simulator, Span, Stats};
 
@@ -66,7 +66,7 @@ impl Simulate {
         let simulator = self.simulator(self.faults()?);
         let server = Server::bind(SocketAddr::new(self.address, self.port), simulator.clone()).await?;
         print_greeting(&server.base_url());
-        server.run(stop::asked_to()).await;
+        server.run(shutdown::signal()).await;
         eprintln!("\n{}", summary(&simulator.stats()));
         Ok(())
     }

@@ -13,13 +13,13 @@ use crate::store::RunTable;
 use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;
 
+use super::chat_state::Told;
 use super::deployed_bridge::run_table;
 use super::follow::LOOK_EVERY;
+use super::format::brief;
+use super::progress::{Mark, ProgressDisplay};
 use super::run_report::{self, RunReport};
-use super::screen::{Mood, Screen};
-use super::standing::Told;
 use super::table;
-use super::wording::brief;
 
 /// Show how far a chat's sync is, from the run table.
 ///
@@ -77,7 +77,7 @@ impl Look<'_> {
 
     async fn watch(&self) -> anyhow::Result<bool> {
         let chat = &self.status.chat;
-        let screen = Screen::new([chat]);
+        let display = ProgressDisplay::new([chat]);
         let mut said = String::new();
         loop {
             let item = self.read().await?;
@@ -89,11 +89,11 @@ impl Look<'_> {
             let is_over = item.as_ref().is_some_and(Item::is_over);
             if text != said {
                 match &item {
-                    Some(item) if is_over => screen.finish(chat, &text, mood(item)),
-                    _ => screen.update(chat, &text),
+                    Some(item) if is_over => display.finish(chat, &text, mark(item)),
+                    _ => display.update(chat, &text),
                 }
                 if let Some(item) = item.as_ref().filter(|_| self.status.json) {
-                    screen.data(&serde_json::to_string(&self.report(item))?)?;
+                    display.data(&serde_json::to_string(&self.report(item))?)?;
                 }
                 said = text;
             }
@@ -139,12 +139,12 @@ impl Look<'_> {
     }
 
     fn is_well(&self, item: &Item) -> bool {
-        let ended_badly = item.outcome.is_some() && mood(item) == Mood::Bad;
+        let ended_badly = item.outcome.is_some() && mark(item) == Mark::Failure;
         !ended_badly && !self.is_lost(item)
     }
 }
 
-fn mood(item: &Item) -> Mood {
+fn mark(item: &Item) -> Mark {
     let ending = crate::event::Event::of_run(item).map(|event| Told::Ended(event.detail_type));
-    if ending == Some(Told::Ended(DetailType::SyncDone)) { Mood::Good } else { Mood::Bad }
+    if ending == Some(Told::Ended(DetailType::SyncDone)) { Mark::Success } else { Mark::Failure }
 }

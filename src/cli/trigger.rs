@@ -14,10 +14,10 @@ use crate::service::ServiceError;
 use crate::settings::{AskSettings, DEFAULT_EVENT_SOURCE};
 use crate::telemetry::{self, LogFormat};
 
-use super::argument::time;
+use super::args::time;
 use super::deployed_bridge::DeployedBridge;
 use super::follow::Follow;
-use super::screen::Screen;
+use super::progress::ProgressDisplay;
 use super::table;
 
 /// Ask a deployed bridge to sync chats.
@@ -100,22 +100,22 @@ impl Trigger {
             return Ok(all_sent);
         };
 
-        let follow = Follow::new(bridge.table(&settings.table), settings, screen(&sent), self.timeout);
+        let follow = Follow::new(bridge.table(&settings.table), settings, display(&sent), self.timeout);
         let mut keys = BTreeMap::new();
         for (chat, sent) in &sent {
             match sent {
                 Ok(message_id) => {
-                    follow.screen.note(&format!("{chat}  {message_id}"));
+                    follow.display.note(&format!("{chat}  {message_id}"));
                     let key = self.idempotency_key.as_deref().unwrap_or(message_id.as_str());
                     keys.insert((*chat).clone(), TriggerKey::of(key));
                 }
-                Err(error) => follow.screen.note(&not_sent(chat, error)),
+                Err(error) => follow.display.note(&not_sent(chat, error)),
             }
         }
         let chats = keys.len();
         let outcome = follow.run(keys, chats).await.context("the triggers are sent, but cannot be followed")?;
         if outcome.interrupted {
-            follow.screen.note("the bridge goes on with it; `status CHAT_ID` tells how far it is");
+            follow.display.note("the bridge goes on with it; `status CHAT_ID` tells how far it is");
         }
         Ok(all_sent && outcome.all_good)
     }
@@ -173,8 +173,8 @@ fn not_sent(chat: &ChatId, error: &ServiceError) -> String {
 }
 
 /// A line for each chat whose trigger was sent.
-fn screen(sent: &Sent<'_>) -> Screen {
-    Screen::new(sent.iter().filter(|(_, sent)| sent.is_ok()).map(|(chat, _)| *chat))
+fn display(sent: &Sent<'_>) -> ProgressDisplay {
+    ProgressDisplay::new(sent.iter().filter(|(_, sent)| sent.is_ok()).map(|(chat, _)| *chat))
 }
 
 #[cfg(test)]

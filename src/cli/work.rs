@@ -22,8 +22,8 @@ use crate::store::RunTable;
 use crate::telemetry::{self, LogFormat};
 use crate::worker::Worker;
 
-use super::argument::time;
-use super::stop::{self, second_stop};
+use super::args::time;
+use super::shutdown::{self, second_signal};
 
 /// Consume the deployed queue from here: receive batches, deal with them, delete what succeeded.
 ///
@@ -132,14 +132,14 @@ impl Work {
         let stop = async {
             tokio::select! {
                 () = busy.idle_for(self.until_idle) => {}
-                () = stop::asked_to() => tracing::info!("stopping"),
+                () = shutdown::signal() => tracing::info!("stopping"),
                 () = source.refused.notified() => {}
                 () = announce => {}
             }
         };
         tokio::select! {
             () = consumer.run(&source, &busy, stop) => {}
-            () = second_stop() => anyhow::bail!("stopped at once; what was under way comes again"),
+            () = second_signal() => anyhow::bail!("stopped at once; what was under way comes again"),
         }
         match source.failed.into_inner() {
             Some(error) => Err(anyhow::Error::new(error).context("the queue in BRIDGE_QUEUE_URL cannot be read")),

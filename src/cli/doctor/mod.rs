@@ -11,14 +11,14 @@ use crate::postpress::client::{ApiKey, http_client, mozilla_roots};
 use crate::settings::{Examined, Place};
 use crate::telemetry::{self, LogFormat};
 
-use super::screen::columns;
+use super::progress::columns;
 use finding::{Finding, Verdict};
 use report::Report;
 
 #[cfg(feature = "aws")]
 mod aws;
 mod finding;
-mod own_side;
+mod local;
 mod provider;
 mod report;
 
@@ -62,10 +62,10 @@ impl Doctor {
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let http = http_client(mozilla_roots())?;
 
-        let mut findings = own_side::settings(&settings);
+        let mut findings = local::settings(&settings);
         let variables = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-        findings.extend(own_side::unknown(variables));
-        findings.extend(own_side::state_file(&settings.place));
+        findings.extend(local::unknown(variables));
+        findings.extend(local::state_file(&settings.place));
         let Looked { key, account, deployed } = look_at_aws(&settings, &http).await;
         findings.extend(account);
         findings.extend(match &settings.base_url {

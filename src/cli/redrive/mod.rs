@@ -25,7 +25,7 @@ use crate::settings::RedriveSettings;
 use crate::simulator::parse_duration;
 use crate::telemetry::{self, LogFormat};
 
-use super::stop;
+use super::shutdown;
 use consent::Consent;
 use dead_letters::DeadLetters;
 use plan::{DeadLetter, Fate};
@@ -97,7 +97,7 @@ impl Redrive {
 
         let dead_letters = DeadLetters::of(&client, &settings.queue_url, self.hold).await?;
         // One for the whole way: whoever has asked at any moment since the first message was held is heard.
-        let mut stop = pin!(stop::asked_to().fuse());
+        let mut stop = pin!(shutdown::signal().fuse());
         let held_until = Instant::now() + self.hold;
         let Some(records) = dead_letters.take(self.limit as usize, stop.as_mut()).await? else {
             say("nothing was done");

@@ -4,7 +4,7 @@ use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::types::{Rule, RuleState};
 use serde_json::Value;
 
-use super::asked::ask;
+use super::aws_query::ask;
 use crate::aws::Resource;
 use crate::cli::doctor::finding::Finding;
 

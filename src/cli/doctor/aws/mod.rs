@@ -15,7 +15,7 @@ use crate::service::ServiceError;
 use crate::settings::{Access, Examined, Place, SecretSource};
 use crate::webhook::CredentialStore;
 
-mod asked;
+mod aws_query;
 mod bus;
 mod queue;
 mod table;
@@ -44,7 +44,7 @@ pub(super) async fn look(settings: &Examined, http: &reqwest::Client) -> Looked 
         Ok(aws) => aws,
         Err(fault) => {
             let skipped = Finding::skipped(AWS, "so nothing in AWS is looked at");
-            return Looked { key: plain, account: vec![asked::misconfigured(AWS, fault)], deployed: vec![skipped] };
+            return Looked { key: plain, account: vec![aws_query::misconfigured(AWS, fault)], deployed: vec![skipped] };
         }
     };
     let mut account = vec![of_account(&aws)];
@@ -96,9 +96,9 @@ async fn webhook(settings: &Examined, aws: &SdkConfig) -> Option<Finding> {
 fn of_secret_error(check: &'static str, error: ServiceError) -> Finding {
     match error {
         ServiceError::Misconfigured(fault) if fault.found.contains("AccessDenied") => {
-            asked::denied(check, "secretsmanager:GetSecretValue (and kms:Decrypt, for a key of your own)")
+            aws_query::denied(check, "secretsmanager:GetSecretValue (and kms:Decrypt, for a key of your own)")
         }
-        ServiceError::Misconfigured(fault) => asked::misconfigured(check, fault),
+        ServiceError::Misconfigured(fault) => aws_query::misconfigured(check, fault),
         error if error.may_pass() => Finding::fault(check, error.to_string(), "run `doctor` again, once that is over"),
         error => {
             let remedy = "fix the secret, or the variable that names it: `ID`, or `ID#field` if it is a JSON object";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 
-use super::asked::ask;
+use super::aws_query::ask;
 use crate::aws::Resource;
 use crate::cli::doctor::finding::Finding;
 use crate::queue::redrive_policy::RedrivePolicy;

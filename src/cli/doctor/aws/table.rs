@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType, TableDescription, TableStatus, TimeToLiveDescription, TimeToLiveStatus,
 };
 
-use super::asked::ask;
+use super::aws_query::ask;
 use crate::aws::Resource;
 use crate::cli::doctor::finding::Finding;
 use crate::store::OPEN_INDEX;

@@ -5,16 +5,16 @@ use std::time::Duration;
 use crate::ids::ChatId;
 use crate::postpress::{Answer, Failure, Progress, Provider};
 
-/// Hands each answer to `watch` before it goes its way.
-pub(super) struct Watched<P, W> {
+/// Hands each answer to `observe` before it goes its way.
+pub(super) struct ObservedProvider<P, W> {
     pub(super) provider: P,
-    pub(super) watch: W,
+    pub(super) observe: W,
 }
 
-impl<P: Provider, W: Fn(&ChatId, &Answer)> Provider for Watched<P, W> {
+impl<P: Provider, W: Fn(&ChatId, &Answer)> Provider for ObservedProvider<P, W> {
     async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
         let answer = self.provider.sync(chat, deadline).await;
-        (self.watch)(chat, &answer);
+        (self.observe)(chat, &answer);
         answer
     }
 }
