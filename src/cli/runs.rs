@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::ids::ChatId;
 use crate::run::{Item, Next, OPEN_SHARDS, Phase};
-use crate::settings::LookSettings;
+use crate::settings::ReadSettings;
 use crate::store::{DUE_PAGE, DueRun, RunTable};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
@@ -58,7 +58,7 @@ impl Runs {
     /// # Errors
     /// If the settings cannot be used, or the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
-        let settings = LookSettings::from_env()?;
+        let settings = ReadSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let table = run_table(&settings.runs, "runs").await?;
         let (limit, now) = (self.limit as usize, Clock::System.now());

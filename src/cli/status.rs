@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::event::DetailType;
 use crate::ids::ChatId;
 use crate::run::{Item, Next};
-use crate::settings::LookSettings;
+use crate::settings::ReadSettings;
 use crate::store::RunTable;
 use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;
@@ -57,7 +57,7 @@ impl Status {
     /// # Errors
     /// If the settings cannot be used, or the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
-        let settings = LookSettings::from_env()?;
+        let settings = ReadSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let table = run_table(&settings.runs, "status").await?;
         let look = Look { status: &self, table: &table, overdue: settings.overdue };

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::ids::{ChatId, MessageId, TriggerKey};
 use crate::message::TriggerBody;
 use crate::service::ServiceError;
-use crate::settings::{AskSettings, DEFAULT_EVENT_SOURCE};
+use crate::settings::{DEFAULT_EVENT_SOURCE, SendSettings};
 use crate::telemetry::{self, LogFormat};
 
 use super::args::time;
@@ -80,10 +80,10 @@ impl Trigger {
         let triggers = self.triggers()?;
         DeployedBridge::is_within_reach("trigger")?;
         let (ask, follow) = if self.wait {
-            let (ask, follow) = AskSettings::from_env_to_follow()?;
+            let (ask, follow) = SendSettings::from_env_for_follow()?;
             (ask, Some(follow))
         } else {
-            (AskSettings::from_env()?, None)
+            (SendSettings::from_env()?, None)
         };
         telemetry::init(&ask.log_filter, LogFormat::Compact)?;
         let bridge = DeployedBridge::connect("trigger").await?;

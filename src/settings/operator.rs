@@ -18,7 +18,7 @@ pub enum Runs {
 
 /// What a command needs that looks at runs: `status`, `runs`.
 #[derive(Debug, Clone)]
-pub struct LookSettings {
+pub struct ReadSettings {
     /// Where they are.
     pub runs: Runs,
     /// `BRIDGE_OVERDUE_SECONDS`: how long after its last lease a run counts as lost.
@@ -29,7 +29,7 @@ pub struct LookSettings {
 
 /// What a command needs that asks a deployed bridge for syncs: `trigger`, and `sync` with `BRIDGE_TABLE` set.
 #[derive(Debug, Clone)]
-pub struct AskSettings {
+pub struct SendSettings {
     /// `BRIDGE_QUEUE_URL`: where the triggers go.
     pub queue_url: String,
     /// `BRIDGE_LOG`: what is logged.
@@ -47,7 +47,7 @@ pub struct FollowSettings {
     pub event_source: String,
 }
 
-impl LookSettings {
+impl ReadSettings {
     /// Reads the settings from the process's environment.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl LookSettings {
     }
 }
 
-impl AskSettings {
+impl SendSettings {
     /// Reads what `trigger` needs from the process's environment.
     ///
     /// # Errors
@@ -83,27 +83,27 @@ impl AskSettings {
     ///
     /// # Errors
     /// Lists everything that is missing or wrong.
-    pub fn from_env_to_follow() -> Result<(Self, FollowSettings), SettingsError> {
-        complete(&process_env, Self::take_to_follow)
+    pub fn from_env_for_follow() -> Result<(Self, FollowSettings), SettingsError> {
+        complete(&process_env, Self::take_for_follow)
     }
 
     /// Reads what `sync` needs from the process's environment: it also keeps its commands in a file.
     ///
     /// # Errors
     /// Lists everything that is missing or wrong.
-    pub fn from_env_to_sync() -> Result<(Self, FollowSettings, PathBuf), SettingsError> {
-        Self::read_to_sync(&process_env)
+    pub fn from_env_for_sync() -> Result<(Self, FollowSettings, PathBuf), SettingsError> {
+        Self::read_for_sync(&process_env)
     }
 
-    /// As [`AskSettings::from_env_to_sync`], from `env`, which gives a variable's value by its name.
+    /// As [`SendSettings::from_env_for_sync`], from `env`, which gives a variable's value by its name.
     ///
     /// # Errors
     /// Lists everything that is missing or wrong.
-    pub fn read_to_sync(
+    pub fn read_for_sync(
         env: &impl Fn(&str) -> Option<String>,
     ) -> Result<(Self, FollowSettings, PathBuf), SettingsError> {
         complete(env, |reader| {
-            let bridge = Self::take_to_follow(reader);
+            let bridge = Self::take_for_follow(reader);
             let state_file = reader.state_file();
             let (ask, follow) = bridge?;
             Some((ask, follow, state_file?))
@@ -116,7 +116,7 @@ impl AskSettings {
         Some(Self { queue_url: queue_url?, log_filter })
     }
 
-    fn take_to_follow(reader: &mut Reader<'_>) -> Option<(Self, FollowSettings)> {
+    fn take_for_follow(reader: &mut Reader<'_>) -> Option<(Self, FollowSettings)> {
         let ask = Self::take(reader);
         let table = reader.table();
         let run_ttl = reader.run_ttl();
@@ -156,9 +156,9 @@ mod tests {
             (&[file, ("BRIDGE_TABLE", "bridge-runs")], Runs::Table("bridge-runs".into())),
             (&[("BRIDGE_TABLE", "bridge-runs")], Runs::Table("bridge-runs".into())),
         ] {
-            assert_eq!(LookSettings::read(&env(variables)).unwrap().runs, runs, "{variables:?}");
+            assert_eq!(ReadSettings::read(&env(variables)).unwrap().runs, runs, "{variables:?}");
         }
-        let error = LookSettings::read(&env(&[])).unwrap_err().to_string();
+        let error = ReadSettings::read(&env(&[])).unwrap_err().to_string();
         assert!(error.contains("`BRIDGE_STATE_FILE` is missing"), "{error}");
     }
 
@@ -169,11 +169,11 @@ mod tests {
             ("BRIDGE_TABLE", "bridge-runs"),
             ("HOME", "/home/ann"),
         ];
-        let (_, follow, file) = AskSettings::read_to_sync(&env(&variables)).unwrap();
+        let (_, follow, file) = SendSettings::read_for_sync(&env(&variables)).unwrap();
         assert_eq!(follow.table, "bridge-runs");
         assert_eq!(file, Path::new("/home/ann/.local/state/postpress-bridge/runs.sqlite3"));
 
-        let error = AskSettings::read_to_sync(&env(&[("BRIDGE_EVENT_SOURCE", "aws.x")])).unwrap_err().to_string();
+        let error = SendSettings::read_for_sync(&env(&[("BRIDGE_EVENT_SOURCE", "aws.x")])).unwrap_err().to_string();
         for name in ["BRIDGE_QUEUE_URL", "BRIDGE_TABLE", "BRIDGE_EVENT_SOURCE", "BRIDGE_STATE_FILE"] {
             assert!(error.contains(name), "{name} is not in {error}");
         }

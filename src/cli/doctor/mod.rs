@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::postpress::client::{ApiKey, http_client, mozilla_roots};
-use crate::settings::{Examined, Place};
+use crate::settings::{Deployment, SettingsDiagnosis};
 use crate::telemetry::{self, LogFormat};
 
 use super::progress::columns;
@@ -58,14 +58,14 @@ impl Doctor {
     /// # Errors
     /// If nothing could be checked, or the findings cannot be printed.
     pub async fn run(self) -> anyhow::Result<bool> {
-        let settings = Examined::from_env();
+        let settings = SettingsDiagnosis::from_env();
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let http = http_client(mozilla_roots())?;
 
         let mut findings = local::settings(&settings);
         let variables = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
         findings.extend(local::unknown(variables));
-        findings.extend(local::state_file(&settings.place));
+        findings.extend(local::state_file(&settings.deployment));
         let Looked { key, account, deployed } = look_at_aws(&settings, &http).await;
         findings.extend(account);
         findings.extend(match &settings.base_url {
@@ -85,13 +85,13 @@ impl Doctor {
 }
 
 #[cfg(feature = "aws")]
-async fn look_at_aws(settings: &Examined, http: &reqwest::Client) -> Looked {
+async fn look_at_aws(settings: &SettingsDiagnosis, http: &reqwest::Client) -> Looked {
     aws::look(settings, http).await
 }
 
 #[cfg(not(feature = "aws"))]
 #[expect(clippy::unused_async, reason = "it is asked as the one with AWS is")]
-async fn look_at_aws(settings: &Examined, _: &reqwest::Client) -> Looked {
+async fn look_at_aws(settings: &SettingsDiagnosis, _: &reqwest::Client) -> Looked {
     use crate::settings::SecretSource;
 
     const NO_AWS: &str = "this build has no AWS in it; run it with `cargo run --features aws -- doctor`";
@@ -100,19 +100,19 @@ async fn look_at_aws(settings: &Examined, _: &reqwest::Client) -> Looked {
         Some(SecretSource::Stored(_)) => (None, Some(Finding::skipped("secret", NO_AWS))),
         None => (None, None),
     };
-    let deployed = match &settings.place {
-        Place::Aws { .. } => vec![Finding::skipped("AWS", NO_AWS)],
-        place => not_in_aws(place),
+    let deployed = match &settings.deployment {
+        Deployment::Aws { .. } => vec![Finding::skipped("AWS", NO_AWS)],
+        deployment => not_in_aws(deployment),
     };
     Looked { key, account: secret.into_iter().collect(), deployed }
 }
 
 /// Why queue, table and bus are not looked at.
-fn not_in_aws(place: &Place) -> Vec<Finding> {
-    let why = match place {
-        Place::Aws { .. } => return Vec::new(),
-        Place::Terminal { .. } => "neither BRIDGE_QUEUE_URL nor BRIDGE_TABLE is set",
-        Place::Memory => "BRIDGE_BACKEND is `memory`",
+fn not_in_aws(deployment: &Deployment) -> Vec<Finding> {
+    let why = match deployment {
+        Deployment::Aws { .. } => return Vec::new(),
+        Deployment::Terminal { .. } => "neither BRIDGE_QUEUE_URL nor BRIDGE_TABLE is set",
+        Deployment::Memory => "BRIDGE_BACKEND is `memory`",
     };
     vec![Finding::skipped("AWS", format!("{why}, so queue, table and bus are not looked at"))]
 }

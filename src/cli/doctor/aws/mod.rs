@@ -12,7 +12,7 @@ use crate::postpress::client::ApiKey;
 use crate::postpress::rotating::KeySecret;
 use crate::secrets::StoredSecret;
 use crate::service::ServiceError;
-use crate::settings::{Access, Examined, Place, SecretSource};
+use crate::settings::{Access, Deployment, SecretSource, SettingsDiagnosis};
 use crate::webhook::CredentialStore;
 
 mod aws_query;
@@ -28,7 +28,7 @@ const WEBHOOK: &str = "webhook";
 const SECRET_MAX: Duration = Duration::from_secs(5);
 
 /// Looks at all of AWS that the settings name.
-pub(super) async fn look(settings: &Examined, http: &reqwest::Client) -> Looked {
+pub(super) async fn look(settings: &SettingsDiagnosis, http: &reqwest::Client) -> Looked {
     let plain = match &settings.key {
         Some(SecretSource::Plain(key)) => Some(key.clone()),
         _ => None,
@@ -37,8 +37,8 @@ pub(super) async fn look(settings: &Examined, http: &reqwest::Client) -> Looked 
         Some(SecretSource::Stored(place)) => Some(place.clone()),
         _ => None,
     };
-    if secret.is_none() && !matches!(settings.place, Place::Aws { .. }) {
-        return Looked { key: plain, account: Vec::new(), deployed: not_in_aws(&settings.place) };
+    if secret.is_none() && !matches!(settings.deployment, Deployment::Aws { .. }) {
+        return Looked { key: plain, account: Vec::new(), deployed: not_in_aws(&settings.deployment) };
     }
     let aws = match crate::aws::connect(http.clone()).await {
         Ok(aws) => aws,
@@ -79,7 +79,7 @@ async fn key_in(secret: Option<StoredSecret>) -> Option<(Option<ApiKey>, Finding
 }
 
 /// The webhook's secrets, where they are stored.
-async fn webhook(settings: &Examined, aws: &SdkConfig) -> Option<Finding> {
+async fn webhook(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Option<Finding> {
     let Some(Access::Credentials { signing, tokens }) = &settings.webhook else { return None };
     let client = aws_sdk_secretsmanager::Client::new(aws);
     let store = StoredCredentials::new(&client, signing.clone(), tokens.clone());
@@ -107,8 +107,8 @@ fn of_secret_error(check: &'static str, error: ServiceError) -> Finding {
     }
 }
 
-async fn deployed(settings: &Examined, aws: &SdkConfig) -> Vec<Finding> {
-    let Place::Aws { queue_url, table } = &settings.place else { return not_in_aws(&settings.place) };
+async fn deployed(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Vec<Finding> {
+    let Deployment::Aws { queue_url, table } = &settings.deployment else { return not_in_aws(&settings.deployment) };
     let unset = |check| vec![Finding::skipped(check, "it is not set, or cannot be used; see the settings")];
     let queue = async {
         match queue_url {
