@@ -31,7 +31,7 @@ mod with_aws {
 
     use super::fault_of_all;
 
-    pub(in crate::cli) use crate::deployed::provider;
+    pub(in crate::cli) use crate::bootstrap::provider;
 
     /// How long sending may take.
     const SEND_MAX: Duration = Duration::from_secs(20);

@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::bus::MemoryBus;
-use crate::consumer::Consumer;
 use crate::event::Event;
+use crate::event_source_mapping::EventSourceMapping;
 use crate::ids::{ChatId, TriggerKey};
 use crate::postpress::Provider;
 use crate::queue::MemoryQueue;
@@ -131,7 +131,7 @@ impl Session {
         };
         let worker =
             Worker::new(provider, Rc::clone(&self.store), Rc::clone(&queue), self.bus(), Clock::System, config);
-        let consumer = Consumer { batch_size: 1, concurrency: limits.max_in_flight, invocation };
+        let mapping = EventSourceMapping { batch_size: 1, concurrency: limits.max_in_flight, invocation };
         let mut interrupted = false;
         let over_or_asked = async {
             tokio::select! {
@@ -143,7 +143,7 @@ impl Session {
             }
         };
         tokio::select! {
-            () = consumer.run(&*queue, &worker, over_or_asked) => {}
+            () = mapping.run(&*queue, &worker, over_or_asked) => {}
             () = second_signal() => {}
             trouble = self.watch_table(&queue) => return Err(trouble),
         }

@@ -11,8 +11,8 @@ use clap::Args;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::consumer::{Consumer, Handled, Handler};
-use crate::deployed::{Deployed, DeployedWorker, connect};
+use crate::bootstrap::{self, AwsWorker, WorkerParts};
+use crate::event_source_mapping::{EventSourceMapping, Handler, InvocationResult};
 use crate::ids::ChatId;
 use crate::message::Record;
 use crate::queue::{Source, SqsQueue};
@@ -49,15 +49,15 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A worker, and when it last had something to do.
 struct Busy {
-    worker: DeployedWorker,
+    worker: AwsWorker,
     last: Cell<Instant>,
     at_work: Cell<usize>,
 }
 
 impl Handler for Busy {
-    async fn handle(&self, batch: &[Record], ends: Instant) -> Handled {
+    async fn handle(&self, batch: &[Record], ends: Instant) -> InvocationResult {
         if batch.is_empty() {
-            return Handled::Returned(Vec::new());
+            return InvocationResult::Completed(Vec::new());
         }
         self.at_work.set(self.at_work.get() + 1);
         let report = Worker::handle(&self.worker, batch, ends).await;
@@ -66,7 +66,7 @@ impl Handler for Busy {
         }
         self.at_work.set(self.at_work.get() - 1);
         self.last.set(Instant::now());
-        Handled::Returned(report.returned().cloned().collect())
+        InvocationResult::Completed(report.returned().cloned().collect())
     }
 }
 
@@ -117,12 +117,13 @@ impl Work {
             self.invocation >= least,
             "--invocation is too short for a single call; give it at least {least:?}"
         );
-        let Deployed { worker, queue, store } = connect(&settings).await?;
+        let WorkerParts { worker, queue, store } = bootstrap::worker(&settings).await?;
         // Before messages are received that could not be dealt with.
         let no_chat = ChatId::parse("postpress-bridge~work")?;
         RunTable::deployed(store).read(&no_chat).await.context("the run table in BRIDGE_TABLE cannot be read")?;
         let busy = Busy { worker, last: Cell::new(Instant::now()), at_work: Cell::new(0) };
-        let consumer = Consumer { batch_size: 10, concurrency: self.concurrency.get(), invocation: self.invocation };
+        let mapping =
+            EventSourceMapping { batch_size: 10, concurrency: self.concurrency.get(), invocation: self.invocation };
         let source = Watched { queue, failed: RefCell::default(), refused: Notify::new() };
         let announce = async {
             sleep(REFUSED_WITHIN).await;
@@ -138,7 +139,7 @@ impl Work {
             }
         };
         tokio::select! {
-            () = consumer.run(&source, &busy, stop) => {}
+            () = mapping.run(&source, &busy, stop) => {}
             () = second_signal() => anyhow::bail!("stopped at once; what was under way comes again"),
         }
         match source.failed.into_inner() {

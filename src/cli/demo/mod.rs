@@ -12,8 +12,8 @@ use clap::Args;
 use tokio::time::timeout;
 
 use crate::bus::MemoryBus;
-use crate::consumer::{Consumer, Handler};
 use crate::event::{DetailType, Event};
+use crate::event_source_mapping::{EventSourceMapping, Handler};
 use crate::ids::ChatId;
 use crate::message::Record;
 use crate::queue::MemoryQueue;
@@ -149,8 +149,8 @@ impl Stage {
 
     /// Consumes until nothing is left on the queue; false if the curtain falls before.
     async fn play(&self, handler: &impl Handler) -> bool {
-        let consumer = Consumer { batch_size: 1, concurrency: 50, invocation: INVOCATION };
-        timeout(CURTAIN, consumer.run(&*self.queue, handler, self.queue.drained())).await.is_ok()
+        let mapping = EventSourceMapping { batch_size: 1, concurrency: 50, invocation: INVOCATION };
+        timeout(CURTAIN, mapping.run(&*self.queue, handler, self.queue.drained())).await.is_ok()
     }
 }
 

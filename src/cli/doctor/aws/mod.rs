@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::finding::Finding;
 use super::{Looked, not_in_aws};
-use crate::deployed::StoredCredentials;
+use crate::bootstrap::StoredCredentials;
 use crate::postpress::client::ApiKey;
 use crate::postpress::rotating::KeySecret;
 use crate::secrets::StoredSecret;
