@@ -13,9 +13,9 @@ use crate::store::{DUE_PAGE, DueRun, RunTable};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
 
-use super::deployed_bridge::run_table;
 use super::format::{distance, ending, status};
 use super::run_report::RunReport;
+use super::run_table::run_table;
 use super::table;
 
 /// How many chats to read at once.

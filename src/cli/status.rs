@@ -8,17 +8,17 @@ use tokio::time::sleep;
 use crate::event::DetailType;
 use crate::ids::ChatId;
 use crate::run::{Item, Next};
-use crate::settings::ReadSettings;
+use crate::settings::{ReadSettings, Runs};
 use crate::store::RunTable;
 use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;
 
 use super::chat_state::Told;
-use super::deployed_bridge::run_table;
 use super::follow::LOOK_EVERY;
 use super::format::brief;
 use super::progress::{Mark, ProgressDisplay};
 use super::run_report::{self, RunReport};
+use super::run_table::run_table;
 use super::table;
 
 /// Show how far a chat's sync is, from the run table.
@@ -47,6 +47,7 @@ pub struct Status {
 /// A look at the chat.
 struct Look<'a> {
     status: &'a Status,
+    runs: &'a Runs,
     table: &'a RunTable,
     overdue: Duration,
 }
@@ -60,7 +61,7 @@ impl Status {
         let settings = ReadSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let table = run_table(&settings.runs, "status").await?;
-        let look = Look { status: &self, table: &table, overdue: settings.overdue };
+        let look = Look { status: &self, runs: &settings.runs, table: &table, overdue: settings.overdue };
         if self.watch { look.watch().await } else { look.once().await }
     }
 }
@@ -114,10 +115,9 @@ impl Look<'_> {
     }
 
     fn nothing(&self) -> String {
-        let place = match self.table {
-            RunTable::File(path) => format!(" in {}; for a deployed bridge, set BRIDGE_TABLE", path.display()),
-            #[cfg(feature = "aws")]
-            RunTable::Deployed(_) => " in BRIDGE_TABLE".to_owned(),
+        let place = match self.runs {
+            Runs::File(path) => format!(" in {}; for a deployed bridge, set BRIDGE_TABLE", path.display()),
+            Runs::Table(_) => " in BRIDGE_TABLE".to_owned(),
         };
         format!("no run of it is remembered{place}")
     }

@@ -29,8 +29,8 @@ use crate::time::{Clock, Millis};
 use crate::worker::{Worker, WorkerConfig};
 
 use super::args::time;
+use super::aws::provider;
 use super::chat_state::{ChatState, Told, show, show_synced_again, total};
-use super::deployed_bridge::provider;
 use super::observed_provider::{ObservedProvider, words};
 use super::progress::ProgressDisplay;
 use super::shutdown::{self, second_signal};

@@ -15,7 +15,7 @@ use crate::settings::{DEFAULT_EVENT_SOURCE, SendSettings};
 use crate::telemetry::{self, LogFormat};
 
 use super::args::time;
-use super::deployed_bridge::DeployedBridge;
+use super::aws::DeployedBridge;
 use super::follow::Follow;
 use super::progress::ProgressDisplay;
 use super::table;
@@ -78,7 +78,7 @@ impl Trigger {
     /// cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
         let triggers = self.triggers()?;
-        DeployedBridge::is_within_reach("trigger")?;
+        DeployedBridge::ensure_supported("trigger")?;
         let (ask, follow) = if self.wait {
             let (ask, follow) = SendSettings::from_env_for_follow()?;
             (ask, Some(follow))

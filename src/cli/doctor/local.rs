@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::finding::Finding;
+use crate::cli::finding::Finding;
 use crate::settings::{Deployment, Fault, SettingsDiagnosis, Unknown, unknown_variables};
 
 /// What every SQLite file that is not empty begins with.
@@ -93,7 +93,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::cli::doctor::finding::Verdict;
+    use crate::cli::finding::Verdict;
     use crate::store::SqliteStore;
 
     #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::cli::aws::DeployedBridge;
 use crate::cli::chat_state::ChatState;
-use crate::cli::deployed_bridge::DeployedBridge;
 use crate::cli::follow::Follow;
 use crate::cli::progress::{Mark, ProgressDisplay};
 use crate::ids::{ChatId, TriggerKey};
@@ -19,7 +19,7 @@ use crate::telemetry::{self, LogFormat};
 ///
 /// All triggers carry the command's one key, so that asking again, when a command goes on, is the same request.
 pub(super) async fn sync(chats: BTreeSet<ChatId>, timeout: Duration) -> anyhow::Result<bool> {
-    DeployedBridge::is_within_reach("sync")?;
+    DeployedBridge::ensure_supported("sync")?;
     let (ask, settings, state_file) = SendSettings::from_env_for_sync()?;
     telemetry::init(&ask.log_filter, LogFormat::Compact)?;
     let bridge = DeployedBridge::connect("sync").await?;

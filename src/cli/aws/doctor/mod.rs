@@ -5,9 +5,8 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use tokio::time::timeout;
 
-use super::finding::Finding;
-use super::{Looked, not_in_aws};
 use crate::bootstrap::StoredCredentials;
+use crate::cli::finding::{Finding, Inspection};
 use crate::postpress::client::ApiKey;
 use crate::postpress::rotating::KeySecret;
 use crate::secrets::StoredSecret;
@@ -27,38 +26,41 @@ const WEBHOOK: &str = "webhook";
 /// How long the secret may take.
 const SECRET_MAX: Duration = Duration::from_secs(5);
 
-/// Looks at all of AWS that the settings name.
-pub(super) async fn look(settings: &SettingsDiagnosis, http: &reqwest::Client) -> Looked {
-    let plain = match &settings.key {
-        Some(SecretSource::Plain(key)) => Some(key.clone()),
-        _ => None,
+/// Looks at everything in AWS that the settings name.
+pub(in crate::cli) async fn inspect(settings: &SettingsDiagnosis, http: &reqwest::Client) -> Inspection {
+    let mut inspection = Inspection::default();
+    let secret = match settings.key.clone() {
+        Some(SecretSource::Stored(place)) => Some(place),
+        Some(SecretSource::Plain(key)) => {
+            inspection.key = Some(key);
+            None
+        }
+        None => None,
     };
-    let secret = match &settings.key {
-        Some(SecretSource::Stored(place)) => Some(place.clone()),
-        _ => None,
-    };
-    if secret.is_none() && !matches!(settings.deployment, Deployment::Aws { .. }) {
-        return Looked { key: plain, account: Vec::new(), deployed: not_in_aws(&settings.deployment) };
+    let is_deployed = matches!(settings.deployment, Deployment::Aws { .. });
+    if secret.is_none() && !is_deployed {
+        return inspection;
     }
     let aws = match crate::aws::connect(http.clone()).await {
         Ok(aws) => aws,
         Err(fault) => {
-            let skipped = Finding::skipped(AWS, "so nothing in AWS is looked at");
-            return Looked { key: plain, account: vec![aws_query::misconfigured(AWS, fault)], deployed: vec![skipped] };
+            inspection.account.push(aws_query::misconfigured(AWS, fault));
+            if is_deployed {
+                inspection.deployment.push(Finding::skipped(AWS, "so nothing in AWS is looked at"));
+            }
+            return inspection;
         }
     };
-    let mut account = vec![of_account(&aws)];
     let stored = secret.map(|place| StoredSecret::new(aws_sdk_secretsmanager::Client::new(&aws), place));
-    let (stored, deployed, webhook) = tokio::join!(key_in(stored), deployed(settings, &aws), webhook(settings, &aws));
-    let key = match stored {
-        Some((key, finding)) => {
-            account.push(finding);
-            key
-        }
-        None => plain,
-    };
-    account.extend(webhook);
-    Looked { key, account, deployed }
+    let (stored, deployment, webhook) = tokio::join!(key_in(stored), deployed(settings, &aws), webhook(settings, &aws));
+    inspection.account.push(of_account(&aws));
+    if let Some((key, finding)) = stored {
+        inspection.key = key;
+        inspection.account.push(finding);
+    }
+    inspection.account.extend(webhook);
+    inspection.deployment = deployment;
+    inspection
 }
 
 /// Region and credentials, without which nothing can be asked.
@@ -108,7 +110,7 @@ fn of_secret_error(check: &'static str, error: ServiceError) -> Finding {
 }
 
 async fn deployed(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Vec<Finding> {
-    let Deployment::Aws { queue_url, table } = &settings.deployment else { return not_in_aws(&settings.deployment) };
+    let Deployment::Aws { queue_url, table } = &settings.deployment else { return Vec::new() };
     let unset = |check| vec![Finding::skipped(check, "it is not set, or cannot be used; see the settings")];
     let queue = async {
         match queue_url {
@@ -131,7 +133,7 @@ async fn deployed(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Vec<Finding>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Verdict;
+    use crate::cli::finding::Verdict;
     use crate::service::Misconfiguration;
 
     #[test]

@@ -100,7 +100,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::redrive::plan::Kind;
+    use crate::cli::aws::redrive::plan::Kind;
 
     fn report() -> Report {
         let line = |(count, kind): (usize, Kind)| Line { kind, count: count + 1, action: kind.action() };

@@ -22,8 +22,8 @@ use crate::store::RunTable;
 use crate::telemetry::{self, LogFormat};
 use crate::worker::Worker;
 
-use super::args::time;
-use super::shutdown::{self, second_signal};
+use crate::cli::args::time;
+use crate::cli::shutdown::{self, second_signal};
 
 /// Consume the deployed queue from here: receive batches, deal with them, delete what succeeded.
 ///

@@ -25,7 +25,7 @@ use crate::settings::RedriveSettings;
 use crate::simulator::parse_duration;
 use crate::telemetry::{self, LogFormat};
 
-use super::shutdown;
+use crate::cli::shutdown;
 use consent::Consent;
 use dead_letters::DeadLetters;
 use plan::{Action, DeadLetter};
