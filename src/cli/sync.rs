@@ -28,7 +28,7 @@ use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
 use crate::worker::{Worker, WorkerConfig};
 
-use super::args::time;
+use super::args::duration;
 use super::aws::provider;
 use super::chat_state::{ChatState, Told, show, show_synced_again, total};
 use super::observed_provider::{ObservedProvider, words};
@@ -53,7 +53,7 @@ pub struct Sync {
     chats: Vec<ChatId>,
 
     /// With `BRIDGE_TABLE`: give up on a chat whose trigger has not come to the run table for so long
-    #[arg(long, default_value = "15m", value_parser = time, value_name = "TIME")]
+    #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
     timeout: Duration,
 }
 

@@ -14,7 +14,7 @@ use crate::service::ServiceError;
 use crate::settings::{DEFAULT_EVENT_SOURCE, SendSettings};
 use crate::telemetry::{self, LogFormat};
 
-use super::args::time;
+use super::args::duration;
 use super::aws::DeployedBridge;
 use super::follow::Follow;
 use super::progress::ProgressDisplay;
@@ -54,7 +54,7 @@ pub struct Trigger {
     wait: bool,
 
     /// With `--wait`: give up on a chat whose trigger has not come to the run table for so long
-    #[arg(long, default_value = "15m", value_parser = time, value_name = "TIME")]
+    #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
     timeout: Duration,
 }
 

@@ -22,7 +22,7 @@ use crate::store::RunTable;
 use crate::telemetry::{self, LogFormat};
 use crate::worker::Worker;
 
-use crate::cli::args::time;
+use crate::cli::args::duration;
 use crate::cli::shutdown::{self, second_signal};
 
 /// Consume the deployed queue from here: receive batches, deal with them, delete what succeeded.
@@ -36,11 +36,11 @@ pub struct Work {
     concurrency: NonZeroUsize,
 
     /// How long a batch may take, as a function's timeout (`60s`)
-    #[arg(long, default_value = "60s", value_parser = time, value_name = "TIME")]
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     invocation: Duration,
 
     /// Stop once nothing has come for so long (`30s`); without it, only Ctrl-C stops
-    #[arg(long, value_parser = time, value_name = "TIME")]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
     until_idle: Option<Duration>,
 }
 

@@ -22,8 +22,8 @@ use crate::message::Record;
 use crate::queue::packing::ENTRIES_MAX;
 use crate::queue::{Outgoing, SqsQueue};
 use crate::settings::RedriveSettings;
-use crate::simulator::parse_duration;
 use crate::telemetry::{self, LogFormat};
+use crate::time::parse_duration;
 
 use crate::cli::shutdown;
 use consent::Consent;
