@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::ids::ChatId;
-use crate::postpress::{Answer, Failure, Progress, Provider};
+use crate::postpress::{Answer, Failure, Provider};
 
 /// Hands each answer to `observe` before it goes its way.
 pub(super) struct ObservedProvider<P, W> {
@@ -22,8 +22,7 @@ impl<P: Provider, W: Fn(&ChatId, &Answer)> Provider for ObservedProvider<P, W> {
 /// An answer in a few words.
 pub(super) fn words(answer: &Answer) -> String {
     match answer {
-        Answer::InProgress(Progress::Started) => "SYNC_STARTED".to_owned(),
-        Answer::InProgress(Progress::Running) => "SYNC_RUNNING".to_owned(),
+        Answer::InProgress(progress) => progress.as_str().to_owned(),
         Answer::Over(finish) => finish.as_str().to_owned(),
         Answer::Unusable(reason) => format!("unusable answer: {reason}"),
         Answer::Failed(Failure { envelope: Some(envelope), .. }) => format!("{} {}", envelope.status, envelope.kind),
