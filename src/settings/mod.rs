@@ -19,7 +19,6 @@ mod fault;
 mod known;
 mod operator;
 mod reader;
-mod redrive;
 pub mod secret_text;
 #[cfg(test)]
 mod tests;
@@ -29,9 +28,8 @@ mod webhook;
 pub use diagnosis::{Deployment, SettingsDiagnosis};
 pub use fault::{Fault, SettingsError};
 pub use known::{Unknown, unknown_variables};
-pub use operator::{FollowSettings, ReadSettings, Runs, SendSettings};
+pub use operator::{FollowSettings, ReadSettings, RedriveSettings, Runs, SendSettings};
 use reader::Reader;
-pub use redrive::RedriveSettings;
 #[cfg(feature = "aws")]
 pub use webhook::{Access, WebhookSettings};
 
