@@ -8,7 +8,6 @@
 //! The SDK's own HTTP client would be a second TLS stack with a second set of root certificates, which costs a Lambda
 //! several milliseconds at every cold start.
 
-use std::error::Error;
 use std::time::Duration;
 
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -130,14 +129,4 @@ fn connector_error(error: reqwest::Error) -> ConnectorError {
         (false, true) => ConnectorError::timeout(error.into()),
         (false, false) => ConnectorError::io(error.into()),
     }
-}
-
-/// An error and all its causes, the outermost first.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
-}
-
-/// The innermost cause, which is the one that a person can do something about.
-fn root_cause(error: &(dyn Error + 'static)) -> String {
-    causes(error).last().unwrap_or(error).to_string()
 }

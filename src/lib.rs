@@ -32,10 +32,10 @@
 //! | [`webhook`] | the HTTP front door: who may hand in a trigger, and what is told of a run |
 //! | [`service`] | how a port fails, and how often it is asked |
 //! | [`simulator`] | the provider played, with faults |
-//! | [`consumer`] | plays Lambda's event source mapping where there is no Lambda |
-//! | [`rehearsal`] | one invocation with everything in memory, for `cargo lambda invoke` |
+//! | [`event_source_mapping`] | plays Lambda's event source mapping where there is no Lambda |
+//! | [`local_invoke`] | one invocation with everything in memory, for `cargo lambda invoke` |
 //! | [`cli`] | the terminal's commands |
-//! | `aws`, `secrets`, `deployed`, `lambda` | the AWS clients over one HTTP stack, the key's secret, the ports put together, Lambda's events in our terms (feature `aws`) |
+//! | `aws`, `secrets`, `bootstrap`, `lambda` | the AWS clients over one HTTP stack, the key's secret, the ports put together, Lambda's events in our terms (feature `aws`) |
 //! | [`settings`] | the environment |
 //! | [`telemetry`], [`metrics`], [`trace`] | the log, the numbers of an invocation, the trace that a run's messages share |
 //! | [`schema`] | the JSON Schemas of what comes in and goes out |
@@ -45,21 +45,21 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "aws")]
+pub mod bootstrap;
 pub mod bus;
 pub mod cli;
-pub mod consumer;
-#[cfg(feature = "aws")]
-pub mod deployed;
 pub mod event;
+pub mod event_source_mapping;
 pub mod ids;
 pub mod json;
 #[cfg(feature = "aws")]
 pub mod lambda;
+pub mod local_invoke;
 pub mod message;
 pub mod metrics;
 pub mod postpress;
 pub mod queue;
-pub mod rehearsal;
 pub mod run;
 pub mod schema;
 #[cfg(feature = "aws")]

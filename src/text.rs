@@ -1,4 +1,6 @@
-//! Foreign text, cut to a bound or to one line.
+//! Foreign text, cut to a bound or to one line, and what an error says.
+
+use std::error::Error;
 
 /// The text cut to at most `max_bytes` on a character boundary, and whether anything was cut.
 pub fn bounded(mut text: String, max_bytes: usize) -> (String, bool) {
@@ -13,6 +15,16 @@ pub fn bounded(mut text: String, max_bytes: usize) -> (String, bool) {
 pub fn one_line(text: &str) -> String {
     let is_gap = |c: char| c.is_whitespace() || c.is_control();
     text.split(is_gap).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// An error and all its causes, the outermost first.
+pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+/// The innermost cause, which is the one that a person can act on: `Connection refused`.
+pub fn root_cause(error: &(dyn Error + 'static)) -> String {
+    causes(error).last().unwrap_or(error).to_string()
 }
 
 #[cfg(test)]

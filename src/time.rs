@@ -84,6 +84,19 @@ pub mod rfc3339 {
     }
 }
 
+/// The units of [`parse_duration`], longest suffix first: `ms` ends in `s` too.
+const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+
+/// Parses `1500ms`, `30s`, `5m` or `2h`: a whole number and its unit.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (digits, factor) = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    number.checked_mul(*factor).map(Duration::from_millis)
+}
+
 /// Where the time of day comes from.
 ///
 /// Leases and budgets are compared between processes, so they need the time of day; call deadlines use tokio's
@@ -142,5 +155,24 @@ mod tests {
     fn time_never_runs_below_zero() {
         assert_eq!(Millis(5) - Duration::from_secs(1), Millis(0));
         assert_eq!(Millis(5).since(Millis(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_duration_is_a_whole_number_and_its_unit() {
+        for (text, milliseconds) in [
+            ("0s", Some(0)),
+            ("1500ms", Some(1_500)),
+            ("30s", Some(30_000)),
+            ("5m", Some(300_000)),
+            ("2h", Some(7_200_000)),
+            ("30", None),
+            ("s", None),
+            ("+3s", None),
+            ("1.5s", None),
+            ("3 s", None),
+            ("18446744073709551615h", None),
+        ] {
+            assert_eq!(parse_duration(text), milliseconds.map(Duration::from_millis), "{text}");
+        }
     }
 }

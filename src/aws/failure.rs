@@ -15,9 +15,10 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::NeverConnected;
 use super::account::no_credentials;
-use super::{NeverConnected, causes, root_cause};
 use crate::service::{Misconfiguration, ServiceError};
+use crate::text::{causes, root_cause};
 
 /// What an operation is about, for its remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

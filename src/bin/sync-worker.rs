@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use lambda_runtime::{Context, LambdaEvent, run, service_fn};
-use postpress_bridge::deployed::{self, Deployed};
+use postpress_bridge::bootstrap::{self, WorkerParts};
 use postpress_bridge::lambda::{self, BatchResponse, UnknownEvent};
+use postpress_bridge::local_invoke;
 use postpress_bridge::metrics::EmfLines;
 use postpress_bridge::postpress::client::Client;
-use postpress_bridge::rehearsal;
 use postpress_bridge::settings::{Backend, SecretSource, WorkerSettings};
 use postpress_bridge::telemetry::{self, LogFormat};
 use postpress_bridge::time::Clock;
@@ -34,12 +34,12 @@ async fn start() -> anyhow::Result<()> {
     telemetry::init(&settings.log_filter, LogFormat::Json)?;
     match settings.backend {
         Backend::Aws { .. } => serve(&settings).await,
-        Backend::Memory => rehearse(&settings).await,
+        Backend::Memory => invoke_locally(&settings).await,
     }
 }
 
 async fn serve(settings: &WorkerSettings) -> anyhow::Result<()> {
-    let Deployed { worker, .. } = deployed::connect(settings).await?;
+    let WorkerParts { worker, .. } = bootstrap::worker(settings).await?;
     let metrics = RefCell::new(EmfLines::new(&settings.metrics_namespace));
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| -> Result<BatchResponse, UnknownEvent> {
         let LambdaEvent { payload, context } = event;
@@ -58,14 +58,14 @@ async fn serve(settings: &WorkerSettings) -> anyhow::Result<()> {
     .map_err(anyhow::Error::from_boxed)
 }
 
-async fn rehearse(settings: &WorkerSettings) -> anyhow::Result<()> {
+async fn invoke_locally(settings: &WorkerSettings) -> anyhow::Result<()> {
     let SecretSource::Plain(api_key) = settings.provider.key.clone() else {
         anyhow::bail!("BRIDGE_BACKEND=memory reads no secret; set POSTPRESS_API_KEY");
     };
     let client = Client::new(settings.provider.base_url.clone(), api_key)?;
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| -> Result<BatchResponse, UnknownEvent> {
         let records = lambda::records(&event.payload, None, Clock::System.now())?;
-        let returned = rehearsal::play(&records, ends(&event.context), client.clone(), settings).await;
+        let returned = local_invoke::invoke(&records, ends(&event.context), client.clone(), settings).await;
         Ok(BatchResponse::returning(returned.iter()))
     }))
     .await

@@ -7,7 +7,7 @@ use lambda_http::lambda_runtime::{LambdaEvent, run, service_fn};
 use postpress_bridge::lambda::{self, UnknownEvent};
 use postpress_bridge::settings::WebhookSettings;
 use postpress_bridge::telemetry::{self, LogFormat};
-use postpress_bridge::{deployed, webhook::Answer};
+use postpress_bridge::{bootstrap, webhook::Answer};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
 async fn start() -> anyhow::Result<()> {
     let settings = WebhookSettings::from_env()?;
     telemetry::init(&settings.log_filter, LogFormat::Json)?;
-    let webhook = deployed::connect_webhook(&settings).await?;
+    let webhook = bootstrap::webhook(&settings).await?;
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| -> Result<Answer, UnknownEvent> {
         let LambdaEvent { payload, context } = event;
         let ends = Instant::now() + lambda::time_left(context.deadline, SystemTime::now());

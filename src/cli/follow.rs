@@ -14,10 +14,10 @@ use crate::settings::FollowSettings;
 use crate::store::RunTable;
 use crate::time::Clock;
 
-use super::screen::{Mood, Screen};
-use super::standing::{Standing, Told, show, show_synced_again, total};
-use super::stop;
-use super::wording::{brief, span};
+use super::chat_state::{ChatState, Told, show, show_synced_again, total};
+use super::format::{brief, span};
+use super::progress::{Mark, ProgressDisplay};
+use super::shutdown;
 
 /// How often to look: polls come every few seconds at the most.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ const READ_AT_ONCE: usize = 16;
 pub(super) struct Follow {
     pub(super) table: RunTable,
     pub(super) settings: FollowSettings,
-    pub(super) screen: Screen,
+    pub(super) display: ProgressDisplay,
     /// How long a trigger may take to come to the table.
     pub(super) timeout: Duration,
     told: RefCell<BTreeMap<ChatId, Told>>,
@@ -44,25 +44,25 @@ struct Followed {
 }
 
 impl Follow {
-    pub(super) fn new(table: RunTable, settings: FollowSettings, screen: Screen, timeout: Duration) -> Self {
-        Self { table, settings, screen, timeout, told: RefCell::default() }
+    pub(super) fn new(table: RunTable, settings: FollowSettings, display: ProgressDisplay, timeout: Duration) -> Self {
+        Self { table, settings, display, timeout, told: RefCell::default() }
     }
 
     /// Where a chat stands for a command whose trigger has this key.
-    pub(super) async fn standing(&self, chat: &ChatId, key: TriggerKey) -> anyhow::Result<Standing> {
+    pub(super) async fn standing(&self, chat: &ChatId, key: TriggerKey) -> anyhow::Result<ChatState> {
         let item = self.table.read(chat).await.with_context(|| format!("the run of {chat} cannot be read"))?;
-        Ok(Standing::of(item, key, Clock::System.now(), self.settings.run_ttl))
+        Ok(ChatState::of(item, key, Clock::System.now(), self.settings.run_ttl))
     }
 
     /// Tells the ending of a chat that has one.
-    pub(super) fn tell(&self, chat: &ChatId, standing: &Standing) -> anyhow::Result<()> {
+    pub(super) fn tell(&self, chat: &ChatId, standing: &ChatState) -> anyhow::Result<()> {
         let told = match standing {
-            Standing::Ended(item) => match Event::of_run(item) {
-                Some(event) => show(&event, chat, &self.screen, &self.settings.event_source)?,
+            ChatState::Ended(item) => match Event::of_run(item) {
+                Some(event) => show(&event, chat, &self.display, &self.settings.event_source)?,
                 None => return Ok(()),
             },
-            Standing::Forgotten => show_synced_again(chat, &self.screen),
-            Standing::Fresh | Standing::Open { .. } => return Ok(()),
+            ChatState::Forgotten => show_synced_again(chat, &self.display),
+            ChatState::Fresh | ChatState::Open { .. } => return Ok(()),
         };
         self.told.borrow_mut().insert(chat.clone(), told);
         Ok(())
@@ -76,11 +76,11 @@ impl Follow {
     pub(super) async fn run(&self, keys: BTreeMap<ChatId, TriggerKey>, chats: usize) -> anyhow::Result<Outcome> {
         let interrupted = tokio::select! {
             followed = self.until_told(keys) => followed.map(|()| false)?,
-            () = stop::asked_to() => true,
+            () = shutdown::signal() => true,
         };
         let told = self.told.borrow();
         if chats > 1 {
-            self.screen.note(&total(&told, chats));
+            self.display.note(&total(&told, chats));
         }
         let all_ended = told.len() == chats && !told.values().any(|told| *told == Told::GivenUp);
         Ok(Outcome {
@@ -114,20 +114,20 @@ impl Follow {
     }
 
     /// Says what is new of a chat that has no ending yet, and gives it up if its trigger does not come.
-    fn say(&self, chat: &ChatId, standing: &Standing, followed: &mut Followed) {
+    fn say(&self, chat: &ChatId, standing: &ChatState, followed: &mut Followed) {
         let text = match standing {
-            Standing::Ended(_) | Standing::Forgotten => return,
-            Standing::Open { run, ours: true } => {
+            ChatState::Ended(_) | ChatState::Forgotten => return,
+            ChatState::Open { run, ours: true } => {
                 followed.seen = Instant::now();
                 brief(run)
             }
-            Standing::Open { ours: false, .. } | Standing::Fresh if followed.seen.elapsed() < self.timeout => {
+            ChatState::Open { ours: false, .. } | ChatState::Fresh if followed.seen.elapsed() < self.timeout => {
                 "its trigger waits in the queue".to_owned()
             }
-            Standing::Open { .. } | Standing::Fresh => return self.give_up(chat),
+            ChatState::Open { .. } | ChatState::Fresh => return self.give_up(chat),
         };
         if followed.said != text {
-            self.screen.update(chat, &text);
+            self.display.update(chat, &text);
             followed.said = text;
         }
     }
@@ -138,7 +138,7 @@ impl Follow {
              50th each is refused, with a `bridge/too_many_triggers` event",
             span(self.timeout)
         );
-        self.screen.finish(chat, &text, Mood::Bad);
+        self.display.finish(chat, &text, Mark::Failure);
         self.told.borrow_mut().insert(chat.clone(), Told::GivenUp);
     }
 }

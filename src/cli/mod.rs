@@ -7,30 +7,33 @@ use clap::{Parser, Subcommand};
 use crate::service::{Misconfiguration, ServiceError};
 use crate::text::one_line;
 
+#[cfg(feature = "aws")]
+#[path = "aws/enabled.rs"]
+pub mod aws;
+#[cfg(not(feature = "aws"))]
+#[path = "aws/disabled.rs"]
+pub mod aws;
 pub mod completions;
 pub mod demo;
 pub mod doctor;
-#[cfg(feature = "aws")]
-pub mod redrive;
 pub mod runs;
 pub mod schema;
 pub mod simulate;
 pub mod status;
 pub mod sync;
 pub mod trigger;
-#[cfg(feature = "aws")]
-pub mod work;
 
-mod argument;
-mod deployed_bridge;
+mod args;
+mod chat_state;
+mod finding;
 mod follow;
+mod format;
+mod observed_provider;
+mod progress;
 mod run_report;
-mod screen;
-mod standing;
-mod stop;
+mod run_table;
+mod shutdown;
 mod table;
-mod watched;
-mod wording;
 
 /// Sync a postpress chat, and receive one event.
 #[derive(Debug, Parser)]
@@ -48,29 +51,11 @@ pub enum Command {
     Demo(demo::Demo),
     Sync(sync::Sync),
     Simulate(simulate::Simulate),
-    #[cfg(feature = "aws")]
-    Work(work::Work),
-    /// Play Lambda here (in a build with `--features aws`)
-    #[cfg(not(feature = "aws"))]
-    #[command(disable_help_flag = true)]
-    Work {
-        /// Not looked at
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        arguments: Vec<String>,
-    },
+    Work(aws::Work),
     Trigger(trigger::Trigger),
     Status(status::Status),
     Runs(runs::Runs),
-    #[cfg(feature = "aws")]
-    Redrive(redrive::Redrive),
-    /// Send dead-lettered triggers again (in a build with `--features aws`)
-    #[cfg(not(feature = "aws"))]
-    #[command(disable_help_flag = true)]
-    Redrive {
-        /// Not looked at
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        arguments: Vec<String>,
-    },
+    Redrive(aws::Redrive),
     Doctor(doctor::Doctor),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -110,21 +95,11 @@ impl Command {
             Command::Demo(demo) => demo.run().await,
             Command::Sync(sync) => sync.run().await,
             Command::Simulate(simulate) => simulate.run().await.map(|()| true),
-            #[cfg(feature = "aws")]
             Command::Work(work) => work.run().await.map(|()| true),
-            #[cfg(not(feature = "aws"))]
-            Command::Work { .. } => {
-                anyhow::bail!("this build has no AWS in it; run it with `cargo run --features aws -- work`")
-            }
             Command::Trigger(trigger) => trigger.run().await,
             Command::Status(status) => status.run().await,
             Command::Runs(runs) => runs.run().await,
-            #[cfg(feature = "aws")]
             Command::Redrive(redrive) => redrive.run().await,
-            #[cfg(not(feature = "aws"))]
-            Command::Redrive { .. } => {
-                anyhow::bail!("this build has no AWS in it; run it with `cargo run --features aws -- redrive`")
-            }
             Command::Doctor(doctor) => doctor.run().await,
             Command::Schema(schema) => schema.run().map(|()| true),
             Command::Completions(completions) => completions.run().map(|()| true),

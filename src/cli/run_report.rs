@@ -9,8 +9,8 @@ use crate::run::{EndedBy, Ending, Item, Next, Origin};
 use crate::time::{Millis, rfc3339};
 use crate::webhook::status::SyncStatus;
 
+use super::format::{ended_by, error, next, status, when};
 use super::table;
-use super::wording::{ended_by, error, next, status, when};
 
 /// The report for programs: the public status, and what else an operator wants to know.
 #[derive(Debug, Serialize)]

@@ -8,15 +8,15 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::ids::ChatId;
 use crate::run::{Item, Next, OPEN_SHARDS, Phase};
-use crate::settings::LookSettings;
+use crate::settings::ReadSettings;
 use crate::store::{DUE_PAGE, DueRun, RunTable};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
 
-use super::deployed_bridge::run_table;
+use super::format::{distance, ending, status};
 use super::run_report::RunReport;
+use super::run_table::run_table;
 use super::table;
-use super::wording::{distance, ending, status};
 
 /// How many chats to read at once.
 const READ_AT_ONCE: usize = 16;
@@ -58,7 +58,7 @@ impl Runs {
     /// # Errors
     /// If the settings cannot be used, or the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
-        let settings = LookSettings::from_env()?;
+        let settings = ReadSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let table = run_table(&settings.runs, "runs").await?;
         let (limit, now) = (self.limit as usize, Clock::System.now());

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use anyhow::Context;
 use clap::Args;
 
-use super::stop;
+use super::shutdown;
 use crate::simulator::script::GRAMMAR;
 use crate::simulator::{Faults, Server, Simulator, Span, Stats};
 
@@ -17,7 +17,7 @@ const NAMED_CHATS: usize = 10;
 #[command(after_help = GRAMMAR)]
 pub struct Simulate {
     /// The port to listen on; 0 takes any that is free.
-    #[arg(long, default_value_t = 8787)]
+    #[arg(long, default_value_t = 4807)]
     port: u16,
 
     /// The address to listen on, which has to be of loopback.
@@ -66,7 +66,7 @@ impl Simulate {
         let simulator = self.simulator(self.faults()?);
         let server = Server::bind(SocketAddr::new(self.address, self.port), simulator.clone()).await?;
         print_greeting(&server.base_url());
-        server.run(stop::asked_to()).await;
+        server.run(shutdown::signal()).await;
         eprintln!("\n{}", summary(&simulator.stats()));
         Ok(())
     }
@@ -174,7 +174,7 @@ mod tests {
         let refused = parse("--address 0.0.0.0").unwrap().run().await.unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "the simulator listens on loopback only, and `0.0.0.0:8787` is not; use 127.0.0.1 or ::1"
+            "the simulator listens on loopback only, and `0.0.0.0:4807` is not; use 127.0.0.1 or ::1"
         );
     }
 

@@ -8,18 +8,18 @@ use tokio::time::sleep;
 use crate::event::DetailType;
 use crate::ids::ChatId;
 use crate::run::{Item, Next};
-use crate::settings::LookSettings;
+use crate::settings::{ReadSettings, Runs};
 use crate::store::RunTable;
 use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;
 
-use super::deployed_bridge::run_table;
+use super::chat_state::Told;
 use super::follow::LOOK_EVERY;
+use super::format::brief;
+use super::progress::{Mark, ProgressDisplay};
 use super::run_report::{self, RunReport};
-use super::screen::{Mood, Screen};
-use super::standing::Told;
+use super::run_table::run_table;
 use super::table;
-use super::wording::brief;
 
 /// Show how far a chat's sync is, from the run table.
 ///
@@ -47,6 +47,7 @@ pub struct Status {
 /// A look at the chat.
 struct Look<'a> {
     status: &'a Status,
+    runs: &'a Runs,
     table: &'a RunTable,
     overdue: Duration,
 }
@@ -57,10 +58,10 @@ impl Status {
     /// # Errors
     /// If the settings cannot be used, or the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
-        let settings = LookSettings::from_env()?;
+        let settings = ReadSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let table = run_table(&settings.runs, "status").await?;
-        let look = Look { status: &self, table: &table, overdue: settings.overdue };
+        let look = Look { status: &self, runs: &settings.runs, table: &table, overdue: settings.overdue };
         if self.watch { look.watch().await } else { look.once().await }
     }
 }
@@ -77,7 +78,7 @@ impl Look<'_> {
 
     async fn watch(&self) -> anyhow::Result<bool> {
         let chat = &self.status.chat;
-        let screen = Screen::new([chat]);
+        let display = ProgressDisplay::new([chat]);
         let mut said = String::new();
         loop {
             let item = self.read().await?;
@@ -89,11 +90,11 @@ impl Look<'_> {
             let is_over = item.as_ref().is_some_and(Item::is_over);
             if text != said {
                 match &item {
-                    Some(item) if is_over => screen.finish(chat, &text, mood(item)),
-                    _ => screen.update(chat, &text),
+                    Some(item) if is_over => display.finish(chat, &text, mark(item)),
+                    _ => display.update(chat, &text),
                 }
                 if let Some(item) = item.as_ref().filter(|_| self.status.json) {
-                    screen.data(&serde_json::to_string(&self.report(item))?)?;
+                    display.data(&serde_json::to_string(&self.report(item))?)?;
                 }
                 said = text;
             }
@@ -114,10 +115,9 @@ impl Look<'_> {
     }
 
     fn nothing(&self) -> String {
-        let place = match self.table {
-            RunTable::File(path) => format!(" in {}; for a deployed bridge, set BRIDGE_TABLE", path.display()),
-            #[cfg(feature = "aws")]
-            RunTable::Deployed(_) => " in BRIDGE_TABLE".to_owned(),
+        let place = match self.runs {
+            Runs::File(path) => format!(" in {}; for a deployed bridge, set BRIDGE_TABLE", path.display()),
+            Runs::Table(_) => " in BRIDGE_TABLE".to_owned(),
         };
         format!("no run of it is remembered{place}")
     }
@@ -139,12 +139,12 @@ impl Look<'_> {
     }
 
     fn is_well(&self, item: &Item) -> bool {
-        let ended_badly = item.outcome.is_some() && mood(item) == Mood::Bad;
+        let ended_badly = item.outcome.is_some() && mark(item) == Mark::Failure;
         !ended_badly && !self.is_lost(item)
     }
 }
 
-fn mood(item: &Item) -> Mood {
+fn mark(item: &Item) -> Mark {
     let ending = crate::event::Event::of_run(item).map(|event| Told::Ended(event.detail_type));
-    if ending == Some(Told::Ended(DetailType::SyncDone)) { Mood::Good } else { Mood::Bad }
+    if ending == Some(Told::Ended(DetailType::SyncDone)) { Mark::Success } else { Mark::Failure }
 }

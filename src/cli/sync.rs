@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::bus::MemoryBus;
-use crate::consumer::Consumer;
 use crate::event::Event;
+use crate::event_source_mapping::EventSourceMapping;
 use crate::ids::{ChatId, TriggerKey};
 use crate::postpress::Provider;
 use crate::queue::MemoryQueue;
@@ -28,12 +28,12 @@ use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
 use crate::worker::{Worker, WorkerConfig};
 
-use super::argument::time;
-use super::deployed_bridge::provider;
-use super::screen::Screen;
-use super::standing::{Standing, Told, show, show_synced_again, total};
-use super::stop::{self, second_stop};
-use super::watched::{Watched, words};
+use super::args::duration;
+use super::aws::provider;
+use super::chat_state::{ChatState, Told, show, show_synced_again, total};
+use super::observed_provider::{ObservedProvider, words};
+use super::progress::ProgressDisplay;
+use super::shutdown::{self, second_signal};
 
 mod deployed;
 
@@ -53,7 +53,7 @@ pub struct Sync {
     chats: Vec<ChatId>,
 
     /// With `BRIDGE_TABLE`: give up on a chat whose trigger has not come to the run table for so long
-    #[arg(long, default_value = "15m", value_parser = time, value_name = "TIME")]
+    #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
     timeout: Duration,
 }
 
@@ -84,7 +84,7 @@ impl Sync {
         store.forget_expired(Clock::System.now())?;
         let command = store.command(&chats, &uuid::Uuid::new_v4().to_string())?;
         let session = Session {
-            screen: Rc::new(Screen::new(&chats)),
+            display: Rc::new(ProgressDisplay::new(&chats)),
             progress: Rc::new(Progress::default()),
             store: Rc::new(store),
             chats,
@@ -101,14 +101,14 @@ struct Session {
     chats: BTreeSet<ChatId>,
     command: Command,
     store: Rc<SqliteStore>,
-    screen: Rc<Screen>,
+    display: Rc<ProgressDisplay>,
     progress: Rc<Progress>,
 }
 
 impl Session {
     async fn run(&self, provider: impl Provider) -> anyhow::Result<bool> {
         if self.command.resumed {
-            self.screen.note("going on with an earlier command for these chats");
+            self.display.note("going on with an earlier command for these chats");
         }
         // One message an invocation, which is as long as a call and what goes around it may take.
         let limits = &self.settings.limits;
@@ -119,9 +119,11 @@ impl Session {
             self.begin(chat, &queue).await.with_context(|| format!("could not begin with {chat}"))?;
         }
 
-        let watched = Rc::clone(&self.screen);
-        let provider =
-            Watched { provider, watch: move |chat: &ChatId, answer: &_| watched.update(chat, &words(answer)) };
+        let watched = Rc::clone(&self.display);
+        let provider = ObservedProvider {
+            provider,
+            observe: move |chat: &ChatId, answer: &_| watched.update(chat, &words(answer)),
+        };
         let config = WorkerConfig {
             rules: limits.rules(&self.settings.schedule),
             limits: limits.clone(),
@@ -129,20 +131,20 @@ impl Session {
         };
         let worker =
             Worker::new(provider, Rc::clone(&self.store), Rc::clone(&queue), self.bus(), Clock::System, config);
-        let consumer = Consumer { batch_size: 1, concurrency: limits.max_in_flight, invocation };
+        let mapping = EventSourceMapping { batch_size: 1, concurrency: limits.max_in_flight, invocation };
         let mut interrupted = false;
         let over_or_asked = async {
             tokio::select! {
                 () = self.progress.complete(self.chats.len()) => {}
-                () = stop::asked_to() => {
+                () = shutdown::signal() => {
                     interrupted = true;
-                    self.screen.note("finishing the calls under way, so that no answer is lost; Ctrl-C again to stop at once");
+                    self.display.note("finishing the calls under way, so that no answer is lost; Ctrl-C again to stop at once");
                 }
             }
         };
         tokio::select! {
-            () = consumer.run(&*queue, &worker, over_or_asked) => {}
-            () = second_stop() => {}
+            () = mapping.run(&*queue, &worker, over_or_asked) => {}
+            () = second_signal() => {}
             trouble = self.watch_table(&queue) => return Err(trouble),
         }
         self.conclude(interrupted)
@@ -153,12 +155,12 @@ impl Session {
         let now = Clock::System.now();
         let item = self.store.read(chat).await?;
         match self.stands(item, now) {
-            Standing::Ended(item) => self.show_from_table(chat, &item)?,
-            Standing::Forgotten => self.synced_again(chat),
-            Standing::Fresh => {
+            ChatState::Ended(item) => self.show_from_table(chat, &item)?,
+            ChatState::Forgotten => self.synced_again(chat),
+            ChatState::Fresh => {
                 queue.put(&self.trigger(chat), Duration::ZERO);
             }
-            Standing::Open { run, ours } => {
+            ChatState::Open { run, ours } => {
                 if !ours {
                     queue.put(&self.trigger(chat), Duration::ZERO);
                 }
@@ -166,7 +168,7 @@ impl Session {
                 if !wait.is_zero() {
                     let text =
                         format!("goes on in {} s, when an earlier process's hold on it is over", wait.as_secs() + 1);
-                    self.screen.update(chat, &text);
+                    self.display.update(chat, &text);
                 }
                 queue.put(&run.revival().to_body(), wait);
             }
@@ -190,30 +192,30 @@ impl Session {
     async fn look_after(&self, chat: &ChatId, queue: &MemoryQueue) -> anyhow::Result<()> {
         let now = Clock::System.now();
         match self.stands(self.store.read(chat).await?, now) {
-            Standing::Ended(item) => self.show_from_table(chat, &item)?,
-            Standing::Forgotten => self.synced_again(chat),
+            ChatState::Ended(item) => self.show_from_table(chat, &item)?,
+            ChatState::Forgotten => self.synced_again(chat),
             // Longer than any poll may honestly wait: whoever had it is gone. A poll too many would only die.
-            Standing::Open { run, .. } if now.since(run.lease_until_ms) > DELAY_MAX && queue.is_empty() => {
+            ChatState::Open { run, .. } if now.since(run.lease_until_ms) > DELAY_MAX && queue.is_empty() => {
                 queue.put(&run.revival().to_body(), Duration::ZERO);
             }
-            Standing::Open { .. } | Standing::Fresh => {}
+            ChatState::Open { .. } | ChatState::Fresh => {}
         }
         Ok(())
     }
 
-    fn stands(&self, item: Option<Item>, now: Millis) -> Standing {
-        Standing::of(item, TriggerKey::of(&self.command.key), now, self.settings.limits.run_ttl)
+    fn stands(&self, item: Option<Item>, now: Millis) -> ChatState {
+        ChatState::of(item, TriggerKey::of(&self.command.key), now, self.settings.limits.run_ttl)
     }
 
     fn show_from_table(&self, chat: &ChatId, item: &Item) -> Result<(), ServiceError> {
         if let Some(event) = Event::of_run(item) {
-            self.progress.told(chat, show(&event, chat, &self.screen, &self.settings.event_source)?);
+            self.progress.told(chat, show(&event, chat, &self.display, &self.settings.event_source)?);
         }
         Ok(())
     }
 
     fn synced_again(&self, chat: &ChatId) {
-        self.progress.told(chat, show_synced_again(chat, &self.screen));
+        self.progress.told(chat, show_synced_again(chat, &self.display));
     }
 
     fn trigger(&self, chat: &ChatId) -> String {
@@ -227,16 +229,16 @@ impl Session {
 
     /// Prints each event; one that answers our trigger ends its chat.
     fn bus(&self) -> MemoryBus {
-        let (screen, progress) = (Rc::clone(&self.screen), Rc::clone(&self.progress));
+        let (display, progress) = (Rc::clone(&self.display), Rc::clone(&self.progress));
         let (key, source) = (self.command.key.clone(), self.settings.event_source.clone());
         MemoryBus::with_subscriber(Box::new(move |event| {
             let ours = |trigger: &crate::run::Trigger| trigger.idempotency_key.as_ref() == Some(&key);
             match &event.detail.chat_id {
                 Some(chat) if event.detail.triggers.iter().any(ours) => {
-                    progress.told(chat, show(event, chat, &screen, &source)?);
+                    progress.told(chat, show(event, chat, &display, &source)?);
                     Ok(())
                 }
-                _ => screen.data(&event.to_line(&source)),
+                _ => display.data(&event.to_line(&source)),
             }
         }))
     }
@@ -245,11 +247,11 @@ impl Session {
         let told = self.progress.told.borrow();
         let left = self.chats.len() - told.len();
         if self.chats.len() > 1 {
-            self.screen.note(&total(&told, self.chats.len()));
+            self.display.note(&total(&told, self.chats.len()));
         }
         if left > 0 {
             if interrupted {
-                self.screen.note(&format!("not done yet: {left}; the same command goes on"));
+                self.display.note(&format!("not done yet: {left}; the same command goes on"));
             }
             return Ok(false);
         }

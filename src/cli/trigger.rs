@@ -11,13 +11,13 @@ use serde_json::value::RawValue;
 use crate::ids::{ChatId, MessageId, TriggerKey};
 use crate::message::TriggerBody;
 use crate::service::ServiceError;
-use crate::settings::{AskSettings, DEFAULT_EVENT_SOURCE};
+use crate::settings::{DEFAULT_EVENT_SOURCE, SendSettings};
 use crate::telemetry::{self, LogFormat};
 
-use super::argument::time;
-use super::deployed_bridge::DeployedBridge;
+use super::args::duration;
+use super::aws::DeployedBridge;
 use super::follow::Follow;
-use super::screen::Screen;
+use super::progress::ProgressDisplay;
 use super::table;
 
 /// Ask a deployed bridge to sync chats.
@@ -54,7 +54,7 @@ pub struct Trigger {
     wait: bool,
 
     /// With `--wait`: give up on a chat whose trigger has not come to the run table for so long
-    #[arg(long, default_value = "15m", value_parser = time, value_name = "TIME")]
+    #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
     timeout: Duration,
 }
 
@@ -78,12 +78,12 @@ impl Trigger {
     /// cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
         let triggers = self.triggers()?;
-        DeployedBridge::is_within_reach("trigger")?;
+        DeployedBridge::ensure_supported("trigger")?;
         let (ask, follow) = if self.wait {
-            let (ask, follow) = AskSettings::from_env_to_follow()?;
+            let (ask, follow) = SendSettings::from_env_for_follow()?;
             (ask, Some(follow))
         } else {
-            (AskSettings::from_env()?, None)
+            (SendSettings::from_env()?, None)
         };
         telemetry::init(&ask.log_filter, LogFormat::Compact)?;
         let bridge = DeployedBridge::connect("trigger").await?;
@@ -100,22 +100,22 @@ impl Trigger {
             return Ok(all_sent);
         };
 
-        let follow = Follow::new(bridge.table(&settings.table), settings, screen(&sent), self.timeout);
+        let follow = Follow::new(bridge.table(&settings.table), settings, display(&sent), self.timeout);
         let mut keys = BTreeMap::new();
         for (chat, sent) in &sent {
             match sent {
                 Ok(message_id) => {
-                    follow.screen.note(&format!("{chat}  {message_id}"));
+                    follow.display.note(&format!("{chat}  {message_id}"));
                     let key = self.idempotency_key.as_deref().unwrap_or(message_id.as_str());
                     keys.insert((*chat).clone(), TriggerKey::of(key));
                 }
-                Err(error) => follow.screen.note(&not_sent(chat, error)),
+                Err(error) => follow.display.note(&not_sent(chat, error)),
             }
         }
         let chats = keys.len();
         let outcome = follow.run(keys, chats).await.context("the triggers are sent, but cannot be followed")?;
         if outcome.interrupted {
-            follow.screen.note("the bridge goes on with it; `status CHAT_ID` tells how far it is");
+            follow.display.note("the bridge goes on with it; `status CHAT_ID` tells how far it is");
         }
         Ok(all_sent && outcome.all_good)
     }
@@ -173,8 +173,8 @@ fn not_sent(chat: &ChatId, error: &ServiceError) -> String {
 }
 
 /// A line for each chat whose trigger was sent.
-fn screen(sent: &Sent<'_>) -> Screen {
-    Screen::new(sent.iter().filter(|(_, sent)| sent.is_ok()).map(|(chat, _)| *chat))
+fn display(sent: &Sent<'_>) -> ProgressDisplay {
+    ProgressDisplay::new(sent.iter().filter(|(_, sent)| sent.is_ok()).map(|(chat, _)| *chat))
 }
 
 #[cfg(test)]

@@ -29,6 +29,16 @@ pub enum Progress {
     Running,
 }
 
+impl Progress {
+    /// The status as the provider writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "SYNC_STARTED",
+            Self::Running => "SYNC_RUNNING",
+        }
+    }
+}
+
 /// A status that says the sync is over. After `SYNC_DONE` and `SYNC_ERROR` the next call starts the whole sync again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Finish {

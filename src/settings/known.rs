@@ -84,7 +84,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::settings::{AskSettings, Examined, LookSettings, RedriveSettings, TerminalSettings, WorkerSettings};
+    use crate::settings::{
+        ReadSettings, RedriveSettings, SendSettings, SettingsDiagnosis, TerminalSettings, WorkerSettings,
+    };
 
     #[test]
     fn the_known_variables_are_those_that_are_read() {
@@ -93,8 +95,8 @@ mod tests {
             read.borrow_mut().insert(name.to_owned());
             None
         };
-        drop((WorkerSettings::read(&env), TerminalSettings::read(&env), LookSettings::read(&env)));
-        drop((AskSettings::read_to_sync(&env), RedriveSettings::read(&env), Examined::read(&env)));
+        drop((WorkerSettings::read(&env), TerminalSettings::read(&env), ReadSettings::read(&env)));
+        drop((SendSettings::read_for_sync(&env), RedriveSettings::read(&env), SettingsDiagnosis::read(&env)));
         #[cfg(feature = "aws")]
         drop(crate::settings::WebhookSettings::read(&env));
         let read: BTreeSet<_> = read.into_inner();

@@ -2,7 +2,7 @@
 //!
 //! Every program reads its settings once, at start, and asks only for what it uses: [`WorkerSettings`] for the Lambda
 //! behind the queue, `WebhookSettings` for the one in front of it, [`TerminalSettings`] for a person's `sync`,
-//! [`LookSettings`] and [`AskSettings`] for an operator's commands. All faults come back in one [`SettingsError`], so that
+//! [`ReadSettings`] and [`SendSettings`] for an operator's commands. All faults come back in one [`SettingsError`], so that
 //! nobody mends a deployment one variable at a time. An empty variable counts as absent.
 //!
 //! Reading goes through a function from name to value, never through the process: tests hand in a map.
@@ -14,24 +14,22 @@ use crate::postpress::client::{ApiKey, BaseUrl};
 use crate::run::{Rules, Schedule};
 use crate::telemetry::LogFilter;
 
-mod examined;
+mod diagnosis;
 mod fault;
 mod known;
 mod operator;
 mod reader;
-mod redrive;
 pub mod secret_text;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "aws")]
 mod webhook;
 
-pub use examined::{Examined, Place};
+pub use diagnosis::{Deployment, SettingsDiagnosis};
 pub use fault::{Fault, SettingsError};
 pub use known::{Unknown, unknown_variables};
-pub use operator::{AskSettings, FollowSettings, LookSettings, Runs};
+pub use operator::{FollowSettings, ReadSettings, RedriveSettings, Runs, SendSettings};
 use reader::Reader;
-pub use redrive::RedriveSettings;
 #[cfg(feature = "aws")]
 pub use webhook::{Access, WebhookSettings};
 

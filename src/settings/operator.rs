@@ -1,4 +1,4 @@
-//! What the operator's commands ask for: where the runs are, and where triggers go. None of them needs the provider's key.
+//! Settings of the operator's commands: where the runs are, and where triggers go. None of them needs the provider's key.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::telemetry::LogFilter;
 pub enum Runs {
     /// `BRIDGE_TABLE`: the DynamoDB table of a deployed bridge.
     Table(String),
-    /// `BRIDGE_STATE_FILE`: the file that `sync` keeps here.
+    /// `BRIDGE_STATE_FILE`: the file of the local `sync`.
     File(PathBuf),
 }
 
-/// What a command needs that looks at runs: `status`, `runs`.
+/// Settings of the commands that read runs: `status` and `runs`.
 #[derive(Debug, Clone)]
-pub struct LookSettings {
-    /// Where they are.
+pub struct ReadSettings {
+    /// Where the runs are.
     pub runs: Runs,
     /// `BRIDGE_OVERDUE_SECONDS`: how long after its last lease a run counts as lost.
     pub overdue: Duration,
@@ -27,16 +27,16 @@ pub struct LookSettings {
     pub log_filter: LogFilter,
 }
 
-/// What a command needs that asks a deployed bridge for syncs: `trigger`, and `sync` with `BRIDGE_TABLE` set.
+/// Settings of the commands that send triggers to a deployed bridge: `trigger`, and `sync` with `BRIDGE_TABLE` set.
 #[derive(Debug, Clone)]
-pub struct AskSettings {
+pub struct SendSettings {
     /// `BRIDGE_QUEUE_URL`: where the triggers go.
     pub queue_url: String,
     /// `BRIDGE_LOG`: what is logged.
     pub log_filter: LogFilter,
 }
 
-/// What it takes to follow a trigger to its ending.
+/// Settings for following a trigger to its ending.
 #[derive(Debug, Clone)]
 pub struct FollowSettings {
     /// `BRIDGE_TABLE`: the DynamoDB table of runs.
@@ -47,7 +47,18 @@ pub struct FollowSettings {
     pub event_source: String,
 }
 
-impl LookSettings {
+/// Settings of `redrive`.
+#[derive(Debug, Clone)]
+pub struct RedriveSettings {
+    /// `BRIDGE_QUEUE_URL`: the queue whose dead letters are redriven.
+    pub queue_url: String,
+    /// `BRIDGE_EVENT_SOURCE`: the `source` of the bridge's own events, which are never triggers.
+    pub event_source: String,
+    /// `BRIDGE_LOG`: what is logged.
+    pub log_filter: LogFilter,
+}
+
+impl ReadSettings {
     /// Reads the settings from the process's environment.
     ///
     /// # Errors
@@ -70,7 +81,7 @@ impl LookSettings {
     }
 }
 
-impl AskSettings {
+impl SendSettings {
     /// Reads what `trigger` needs from the process's environment.
     ///
     /// # Errors
@@ -83,30 +94,30 @@ impl AskSettings {
     ///
     /// # Errors
     /// Lists everything that is missing or wrong.
-    pub fn from_env_to_follow() -> Result<(Self, FollowSettings), SettingsError> {
-        complete(&process_env, Self::take_to_follow)
+    pub fn from_env_for_follow() -> Result<(Self, FollowSettings), SettingsError> {
+        complete(&process_env, Self::take_for_follow)
     }
 
     /// Reads what `sync` needs from the process's environment: it also keeps its commands in a file.
     ///
     /// # Errors
     /// Lists everything that is missing or wrong.
-    pub fn from_env_to_sync() -> Result<(Self, FollowSettings, PathBuf), SettingsError> {
-        Self::read_to_sync(&process_env)
+    pub fn from_env_for_sync() -> Result<(Self, FollowSettings, PathBuf), SettingsError> {
+        Self::read_for_sync(&process_env)
     }
 
-    /// As [`AskSettings::from_env_to_sync`], from `env`, which gives a variable's value by its name.
+    /// Like [`SendSettings::from_env_for_sync`], from `env`, which gives a variable's value by its name.
     ///
     /// # Errors
     /// Lists everything that is missing or wrong.
-    pub fn read_to_sync(
+    pub fn read_for_sync(
         env: &impl Fn(&str) -> Option<String>,
     ) -> Result<(Self, FollowSettings, PathBuf), SettingsError> {
         complete(env, |reader| {
-            let bridge = Self::take_to_follow(reader);
+            let bridge = Self::take_for_follow(reader);
             let state_file = reader.state_file();
-            let (ask, follow) = bridge?;
-            Some((ask, follow, state_file?))
+            let (send, follow) = bridge?;
+            Some((send, follow, state_file?))
         })
     }
 
@@ -116,16 +127,39 @@ impl AskSettings {
         Some(Self { queue_url: queue_url?, log_filter })
     }
 
-    fn take_to_follow(reader: &mut Reader<'_>) -> Option<(Self, FollowSettings)> {
-        let ask = Self::take(reader);
+    fn take_for_follow(reader: &mut Reader<'_>) -> Option<(Self, FollowSettings)> {
+        let send = Self::take(reader);
         let table = reader.table();
         let run_ttl = reader.run_ttl();
         let event_source = reader.event_source();
-        Some((ask?, FollowSettings { table: table?, run_ttl, event_source }))
+        Some((send?, FollowSettings { table: table?, run_ttl, event_source }))
     }
 }
 
-/// What `take` takes, if it finds no fault.
+impl RedriveSettings {
+    /// Reads the settings from the process's environment.
+    ///
+    /// # Errors
+    /// Lists everything that is missing or wrong.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::read(&process_env)
+    }
+
+    /// Reads the settings from `env`, which gives a variable's value by its name.
+    ///
+    /// # Errors
+    /// Lists everything that is missing or wrong.
+    pub fn read(env: &impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        complete(env, |reader| {
+            let queue_url = reader.queue_url();
+            let event_source = reader.event_source();
+            let log_filter = reader.log_filter(LogFilter::warnings());
+            Some(Self { queue_url: queue_url?, event_source, log_filter })
+        })
+    }
+}
+
+/// Reads with `take`, and fails if the reader found any fault.
 fn complete<T>(
     env: &impl Fn(&str) -> Option<String>,
     take: impl FnOnce(&mut Reader<'_>) -> Option<T>,
@@ -148,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_runs_are_in_the_table_if_one_is_named_and_else_in_the_file() {
+    fn runs_are_in_the_table_if_one_is_named_and_in_the_file_otherwise() {
         let file = ("BRIDGE_STATE_FILE", "runs.db");
         for (variables, runs) in [
             (&[file][..], Runs::File("runs.db".into())),
@@ -156,26 +190,34 @@ mod tests {
             (&[file, ("BRIDGE_TABLE", "bridge-runs")], Runs::Table("bridge-runs".into())),
             (&[("BRIDGE_TABLE", "bridge-runs")], Runs::Table("bridge-runs".into())),
         ] {
-            assert_eq!(LookSettings::read(&env(variables)).unwrap().runs, runs, "{variables:?}");
+            assert_eq!(ReadSettings::read(&env(variables)).unwrap().runs, runs, "{variables:?}");
         }
-        let error = LookSettings::read(&env(&[])).unwrap_err().to_string();
+        let error = ReadSettings::read(&env(&[])).unwrap_err().to_string();
         assert!(error.contains("`BRIDGE_STATE_FILE` is missing"), "{error}");
     }
 
     #[test]
-    fn a_sync_of_a_deployed_bridge_needs_no_key_and_lists_all_that_it_misses() {
+    fn deployed_sync_needs_no_key_and_lists_every_missing_setting() {
         let variables = [
             ("BRIDGE_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge"),
             ("BRIDGE_TABLE", "bridge-runs"),
             ("HOME", "/home/ann"),
         ];
-        let (_, follow, file) = AskSettings::read_to_sync(&env(&variables)).unwrap();
+        let (_, follow, file) = SendSettings::read_for_sync(&env(&variables)).unwrap();
         assert_eq!(follow.table, "bridge-runs");
         assert_eq!(file, Path::new("/home/ann/.local/state/postpress-bridge/runs.sqlite3"));
 
-        let error = AskSettings::read_to_sync(&env(&[("BRIDGE_EVENT_SOURCE", "aws.x")])).unwrap_err().to_string();
+        let error = SendSettings::read_for_sync(&env(&[("BRIDGE_EVENT_SOURCE", "aws.x")])).unwrap_err().to_string();
         for name in ["BRIDGE_QUEUE_URL", "BRIDGE_TABLE", "BRIDGE_EVENT_SOURCE", "BRIDGE_STATE_FILE"] {
             assert!(error.contains(name), "{name} is not in {error}");
         }
+    }
+
+    #[test]
+    fn redrive_needs_only_the_queue_and_lists_every_fault() {
+        let settings = RedriveSettings::read(&env(&[("BRIDGE_QUEUE_URL", "https://sqs.example/1/bridge")])).unwrap();
+        assert_eq!(settings.event_source, "postpress.bridge");
+        let error = RedriveSettings::read(&env(&[("BRIDGE_EVENT_SOURCE", "aws.mine")])).unwrap_err().to_string();
+        assert!(error.contains("BRIDGE_QUEUE_URL") && error.contains("BRIDGE_EVENT_SOURCE"), "{error}");
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::faults::{Fate, Faults, Mishap};
-use super::log::{Record, Stats};
+use super::log::{CallId, Record, Stats};
 use super::reply::Reply;
-use super::world::{CallId, World};
+use super::world::World;
 use crate::ids::ChatId;
 
 /// The handle to a played provider; clones share one [`World`].

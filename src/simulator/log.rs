@@ -7,11 +7,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::reply::Said;
-use super::world::CallId;
 use crate::ids::ChatId;
 
 /// The most calls that a log holds; a simulator that runs for days forgets the oldest.
 const CAPACITY: usize = 100_000;
+
+/// A call, by its number in the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub(super) u64);
 
 /// One call, as far as it has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

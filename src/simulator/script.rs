@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use super::span::parse_duration;
 use crate::ids::ChatId;
 use crate::postpress::Finish;
 use crate::postpress::catalogue::{ERROR_TYPES, ErrorType};
+use crate::time::parse_duration;
 
 /// How long a sync lasts whose chat does not say.
 pub const ORDINARY_SYNC: Duration = Duration::from_secs(3);

@@ -3,18 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The units, longest suffix first: `ms` ends in `s` too.
-const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
-
-/// Reads `1500ms`, `30s`, `5m` or `2h`: a whole number and its unit.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let (digits, factor) = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let number: u64 = digits.parse().ok()?;
-    number.checked_mul(*factor).map(Duration::from_millis)
-}
+use crate::time::parse_duration;
 
 /// A length of time that is drawn anew for each call: from `shortest` to `longest`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,25 +49,6 @@ impl FromStr for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_duration_is_a_whole_number_and_its_unit() {
-        for (text, milliseconds) in [
-            ("0s", Some(0)),
-            ("1500ms", Some(1_500)),
-            ("30s", Some(30_000)),
-            ("5m", Some(300_000)),
-            ("2h", Some(7_200_000)),
-            ("30", None),
-            ("s", None),
-            ("+3s", None),
-            ("1.5s", None),
-            ("3 s", None),
-            ("18446744073709551615h", None),
-        ] {
-            assert_eq!(parse_duration(text), milliseconds.map(Duration::from_millis), "{text}");
-        }
-    }
 
     #[test]
     fn a_span_is_fixed_or_a_range() {

@@ -4,15 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::faults::{Fate, Mishap};
-use super::log::{Counts, Log, Record, Stats};
+use super::log::{CallId, Counts, Log, Record, Stats};
 use super::reply::{Reply, Said};
 use super::script::{Plot, Script, Trouble};
 use crate::ids::ChatId;
 use crate::postpress::Finish;
-
-/// A call of a world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CallId(pub(super) u64);
 
 /// A played provider.
 ///

@@ -58,9 +58,29 @@ pub struct SyncStatus {
 /// A status of the provider's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-enum Status {
+pub enum Status {
+    /// The sync is under way.
     UnderWay(Progress),
+    /// The sync is over.
     Over(Finish),
+}
+
+impl Status {
+    /// The last status that the table knows of a run.
+    pub fn of(item: &Item) -> Option<Self> {
+        match item.outcome.as_ref().map(|outcome| &outcome.ending) {
+            Some(Ending::Sync { status }) => Some(Self::Over(*status)),
+            _ => item.learned.status.map(Self::UnderWay),
+        }
+    }
+
+    /// The status as the provider writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnderWay(progress) => progress.as_str(),
+            Self::Over(finish) => finish.as_str(),
+        }
+    }
 }
 
 impl JsonSchema for Status {
@@ -83,18 +103,16 @@ impl JsonSchema for Status {
 impl SyncStatus {
     /// What may be told of a run.
     pub fn of(item: &Item) -> Self {
-        let learned = item.learned.status.map(Status::UnderWay);
-        let (status, error) = match item.outcome.as_ref().map(|outcome| &outcome.ending) {
-            Some(Ending::Sync { status }) => (Some(Status::Over(*status)), None),
-            Some(Ending::Error { error, .. }) => (learned, Some(error.clone())),
-            None => (learned, None),
-        };
+        let error = item.outcome.as_ref().and_then(|outcome| match &outcome.ending {
+            Ending::Error { error, .. } => Some(error.clone()),
+            Ending::Sync { .. } => None,
+        });
         let requested_at = item.triggers.first().map_or(item.started_at_ms, |trigger| trigger.requested_at);
         Self {
             object: "ChatHistorySync",
             chat_id: item.chat_id.clone(),
             phase: item.phase,
-            status,
+            status: Status::of(item),
             run_id: item.run_id.as_uuid(),
             polls: item.polls,
             restarts: item.learned.restarts,

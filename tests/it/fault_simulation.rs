@@ -1,6 +1,6 @@
 //! The whole bridge played in virtual time, with faults on the real worker: one seed decides everything that happens.
 //!
-//! A world has a few chats and triggers, the event source mapping ([`postpress_bridge::consumer`]), several invocations
+//! A world has a few chats and triggers, the event source mapping ([`postpress_bridge::event_source_mapping`]), several invocations
 //! at once, each a process of its own with a clock of its own, the provider's simulator, and table, queue and bus in
 //! memory. What goes wrong: invocations die before and after everything that they ask of the outside; requests are throttled, refused,
 //! slow, carried out without a reply, or carried out minutes after they were given up on; services are out for minutes;

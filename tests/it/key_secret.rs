@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_secretsmanager::primitives::Blob;
 use postpress_bridge::bus::MemoryBus;
-use postpress_bridge::consumer::Consumer;
+use postpress_bridge::event_source_mapping::EventSourceMapping;
 use postpress_bridge::ids::ChatId;
 use postpress_bridge::postpress::rotating::{KeySecret, Rotating};
 use postpress_bridge::postpress::{Answer, Failure, Finish, Provider, RetryClass};
@@ -169,8 +169,8 @@ async fn a_run_whose_key_was_rotated_goes_on_with_the_new_one() {
     let (ports_queue, ports_bus) = (Rc::clone(&queue), Rc::clone(&bus));
     let worker = Worker::new(provider, MemoryStore::default(), ports_queue, ports_bus, Clock::System, config);
     queue.put(r#"{"chat_id": "done-in-10ms"}"#, Duration::ZERO);
-    let consumer = Consumer { batch_size: 10, concurrency: 1, invocation: 30 * SECOND };
-    consumer.run(&*queue, &worker, queue.drained()).await;
+    let mapping = EventSourceMapping { batch_size: 10, concurrency: 1, invocation: 30 * SECOND };
+    mapping.run(&*queue, &worker, queue.drained()).await;
 
     let [event] = &bus.events()[..] else { panic!("{:?}", bus.events()) };
     // One call with the old key, two with the new one.

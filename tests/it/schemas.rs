@@ -9,8 +9,8 @@ use boon::{Compiler, SchemaIndex, Schemas};
 use clap::Parser;
 use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::cli;
-use postpress_bridge::consumer::Consumer;
 use postpress_bridge::event::Event;
+use postpress_bridge::event_source_mapping::EventSourceMapping;
 use postpress_bridge::ids::MessageId;
 use postpress_bridge::message::{Message, Record};
 use postpress_bridge::queue::MemoryQueue;
@@ -326,8 +326,8 @@ async fn rehearse(bodies: &[String]) -> Vec<Event> {
     };
     let provider = InProcess::new(Simulator::new(Faults::default()));
     let worker = Worker::new(provider, MemoryStore::default(), Rc::clone(&queue), Rc::clone(&bus), clock, config);
-    let consumer = Consumer { batch_size: 10, concurrency: 10, invocation };
-    consumer.run(&*queue, &worker, queue.drained()).await;
+    let mapping = EventSourceMapping { batch_size: 10, concurrency: 10, invocation };
+    mapping.run(&*queue, &worker, queue.drained()).await;
     assert!(queue.dead_letters().is_empty());
     bus.events()
 }

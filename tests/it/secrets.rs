@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use postpress_bridge::bus::MemoryBus;
-use postpress_bridge::consumer::Consumer;
 use postpress_bridge::event::Event;
+use postpress_bridge::event_source_mapping::EventSourceMapping;
 use postpress_bridge::ids::MessageId;
 use postpress_bridge::postpress::client::Client;
 use postpress_bridge::queue::{MemoryQueue, Outgoing, Queue, VisibilityChange};
@@ -58,8 +58,8 @@ async fn work(client: Client) -> Event {
         Worker::new(client, Rc::clone(&store), CheckedQueue(Rc::clone(&queue)), Rc::clone(&bus), clock, config);
 
     queue.put(&json!({"chat_id": CHAT}).to_string(), Duration::ZERO);
-    let consumer = Consumer { batch_size: 1, concurrency: 1, invocation: 30 * SECOND };
-    consumer.run(&*queue, &worker, queue.drained()).await;
+    let mapping = EventSourceMapping { batch_size: 1, concurrency: 1, invocation: 30 * SECOND };
+    mapping.run(&*queue, &worker, queue.drained()).await;
 
     assert!(log.text().contains("event published"), "it is the log of this run");
     assert_no_secret("the run table", &format!("{:?}", store.items()));

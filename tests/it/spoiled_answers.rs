@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use postpress_bridge::bus::MemoryBus;
-use postpress_bridge::consumer::Consumer;
+use postpress_bridge::event_source_mapping::EventSourceMapping;
 use postpress_bridge::postpress::client::Client;
 use postpress_bridge::postpress::{Answer, Failure, Finish, Progress, RetryClass};
 use postpress_bridge::queue::MemoryQueue;
@@ -114,8 +114,8 @@ impl Bridge {
         for chat in chats {
             self.queue.put(&serde_json::json!({"chat_id": chat}).to_string(), Duration::ZERO);
         }
-        let consumer = Consumer { batch_size: 10, concurrency: 20, invocation: INVOCATION };
-        consumer.run(&*self.queue, &self.worker, self.queue.drained()).await;
+        let mapping = EventSourceMapping { batch_size: 10, concurrency: 20, invocation: INVOCATION };
+        mapping.run(&*self.queue, &self.worker, self.queue.drained()).await;
         let mut endings = BTreeMap::<_, Vec<_>>::new();
         for event in self.bus.events() {
             let chat = event.detail.chat_id.unwrap().as_str().to_owned();

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::cast::KILLED;
 use crate::bus::EventBus;
-use crate::consumer::{Handled, Handler};
 use crate::event::Event;
+use crate::event_source_mapping::{Handler, InvocationResult};
 use crate::message::Record;
 use crate::service::ServiceError;
 use crate::trace::TraceHeader;
@@ -59,13 +59,13 @@ pub(super) struct Mortal<H> {
 }
 
 impl<H: Handler> Handler for Mortal<H> {
-    async fn handle(&self, batch: &[Record], ends: Instant) -> Handled {
+    async fn handle(&self, batch: &[Record], ends: Instant) -> InvocationResult {
         if !batch.iter().any(|record| KILLED.is_named_in(&record.body)) {
             return self.handler.handle(batch, ends).await;
         }
         tokio::select! {
             biased;
-            () = self.death.strikes.notified() => Handled::Killed,
+            () = self.death.strikes.notified() => InvocationResult::Killed,
             handled = self.handler.handle(batch, ends) => handled,
         }
     }

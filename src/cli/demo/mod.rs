@@ -12,8 +12,8 @@ use clap::Args;
 use tokio::time::timeout;
 
 use crate::bus::MemoryBus;
-use crate::consumer::{Consumer, Handler};
 use crate::event::{DetailType, Event};
+use crate::event_source_mapping::{EventSourceMapping, Handler};
 use crate::ids::ChatId;
 use crate::message::Record;
 use crate::queue::MemoryQueue;
@@ -25,8 +25,8 @@ use crate::telemetry::{self, LogFilter, LogFormat};
 use crate::time::Clock;
 use crate::worker::{Worker, WorkerConfig};
 
-use super::screen::{Mood, Screen};
-use super::watched::{Watched, words};
+use super::observed_provider::{ObservedProvider, words};
+use super::progress::{Mark, ProgressDisplay};
 
 mod cast;
 mod death;
@@ -68,25 +68,25 @@ impl Demo {
         telemetry::init(&filter, LogFormat::Compact)?;
 
         let chats = CAST.each_ref().map(chat_id);
-        let screen = Rc::new(Screen::new(&chats));
-        screen.note("Nine chats, one trigger message each; the provider is simulated, and ten times as fast.\n");
+        let display = Rc::new(ProgressDisplay::new(&chats));
+        display.note("Nine chats, one trigger message each; the provider is simulated, and ten times as fast.\n");
         let (bridge, stateless) = (Stage::set(), Stage::set());
-        let bus = Rc::new(bus(&screen));
-        let watched = Rc::clone(&screen);
+        let bus = Rc::new(bus(&display));
+        let watched = Rc::clone(&display);
         let death =
             Rc::new(Death::new(move || watched.update(&chat_id(&KILLED), "SYNC_DONE, and its handler is killed")));
 
         let (ended, naive_endings) =
-            tokio::join!(run_bridge(&bridge, &screen, &bus, &death), run_stateless(&stateless),);
+            tokio::join!(run_bridge(&bridge, &display, &bus, &death), run_stateless(&stateless),);
         let result = Outcome {
             events: bus.events(),
             bridge: bridge.simulator.stats(),
             stateless: stateless.simulator.stats(),
             stateless_endings: naive_endings,
         };
-        screen.note(&table::render(&result));
+        display.note(&table::render(&result));
         let kept = ended && death.came() && result.kept();
-        screen.note(if kept {
+        display.note(if kept {
             "Every chat had exactly one ending, and no finished sync was restarted."
         } else {
             "A PROMISE WAS BROKEN: see the table. Please report this with the lines above."
@@ -149,19 +149,19 @@ impl Stage {
 
     /// Consumes until nothing is left on the queue; false if the curtain falls before.
     async fn play(&self, handler: &impl Handler) -> bool {
-        let consumer = Consumer { batch_size: 1, concurrency: 50, invocation: INVOCATION };
-        timeout(CURTAIN, consumer.run(&*self.queue, handler, self.queue.drained())).await.is_ok()
+        let mapping = EventSourceMapping { batch_size: 1, concurrency: 50, invocation: INVOCATION };
+        timeout(CURTAIN, mapping.run(&*self.queue, handler, self.queue.drained())).await.is_ok()
     }
 }
 
 /// Prints each event, and shows how its chat ended.
-fn bus(screen: &Rc<Screen>) -> MemoryBus {
-    let screen = Rc::clone(screen);
+fn bus(display: &Rc<ProgressDisplay>) -> MemoryBus {
+    let display = Rc::clone(display);
     MemoryBus::with_subscriber(Box::new(move |event| {
-        screen.data(&event.to_line(DEFAULT_EVENT_SOURCE))?;
+        display.data(&event.to_line(DEFAULT_EVENT_SOURCE))?;
         if let Some(chat) = &event.detail.chat_id {
-            let mood = if event.detail_type == DetailType::SyncDone { Mood::Good } else { Mood::Bad };
-            screen.finish(chat, &format!("event {}", ended_as(event)), mood);
+            let mark = if event.detail_type == DetailType::SyncDone { Mark::Success } else { Mark::Failure };
+            display.finish(chat, &format!("event {}", ended_as(event)), mark);
         }
         Ok(())
     }))
@@ -173,7 +173,7 @@ fn ended_as(event: &Event) -> String {
     format!("{} {kind}", event.detail_type.as_str()).trim_end().to_owned()
 }
 
-async fn run_bridge(stage: &Stage, screen: &Rc<Screen>, bus: &Rc<MemoryBus>, death: &Rc<Death>) -> bool {
+async fn run_bridge(stage: &Stage, display: &Rc<ProgressDisplay>, bus: &Rc<MemoryBus>, death: &Rc<Death>) -> bool {
     let limits = Limits {
         provider_timeout: Duration::from_secs(1),
         lease_margin: Duration::from_millis(100),
@@ -181,10 +181,10 @@ async fn run_bridge(stage: &Stage, screen: &Rc<Screen>, bus: &Rc<MemoryBus>, dea
     };
     let rules = limits.rules(&Schedule { speedup: SPEEDUP, ..Schedule::default() });
     let config = WorkerConfig { rules, limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
-    let watched = Rc::clone(screen);
-    let provider = Watched {
+    let watched = Rc::clone(display);
+    let provider = ObservedProvider {
         provider: InProcess::new(stage.simulator.clone()),
-        watch: move |chat: &ChatId, answer: &_| watched.update(chat, &words(answer)),
+        observe: move |chat: &ChatId, answer: &_| watched.update(chat, &words(answer)),
     };
     let store = Rc::new(MemoryStore::default());
     let bus = FatalBus { bus: Rc::clone(bus), death: Rc::clone(death) };

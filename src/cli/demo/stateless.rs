@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::consumer::{Handled, Handler};
+use crate::event_source_mapping::{Handler, InvocationResult};
 use crate::ids::{ChatId, MessageId};
 use crate::message::{Message, Record};
 use crate::postpress::{Answer, Failure, Provider, RetryClass};
@@ -25,9 +25,9 @@ pub(super) struct Stateless<P, Q> {
 }
 
 impl<P: Provider, Q: Queue> Stateless<P, Q> {
-    async fn handle_one(&self, record: &Record) -> Handled {
+    async fn handle_one(&self, record: &Record) -> InvocationResult {
         let Message::Trigger(trigger) = Message::parse(record, "") else {
-            return Handled::Returned(Vec::new());
+            return InvocationResult::Completed(Vec::new());
         };
         let chat_id = trigger.chat_id;
         match self.provider.sync(&chat_id, Duration::from_secs(1)).await {
@@ -41,32 +41,32 @@ impl<P: Provider, Q: Queue> Stateless<P, Q> {
         }
     }
 
-    async fn poll_again(&self, record: &Record) -> Handled {
+    async fn poll_again(&self, record: &Record) -> InvocationResult {
         let again = Outgoing { body: record.body.clone(), delay: self.poll_every, trace: None };
         match self.queue.send(&[again]).await[..] {
-            [Ok(_)] => Handled::Returned(Vec::new()),
-            _ => Handled::Returned(vec![record.message_id.clone()]),
+            [Ok(_)] => InvocationResult::Completed(Vec::new()),
+            _ => InvocationResult::Completed(vec![record.message_id.clone()]),
         }
     }
 
-    fn publish(&self, chat_id: ChatId) -> Handled {
+    fn publish(&self, chat_id: ChatId) -> InvocationResult {
         if chat_id == self.killed_for && !self.was_killed.replace(true) {
-            return Handled::Killed;
+            return InvocationResult::Killed;
         }
         self.endings.borrow_mut().push(chat_id);
-        Handled::Returned(Vec::new())
+        InvocationResult::Completed(Vec::new())
     }
 }
 
 impl<P: Provider, Q: Queue> Handler for Stateless<P, Q> {
-    async fn handle(&self, batch: &[Record], _ends: Instant) -> Handled {
+    async fn handle(&self, batch: &[Record], _ends: Instant) -> InvocationResult {
         let mut returned: Vec<MessageId> = Vec::new();
         for record in batch {
             match self.handle_one(record).await {
-                Handled::Returned(ids) => returned.extend(ids),
-                Handled::Killed => return Handled::Killed,
+                InvocationResult::Completed(ids) => returned.extend(ids),
+                InvocationResult::Killed => return InvocationResult::Killed,
             }
         }
-        Handled::Returned(returned)
+        InvocationResult::Completed(returned)
     }
 }

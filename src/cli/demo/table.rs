@@ -4,7 +4,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, Conte
 
 use super::cast::CAST;
 use super::{Outcome, chat_id, syncs};
-use crate::cli::screen::columns;
+use crate::cli::progress::columns;
 
 /// The columns that the whole table needs; on a narrower terminal it goes without the explanations.
 const WIDE: usize = 80;

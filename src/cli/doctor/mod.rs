@@ -7,18 +7,16 @@ use std::io::Write;
 use anyhow::Context;
 use clap::Args;
 
-use crate::postpress::client::{ApiKey, http_client, mozilla_roots};
-use crate::settings::{Examined, Place};
+use crate::postpress::client::{http_client, mozilla_roots};
+use crate::settings::{Deployment, SettingsDiagnosis};
 use crate::telemetry::{self, LogFormat};
 
-use super::screen::columns;
-use finding::{Finding, Verdict};
+use super::aws;
+use super::progress::columns;
+use crate::cli::finding::{Finding, Inspection, Verdict};
 use report::Report;
 
-#[cfg(feature = "aws")]
-mod aws;
-mod finding;
-mod own_side;
+mod local;
 mod provider;
 mod report;
 
@@ -42,37 +40,28 @@ pub struct Doctor {
     json: bool,
 }
 
-/// What AWS was asked.
-struct Looked {
-    /// The API key, if it could be had.
-    key: Option<ApiKey>,
-    /// The account and the key's secret.
-    account: Vec<Finding>,
-    /// Queue, table and bus.
-    deployed: Vec<Finding>,
-}
-
 impl Doctor {
     /// Checks all, and tells whether there is no fault.
     ///
     /// # Errors
     /// If nothing could be checked, or the findings cannot be printed.
     pub async fn run(self) -> anyhow::Result<bool> {
-        let settings = Examined::from_env();
+        let settings = SettingsDiagnosis::from_env();
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let http = http_client(mozilla_roots())?;
 
-        let mut findings = own_side::settings(&settings);
+        let mut findings = local::settings(&settings);
         let variables = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-        findings.extend(own_side::unknown(variables));
-        findings.extend(own_side::state_file(&settings.place));
-        let Looked { key, account, deployed } = look_at_aws(&settings, &http).await;
+        findings.extend(local::unknown(variables));
+        findings.extend(local::state_file(&settings.deployment));
+        let Inspection { key, account, deployment } = aws::inspect(&settings, &http).await;
         findings.extend(account);
         findings.extend(match &settings.base_url {
             Some(base) => provider::look(http, base, key, &settings.limits).await,
             None => vec![Finding::skipped("base URL", "there is none that could be asked; see the settings")],
         });
-        findings.extend(deployed);
+        findings.extend(deployment);
+        findings.extend(not_in_aws(&settings.deployment));
 
         let report = Report::of(findings);
         let text = match self.json {
@@ -84,35 +73,12 @@ impl Doctor {
     }
 }
 
-#[cfg(feature = "aws")]
-async fn look_at_aws(settings: &Examined, http: &reqwest::Client) -> Looked {
-    aws::look(settings, http).await
-}
-
-#[cfg(not(feature = "aws"))]
-#[expect(clippy::unused_async, reason = "it is asked as the one with AWS is")]
-async fn look_at_aws(settings: &Examined, _: &reqwest::Client) -> Looked {
-    use crate::settings::SecretSource;
-
-    const NO_AWS: &str = "this build has no AWS in it; run it with `cargo run --features aws -- doctor`";
-    let (key, secret) = match &settings.key {
-        Some(SecretSource::Plain(key)) => (Some(key.clone()), None),
-        Some(SecretSource::Stored(_)) => (None, Some(Finding::skipped("secret", NO_AWS))),
-        None => (None, None),
+/// Why queue, table and bus are not inspected.
+fn not_in_aws(deployment: &Deployment) -> Option<Finding> {
+    let why = match deployment {
+        Deployment::Aws { .. } => return None,
+        Deployment::Terminal { .. } => "neither BRIDGE_QUEUE_URL nor BRIDGE_TABLE is set",
+        Deployment::Memory => "BRIDGE_BACKEND is `memory`",
     };
-    let deployed = match &settings.place {
-        Place::Aws { .. } => vec![Finding::skipped("AWS", NO_AWS)],
-        place => not_in_aws(place),
-    };
-    Looked { key, account: secret.into_iter().collect(), deployed }
-}
-
-/// Why queue, table and bus are not looked at.
-fn not_in_aws(place: &Place) -> Vec<Finding> {
-    let why = match place {
-        Place::Aws { .. } => return Vec::new(),
-        Place::Terminal { .. } => "neither BRIDGE_QUEUE_URL nor BRIDGE_TABLE is set",
-        Place::Memory => "BRIDGE_BACKEND is `memory`",
-    };
-    vec![Finding::skipped("AWS", format!("{why}, so queue, table and bus are not looked at"))]
+    Some(Finding::skipped("AWS", format!("{why}, so queue, table and bus are not looked at")))
 }

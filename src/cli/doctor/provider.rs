@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_TYPE, DATE, LOCATION};
 
-use super::finding::Finding;
+use crate::cli::finding::Finding;
 use crate::ids::ChatId;
 use crate::postpress::client::{ApiKey, BaseUrl, Client, Head, KeyKind};
 use crate::postpress::{Answer, Envelope, Failure, Finish, RetryClass};

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::finding::{Finding, Verdict};
+use crate::cli::finding::{Finding, Verdict};
 
 /// All that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

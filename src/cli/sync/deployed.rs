@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::cli::deployed_bridge::DeployedBridge;
+use crate::cli::aws::DeployedBridge;
+use crate::cli::chat_state::ChatState;
 use crate::cli::follow::Follow;
-use crate::cli::screen::{Mood, Screen};
-use crate::cli::standing::Standing;
+use crate::cli::progress::{Mark, ProgressDisplay};
 use crate::ids::{ChatId, TriggerKey};
 use crate::message::TriggerBody;
-use crate::settings::AskSettings;
+use crate::settings::SendSettings;
 use crate::store::{Command, SqliteStore};
 use crate::telemetry::{self, LogFormat};
 
@@ -19,37 +19,37 @@ use crate::telemetry::{self, LogFormat};
 ///
 /// All triggers carry the command's one key, so that asking again, when a command goes on, is the same request.
 pub(super) async fn sync(chats: BTreeSet<ChatId>, timeout: Duration) -> anyhow::Result<bool> {
-    DeployedBridge::is_within_reach("sync")?;
-    let (ask, settings, state_file) = AskSettings::from_env_to_sync()?;
+    DeployedBridge::ensure_supported("sync")?;
+    let (ask, settings, state_file) = SendSettings::from_env_for_sync()?;
     telemetry::init(&ask.log_filter, LogFormat::Compact)?;
     let bridge = DeployedBridge::connect("sync").await?;
     let commands = SqliteStore::open(&state_file)?;
     let command = commands.command_at(&ask.queue_url, &chats, &uuid::Uuid::new_v4().to_string())?;
-    let follow = Follow::new(bridge.table(&settings.table), settings, Screen::new(&chats), timeout);
+    let follow = Follow::new(bridge.table(&settings.table), settings, ProgressDisplay::new(&chats), timeout);
     if command.resumed {
-        follow.screen.note("going on with an earlier command for these chats");
+        follow.display.note("going on with an earlier command for these chats");
     }
 
     let key = TriggerKey::of(&command.key);
     let (mut followed, mut to_ask) = (BTreeMap::new(), Vec::new());
     for chat in &chats {
         match follow.standing(chat, key).await? {
-            ended @ (Standing::Ended(_) | Standing::Forgotten) => follow.tell(chat, &ended)?,
-            Standing::Open { ours: true, .. } => drop(followed.insert(chat.clone(), key)),
-            Standing::Open { ours: false, .. } | Standing::Fresh => to_ask.push(trigger(chat, &command)),
+            ended @ (ChatState::Ended(_) | ChatState::Forgotten) => follow.tell(chat, &ended)?,
+            ChatState::Open { ours: true, .. } => drop(followed.insert(chat.clone(), key)),
+            ChatState::Open { ours: false, .. } | ChatState::Fresh => to_ask.push(trigger(chat, &command)),
         }
     }
     for (trigger, sent) in to_ask.iter().zip(bridge.send(&ask.queue_url, &to_ask).await?) {
         match sent {
             Ok(_) => drop(followed.insert(trigger.chat_id.clone(), key)),
-            Err(error) => follow.screen.finish(&trigger.chat_id, &format!("not sent: {error}"), Mood::Bad),
+            Err(error) => follow.display.finish(&trigger.chat_id, &format!("not sent: {error}"), Mark::Failure),
         }
     }
     let outcome = follow.run(followed, chats.len()).await.context("the same command goes on")?;
     if outcome.all_ended {
         commands.finish(&command)?;
     } else if outcome.interrupted {
-        follow.screen.note("the bridge goes on with it; the same command follows it again");
+        follow.display.note("the bridge goes on with it; the same command follows it again");
     }
     Ok(outcome.all_good)
 }

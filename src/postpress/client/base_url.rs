@@ -138,7 +138,7 @@ mod tests {
         for (text, others) in [
             ("https://api.postpress.ai/v1", &["https://api.postpress.ai/api/v1"][..]),
             ("https://api.postpress.ai/api/v1", &["https://api.postpress.ai/v1"]),
-            ("http://127.0.0.1:8787", &["http://127.0.0.1:8787/v1", "http://127.0.0.1:8787/api/v1"]),
+            ("http://127.0.0.1:4807", &["http://127.0.0.1:4807/v1", "http://127.0.0.1:4807/api/v1"]),
             ("https://a.example/x/v1", &["https://a.example/v1", "https://a.example/api/v1"]),
             ("https://a.example/v1?port=13111", &["https://a.example/api/v1?port=13111"]),
         ] {

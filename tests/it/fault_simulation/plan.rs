@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use postpress_bridge::consumer::Consumer;
+use postpress_bridge::event_source_mapping::EventSourceMapping;
 use postpress_bridge::run::Schedule;
 use postpress_bridge::settings::Limits;
 use postpress_bridge::simulator::{Faults as ProviderFaults, Span};
@@ -23,7 +23,7 @@ pub(super) struct Plan {
     pub(super) limits: Limits,
     pub(super) provider: ProviderFaults,
     pub(super) slowest_answer: Duration,
-    pub(super) consumer: Consumer,
+    pub(super) mapping: EventSourceMapping,
     pub(super) visibility: Duration,
     pub(super) max_receives: u32,
     /// What is put on the queue from outside, soonest first.
@@ -109,7 +109,7 @@ impl Plan {
             },
             provider,
             slowest_answer,
-            consumer: Consumer {
+            mapping: EventSourceMapping {
                 batch_size: random.random_range(1..=10),
                 concurrency: random.random_range(2..=5),
                 invocation: SECOND * random.random_range(16..=60),

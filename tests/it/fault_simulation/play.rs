@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use postpress_bridge::consumer::{Handled, Handler};
+use postpress_bridge::event_source_mapping::{Handler, InvocationResult};
 use postpress_bridge::message::Record;
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
 use postpress_bridge::time::Clock;
@@ -33,7 +33,7 @@ pub(super) fn play(seed: u64, mutant: Option<Mutant>) -> History {
         let lambda = Lambda::new(Rc::clone(&world));
         let is_dry = Cell::new(false);
         let life = async { is_dry.set(live(&world, mutant).await) };
-        plan.consumer.run(&*world, &lambda, life).await;
+        plan.mapping.run(&*world, &lambda, life).await;
         let mut items = world.store.items();
         items.sort_by(|one, other| one.chat_id.cmp(&other.chat_id));
         History {
@@ -93,7 +93,7 @@ impl Lambda {
 }
 
 impl Handler for Lambda {
-    async fn handle(&self, batch: &[Record], ends: Instant) -> Handled {
+    async fn handle(&self, batch: &[Record], ends: Instant) -> InvocationResult {
         self.invocations.set(self.invocations.get() + 1);
         let (number, world) = (self.invocations.get(), &self.world);
         let plan = &world.chance.plan;
@@ -116,11 +116,11 @@ impl Handler for Lambda {
         };
         tokio::select! {
             biased;
-            () = process.death() => Handled::Killed,
+            () = process.death() => InvocationResult::Killed,
             report = life => {
                 let returned = report.returned().cloned().collect();
                 process.note(What::Returned { dealt: report.messages });
-                Handled::Returned(returned)
+                InvocationResult::Completed(returned)
             }
         }
     }

@@ -242,7 +242,7 @@ fn unexplained(history: &History, ledger: &Ledger, all: &[Delivery], delivery: &
         Some(Dealt::Returned(Returned::NoTime)) => {
             let returned = ledger.returned.get(&invocation).map_or(Duration::ZERO, |place| history.entries[*place].at);
             let took = returned - history.entries[delivery.at].at;
-            took + plan.limits.provider_timeout + plan.limits.lease_margin >= plan.consumer.invocation
+            took + plan.limits.provider_timeout + plan.limits.lease_margin >= plan.mapping.invocation
         }
         Some(Dealt::Returned(Returned::LeaseHeld)) => {
             all.iter().any(|other| other.invocation != invocation && claimed(other.invocation))

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use postpress_bridge::bus::MemoryBus;
-use postpress_bridge::consumer::{Consumer, Handler};
 use postpress_bridge::event::{Detail, Event};
+use postpress_bridge::event_source_mapping::{EventSourceMapping, Handler};
 use postpress_bridge::ids::ChatId;
 use postpress_bridge::queue::{MemoryQueue, Redelivery};
 use postpress_bridge::run::Schedule;
@@ -19,7 +19,8 @@ use postpress_bridge::worker::{Worker, WorkerConfig};
 pub(super) const EPOCH: Millis = Millis(1_795_514_400_000);
 
 /// As the event source mapping is set up: an invocation is over before its messages are visible again.
-const CONSUMER: Consumer = Consumer { batch_size: 10, concurrency: 20, invocation: Duration::from_mins(1) };
+const MAPPING: EventSourceMapping =
+    EventSourceMapping { batch_size: 10, concurrency: 20, invocation: Duration::from_mins(1) };
 const VISIBILITY: Duration = Duration::from_secs(90);
 const MAX_RECEIVE_COUNT: u32 = 10;
 
@@ -101,7 +102,7 @@ pub(super) fn queue(clock: Clock, redelivery: Redelivery) -> MemoryQueue {
 
 /// Has this handler deal with the queue's messages until `stop`.
 pub(super) async fn consume(queue: &MemoryQueue, handler: &impl Handler, stop: impl Future<Output = ()>) {
-    CONSUMER.run(queue, handler, stop).await;
+    MAPPING.run(queue, handler, stop).await;
 }
 
 /// The ending of an event in one line: `SYNC_DONE`, or `503 errors/no_handler (postpress)`, and what ended the run.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use postpress_bridge::consumer::{Handled, Handler};
+use postpress_bridge::event_source_mapping::{Handler, InvocationResult};
 use postpress_bridge::ids::ChatId;
 use postpress_bridge::message::Record;
 use postpress_bridge::postpress::{Answer, Provider};
@@ -120,7 +120,7 @@ struct Stateless {
 }
 
 impl Handler for Stateless {
-    async fn handle(&self, batch: &[Record], _ends: Instant) -> Handled {
+    async fn handle(&self, batch: &[Record], _ends: Instant) -> InvocationResult {
         for record in batch {
             let trigger: serde_json::Value = serde_json::from_str(&record.body).unwrap();
             let chat = ChatId::parse(trigger["chat_id"].as_str().unwrap()).unwrap();
@@ -129,7 +129,7 @@ impl Handler for Stateless {
                 _ => drop(self.queue.put(&record.body, Duration::from_secs(60))),
             }
         }
-        Handled::Returned(Vec::new())
+        InvocationResult::Completed(Vec::new())
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::UNIX_EPOCH;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::*;
-use crate::cli::doctor::finding::Verdict;
+use crate::cli::finding::Verdict;
 use crate::postpress::{Body, Mask};
 
 fn base() -> BaseUrl {

@@ -22,13 +22,13 @@ use crate::message::Record;
 use crate::queue::packing::ENTRIES_MAX;
 use crate::queue::{Outgoing, SqsQueue};
 use crate::settings::RedriveSettings;
-use crate::simulator::parse_duration;
 use crate::telemetry::{self, LogFormat};
+use crate::time::parse_duration;
 
-use super::stop;
+use crate::cli::shutdown;
 use consent::Consent;
 use dead_letters::DeadLetters;
-use plan::{DeadLetter, Fate};
+use plan::{Action, DeadLetter};
 use report::{Done, Report};
 
 mod consent;
@@ -97,7 +97,7 @@ impl Redrive {
 
         let dead_letters = DeadLetters::of(&client, &settings.queue_url, self.hold).await?;
         // One for the whole way: whoever has asked at any moment since the first message was held is heard.
-        let mut stop = pin!(stop::asked_to().fuse());
+        let mut stop = pin!(shutdown::signal().fuse());
         let held_until = Instant::now() + self.hold;
         let Some(records) = dead_letters.take(self.limit as usize, stop.as_mut()).await? else {
             say("nothing was done");
@@ -116,17 +116,17 @@ impl Redrive {
         };
         let shown = self.show_plan(&report);
 
-        let pass = Pass { queue: SqsQueue::new(client, settings.queue_url), dead_letters, held_until };
+        let executor = Executor { queue: SqsQueue::new(client, settings.queue_url), dead_letters, held_until };
         // Nobody agrees to a plan that could not be shown.
-        let only_looks = letters.iter().all(|letter| letter.fate() == Fate::Leave) || self.dry_run;
+        let only_looks = letters.iter().all(|letter| letter.action() == Action::Leave) || self.dry_run;
         let consent = match only_looks || shown.is_err() {
             true => Consent::Refused,
             false => self.consent(&letters, stop.as_mut()).await,
         };
         if consent == Consent::Given {
-            report.done = Some(pass.act(&letters, stop).await);
+            report.done = Some(executor.act(&letters, stop).await);
         } else {
-            pass.dead_letters.give_back(letters.iter().map(|letter| &letter.record)).await;
+            executor.dead_letters.give_back(letters.iter().map(|letter| &letter.record)).await;
         }
         match shown {
             Err(error) if !only_looks => {
@@ -152,7 +152,7 @@ impl Redrive {
         if self.yes {
             return Consent::Given;
         }
-        let [send, drop] = [Fate::Send, Fate::Drop].map(|fate| plan::count(letters, fate));
+        let [send, drop] = [Action::Send, Action::Drop].map(|action| plan::count(letters, action));
         consent::ask(&format!("Send {send} and drop {drop}?"), stop).await
     }
 
@@ -183,14 +183,14 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 /// Dead letters in hand, and where they go.
-struct Pass {
+struct Executor {
     queue: SqsQueue,
     dead_letters: DeadLetters,
     /// From then on others may see them again.
     held_until: Instant,
 }
 
-impl Pass {
+impl Executor {
     /// A few at a time, so that whoever is killed here leaves few to be sent twice. Ctrl-C finishes those under way.
     async fn act(&self, letters: &[DeadLetter], mut stop: Pin<&mut impl Future<Output = ()>>) -> Done {
         let mut done = Done::default();
@@ -207,19 +207,19 @@ impl Pass {
                 None => self.deal_with(some, &mut done, &mut stay).await,
                 Some(why) => {
                     done.troubles.insert(why.to_owned());
-                    done.not_sent += plan::count(some, Fate::Send);
-                    done.not_deleted += plan::count(some, Fate::Drop);
+                    done.not_sent += plan::count(some, Action::Send);
+                    done.not_deleted += plan::count(some, Action::Drop);
                     stay.extend(some.iter().map(|letter| letter.record.clone()));
                 }
             }
         }
-        done.left = plan::count(letters, Fate::Leave);
+        done.left = plan::count(letters, Action::Leave);
         self.dead_letters.give_back(stay.iter()).await;
         done
     }
 
     async fn deal_with(&self, letters: &[DeadLetter], done: &mut Done, stay: &mut Vec<Record>) {
-        let (to_send, others): (Vec<_>, Vec<_>) = letters.iter().partition(|letter| letter.fate() == Fate::Send);
+        let (to_send, others): (Vec<_>, Vec<_>) = letters.iter().partition(|letter| letter.action() == Action::Send);
         let message = |letter: &&DeadLetter| {
             let trace = letter.record.trace.clone();
             Outgoing { body: letter.body.clone(), delay: Duration::ZERO, trace }
@@ -242,7 +242,7 @@ impl Pass {
         }
         let sent = settled.len();
         for letter in others {
-            let place = if letter.fate() == Fate::Drop { &mut settled } else { &mut *stay };
+            let place = if letter.action() == Action::Drop { &mut settled } else { &mut *stay };
             place.push(letter.record.clone());
         }
         let deleted = self.dead_letters.delete(&settled).await;

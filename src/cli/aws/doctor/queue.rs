@@ -6,9 +6,9 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 
-use super::asked::ask;
+use super::aws_query::ask;
 use crate::aws::Resource;
-use crate::cli::doctor::finding::Finding;
+use crate::cli::finding::Finding;
 use crate::queue::redrive_policy::RedrivePolicy;
 use crate::settings::Limits;
 
@@ -172,7 +172,7 @@ fn days(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Verdict;
+    use crate::cli::finding::Verdict;
 
     fn attributes(pairs: &[(Attribute, &str)]) -> Attributes {
         pairs.iter().map(|(name, value)| (name.clone(), (*value).to_owned())).collect()

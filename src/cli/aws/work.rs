@@ -11,8 +11,8 @@ use clap::Args;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::consumer::{Consumer, Handled, Handler};
-use crate::deployed::{Deployed, DeployedWorker, connect};
+use crate::bootstrap::{self, AwsWorker, WorkerParts};
+use crate::event_source_mapping::{EventSourceMapping, Handler, InvocationResult};
 use crate::ids::ChatId;
 use crate::message::Record;
 use crate::queue::{Source, SqsQueue};
@@ -22,8 +22,8 @@ use crate::store::RunTable;
 use crate::telemetry::{self, LogFormat};
 use crate::worker::Worker;
 
-use super::argument::time;
-use super::stop::{self, second_stop};
+use crate::cli::args::duration;
+use crate::cli::shutdown::{self, second_signal};
 
 /// Consume the deployed queue from here: receive batches, deal with them, delete what succeeded.
 ///
@@ -36,11 +36,11 @@ pub struct Work {
     concurrency: NonZeroUsize,
 
     /// How long a batch may take, as a function's timeout (`60s`)
-    #[arg(long, default_value = "60s", value_parser = time, value_name = "TIME")]
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     invocation: Duration,
 
     /// Stop once nothing has come for so long (`30s`); without it, only Ctrl-C stops
-    #[arg(long, value_parser = time, value_name = "TIME")]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
     until_idle: Option<Duration>,
 }
 
@@ -49,15 +49,15 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A worker, and when it last had something to do.
 struct Busy {
-    worker: DeployedWorker,
+    worker: AwsWorker,
     last: Cell<Instant>,
     at_work: Cell<usize>,
 }
 
 impl Handler for Busy {
-    async fn handle(&self, batch: &[Record], ends: Instant) -> Handled {
+    async fn handle(&self, batch: &[Record], ends: Instant) -> InvocationResult {
         if batch.is_empty() {
-            return Handled::Returned(Vec::new());
+            return InvocationResult::Completed(Vec::new());
         }
         self.at_work.set(self.at_work.get() + 1);
         let report = Worker::handle(&self.worker, batch, ends).await;
@@ -66,7 +66,7 @@ impl Handler for Busy {
         }
         self.at_work.set(self.at_work.get() - 1);
         self.last.set(Instant::now());
-        Handled::Returned(report.returned().cloned().collect())
+        InvocationResult::Completed(report.returned().cloned().collect())
     }
 }
 
@@ -117,12 +117,13 @@ impl Work {
             self.invocation >= least,
             "--invocation is too short for a single call; give it at least {least:?}"
         );
-        let Deployed { worker, queue, store } = connect(&settings).await?;
+        let WorkerParts { worker, queue, store } = bootstrap::worker(&settings).await?;
         // Before messages are received that could not be dealt with.
         let no_chat = ChatId::parse("postpress-bridge~work")?;
         RunTable::deployed(store).read(&no_chat).await.context("the run table in BRIDGE_TABLE cannot be read")?;
         let busy = Busy { worker, last: Cell::new(Instant::now()), at_work: Cell::new(0) };
-        let consumer = Consumer { batch_size: 10, concurrency: self.concurrency.get(), invocation: self.invocation };
+        let mapping =
+            EventSourceMapping { batch_size: 10, concurrency: self.concurrency.get(), invocation: self.invocation };
         let source = Watched { queue, failed: RefCell::default(), refused: Notify::new() };
         let announce = async {
             sleep(REFUSED_WITHIN).await;
@@ -132,14 +133,14 @@ impl Work {
         let stop = async {
             tokio::select! {
                 () = busy.idle_for(self.until_idle) => {}
-                () = stop::asked_to() => tracing::info!("stopping"),
+                () = shutdown::signal() => tracing::info!("stopping"),
                 () = source.refused.notified() => {}
                 () = announce => {}
             }
         };
         tokio::select! {
-            () = consumer.run(&source, &busy, stop) => {}
-            () = second_stop() => anyhow::bail!("stopped at once; what was under way comes again"),
+            () = mapping.run(&source, &busy, stop) => {}
+            () = second_signal() => anyhow::bail!("stopped at once; what was under way comes again"),
         }
         match source.failed.into_inner() {
             Some(error) => Err(anyhow::Error::new(error).context("the queue in BRIDGE_QUEUE_URL cannot be read")),

@@ -31,7 +31,7 @@ pub(super) enum Kind {
 /// What is done with a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Fate {
+pub(super) enum Action {
     /// It goes back to the queue.
     Send,
     /// It is deleted.
@@ -52,11 +52,11 @@ impl Kind {
         Self::Newer,
     ];
 
-    pub(super) fn fate(self) -> Fate {
+    pub(super) fn action(self) -> Action {
         match self {
-            Self::Trigger | Self::PollWithAnswer | Self::Invalid => Fate::Send,
-            Self::Poll | Self::Sweep | Self::OwnEvent | Self::Malformed => Fate::Drop,
-            Self::Newer => Fate::Leave,
+            Self::Trigger | Self::PollWithAnswer | Self::Invalid => Action::Send,
+            Self::Poll | Self::Sweep | Self::OwnEvent | Self::Malformed => Action::Drop,
+            Self::Newer => Action::Leave,
         }
     }
 
@@ -99,8 +99,8 @@ impl DeadLetter {
         Self { record, kind, body }
     }
 
-    pub(super) fn fate(&self) -> Fate {
-        self.kind.fate()
+    pub(super) fn action(&self) -> Action {
+        self.kind.action()
     }
 }
 
@@ -128,21 +128,22 @@ fn under_its_first_key(record: &Record, message: TriggerMessage) -> String {
 pub(super) struct Line {
     pub(super) kind: Kind,
     pub(super) count: usize,
-    pub(super) fate: Fate,
+    #[serde(rename = "fate")]
+    pub(super) action: Action,
 }
 
 /// How many there are of each kind that there is.
 pub(super) fn lines(letters: &[DeadLetter]) -> Vec<Line> {
     let line = |kind: Kind| {
         let count = letters.iter().filter(|letter| letter.kind == kind).count();
-        Line { kind, count, fate: kind.fate() }
+        Line { kind, count, action: kind.action() }
     };
     Kind::ALL.into_iter().map(line).filter(|line| line.count > 0).collect()
 }
 
 /// How many come to this fate.
-pub(super) fn count(letters: &[DeadLetter], fate: Fate) -> usize {
-    letters.iter().filter(|letter| letter.fate() == fate).count()
+pub(super) fn count(letters: &[DeadLetter], action: Action) -> usize {
+    letters.iter().filter(|letter| letter.action() == action).count()
 }
 
 #[cfg(test)]
@@ -194,19 +195,19 @@ mod tests {
             finished_at: Millis(1_795_514_400_000),
         };
         let own_event = json!({"source": SOURCE, "detail-type": "SYNC_DONE", "detail": {}}).to_string();
-        for (body, kind, fate) in [
-            (r#"{"chat_id": "c"}"#, Kind::Trigger, Fate::Send),
-            (&poll(Some(answer)), Kind::PollWithAnswer, Fate::Send),
-            ("hello", Kind::Invalid, Fate::Send),
-            (&poll(None), Kind::Poll, Fate::Drop),
-            (SWEEP_BODY, Kind::Sweep, Fate::Drop),
-            (&own_event, Kind::OwnEvent, Fate::Drop),
-            (r#"{"postpress_bridge": "poll", "v": 1}"#, Kind::Malformed, Fate::Drop),
-            (r#"{"postpress_bridge": "poll", "v": 2}"#, Kind::Newer, Fate::Leave),
+        for (body, kind, action) in [
+            (r#"{"chat_id": "c"}"#, Kind::Trigger, Action::Send),
+            (&poll(Some(answer)), Kind::PollWithAnswer, Action::Send),
+            ("hello", Kind::Invalid, Action::Send),
+            (&poll(None), Kind::Poll, Action::Drop),
+            (SWEEP_BODY, Kind::Sweep, Action::Drop),
+            (&own_event, Kind::OwnEvent, Action::Drop),
+            (r#"{"postpress_bridge": "poll", "v": 1}"#, Kind::Malformed, Action::Drop),
+            (r#"{"postpress_bridge": "poll", "v": 2}"#, Kind::Newer, Action::Leave),
         ] {
             let letter = letter(body);
-            assert_eq!((letter.kind, letter.fate()), (kind, fate), "{body}");
-            let is_changed = fate == Fate::Send && kind != Kind::Trigger && letter.body != body;
+            assert_eq!((letter.kind, letter.action()), (kind, action), "{body}");
+            let is_changed = action == Action::Send && kind != Kind::Trigger && letter.body != body;
             assert!(!is_changed, "{body} became {}", letter.body);
         }
     }
@@ -248,6 +249,6 @@ mod tests {
         let letters = ["hello", SWEEP_BODY, r#"{"chat_id": "c"}"#, SWEEP_BODY].map(letter);
         let lines: Vec<_> = lines(&letters).into_iter().map(|line| (line.kind, line.count)).collect();
         assert_eq!(lines, [(Kind::Trigger, 1), (Kind::Invalid, 1), (Kind::Sweep, 2)]);
-        assert_eq!([Fate::Send, Fate::Drop, Fate::Leave].map(|fate| count(&letters, fate)), [2, 2, 0]);
+        assert_eq!([Action::Send, Action::Drop, Action::Leave].map(|action| count(&letters, action)), [2, 2, 0]);
     }
 }

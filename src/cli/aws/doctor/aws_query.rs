@@ -8,7 +8,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::time::timeout;
 
 use crate::aws::{Fault, Resource, service_error};
-use crate::cli::doctor::finding::Finding;
+use crate::cli::finding::Finding;
 use crate::service::{Misconfiguration, ServiceError};
 
 /// How long a question may take. The SDK sets no limit of its own.
@@ -75,7 +75,7 @@ pub(super) fn denied(check: &'static str, action: &str) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Verdict;
+    use crate::cli::finding::Verdict;
 
     #[test]
     fn a_missing_thing_is_a_fault_and_a_missing_permission_is_not() {

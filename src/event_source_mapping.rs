@@ -23,28 +23,28 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Whoever deals with a batch.
 pub trait Handler {
     /// Deals with a batch by then, and tells what became of it.
-    fn handle(&self, batch: &[Record], ends: Instant) -> impl Future<Output = Handled>;
+    fn handle(&self, batch: &[Record], ends: Instant) -> impl Future<Output = InvocationResult>;
 }
 
 /// What became of an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Handled {
+pub enum InvocationResult {
     /// It came to its end; these messages are to come back.
-    Returned(Vec<MessageId>),
+    Completed(Vec<MessageId>),
     /// It was killed: every message of the batch comes back.
     Killed,
 }
 
 impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Handler for Worker<P, S, Q, B> {
-    async fn handle(&self, batch: &[Record], ends: Instant) -> Handled {
+    async fn handle(&self, batch: &[Record], ends: Instant) -> InvocationResult {
         let report = Worker::handle(self, batch, ends).await;
-        Handled::Returned(report.returned().cloned().collect())
+        InvocationResult::Completed(report.returned().cloned().collect())
     }
 }
 
 /// How messages are consumed.
 #[derive(Debug, Clone)]
-pub struct Consumer {
+pub struct EventSourceMapping {
     /// The most messages of one invocation.
     pub batch_size: usize,
     /// The most invocations at once.
@@ -53,7 +53,7 @@ pub struct Consumer {
     pub invocation: Duration,
 }
 
-impl Consumer {
+impl EventSourceMapping {
     /// Consumes until `stop`, and then waits for the invocations under way, so that no answer of theirs is lost.
     pub async fn run(&self, source: &impl Source, handler: &impl Handler, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
@@ -86,8 +86,8 @@ impl Consumer {
 
     async fn invoke(&self, source: &impl Source, handler: &impl Handler, batch: Vec<Record>) {
         let ends = Instant::now() + self.invocation;
-        let handled = timeout_at(ends, handler.handle(&batch, ends)).await.unwrap_or(Handled::Killed);
-        let Handled::Returned(returned) = handled else { return };
+        let handled = timeout_at(ends, handler.handle(&batch, ends)).await.unwrap_or(InvocationResult::Killed);
+        let InvocationResult::Completed(returned) = handled else { return };
         let done: Vec<_> = batch.into_iter().filter(|record| !returned.contains(&record.message_id)).collect();
         if let Err(error) = source.delete(&done).await {
             tracing::error!(%error, "could not delete messages; they come again");
@@ -110,14 +110,14 @@ mod tests {
     struct Scripted(RefCell<Vec<(String, u32)>>);
 
     impl Handler for Scripted {
-        async fn handle(&self, batch: &[Record], _ends: Instant) -> Handled {
+        async fn handle(&self, batch: &[Record], _ends: Instant) -> InvocationResult {
             let record = &batch[0];
             self.0.borrow_mut().push((record.body.clone(), record.receive_count));
             match (record.body.as_str(), record.receive_count) {
-                ("killed", 1) => Handled::Killed,
-                ("returned", 1) => Handled::Returned(vec![record.message_id.clone()]),
+                ("killed", 1) => InvocationResult::Killed,
+                ("returned", 1) => InvocationResult::Completed(vec![record.message_id.clone()]),
                 ("hangs", 1) => std::future::pending().await,
-                _ => Handled::Returned(Vec::new()),
+                _ => InvocationResult::Completed(Vec::new()),
             }
         }
     }
@@ -129,8 +129,8 @@ mod tests {
             queue.put(body, Duration::ZERO);
         }
         let handler = Scripted::default();
-        let consumer = Consumer { batch_size: 1, concurrency: 2, invocation: 10 * SECOND };
-        consumer.run(&queue, &handler, queue.drained()).await;
+        let mapping = EventSourceMapping { batch_size: 1, concurrency: 2, invocation: 10 * SECOND };
+        mapping.run(&queue, &handler, queue.drained()).await;
         let mut seen = handler.0.take();
         seen.sort();
         let twice = |body: &str| [(body.to_owned(), 1), (body.to_owned(), 2)];
@@ -143,18 +143,18 @@ mod tests {
     async fn stopping_waits_for_what_is_under_way() {
         struct Slow(RefCell<u32>);
         impl Handler for Slow {
-            async fn handle(&self, _batch: &[Record], _ends: Instant) -> Handled {
+            async fn handle(&self, _batch: &[Record], _ends: Instant) -> InvocationResult {
                 sleep(5 * SECOND).await;
                 *self.0.borrow_mut() += 1;
-                Handled::Returned(Vec::new())
+                InvocationResult::Completed(Vec::new())
             }
         }
         let queue = MemoryQueue::new("test", Clock::starting_at(Millis(0)), 30 * SECOND, 5);
         queue.put("one", Duration::ZERO);
         queue.put("later", 3 * SECOND);
         let handler = Slow(RefCell::new(0));
-        let consumer = Consumer { batch_size: 1, concurrency: 9, invocation: 10 * SECOND };
-        consumer.run(&queue, &handler, sleep(SECOND)).await;
+        let mapping = EventSourceMapping { batch_size: 1, concurrency: 9, invocation: 10 * SECOND };
+        mapping.run(&queue, &handler, sleep(SECOND)).await;
         assert_eq!((*handler.0.borrow(), queue.waiting().len()), (1, 1));
     }
 }

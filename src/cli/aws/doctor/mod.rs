@@ -5,17 +5,16 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use tokio::time::timeout;
 
-use super::finding::Finding;
-use super::{Looked, not_in_aws};
-use crate::deployed::StoredCredentials;
+use crate::bootstrap::StoredCredentials;
+use crate::cli::finding::{Finding, Inspection};
 use crate::postpress::client::ApiKey;
 use crate::postpress::rotating::KeySecret;
 use crate::secrets::StoredSecret;
 use crate::service::ServiceError;
-use crate::settings::{Access, Examined, Place, SecretSource};
+use crate::settings::{Access, Deployment, SecretSource, SettingsDiagnosis};
 use crate::webhook::CredentialStore;
 
-mod asked;
+mod aws_query;
 mod bus;
 mod queue;
 mod table;
@@ -27,38 +26,41 @@ const WEBHOOK: &str = "webhook";
 /// How long the secret may take.
 const SECRET_MAX: Duration = Duration::from_secs(5);
 
-/// Looks at all of AWS that the settings name.
-pub(super) async fn look(settings: &Examined, http: &reqwest::Client) -> Looked {
-    let plain = match &settings.key {
-        Some(SecretSource::Plain(key)) => Some(key.clone()),
-        _ => None,
+/// Looks at everything in AWS that the settings name.
+pub(in crate::cli) async fn inspect(settings: &SettingsDiagnosis, http: &reqwest::Client) -> Inspection {
+    let mut inspection = Inspection::default();
+    let secret = match settings.key.clone() {
+        Some(SecretSource::Stored(place)) => Some(place),
+        Some(SecretSource::Plain(key)) => {
+            inspection.key = Some(key);
+            None
+        }
+        None => None,
     };
-    let secret = match &settings.key {
-        Some(SecretSource::Stored(place)) => Some(place.clone()),
-        _ => None,
-    };
-    if secret.is_none() && !matches!(settings.place, Place::Aws { .. }) {
-        return Looked { key: plain, account: Vec::new(), deployed: not_in_aws(&settings.place) };
+    let is_deployed = matches!(settings.deployment, Deployment::Aws { .. });
+    if secret.is_none() && !is_deployed {
+        return inspection;
     }
     let aws = match crate::aws::connect(http.clone()).await {
         Ok(aws) => aws,
         Err(fault) => {
-            let skipped = Finding::skipped(AWS, "so nothing in AWS is looked at");
-            return Looked { key: plain, account: vec![asked::misconfigured(AWS, fault)], deployed: vec![skipped] };
+            inspection.account.push(aws_query::misconfigured(AWS, fault));
+            if is_deployed {
+                inspection.deployment.push(Finding::skipped(AWS, "so nothing in AWS is looked at"));
+            }
+            return inspection;
         }
     };
-    let mut account = vec![of_account(&aws)];
     let stored = secret.map(|place| StoredSecret::new(aws_sdk_secretsmanager::Client::new(&aws), place));
-    let (stored, deployed, webhook) = tokio::join!(key_in(stored), deployed(settings, &aws), webhook(settings, &aws));
-    let key = match stored {
-        Some((key, finding)) => {
-            account.push(finding);
-            key
-        }
-        None => plain,
-    };
-    account.extend(webhook);
-    Looked { key, account, deployed }
+    let (stored, deployment, webhook) = tokio::join!(key_in(stored), deployed(settings, &aws), webhook(settings, &aws));
+    inspection.account.push(of_account(&aws));
+    if let Some((key, finding)) = stored {
+        inspection.key = key;
+        inspection.account.push(finding);
+    }
+    inspection.account.extend(webhook);
+    inspection.deployment = deployment;
+    inspection
 }
 
 /// Region and credentials, without which nothing can be asked.
@@ -79,7 +81,7 @@ async fn key_in(secret: Option<StoredSecret>) -> Option<(Option<ApiKey>, Finding
 }
 
 /// The webhook's secrets, where they are stored.
-async fn webhook(settings: &Examined, aws: &SdkConfig) -> Option<Finding> {
+async fn webhook(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Option<Finding> {
     let Some(Access::Credentials { signing, tokens }) = &settings.webhook else { return None };
     let client = aws_sdk_secretsmanager::Client::new(aws);
     let store = StoredCredentials::new(&client, signing.clone(), tokens.clone());
@@ -96,9 +98,9 @@ async fn webhook(settings: &Examined, aws: &SdkConfig) -> Option<Finding> {
 fn of_secret_error(check: &'static str, error: ServiceError) -> Finding {
     match error {
         ServiceError::Misconfigured(fault) if fault.found.contains("AccessDenied") => {
-            asked::denied(check, "secretsmanager:GetSecretValue (and kms:Decrypt, for a key of your own)")
+            aws_query::denied(check, "secretsmanager:GetSecretValue (and kms:Decrypt, for a key of your own)")
         }
-        ServiceError::Misconfigured(fault) => asked::misconfigured(check, fault),
+        ServiceError::Misconfigured(fault) => aws_query::misconfigured(check, fault),
         error if error.may_pass() => Finding::fault(check, error.to_string(), "run `doctor` again, once that is over"),
         error => {
             let remedy = "fix the secret, or the variable that names it: `ID`, or `ID#field` if it is a JSON object";
@@ -107,8 +109,8 @@ fn of_secret_error(check: &'static str, error: ServiceError) -> Finding {
     }
 }
 
-async fn deployed(settings: &Examined, aws: &SdkConfig) -> Vec<Finding> {
-    let Place::Aws { queue_url, table } = &settings.place else { return not_in_aws(&settings.place) };
+async fn deployed(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Vec<Finding> {
+    let Deployment::Aws { queue_url, table } = &settings.deployment else { return Vec::new() };
     let unset = |check| vec![Finding::skipped(check, "it is not set, or cannot be used; see the settings")];
     let queue = async {
         match queue_url {
@@ -131,7 +133,7 @@ async fn deployed(settings: &Examined, aws: &SdkConfig) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Verdict;
+    use crate::cli::finding::Verdict;
     use crate::service::Misconfiguration;
 
     #[test]

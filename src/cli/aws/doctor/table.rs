@@ -6,9 +6,9 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType, TableDescription, TableStatus, TimeToLiveDescription, TimeToLiveStatus,
 };
 
-use super::asked::ask;
+use super::aws_query::ask;
 use crate::aws::Resource;
-use crate::cli::doctor::finding::Finding;
+use crate::cli::finding::Finding;
 use crate::store::OPEN_INDEX;
 
 pub(super) const TABLE: &str = "table";
@@ -152,7 +152,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::cli::doctor::finding::Verdict;
+    use crate::cli::finding::Verdict;
 
     type Key = &'static [(&'static str, KeyType, ScalarAttributeType)];
 

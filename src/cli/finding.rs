@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::postpress::client::ApiKey;
+
 /// How it stands with what was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -49,4 +51,15 @@ impl Finding {
     pub(super) fn skipped(check: &'static str, why: impl Into<String>) -> Self {
         Self { check, result: Verdict::Skipped, found: why.into(), remedy: None }
     }
+}
+
+/// The part of a diagnosis that can need AWS.
+#[derive(Default)]
+pub(super) struct Inspection {
+    /// The API key, if it could be read.
+    pub(super) key: Option<ApiKey>,
+    /// The account and the secrets.
+    pub(super) account: Vec<Finding>,
+    /// Queue, table and bus.
+    pub(super) deployment: Vec<Finding>,
 }

@@ -15,7 +15,7 @@ use crate::service::ServiceError;
 const NAME_MAX: usize = 44;
 
 /// Lines about chats.
-pub(super) struct Screen {
+pub(super) struct ProgressDisplay {
     began: Instant,
     lines: MultiProgress,
     live: RefCell<BTreeMap<ChatId, ProgressBar>>,
@@ -24,26 +24,26 @@ pub(super) struct Screen {
 
 /// How a chat ended, for its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mood {
-    /// As one hopes.
-    Good,
-    /// Otherwise.
-    Bad,
+pub(super) enum Mark {
+    /// `SYNC_DONE`.
+    Success,
+    /// Any other ending.
+    Failure,
 }
 
-impl Screen {
-    /// A screen with a line for each of these chats.
+impl ProgressDisplay {
+    /// A display with a line for each of these chats.
     pub(super) fn new<'a>(chats: impl IntoIterator<Item = &'a ChatId>) -> Self {
         let chats: Vec<&ChatId> = chats.into_iter().collect();
         let lines = MultiProgress::new();
         let is_live = std::io::stderr().is_terminal();
         let longest = chats.iter().map(|chat| chat.as_str().width()).max().unwrap_or_default();
         let name_width = longest.min(NAME_MAX).min(columns() / 2);
-        let screen = Self { began: Instant::now(), lines, live: RefCell::default(), name_width };
+        let display = Self { began: Instant::now(), lines, live: RefCell::default(), name_width };
         if is_live {
-            screen.live.borrow_mut().extend(chats.into_iter().map(|chat| (chat.clone(), screen.line(chat))));
+            display.live.borrow_mut().extend(chats.into_iter().map(|chat| (chat.clone(), display.line(chat))));
         }
-        screen
+        display
     }
 
     fn line(&self, chat: &ChatId) -> ProgressBar {
@@ -65,10 +65,10 @@ impl Screen {
     }
 
     /// Shows how a chat ended.
-    pub(super) fn finish(&self, chat: &ChatId, text: &str, mood: Mood) {
+    pub(super) fn finish(&self, chat: &ChatId, text: &str, mark: Mark) {
         match self.live.borrow().get(chat) {
             Some(bar) => {
-                bar.set_style(style(if mood == Mood::Good { "{spinner:.green}" } else { "{spinner:.red}" }));
+                bar.set_style(style(if mark == Mark::Success { "{spinner:.green}" } else { "{spinner:.red}" }));
                 bar.finish_with_message(text.to_owned());
             }
             None => self.plain(chat, text),

@@ -100,10 +100,10 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::redrive::plan::Kind;
+    use crate::cli::aws::redrive::plan::Kind;
 
     fn report() -> Report {
-        let line = |(count, kind): (usize, Kind)| Line { kind, count: count + 1, fate: kind.fate() };
+        let line = |(count, kind): (usize, Kind)| Line { kind, count: count + 1, action: kind.action() };
         Report {
             queue: "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge".to_owned(),
             dead_letter_queue: "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge-dead".to_owned(),

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use crate::ids::ChatId;
-use crate::postpress::{Answer, Failure, Progress, Provider};
+use crate::postpress::{Answer, Failure, Provider};
 
-/// Hands each answer to `watch` before it goes its way.
-pub(super) struct Watched<P, W> {
+/// Hands each answer to `observe` before it goes its way.
+pub(super) struct ObservedProvider<P, W> {
     pub(super) provider: P,
-    pub(super) watch: W,
+    pub(super) observe: W,
 }
 
-impl<P: Provider, W: Fn(&ChatId, &Answer)> Provider for Watched<P, W> {
+impl<P: Provider, W: Fn(&ChatId, &Answer)> Provider for ObservedProvider<P, W> {
     async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
         let answer = self.provider.sync(chat, deadline).await;
-        (self.watch)(chat, &answer);
+        (self.observe)(chat, &answer);
         answer
     }
 }
@@ -22,8 +22,7 @@ impl<P: Provider, W: Fn(&ChatId, &Answer)> Provider for Watched<P, W> {
 /// An answer in a few words.
 pub(super) fn words(answer: &Answer) -> String {
     match answer {
-        Answer::InProgress(Progress::Started) => "SYNC_STARTED".to_owned(),
-        Answer::InProgress(Progress::Running) => "SYNC_RUNNING".to_owned(),
+        Answer::InProgress(progress) => progress.as_str().to_owned(),
         Answer::Over(finish) => finish.as_str().to_owned(),
         Answer::Unusable(reason) => format!("unusable answer: {reason}"),
         Answer::Failed(Failure { envelope: Some(envelope), .. }) => format!("{} {}", envelope.status, envelope.kind),

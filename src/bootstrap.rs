@@ -25,15 +25,15 @@ use crate::worker::{Worker, WorkerConfig};
 const SECRET_MAX: Duration = Duration::from_secs(8);
 
 /// The worker as it is deployed.
-pub type DeployedWorker = Worker<Rotating<StoredSecret>, DynamoStore, SqsQueue, EventBridgeBus>;
+pub type AwsWorker = Worker<Rotating<StoredSecret>, DynamoStore, SqsQueue, EventBridgeBus>;
 
 /// The webhook as it is deployed.
-pub type DeployedWebhook = Webhook<DynamoStore, SqsQueue, StoredCredentials>;
+pub type AwsWebhook = Webhook<DynamoStore, SqsQueue, StoredCredentials>;
 
 /// A worker, and the queue that its messages come from.
-pub struct Deployed {
+pub struct WorkerParts {
     /// The worker.
-    pub worker: DeployedWorker,
+    pub worker: AwsWorker,
     /// The queue.
     pub queue: SqsQueue,
     /// The run table.
@@ -44,7 +44,7 @@ pub struct Deployed {
 ///
 /// # Errors
 /// If the backend is not AWS, a client cannot be made, or the key cannot be read.
-pub async fn connect(settings: &WorkerSettings) -> anyhow::Result<Deployed> {
+pub async fn worker(settings: &WorkerSettings) -> anyhow::Result<WorkerParts> {
     let Backend::Aws { queue_url, table } = &settings.backend else {
         anyhow::bail!("BRIDGE_BACKEND is `memory`, but this needs the deployed queue and table; unset it");
     };
@@ -65,7 +65,7 @@ pub async fn connect(settings: &WorkerSettings) -> anyhow::Result<Deployed> {
         event_source: settings.event_source.clone(),
     };
     let worker = Worker::new(provider, store.clone(), queue.clone(), bus, Clock::System, config);
-    Ok(Deployed { worker, queue, store })
+    Ok(WorkerParts { worker, queue, store })
 }
 
 /// The provider, for a program that needs nothing of AWS but perhaps its key.
@@ -102,7 +102,7 @@ async fn read_key(secret: &StoredSecret) -> anyhow::Result<ApiKey> {
 ///
 /// # Errors
 /// If a client cannot be made, or a secret cannot be read.
-pub async fn connect_webhook(settings: &WebhookSettings) -> anyhow::Result<DeployedWebhook> {
+pub async fn webhook(settings: &WebhookSettings) -> anyhow::Result<AwsWebhook> {
     let aws = aws::connect(aws::http_client()?).await?;
     let guard = match &settings.access {
         Access::Iam => Guard::Iam,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::bus::MemoryBus;
-use crate::consumer::Consumer;
+use crate::event_source_mapping::EventSourceMapping;
 use crate::ids::MessageId;
 use crate::message::Record;
 use crate::postpress::Provider;
@@ -26,7 +26,7 @@ const SPEEDUP: u32 = 100;
 const TO_ANSWER: Duration = Duration::from_millis(500);
 
 /// Plays a batch out, prints the events on stdout, and tells which of its messages did not come to an end in time.
-pub async fn play(
+pub async fn invoke(
     records: &[Record],
     ends: Instant,
     provider: impl Provider,
@@ -50,11 +50,11 @@ pub async fn play(
         event_source: settings.event_source.clone(),
     };
     let worker = Worker::new(provider, Rc::clone(&store), Rc::clone(&queue), bus, Clock::System, config);
-    let consumer = Consumer { batch_size: 10, concurrency: 10, invocation };
+    let mapping = EventSourceMapping { batch_size: 10, concurrency: 10, invocation };
 
     let out_of_time = sleep_until(ends.checked_sub(TO_ANSWER).unwrap_or(ends));
     tokio::select! {
-        () = consumer.run(&*queue, &worker, queue.drained()) => {}
+        () = mapping.run(&*queue, &worker, queue.drained()) => {}
         () = out_of_time => tracing::error!("the invocation ended before its runs; a shorter sync fits in"),
     }
     unfinished(records, &queue, &store)

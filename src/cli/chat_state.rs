@@ -9,11 +9,11 @@ use crate::run::Item;
 use crate::service::ServiceError;
 use crate::time::Millis;
 
-use super::screen::{Mood, Screen};
+use super::progress::{Mark, ProgressDisplay};
 
 /// Where a chat stands for a command whose triggers carry its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum ChatState {
     /// Its ending was printed, or is to be printed from the table; nothing is left to do.
     Ended(Box<Item>),
     /// It ended, and another command has synced it again since; that ending is no longer in the table.
@@ -24,7 +24,7 @@ pub(super) enum Standing {
     Open { run: Box<Item>, ours: bool },
 }
 
-impl Standing {
+impl ChatState {
     /// Decides where a chat with this item stands for the command with this key.
     pub(super) fn of(item: Option<Item>, key: TriggerKey, now: Millis, run_ttl: Duration) -> Self {
         let Some(item) = item else { return Self::Fresh };
@@ -79,18 +79,23 @@ pub(super) fn total(told: &BTreeMap<ChatId, Told>, chats: usize) -> String {
 }
 
 /// Prints the event that ends a chat.
-pub(super) fn show(event: &Event, chat: &ChatId, screen: &Screen, source: &str) -> Result<Told, ServiceError> {
-    screen.data(&event.to_line(source))?;
+pub(super) fn show(
+    event: &Event,
+    chat: &ChatId,
+    display: &ProgressDisplay,
+    source: &str,
+) -> Result<Told, ServiceError> {
+    display.data(&event.to_line(source))?;
     let told = Told::Ended(event.detail_type);
     let kind = event.detail.error.as_ref().map_or("", |error| error.kind.as_str());
     let text = format!("event {} {kind}", event.detail_type.as_str());
-    screen.finish(chat, text.trim_end(), if told.is_good() { Mood::Good } else { Mood::Bad });
+    display.finish(chat, text.trim_end(), if told.is_good() { Mark::Success } else { Mark::Failure });
     Ok(told)
 }
 
 /// Says that a chat's ending is no longer there to be printed.
-pub(super) fn show_synced_again(chat: &ChatId, screen: &Screen) -> Told {
-    screen.finish(chat, "ended, and was synced again by another command since", Mood::Bad);
+pub(super) fn show_synced_again(chat: &ChatId, display: &ProgressDisplay) -> Told {
+    display.finish(chat, "ended, and was synced again by another command since", Mark::Failure);
     Told::SyncedAgain
 }
 
@@ -111,18 +116,18 @@ mod tests {
         let outcome = Outcome { ending: Finish::Done.into(), ended_by: EndedBy::Answer, finished_at: NOW };
         let unpublished = || Item { phase: Phase::Ended, outcome: Some(outcome.clone()), ..item() };
         let over = || Item { published: true, ..unpublished() };
-        let open = |ours, run: Item| Standing::Open { run: Box::new(run), ours };
+        let open = |ours, run: Item| ChatState::Open { run: Box::new(run), ours };
         for (what, item, standing) in [
-            ("no run", None, Standing::Fresh),
+            ("no run", None, ChatState::Fresh),
             ("another's run", Some(item()), open(false, item())),
             ("our run", Some(ours(item())), open(true, ours(item()))),
             ("our run, not published", Some(ours(unpublished())), open(true, ours(unpublished()))),
-            ("our run, over", Some(ours(over())), Standing::Ended(Box::new(ours(over())))),
-            ("another's run, over", Some(over()), Standing::Fresh),
-            ("another's run after ours", Some(seen(item())), Standing::Forgotten),
-            ("another's run after ours, over", Some(seen(over())), Standing::Forgotten),
+            ("our run, over", Some(ours(over())), ChatState::Ended(Box::new(ours(over())))),
+            ("another's run, over", Some(over()), ChatState::Fresh),
+            ("another's run after ours", Some(seen(item())), ChatState::Forgotten),
+            ("another's run after ours, over", Some(seen(over())), ChatState::Forgotten),
         ] {
-            assert_eq!(Standing::of(item, key, NOW, TTL), standing, "{what}");
+            assert_eq!(ChatState::of(item, key, NOW, TTL), standing, "{what}");
         }
     }
 

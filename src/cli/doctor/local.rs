@@ -4,14 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::finding::Finding;
-use crate::settings::{Examined, Fault, Place, Unknown, unknown_variables};
+use crate::cli::finding::Finding;
+use crate::settings::{Deployment, Fault, SettingsDiagnosis, Unknown, unknown_variables};
 
 /// What every SQLite file that is not empty begins with.
 const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// A line for each fault; a fault's text says what to do.
-pub(super) fn settings(settings: &Examined) -> Vec<Finding> {
+pub(super) fn settings(settings: &SettingsDiagnosis) -> Vec<Finding> {
     if settings.faults.is_empty() {
         return vec![Finding::well("settings", "every variable that is set can be used")];
     }
@@ -48,9 +48,9 @@ fn found_and_remedy(fault: &Fault) -> (String, String) {
 }
 
 /// Whether `sync` could keep its runs. Nothing is made or changed that stays.
-pub(super) fn state_file(place: &Place) -> Option<Finding> {
+pub(super) fn state_file(deployment: &Deployment) -> Option<Finding> {
     const CHECK: &str = "state file";
-    let Place::Terminal { state_file } = place else { return None };
+    let Deployment::Terminal { state_file } = deployment else { return None };
     let Some(path) = state_file else {
         return Some(Finding::skipped(CHECK, "it has no place; see the settings"));
     };
@@ -93,7 +93,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::cli::doctor::finding::Verdict;
+    use crate::cli::finding::Verdict;
     use crate::store::SqliteStore;
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
             (at("notes.txt/below-a-file"), Verdict::Fault, "cannot be written to"),
             (folder.path().to_owned(), Verdict::Fault, "cannot be used"),
         ] {
-            let finding = state_file(&Place::Terminal { state_file: Some(path.clone()) }).unwrap();
+            let finding = state_file(&Deployment::Terminal { state_file: Some(path.clone()) }).unwrap();
             assert_eq!(finding.result, result, "{finding:?}");
             assert!(finding.found.contains(found), "{finding:?}");
         }

@@ -4,9 +4,9 @@ use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::types::{Rule, RuleState};
 use serde_json::Value;
 
-use super::asked::ask;
+use super::aws_query::ask;
 use crate::aws::Resource;
-use crate::cli::doctor::finding::Finding;
+use crate::cli::finding::Finding;
 
 const BUS: &str = "bus";
 
@@ -65,7 +65,7 @@ fn may_match(rule: &Rule, source: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Verdict;
+    use crate::cli::finding::Verdict;
 
     #[test]
     fn a_rule_counts_if_its_pattern_may_match_our_source() {

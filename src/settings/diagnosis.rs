@@ -9,7 +9,7 @@ use crate::telemetry::LogFilter;
 
 /// Settings that need not be right.
 #[derive(Debug, Clone)]
-pub struct Examined {
+pub struct SettingsDiagnosis {
     /// All that a worker, or a terminal, would refuse to start with, and for a deployed bridge what is set of who may call
     /// its webhook.
     pub faults: Vec<Fault>,
@@ -24,7 +24,7 @@ pub struct Examined {
     /// The name or ARN of the bus.
     pub event_bus: String,
     /// Where queue, bus and runs are.
-    pub place: Place,
+    pub deployment: Deployment,
     /// Who may call the webhook, if that is set and right.
     #[cfg(feature = "aws")]
     pub webhook: Option<super::Access>,
@@ -34,7 +34,7 @@ pub struct Examined {
 
 /// Where queue, bus and runs are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Deployment {
     /// In AWS, each as far as it is set right.
     Aws {
         /// `BRIDGE_QUEUE_URL`.
@@ -51,7 +51,7 @@ pub enum Place {
     Memory,
 }
 
-impl Examined {
+impl SettingsDiagnosis {
     /// Reads the process's environment.
     pub fn from_env() -> Self {
         Self::read(&process_env)
@@ -66,11 +66,11 @@ impl Examined {
         let limits = reader.limits();
         let event_source = reader.event_source();
         let event_bus = reader.event_bus();
-        let place = place(&mut reader);
+        let deployment = deployment(&mut reader);
         #[cfg(feature = "aws")]
-        let webhook = match place {
-            Place::Aws { .. } => super::webhook::examine(&mut reader),
-            Place::Terminal { .. } | Place::Memory => None,
+        let webhook = match deployment {
+            Deployment::Aws { .. } => super::webhook::examine(&mut reader),
+            Deployment::Terminal { .. } | Deployment::Memory => None,
         };
         let log_filter = reader.log_filter(LogFilter::off());
         let faults = reader.into_error().faults;
@@ -81,7 +81,7 @@ impl Examined {
             limits,
             event_source,
             event_bus,
-            place,
+            deployment,
             #[cfg(feature = "aws")]
             webhook,
             log_filter,
@@ -89,20 +89,22 @@ impl Examined {
     }
 }
 
-fn place(reader: &mut Reader<'_>) -> Place {
+fn deployment(reader: &mut Reader<'_>) -> Deployment {
     let is_deployed = ["BRIDGE_QUEUE_URL", "BRIDGE_TABLE"].iter().any(|variable| reader.has(variable));
     if is_deployed || reader.has("BRIDGE_BACKEND") {
         return match reader.backend() {
-            Some(Backend::Aws { queue_url, table }) => Place::Aws { queue_url: Some(queue_url), table: Some(table) },
-            Some(Backend::Memory) => Place::Memory,
+            Some(Backend::Aws { queue_url, table }) => {
+                Deployment::Aws { queue_url: Some(queue_url), table: Some(table) }
+            }
+            Some(Backend::Memory) => Deployment::Memory,
             // What is wrong is told by now; what is right of it is looked at.
             None => {
                 let mut again = reader.again();
-                Place::Aws { queue_url: again.queue_url(), table: again.table() }
+                Deployment::Aws { queue_url: again.queue_url(), table: again.table() }
             }
         };
     }
-    Place::Terminal { state_file: reader.state_file() }
+    Deployment::Terminal { state_file: reader.state_file() }
 }
 
 #[cfg(test)]
@@ -134,7 +136,7 @@ mod tests {
         ];
         for variables in cases {
             let faults = WorkerSettings::read(&env(variables)).err().map(|error| error.faults).unwrap_or_default();
-            assert_eq!(Examined::read(&env(variables)).faults, faults, "{variables:?}");
+            assert_eq!(SettingsDiagnosis::read(&env(variables)).faults, faults, "{variables:?}");
         }
     }
 
@@ -151,7 +153,7 @@ mod tests {
             let all = [&[QUEUE, TABLE, KEY], own].concat();
             let env = |name: &str| all.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
             let faults = crate::settings::WebhookSettings::read(&env).err().map(|error| error.faults);
-            assert_eq!(Examined::read(&env).faults, faults.unwrap_or_default(), "{own:?}");
+            assert_eq!(SettingsDiagnosis::read(&env).faults, faults.unwrap_or_default(), "{own:?}");
         }
     }
 
@@ -161,16 +163,16 @@ mod tests {
             [&[KEY, ("HOME", "/home/me")], &[KEY], &[("BRIDGE_LOG", "a=b=c"), ("BRIDGE_QUEUE_URL", "")]];
         for variables in cases {
             let faults = TerminalSettings::read(&env(variables)).err().map(|error| error.faults).unwrap_or_default();
-            assert_eq!(Examined::read(&env(variables)).faults, faults, "{variables:?}");
+            assert_eq!(SettingsDiagnosis::read(&env(variables)).faults, faults, "{variables:?}");
         }
     }
 
     #[test]
     fn what_is_right_is_there_beside_what_is_wrong() {
-        let examined = Examined::read(&env(&[("BRIDGE_QUEUE_URL", "bridge"), TABLE, KEY]));
-        assert_eq!(examined.place, Place::Aws { queue_url: None, table: Some("runs".to_owned()) });
-        assert!(examined.base_url.is_some() && examined.key.is_some());
-        let memory = Examined::read(&env(&[("BRIDGE_BACKEND", "memory"), KEY]));
-        assert_eq!((memory.place, memory.faults), (Place::Memory, Vec::new()));
+        let diagnosis = SettingsDiagnosis::read(&env(&[("BRIDGE_QUEUE_URL", "bridge"), TABLE, KEY]));
+        assert_eq!(diagnosis.deployment, Deployment::Aws { queue_url: None, table: Some("runs".to_owned()) });
+        assert!(diagnosis.base_url.is_some() && diagnosis.key.is_some());
+        let memory = SettingsDiagnosis::read(&env(&[("BRIDGE_BACKEND", "memory"), KEY]));
+        assert_eq!((memory.deployment, memory.faults), (Deployment::Memory, Vec::new()));
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::postpress::{Envelope, Progress};
+use crate::postpress::Envelope;
 use crate::run::{EndedBy, Ending, Item, Next};
 use crate::time::Millis;
+use crate::webhook::status::Status;
 
 /// A length of time in one rounded figure.
 pub(super) fn span(time: Duration) -> String {
@@ -35,13 +36,7 @@ pub(super) fn error(envelope: &Envelope) -> String {
 
 /// The provider's last status that the table knows.
 pub(super) fn status(item: &Item) -> Option<&'static str> {
-    match item.outcome.as_ref().map(|outcome| &outcome.ending) {
-        Some(Ending::Sync { status }) => Some(status.as_str()),
-        _ => item.learned.status.map(|status| match status {
-            Progress::Started => "SYNC_STARTED",
-            Progress::Running => "SYNC_RUNNING",
-        }),
-    }
+    Status::of(item).map(Status::as_str)
 }
 
 /// What ended a run.

@@ -1,7 +1,7 @@
 //! When to stop: Ctrl-C, or SIGTERM, which is what a container gets.
 
 /// Comes back at the first such signal; never, if there is no way to hear of one.
-pub(super) async fn asked_to() {
+pub(super) async fn signal() {
     tokio::select! {
         () = ctrl_c() => {}
         () = terminate() => {}
@@ -29,7 +29,7 @@ async fn terminate() {
 }
 
 /// Comes back at the second such signal: whoever asks twice does not want to wait.
-pub(super) async fn second_stop() {
-    asked_to().await;
-    asked_to().await;
+pub(super) async fn second_signal() {
+    signal().await;
+    signal().await;
 }

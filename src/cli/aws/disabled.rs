@@ -1,0 +1,115 @@
+//! What the terminal needs AWS for, in a build without it: everything says which build to use instead.
+
+use anyhow::{anyhow, bail};
+use clap::Args;
+
+use crate::cli::finding::{Finding, Inspection};
+use crate::ids::MessageId;
+use crate::message::TriggerBody;
+use crate::postpress::client::Client;
+use crate::service::ServiceError;
+use crate::settings::{Deployment, ProviderSettings, SecretSource, SettingsDiagnosis};
+use crate::store::RunTable;
+
+/// How to get a build with AWS for this command line.
+fn remedy(command: &str) -> String {
+    format!("this build does not include AWS support; run it with `cargo run --features aws -- {command}`")
+}
+
+/// Play Lambda here (in a build with `--features aws`)
+#[derive(Debug, Clone, Args)]
+#[command(disable_help_flag = true)]
+pub struct Work {
+    /// Ignored
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    arguments: Vec<String>,
+}
+
+impl Work {
+    /// Names the build that has this command.
+    ///
+    /// # Errors
+    /// Always.
+    #[expect(clippy::unused_async, reason = "has the signature of the enabled command")]
+    pub async fn run(self) -> anyhow::Result<()> {
+        bail!(remedy("work"))
+    }
+}
+
+/// Send dead-lettered triggers again (in a build with `--features aws`)
+#[derive(Debug, Clone, Args)]
+#[command(disable_help_flag = true)]
+pub struct Redrive {
+    /// Ignored
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    arguments: Vec<String>,
+}
+
+impl Redrive {
+    /// Names the build that has this command.
+    ///
+    /// # Errors
+    /// Always.
+    #[expect(clippy::unused_async, reason = "has the signature of the enabled command")]
+    pub async fn run(self) -> anyhow::Result<bool> {
+        bail!(remedy("redrive"))
+    }
+}
+
+/// The provider, unless its key is stored in AWS.
+pub(super) async fn provider(settings: &ProviderSettings) -> anyhow::Result<Client> {
+    match &settings.key {
+        SecretSource::Plain(key) => Ok(Client::new(settings.base_url.clone(), key.clone())?),
+        SecretSource::Stored(_) => {
+            bail!("POSTPRESS_API_KEY_SECRET_ID is set, but {}, or set POSTPRESS_API_KEY instead", remedy("sync …"))
+        }
+    }
+}
+
+/// What `doctor` can inspect without AWS: the key, if the environment has it.
+#[expect(clippy::unused_async, reason = "has the signature of the enabled function")]
+pub(super) async fn inspect(settings: &SettingsDiagnosis, _: &reqwest::Client) -> Inspection {
+    let mut inspection = Inspection::default();
+    match &settings.key {
+        Some(SecretSource::Plain(key)) => inspection.key = Some(key.clone()),
+        Some(SecretSource::Stored(_)) => inspection.account.push(Finding::skipped("secret", remedy("doctor"))),
+        None => {}
+    }
+    if matches!(settings.deployment, Deployment::Aws { .. }) {
+        inspection.deployment.push(Finding::skipped("AWS", remedy("doctor")));
+    }
+    inspection
+}
+
+fn unsupported(command: &str) -> anyhow::Error {
+    let remedy = remedy(&format!("{command} …"));
+    anyhow!("a deployed bridge (BRIDGE_TABLE, BRIDGE_QUEUE_URL) is on AWS, and {remedy}")
+}
+
+/// Cannot exist in this build.
+pub(super) enum DeployedBridge {}
+
+impl DeployedBridge {
+    /// Fails, naming the build in which `command` works.
+    pub(super) fn ensure_supported(command: &str) -> anyhow::Result<()> {
+        Err(unsupported(command))
+    }
+
+    #[expect(clippy::unused_async, reason = "has the signature of the enabled function")]
+    pub(super) async fn connect(command: &str) -> anyhow::Result<Self> {
+        Err(unsupported(command))
+    }
+
+    pub(super) fn table(&self, _name: &str) -> RunTable {
+        match *self {}
+    }
+
+    #[expect(clippy::unused_async, reason = "has the signature of the enabled function")]
+    pub(super) async fn send(
+        &self,
+        _queue_url: &str,
+        _triggers: &[TriggerBody],
+    ) -> anyhow::Result<Vec<Result<MessageId, ServiceError>>> {
+        match *self {}
+    }
+}

@@ -1,0 +1,13 @@
+//! What the terminal needs AWS for. `disabled.rs` has the same interface for a build without it.
+
+pub(super) use crate::bootstrap::provider;
+
+pub(super) use deployed_bridge::DeployedBridge;
+pub(super) use doctor::inspect;
+pub use redrive::Redrive;
+pub use work::Work;
+
+mod deployed_bridge;
+mod doctor;
+mod redrive;
+mod work;
