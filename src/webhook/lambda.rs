@@ -24,7 +24,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::door::{Webhook, finish, refuse};
+use super::handler::{Webhook, finish, refuse};
 use super::key_ring::CredentialStore;
 use super::problem::{Kind, Problem};
 use super::routes::Route;

@@ -4,7 +4,7 @@
 //! routes.rs      which call is meant               status.rs      what a chat's status answer says
 //! auth.rs        who may make it                   submission.rs  what a trigger that is handed in says
 //! key_ring.rs    its secrets, and their rotation   problem.rs     the errors, in the provider's form
-//! door.rs        one request, one answer           openapi.rs     all of it, for machines
+//! handler.rs     one request, one answer           openapi.rs     all of it, for machines
 //! lambda.rs      Lambda's HTTP events in these terms
 //! ```
 //!
@@ -16,7 +16,7 @@ use http::{HeaderMap, Method};
 #[cfg(feature = "aws")]
 pub mod auth;
 #[cfg(feature = "aws")]
-mod door;
+mod handler;
 #[cfg(feature = "aws")]
 mod key_ring;
 #[cfg(feature = "aws")]
@@ -30,7 +30,7 @@ pub mod submission;
 mod tests;
 
 #[cfg(feature = "aws")]
-pub use door::Webhook;
+pub use handler::Webhook;
 #[cfg(feature = "aws")]
 pub use key_ring::{CredentialStore, Guard, KeyRing};
 #[cfg(feature = "aws")]
