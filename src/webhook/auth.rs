@@ -19,7 +19,7 @@ use standardwebhooks::{HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webho
 use subtle::{Choice, ConstantTimeEq};
 
 use super::Request;
-use super::submission::WEBHOOK_ID;
+use super::request::WEBHOOK_ID;
 
 /// The other headers of a signature, each by the name that Standard Webhooks gives it and the one that Svix gives it.
 const SIGNED_AT: [&str; 2] = [HEADER_WEBHOOK_TIMESTAMP, "svix-timestamp"];

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use super::auth::Refusal;
 use super::key_ring::{CredentialStore, Guard};
 use super::problem::{Kind, Problem};
+use super::request::{self, SyncRequest};
 use super::routes::Route;
 use super::status::{SyncStatus, entity_tag, is_known};
-use super::submission::{self, SyncRequest};
 use super::{JSON, Request, Response};
 use crate::ids::{ChatId, MessageId};
 use crate::message::TriggerBody;
@@ -80,9 +80,9 @@ impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
     }
 
     async fn accept(&self, request: &Request, until: Instant) -> Result<Response, Problem> {
-        submission::check_size(&request.body)?;
+        request::check_size(&request.body)?;
         self.guard.may_post(request, until).await.map_err(unauthorized)?;
-        let trigger = submission::read(request, &self.event_source)?;
+        let trigger = request::read(request, &self.event_source)?;
         let message_id = self.enqueue(&trigger, until).await.map_err(|NotEnqueued { error, may_be_on_queue }| {
             tracing::error!(request_id = request.id, %error, may_be_on_queue, "a trigger could not be put on the queue");
             Problem::unavailable(match (may_be_on_queue, &trigger.idempotency_key) {

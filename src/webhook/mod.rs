@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! routes.rs      which call is meant               status.rs      what a chat's status answer says
-//! auth.rs        who may make it                   submission.rs  what a trigger that is handed in says
+//! auth.rs        who may make it                   request.rs     what a trigger that is handed in says
 //! key_ring.rs    its secrets, and their rotation   problem.rs     the errors, in the provider's form
 //! handler.rs     one request, one answer           openapi.rs     all of it, for machines
 //! lambda.rs      Lambda's HTTP events in these terms
@@ -23,9 +23,9 @@ mod key_ring;
 mod lambda;
 pub mod openapi;
 pub mod problem;
+pub mod request;
 pub mod routes;
 pub mod status;
-pub mod submission;
 #[cfg(test)]
 mod tests;
 
