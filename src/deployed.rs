@@ -18,7 +18,7 @@ use crate::settings::{Access, Backend, ProviderSettings, SecretSource, WebhookSe
 use crate::store::DynamoStore;
 use crate::time::Clock;
 use crate::webhook::auth::{Credentials, SigningSecrets, Tokens};
-use crate::webhook::{CredentialStore, Guard, KeyRing, Webhook};
+use crate::webhook::{Auth, CredentialStore, KeyRing, Webhook};
 use crate::worker::{Worker, WorkerConfig};
 
 /// How long the start may wait for a secret: Lambda gives an initialisation ten seconds.
@@ -104,20 +104,20 @@ async fn read_key(secret: &StoredSecret) -> anyhow::Result<ApiKey> {
 /// If a client cannot be made, or a secret cannot be read.
 pub async fn connect_webhook(settings: &WebhookSettings) -> anyhow::Result<DeployedWebhook> {
     let aws = aws::connect(aws::http_client()?).await?;
-    let guard = match &settings.access {
-        Access::Iam => Guard::Iam,
+    let auth = match &settings.access {
+        Access::Iam => Auth::Iam,
         Access::Credentials { signing, tokens } => {
             let client = aws_sdk_secretsmanager::Client::new(&aws);
             let store = StoredCredentials::new(&client, signing.clone(), tokens.clone());
             let until = Instant::now() + SECRET_MAX;
             let read = retry_until(until, async || store.read().await).await;
             let credentials = read.context("the webhook's secret or token cannot be used")?;
-            Guard::Ring(KeyRing::new(credentials, store.is_stored().then_some(store)))
+            Auth::Credentials(KeyRing::new(credentials, store.is_stored().then_some(store)))
         }
     };
     let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&aws), settings.queue_url.clone());
     let store = DynamoStore::new(aws_sdk_dynamodb::Client::new(&aws), settings.table.clone());
-    Ok(Webhook::new(store, queue, guard, Clock::System, settings.event_source.clone()))
+    Ok(Webhook::new(store, queue, auth, Clock::System, settings.event_source.clone()))
 }
 
 /// The webhook's secret and its token, each in the environment or in Secrets Manager.

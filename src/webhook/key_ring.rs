@@ -29,11 +29,11 @@ pub trait CredentialStore {
 
 /// Who decides whether a request is let in.
 #[derive(Debug)]
-pub enum Guard<C> {
+pub enum Auth<C> {
     /// IAM did, before the function was called.
     Iam,
     /// We do.
-    Ring(KeyRing<C>),
+    Credentials(KeyRing<C>),
 }
 
 /// The credentials, and where they are kept if they can change.
@@ -47,12 +47,12 @@ pub struct KeyRing<C> {
     refused_at: Cell<Option<Instant>>,
 }
 
-impl<C: CredentialStore> Guard<C> {
+impl<C: CredentialStore> Auth<C> {
     /// Lets a request in to hand in a trigger, or says why not.
     pub(super) async fn may_post(&self, request: &Request, until: Instant) -> Result<(), Refusal> {
         match self {
             Self::Iam => Ok(()),
-            Self::Ring(ring) => ring.admit(request, Credentials::may_post, until).await,
+            Self::Credentials(ring) => ring.admit(request, Credentials::may_post, until).await,
         }
     }
 
@@ -60,7 +60,7 @@ impl<C: CredentialStore> Guard<C> {
     pub(super) async fn may_read(&self, request: &Request, until: Instant) -> Result<(), Refusal> {
         match self {
             Self::Iam => Ok(()),
-            Self::Ring(ring) => ring.admit(request, Credentials::may_read, until).await,
+            Self::Credentials(ring) => ring.admit(request, Credentials::may_read, until).await,
         }
     }
 }

@@ -32,7 +32,7 @@ mod tests;
 #[cfg(feature = "aws")]
 pub use handler::Webhook;
 #[cfg(feature = "aws")]
-pub use key_ring::{CredentialStore, Guard, KeyRing};
+pub use key_ring::{Auth, CredentialStore, KeyRing};
 #[cfg(feature = "aws")]
 pub use lambda::Answer;
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, advance};
 
 use super::auth::{Credentials, SecretIsToken, SigningSecrets, Tokens};
-use super::{CredentialStore, Guard, KeyRing, Path, Request, Response, Webhook};
+use super::{Auth, CredentialStore, KeyRing, Path, Request, Response, Webhook};
 use crate::ids::{ChatId, MessageId};
 use crate::message::{Message, Record};
 use crate::queue::{Outgoing, Queue, VisibilityChange};
@@ -127,7 +127,7 @@ struct House {
 }
 
 impl House {
-    fn new(guard: Guard<Rc<Kept>>) -> Self {
+    fn new(auth: Auth<Rc<Kept>>) -> Self {
         let ports = Rc::new(Ports {
             mood: Cell::new(Mood::Works),
             then: Cell::default(),
@@ -136,12 +136,12 @@ impl House {
             item: RefCell::default(),
         });
         let (store, queue) = (Rc::clone(&ports), Rc::clone(&ports));
-        let webhook = Webhook::new(store, queue, guard, Clock::System, DEFAULT_EVENT_SOURCE.to_owned());
+        let webhook = Webhook::new(store, queue, auth, Clock::System, DEFAULT_EVENT_SOURCE.to_owned());
         Self { webhook, ports }
     }
 
     fn with(signing: Option<&str>, tokens: Option<&str>) -> Self {
-        Self::new(Guard::Ring(KeyRing::new(credentials(signing, tokens), None)))
+        Self::new(Auth::Credentials(KeyRing::new(credentials(signing, tokens), None)))
     }
 
     async fn answer(&self, request: &Request) -> Response {

@@ -212,7 +212,7 @@ async fn a_status_takes_a_token_and_the_refusal_says_if_there_is_none() {
 
 #[tokio::test]
 async fn behind_iam_nothing_is_asked_for() {
-    let house = House::new(Guard::Iam);
+    let house = House::new(Auth::Iam);
     let request = request("POST", "/v1/syncs", &[("content-type", "application/json")], BODY);
     assert_eq!(house.told(&request).await, "202");
     assert_eq!(house.told(&get("/v1/chats/c/sync", &[])).await, "404 bridge/no_run");
@@ -224,7 +224,7 @@ async fn a_rotated_token_counts_at_once_and_the_store_is_asked_once_a_minute() {
     const NEW: &str = "new-token-of-the-test";
     let kept = Rc::new(Kept { credentials: RefCell::new(Ok(credentials(None, Some(NEW)))), reads: Cell::default() });
     let ring = KeyRing::new(credentials(None, Some(OLD)), Some(Rc::clone(&kept)));
-    let house = House::new(Guard::Ring(ring));
+    let house = House::new(Auth::Credentials(ring));
     let ask = async |token: &str| {
         let bearer = format!("Bearer {token}");
         house.told(&request("GET", "/v1/chats/c/sync", &[("authorization", &bearer)], "")).await
@@ -253,7 +253,7 @@ async fn a_revoked_token_ends_within_minutes_although_nothing_fails() {
     const NEW: &str = "new-token-of-the-test";
     let kept = Rc::new(Kept { credentials: RefCell::new(Ok(credentials(None, Some(OLD)))), reads: Cell::default() });
     let ring = KeyRing::new(credentials(None, Some(OLD)), Some(Rc::clone(&kept)));
-    let house = House::new(Guard::Ring(ring));
+    let house = House::new(Auth::Credentials(ring));
     let ask = async |token: &str| {
         let bearer = format!("Bearer {token}");
         house.told(&request("GET", "/v1/chats/c/sync", &[("authorization", &bearer)], "")).await
