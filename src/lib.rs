@@ -37,6 +37,7 @@
 //! | [`cli`] | the terminal's commands |
 //! | `aws`, `secrets`, `deployed`, `lambda` | the AWS clients over one HTTP stack, the key's secret, the ports put together, Lambda's events in our terms (feature `aws`) |
 //! | [`settings`] | the environment |
+//! | [`credentials`] | what keys, tokens and signing secrets have to look like, and their rotation |
 //! | [`telemetry`], [`metrics`], [`trace`] | the log, the numbers of an invocation, the trace that a run's messages share |
 //! | [`schema`] | the JSON Schemas of what comes in and goes out |
 //! | [`ids`], [`time`], [`text`], [`json`] | the words that all of them speak in |
@@ -48,6 +49,7 @@ pub mod aws;
 pub mod bus;
 pub mod cli;
 pub mod consumer;
+pub mod credentials;
 #[cfg(feature = "aws")]
 pub mod deployed;
 pub mod event;

@@ -20,7 +20,6 @@ mod known;
 mod operator;
 mod reader;
 mod redrive;
-pub mod secret_text;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "aws")]

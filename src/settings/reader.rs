@@ -13,9 +13,9 @@ use super::{
     DEFAULT_METRICS_NAMESPACE, DEFAULT_OVERDUE, DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RUN_TTL, DEFAULT_STATE_FILE, Fault,
     Limits, ProviderSettings, Runs, SecretRef, SecretSource, SettingsError,
 };
+use crate::credentials::secret_text;
 use crate::postpress::client::{ApiKey, BaseUrl, DEFAULT_BASE_URL};
 use crate::run::Schedule;
-use crate::settings::secret_text;
 use crate::telemetry::LogFilter;
 use crate::text::bounded;
 

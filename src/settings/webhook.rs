@@ -1,8 +1,8 @@
 //! What the webhook needs: no provider, no bus, but a secret or a token.
 
 use super::{Backend, Reader, SecretSource, SettingsError, process_env};
+use crate::credentials::webhook::{Credentials, SigningSecrets, Tokens};
 use crate::telemetry::LogFilter;
-use crate::webhook::auth::{Credentials, SigningSecrets, Tokens};
 
 const AUTH: &str = "BRIDGE_WEBHOOK_AUTH";
 const SECRET: &str = "BRIDGE_WEBHOOK_SECRET";

@@ -10,13 +10,14 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::auth::Refusal;
-use super::key_ring::{Auth, CredentialStore};
+use super::auth::{Auth, Refusal};
 use super::problem::{Kind, Problem};
 use super::request::{self, SyncRequest};
 use super::routes::Route;
 use super::status::{SyncStatus, entity_tag, is_known};
 use super::{JSON, Request, Response};
+use crate::credentials::SecretStore;
+use crate::credentials::webhook::Credentials;
 use crate::ids::{ChatId, MessageId};
 use crate::message::TriggerBody;
 use crate::queue::{Outgoing, Queue};
@@ -46,7 +47,7 @@ pub struct Webhook<S, Q, C> {
     event_source: String,
 }
 
-impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
+impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
     /// A front door to this table and this queue.
     pub fn new(store: S, queue: Q, auth: Auth<C>, clock: Clock, event_source: String) -> Self {
         Self { store, queue, auth, clock, event_source }

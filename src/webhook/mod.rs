@@ -14,11 +14,9 @@
 use http::{HeaderMap, Method};
 
 #[cfg(feature = "aws")]
-pub mod auth;
+mod auth;
 #[cfg(feature = "aws")]
 mod handler;
-#[cfg(feature = "aws")]
-mod key_ring;
 #[cfg(feature = "aws")]
 mod lambda;
 pub mod openapi;
@@ -30,9 +28,9 @@ pub mod status;
 mod tests;
 
 #[cfg(feature = "aws")]
-pub use handler::Webhook;
+pub use auth::Auth;
 #[cfg(feature = "aws")]
-pub use key_ring::{Auth, CredentialStore, KeyRing};
+pub use handler::Webhook;
 #[cfg(feature = "aws")]
 pub use lambda::Answer;
 

@@ -9,8 +9,9 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance};
 
-use super::auth::{Credentials, SecretIsToken, SigningSecrets, Tokens};
-use super::{Auth, CredentialStore, KeyRing, Path, Request, Response, Webhook};
+use super::{Auth, Path, Request, Response, Webhook};
+use crate::credentials::webhook::{Credentials, SigningSecrets, Tokens};
+use crate::credentials::{Rotating, SecretStore};
 use crate::ids::{ChatId, MessageId};
 use crate::message::{Message, Record};
 use crate::queue::{Outgoing, Queue, VisibilityChange};
@@ -104,7 +105,7 @@ struct Kept {
     reads: Cell<usize>,
 }
 
-impl CredentialStore for Rc<Kept> {
+impl SecretStore<Credentials> for Rc<Kept> {
     async fn read(&self) -> Result<Credentials, ServiceError> {
         self.reads.update(|reads| reads + 1);
         self.credentials.borrow().clone()
@@ -141,7 +142,7 @@ impl House {
     }
 
     fn with(signing: Option<&str>, tokens: Option<&str>) -> Self {
-        Self::new(Auth::Credentials(KeyRing::new(credentials(signing, tokens), None)))
+        Self::new(Auth::Credentials(Rotating::new("credentials", credentials(signing, tokens), None)))
     }
 
     async fn answer(&self, request: &Request) -> Response {

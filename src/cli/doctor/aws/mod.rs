@@ -7,13 +7,12 @@ use tokio::time::timeout;
 
 use super::finding::Finding;
 use super::{Looked, not_in_aws};
+use crate::credentials::SecretStore;
 use crate::deployed::StoredCredentials;
 use crate::postpress::client::ApiKey;
-use crate::postpress::rotating::KeySecret;
 use crate::secrets::StoredSecret;
 use crate::service::ServiceError;
 use crate::settings::{Access, Examined, Place, SecretSource};
-use crate::webhook::CredentialStore;
 
 mod asked;
 mod bus;
