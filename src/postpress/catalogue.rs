@@ -5,8 +5,6 @@
 
 use RetryClass::{Connecting, Credentials, Retryable, Terminal};
 
-use super::envelope::Form;
-
 /// What a failure means for the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RetryClass {
@@ -18,6 +16,15 @@ pub enum RetryClass {
     Connecting,
     /// It ends the run at once.
     Terminal,
+}
+
+/// Which of the provider's two forms an error has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `{title, detail?, instance?, type, status}`: of the service itself.
+    Service,
+    /// `{"error": {code, message, request_id?}}`: of the gateway in front of it.
+    Gateway,
 }
 
 /// One documented error type.
