@@ -25,7 +25,7 @@
 //! | --- | --- |
 //! | [`message`] | what arrives: triggers, plain or wrapped; our own polls and sweeps |
 //! | [`run`] | the run protocol, pure: who may call, what an answer means, when to ask again, how a lost run is found |
-//! | [`postpress`] | the provider: the call, what its answers mean, its 69 documented errors |
+//! | [`postpress`] | the provider: the call, what its answers mean, its documented errors |
 //! | [`event`] | what goes out |
 //! | [`worker`] | a batch: concurrency, time, retries, partial failures |
 //! | [`store`], [`queue`], [`bus`] | the ports, each a small trait with its adapters |
