@@ -136,8 +136,3 @@ fn connector_error(error: reqwest::Error) -> ConnectorError {
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())
 }
-
-/// The innermost cause, which is the one that a person can do something about.
-fn root_cause(error: &(dyn Error + 'static)) -> String {
-    causes(error).last().unwrap_or(error).to_string()
-}

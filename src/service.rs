@@ -1,5 +1,6 @@
 //! What the table, the queue and the bus have in common: how they fail, and how often they are asked.
 
+use std::error::Error;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
@@ -147,6 +148,15 @@ pub async fn attempt_once<T>(
 ) -> Result<T, ServiceError> {
     let give_up = until.min(Instant::now() + OPERATION_MAX);
     timeout_at(give_up, operation).await.unwrap_or_else(|_| Err(ServiceError::out_of_time()))
+}
+
+/// The innermost cause of an error, which is the one that a person can act on: `Connection refused`.
+pub fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use tokio::time::timeout;
 
-use super::{SharedStack, causes, loader, root_cause};
-use crate::service::Misconfiguration;
+use super::{SharedStack, causes, loader};
+use crate::service::{Misconfiguration, root_cause};
 
 /// How long the instance metadata service may take to connect, and to answer. On EC2 it answers within a few milliseconds;
 /// elsewhere its address often swallows every packet, and a person waits.

@@ -16,8 +16,8 @@ use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::account::no_credentials;
-use super::{NeverConnected, causes, root_cause};
-use crate::service::{Misconfiguration, ServiceError};
+use super::{NeverConnected, causes};
+use crate::service::{Misconfiguration, ServiceError, root_cause};
 
 /// What an operation is about, for its remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

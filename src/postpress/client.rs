@@ -1,6 +1,5 @@
 //! The call over HTTP: one request, one answer, no second try.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,6 +15,7 @@ use super::body::{BODY_MAX_BYTES, Body, BodyFault};
 use super::envelope::LABEL_MAX_BYTES;
 use super::retry_after::retry_after;
 use crate::ids::ChatId;
+use crate::service::root_cause;
 use crate::text::bounded;
 
 mod api_key;
@@ -231,13 +231,4 @@ async fn read_body(response: &mut reqwest::Response, until: Instant) -> Body {
         }
     };
     Body::arrived(bytes, fault)
-}
-
-/// The innermost cause, which is the one that a person can do something about: `Connection refused`.
-fn root_cause(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
