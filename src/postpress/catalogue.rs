@@ -169,13 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn the_catalogue_is_the_documentation_no_less_and_no_more() {
+    fn catalogue_equals_the_documentation() {
         let listed: Vec<_> = ERROR_TYPES.iter().map(|listed| (listed.kind, listed.status, listed.meaning)).collect();
         assert_eq!(listed, documented());
     }
 
     #[test]
-    fn the_documentation_counts_its_types_as_we_do() {
+    fn documentation_counts_as_many_types_as_it_lists() {
         for line in DOCUMENTATION.lines() {
             let Some(heading) = line.strip_suffix(" types") else {
                 continue;
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_eleven_documented_types_may_pass_three_are_about_the_key_and_one_about_connecting() {
+    fn retryable_types_are_listed_one_by_one() {
         let kinds = |retry_class| -> Vec<_> {
             ERROR_TYPES.iter().filter(|listed| listed.retry_class == retry_class).map(|listed| listed.kind).collect()
         };
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_counts_only_under_its_documented_status() {
+    fn type_counts_only_under_its_documented_status() {
         for (status, kind, expected) in [
             (422, "errors/limit_exceeded", Retryable),
             (404, "errors/limit_exceeded", Terminal),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_documented_type_the_http_status_decides() {
+    fn http_status_decides_without_a_documented_type() {
         for status in 100..=999 {
             let may_pass = [408, 425, 429].contains(&status) || status >= 500 && status != 501;
             let expected = if may_pass { Retryable } else { Terminal };
