@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::event::DetailType;
 use crate::ids::ChatId;
 use crate::run::{Item, Next};
-use crate::settings::LookSettings;
+use crate::settings::{FromEnv, LookSettings};
 use crate::store::RunTable;
 use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;

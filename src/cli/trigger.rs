@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::ids::{ChatId, MessageId, TriggerKey};
 use crate::message::TriggerBody;
 use crate::service::ServiceError;
-use crate::settings::{AskSettings, DEFAULT_EVENT_SOURCE};
+use crate::settings::{AskSettings, DEFAULT_EVENT_SOURCE, FollowSettings, FromEnv};
 use crate::telemetry::{self, LogFormat};
 
 use super::argument::time;
@@ -80,7 +80,7 @@ impl Trigger {
         let triggers = self.triggers()?;
         DeployedBridge::is_within_reach("trigger")?;
         let (ask, follow) = if self.wait {
-            let (ask, follow) = AskSettings::from_env_to_follow()?;
+            let (ask, follow) = <(AskSettings, FollowSettings)>::from_env()?;
             (ask, Some(follow))
         } else {
             (AskSettings::from_env()?, None)

@@ -108,7 +108,7 @@ fn place(reader: &mut Reader<'_>) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{TerminalSettings, WorkerSettings};
+    use crate::settings::{FromEnv, TerminalSettings, WorkerSettings};
 
     type Variables = &'static [(&'static str, &'static str)];
 

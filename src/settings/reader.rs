@@ -32,16 +32,15 @@ const LONGEST_CALL: f64 = 300.0;
 /// The most connections of one process: a Lambda has 1,024 file descriptors.
 const MOST_IN_FLIGHT: usize = 900;
 
-/// Gathers faults while it reads. After a fault it goes on with the default, so as to find the other faults too.
-pub(super) struct Reader<'a> {
+/// Reads variables and collects their faults. After a fault it continues with the default, to find the other faults too.
+pub struct Reader<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
     faults: Vec<Fault>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(env: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        let faults = Vec::new();
-        Self { env, faults }
+        Self { env, faults: Vec::new() }
     }
 
     /// The same environment, and no fault found yet.

@@ -1,7 +1,7 @@
 //! What `redrive` needs: the queue, and how to tell our own events.
 
+use super::FromEnv;
 use super::reader::Reader;
-use super::{SettingsError, process_env};
 use crate::telemetry::LogFilter;
 
 /// What `redrive` needs.
@@ -15,28 +15,12 @@ pub struct RedriveSettings {
     pub log_filter: LogFilter,
 }
 
-impl RedriveSettings {
-    /// Reads the settings from the process's environment.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn from_env() -> Result<Self, SettingsError> {
-        Self::read(&process_env)
-    }
-
-    /// Reads the settings from `env`, which gives a variable's value by its name.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn read(env: &impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let mut reader = Reader::new(env);
+impl FromEnv for RedriveSettings {
+    fn take(reader: &mut Reader<'_>) -> Option<Self> {
         let queue_url = reader.queue_url();
         let event_source = reader.event_source();
         let log_filter = reader.log_filter(LogFilter::warnings());
-        match queue_url {
-            Some(queue_url) if reader.found_no_fault() => Ok(Self { queue_url, event_source, log_filter }),
-            _ => Err(reader.into_error()),
-        }
+        Some(Self { queue_url: queue_url?, event_source, log_filter })
     }
 }
 
