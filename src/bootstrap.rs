@@ -9,23 +9,24 @@ use tokio::time::Instant;
 
 use crate::aws;
 use crate::bus::EventBridgeBus;
+use crate::credentials::webhook::{Credentials, SigningSecrets, Tokens};
+use crate::credentials::{Rotating, SecretStore};
 use crate::postpress::client::{ApiKey, Client, http_client, mozilla_roots};
-use crate::postpress::rotating::{KeySecret, Rotating};
+use crate::postpress::rotating::RotatingClient;
 use crate::queue::SqsQueue;
 use crate::secrets::StoredSecret;
 use crate::service::{Misconfiguration, ServiceError, retry_until};
 use crate::settings::{Access, Backend, ProviderSettings, SecretSource, WebhookSettings, WorkerSettings};
 use crate::store::DynamoStore;
 use crate::time::Clock;
-use crate::webhook::auth::{Credentials, SigningSecrets, Tokens};
-use crate::webhook::{CredentialStore, Guard, KeyRing, Webhook};
+use crate::webhook::{Auth, Webhook};
 use crate::worker::{Worker, WorkerConfig};
 
 /// How long the start may wait for a secret: Lambda gives an initialisation ten seconds.
 const SECRET_MAX: Duration = Duration::from_secs(8);
 
 /// The worker as it is deployed.
-pub type AwsWorker = Worker<Rotating<StoredSecret>, DynamoStore, SqsQueue, EventBridgeBus>;
+pub type AwsWorker = Worker<RotatingClient<StoredSecret>, DynamoStore, SqsQueue, EventBridgeBus>;
 
 /// The webhook as it is deployed.
 pub type AwsWebhook = Webhook<DynamoStore, SqsQueue, StoredCredentials>;
@@ -72,7 +73,7 @@ pub async fn worker(settings: &WorkerSettings) -> anyhow::Result<WorkerParts> {
 ///
 /// # Errors
 /// If the client cannot be made, or the key cannot be read.
-pub async fn provider(settings: &ProviderSettings) -> anyhow::Result<Rotating<StoredSecret>> {
+pub async fn provider(settings: &ProviderSettings) -> anyhow::Result<RotatingClient<StoredSecret>> {
     let http = http_client(mozilla_roots())?;
     provider_over(http.clone(), settings, aws::connect(http)).await
 }
@@ -82,7 +83,7 @@ async fn provider_over(
     http: reqwest::Client,
     settings: &ProviderSettings,
     aws: impl Future<Output = Result<SdkConfig, Misconfiguration>>,
-) -> anyhow::Result<Rotating<StoredSecret>> {
+) -> anyhow::Result<RotatingClient<StoredSecret>> {
     let (api_key, secret) = match &settings.key {
         SecretSource::Plain(key) => (key.clone(), None),
         SecretSource::Stored(place) => {
@@ -90,7 +91,7 @@ async fn provider_over(
             (read_key(&secret).await?, Some(secret))
         }
     };
-    Ok(Rotating::new(Client::over(http, settings.base_url.clone(), api_key), secret))
+    Ok(RotatingClient::new(Client::over(http, settings.base_url.clone(), api_key), secret))
 }
 
 async fn read_key(secret: &StoredSecret) -> anyhow::Result<ApiKey> {
@@ -104,20 +105,20 @@ async fn read_key(secret: &StoredSecret) -> anyhow::Result<ApiKey> {
 /// If a client cannot be made, or a secret cannot be read.
 pub async fn webhook(settings: &WebhookSettings) -> anyhow::Result<AwsWebhook> {
     let aws = aws::connect(aws::http_client()?).await?;
-    let guard = match &settings.access {
-        Access::Iam => Guard::Iam,
+    let auth = match &settings.access {
+        Access::Iam => Auth::Iam,
         Access::Credentials { signing, tokens } => {
             let client = aws_sdk_secretsmanager::Client::new(&aws);
             let store = StoredCredentials::new(&client, signing.clone(), tokens.clone());
             let until = Instant::now() + SECRET_MAX;
             let read = retry_until(until, async || store.read().await).await;
             let credentials = read.context("the webhook's secret or token cannot be used")?;
-            Guard::Ring(KeyRing::new(credentials, store.is_stored().then_some(store)))
+            Auth::Credentials(Rotating::new("webhook credentials", credentials, store.is_stored().then_some(store)))
         }
     };
     let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&aws), settings.queue_url.clone());
     let store = DynamoStore::new(aws_sdk_dynamodb::Client::new(&aws), settings.table.clone());
-    Ok(Webhook::new(store, queue, guard, Clock::System, settings.event_source.clone()))
+    Ok(Webhook::new(store, queue, auth, Clock::System, settings.event_source.clone()))
 }
 
 /// The webhook's secret and its token, each in the environment or in Secrets Manager.
@@ -160,7 +161,7 @@ impl StoredCredentials {
     }
 }
 
-impl CredentialStore for StoredCredentials {
+impl SecretStore<Credentials> for StoredCredentials {
     async fn read(&self) -> Result<Credentials, ServiceError> {
         let signing = match &self.signing {
             Some(Kept::Stored(secret)) => Some(secret.read_as(SigningSecrets::parse).await?),

@@ -25,7 +25,7 @@
 //! | --- | --- |
 //! | [`message`] | what arrives: triggers, plain or wrapped; our own polls and sweeps |
 //! | [`run`] | the run protocol, pure: who may call, what an answer means, when to ask again, how a lost run is found |
-//! | [`postpress`] | the provider: the call, what its answers mean, its 69 documented errors |
+//! | [`postpress`] | the provider: the call, what its answers mean, its documented errors |
 //! | [`event`] | what goes out |
 //! | [`worker`] | a batch: concurrency, time, retries, partial failures |
 //! | [`store`], [`queue`], [`bus`] | the ports, each a small trait with its adapters |
@@ -37,6 +37,7 @@
 //! | [`cli`] | the terminal's commands |
 //! | `aws`, `secrets`, `bootstrap`, `lambda` | the AWS clients over one HTTP stack, the key's secret, the ports put together, Lambda's events in our terms (feature `aws`) |
 //! | [`settings`] | the environment |
+//! | [`credentials`] | what keys, tokens and signing secrets have to look like, and their rotation |
 //! | [`telemetry`], [`metrics`], [`trace`] | the log, the numbers of an invocation, the trace that a run's messages share |
 //! | [`schema`] | the JSON Schemas of what comes in and goes out |
 //! | [`ids`], [`time`], [`text`], [`json`] | the words that all of them speak in |
@@ -49,6 +50,7 @@ pub mod aws;
 pub mod bootstrap;
 pub mod bus;
 pub mod cli;
+pub mod credentials;
 pub mod event;
 pub mod event_source_mapping;
 pub mod ids;

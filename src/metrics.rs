@@ -1,6 +1,7 @@
-//! What an invocation counted and measured: plain numbers, written down where they are seen and sent out once, at its end.
+//! What one invocation counts and measures: plain numbers, recorded where they occur and reported once, at its end.
 //!
-//! No metric has a dimension, and none is named after a chat: whoever looks for one chat reads the log.
+//! A new metric is one line here, its call site, and a row in `docs/reference/metrics.md`. No metric has dimensions; to find
+//! one chat, read the log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,58 +14,7 @@ mod emf;
 #[cfg(feature = "aws")]
 pub use emf::EmfLines;
 
-/// What is counted or measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Metric {
-    /// Messages that came.
-    Messages,
-    /// Messages that are to come back.
-    Returned,
-    /// Triggers that came, repeats included.
-    Triggers,
-    /// Triggers that joined a run in flight.
-    Joins,
-    /// Triggers that had been dealt with, and polls that were stale: all acknowledged without effect.
-    Duplicates,
-    /// Triggers answered with an error event at once: bodies that are none, and those that a run had no room for.
-    Refusals,
-    /// Our own events that came back as messages.
-    OwnEvents,
-    /// Messages that say that they are ours, and are not sound.
-    Malformed,
-    /// Calls of the provider.
-    Polls,
-    /// Calls that failed and are made again.
-    Retries,
-    /// 200s that could not be used.
-    UnusableAnswers,
-    /// Syncs that were seen to begin again.
-    Restarts,
-    /// Endings published, repeats included: `SYNC_DONE`.
-    EndingsSyncDone,
-    /// `SYNC_ERROR`.
-    EndingsSyncError,
-    /// `CHAT_DELETED`.
-    EndingsChatDeleted,
-    /// `ERROR_ENVELOPE`: 1 for each, and 0 for every other ending, so that the sum counts them and the average is their share.
-    EndingsErrorEnvelope,
-    /// Sweeps that came to their end.
-    Sweeps,
-    /// Runs that a sweep found lost, or unpublished, and polled.
-    Revived,
-    /// How long each call took.
-    ProviderLatency,
-    /// How late each message was dealt with: from when it was due to the end of the invocation.
-    Lag,
-    /// For each call, how many calls its run had made by then. A run that never ends shows here, and nowhere else.
-    PollsSoFar,
-    /// For each ending, how many calls its run had made.
-    PollsOfRun,
-    /// For each ending, how long after its first trigger it came.
-    TimeToEnding,
-}
-
-/// What the numbers of a metric are.
+/// What the values of a metric are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// How many.
@@ -75,79 +25,90 @@ pub enum Unit {
     Seconds,
 }
 
-impl Metric {
-    /// Every metric there is.
-    pub const ALL: [Self; 23] = [
-        Self::Messages,
-        Self::Returned,
-        Self::Triggers,
-        Self::Joins,
-        Self::Duplicates,
-        Self::Refusals,
-        Self::OwnEvents,
-        Self::Malformed,
-        Self::Polls,
-        Self::Retries,
-        Self::UnusableAnswers,
-        Self::Restarts,
-        Self::EndingsSyncDone,
-        Self::EndingsSyncError,
-        Self::EndingsChatDeleted,
-        Self::EndingsErrorEnvelope,
-        Self::Sweeps,
-        Self::Revived,
-        Self::ProviderLatency,
-        Self::Lag,
-        Self::PollsSoFar,
-        Self::PollsOfRun,
-        Self::TimeToEnding,
-    ];
-
-    /// Its name in CloudWatch.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Messages => "Messages",
-            Self::Returned => "Returned",
-            Self::Triggers => "Triggers",
-            Self::Joins => "Joins",
-            Self::Duplicates => "Duplicates",
-            Self::Refusals => "Refusals",
-            Self::OwnEvents => "OwnEvents",
-            Self::Malformed => "Malformed",
-            Self::Polls => "Polls",
-            Self::Retries => "Retries",
-            Self::UnusableAnswers => "UnusableAnswers",
-            Self::Restarts => "Restarts",
-            Self::EndingsSyncDone => "EndingsSyncDone",
-            Self::EndingsSyncError => "EndingsSyncError",
-            Self::EndingsChatDeleted => "EndingsChatDeleted",
-            Self::EndingsErrorEnvelope => "EndingsErrorEnvelope",
-            Self::Sweeps => "Sweeps",
-            Self::Revived => "Revived",
-            Self::ProviderLatency => "ProviderLatency",
-            Self::Lag => "Lag",
-            Self::PollsSoFar => "PollsSoFar",
-            Self::PollsOfRun => "PollsOfRun",
-            Self::TimeToEnding => "TimeToEnding",
+macro_rules! metrics {
+    ($($(#[$doc:meta])+ $name:ident: $unit:ident,)+) => {
+        /// What is counted or measured.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Metric {
+            $($(#[$doc])+ $name,)+
         }
-    }
 
-    /// What its numbers are.
-    pub fn unit(self) -> Unit {
-        match self {
-            Self::ProviderLatency | Self::Lag => Unit::Milliseconds,
-            Self::TimeToEnding => Unit::Seconds,
-            _ => Unit::Count,
+        impl Metric {
+            /// Every metric.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// Its name in CloudWatch.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+
+            /// What its values are.
+            pub fn unit(self) -> Unit {
+                match self {
+                    $(Self::$name => Unit::$unit,)+
+                }
+            }
         }
-    }
+    };
 }
 
-/// The numbers of one invocation. A metric of which nothing was seen is absent, and costs nothing.
+metrics! {
+    /// Messages received.
+    Messages: Count,
+    /// Messages returned to the queue for another delivery.
+    Returned: Count,
+    /// Triggers received, including repeats.
+    Triggers: Count,
+    /// Triggers that joined a run in flight.
+    Joins: Count,
+    /// Repeated triggers and stale polls, acknowledged without effect.
+    Duplicates: Count,
+    /// Triggers answered with an error event at once: invalid, or the run had no room.
+    Refusals: Count,
+    /// The bridge's own events that arrived as messages.
+    OwnEvents: Count,
+    /// Messages that claim to be the bridge's own and are invalid.
+    Malformed: Count,
+    /// Calls to the provider.
+    Polls: Count,
+    /// Failed calls that are retried.
+    Retries: Count,
+    /// 200s that could not be used.
+    UnusableAnswers: Count,
+    /// Syncs that were observed to start again.
+    Restarts: Count,
+    /// Endings published, including repeats: `SYNC_DONE`.
+    EndingsSyncDone: Count,
+    /// … `SYNC_ERROR`.
+    EndingsSyncError: Count,
+    /// … `CHAT_DELETED`.
+    EndingsChatDeleted: Count,
+    /// … `ERROR_ENVELOPE`: 1 for each and 0 for every other ending, so that the sum counts them and the average is their share.
+    EndingsErrorEnvelope: Count,
+    /// Completed sweeps.
+    Sweeps: Count,
+    /// Lost or unpublished runs that a sweep found and polled.
+    Revived: Count,
+    /// Duration of each call.
+    ProviderLatency: Milliseconds,
+    /// For each message, the time from when it was due to the end of the invocation.
+    Lag: Milliseconds,
+    /// For each call, how many calls its run had made by then. Only this metric shows a run that never ends.
+    PollsSoFar: Count,
+    /// For each ending, how many calls its run had made.
+    PollsOfRun: Count,
+    /// For each ending, the time since the run's first trigger.
+    TimeToEnding: Seconds,
+}
+
+/// The values of one invocation. A metric without values is absent, and costs nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metrics(BTreeMap<Metric, Vec<u64>>);
 
 impl Metrics {
-    /// Counts `more` of something.
+    /// Adds `more` to a count.
     pub fn count(&mut self, metric: Metric, more: u64) {
         if more == 0 {
             return;
@@ -161,7 +122,7 @@ impl Metrics {
         self.0.entry(metric).or_default().push(value);
     }
 
-    /// Adds one time to a distribution, in the metric's unit, rounded down.
+    /// Adds one duration to a distribution, in the metric's unit, rounded down.
     pub fn time(&mut self, metric: Metric, time: Duration) {
         let time = match metric.unit() {
             Unit::Seconds => time.as_secs(),
@@ -170,7 +131,7 @@ impl Metrics {
         self.value(metric, time);
     }
 
-    /// Counts what an event that is out tells.
+    /// Counts a published event.
     pub fn published(&mut self, event: &Event) {
         let detail = &event.detail;
         if detail.run_id.is_none() {
@@ -189,12 +150,12 @@ impl Metrics {
         }
     }
 
-    /// The values of a metric, in the order in which they came; of what is counted, one value.
+    /// The values of a metric, in the order in which they were recorded; a count is one value.
     pub fn of(&self, metric: Metric) -> &[u64] {
         self.0.get(&metric).map_or(&[], Vec::as_slice)
     }
 
-    /// What was seen, and its values.
+    /// Every metric that has values, with its values.
     pub fn seen(&self) -> impl Iterator<Item = (Metric, &[u64])> {
         self.0.iter().map(|(metric, values)| (*metric, values.as_slice()))
     }
@@ -202,23 +163,13 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
     use crate::postpress::Finish;
     use crate::run::{EndedBy, Ending, Item, Origin, Outcome, arbitrary};
     use crate::time::Millis;
 
     #[test]
-    fn every_metric_is_listed_once_under_a_name_of_its_own() {
-        let names: HashSet<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
-        assert_eq!(names.len(), Metric::ALL.len());
-        assert!(Metric::ALL.is_sorted(), "in the order of the enum, so that none is missing but at the end");
-        assert_eq!(Metric::ALL.last(), Some(&Metric::TimeToEnding));
-    }
-
-    #[test]
-    fn what_is_counted_is_one_number_and_what_is_measured_is_many() {
+    fn counts_add_up_and_measurements_are_kept_apart() {
         let mut metrics = Metrics::default();
         metrics.count(Metric::Polls, 2);
         metrics.count(Metric::Polls, 3);
@@ -234,7 +185,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn an_ending_is_counted_under_its_type_with_its_polls_and_its_time(item in arbitrary::item()) {
+        fn an_ending_is_counted_by_type_with_its_polls_and_duration(item in arbitrary::item()) {
             for (status, metric) in [
                 (Finish::Done, Metric::EndingsSyncDone),
                 (Finish::Error, Metric::EndingsSyncError),
@@ -256,7 +207,7 @@ mod tests {
         }
 
         #[test]
-        fn an_error_envelope_is_a_one_among_the_endings(item in arbitrary::item(), error in arbitrary::envelope()) {
+        fn an_error_envelope_counts_one_among_the_endings(item in arbitrary::item(), error in arbitrary::envelope()) {
             let ending = Ending::Error { error, origin: Origin::Postpress };
             let outcome = Outcome { ending, ended_by: EndedBy::Answer, finished_at: Millis(0) };
             let event = Event::of_run(&Item { outcome: Some(outcome), ..item }).unwrap();

@@ -6,11 +6,10 @@ use aws_sdk_secretsmanager::Client;
 use secrecy::SecretString;
 
 use crate::aws::{Resource, service_error};
+use crate::credentials::{SecretStore, secret_text};
 use crate::postpress::client::ApiKey;
-use crate::postpress::rotating::KeySecret;
 use crate::service::{Misconfiguration, ServiceError};
 use crate::settings::SecretRef;
-use crate::settings::secret_text;
 
 /// A secret in Secrets Manager.
 #[derive(Debug, Clone)]
@@ -55,7 +54,7 @@ impl StoredSecret {
     }
 }
 
-impl KeySecret for StoredSecret {
+impl SecretStore<ApiKey> for StoredSecret {
     async fn read(&self) -> Result<ApiKey, ServiceError> {
         self.read_as(ApiKey::parse).await
     }

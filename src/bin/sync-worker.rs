@@ -11,7 +11,7 @@ use postpress_bridge::lambda::{self, BatchResponse, UnknownEvent};
 use postpress_bridge::local_invoke;
 use postpress_bridge::metrics::EmfLines;
 use postpress_bridge::postpress::client::Client;
-use postpress_bridge::settings::{Backend, SecretSource, WorkerSettings};
+use postpress_bridge::settings::{Backend, FromEnv, SecretSource, WorkerSettings};
 use postpress_bridge::telemetry::{self, LogFormat};
 use postpress_bridge::time::Clock;
 use serde_json::value::RawValue;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use lambda_http::lambda_runtime::{LambdaEvent, run, service_fn};
 use postpress_bridge::lambda::{self, UnknownEvent};
-use postpress_bridge::settings::WebhookSettings;
+use postpress_bridge::settings::{FromEnv, WebhookSettings};
 use postpress_bridge::telemetry::{self, LogFormat};
 use postpress_bridge::{bootstrap, webhook::Answer};
 use serde_json::value::RawValue;

@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::ids::ChatId;
 use crate::run::{Item, Next, OPEN_SHARDS, Phase};
-use crate::settings::ReadSettings;
+use crate::settings::{FromEnv, ReadSettings};
 use crate::store::{DUE_PAGE, DueRun, RunTable};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::event::DetailType;
 use crate::ids::ChatId;
 use crate::run::{Item, Next};
-use crate::settings::{ReadSettings, Runs};
+use crate::settings::{FromEnv, ReadSettings, Runs};
 use crate::store::RunTable;
 use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;

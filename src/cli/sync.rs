@@ -22,7 +22,7 @@ use crate::postpress::Provider;
 use crate::queue::MemoryQueue;
 use crate::run::{DELAY_MAX, Item};
 use crate::service::ServiceError;
-use crate::settings::TerminalSettings;
+use crate::settings::{FromEnv, TerminalSettings};
 use crate::store::{Command, RunStore, SqliteStore};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::ids::{ChatId, MessageId, TriggerKey};
 use crate::message::TriggerBody;
 use crate::service::ServiceError;
-use crate::settings::{DEFAULT_EVENT_SOURCE, SendSettings};
+use crate::settings::{DEFAULT_EVENT_SOURCE, FollowSettings, FromEnv, SendSettings};
 use crate::telemetry::{self, LogFormat};
 
 use super::args::duration;
@@ -80,7 +80,7 @@ impl Trigger {
         let triggers = self.triggers()?;
         DeployedBridge::ensure_supported("trigger")?;
         let (ask, follow) = if self.wait {
-            let (ask, follow) = SendSettings::from_env_for_follow()?;
+            let (ask, follow) = <(SendSettings, FollowSettings)>::from_env()?;
             (ask, Some(follow))
         } else {
             (SendSettings::from_env()?, None)

@@ -1,7 +1,7 @@
-//! CloudWatch's Embedded Metric Format: one line of JSON on stdout, of which CloudWatch Logs makes metrics.
+//! CloudWatch's Embedded Metric Format: one line of JSON on stdout, from which CloudWatch Logs extracts metrics.
 //!
-//! Formatted in place and printed before the invocation is answered: Lambda freezes a process as soon as it has answered,
-//! so a background thread would print some other time.
+//! The line is formatted in place and printed before the invocation is answered: Lambda freezes a process as soon as it has
+//! answered, so a background thread would print during some other invocation.
 
 use std::io;
 use std::time::SystemTime;
@@ -15,14 +15,14 @@ use metrique_writer_format_emf::Emf;
 
 use super::{Metrics, Unit};
 
-/// The most values of one metric in one record. A batch has 50 messages at most; of a larger one these are a sample.
+/// The most values of one metric in one record. A batch has at most 50 messages; for a larger one they are a sample.
 const VALUES_MAX: usize = 100;
 
-/// Writes the records of a process.
+/// Formats the records of a process.
 pub struct EmfLines(Emf);
 
 impl EmfLines {
-    /// Into this namespace. Two deployments in one account are told apart by it.
+    /// In this namespace, by which two deployments in one account differ.
     pub fn new(namespace: &str) -> Self {
         Self(Emf::builder(namespace.to_owned(), vec![Vec::new()]).build())
     }
@@ -30,7 +30,7 @@ impl EmfLines {
     /// The line of one invocation, line break included.
     ///
     /// # Errors
-    /// If the record breaks a rule of the format, which only a fault of ours can bring about.
+    /// If the record breaks a rule of the format, which would be a bug of ours.
     pub fn line(&mut self, metrics: &Metrics, request_id: &str, at: SystemTime) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         let record = Record { metrics, request_id, at };
@@ -83,7 +83,7 @@ mod tests {
     use crate::metrics::Metric;
 
     #[test]
-    fn an_invocation_is_one_line_that_cloudwatch_reads() {
+    fn an_invocation_is_one_line_of_embedded_metrics() {
         let mut metrics = Metrics::default();
         metrics.count(Metric::Polls, 3);
         for (latency, lag) in [(120, 40), (310, 41), (120, 42)] {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_very_large_batch_a_hundred_values_are_sent() {
+    fn a_very_large_batch_is_sampled() {
         let mut metrics = Metrics::default();
         (0..250).for_each(|value| metrics.value(Metric::Lag, value));
         let line = EmfLines::new("PostpressBridge").line(&metrics, "a-request", UNIX_EPOCH).unwrap();

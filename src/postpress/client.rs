@@ -121,9 +121,9 @@ impl Client {
         (answer, Some(Head { status, headers }))
     }
 
-    /// Whether this client calls with that key.
-    pub(super) fn has_key_of(&self, other: &Self) -> bool {
-        self.api_key == other.api_key
+    /// The key that this client calls with.
+    pub(super) fn api_key(&self) -> &ApiKey {
+        &self.api_key
     }
 
     /// A call that ended without the head of an answer, before its deadline.

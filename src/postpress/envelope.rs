@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::body::Object;
-use super::catalogue;
+use super::catalogue::{self, Form};
 use crate::text::bounded;
 
 /// The most bytes kept of a foreign `title`, `type` or `instance`.
@@ -45,15 +45,6 @@ impl Envelope {
             status: self.status,
         }
     }
-}
-
-/// Which of the provider's two forms an error has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// `{title, detail?, instance?, type, status}`: of the service itself.
-    Service,
-    /// `{"error": {code, message, request_id?}}`: of the gateway in front of it.
-    Gateway,
 }
 
 /// An error in one of the two forms.

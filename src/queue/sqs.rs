@@ -17,6 +17,7 @@ use super::{Outgoing, Queue, Source, VisibilityChange};
 use crate::aws::{Resource, entry_error, service_error};
 use crate::ids::MessageId;
 use crate::message::Record;
+use crate::run::DELAY_MAX;
 use crate::service::ServiceError;
 use crate::time::{Clock, Millis};
 use crate::trace::TraceHeader;
@@ -27,7 +28,7 @@ const WAIT_SECONDS: i32 = 20;
 const RECEIVE_MAX: Duration = Duration::from_secs(30);
 const DELETE_MAX: Duration = Duration::from_secs(5);
 /// The longest `DelaySeconds`.
-const DELAY_MAX_SECONDS: u64 = 900;
+const DELAY_MAX_SECONDS: u64 = DELAY_MAX.as_secs();
 /// The longest visibility timeout: 12 hours.
 const VISIBILITY_MAX_SECONDS: u64 = 43_200;
 

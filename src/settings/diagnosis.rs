@@ -110,7 +110,7 @@ fn deployment(reader: &mut Reader<'_>) -> Deployment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{TerminalSettings, WorkerSettings};
+    use crate::settings::{FromEnv, TerminalSettings, WorkerSettings};
 
     type Variables = &'static [(&'static str, &'static str)];
 

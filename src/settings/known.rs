@@ -1,37 +1,23 @@
-//! The variables that there are, to tell a misspelt one from them.
+//! The variables that exist, to recognise a misspelt one.
 
-/// Every variable of ours that some program reads.
-const KNOWN: [&str; 28] = [
-    "BRIDGE_BACKEND",
-    "BRIDGE_CONNECT_GRACE_SECONDS",
-    "BRIDGE_EVENT_BUS",
-    "BRIDGE_EVENT_SOURCE",
-    "BRIDGE_LEASE_MARGIN_SECONDS",
-    "BRIDGE_LOG",
-    "BRIDGE_MAX_IN_FLIGHT",
-    "BRIDGE_MAX_POLLS",
-    "BRIDGE_METRICS_NAMESPACE",
-    "BRIDGE_OVERDUE_SECONDS",
-    "BRIDGE_POLL_FACTOR",
-    "BRIDGE_POLL_INITIAL_SECONDS",
-    "BRIDGE_POLL_MAX_SECONDS",
-    "BRIDGE_QUEUE_URL",
-    "BRIDGE_RETRY_SECONDS",
-    "BRIDGE_RUN_DEADLINE_SECONDS",
-    "BRIDGE_RUN_TTL_SECONDS",
-    "BRIDGE_STATE_FILE",
-    "BRIDGE_TABLE",
-    "BRIDGE_WEBHOOK_AUTH",
-    "BRIDGE_WEBHOOK_SECRET",
-    "BRIDGE_WEBHOOK_SECRET_SECRET_ID",
-    "BRIDGE_WEBHOOK_TOKEN",
-    "BRIDGE_WEBHOOK_TOKEN_SECRET_ID",
-    "POSTPRESS_API_KEY",
-    "POSTPRESS_API_KEY_SECRET_ID",
-    "POSTPRESS_BASE_URL",
-    "POSTPRESS_TIMEOUT_SECONDS",
-];
-/// What begins so is meant for us.
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use super::{
+    FollowSettings, FromEnv, ReadSettings, RedriveSettings, SendSettings, SettingsDiagnosis, TerminalSettings,
+    WorkerSettings,
+};
+
+/// The webhook's own variables, which a build without `aws` knows although it does not read them.
+pub(super) mod webhook {
+    pub(in crate::settings) const AUTH: &str = "BRIDGE_WEBHOOK_AUTH";
+    pub(in crate::settings) const SECRET: &str = "BRIDGE_WEBHOOK_SECRET";
+    pub(in crate::settings) const STORED_SECRET: &str = "BRIDGE_WEBHOOK_SECRET_SECRET_ID";
+    pub(in crate::settings) const TOKEN: &str = "BRIDGE_WEBHOOK_TOKEN";
+    pub(in crate::settings) const STORED_TOKEN: &str = "BRIDGE_WEBHOOK_TOKEN_SECRET_ID";
+}
+
+/// A variable with one of these prefixes is meant for us.
 const PREFIXES: [&str; 2] = ["BRIDGE_", "POSTPRESS_"];
 /// How many letters may be added, left out, changed or swapped before a name is another one.
 const TYPOS_MAX: usize = 2;
@@ -44,34 +30,49 @@ pub struct Unknown {
     /// Its name.
     pub variable: String,
     /// The variable that was probably meant.
-    pub nearest: Option<&'static str>,
+    pub nearest: Option<String>,
+}
+
+/// Every variable of ours that some program reads, found by reading the settings from an empty environment.
+pub fn known_variables() -> BTreeSet<String> {
+    let read = RefCell::new(BTreeSet::new());
+    let env = |name: &str| {
+        if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+            read.borrow_mut().insert(name.to_owned());
+        }
+        None
+    };
+    drop((WorkerSettings::read(&env), TerminalSettings::read(&env), SettingsDiagnosis::read(&env)));
+    drop((ReadSettings::read(&env), <(SendSettings, FollowSettings)>::read(&env), RedriveSettings::read(&env)));
+    let webhook = [webhook::AUTH, webhook::SECRET, webhook::STORED_SECRET, webhook::TOKEN, webhook::STORED_TOKEN];
+    read.into_inner().into_iter().chain(webhook.map(str::to_owned)).collect()
 }
 
 /// Those of these variables that are meant for us and that nothing reads: ours by their prefix, or one of ours except for a typing
 /// mistake.
 pub fn unknown_variables(variables: impl IntoIterator<Item = String>) -> Vec<Unknown> {
-    let mut unknown: Vec<_> = variables.into_iter().filter_map(judge).collect();
+    let known = known_variables();
+    let mut unknown: Vec<_> = variables.into_iter().filter_map(|variable| judge(&known, variable)).collect();
     unknown.sort_by(|one, other| one.variable.cmp(&other.variable));
     unknown
 }
 
-fn judge(variable: String) -> Option<Unknown> {
+fn judge(known: &BTreeSet<String>, variable: String) -> Option<Unknown> {
     let name = variable.to_ascii_uppercase();
-    if KNOWN.contains(&&*variable) {
+    if known.contains(&variable) {
         return None;
     }
     let typos = |known: &str| strsim::damerau_levenshtein(known, &name);
     // A prefix that all have says nothing about which is meant.
     let alike = |known: &str| strsim::jaro_winkler(without_prefix(known), without_prefix(&name));
-    let nearest = KNOWN
+    let nearest = known
         .iter()
-        .copied()
         .max_by(|one, other| typos(other).cmp(&typos(one)).then_with(|| alike(one).total_cmp(&alike(other))));
     let is_typo = nearest.is_some_and(|known| typos(known) <= TYPOS_MAX);
     let is_ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     let is_part = |known: &str| without_prefix(known).contains(without_prefix(&name));
     let nearest = nearest.filter(|known| is_typo || alike(known) >= ALIKE || is_part(known));
-    (is_ours || is_typo).then_some(Unknown { variable, nearest })
+    (is_ours || is_typo).then(|| Unknown { variable, nearest: nearest.cloned() })
 }
 
 fn without_prefix(name: &str) -> &str {
@@ -80,32 +81,25 @@ fn without_prefix(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::collections::BTreeSet;
-
     use super::*;
-    use crate::settings::{
-        ReadSettings, RedriveSettings, SendSettings, SettingsDiagnosis, TerminalSettings, WorkerSettings,
-    };
 
+    #[cfg(feature = "aws")]
     #[test]
-    fn the_known_variables_are_those_that_are_read() {
-        let read = RefCell::new(BTreeSet::new());
+    fn webhook_reads_only_known_variables() {
+        let known = known_variables();
+        let read = RefCell::new(Vec::new());
         let env = |name: &str| {
-            read.borrow_mut().insert(name.to_owned());
+            read.borrow_mut().push(name.to_owned());
             None
         };
-        drop((WorkerSettings::read(&env), TerminalSettings::read(&env), ReadSettings::read(&env)));
-        drop((SendSettings::read_for_sync(&env), RedriveSettings::read(&env), SettingsDiagnosis::read(&env)));
-        #[cfg(feature = "aws")]
         drop(crate::settings::WebhookSettings::read(&env));
-        let read: BTreeSet<_> = read.into_inner();
-        let ours = read.iter().filter(|name| PREFIXES.iter().any(|prefix| name.starts_with(prefix)));
-        assert_eq!(ours.collect::<Vec<_>>(), KNOWN);
+        let read = read.into_inner();
+        assert!(read.iter().all(|name| known.contains(name)), "{read:?}");
+        assert!(read.iter().any(|name| name == webhook::AUTH));
     }
 
     #[test]
-    fn a_misspelt_variable_is_told_with_the_one_that_was_meant() {
+    fn a_misspelt_variable_is_reported_with_the_nearest_known_one() {
         for (variable, nearest) in [
             ("BRIDGE_TABEL", Some("BRIDGE_TABLE")),
             ("BRIDGE_QUEUE", Some("BRIDGE_QUEUE_URL")),
@@ -120,6 +114,7 @@ mod tests {
             ("BRIDGE_CALLS_PER_SECOND", None),
         ] {
             let unknown = unknown_variables([variable.to_owned()]);
+            let nearest = nearest.map(str::to_owned);
             assert_eq!(unknown, [Unknown { variable: variable.to_owned(), nearest }]);
         }
         let others = ["PATH", "AWS_REGION", "BRIDGE_TABLE", "POSTPRESS_BASE_URL", "BRIDGET", "LOG"];

@@ -19,7 +19,6 @@ mod fault;
 mod known;
 mod operator;
 mod reader;
-pub mod secret_text;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "aws")]
@@ -27,8 +26,8 @@ mod webhook;
 
 pub use diagnosis::{Deployment, SettingsDiagnosis};
 pub use fault::{Fault, SettingsError};
-pub use known::{Unknown, unknown_variables};
-pub use operator::{FollowSettings, ReadSettings, RedriveSettings, Runs, SendSettings};
+pub use known::{Unknown, known_variables, unknown_variables};
+pub use operator::{FollowSettings, ReadSettings, RedriveSettings, Runs, SendSettings, StateFile};
 use reader::Reader;
 #[cfg(feature = "aws")]
 pub use webhook::{Access, WebhookSettings};
@@ -174,21 +173,51 @@ pub enum Backend {
     Memory,
 }
 
-impl WorkerSettings {
+/// Settings that one program reads from its environment.
+///
+/// A new one implements [`FromEnv::take`]; a new variable is a call of the reader there.
+pub trait FromEnv: Sized {
+    /// Takes the settings from the reader. `None` only if the reader has found a fault.
+    fn take(reader: &mut Reader<'_>) -> Option<Self>;
+
+    /// Reads the settings from `env`, which returns a variable's value by its name.
+    ///
+    /// # Errors
+    /// Lists everything that is missing or wrong.
+    fn read(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        complete(env, Self::take)
+    }
+
     /// Reads the settings from the process's environment.
     ///
     /// # Errors
     /// Lists everything that is missing or wrong.
-    pub fn from_env() -> Result<Self, SettingsError> {
+    fn from_env() -> Result<Self, SettingsError> {
         Self::read(&process_env)
     }
+}
 
-    /// Reads the settings from `env`, which gives a variable's value by its name.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn read(env: &impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let mut reader = Reader::new(env);
+impl<A: FromEnv, B: FromEnv> FromEnv for (A, B) {
+    fn take(reader: &mut Reader<'_>) -> Option<Self> {
+        let (first, second) = (A::take(reader), B::take(reader));
+        Some((first?, second?))
+    }
+}
+
+/// What `take` takes, if the reader finds no fault.
+fn complete<T>(
+    env: &dyn Fn(&str) -> Option<String>,
+    take: impl FnOnce(&mut Reader<'_>) -> Option<T>,
+) -> Result<T, SettingsError> {
+    let mut reader = Reader::new(env);
+    match take(&mut reader) {
+        Some(settings) if reader.found_no_fault() => Ok(settings),
+        _ => Err(reader.into_error()),
+    }
+}
+
+impl FromEnv for WorkerSettings {
+    fn take(reader: &mut Reader<'_>) -> Option<Self> {
         let provider = reader.provider();
         let schedule = reader.schedule();
         let limits = reader.limits();
@@ -197,43 +226,29 @@ impl WorkerSettings {
         let metrics_namespace = reader.metrics_namespace();
         let backend = reader.backend();
         let log_filter = reader.log_filter(LogFilter::default());
-        match (provider, backend) {
-            (Some(provider), Some(backend)) if reader.found_no_fault() => {
-                Ok(Self { provider, schedule, limits, event_source, event_bus, backend, metrics_namespace, log_filter })
-            }
-            _ => Err(reader.into_error()),
-        }
+        Some(Self {
+            provider: provider?,
+            schedule,
+            limits,
+            event_source,
+            event_bus,
+            backend: backend?,
+            metrics_namespace,
+            log_filter,
+        })
     }
 }
 
-impl TerminalSettings {
-    /// Reads the settings from the process's environment.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn from_env() -> Result<Self, SettingsError> {
-        Self::read(&process_env)
-    }
-
-    /// Reads the settings from `env`, which gives a variable's value by its name.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn read(env: &impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let mut reader = Reader::new(env);
+impl FromEnv for TerminalSettings {
+    fn take(reader: &mut Reader<'_>) -> Option<Self> {
         let provider = reader.provider();
         let schedule = reader.schedule();
         let limits = reader.limits();
         let event_source = reader.event_source();
         let state_file = reader.state_file();
-        // The live lines tell what happens; only what is amiss is worth a line of its own.
+        // The live lines show what happens; only warnings and errors need log lines.
         let log_filter = reader.log_filter(LogFilter::warnings());
-        match (provider, state_file) {
-            (Some(provider), Some(state_file)) if reader.found_no_fault() => {
-                Ok(Self { provider, schedule, limits, event_source, state_file, log_filter })
-            }
-            _ => Err(reader.into_error()),
-        }
+        Some(Self { provider: provider?, schedule, limits, event_source, state_file: state_file?, log_filter })
     }
 }
 
@@ -242,9 +257,7 @@ impl TerminalSettings {
 /// # Errors
 /// Says what is wrong with it.
 pub fn log_filter_from_env(default: LogFilter) -> Result<LogFilter, SettingsError> {
-    let mut reader = Reader::new(&process_env);
-    let filter = reader.log_filter(default);
-    if reader.found_no_fault() { Ok(filter) } else { Err(reader.into_error()) }
+    complete(&process_env, |reader| Some(reader.log_filter(default)))
 }
 
 /// A variable of this process. What is not Unicode comes with replacement characters, so that it is refused where it

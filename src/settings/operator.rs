@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::FromEnv;
 use super::reader::Reader;
-use super::{SettingsError, process_env};
 use crate::telemetry::LogFilter;
 
 /// Where a terminal finds the runs.
@@ -58,116 +58,48 @@ pub struct RedriveSettings {
     pub log_filter: LogFilter,
 }
 
-impl ReadSettings {
-    /// Reads the settings from the process's environment.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn from_env() -> Result<Self, SettingsError> {
-        Self::read(&process_env)
-    }
+/// `BRIDGE_STATE_FILE`: where a terminal keeps the commands that it has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateFile(pub PathBuf);
 
-    /// Reads the settings from `env`, which gives a variable's value by its name.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn read(env: &impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        complete(env, |reader| {
-            let runs = reader.runs();
-            let overdue = reader.overdue();
-            let log_filter = reader.log_filter(LogFilter::warnings());
-            Some(Self { runs: runs?, overdue, log_filter })
-        })
+impl FromEnv for RedriveSettings {
+    fn take(reader: &mut Reader<'_>) -> Option<Self> {
+        let queue_url = reader.queue_url();
+        let event_source = reader.event_source();
+        let log_filter = reader.log_filter(LogFilter::warnings());
+        Some(Self { queue_url: queue_url?, event_source, log_filter })
     }
 }
 
-impl SendSettings {
-    /// Reads what `trigger` needs from the process's environment.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn from_env() -> Result<Self, SettingsError> {
-        complete(&process_env, Self::take)
+impl FromEnv for ReadSettings {
+    fn take(reader: &mut Reader<'_>) -> Option<Self> {
+        let runs = reader.runs();
+        let overdue = reader.overdue();
+        let log_filter = reader.log_filter(LogFilter::warnings());
+        Some(Self { runs: runs?, overdue, log_filter })
     }
+}
 
-    /// Reads what `trigger --wait` needs from the process's environment.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn from_env_for_follow() -> Result<(Self, FollowSettings), SettingsError> {
-        complete(&process_env, Self::take_for_follow)
-    }
-
-    /// Reads what `sync` needs from the process's environment: it also keeps its commands in a file.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn from_env_for_sync() -> Result<(Self, FollowSettings, PathBuf), SettingsError> {
-        Self::read_for_sync(&process_env)
-    }
-
-    /// Like [`SendSettings::from_env_for_sync`], from `env`, which gives a variable's value by its name.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn read_for_sync(
-        env: &impl Fn(&str) -> Option<String>,
-    ) -> Result<(Self, FollowSettings, PathBuf), SettingsError> {
-        complete(env, |reader| {
-            let bridge = Self::take_for_follow(reader);
-            let state_file = reader.state_file();
-            let (send, follow) = bridge?;
-            Some((send, follow, state_file?))
-        })
-    }
-
+impl FromEnv for SendSettings {
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
         let queue_url = reader.queue_url();
         let log_filter = reader.log_filter(LogFilter::warnings());
         Some(Self { queue_url: queue_url?, log_filter })
     }
+}
 
-    fn take_for_follow(reader: &mut Reader<'_>) -> Option<(Self, FollowSettings)> {
-        let send = Self::take(reader);
+impl FromEnv for FollowSettings {
+    fn take(reader: &mut Reader<'_>) -> Option<Self> {
         let table = reader.table();
         let run_ttl = reader.run_ttl();
         let event_source = reader.event_source();
-        Some((send?, FollowSettings { table: table?, run_ttl, event_source }))
+        Some(Self { table: table?, run_ttl, event_source })
     }
 }
 
-impl RedriveSettings {
-    /// Reads the settings from the process's environment.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn from_env() -> Result<Self, SettingsError> {
-        Self::read(&process_env)
-    }
-
-    /// Reads the settings from `env`, which gives a variable's value by its name.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn read(env: &impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        complete(env, |reader| {
-            let queue_url = reader.queue_url();
-            let event_source = reader.event_source();
-            let log_filter = reader.log_filter(LogFilter::warnings());
-            Some(Self { queue_url: queue_url?, event_source, log_filter })
-        })
-    }
-}
-
-/// Reads with `take`, and fails if the reader found any fault.
-fn complete<T>(
-    env: &impl Fn(&str) -> Option<String>,
-    take: impl FnOnce(&mut Reader<'_>) -> Option<T>,
-) -> Result<T, SettingsError> {
-    let mut reader = Reader::new(env);
-    match take(&mut reader) {
-        Some(settings) if reader.found_no_fault() => Ok(settings),
-        _ => Err(reader.into_error()),
+impl FromEnv for StateFile {
+    fn take(reader: &mut Reader<'_>) -> Option<Self> {
+        reader.state_file().map(Self)
     }
 }
 
@@ -176,6 +108,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    type Deployed = ((SendSettings, FollowSettings), StateFile);
 
     fn env(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
         move |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
@@ -203,11 +137,11 @@ mod tests {
             ("BRIDGE_TABLE", "bridge-runs"),
             ("HOME", "/home/ann"),
         ];
-        let (_, follow, file) = SendSettings::read_for_sync(&env(&variables)).unwrap();
+        let ((_, follow), StateFile(file)) = Deployed::read(&env(&variables)).unwrap();
         assert_eq!(follow.table, "bridge-runs");
         assert_eq!(file, Path::new("/home/ann/.local/state/postpress-bridge/runs.sqlite3"));
 
-        let error = SendSettings::read_for_sync(&env(&[("BRIDGE_EVENT_SOURCE", "aws.x")])).unwrap_err().to_string();
+        let error = Deployed::read(&env(&[("BRIDGE_EVENT_SOURCE", "aws.x")])).unwrap_err().to_string();
         for name in ["BRIDGE_QUEUE_URL", "BRIDGE_TABLE", "BRIDGE_EVENT_SOURCE", "BRIDGE_STATE_FILE"] {
             assert!(error.contains(name), "{name} is not in {error}");
         }

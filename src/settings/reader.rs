@@ -13,9 +13,9 @@ use super::{
     DEFAULT_METRICS_NAMESPACE, DEFAULT_OVERDUE, DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RUN_TTL, DEFAULT_STATE_FILE, Fault,
     Limits, ProviderSettings, Runs, SecretRef, SecretSource, SettingsError,
 };
+use crate::credentials::secret_text;
 use crate::postpress::client::{ApiKey, BaseUrl, DEFAULT_BASE_URL};
-use crate::run::Schedule;
-use crate::settings::secret_text;
+use crate::run::{DELAY_MAX, Schedule};
 use crate::telemetry::LogFilter;
 use crate::text::bounded;
 
@@ -26,24 +26,21 @@ const SHOWN_MAX_BYTES: usize = 80;
 const SHORTEST: f64 = 0.1;
 /// The longest budget: ten years, which no sum of times can overflow.
 const LONGEST_BUDGET: f64 = 315_360_000.0;
-/// The longest delay that SQS knows (`DelaySeconds`).
-const LONGEST_DELAY: f64 = 900.0;
 /// The longest call, and the most clock skew: a call with a margin on both sides fits into the 900 s that a Lambda may
 /// last.
 const LONGEST_CALL: f64 = 300.0;
 /// The most connections of one process: a Lambda has 1,024 file descriptors.
 const MOST_IN_FLIGHT: usize = 900;
 
-/// Gathers faults while it reads. After a fault it goes on with the default, so as to find the other faults too.
-pub(super) struct Reader<'a> {
+/// Reads variables and collects their faults. After a fault it continues with the default, to find the other faults too.
+pub struct Reader<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
     faults: Vec<Fault>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(env: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        let faults = Vec::new();
-        Self { env, faults }
+        Self { env, faults: Vec::new() }
     }
 
     /// The same environment, and no fault found yet.
@@ -96,7 +93,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn overdue(&mut self) -> Duration {
         // A poll may honestly rest in the queue for the longest delay: that is not yet overdue.
-        self.seconds("BRIDGE_OVERDUE_SECONDS", DEFAULT_OVERDUE, LONGEST_DELAY + 1.0..=LONGEST_BUDGET)
+        self.seconds("BRIDGE_OVERDUE_SECONDS", DEFAULT_OVERDUE, DELAY_MAX.as_secs_f64() + 1.0..=LONGEST_BUDGET)
     }
 
     pub(super) fn run_ttl(&mut self) -> Duration {
@@ -259,8 +256,9 @@ impl<'a> Reader<'a> {
         const MAX: &str = "BRIDGE_POLL_MAX_SECONDS";
         let faults_before = self.faults.len();
         let default = Schedule::default();
-        let initial = self.seconds(INITIAL, default.poll_initial, SHORTEST..=LONGEST_DELAY);
-        let max = self.seconds(MAX, default.poll_max, SHORTEST..=LONGEST_DELAY);
+        let delay = SHORTEST..=DELAY_MAX.as_secs_f64();
+        let initial = self.seconds(INITIAL, default.poll_initial, delay.clone());
+        let max = self.seconds(MAX, default.poll_max, delay);
         // Where one of them is faulty, comparing with its default would only confuse.
         if self.faults.len() == faults_before && initial > max {
             let (initial, max) = (initial.as_secs_f64(), max.as_secs_f64());

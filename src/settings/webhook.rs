@@ -1,14 +1,10 @@
 //! What the webhook needs: no provider, no bus, but a secret or a token.
 
-use super::{Backend, Reader, SecretSource, SettingsError, process_env};
+use super::known::webhook::{AUTH, SECRET, STORED_SECRET, STORED_TOKEN, TOKEN};
+use super::{Backend, FromEnv, Reader, SecretSource};
+use crate::credentials::webhook::{Credentials, SigningSecrets, Tokens};
 use crate::telemetry::LogFilter;
-use crate::webhook::auth::{Credentials, SigningSecrets, Tokens};
 
-const AUTH: &str = "BRIDGE_WEBHOOK_AUTH";
-const SECRET: &str = "BRIDGE_WEBHOOK_SECRET";
-const STORED_SECRET: &str = "BRIDGE_WEBHOOK_SECRET_SECRET_ID";
-const TOKEN: &str = "BRIDGE_WEBHOOK_TOKEN";
-const STORED_TOKEN: &str = "BRIDGE_WEBHOOK_TOKEN_SECRET_ID";
 const CREDENTIALS: [&str; 4] = [SECRET, STORED_SECRET, TOKEN, STORED_TOKEN];
 
 /// What the webhook needs.
@@ -40,31 +36,14 @@ pub enum Access {
     },
 }
 
-impl WebhookSettings {
-    /// Reads the settings from the process's environment.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn from_env() -> Result<Self, SettingsError> {
-        Self::read(&process_env)
-    }
-
-    /// Reads the settings from `env`, which gives a variable's value by its name.
-    ///
-    /// # Errors
-    /// Lists everything that is missing or wrong.
-    pub fn read(env: &impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let mut reader = Reader::new(env);
-        let access = access(&mut reader);
-        let backend = deployed_backend(&mut reader);
+impl FromEnv for WebhookSettings {
+    fn take(reader: &mut Reader<'_>) -> Option<Self> {
+        let access = access(reader);
+        let backend = deployed_backend(reader);
         let event_source = reader.event_source();
         let log_filter = reader.log_filter(LogFilter::default());
-        match (access, backend) {
-            (Some(access), Some((queue_url, table))) if reader.found_no_fault() => {
-                Ok(Self { access, queue_url, table, event_source, log_filter })
-            }
-            _ => Err(reader.into_error()),
-        }
+        let (access, (queue_url, table)) = (access?, backend?);
+        Some(Self { access, queue_url, table, event_source, log_filter })
     }
 }
 

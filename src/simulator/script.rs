@@ -24,7 +24,7 @@ A chat's id says what the chat does:
 
 A trouble starts no sync:
 
-  resource_not_found            any of the 69 documented types, as its envelope
+  resource_not_found            any of the documented types, as its envelope
   503  429  404                 an HTTP status, 300 to 599, without an envelope
   html  empty  truncated        a 200 that is not the documented JSON
   wrong-chat  wrong-chat-done   a 200 of another chat, in progress or over

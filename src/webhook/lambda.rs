@@ -24,11 +24,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::door::{Webhook, finish, refuse};
-use super::key_ring::CredentialStore;
+use super::handler::{Webhook, finish, refuse};
 use super::problem::{Kind, Problem};
 use super::routes::Route;
 use super::{Path, Request, Response};
+use crate::credentials::SecretStore;
+use crate::credentials::webhook::Credentials;
 use crate::json::{self, RawObject};
 use crate::lambda::{UnknownEvent, description};
 use crate::queue::Queue;
@@ -39,7 +40,7 @@ const FUNCTION_URL: &str = ".lambda-url.";
 /// Stands in for a header's value that no header can have. It is no ASCII and no UTF-8, so that every reader refuses it.
 const UNREADABLE: &[u8] = b"\xff";
 
-impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
+impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
     /// Answers an event of any front end before the invocation `ends`; `id` is Lambda's id of the invocation.
     ///
     /// # Errors

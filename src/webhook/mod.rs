@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! routes.rs      which call is meant               status.rs      what a chat's status answer says
-//! auth.rs        who may make it                   submission.rs  what a trigger that is handed in says
+//! auth.rs        who may make it                   request.rs     what a trigger that is handed in says
 //! key_ring.rs    its secrets, and their rotation   problem.rs     the errors, in the provider's form
-//! door.rs        one request, one answer           openapi.rs     all of it, for machines
+//! handler.rs     one request, one answer           openapi.rs     all of it, for machines
 //! lambda.rs      Lambda's HTTP events in these terms
 //! ```
 //!
@@ -14,25 +14,23 @@
 use http::{HeaderMap, Method};
 
 #[cfg(feature = "aws")]
-pub mod auth;
+mod auth;
 #[cfg(feature = "aws")]
-mod door;
-#[cfg(feature = "aws")]
-mod key_ring;
+mod handler;
 #[cfg(feature = "aws")]
 mod lambda;
 pub mod openapi;
 pub mod problem;
+pub mod request;
 pub mod routes;
 pub mod status;
-pub mod submission;
 #[cfg(test)]
 mod tests;
 
 #[cfg(feature = "aws")]
-pub use door::Webhook;
+pub use auth::Auth;
 #[cfg(feature = "aws")]
-pub use key_ring::{CredentialStore, Guard, KeyRing};
+pub use handler::Webhook;
 #[cfg(feature = "aws")]
 pub use lambda::Answer;
 

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::JSON;
 use super::problem::{Kind, PROBLEM_JSON, Problem, RETRY_AFTER_SECONDS};
+use super::request::{BODY_MAX_BYTES, IDEMPOTENCY_KEY, SyncRequest, WEBHOOK_ID};
 use super::routes::{HEALTH, SYNCS, chat_path};
 use super::status::SyncStatus;
-use super::submission::{BODY_MAX_BYTES, IDEMPOTENCY_KEY, SyncRequest, WEBHOOK_ID};
 use crate::ids::ChatId;
 use crate::postpress::Envelope;
 use crate::schema::{self, absent_not_null};

@@ -9,8 +9,9 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance};
 
-use super::auth::{Credentials, SecretIsToken, SigningSecrets, Tokens};
-use super::{CredentialStore, Guard, KeyRing, Path, Request, Response, Webhook};
+use super::{Auth, Path, Request, Response, Webhook};
+use crate::credentials::webhook::{Credentials, SigningSecrets, Tokens};
+use crate::credentials::{Rotating, SecretStore};
 use crate::ids::{ChatId, MessageId};
 use crate::message::{Message, Record};
 use crate::queue::{Outgoing, Queue, VisibilityChange};
@@ -104,7 +105,7 @@ struct Kept {
     reads: Cell<usize>,
 }
 
-impl CredentialStore for Rc<Kept> {
+impl SecretStore<Credentials> for Rc<Kept> {
     async fn read(&self) -> Result<Credentials, ServiceError> {
         self.reads.update(|reads| reads + 1);
         self.credentials.borrow().clone()
@@ -127,7 +128,7 @@ struct House {
 }
 
 impl House {
-    fn new(guard: Guard<Rc<Kept>>) -> Self {
+    fn new(auth: Auth<Rc<Kept>>) -> Self {
         let ports = Rc::new(Ports {
             mood: Cell::new(Mood::Works),
             then: Cell::default(),
@@ -136,12 +137,12 @@ impl House {
             item: RefCell::default(),
         });
         let (store, queue) = (Rc::clone(&ports), Rc::clone(&ports));
-        let webhook = Webhook::new(store, queue, guard, Clock::System, DEFAULT_EVENT_SOURCE.to_owned());
+        let webhook = Webhook::new(store, queue, auth, Clock::System, DEFAULT_EVENT_SOURCE.to_owned());
         Self { webhook, ports }
     }
 
     fn with(signing: Option<&str>, tokens: Option<&str>) -> Self {
-        Self::new(Guard::Ring(KeyRing::new(credentials(signing, tokens), None)))
+        Self::new(Auth::Credentials(Rotating::new("credentials", credentials(signing, tokens), None)))
     }
 
     async fn answer(&self, request: &Request) -> Response {

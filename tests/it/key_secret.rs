@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use aws_sdk_secretsmanager::primitives::Blob;
 use postpress_bridge::bus::MemoryBus;
+use postpress_bridge::credentials::SecretStore;
 use postpress_bridge::event_source_mapping::EventSourceMapping;
 use postpress_bridge::ids::ChatId;
-use postpress_bridge::postpress::rotating::{KeySecret, Rotating};
+use postpress_bridge::postpress::rotating::RotatingClient;
 use postpress_bridge::postpress::{Answer, Failure, Finish, Provider, RetryClass};
 use postpress_bridge::queue::MemoryQueue;
 use postpress_bridge::run::Schedule;
@@ -88,11 +89,11 @@ async fn provider() -> (Simulator, String) {
 }
 
 /// A client that began with the key that the secret holds now.
-async fn rotating(secret: &Secret, base_url: &str) -> Rotating<StoredSecret> {
+async fn rotating(secret: &Secret, base_url: &str) -> RotatingClient<StoredSecret> {
     let stored = secret.stored_key(None).await;
     let key = stored.read().await.unwrap();
     secret.proxy.take_tally();
-    Rotating::new(client(base_url).with_api_key(key), Some(stored))
+    RotatingClient::new(client(base_url).with_api_key(key), Some(stored))
 }
 
 /// Moves the clock on that all time limits go by. Nothing may be under way.
@@ -177,12 +178,12 @@ async fn a_run_whose_key_was_rotated_goes_on_with_the_new_one() {
     assert_eq!((event.detail.status, event.detail.polls), (Some(Finish::Done), Some(3)));
     assert_eq!(simulator.stats().total.calls, 2);
     assert_eq!(secret.reads(), 1);
-    assert!(log.text().contains("it was read again from its secret"));
+    assert!(log.text().contains("it was read again"));
     assert_no_secret("the event", &event.to_line(DEFAULT_EVENT_SOURCE));
 }
 
 /// A call with the key that the provider refuses.
-async fn refused_call(provider: &Rotating<StoredSecret>) {
+async fn refused_call(provider: &RotatingClient<StoredSecret>) {
     let answer = provider.sync(&ChatId::parse("done").unwrap(), 9 * SECOND).await;
     let refused = matches!(&answer, Answer::Failed(Failure { retry_class: RetryClass::Credentials, .. }));
     assert!(refused, "{answer:?}");

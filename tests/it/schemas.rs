@@ -16,7 +16,7 @@ use postpress_bridge::message::{Message, Record};
 use postpress_bridge::queue::MemoryQueue;
 use postpress_bridge::run::TRIGGERS_MAX;
 use postpress_bridge::schema;
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, WorkerSettings};
+use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, FromEnv, WorkerSettings};
 use postpress_bridge::simulator::{Faults, InProcess, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::{Clock, Millis};

@@ -17,7 +17,7 @@ use crate::ids::ChatId;
 use crate::message::Record;
 use crate::queue::{Source, SqsQueue};
 use crate::service::ServiceError;
-use crate::settings::WorkerSettings;
+use crate::settings::{FromEnv, WorkerSettings};
 use crate::store::RunTable;
 use crate::telemetry::{self, LogFormat};
 use crate::worker::Worker;

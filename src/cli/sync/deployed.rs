@@ -11,7 +11,7 @@ use crate::cli::follow::Follow;
 use crate::cli::progress::{Mark, ProgressDisplay};
 use crate::ids::{ChatId, TriggerKey};
 use crate::message::TriggerBody;
-use crate::settings::SendSettings;
+use crate::settings::{FollowSettings, FromEnv, SendSettings, StateFile};
 use crate::store::{Command, SqliteStore};
 use crate::telemetry::{self, LogFormat};
 
@@ -20,7 +20,7 @@ use crate::telemetry::{self, LogFormat};
 /// All triggers carry the command's one key, so that asking again, when a command goes on, is the same request.
 pub(super) async fn sync(chats: BTreeSet<ChatId>, timeout: Duration) -> anyhow::Result<bool> {
     DeployedBridge::ensure_supported("sync")?;
-    let (ask, settings, state_file) = SendSettings::from_env_for_sync()?;
+    let ((ask, settings), StateFile(state_file)) = <((SendSettings, FollowSettings), StateFile)>::from_env()?;
     telemetry::init(&ask.log_filter, LogFormat::Compact)?;
     let bridge = DeployedBridge::connect("sync").await?;
     let commands = SqliteStore::open(&state_file)?;

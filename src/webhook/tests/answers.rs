@@ -327,6 +327,6 @@ async fn an_error_is_the_providers_envelope_with_the_requests_id() {
     assert_eq!(response.headers()["content-type"], "application/problem+json");
     insta::assert_snapshot!(
         response.body(),
-        @r#"{"title":"Not authenticated","detail":"send `Authorization: Bearer` with the token; a signature is for triggers only","instance":"request-1","type":"bridge/unauthorized","status":401}"#
+        @r#"{"title":"Not authenticated","detail":"send `Authorization: Bearer` with the token; a signature is valid for triggers only","instance":"request-1","type":"bridge/unauthorized","status":401}"#
     );
 }

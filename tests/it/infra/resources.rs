@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::{BillingMode, KeyType, ProjectionType, TableDescrip
 use aws_sdk_sqs::types::QueueAttributeName;
 use postpress_bridge::message::SWEEP_BODY;
 use postpress_bridge::run::Schedule;
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits, WorkerSettings};
+use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, FromEnv, Limits, WorkerSettings};
 use serde_json::{Value, json};
 
 use super::stack::{BRIDGE, Stack, default_of, properties, template};

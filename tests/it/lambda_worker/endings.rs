@@ -45,7 +45,7 @@ fn expected() -> HashMap<String, String> {
 #[tokio::test]
 async fn every_documented_answer_ends_in_one_event_in_a_subscribers_queue() {
     let expected = expected();
-    assert_eq!(expected.len(), 72);
+    assert_eq!(expected.len(), ERROR_TYPES.len() + 3);
     let world = World::start(Faults::default(), Duration::from_secs(90)).await;
     let settings = [("BRIDGE_RETRY_SECONDS", "1"), ("BRIDGE_POLL_INITIAL_SECONDS", "1")];
     let worker = world.worker(Duration::from_secs(30), &settings);

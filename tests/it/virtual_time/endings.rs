@@ -21,7 +21,7 @@ async fn every_documented_error_ends_in_its_own_envelope_once_it_can_no_longer_p
     assert_eq!(events.len(), ERROR_TYPES.len());
     let of_chat = |event: Event| (event.detail.chat_id.as_ref().unwrap().to_string(), event);
     let events: HashMap<String, Event> = events.into_iter().map(of_chat).collect();
-    for error in &ERROR_TYPES {
+    for error in ERROR_TYPES {
         let kind = error.kind;
         let (event, calls) = (&events[chat(kind)], bridge.calls(chat(kind)));
         assert_eq!(event.detail_type.as_str(), "ERROR_ENVELOPE", "{kind}");

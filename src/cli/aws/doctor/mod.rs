@@ -7,12 +7,11 @@ use tokio::time::timeout;
 
 use crate::bootstrap::StoredCredentials;
 use crate::cli::finding::{Finding, Inspection};
+use crate::credentials::SecretStore;
 use crate::postpress::client::ApiKey;
-use crate::postpress::rotating::KeySecret;
 use crate::secrets::StoredSecret;
 use crate::service::ServiceError;
 use crate::settings::{Access, Deployment, SecretSource, SettingsDiagnosis};
-use crate::webhook::CredentialStore;
 
 mod aws_query;
 mod bus;

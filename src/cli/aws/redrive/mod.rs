@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::message::Record;
 use crate::queue::packing::ENTRIES_MAX;
 use crate::queue::{Outgoing, SqsQueue};
-use crate::settings::RedriveSettings;
+use crate::settings::{FromEnv, RedriveSettings};
 use crate::telemetry::{self, LogFormat};
 use crate::time::parse_duration;
 

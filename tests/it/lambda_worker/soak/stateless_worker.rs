@@ -13,7 +13,7 @@ use postpress_bridge::message::{Message, Record};
 use postpress_bridge::postpress::client::{Client, http_client, mozilla_roots};
 use postpress_bridge::postpress::{Answer, Failure, Provider, RetryClass};
 use postpress_bridge::queue::{Outgoing, Queue, SqsQueue};
-use postpress_bridge::settings::{Backend, SecretSource, WorkerSettings};
+use postpress_bridge::settings::{Backend, FromEnv, SecretSource, WorkerSettings};
 use postpress_bridge::time::Clock;
 use serde_json::json;
 use serde_json::value::RawValue;

@@ -10,13 +10,14 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::auth::Refusal;
-use super::key_ring::{CredentialStore, Guard};
+use super::auth::{Auth, Refusal};
 use super::problem::{Kind, Problem};
+use super::request::{self, SyncRequest};
 use super::routes::Route;
 use super::status::{SyncStatus, entity_tag, is_known};
-use super::submission::{self, SyncRequest};
 use super::{JSON, Request, Response};
+use crate::credentials::SecretStore;
+use crate::credentials::webhook::Credentials;
 use crate::ids::{ChatId, MessageId};
 use crate::message::TriggerBody;
 use crate::queue::{Outgoing, Queue};
@@ -40,16 +41,16 @@ const ASK_AGAIN: &str = "private, no-cache";
 pub struct Webhook<S, Q, C> {
     store: S,
     queue: Q,
-    guard: Guard<C>,
+    auth: Auth<C>,
     clock: Clock,
     /// The `source` of our own events, which are never triggers.
     event_source: String,
 }
 
-impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
+impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
     /// A front door to this table and this queue.
-    pub fn new(store: S, queue: Q, guard: Guard<C>, clock: Clock, event_source: String) -> Self {
-        Self { store, queue, guard, clock, event_source }
+    pub fn new(store: S, queue: Q, auth: Auth<C>, clock: Clock, event_source: String) -> Self {
+        Self { store, queue, auth, clock, event_source }
     }
 
     /// Answers a request before the invocation `ends`. A request whose handling panics is answered too.
@@ -80,9 +81,9 @@ impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
     }
 
     async fn accept(&self, request: &Request, until: Instant) -> Result<Response, Problem> {
-        submission::check_size(&request.body)?;
-        self.guard.may_post(request, until).await.map_err(unauthorized)?;
-        let trigger = submission::read(request, &self.event_source)?;
+        request::check_size(&request.body)?;
+        self.auth.may_post(request, until).await.map_err(unauthorized)?;
+        let trigger = request::read(request, &self.event_source)?;
         let message_id = self.enqueue(&trigger, until).await.map_err(|NotEnqueued { error, may_be_on_queue }| {
             tracing::error!(request_id = request.id, %error, may_be_on_queue, "a trigger could not be put on the queue");
             Problem::unavailable(match (may_be_on_queue, &trigger.idempotency_key) {
@@ -128,7 +129,7 @@ impl<S: RunStore, Q: Queue, C: CredentialStore> Webhook<S, Q, C> {
         chat_id: Result<ChatId, String>,
         until: Instant,
     ) -> Result<Response, Problem> {
-        self.guard.may_read(request, until).await.map_err(unauthorized)?;
+        self.auth.may_read(request, until).await.map_err(unauthorized)?;
         let chat_id = chat_id.map_err(|why| Problem::new(Kind::InvalidChatId, why))?;
         let read = retry_until(until, async || self.store.read(&chat_id).await).await.map_err(|error| {
             tracing::error!(request_id = request.id, %chat_id, %error, "a run could not be read");

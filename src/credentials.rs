@@ -1,0 +1,10 @@
+//! Credentials from outside: how their text is checked, and how they are replaced when they are rotated.
+//!
+//! Nothing here shows a secret: no error, no `Debug`, no log line.
+
+pub mod rotating;
+pub mod secret_text;
+#[cfg(feature = "aws")]
+pub mod webhook;
+
+pub use rotating::{Rotating, SecretStore};
