@@ -1,4 +1,4 @@
-//! What goes out: the events, and the error envelopes that are the bridge's own.
+//! The events that the bridge publishes.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,18 +6,21 @@ use uuid::Uuid;
 
 use crate::ids::{ChatId, MessageId};
 use crate::postpress::{Envelope, Finish};
-use crate::run::{EndedBy, Ending, InvalidTrigger, Item, Origin, TRIGGERS_MAX, Trigger, TriggerMessage, bridge_error};
+use crate::run::{
+    EndedBy, EndedRun, Ending, InvalidTrigger, Item, Origin, Publication, TRIGGERS_MAX, Trigger, TriggerMessage,
+    bridge_error,
+};
 use crate::time::{Millis, rfc3339};
 
-/// The version of the detail's form.
+/// The version of the detail's schema.
 pub const SCHEMA_VERSION: &str = "1";
 
-/// An EventBridge event, but for the bus and the source, which are the publisher's settings.
+/// An EventBridge event, without the bus and the source, which are the publisher's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Event {
-    /// What a rule matches first.
+    /// The `detail-type`, which rules usually match.
     pub detail_type: DetailType,
-    /// The rest.
+    /// The `detail`.
     pub detail: Detail,
 }
 
@@ -25,21 +28,21 @@ pub struct Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum DetailType {
-    /// The whole history is there.
+    /// The whole history is loaded.
     SyncDone,
     /// The provider gave up.
     SyncError,
     /// The chat no longer exists.
     ChatDeleted,
-    /// There was an error instead of an ending, postpress's or ours.
+    /// The run ended with an error, from postpress or from the bridge.
     ErrorEnvelope,
 }
 
 impl DetailType {
-    /// Every type there is.
+    /// Every type.
     pub const ALL: [Self; 4] = [Self::SyncDone, Self::SyncError, Self::ChatDeleted, Self::ErrorEnvelope];
 
-    /// The type as EventBridge has it.
+    /// The type as EventBridge spells it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SyncDone => "SYNC_DONE",
@@ -60,47 +63,47 @@ impl From<Finish> for DetailType {
     }
 }
 
-/// The `detail` of an event. An absent thing is absent, not null.
+/// The `detail` of an event. A field without a value is absent, not null.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "EventDetail")]
 pub struct Detail {
-    /// The version of this form.
+    /// The version of this schema.
     #[schemars(extend("const" = SCHEMA_VERSION))]
     pub schema_version: String,
-    /// The same however often one ending is published: drop repeats by it.
+    /// Identifies the ending, however often it is published: use it to drop repeats.
     pub event_id: Uuid,
-    /// The chat, where there is one.
+    /// The chat, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_id: Option<ChatId>,
     /// The run that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<Uuid>,
-    /// The provider's last status.
+    /// The provider's terminal status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Finish>,
-    /// The error, in the provider's form.
+    /// The error, in the provider's format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Envelope>,
-    /// Whose error it is.
+    /// Who produced the error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
     /// What ended the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<EndedBy>,
-    /// The body of an invalid trigger, at most 8 KiB of it.
+    /// The body of an invalid trigger, cut to 8 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
-    /// `input` was cut.
+    /// Whether `input` was cut.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
     /// The triggers that this event answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = TRIGGERS_MAX))]
     pub triggers: Vec<Trigger>,
-    /// Calls made, or after a crash possibly made.
+    /// Calls made, or possibly made before a crash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub polls: Option<u32>,
-    /// `SYNC_STARTED` seen after `SYNC_RUNNING`: a lower bound of how often the sync began again.
+    /// How often `SYNC_STARTED` followed `SYNC_RUNNING`: at least so often the sync restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<u32>,
     /// When SQS accepted the run's first trigger.
@@ -113,7 +116,7 @@ pub struct Detail {
     pub finished_at: Option<Millis>,
 }
 
-/// [`rfc3339`] for a time that may be absent.
+/// [`rfc3339`] for an optional time.
 mod optional_time {
     use serde::{Deserializer, Serializer};
 
@@ -133,31 +136,35 @@ mod optional_time {
 }
 
 impl Event {
-    /// The event of a run's ending; nothing if the run has none yet.
+    /// The event of a run's ending; `None` if the run has not ended.
     pub fn of_run(item: &Item) -> Option<Self> {
-        let outcome = item.outcome.as_ref()?;
-        let (detail_type, status, error, origin) = match &outcome.ending {
-            Ending::Sync { status } => ((*status).into(), Some(*status), None, None),
-            Ending::Error { error, origin } => (DetailType::ErrorEnvelope, None, Some(error.clone()), Some(*origin)),
+        item.state.outcome().map(|outcome| Self::of_ending(EndedRun::new(item, outcome)))
+    }
+
+    fn of_ending(ended: EndedRun) -> Self {
+        let EndedRun { chat_id, run_id, outcome, triggers, polls, restarts } = ended;
+        let (detail_type, status, error, origin) = match outcome.ending {
+            Ending::Sync { status } => (status.into(), Some(status), None, None),
+            Ending::Error { error, origin } => (DetailType::ErrorEnvelope, None, Some(error), Some(origin)),
         };
         let detail = Detail {
-            run_id: Some(item.run_id.as_uuid()),
-            chat_id: Some(item.chat_id.clone()),
+            run_id: Some(run_id.as_uuid()),
+            chat_id: Some(chat_id),
             status,
             error,
             origin,
             ended_by: Some(outcome.ended_by),
-            triggers: item.triggers.clone(),
-            polls: Some(item.polls),
-            restarts: Some(item.learned.restarts),
-            requested_at: item.triggers.first().map(|trigger| trigger.requested_at),
+            requested_at: triggers.first().map(|trigger| trigger.requested_at),
+            triggers,
+            polls: Some(polls),
+            restarts: Some(restarts),
             finished_at: Some(outcome.finished_at),
-            ..Detail::new(item.run_id.as_uuid())
+            ..Detail::new(run_id.as_uuid())
         };
-        Some(Self { detail_type, detail })
+        Self { detail_type, detail }
     }
 
-    /// The event that answers a body which is no trigger.
+    /// The event that answers an invalid trigger.
     pub fn of_invalid_trigger(invalid: InvalidTrigger) -> Self {
         let error = bridge_error::invalid_trigger(&invalid.reason);
         let event_id = refusal_id(&invalid.trigger.message_id, &error.kind);
@@ -172,14 +179,11 @@ impl Event {
     }
 
     /// The event that answers a trigger for which its chat's run has no room.
-    pub fn of_too_many_triggers(message: &TriggerMessage) -> Self {
+    fn of_too_many_triggers(message: TriggerMessage) -> Self {
         let error = bridge_error::too_many_triggers();
         let event_id = refusal_id(&message.trigger.message_id, &error.kind);
-        let detail = Detail {
-            chat_id: Some(message.chat_id.clone()),
-            triggers: vec![message.trigger.clone()],
-            ..Detail::new(event_id)
-        };
+        let detail =
+            Detail { chat_id: Some(message.chat_id), triggers: vec![message.trigger], ..Detail::new(event_id) };
         Self::refusal(detail, error)
     }
 
@@ -188,15 +192,15 @@ impl Event {
         Self { detail_type: DetailType::ErrorEnvelope, detail }
     }
 
-    /// EventBridge's `resources`: the chat, where there is one.
+    /// EventBridge's `resources`: the chat, if there is one.
     pub fn resources(&self) -> Vec<String> {
         self.detail.chat_id.iter().map(ToString::to_string).collect()
     }
 
-    /// The whole event as one line of JSON, with what EventBridge adds to the detail that matters to a reader.
+    /// The event as one line of JSON: the detail, and the fields of EventBridge's envelope that matter to a reader.
     ///
     /// # Panics
-    /// Never: every part of an event has a JSON form.
+    /// Never: every part of an event can be serialized.
     pub fn to_line(&self, source: &str) -> String {
         #[derive(Serialize)]
         #[serde(rename_all = "kebab-case")]
@@ -211,12 +215,21 @@ impl Event {
         serde_json::to_string(&line).expect("an event is plain data")
     }
 
-    /// The `detail` as JSON text: the same bytes at every publication of one ending.
+    /// The `detail` as JSON, the same bytes for every publication of one ending.
     ///
     /// # Panics
-    /// Never: every part of a detail has a JSON form.
+    /// Never: every part of a detail can be serialized.
     pub fn detail_json(&self) -> String {
         serde_json::to_string(&self.detail).expect("a detail is plain data")
+    }
+}
+
+impl From<Publication> for Event {
+    fn from(publication: Publication) -> Self {
+        match publication {
+            Publication::Ending(ended) => Self::of_ending(*ended),
+            Publication::TooManyTriggers(message) => Self::of_too_many_triggers(*message),
+        }
     }
 }
 
@@ -242,10 +255,10 @@ impl Detail {
     }
 }
 
-/// The namespace of the ids of refusals: random, chosen once.
+/// The UUID namespace of the `event_id`s of refusals: random, chosen once.
 const REFUSALS: Uuid = Uuid::from_u128(0x6f1d_0f5e_3c6b_4a55_9f0e_5b7c_91d2_a8e4);
 
-/// The `event_id` of an event that no run has: the same at every redelivery of the message.
+/// The `event_id` of an event that belongs to no run, the same for every delivery of the message.
 fn refusal_id(message_id: &MessageId, kind: &str) -> Uuid {
     Uuid::new_v5(&REFUSALS, format!("{message_id} {kind}").as_bytes())
 }
@@ -266,10 +279,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_event_of_every_run_survives_the_wire_and_is_no_trigger(
+        fn the_event_of_every_run_can_be_read_back_and_is_not_a_trigger(
             item in arbitrary::item(), outcome in arbitrary::outcome(),
         ) {
-            let event = Event::of_run(&Item { outcome: Some(outcome), ..item }).unwrap();
+            let event = Event::of_ending(EndedRun::new(&item, &outcome));
             let text = event.detail_json();
             prop_assert_eq!(serde_json::from_str::<Detail>(&text).unwrap(), event.detail.clone());
             for trigger in &event.detail.triggers {

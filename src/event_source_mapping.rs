@@ -38,7 +38,7 @@ pub enum InvocationResult {
 impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Handler for Worker<P, S, Q, B> {
     async fn handle(&self, batch: &[Record], ends: Instant) -> InvocationResult {
         let report = Worker::handle(self, batch, ends).await;
-        InvocationResult::Completed(report.returned().cloned().collect())
+        InvocationResult::Completed(report.batch_item_failures().cloned().collect())
     }
 }
 

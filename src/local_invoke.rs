@@ -65,7 +65,7 @@ fn unfinished(records: &[Record], queue: &MemoryQueue, store: &MemoryStore) -> V
     let waiting = queue.waiting();
     let dead = queue.dead_letters();
     let runs = store.items();
-    let open: Vec<_> = runs.iter().filter(|item| !item.is_over()).flat_map(|item| &item.triggers).collect();
+    let open: Vec<_> = runs.iter().filter(|item| !item.state.is_published()).flat_map(|item| &item.triggers).collect();
     let is_unfinished = |id: &MessageId| {
         waiting.contains(id)
             || dead.iter().any(|record| record.message_id == *id)

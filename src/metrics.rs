@@ -165,7 +165,7 @@ impl Metrics {
 mod tests {
     use super::*;
     use crate::postpress::Finish;
-    use crate::run::{EndedBy, Ending, Item, Origin, Outcome, arbitrary};
+    use crate::run::{EndedBy, EndedRun, Ending, Origin, Outcome, Publication, arbitrary};
     use crate::time::Millis;
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
                 let requested = item.triggers.first().map_or(Millis(0), |trigger| trigger.requested_at);
                 let finished_at = requested + Duration::from_secs(7);
                 let outcome = Outcome { ending: Ending::Sync { status }, ended_by: EndedBy::Answer, finished_at };
-                let event = Event::of_run(&Item { outcome: Some(outcome), ..item.clone() }).unwrap();
+                let event = Event::from(Publication::Ending(Box::new(EndedRun::new(&item, &outcome))));
                 let mut metrics = Metrics::default();
                 metrics.published(&event);
                 proptest::prop_assert_eq!(metrics.of(metric), [1]);
@@ -210,7 +210,7 @@ mod tests {
         fn an_error_envelope_counts_one_among_the_endings(item in arbitrary::item(), error in arbitrary::envelope()) {
             let ending = Ending::Error { error, origin: Origin::Postpress };
             let outcome = Outcome { ending, ended_by: EndedBy::Answer, finished_at: Millis(0) };
-            let event = Event::of_run(&Item { outcome: Some(outcome), ..item }).unwrap();
+            let event = Event::from(Publication::Ending(Box::new(EndedRun::new(&item, &outcome))));
             let mut metrics = Metrics::default();
             metrics.published(&event);
             proptest::prop_assert_eq!(metrics.of(Metric::EndingsErrorEnvelope), [1]);

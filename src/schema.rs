@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::event::Event;
-    use crate::run::{Item, arbitrary};
+    use crate::run::{EndedRun, Publication, arbitrary};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))] // the schema is read anew for each
@@ -154,7 +154,7 @@ mod tests {
             compiler.add_resource(id, schema.as_value().clone()).unwrap();
             let index = compiler.compile(id, &mut schemas).unwrap();
 
-            let event = Event::of_run(&Item { outcome: Some(outcome), ..item }).unwrap();
+            let event = Event::from(Publication::Ending(Box::new(EndedRun::new(&item, &outcome))));
             // Of numbers the schema says nothing, and a parser refuses those beyond its range.
             let detail = serde_json::to_value(&event.detail);
             prop_assume!(detail.is_ok());

@@ -10,7 +10,7 @@ use postpress_bridge::message::Message;
 use postpress_bridge::postpress::answer::may_be_an_end;
 use postpress_bridge::postpress::retry_after::parse_retry_after;
 use postpress_bridge::postpress::{Answer, Body, BodyFault, Finish, Mask, Progress, RetryClass};
-use postpress_bridge::run::{AfterCall, Item, Jitter, Phase, PollState, Schedule, after_call};
+use postpress_bridge::run::{AfterCall, EndedRun, Item, Jitter, PollState, Publication, Schedule, after_call};
 use serde_json::Value;
 
 use super::run::{CHAT, NOW, active};
@@ -200,8 +200,8 @@ fn check_what_follows(answer: &Answer, before: PollState) {
         }
         AfterCall::End { outcome, learned } => {
             assert!(!may_ask_again, "{answer:?} ends the run");
-            let ended = Item { phase: Phase::Ended, outcome: Some(outcome), learned, ..item };
-            let event = Event::of_run(&ended).expect("it has ended");
+            let ended = EndedRun::new(&Item { learned, ..item }, &outcome);
+            let event = Event::from(Publication::Ending(Box::new(ended)));
             let line = event.to_line(EVENT_SOURCE);
             assert_is_hidden(&line);
             // Four bounded texts of up to 4 KiB, of which JSON may write each byte as six.

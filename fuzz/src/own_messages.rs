@@ -3,9 +3,8 @@
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::message::{Message, VERSION};
 use postpress_bridge::postpress::Envelope;
-use postpress_bridge::run::Poll;
 use postpress_bridge::run::{
-    Call, Ending, Jitter, MessageHandler, Schedule, Step, StepContext, StepResult, Task, Write, WriteResult,
+    Claimant, Ending, Jitter, MessageHandler, Poll, Schedule, Step, StepContext, StepResult, Task, Write, WriteResult,
 };
 use postpress_bridge::settings::Limits;
 
@@ -64,13 +63,13 @@ fn check_fence(poll: &Poll) {
     let limits = Limits::default();
     let rules = limits.rules(&Schedule::default());
     let tick = StepContext { now: NOW, jitter: Jitter::NONE, rules: &rules };
-    let call = Call {
+    let claimant = Claimant {
         message_id: MessageId::new("m-1"),
         claim_id: ClaimId::from_random(2),
         run_id: RunId::from_random(2),
         lease_until_ms: NOW + LEASE,
     };
-    let (mut handling, mut step) = MessageHandler::begin(Task::Poll(poll.clone()), call, tick);
+    let (mut handling, mut step) = MessageHandler::begin(Task::Poll(poll.clone()), claimant, tick);
     loop {
         let input = match &step {
             Step::Write(write) => {
@@ -81,7 +80,7 @@ fn check_fence(poll: &Poll) {
                 }
                 StepResult::Written(written)
             }
-            Step::Call => {
+            Step::Call(_) => {
                 assert!(is_ours && poll.answer.is_none(), "{poll:?} led to a call");
                 return;
             }
@@ -90,7 +89,7 @@ fn check_fence(poll: &Poll) {
                 return;
             }
             Step::Done(_) => break,
-            Step::Read | Step::Send { .. } => panic!("{poll:?} led to {step:?}"),
+            Step::Read(_) | Step::Send { .. } => panic!("{poll:?} led to {step:?}"),
         };
         step = handling.next(input, tick);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
-use postpress_bridge::run::{Item, Phase, PollState, RecentKeys};
+use postpress_bridge::run::{Item, Open, PollState, RecentKeys, RunState};
 use postpress_bridge::time::Millis;
 
 /// When it is.
@@ -21,16 +21,12 @@ pub fn active() -> Item {
         claim_id: ClaimId::from_random(1),
         holder: MessageId::new("starter"),
         lease_until_ms: NOW + LEASE,
-        phase: Phase::Active,
-        published: false,
+        state: RunState::Active { open: Open { shard: 0, sweep_at_ms: NOW + LEASE } },
         triggers: Vec::new(),
         keys: [].into(),
         seen: RecentKeys::default(),
         learned: PollState::default(),
         started_at_ms: NOW,
         polls: 1,
-        outcome: None,
-        open: None,
-        expires_at: None,
     }
 }

@@ -52,7 +52,7 @@ async fn serve(settings: &WorkerSettings) -> anyhow::Result<()> {
             Ok(line) => drop(io::stdout().write_all(&line)),
             Err(error) => tracing::error!(%error, "this invocation has no metrics"),
         }
-        Ok(BatchResponse::returning(report.returned()))
+        Ok(BatchResponse::returning(report.batch_item_failures()))
     }))
     .await
     .map_err(anyhow::Error::from_boxed)

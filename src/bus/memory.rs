@@ -62,11 +62,11 @@ impl MemoryBus {
 mod tests {
     use super::*;
     use crate::ids::{ChatId, MessageId, TriggerKey};
-    use crate::run::{Trigger, TriggerMessage};
+    use crate::run::{Publication, Trigger, TriggerMessage};
     use crate::time::Millis;
 
     fn event(chat: &str) -> Event {
-        Event::of_too_many_triggers(&TriggerMessage {
+        Publication::TooManyTriggers(Box::new(TriggerMessage {
             chat_id: ChatId::parse(chat).unwrap(),
             key: TriggerKey::of(chat),
             trigger: Trigger {
@@ -77,7 +77,8 @@ mod tests {
                 requested_at: Millis(0),
                 joined: false,
             },
-        })
+        }))
+        .into()
     }
 
     #[tokio::test]

@@ -29,7 +29,7 @@ impl ChatState {
     pub(super) fn of(item: Option<Item>, key: TriggerKey, now: Millis, run_ttl: Duration) -> Self {
         let Some(item) = item else { return Self::Fresh };
         let ours = item.keys.contains(&key);
-        match (item.is_over(), ours) {
+        match (item.state.is_published(), ours) {
             (true, true) => Self::Ended(Box::new(item)),
             (true, false) if item.seen.contains(key, now, run_ttl) => Self::Forgotten,
             (true, false) => Self::Fresh,
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::cli::run_report::tests::{NOW, item};
     use crate::postpress::Finish;
-    use crate::run::{EndedBy, Outcome, Phase, RecentKeys};
+    use crate::run::{EndedBy, Outcome, RecentKeys, RunState};
 
     const TTL: Duration = Duration::from_hours(24);
 
@@ -114,8 +114,9 @@ mod tests {
         let ours = |item: Item| Item { keys: [key].into(), ..item };
         let seen = |item: Item| Item { seen: RecentKeys::default().after(&[key].into(), NOW, NOW, TTL), ..item };
         let outcome = Outcome { ending: Finish::Done.into(), ended_by: EndedBy::Answer, finished_at: NOW };
-        let unpublished = || Item { phase: Phase::Ended, outcome: Some(outcome.clone()), ..item() };
-        let over = || Item { published: true, ..unpublished() };
+        let open_at = item().state.open().unwrap();
+        let unpublished = || Item { state: RunState::Ended { outcome: outcome.clone(), open: open_at }, ..item() };
+        let over = || Item { state: RunState::Published { outcome: outcome.clone(), expires_at: 1 }, ..item() };
         let open = |ours, run: Item| ChatState::Open { run: Box::new(run), ours };
         for (what, item, standing) in [
             ("no run", None, ChatState::Fresh),

@@ -51,7 +51,7 @@ pub(super) fn ended_by(ended_by: EndedBy) -> &'static str {
 
 /// How the run ended, if it has: the provider's status, or the type of the error.
 pub(super) fn ending(item: &Item) -> Option<&str> {
-    Some(match &item.outcome.as_ref()?.ending {
+    Some(match &item.state.outcome()?.ending {
         Ending::Sync { status } => status.as_str(),
         Ending::Error { error, .. } => &error.kind,
     })
@@ -60,7 +60,7 @@ pub(super) fn ending(item: &Item) -> Option<&str> {
 /// A run in a few words. They are the same until there is something new to tell.
 pub(super) fn brief(item: &Item) -> String {
     if let Some(ending) = ending(item) {
-        return if item.published {
+        return if item.state.is_published() {
             ending.to_owned()
         } else {
             format!("{ending}, its event is not known to be out yet")
@@ -82,11 +82,11 @@ pub(super) fn next(next: Next, now: Millis, is_swept: bool) -> String {
         }
         Next::Publication => "its event is being published".to_owned(),
         Next::Over => "nothing, it is over".to_owned(),
-        Next::Revival { lost_since, sweep_at } => {
-            let revival = match sweep_at {
-                _ if !is_swept => "`sync` with the same chats goes on with it".to_owned(),
-                Some(at) if at > now => format!("the sweep will revive it at {}", when(at, now)),
-                _ => "the next sweep will revive it".to_owned(),
+        Next::Recovery { lost_since, sweep_at } => {
+            let revival = match is_swept {
+                false => "`sync` with the same chats goes on with it".to_owned(),
+                true if sweep_at > now => format!("the sweep will revive it at {}", when(sweep_at, now)),
+                true => "the next sweep will revive it".to_owned(),
             };
             format!("overdue since {}; {revival}", when(lost_since, now))
         }
@@ -113,12 +113,12 @@ mod tests {
     #[test]
     fn what_is_lost_is_told_with_who_revives_it() {
         let hour = Duration::from_hours(1);
-        let lost = |sweep_at| Next::Revival { lost_since: NOW - hour, sweep_at };
+        let lost = |sweep_at| Next::Recovery { lost_since: NOW - hour, sweep_at };
         let since = "overdue since 2026-11-24T09:00:00.000Z, 60 min ago; ";
         for (what, is_swept, revival) in [
-            (lost(Some(NOW + hour)), true, "the sweep will revive it at 2026-11-24T11:00:00.000Z, in 60 min"),
-            (lost(Some(NOW - hour)), true, "the next sweep will revive it"),
-            (lost(Some(NOW + hour)), false, "`sync` with the same chats goes on with it"),
+            (lost(NOW + hour), true, "the sweep will revive it at 2026-11-24T11:00:00.000Z, in 60 min"),
+            (lost(NOW - hour), true, "the next sweep will revive it"),
+            (lost(NOW + hour), false, "`sync` with the same chats goes on with it"),
         ] {
             assert_eq!(next(what, NOW, is_swept), format!("{since}{revival}"));
         }

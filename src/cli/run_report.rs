@@ -41,11 +41,11 @@ pub(super) struct RunReport {
 impl RunReport {
     /// The report of the run in this item, at `now`.
     pub(super) fn of(item: &Item, now: Millis, overdue: Duration) -> Self {
-        let outcome = item.outcome.as_ref();
+        let outcome = item.state.outcome();
         let (next, lost_since) = match Next::of(item, now, overdue) {
             Next::Poll { .. } => ("poll", None),
             Next::Publication => ("publication", None),
-            Next::Revival { lost_since, .. } => ("revival", Some(lost_since)),
+            Next::Recovery { lost_since, .. } => ("revival", Some(lost_since)),
             Next::Over => ("nothing", None),
         };
         Self {
@@ -55,7 +55,7 @@ impl RunReport {
                 Ending::Error { origin, .. } => Some(origin),
                 Ending::Sync { .. } => None,
             }),
-            published: item.published,
+            published: item.state.is_published(),
             triggers: item.triggers.len(),
             started_at: item.started_at_ms,
             failures: item.learned.failures,
@@ -77,9 +77,9 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
     };
     line("chat", item.chat_id.to_string());
     line("run", item.run_id.to_string());
-    line("phase", if item.outcome.is_some() { "ended" } else { "active" }.to_owned());
+    line("phase", if item.state.is_active() { "active" } else { "ended" }.to_owned());
     line("status", status(item).unwrap_or("none yet").to_owned());
-    if let Some(outcome) = &item.outcome {
+    if let Some(outcome) = item.state.outcome() {
         line("ended", format!("{}, {}", when(outcome.finished_at, now), ended_by(outcome.ended_by)));
         if let Ending::Error { error: envelope, .. } = &outcome.ending {
             line("error", error(envelope));
@@ -93,7 +93,7 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
         let since = learned.failing_since_ms.map_or(String::new(), |since| format!(", since {}", when(since, now)));
         line("failures", format!("{} in a row{since}", learned.failures));
     }
-    if let Some(envelope) = learned.envelope.as_ref().filter(|_| item.outcome.is_none()) {
+    if let Some(envelope) = learned.envelope.as_ref().filter(|_| item.state.is_active()) {
         line("the last", error(envelope));
     }
     line("triggers", item.triggers.len().to_string());
@@ -101,11 +101,11 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
         line("requested", when(first.requested_at, now));
     }
     line("started", when(item.started_at_ms, now));
-    if item.outcome.is_none() {
+    if item.state.is_active() {
         let held = if item.lease_expired(now) { "free since" } else { "held until" };
         line("lease", format!("{held} {}", when(item.lease_until_ms, now)));
     } else {
-        line("event", if item.published { "published" } else { "not known to be out" }.to_owned());
+        line("event", if item.state.is_published() { "published" } else { "not known to be out" }.to_owned());
     }
     line("next", next(Next::of(item, now, overdue), now, is_swept));
     table::text(&table)
@@ -116,13 +116,12 @@ pub(in crate::cli) mod tests {
     use super::*;
     use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
     use crate::postpress::{Finish, Progress};
-    use crate::run::Trigger;
-    use crate::run::bridge_error;
-    use crate::run::{Open, Outcome, Phase, PollState, RecentKeys};
+    use crate::run::{Open, Outcome, PollState, RecentKeys, RunState, Trigger, bridge_error};
 
     pub(in crate::cli) const NOW: Millis = Millis(1_795_514_400_000);
     const OVERDUE: Duration = Duration::from_secs(1800);
     const MINUTE: Duration = Duration::from_mins(1);
+    const OPEN: Open = Open { shard: 0, sweep_at_ms: Millis(NOW.0 + 20 * 60_000) };
 
     /// A run that began ten minutes ago and was last claimed a minute ago.
     pub(in crate::cli) fn item() -> Item {
@@ -140,17 +139,13 @@ pub(in crate::cli) mod tests {
             claim_id: ClaimId::from_random(0xfe_dcba_9876),
             holder: MessageId::new("the-holder"),
             lease_until_ms: NOW - MINUTE,
-            phase: Phase::Active,
-            published: false,
+            state: RunState::Active { open: OPEN },
             triggers: vec![trigger],
             keys: [TriggerKey::of("the-message")].into(),
             seen: RecentKeys::default(),
             learned: PollState { status: Some(Progress::Running), ..PollState::default() },
             started_at_ms: NOW - 10 * MINUTE,
             polls: 7,
-            outcome: None,
-            open: Some(Open { shard: 0, sweep_at_ms: NOW + 20 * MINUTE }),
-            expires_at: None,
         }
     }
 
@@ -168,7 +163,12 @@ pub(in crate::cli) mod tests {
 
     fn ended(ending: Ending, ended_by: EndedBy, published: bool) -> Item {
         let outcome = Outcome { ending, ended_by, finished_at: NOW - 2 * MINUTE };
-        Item { phase: Phase::Ended, outcome: Some(outcome), published, ..item() }
+        let state = if published {
+            RunState::Published { outcome, expires_at: u64::MAX }
+        } else {
+            RunState::Ended { outcome, open: OPEN }
+        };
+        Item { state, ..item() }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use comfy_table::{Attribute, Cell, Color, Table};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::ids::ChatId;
-use crate::run::{Item, Next, OPEN_SHARDS, Phase};
+use crate::run::{Item, Next, OPEN_SHARDS};
 use crate::settings::{FromEnv, ReadSettings};
 use crate::store::{DUE_PAGE, DueRun, RunTable};
 use crate::telemetry::{self, LogFormat};
@@ -95,7 +95,7 @@ async fn open(table: &RunTable, limit: usize) -> anyhow::Result<Listing> {
     due.truncate(limit);
     let mut runs: Vec<Item> = read_all(table, due).await?;
     // The index is a moment behind the table.
-    runs.retain(|item| item.open.is_some());
+    runs.retain(|item| item.state.open().is_some());
     runs.sort_by(|one, other| (one.started_at_ms, &one.chat_id).cmp(&(other.started_at_ms, &other.chat_id)));
     let note = match runs.len() {
         0 => Some("no run is open".to_owned()),
@@ -148,7 +148,7 @@ async fn ended(table: &RunTable, limit: usize, now: Millis) -> anyhow::Result<Li
         }
     };
     runs.truncate(limit);
-    let finished_at = |item: &Item| item.outcome.as_ref().map(|outcome| outcome.finished_at);
+    let finished_at = |item: &Item| item.state.outcome().map(|outcome| outcome.finished_at);
     runs.sort_by(|one, other| finished_at(other).cmp(&finished_at(one)).then(one.chat_id.cmp(&other.chat_id)));
     let cost = if table.is_swept() { ", each of which cost read units" } else { "" };
     let rest =
@@ -164,8 +164,8 @@ fn open_table(runs: &[Item], now: Millis, overdue: Duration, columns: Option<u16
             Next::Poll { .. } => Cell::new("a poll"),
             Next::Publication => Cell::new("its event"),
             Next::Over => Cell::new("nothing"),
-            Next::Revival { lost_since, .. } => {
-                let what = if item.phase == Phase::Active { "overdue" } else { "event not out" };
+            Next::Recovery { lost_since, .. } => {
+                let what = if item.state.is_active() { "overdue" } else { "event not out" };
                 let text = format!("{what} since {}", distance(lost_since, now));
                 Cell::new(text).fg(Color::Red).add_attribute(Attribute::Bold)
             }
@@ -185,14 +185,18 @@ fn open_table(runs: &[Item], now: Millis, overdue: Duration, columns: Option<u16
 fn ended_table(runs: &[Item], now: Millis, columns: Option<u16>) -> Table {
     let mut listed = table::table(&["chat", "ending", "calls", "restarts", "ended", "event"], columns);
     for item in runs {
-        let finished_at = item.outcome.as_ref().map(|outcome| outcome.finished_at);
+        let finished_at = item.state.outcome().map(|outcome| outcome.finished_at);
         listed.add_row([
             item.chat_id.as_str().into(),
             ending(item).unwrap_or_default().into(),
             Cell::new(item.polls),
             Cell::new(item.learned.restarts),
             finished_at.map(|time| distance(time, now)).unwrap_or_default().into(),
-            if item.published { Cell::new("published") } else { Cell::new("not known to be out").fg(Color::Red) },
+            if item.state.is_published() {
+                Cell::new("published")
+            } else {
+                Cell::new("not known to be out").fg(Color::Red)
+            },
         ]);
     }
     listed

@@ -87,7 +87,7 @@ impl Look<'_> {
                 Some(item) => brief(item),
                 None => self.nothing(),
             };
-            let is_over = item.as_ref().is_some_and(Item::is_over);
+            let is_over = item.as_ref().is_some_and(|item| item.state.is_published());
             if text != said {
                 match &item {
                     Some(item) if is_over => display.finish(chat, &text, mark(item)),
@@ -139,7 +139,7 @@ impl Look<'_> {
     }
 
     fn is_well(&self, item: &Item) -> bool {
-        let ended_badly = item.outcome.is_some() && mark(item) == Mark::Failure;
+        let ended_badly = !item.state.is_active() && mark(item) == Mark::Failure;
         !ended_badly && !self.is_lost(item)
     }
 }

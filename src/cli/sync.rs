@@ -170,7 +170,7 @@ impl Session {
                         format!("goes on in {} s, when an earlier process's hold on it is over", wait.as_secs() + 1);
                     self.display.update(chat, &text);
                 }
-                queue.put(&run.revival().to_body(), wait);
+                queue.put(&run.recovery_poll().to_body(), wait);
             }
         }
         Ok(())
@@ -196,7 +196,7 @@ impl Session {
             ChatState::Forgotten => self.synced_again(chat),
             // Longer than any poll may honestly wait: whoever had it is gone. A poll too many would only die.
             ChatState::Open { run, .. } if now.since(run.lease_until_ms) > DELAY_MAX && queue.is_empty() => {
-                queue.put(&run.revival().to_body(), Duration::ZERO);
+                queue.put(&run.recovery_poll().to_body(), Duration::ZERO);
             }
             ChatState::Open { .. } | ChatState::Fresh => {}
         }

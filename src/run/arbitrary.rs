@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{
-    EndedBy, Ending, Item, Metadata, OPEN_SHARDS, Open, Origin, Outcome, Phase, Poll, PollState, RecentKeys, Trigger,
+    EndedBy, Ending, Item, Metadata, OPEN_SHARDS, Open, Origin, Outcome, Poll, PollState, RecentKeys, RunState, Trigger,
 };
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use crate::postpress::{Envelope, Finish, Progress};
@@ -109,21 +109,24 @@ fn seen() -> impl Strategy<Value = RecentKeys> {
     })
 }
 
-fn open() -> impl Strategy<Value = Open> {
-    (0..OPEN_SHARDS, time()).prop_map(|(shard, sweep_at_ms)| Open { shard, sweep_at_ms })
+fn state() -> impl Strategy<Value = RunState> {
+    let open = (0..OPEN_SHARDS, time()).prop_map(|(shard, sweep_at_ms)| Open { shard, sweep_at_ms });
+    let states = (0..3, outcome(), open, 0..=253_402_207_200_u64);
+    states.prop_map(|(state, outcome, open, expires_at)| match state {
+        0 => RunState::Active { open },
+        1 => RunState::Ended { outcome, open },
+        _ => RunState::Published { outcome, expires_at },
+    })
 }
 
-/// An item with any value in each of its fields, also where these do not go together.
+/// An item with any value in each of its fields.
 pub(crate) fn item() -> impl Strategy<Value = Item> {
     let ids = (chat_id(), any::<u128>(), any::<u128>(), label());
     let triggers = (vec(trigger(), 1..4), keys(), seen());
-    let state =
-        (select(vec![Phase::Active, Phase::Ended]), any::<bool>(), any::<u32>(), learned(), option::of(outcome()));
-    let times = (time(), time(), option::of(open()), option::of(0..=253_402_207_200_u64));
-    (ids, triggers, state, times).prop_map(|(ids, (triggers, keys, seen), state, times)| {
+    let rest = (state(), any::<u32>(), learned(), time(), time());
+    (ids, triggers, rest).prop_map(|(ids, (triggers, keys, seen), rest)| {
         let (chat_id, run, claim, holder) = ids;
-        let (phase, published, polls, learned, outcome) = state;
-        let (lease_until_ms, started_at_ms, open, expires_at) = times;
+        let (state, polls, learned, lease_until_ms, started_at_ms) = rest;
         let (run_id, claim_id, holder) = (RunId::from_random(run), ClaimId::from_random(claim), MessageId::new(holder));
         Item {
             chat_id,
@@ -131,17 +134,13 @@ pub(crate) fn item() -> impl Strategy<Value = Item> {
             claim_id,
             holder,
             lease_until_ms,
-            phase,
-            published,
+            state,
             triggers,
             keys,
             seen,
             learned,
             started_at_ms,
             polls,
-            outcome,
-            open,
-            expires_at,
         }
     })
 }

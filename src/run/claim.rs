@@ -1,17 +1,24 @@
-//! Before the call: who may make it, and what the others do instead.
+//! Before the call: which message may make it, and what the others do instead.
 
 use crate::ids::{ClaimId, MessageId, RunId};
 use crate::time::Millis;
 
-use super::{Claim, ClaimCondition, Item, Open, Phase, Poll, RecentKeys, Rules, TRIGGERS_MAX, TriggerMessage, Write};
+use super::{
+    Claim, ClaimCondition, EndedRun, Item, Open, Poll, PollState, RecentKeys, Rules, RunState, TRIGGERS_MAX,
+    TriggerMessage, Write,
+};
 
-/// What this delivery would claim with: fresh ids, and the lease that its invocation can keep.
+/// What one delivery claims with: fresh ids, and the lease that its invocation can keep.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Claimant {
-    pub(super) message_id: MessageId,
-    pub(super) claim_id: ClaimId,
-    pub(super) run_id: RunId,
-    pub(super) lease_until_ms: Millis,
+pub struct Claimant {
+    /// The message's id, the same for every delivery.
+    pub message_id: MessageId,
+    /// A fresh random fence.
+    pub claim_id: ClaimId,
+    /// A fresh random run, in case the delivery starts one.
+    pub run_id: RunId,
+    /// The end of the invocation, plus the margin for clock skew.
+    pub lease_until_ms: Millis,
 }
 
 impl Claimant {
@@ -26,61 +33,59 @@ impl Claimant {
     }
 }
 
-/// What to do for a trigger, decided from the item as read. The numbers are those of the protocol's rules.
+/// What a trigger does, decided from the item as read. The numbers are those of the protocol's rules.
 #[derive(Debug)]
-pub(super) enum ForTrigger<'a> {
+pub(super) enum TriggerDecision {
     /// 1, 5: claim the run again, or start one.
     Claim(Write),
     /// 3: join the run in flight.
     Join(Write),
-    /// 3: the run has as many triggers as it can answer for.
+    /// 3: the run has as many triggers as it can answer.
     TooMany,
-    /// 1, 2: this request has its ending, which is not confirmed published; publish it, and be done.
-    Publish(&'a Item),
-    /// 4: an earlier run's ending is not confirmed published; publish it first, then decide again.
-    PublishThenDecide(&'a Item),
-    /// 1: this message claimed before and its lease is still held; come back when it is over.
+    /// 1, 2: the trigger's run has ended, and its event is not confirmed published; publish it, then acknowledge.
+    Publish(Box<EndedRun>),
+    /// 4: an earlier run has ended, and its event is not confirmed published; publish it, then decide again.
+    PublishThenDecide(Box<EndedRun>),
+    /// 1: an earlier delivery of this message holds the run until then; come back after that.
     ComeBack {
         /// The end of the lease.
         held_until: Millis,
     },
-    /// 1, 2: this request has been dealt with.
+    /// 1, 2: the trigger is a duplicate.
     Duplicate,
 }
 
-/// Decides for a trigger. Only `rules.run_ttl` and `rules.overdue` matter here.
-pub(super) fn for_trigger<'a>(
-    item: Option<&'a Item>,
+/// Decides for a trigger. Uses only `rules.run_ttl` and `rules.overdue`.
+pub(super) fn for_trigger(
+    item: Option<&Item>,
     message: &TriggerMessage,
     claimant: &Claimant,
     now: Millis,
     rules: &Rules,
-) -> ForTrigger<'a> {
+) -> TriggerDecision {
     let Some(item) = item else {
-        return ForTrigger::Claim(start(None, message, claimant, now, rules));
+        return TriggerDecision::Claim(start(None, message, claimant, now, rules));
     };
-    let own = item.holder == claimant.message_id;
-    let known = item.is_duplicate(message.key, now, rules.run_ttl);
-    match item.phase {
-        Phase::Active if own && item.lease_expired(now) => ForTrigger::Claim(Write::Claim {
+    let is_own = item.holder == claimant.message_id;
+    let is_known = is_own || item.is_duplicate(message.key, now, rules.run_ttl);
+    match &item.state {
+        RunState::Active { .. } if is_own && item.lease_expired(now) => TriggerDecision::Claim(Write::Claim {
             chat_id: item.chat_id.clone(),
-            claimable: ClaimCondition::ByTrigger { claim_id: item.claim_id },
+            condition: ClaimCondition::ByTrigger { claim_id: item.claim_id },
             claim: claimant.claim(None),
             now,
         }),
-        Phase::Active if own => ForTrigger::ComeBack { held_until: item.lease_until_ms },
-        Phase::Active if known => ForTrigger::Duplicate,
-        Phase::Active if item.triggers.len() >= TRIGGERS_MAX => ForTrigger::TooMany,
-        Phase::Active => ForTrigger::Join(join(item, message)),
-        Phase::Ended if own || known => {
-            if item.published {
-                ForTrigger::Duplicate
-            } else {
-                ForTrigger::Publish(item)
-            }
+        RunState::Active { .. } if is_own => TriggerDecision::ComeBack { held_until: item.lease_until_ms },
+        RunState::Active { .. } if is_known => TriggerDecision::Duplicate,
+        RunState::Active { .. } if item.triggers.len() >= TRIGGERS_MAX => TriggerDecision::TooMany,
+        RunState::Active { .. } => TriggerDecision::Join(join(item, message)),
+        RunState::Ended { outcome, .. } if is_known => TriggerDecision::Publish(Box::new(EndedRun::new(item, outcome))),
+        RunState::Ended { outcome, .. } => TriggerDecision::PublishThenDecide(Box::new(EndedRun::new(item, outcome))),
+        RunState::Published { .. } if is_known => TriggerDecision::Duplicate,
+        RunState::Published { outcome, .. } => {
+            let seen = item.seen.after(&item.keys, outcome.finished_at, now, rules.run_ttl);
+            TriggerDecision::Claim(start(Some((item.run_id, seen)), message, claimant, now, rules))
         }
-        Phase::Ended if !item.published => ForTrigger::PublishThenDecide(item),
-        Phase::Ended => ForTrigger::Claim(start(Some(item), message, claimant, now, rules)),
     }
 }
 
@@ -90,74 +95,71 @@ fn join(item: &Item, message: &TriggerMessage) -> Write {
     Write::Join { chat_id: item.chat_id.clone(), run_id: item.run_id, key: message.key, trigger }
 }
 
-fn start(before: Option<&Item>, message: &TriggerMessage, claimant: &Claimant, now: Millis, rules: &Rules) -> Write {
-    let seen = before.map_or_else(RecentKeys::default, |before| {
-        let finished_at = before.outcome.as_ref().map_or(before.started_at_ms, |outcome| outcome.finished_at);
-        before.seen.after(&before.keys, finished_at, now, rules.run_ttl)
-    });
+/// Starts a run, in place of an earlier one whose keys are then among those `seen`.
+fn start(
+    earlier: Option<(RunId, RecentKeys)>,
+    message: &TriggerMessage,
+    claimant: &Claimant,
+    now: Millis,
+    rules: &Rules,
+) -> Write {
+    let (over, seen) = earlier.unzip();
     let item = Item {
         chat_id: message.chat_id.clone(),
         run_id: claimant.run_id,
         claim_id: claimant.claim_id,
         holder: claimant.message_id.clone(),
         lease_until_ms: claimant.lease_until_ms,
-        phase: Phase::Active,
-        published: false,
+        state: RunState::Active { open: Open::new(&message.chat_id, now + rules.overdue) },
         triggers: vec![message.trigger.clone()],
         keys: [message.key].into(),
-        seen,
-        learned: super::PollState::default(),
+        seen: seen.unwrap_or_default(),
+        learned: PollState::default(),
         started_at_ms: now,
         polls: 1,
-        outcome: None,
-        open: Some(Open::new(&message.chat_id, now + rules.overdue)),
-        expires_at: None,
     };
-    Write::Start { item: Box::new(item), over: before.map(|before| before.run_id) }
+    Write::Start { item: Box::new(item), over }
 }
 
-/// The claim that a poll asks for.
+/// The claim that a poll makes.
 pub(super) fn for_poll(poll: &Poll, claimant: &Claimant, now: Millis) -> Write {
     Write::Claim {
         chat_id: poll.chat_id.clone(),
-        claimable: ClaimCondition::ByPoll { run_id: poll.run_id, claim_id: poll.claim_id },
+        condition: ClaimCondition::ByPoll { run_id: poll.run_id, claim_id: poll.claim_id },
         claim: claimant.claim(Some(poll)),
         now,
     }
 }
 
-/// What a poll does whose claim was refused. The numbers are those of the protocol's list.
+/// What a poll does whose claim failed. The numbers are those of the protocol's list.
 #[derive(Debug)]
-pub(super) enum RefusedPoll {
-    /// 1: the claim is there, by our own write whose reply was lost; go on under it.
+pub(super) enum FailedClaim {
+    /// 1: the claim is ours: an earlier attempt of the same write was applied, and its reply lost. Go on under it.
     OwnWrite(Box<Item>),
-    /// 3: the run has ended and its ending is not confirmed published; publish it, regardless of its holder.
-    Publish(Box<Item>),
-    /// 5: this message claimed before and its lease is still held; come back when it is over.
+    /// 3: the run has ended, and its event is not confirmed published; publish it, whoever holds the run.
+    Publish(Box<EndedRun>),
+    /// 5: an earlier delivery of this message holds the run until then; come back after that.
     ComeBack {
         /// The end of the lease.
         held_until: Millis,
     },
-    /// 2, 4: the run is over and done with, or the chat has another one by now.
+    /// 2, 4: the run's event is published, or the chat has another run by now.
     Over,
-    /// 6: somebody has claimed since this poll was sent.
+    /// 6: another message has claimed the run since this poll was sent.
     Superseded,
 }
 
-/// Decides for a poll whose claim `item` refused at `now`, the time in the refused write.
-pub(super) fn for_refused_poll(item: Option<Box<Item>>, poll: &Poll, claimant: &Claimant, now: Millis) -> RefusedPoll {
-    let Some(item) = item else { return RefusedPoll::Over };
-    if item.claim_id == claimant.claim_id && item.phase == Phase::Active {
-        return RefusedPoll::OwnWrite(item);
+/// Decides for a poll whose claim failed against `item` at `now`, the time in the failed write.
+pub(super) fn for_failed_claim(item: Option<Box<Item>>, poll: &Poll, claimant: &Claimant, now: Millis) -> FailedClaim {
+    let Some(item) = item else { return FailedClaim::Over };
+    match &item.state {
+        RunState::Active { .. } if item.claim_id == claimant.claim_id => FailedClaim::OwnWrite(item),
+        _ if item.run_id != poll.run_id => FailedClaim::Over,
+        RunState::Published { .. } => FailedClaim::Over,
+        RunState::Ended { outcome, .. } => FailedClaim::Publish(Box::new(EndedRun::new(&item, outcome))),
+        RunState::Active { .. } if item.holder == claimant.message_id && !item.lease_expired(now) => {
+            FailedClaim::ComeBack { held_until: item.lease_until_ms }
+        }
+        RunState::Active { .. } => FailedClaim::Superseded,
     }
-    if item.run_id != poll.run_id || item.is_over() {
-        return RefusedPoll::Over;
-    }
-    if item.is_unpublished() {
-        return RefusedPoll::Publish(item);
-    }
-    if item.holder == claimant.message_id && !item.lease_expired(now) {
-        return RefusedPoll::ComeBack { held_until: item.lease_until_ms };
-    }
-    RefusedPoll::Superseded
 }

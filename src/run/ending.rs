@@ -1,51 +1,54 @@
-//! After the call: poll again, or end, and with what.
+//! After the call: poll again, or end the run, and with what.
 
-use crate::postpress::{Answer, Envelope, Failure, Finish, Progress, RetryClass};
+use crate::postpress::{Answer, Envelope, Failure, Progress, RetryClass};
 use crate::time::Millis;
 
-use super::{Delay, EndedBy, Ending, Item, Jitter, Origin, Outcome, PollState, Schedule, bridge_error};
+use super::{Delay, EndedBy, Ending, FailedCall, Item, Jitter, Origin, Outcome, PollState, Schedule, bridge_error};
 
-/// How often in a run an unusable 200 is polled again.
+/// How many unusable 200s a run polls again after.
 const INVALID_RESPONSES_MAX: u32 = 3;
 
-/// What comes after a call.
+/// What follows a call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AfterCall {
-    /// Ask again later.
+    /// Poll again later.
     PollAgain {
-        /// What the run knows by now.
+        /// State accumulated so far.
         learned: PollState,
         /// How much later.
         delay: Delay,
     },
-    /// The run is over.
+    /// The run has ended.
     End {
-        /// With what.
+        /// How.
         outcome: Outcome,
-        /// What the run knew by then.
+        /// State accumulated up to the ending.
         learned: PollState,
     },
 }
 
-/// Decides what comes after a call under the claim that `item` shows, answered at `now`.
+/// Decides what follows a call under the claim that `item` shows, answered at `now`.
 pub fn after_call(item: &Item, answer: &Answer, now: Millis, jitter: Jitter, schedule: &Schedule) -> AfterCall {
     let learned = learn(&item.learned, answer, now);
-    match final_ending(item, &learned, answer, now, schedule).or_else(|| spent(item, &learned, answer, now, schedule)) {
+    let call = Call { item, learned: &learned, answer, now, schedule };
+    match call.final_ending().or_else(|| call.exhausted_budget()) {
         Some((ending, ended_by)) => AfterCall::End { outcome: Outcome { ending, ended_by, finished_at: now }, learned },
         None => {
-            let delay = match answer {
-                Answer::Failed(failure) => {
-                    let since = learned.failing_since_ms;
-                    schedule.delay(item, now, jitter, since, failure.retry_after, failure.may_land_late)
-                }
-                _ => schedule.delay(item, now, jitter, None, None, false),
+            let failure = match answer {
+                Answer::Failed(failure) => Some(FailedCall {
+                    failing_since: learned.failing_since_ms.unwrap_or(now),
+                    retry_after: failure.retry_after,
+                    may_land_late: failure.may_land_late,
+                }),
+                _ => None,
             };
+            let delay = schedule.delay(item, failure, now, jitter);
             AfterCall::PollAgain { learned, delay }
         }
     }
 }
 
-/// What the run knows once it has this answer too.
+/// The accumulated state, with this answer.
 fn learn(before: &PollState, answer: &Answer, now: Millis) -> PollState {
     let mut learned = before.clone();
     match answer {
@@ -58,7 +61,7 @@ fn learn(before: &PollState, answer: &Answer, now: Millis) -> PollState {
             learned.envelope = None;
         }
         Answer::Over(_) => {}
-        // A 200 that cannot be used is no failure of the provider's: it neither counts among them nor ends their row.
+        // An unusable 200 is not a failure: it neither counts as one nor ends a series of them.
         Answer::Unusable(_) => learned.invalid_responses += 1,
         Answer::Failed(failure) => {
             learned.failures += 1;
@@ -70,66 +73,68 @@ fn learn(before: &PollState, answer: &Answer, now: Millis) -> PollState {
     learned
 }
 
-/// The ending that the answer itself is, whatever the budgets say.
-fn final_ending(
-    item: &Item,
-    learned: &PollState,
-    answer: &Answer,
+/// One call, with everything that decides what follows it.
+struct Call<'a> {
+    /// The item before the call.
+    item: &'a Item,
+    /// The state accumulated with the call's answer.
+    learned: &'a PollState,
+    answer: &'a Answer,
     now: Millis,
-    schedule: &Schedule,
-) -> Option<(Ending, EndedBy)> {
-    match answer {
-        Answer::InProgress(_) => None,
-        Answer::Over(status) => Some((Ending::Sync { status: *status }, EndedBy::Answer)),
-        Answer::Unusable(detail) => {
-            let error = bridge_error::unexpected_response(502, detail);
-            (learned.invalid_responses > INVALID_RESPONSES_MAX).then(|| (ours(error), EndedBy::Retries))
-        }
-        Answer::Failed(failure) => match failure.retry_class {
-            RetryClass::Retryable => None,
-            RetryClass::Credentials if !item.learned.credentials_retried => None,
-            RetryClass::Connecting if schedule.may_be_connecting(item.started_at_ms, now) => None,
-            RetryClass::Credentials | RetryClass::Connecting | RetryClass::Terminal => {
-                Some((final_error(failure), EndedBy::Answer))
+    schedule: &'a Schedule,
+}
+
+impl Call<'_> {
+    /// The ending, if the answer itself is one, whatever the budgets say.
+    fn final_ending(&self) -> Option<(Ending, EndedBy)> {
+        match self.answer {
+            Answer::InProgress(_) => None,
+            Answer::Over(status) => Some(((*status).into(), EndedBy::Answer)),
+            Answer::Unusable(detail) => {
+                let error = bridge_error::unexpected_response(502, detail);
+                (self.learned.invalid_responses > INVALID_RESPONSES_MAX)
+                    .then(|| (bridge_ending(error), EndedBy::Retries))
             }
-        },
-    }
-}
-
-/// The ending that a spent budget makes of an answer that is none.
-fn spent(
-    item: &Item,
-    learned: &PollState,
-    answer: &Answer,
-    now: Millis,
-    schedule: &Schedule,
-) -> Option<(Ending, EndedBy)> {
-    let ended_by = match (answer, learned.failing_since_ms) {
-        (Answer::Failed(_), Some(since)) if schedule.retries_exhausted(since, now) => EndedBy::Retries,
-        _ if schedule.deadline_exceeded(item.started_at_ms, now) => EndedBy::Deadline,
-        _ if schedule.polls_exhausted(item.polls) => EndedBy::Polls,
-        _ => return None,
-    };
-    if let Some(envelope) = &learned.envelope {
-        let error = with_wrong_host_hint(envelope.clone(), learned);
-        return Some((Ending::Error { error, origin: Origin::Postpress }, ended_by));
-    }
-    let error = match (answer, ended_by) {
-        (Answer::Failed(failure), EndedBy::Retries) => {
-            bridge_error::retries_exhausted(failure.status, learned.failures, &failure.detail)
+            Answer::Failed(failure) => match failure.retry_class {
+                RetryClass::Retryable => None,
+                RetryClass::Credentials if !self.item.learned.credentials_retried => None,
+                RetryClass::Connecting if self.schedule.may_be_connecting(self.item.started_at_ms, self.now) => None,
+                RetryClass::Credentials | RetryClass::Connecting | RetryClass::Terminal => {
+                    Some((final_error(failure), EndedBy::Answer))
+                }
+            },
         }
-        _ => bridge_error::deadline_exceeded(ended_by, item.polls),
-    };
-    Some((ours(error), ended_by))
+    }
+
+    /// The ending, if a budget is exhausted.
+    fn exhausted_budget(&self) -> Option<(Ending, EndedBy)> {
+        let Self { item, learned, answer, now, schedule } = *self;
+        let ended_by = match (answer, learned.failing_since_ms) {
+            (Answer::Failed(_), Some(since)) if schedule.retries_exhausted(since, now) => EndedBy::Retries,
+            _ if schedule.deadline_exceeded(item.started_at_ms, now) => EndedBy::Deadline,
+            _ if schedule.polls_exhausted(item.polls) => EndedBy::Polls,
+            _ => return None,
+        };
+        if let Some(envelope) = &learned.envelope {
+            let error = with_wrong_host_hint(envelope.clone(), learned);
+            return Some((Ending::Error { error, origin: Origin::Postpress }, ended_by));
+        }
+        let error = match (answer, ended_by) {
+            (Answer::Failed(failure), EndedBy::Retries) => {
+                bridge_error::retries_exhausted(failure.status, learned.failures, &failure.detail)
+            }
+            _ => bridge_error::deadline_exceeded(ended_by, item.polls),
+        };
+        Some((bridge_ending(error), ended_by))
+    }
 }
 
-/// What the host of another workspace answers to every call, as users report (503).
+/// The error that the host of another workspace returns for every call (503), as users report.
 const WRONG_HOST_ERROR: &str = "errors/no_client_session";
 const WRONG_HOST_HINT: &str = "no call of this run was answered otherwise than by a failure; if all were answered so, \
     POSTPRESS_BASE_URL is the host of another workspace: set it to the one that your postpress dashboard shows";
 
-/// Says what is probably wrong where a run heard nothing but failures, the last of them the wrong host's, and the provider
-/// does not explain it.
+/// Adds a hint to the wrong host's error if the run received nothing but failures and the provider gives no detail.
 fn with_wrong_host_hint(envelope: Envelope, learned: &PollState) -> Envelope {
     if envelope.kind != WRONG_HOST_ERROR || learned.status.is_some() {
         return envelope;
@@ -140,18 +145,12 @@ fn with_wrong_host_hint(envelope: Envelope, learned: &PollState) -> Envelope {
 fn final_error(failure: &Failure) -> Ending {
     match &failure.envelope {
         Some(envelope) => Ending::Error { error: envelope.clone(), origin: Origin::Postpress },
-        None => ours(bridge_error::unexpected_response(failure.status, &failure.detail)),
+        None => bridge_ending(bridge_error::unexpected_response(failure.status, &failure.detail)),
     }
 }
 
-fn ours(error: Envelope) -> Ending {
+fn bridge_ending(error: Envelope) -> Ending {
     Ending::Error { error, origin: Origin::Bridge }
-}
-
-impl From<Finish> for Ending {
-    fn from(status: Finish) -> Self {
-        Self::Sync { status }
-    }
 }
 
 #[cfg(test)]
@@ -159,6 +158,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::postpress::Finish;
     use crate::run::message_handler::tests::item;
 
     const NOW: Millis = Millis(1_000_000_000);

@@ -1,21 +1,20 @@
-//! One message's way through the protocol.
+//! One message's way through the protocol, as a state machine.
 //!
-//! A [`MessageHandler`] does nothing by itself: it says which [`Step`] comes next and is told what came of it. The worker carries
-//! the steps out against AWS, the tests against memory, and a model check against every fault there is; the order of the
-//! effects, on which the promises rest, is written down here once.
+//! A [`MessageHandler`] has no effects: it returns the next [`Step`], and is given the [`StepResult`]. The worker carries the
+//! steps out on AWS, the tests in memory, and a model check under every fault. The order of the effects, on which the
+//! protocol's promises rest, is written down here and nowhere else.
 
-use crate::event::Event;
-use crate::ids::{ChatId, ClaimId, MessageId, RunId};
+use crate::ids::{ChatId, RunId};
 use crate::postpress::Answer;
 use crate::time::Millis;
 
-use super::claim::{Claimant, ForTrigger, RefusedPoll, for_poll, for_refused_poll, for_trigger};
+use super::claim::{Claimant, FailedClaim, TriggerDecision, for_failed_claim, for_poll, for_trigger};
 use super::{
-    AfterCall, Delay, Item, Jitter, Outcome, Phase, Poll, PollState, Rules, TriggerMessage, Write, WriteResult,
-    after_call,
+    AckReason, AfterCall, Delay, Disposition, EndedRun, Item, Jitter, Outcome, Poll, PollState, Publication,
+    RetryReason, Rules, RunState, TriggerMessage, Write, WriteResult, after_call,
 };
 
-/// How often one delivery of a trigger decides again when others change the item under it.
+/// How often one delivery of a trigger decides again when others change the item meanwhile.
 const DECISIONS_MAX: u8 = 5;
 
 /// What a message asks for.
@@ -23,67 +22,44 @@ const DECISIONS_MAX: u8 = 5;
 pub enum Task {
     /// Start a run, or join one.
     Trigger(TriggerMessage),
-    /// Look at a run again.
+    /// Continue a run.
     Poll(Poll),
 }
 
-impl Task {
-    /// The chat that it is about.
-    pub fn chat_id(&self) -> &ChatId {
-        match self {
-            Self::Trigger(message) => &message.chat_id,
-            Self::Poll(poll) => &poll.chat_id,
-        }
-    }
-}
-
-/// What a delivery may claim with.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Call {
-    /// The message's id, the same at every delivery.
-    pub message_id: MessageId,
-    /// A fresh random fence.
-    pub claim_id: ClaimId,
-    /// A fresh random run, should this delivery start one.
-    pub run_id: RunId,
-    /// The end of the invocation and the margin for clock skew.
-    pub lease_until_ms: Millis,
-}
-
-/// Time and chance at a step.
+/// Clock and randomness for one step.
 #[derive(Debug, Clone, Copy)]
 pub struct StepContext<'a> {
     /// The time of day.
     pub now: Millis,
-    /// Chance's share of the next delay.
+    /// The jitter of the next delay.
     pub jitter: Jitter,
     /// The deployment's rules.
     pub rules: &'a Rules,
 }
 
-/// What is to be done next.
+/// The next step to carry out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Read the chat's item, consistently.
-    Read,
-    /// Carry this write out. If it claims, only with enough of the invocation left for a call.
+    /// Read this chat's item, consistently.
+    Read(ChatId),
+    /// Carry out this write. One that claims needs enough time left in the invocation for a call.
     Write(Write),
-    /// Call the provider, once, within what is left of the invocation.
-    Call,
-    /// Send this poll, with this delay.
+    /// Call the provider for this chat, once, within the time left in the invocation.
+    Call(ChatId),
+    /// Send this poll.
     Send {
         /// The message.
         poll: Poll,
         /// Its delay.
         delay: Delay,
     },
-    /// Publish this event.
-    Publish(Box<Event>),
-    /// Nothing: the message is dealt with.
-    Done(Verdict),
+    /// Publish the event built from this.
+    Publish(Publication),
+    /// No further step: the message is settled.
+    Done(Disposition),
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum StepResult {
     /// Of [`Step::Read`].
@@ -92,62 +68,15 @@ pub enum StepResult {
     Written(WriteResult),
     /// Of [`Step::Call`].
     Answered(Answer),
-    /// [`Step::Send`] or [`Step::Publish`] was done.
+    /// [`Step::Send`] or [`Step::Publish`] succeeded.
     Done,
-    /// The step failed for as long as it may be tried; it may have been carried out all the same.
+    /// The step failed for as long as it may be retried. It may have taken effect all the same.
     Failed,
-    /// The step was not begun, since too little of the invocation is left for it.
+    /// The step was not begun: too little time is left in the invocation.
     NoTime,
 }
 
-/// What becomes of the message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// It is dealt with; SQS may delete it.
-    Acknowledge(Acknowledged),
-    /// It is to come back: a batch item failure.
-    Return(Returned),
-}
-
-/// Why a message is dealt with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Acknowledged {
-    /// The run goes on in the poll that was sent.
-    PolledOn,
-    /// The run has ended, and its event is out.
-    Ended,
-    /// The ending of another message, which did not get to publish it, is published.
-    Published,
-    /// The trigger is part of the run in flight.
-    Joined,
-    /// The trigger has been dealt with before.
-    Duplicate,
-    /// Another message has claimed the run since this poll was sent.
-    Superseded,
-    /// The run of this poll is over.
-    Over,
-    /// The ending could not be recorded and travels on in a poll.
-    HandedOn,
-    /// It was answered with an error envelope.
-    Refused,
-}
-
-/// Why a message is to come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Returned {
-    /// An earlier delivery of it still holds the run.
-    LeaseHeld,
-    /// Too little of the invocation was left.
-    NoTime,
-    /// The table, the queue or the bus failed.
-    Failed,
-    /// Others changed the item faster than it could decide.
-    Contended,
-    /// A bug: this was found, which the protocol rules out.
-    Bug(&'static str),
-}
-
-/// The step whose result is awaited, with what is needed to go on.
+/// The step whose result is awaited, with what is needed to continue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum State {
     Reading(Box<TriggerMessage>),
@@ -160,7 +89,7 @@ enum State {
     Joining(Box<TriggerMessage>),
     Calling(Box<Item>),
     PollingOn,
-    /// The poll that carries the ending on if it cannot be recorded.
+    /// The poll that carries the ending if it cannot be recorded.
     Recording(Box<Poll>),
     HandingOn,
     Publishing {
@@ -170,17 +99,17 @@ enum State {
     },
     Marking(Then),
     Refusing,
-    Over,
+    Settled,
 }
 
 /// What follows once an ending is published.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Then {
-    Acknowledge(Acknowledged),
+    Ack(AckReason),
     DecideAgain(Box<TriggerMessage>),
 }
 
-/// One delivery of one message, on its way.
+/// One delivery of one message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MessageHandler {
     claimant: Claimant,
@@ -190,140 +119,135 @@ pub struct MessageHandler {
 }
 
 impl MessageHandler {
-    /// Begins with a message; the step is the first to carry out.
-    pub fn begin(task: Task, call: Call, tick: StepContext<'_>) -> (Self, Step) {
-        let Call { message_id, claim_id, run_id, lease_until_ms } = call;
-        let claimant = Claimant { message_id, claim_id, run_id, lease_until_ms };
-        let mut handling = Self { claimant, state: State::Over, decisions: 0, held_until: None };
+    /// Begins to handle a message, and returns the first step.
+    pub fn begin(task: Task, claimant: Claimant, context: StepContext<'_>) -> (Self, Step) {
+        let mut handler = Self { claimant, state: State::Settled, decisions: 0, held_until: None };
         let step = match task {
-            Task::Trigger(message) => handling.read(Box::new(message)),
+            Task::Trigger(message) => handler.read(Box::new(message)),
             Task::Poll(poll) => {
-                let write = for_poll(&poll, &handling.claimant, tick.now);
-                handling.write(State::ClaimingForPoll { poll: Box::new(poll), now: tick.now }, write)
+                let write = for_poll(&poll, &handler.claimant, context.now);
+                handler.write(State::ClaimingForPoll { poll: Box::new(poll), now: context.now }, write)
             }
         };
-        (handling, step)
+        (handler, step)
     }
 
-    /// Until then no delivery of this message can claim, since this or an earlier one holds the run, or may hold it.
+    /// Until when no delivery of this message can claim, because this delivery or an earlier one holds the run, or may hold it.
     pub fn held_until(&self) -> Option<Millis> {
         self.held_until
     }
 
-    /// Goes on with the result of the last step.
-    pub fn next(&mut self, input: StepResult, tick: StepContext<'_>) -> Step {
-        match (std::mem::replace(&mut self.state, State::Over), input) {
-            (State::Reading(message), StepResult::Read(item)) => self.decide(message, item.as_deref(), tick),
+    /// Continues with the result of the last step.
+    pub fn next(&mut self, result: StepResult, context: StepContext<'_>) -> Step {
+        match (std::mem::replace(&mut self.state, State::Settled), result) {
+            (State::Reading(message), StepResult::Read(item)) => self.decide(message, item.as_deref(), context),
             (State::ClaimingForTrigger(message), StepResult::Written(written)) => {
-                self.claimed_for_trigger(message, written, tick)
+                self.claimed_for_trigger(message, written, context)
             }
             (State::ClaimingForPoll { poll, now }, StepResult::Written(written)) => {
                 self.claimed_for_poll(&poll, written, now)
             }
-            (State::Joining(message), StepResult::Written(written)) => self.joined(message, written, tick),
-            (State::Calling(item), StepResult::Answered(answer)) => self.answered(&item, &answer, tick),
-            (State::PollingOn, StepResult::Done) => acknowledge(Acknowledged::PolledOn),
+            (State::Joining(message), StepResult::Written(written)) => self.joined(message, written, context),
+            (State::Calling(item), StepResult::Answered(answer)) => self.answered(&item, &answer, context),
+            (State::PollingOn, StepResult::Done) => ack(AckReason::PolledOn),
             (State::Recording(_), StepResult::Written(written)) => self.recorded(written),
             (State::Recording(poll), StepResult::Failed | StepResult::NoTime) => {
                 self.send(State::HandingOn, *poll, Delay::NONE)
             }
-            (State::HandingOn, StepResult::Done) => acknowledge(Acknowledged::HandedOn),
+            (State::HandingOn, StepResult::Done) => ack(AckReason::HandedOn),
             (State::Publishing { chat_id, run_id, then }, StepResult::Done) => {
-                let expires_at = (tick.now + tick.rules.run_ttl).epoch_seconds();
+                let expires_at = (context.now + context.rules.run_ttl).epoch_seconds();
                 self.write(State::Marking(then), Write::MarkPublished { chat_id, run_id, expires_at })
             }
-            // A refused mark is no failure: the chat has another run by now, or the item is gone.
+            // If the condition failed, the chat has another run by now, or its item has expired.
             (State::Marking(then), StepResult::Written(_)) => match then {
-                Then::Acknowledge(why) => acknowledge(why),
+                Then::Ack(reason) => ack(reason),
                 Then::DecideAgain(message) => self.read(message),
             },
-            (State::Refusing, StepResult::Done) => acknowledge(Acknowledged::Refused),
-            (State::Over, _) => come_back(Returned::Bug("a message went on after its end")),
-            (_, StepResult::NoTime) => come_back(Returned::NoTime),
+            (State::Refusing, StepResult::Done) => ack(AckReason::Refused),
+            (State::Settled, _) => bug("a message went on after it was settled"),
+            (_, StepResult::NoTime) => retry(RetryReason::NoTime),
             (State::ClaimingForTrigger(_) | State::ClaimingForPoll { .. }, StepResult::Failed) => {
-                self.held_until = Some(self.claimant.lease_until_ms); // it may have been written
-                come_back(Returned::Failed)
+                self.held_until = Some(self.claimant.lease_until_ms); // the claim may have been written
+                retry(RetryReason::Failed)
             }
-            (State::Calling(_), StepResult::Failed) => come_back(Returned::Bug("a call failed without an answer")),
-            (_, StepResult::Failed) => come_back(Returned::Failed),
+            (State::Calling(_), StepResult::Failed) => bug("a call failed without an answer"),
+            (_, StepResult::Failed) => retry(RetryReason::Failed),
             (_, StepResult::Read(_) | StepResult::Written(_) | StepResult::Answered(_) | StepResult::Done) => {
-                come_back(Returned::Bug("a step was given the result of another kind of step"))
+                bug("a step was given the result of another kind of step")
             }
         }
     }
 
-    /// A trigger decides from the item as read.
-    fn decide(&mut self, message: Box<TriggerMessage>, item: Option<&Item>, tick: StepContext<'_>) -> Step {
+    /// Decides for a trigger, from the item as read.
+    fn decide(&mut self, message: Box<TriggerMessage>, item: Option<&Item>, context: StepContext<'_>) -> Step {
         if self.decisions == DECISIONS_MAX {
-            return come_back(Returned::Contended);
+            return retry(RetryReason::Contended);
         }
         self.decisions += 1;
-        match for_trigger(item, &message, &self.claimant, tick.now, tick.rules) {
-            ForTrigger::Claim(write) => self.write(State::ClaimingForTrigger(message), write),
-            ForTrigger::Join(write) => self.write(State::Joining(message), write),
-            ForTrigger::Publish(item) => self.publish(item, Then::Acknowledge(Acknowledged::Published)),
-            ForTrigger::PublishThenDecide(item) => self.publish(item, Then::DecideAgain(message)),
-            ForTrigger::TooMany => {
+        match for_trigger(item, &message, &self.claimant, context.now, context.rules) {
+            TriggerDecision::Claim(write) => self.write(State::ClaimingForTrigger(message), write),
+            TriggerDecision::Join(write) => self.write(State::Joining(message), write),
+            TriggerDecision::Publish(ended) => self.publish(ended, Then::Ack(AckReason::Published)),
+            TriggerDecision::PublishThenDecide(ended) => self.publish(ended, Then::DecideAgain(message)),
+            TriggerDecision::TooMany => {
                 self.state = State::Refusing;
-                Step::Publish(Box::new(Event::of_too_many_triggers(&message)))
+                Step::Publish(Publication::TooManyTriggers(message))
             }
-            ForTrigger::ComeBack { held_until } => self.wait_for_lease(held_until),
-            ForTrigger::Duplicate => acknowledge(Acknowledged::Duplicate),
+            TriggerDecision::ComeBack { held_until } => self.wait_for_lease(held_until),
+            TriggerDecision::Duplicate => ack(AckReason::Duplicate),
         }
     }
 
-    /// A trigger's claim was written, or refused.
     fn claimed_for_trigger(
         &mut self,
         message: Box<TriggerMessage>,
         written: WriteResult,
-        tick: StepContext<'_>,
+        context: StepContext<'_>,
     ) -> Step {
         match written {
             WriteResult::Applied(item) => self.call(item),
-            // The item's key alone would prove nothing: it may be a twin's claim.
+            // The trigger's key in the item would not be enough: another delivery may have claimed.
             WriteResult::ConditionFailed(Some(item)) if item.claim_id == self.claimant.claim_id => self.call(item),
-            WriteResult::ConditionFailed(item) => self.decide(message, item.as_deref(), tick),
+            WriteResult::ConditionFailed(item) => self.decide(message, item.as_deref(), context),
         }
     }
 
-    /// A poll's claim, made at `now`, was written, or refused.
+    /// `now` is the time in the claim's write.
     fn claimed_for_poll(&mut self, poll: &Poll, written: WriteResult, now: Millis) -> Step {
         let item = match written {
             WriteResult::Applied(item) => return self.call_or_record(item, poll),
             WriteResult::ConditionFailed(item) => item,
         };
-        match for_refused_poll(item, poll, &self.claimant, now) {
-            RefusedPoll::OwnWrite(item) => self.call_or_record(item, poll),
-            RefusedPoll::Publish(item) => self.publish(&item, Then::Acknowledge(Acknowledged::Published)),
-            RefusedPoll::ComeBack { held_until } => self.wait_for_lease(held_until),
-            RefusedPoll::Over => acknowledge(Acknowledged::Over),
-            RefusedPoll::Superseded => acknowledge(Acknowledged::Superseded),
+        match for_failed_claim(item, poll, &self.claimant, now) {
+            FailedClaim::OwnWrite(item) => self.call_or_record(item, poll),
+            FailedClaim::Publish(ended) => self.publish(ended, Then::Ack(AckReason::Published)),
+            FailedClaim::ComeBack { held_until } => self.wait_for_lease(held_until),
+            FailedClaim::Over => ack(AckReason::Over),
+            FailedClaim::Superseded => ack(AckReason::Superseded),
         }
     }
 
-    /// A trigger was added to the run in flight, or refused.
-    fn joined(&mut self, message: Box<TriggerMessage>, written: WriteResult, tick: StepContext<'_>) -> Step {
+    fn joined(&mut self, message: Box<TriggerMessage>, written: WriteResult, context: StepContext<'_>) -> Step {
         match written {
-            WriteResult::Applied(_) => acknowledge(Acknowledged::Joined),
-            WriteResult::ConditionFailed(Some(item)) if item.keys.contains(&message.key) => {
-                acknowledge(Acknowledged::Joined)
-            }
-            WriteResult::ConditionFailed(item) => self.decide(message, item.as_deref(), tick),
+            WriteResult::Applied(_) => ack(AckReason::Joined),
+            WriteResult::ConditionFailed(Some(item)) if item.keys.contains(&message.key) => ack(AckReason::Joined),
+            WriteResult::ConditionFailed(item) => self.decide(message, item.as_deref(), context),
         }
     }
 
-    /// An earlier delivery of this message holds the run, or died holding it.
+    /// An earlier delivery of this message holds the run, or died while it held it.
     fn wait_for_lease(&mut self, held_until: Millis) -> Step {
         self.held_until = Some(held_until);
-        come_back(Returned::LeaseHeld)
+        retry(RetryReason::LeaseHeld)
     }
 
     /// The claim is ours, and a call follows.
     fn call(&mut self, item: Box<Item>) -> Step {
         self.held_until = Some(item.lease_until_ms);
+        let chat_id = item.chat_id.clone();
         self.state = State::Calling(item);
-        Step::Call
+        Step::Call(chat_id)
     }
 
     /// The claim is ours: call, unless the poll carries the answer.
@@ -333,10 +257,10 @@ impl MessageHandler {
         self.record(&item, outcome, item.learned.clone())
     }
 
-    fn answered(&mut self, item: &Item, answer: &Answer, tick: StepContext<'_>) -> Step {
-        match after_call(item, answer, tick.now, tick.jitter, &tick.rules.schedule) {
+    fn answered(&mut self, item: &Item, answer: &Answer, context: StepContext<'_>) -> Step {
+        match after_call(item, answer, context.now, context.jitter, &context.rules.schedule) {
             AfterCall::PollAgain { learned, delay } => {
-                let poll = self.poll(item, Some(learned), None);
+                let poll = self.poll(item, learned, None);
                 self.send(State::PollingOn, poll, delay)
             }
             AfterCall::End { outcome, learned } => self.record(item, outcome, learned),
@@ -350,42 +274,39 @@ impl MessageHandler {
             outcome: outcome.clone(),
             learned: learned.clone(),
         };
-        self.state = State::Recording(Box::new(self.poll(item, Some(learned), Some(outcome))));
-        Step::Write(write)
+        self.write(State::Recording(Box::new(self.poll(item, learned, Some(outcome)))), write)
     }
 
     fn recorded(&mut self, written: WriteResult) -> Step {
-        match written {
-            WriteResult::Applied(item) => self.publish(&item, Then::Acknowledge(Acknowledged::Ended)),
-            WriteResult::ConditionFailed(Some(item))
-                if item.phase == Phase::Ended && item.claim_id == self.claimant.claim_id =>
-            {
-                self.publish(&item, Then::Acknowledge(Acknowledged::Ended))
+        let (WriteResult::Applied(item) | WriteResult::ConditionFailed(Some(item))) = written else {
+            return bug("the item of a claimed run is gone");
+        };
+        let is_own_claim = item.claim_id == self.claimant.claim_id;
+        match &item.state {
+            RunState::Ended { outcome, .. } | RunState::Published { outcome, .. } if is_own_claim => {
+                self.publish(Box::new(EndedRun::new(&item, outcome)), Then::Ack(AckReason::Ended))
             }
-            WriteResult::ConditionFailed(Some(item)) if item.is_unpublished() => {
-                self.publish(&item, Then::Acknowledge(Acknowledged::Published))
+            RunState::Active { .. } if is_own_claim => bug("a run that has ended is still active under the same claim"),
+            RunState::Ended { outcome, .. } => {
+                self.publish(Box::new(EndedRun::new(&item, outcome)), Then::Ack(AckReason::Published))
             }
-            WriteResult::ConditionFailed(Some(_)) => acknowledge(Acknowledged::Superseded),
-            WriteResult::ConditionFailed(None) => come_back(Returned::Bug("the item of a claimed run is gone")),
+            RunState::Active { .. } | RunState::Published { .. } => ack(AckReason::Superseded),
         }
     }
 
-    fn publish(&mut self, item: &Item, then: Then) -> Step {
-        let Some(event) = Event::of_run(item) else {
-            return come_back(Returned::Bug("an ended run has no outcome"));
-        };
-        self.state = State::Publishing { chat_id: item.chat_id.clone(), run_id: item.run_id, then };
-        Step::Publish(Box::new(event))
+    fn publish(&mut self, ended: Box<EndedRun>, then: Then) -> Step {
+        self.state = State::Publishing { chat_id: ended.chat_id.clone(), run_id: ended.run_id, then };
+        Step::Publish(Publication::Ending(ended))
     }
 
-    fn poll(&self, item: &Item, learned: Option<PollState>, answer: Option<Outcome>) -> Poll {
-        let (chat_id, run_id) = (item.chat_id.clone(), item.run_id);
-        Poll { chat_id, run_id, claim_id: self.claimant.claim_id, learned, answer }
+    fn poll(&self, item: &Item, learned: PollState, answer: Option<Outcome>) -> Poll {
+        Poll { claim_id: self.claimant.claim_id, ..item.poll(Some(learned), answer) }
     }
 
     fn read(&mut self, message: Box<TriggerMessage>) -> Step {
+        let chat_id = message.chat_id.clone();
         self.state = State::Reading(message);
-        Step::Read
+        Step::Read(chat_id)
     }
 
     fn write(&mut self, state: State, write: Write) -> Step {
@@ -399,12 +320,16 @@ impl MessageHandler {
     }
 }
 
-fn acknowledge(why: Acknowledged) -> Step {
-    Step::Done(Verdict::Acknowledge(why))
+fn ack(reason: AckReason) -> Step {
+    Step::Done(Disposition::Ack(reason))
 }
 
-fn come_back(why: Returned) -> Step {
-    Step::Done(Verdict::Return(why))
+fn retry(reason: RetryReason) -> Step {
+    Step::Done(Disposition::Retry(reason))
+}
+
+fn bug(found: &'static str) -> Step {
+    retry(RetryReason::Bug(found))
 }
 
 #[cfg(test)]

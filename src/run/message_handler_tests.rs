@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::ids::{ChatId, TriggerKey};
+use crate::event::Event;
+use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use crate::postpress::{Failure, Finish, Progress, RetryClass};
-use crate::run::Trigger;
-use crate::run::{ClaimCondition, EndedBy, Open, RecentKeys, Schedule, TRIGGERS_MAX};
+use crate::run::{ClaimCondition, EndedBy, Ending, Open, Phase, RecentKeys, Schedule, TRIGGERS_MAX, Trigger};
 
 const NOW: Millis = Millis(1_000_000);
 const LEASE: Duration = Duration::from_secs(60);
@@ -19,17 +19,13 @@ pub(in crate::run) fn item() -> Item {
         claim_id: ClaimId::from_random(1),
         holder: MessageId::new("starter"),
         lease_until_ms: NOW + LEASE,
-        phase: Phase::Active,
-        published: false,
+        state: RunState::Active { open: open() },
         triggers: vec![trigger("starter")],
         keys: [TriggerKey::of("starter")].into(),
         seen: RecentKeys::default(),
         learned: PollState::default(),
         started_at_ms: NOW,
         polls: 1,
-        outcome: None,
-        open: Some(Open { shard: 0, sweep_at_ms: NOW + Duration::from_secs(1800) }),
-        expires_at: None,
     }
 }
 
@@ -37,12 +33,22 @@ pub(in crate::run) fn rules() -> Rules {
     Rules { schedule: Schedule::default(), overdue: Duration::from_secs(1800), run_ttl: Duration::from_secs(2_592_000) }
 }
 
-fn ended() -> Item {
-    Item { phase: Phase::Ended, outcome: Some(done()), ..item() }
+fn open() -> Open {
+    Open { shard: 0, sweep_at_ms: NOW + Duration::from_secs(1800) }
+}
+
+/// The same run, ended, with its event not confirmed published.
+pub(in crate::run) fn ended() -> Item {
+    Item { state: RunState::Ended { outcome: done(), open: open() }, ..item() }
 }
 
 fn published() -> Item {
-    Item { published: true, open: None, expires_at: Some((NOW + rules().run_ttl).epoch_seconds()), ..ended() }
+    published_at((NOW + rules().run_ttl).epoch_seconds())
+}
+
+/// The same run, with its event published.
+pub(in crate::run) fn published_at(expires_at: u64) -> Item {
+    Item { state: RunState::Published { outcome: done(), expires_at }, ..item() }
 }
 
 fn done() -> Outcome {
@@ -80,6 +86,14 @@ fn answer_task(claim: u128) -> Task {
     Task::Poll(Poll { answer: Some(done()), ..poll })
 }
 
+fn chat_id() -> ChatId {
+    item().chat_id
+}
+
+fn call() -> Step {
+    Step::Call(chat_id())
+}
+
 /// A table of one item that carries out what a handling asks for, and the handling that asks.
 struct Scene {
     table: Option<Item>,
@@ -95,14 +109,14 @@ impl Scene {
 
     fn new(table: Option<Item>, task: Task, message_id: &str, now: Millis) -> Self {
         let rules = rules();
-        let call = Call {
+        let claimant = Claimant {
             message_id: MessageId::new(message_id),
             claim_id: ClaimId::from_random(Self::CLAIM),
             run_id: RunId::from_random(Self::CLAIM),
             lease_until_ms: now + LEASE,
         };
         let (handling, step) =
-            MessageHandler::begin(task, call, StepContext { now, jitter: Jitter::NONE, rules: &rules });
+            MessageHandler::begin(task, claimant, StepContext { now, jitter: Jitter::NONE, rules: &rules });
         Self { table, handling, step, now, rules }
     }
 
@@ -115,7 +129,7 @@ impl Scene {
     /// Carries the step out on the table.
     fn apply(&mut self) -> StepResult {
         match &self.step {
-            Step::Read => StepResult::Read(self.table.clone().map(Box::new)),
+            Step::Read(_) => StepResult::Read(self.table.clone().map(Box::new)),
             Step::Write(write) => {
                 let written = write.apply(self.table.as_ref());
                 if let WriteResult::Applied(item) = &written {
@@ -124,7 +138,7 @@ impl Scene {
                 StepResult::Written(written)
             }
             Step::Send { .. } | Step::Publish(_) => StepResult::Done,
-            Step::Call => panic!("the provider is called"),
+            Step::Call(_) => panic!("the provider is called"),
             Step::Done(verdict) => panic!("it is over: {verdict:?}"),
         }
     }
@@ -136,14 +150,14 @@ impl Scene {
 
     /// Goes on to a call, a send, a publication or the end, whatever comes first.
     fn until_effect(&mut self) -> &mut Self {
-        while matches!(self.step, Step::Read | Step::Write(_)) {
+        while matches!(self.step, Step::Read(_) | Step::Write(_)) {
             self.carry_out();
         }
         self
     }
 
     /// Goes on to the end without another call.
-    fn verdict(&mut self) -> Verdict {
+    fn verdict(&mut self) -> Disposition {
         loop {
             match self.step {
                 Step::Done(verdict) => return verdict,
@@ -170,55 +184,55 @@ const EXPIRED: Millis = Millis(NOW.0 + 60_001);
 #[test]
 fn a_trigger_for_an_unknown_chat_starts_a_run_and_calls() {
     let mut scene = Scene::new(None, trigger_task("a"), "a", NOW);
-    assert_eq!(scene.until_effect().step, Step::Call);
+    assert_eq!(scene.until_effect().step, call());
     let item = scene.table();
-    assert_eq!((item.polls, item.phase, item.triggers.len()), (1, Phase::Active, 1));
-    assert_eq!(item.open.unwrap().sweep_at_ms, NOW + rules().overdue);
+    assert_eq!((item.polls, item.state.phase(), item.triggers.len()), (1, Phase::Active, 1));
+    assert_eq!(item.state.open().unwrap().sweep_at_ms, NOW + rules().overdue);
     assert_eq!(item.lease_until_ms, NOW + LEASE);
     assert!(!item.triggers[0].joined);
 }
 
 #[test]
 fn what_a_trigger_does_is_decided_by_the_item() {
-    use Acknowledged::{Duplicate, Joined, Published, Refused};
-    use Returned::LeaseHeld;
+    use AckReason::{Duplicate, Joined, Published, Refused};
+    use RetryReason::LeaseHeld;
     let full = Item { triggers: vec![trigger("x"); TRIGGERS_MAX], ..item() };
     let known_before = Item { seen: RecentKeys::default().after(&item().keys, NOW, NOW, rules().run_ttl), ..item() };
     let known_before = Item { keys: [TriggerKey::of("other")].into(), ..known_before };
     for (what, table, message, now, verdict) in [
-        ("rule 1: its own run, lease held", item(), "starter", NOW + LEASE, Verdict::Return(LeaseHeld)),
-        ("rule 1: its own ending, unpublished", ended(), "starter", NOW, Verdict::Acknowledge(Published)),
-        ("rule 1: its own ending, published", published(), "starter", NOW, Verdict::Acknowledge(Duplicate)),
+        ("rule 1: its own run, lease held", item(), "starter", NOW + LEASE, Disposition::Retry(LeaseHeld)),
+        ("rule 1: its own ending, unpublished", ended(), "starter", NOW, Disposition::Ack(Published)),
+        ("rule 1: its own ending, published", published(), "starter", NOW, Disposition::Ack(Duplicate)),
         (
             "rule 2: its key, active",
             Item { holder: MessageId::new("p"), ..item() },
             "starter",
             NOW,
-            Verdict::Acknowledge(Duplicate),
+            Disposition::Ack(Duplicate),
         ),
         (
             "rule 2: its key, unpublished",
             Item { holder: MessageId::new("p"), ..ended() },
             "starter",
             NOW,
-            Verdict::Acknowledge(Published),
+            Disposition::Ack(Published),
         ),
         (
             "rule 2: its key, published",
             Item { holder: MessageId::new("p"), ..published() },
             "starter",
             NOW,
-            Verdict::Acknowledge(Duplicate),
+            Disposition::Ack(Duplicate),
         ),
         (
             "rule 2: seen in an earlier run",
             Item { holder: MessageId::new("p"), ..known_before },
             "starter",
             NOW,
-            Verdict::Acknowledge(Duplicate),
+            Disposition::Ack(Duplicate),
         ),
-        ("rule 3: a run in flight", item(), "b", NOW, Verdict::Acknowledge(Joined)),
-        ("rule 3: a run that is full", full, "b", NOW, Verdict::Acknowledge(Refused)),
+        ("rule 3: a run in flight", item(), "b", NOW, Disposition::Ack(Joined)),
+        ("rule 3: a run that is full", full, "b", NOW, Disposition::Ack(Refused)),
     ] {
         assert_eq!(Scene::new(Some(table), trigger_task(message), message, now).verdict(), verdict, "{what}");
     }
@@ -227,7 +241,7 @@ fn what_a_trigger_does_is_decided_by_the_item() {
 #[test]
 fn a_trigger_whose_lease_is_over_claims_its_run_again() {
     let mut scene = Scene::new(Some(item()), trigger_task("starter"), "starter", EXPIRED);
-    assert_eq!(scene.until_effect().step, Step::Call);
+    assert_eq!(scene.until_effect().step, call());
     let item = scene.table();
     assert_eq!((item.polls, item.run_id, item.triggers.len()), (2, RunId::from_random(1), 1));
     assert_eq!(item.claim_id, ClaimId::from_random(Scene::CLAIM));
@@ -236,7 +250,7 @@ fn a_trigger_whose_lease_is_over_claims_its_run_again() {
 #[test]
 fn a_join_is_told_in_the_item_and_asks_nobody() {
     let mut scene = Scene::new(Some(item()), trigger_task("b"), "b", EXPIRED);
-    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Joined));
+    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Joined));
     let table = scene.table();
     assert!(table.triggers[1].joined);
     assert!(table.keys.contains(&TriggerKey::of("b")));
@@ -248,7 +262,7 @@ fn a_join_whose_reply_was_lost_is_recognised() {
     let mut scene = Scene::new(Some(item()), trigger_task("b"), "b", NOW);
     scene.carry_out();
     scene.apply(); // written, and the reply lost: the same write goes out again
-    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Joined));
+    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Joined));
     assert_eq!(scene.table().triggers.len(), 2);
 }
 
@@ -257,7 +271,7 @@ fn a_start_whose_reply_was_lost_is_recognised_and_called_for() {
     let mut scene = Scene::new(None, trigger_task("a"), "a", NOW);
     scene.carry_out();
     scene.apply();
-    assert_eq!(scene.carry_out().step, Step::Call);
+    assert_eq!(scene.carry_out().step, call());
     assert_eq!(scene.table().polls, 1);
 }
 
@@ -267,30 +281,30 @@ fn a_twins_start_is_not_taken_for_our_own() {
     let mut scene = Scene::new(None, trigger_task("starter"), "starter", NOW);
     scene.carry_out();
     scene.table = Some(item());
-    assert_eq!(scene.verdict(), Verdict::Return(Returned::LeaseHeld));
+    assert_eq!(scene.verdict(), Disposition::Retry(RetryReason::LeaseHeld));
 }
 
 #[test]
 fn a_trigger_after_a_published_ending_starts_a_new_run_and_remembers_the_old_keys() {
     let mut scene = Scene::new(Some(published()), trigger_task("b"), "b", NOW);
-    assert_eq!(scene.until_effect().step, Step::Call);
+    assert_eq!(scene.until_effect().step, call());
     let table = scene.table();
     assert_eq!(table.run_id, RunId::from_random(Scene::CLAIM));
     assert!(table.seen.contains(TriggerKey::of("starter"), NOW, rules().run_ttl));
     assert_eq!(table.keys, [TriggerKey::of("b")].into());
-    assert_eq!((table.published, table.expires_at, &table.outcome), (false, None, &None));
+    assert!(table.state.is_active());
 }
 
 #[test]
 fn an_unpublished_ending_is_published_before_the_next_run_starts() {
     let mut scene = Scene::new(Some(ended()), trigger_task("b"), "b", NOW);
     scene.until_effect();
-    assert!(matches!(&scene.step, Step::Publish(event) if event.detail.run_id == Some(item().run_id.as_uuid())));
+    assert!(matches!(&scene.step, Step::Publish(Publication::Ending(ended)) if ended.run_id == item().run_id));
     scene.carry_out();
     assert!(matches!(scene.step, Step::Write(Write::MarkPublished { .. })));
     scene.carry_out();
-    assert_eq!(scene.step, Step::Read, "decided from a new read");
-    assert_eq!(scene.until_effect().step, Step::Call);
+    assert_eq!(scene.step, Step::Read(chat_id()), "decided from a new read");
+    assert_eq!(scene.until_effect().step, call());
     assert_eq!(scene.table().run_id, RunId::from_random(Scene::CLAIM));
 }
 
@@ -299,7 +313,7 @@ fn a_start_gives_way_when_the_run_it_was_to_follow_is_not_the_one_read() {
     let mut scene = Scene::new(Some(published()), trigger_task("b"), "b", NOW);
     scene.carry_out();
     scene.table = Some(Item { run_id: RunId::from_random(5), ..item() });
-    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Joined));
+    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Joined));
 }
 
 #[test]
@@ -313,14 +327,14 @@ fn a_trigger_decides_five_times_and_then_comes_back() {
     }
     scene.table = None;
     scene.carry_out();
-    assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::Contended)));
+    assert_eq!(scene.step, Step::Done(Disposition::Retry(RetryReason::Contended)));
 }
 
 #[test]
 fn a_poll_claims_under_the_fence_it_names_whether_or_not_the_lease_is_over() {
     for now in [NOW, EXPIRED] {
         let mut scene = Scene::new(Some(item()), poll_task(1), "p", now);
-        assert_eq!(scene.until_effect().step, Step::Call);
+        assert_eq!(scene.until_effect().step, call());
         let table = scene.table();
         assert_eq!((table.polls, table.holder.as_str()), (2, "p"));
         assert_eq!(table.claim_id, ClaimId::from_random(Scene::CLAIM));
@@ -340,16 +354,21 @@ fn a_poll_that_learned_nothing_leaves_the_items_own_record() {
 
 #[test]
 fn what_a_poll_does_that_is_refused_is_decided_by_the_item() {
-    use Acknowledged::{Over, Published, Superseded};
+    use AckReason::{Over, Published, Superseded};
     let held_by = |holder: &str| Item { claim_id: ClaimId::from_random(7), holder: MessageId::new(holder), ..item() };
     let other_run = Item { run_id: RunId::from_random(5), ..item() };
     for (what, table, now, verdict) in [
-        ("2: no item", None, NOW, Verdict::Acknowledge(Over)),
-        ("2: another run", Some(other_run), NOW, Verdict::Acknowledge(Over)),
-        ("3: ended, unpublished, whoever holds it", Some(ended()), NOW, Verdict::Acknowledge(Published)),
-        ("4: ended and published", Some(published()), NOW, Verdict::Acknowledge(Over)),
-        ("5: an earlier delivery holds it", Some(held_by("p")), NOW + LEASE, Verdict::Return(Returned::LeaseHeld)),
-        ("6: somebody else has claimed", Some(held_by("q")), EXPIRED, Verdict::Acknowledge(Superseded)),
+        ("2: no item", None, NOW, Disposition::Ack(Over)),
+        ("2: another run", Some(other_run), NOW, Disposition::Ack(Over)),
+        ("3: ended, unpublished, whoever holds it", Some(ended()), NOW, Disposition::Ack(Published)),
+        ("4: ended and published", Some(published()), NOW, Disposition::Ack(Over)),
+        (
+            "5: an earlier delivery holds it",
+            Some(held_by("p")),
+            NOW + LEASE,
+            Disposition::Retry(RetryReason::LeaseHeld),
+        ),
+        ("6: somebody else has claimed", Some(held_by("q")), EXPIRED, Disposition::Ack(Superseded)),
     ] {
         assert_eq!(Scene::new(table, poll_task(1), "p", now).verdict(), verdict, "{what}");
     }
@@ -359,19 +378,19 @@ fn what_a_poll_does_that_is_refused_is_decided_by_the_item() {
 fn a_poll_that_died_half_way_claims_again_once_its_lease_is_over() {
     let table = Item { claim_id: ClaimId::from_random(7), holder: MessageId::new("p"), ..item() };
     let mut scene = Scene::new(Some(table), poll_task(1), "p", EXPIRED);
-    assert_eq!(scene.until_effect().step, Step::Call);
+    assert_eq!(scene.until_effect().step, call());
 }
 
 #[test]
 fn a_message_stays_away_for_as_long_as_the_run_is_or_may_be_held() {
     // Held by an earlier delivery of this message.
     let mut again = Scene::new(Some(item()), trigger_task("starter"), "starter", NOW);
-    assert_eq!(again.verdict(), Verdict::Return(Returned::LeaseHeld));
+    assert_eq!(again.verdict(), Disposition::Retry(RetryReason::LeaseHeld));
     assert_eq!(again.handling.held_until(), Some(item().lease_until_ms));
     // By us, if a claim of which no answer came was written.
     let mut lost = Scene::new(Some(item()), poll_task(1), "poll", NOW);
     lost.give(StepResult::Failed);
-    assert_eq!(lost.step, Step::Done(Verdict::Return(Returned::Failed)));
+    assert_eq!(lost.step, Step::Done(Disposition::Retry(RetryReason::Failed)));
     assert_eq!(lost.handling.held_until(), Some(NOW + LEASE));
     // By nobody.
     let unread = Scene::new(Some(item()), trigger_task("another"), "another", NOW)
@@ -385,7 +404,7 @@ fn a_message_stays_away_for_as_long_as_the_run_is_or_may_be_held() {
 fn a_polls_claim_whose_reply_was_lost_is_recognised() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.apply();
-    assert_eq!(scene.carry_out().step, Step::Call);
+    assert_eq!(scene.carry_out().step, call());
     assert_eq!(scene.table().polls, 2);
 }
 
@@ -397,14 +416,14 @@ fn an_answer_in_progress_sends_a_poll_under_our_own_claim() {
     assert_eq!(poll.claim_id, ClaimId::from_random(Scene::CLAIM));
     assert_eq!(poll.learned.as_ref().unwrap().status, Some(Progress::Running));
     assert_eq!(delay.after(Duration::ZERO), Duration::from_millis(7500));
-    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::PolledOn));
+    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::PolledOn));
 }
 
 #[test]
 fn a_poll_that_cannot_be_sent_brings_the_message_back() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect().give(running()).give(StepResult::Failed);
-    assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::Failed)));
+    assert_eq!(scene.step, Step::Done(Disposition::Retry(RetryReason::Failed)));
 }
 
 #[test]
@@ -414,13 +433,11 @@ fn an_ending_is_recorded_then_published_then_marked() {
     assert!(matches!(&scene.step, Step::Write(Write::End { claim_id, .. }) if *claim_id == ClaimId::from_random(99)));
     scene.carry_out();
     assert!(matches!(scene.step, Step::Publish(_)));
-    assert!(!scene.table().published);
+    assert!(scene.table().state.is_unpublished());
     scene.carry_out();
     assert!(matches!(scene.step, Step::Write(Write::MarkPublished { .. })));
-    assert_eq!(scene.carry_out().step, Step::Done(Verdict::Acknowledge(Acknowledged::Ended)));
-    let table = scene.table();
-    assert_eq!((table.published, table.open), (true, None));
-    assert_eq!(table.expires_at, Some((NOW + rules().run_ttl).epoch_seconds()));
+    assert_eq!(scene.carry_out().step, Step::Done(Disposition::Ack(AckReason::Ended)));
+    assert_eq!(scene.table().state, published().state);
 }
 
 #[test]
@@ -431,8 +448,8 @@ fn the_event_tells_of_a_trigger_that_joined_during_the_call() {
     join.verdict();
     scene.table = join.table;
     scene.give(over()).carry_out();
-    let Step::Publish(event) = &scene.step else { panic!("{:?}", scene.step) };
-    assert_eq!(event.detail.triggers.len(), 2);
+    let Step::Publish(Publication::Ending(ended)) = &scene.step else { panic!("{:?}", scene.step) };
+    assert_eq!(ended.triggers.len(), 2);
 }
 
 #[test]
@@ -442,7 +459,7 @@ fn an_ending_that_cannot_be_recorded_travels_on_in_a_poll_without_delay() {
     let Step::Send { poll, delay } = &scene.step else { panic!("{:?}", scene.step) };
     assert_eq!((poll.claim_id, poll.answer.clone()), (ClaimId::from_random(Scene::CLAIM), Some(done())));
     assert_eq!(delay.after(Duration::ZERO), Duration::ZERO);
-    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::HandedOn));
+    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::HandedOn));
 }
 
 #[test]
@@ -451,7 +468,7 @@ fn a_poll_with_an_answer_makes_no_call_and_counts_as_none() {
     scene.carry_out();
     assert!(matches!(scene.step, Step::Write(Write::End { .. })));
     assert_eq!(scene.table().polls, 1);
-    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Ended));
+    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Ended));
 }
 
 #[test]
@@ -466,8 +483,8 @@ fn an_answer_that_cannot_be_recorded_again_travels_on_under_the_new_claim() {
 #[test]
 fn a_stale_answer_is_held_up_by_the_fence() {
     let mut scene = Scene::new(Some(item()), answer_task(8), "p", NOW);
-    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Superseded));
-    assert_eq!(scene.table().outcome, None);
+    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Superseded));
+    assert!(scene.table().state.is_active());
 }
 
 #[test]
@@ -475,20 +492,20 @@ fn an_outcome_whose_reply_was_lost_is_recognised() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect().give(over());
     scene.apply();
-    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Ended));
+    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Ended));
 }
 
 #[test]
 fn an_outcome_that_comes_too_late_gives_way() {
     for (what, table, verdict) in [
-        ("somebody else has claimed", item(), Acknowledged::Superseded),
-        ("somebody else has ended it", ended(), Acknowledged::Published),
-        ("it is over", published(), Acknowledged::Superseded),
+        ("somebody else has claimed", item(), AckReason::Superseded),
+        ("somebody else has ended it", ended(), AckReason::Published),
+        ("it is over", published(), AckReason::Superseded),
     ] {
         let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
         scene.until_effect().give(over());
         scene.table = Some(table);
-        assert_eq!(scene.verdict(), Verdict::Acknowledge(verdict), "{what}");
+        assert_eq!(scene.verdict(), Disposition::Ack(verdict), "{what}");
     }
 }
 
@@ -496,11 +513,11 @@ fn an_outcome_that_comes_too_late_gives_way() {
 fn a_failure_to_publish_or_to_mark_brings_the_message_back() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect().give(over()).carry_out().give(StepResult::Failed);
-    assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::Failed)));
+    assert_eq!(scene.step, Step::Done(Disposition::Retry(RetryReason::Failed)));
 
     let mut again = Scene::new(scene.table.clone(), poll_task(1), "p", NOW);
     again.until_effect().carry_out().give(StepResult::Failed);
-    assert_eq!(again.step, Step::Done(Verdict::Return(Returned::Failed)));
+    assert_eq!(again.step, Step::Done(Disposition::Retry(RetryReason::Failed)));
 }
 
 #[test]
@@ -508,13 +525,13 @@ fn a_refused_mark_is_no_failure() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect().give(over()).carry_out().carry_out();
     scene.table = Some(Item { run_id: RunId::from_random(5), ..item() });
-    assert_eq!(scene.verdict(), Verdict::Acknowledge(Acknowledged::Ended));
+    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Ended));
 }
 
 #[test]
 fn one_ending_has_one_id_and_one_form_whoever_publishes_it() {
     let event = |mut scene: Scene| match scene.until_effect().step.clone() {
-        Step::Publish(event) => event.detail_json(),
+        Step::Publish(publication) => Event::from(publication).detail_json(),
         other => panic!("{other:?}"),
     };
     let mut first = Scene::new(Some(item()), poll_task(1), "p", NOW);
@@ -530,11 +547,11 @@ fn one_ending_has_one_id_and_one_form_whoever_publishes_it() {
 fn nothing_is_claimed_and_nothing_called_without_the_time_for_it() {
     let mut scene = Scene::new(None, trigger_task("a"), "a", NOW);
     scene.carry_out().give(StepResult::NoTime);
-    assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::NoTime)));
+    assert_eq!(scene.step, Step::Done(Disposition::Retry(RetryReason::NoTime)));
 
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect().give(StepResult::NoTime);
-    assert_eq!(scene.step, Step::Done(Verdict::Return(Returned::NoTime)));
+    assert_eq!(scene.step, Step::Done(Disposition::Retry(RetryReason::NoTime)));
 }
 
 #[test]
@@ -549,27 +566,28 @@ fn a_call_that_failed_for_good_ends_the_run_with_its_envelope() {
     };
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect().give(StepResult::Answered(Answer::Failed(failure))).carry_out();
-    let Step::Publish(event) = &scene.step else { panic!("{:?}", scene.step) };
-    assert_eq!(event.detail.error.as_ref().unwrap().kind, "bridge/unexpected_response");
+    let Step::Publish(Publication::Ending(ended)) = &scene.step else { panic!("{:?}", scene.step) };
+    let Ending::Error { error, .. } = &ended.outcome.ending else { panic!("{:?}", ended.outcome) };
+    assert_eq!(error.kind, "bridge/unexpected_response");
 }
 
 #[test]
 fn a_poll_asks_for_the_claim_of_its_own_run_only() {
     let scene = Scene::new(None, poll_task(1), "p", NOW);
-    let Step::Write(Write::Claim { claimable, .. }) = &scene.step else { panic!("{:?}", scene.step) };
+    let Step::Write(Write::Claim { condition, .. }) = &scene.step else { panic!("{:?}", scene.step) };
     let claim_id = ClaimId::from_random(1);
-    assert_eq!(*claimable, ClaimCondition::ByPoll { run_id: RunId::from_random(1), claim_id });
+    assert_eq!(*condition, ClaimCondition::ByPoll { run_id: RunId::from_random(1), claim_id });
     let same_fence_other_run = Item { run_id: RunId::from_random(5), ..item() };
     assert_eq!(
         Scene::new(Some(same_fence_other_run), poll_task(1), "p", NOW).verdict(),
-        Verdict::Acknowledge(Acknowledged::Over)
+        Disposition::Ack(AckReason::Over)
     );
 }
 
 /// What the message is returned for, if it met a bug.
 fn bug(step: &Step) -> Option<&'static str> {
     match step {
-        Step::Done(Verdict::Return(Returned::Bug(found))) => Some(found),
+        Step::Done(Disposition::Retry(RetryReason::Bug(found))) => Some(found),
         _ => None,
     }
 }
@@ -639,14 +657,4 @@ fn an_item_that_is_gone_under_a_claim_acknowledges_nothing() {
     scene.table = None;
     scene.carry_out();
     assert!(bug(&scene.step).is_some(), "{:?}", scene.step);
-}
-
-#[test]
-fn an_ended_run_without_an_outcome_acknowledges_nothing() {
-    let broken = || Some(Item { outcome: None, ..ended() });
-    for (task, message) in [(trigger_task("starter"), "starter"), (trigger_task("b"), "b"), (poll_task(1), "p")] {
-        let mut scene = Scene::new(broken(), task.clone(), message, NOW);
-        scene.until_effect();
-        assert!(bug(&scene.step).is_some(), "{task:?}: {:?}", scene.step);
-    }
 }

@@ -1,53 +1,69 @@
 //! The run protocol: how one run of one chat survives duplicates, crashes, lost replies and lost messages.
 //!
-//! Pure: plain functions over plain data, with time, ids and chance handed in. Production, the embedded and memory
-//! backends and the tests all call these same functions; a store only carries out the [`Write`] that is described here.
+//! Pure functions over plain data; time, ids and randomness are passed in. Production, the embedded and memory backends,
+//! and the tests all call these same functions; a store only carries out the [`Write`]s that are defined here.
 //!
 //! ```text
-//! item.rs      the table's one item per chat         write.rs     the conditional writes on it, and what each does
-//! claim.rs     before the call: who may make it      ending.rs    after the call: poll again, or end
-//! schedule.rs  when to poll again                    sweep.rs     how lost runs are found
-//! next.rs      what is to be expected of a run, for those who only look
-//! message_handler.rs
-//!              one message's way through all of it, as a state machine whose steps the worker carries out
+//! item.rs             the table's one item per chat, with the run's state
+//! poll_state.rs, outcome.rs, recent_keys.rs, trigger.rs
+//!                     what an item is made of
+//! write.rs            the conditional writes on an item, and what each does
+//! claim.rs            before the call: which message may make it
+//! ending.rs           after the call: poll again, or end
+//! schedule.rs         when to poll again
+//! sweep.rs            how lost runs are found
+//! next.rs             what to expect of a run, for status displays
+//! poll.rs, publication.rs, disposition.rs
+//!                     what comes out: a message, an event's data, what happens to the message
+//! message_handler.rs  one message's way through all of it: a state machine whose steps the worker carries out
 //! ```
 //!
-//! The two ideas that carry it:
+//! Two ideas carry it:
 //!
-//! - **The fence.** Every claim sets a new `claim_id`; a poll names the claim under which it was sent. Once anybody has
-//!   claimed since, the poll is stale and dies, so duplicate chains of polls cannot live side by side.
-//! - **Ask only under a claim, end only under a claim.** No call is begun unless a conditional write found the run still
-//!   active, and the ending is written under the same claim before anybody hears of it.
+//! - **The fence.** Every claim sets a new `claim_id`, and a poll names the claim under which it was sent. As soon as another
+//!   message claims, the poll is stale and is dropped, so duplicate chains of polls cannot live side by side.
+//! - **Call only under a claim, end only under a claim.** No call is begun unless a conditional write found the run still
+//!   active, and the ending is written under the same claim before its event is published.
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
 pub mod bridge_error;
 mod claim;
+mod disposition;
 mod ending;
 mod item;
 mod message_handler;
 mod next;
+mod outcome;
 mod poll;
+mod poll_state;
+mod publication;
+mod recent_keys;
 mod schedule;
 mod sweep;
 mod trigger;
 mod write;
 
+pub use claim::Claimant;
+pub use disposition::{AckReason, Disposition, RetryReason};
 pub use ending::{AfterCall, after_call};
-pub use item::{
-    EndedBy, Ending, Item, OPEN_SHARDS, Open, Origin, Outcome, Phase, PollState, RecentKeys, SEEN_MAX, TRIGGERS_MAX,
-};
-pub use message_handler::{Acknowledged, Call, MessageHandler, Returned, Step, StepContext, StepResult, Task, Verdict};
+pub(crate) use item::StateAttributes;
+pub use item::{Item, OPEN_SHARDS, Open, Phase, RunState, TRIGGERS_MAX};
+pub use message_handler::{MessageHandler, Step, StepContext, StepResult, Task};
 pub use next::Next;
+pub use outcome::{EndedBy, Ending, Origin, Outcome};
 pub use poll::Poll;
-pub use schedule::{DELAY_MAX, Delay, Jitter, Schedule};
-pub use sweep::{SWEEP_ACTIVE_MAX, Swept, sweep};
+pub use poll_state::PollState;
+pub use publication::{EndedRun, Publication};
+pub use recent_keys::{RecentKeys, SEEN_MAX};
+pub use schedule::{DELAY_MAX, Delay, FailedCall, Jitter, Schedule};
+pub use sweep::{Recovery, SWEEP_ACTIVE_MAX, sweep};
 pub use trigger::{InvalidTrigger, Metadata, Trigger, TriggerMessage};
 pub use write::{Claim, ClaimCondition, Write, WriteResult};
 
 use std::time::Duration;
 
-/// The bridge's rules that a deployment can set.
+/// The rules of the protocol that a deployment can set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     /// When to poll, and when to stop.

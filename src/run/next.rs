@@ -1,48 +1,51 @@
-//! What is to be expected of a run, told from its item alone.
+//! What to expect of a run next, derived from its item alone.
 
 use std::time::Duration;
 
-use super::{Item, Phase};
+use super::{Item, RunState};
 use crate::time::Millis;
 
-/// What is to be expected of a run next.
+/// What to expect of a run next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// A message of its own: it is handled now, or waits in the queue.
+    /// A poll, which is being handled or waits in the queue.
     Poll {
-        /// When the run will count as lost, if none comes.
+        /// When the run counts as lost, if none comes.
         overdue_at: Millis,
     },
-    /// Its ending's event, from whoever holds it.
+    /// The ending's event, from the message that holds the run.
     Publication,
-    /// Nothing, unless it is revived: its message, or its publisher, is lost.
-    Revival {
-        /// Since when it counts as lost.
+    /// Nothing until a sweep recovers the run: its message, or its publisher, is lost.
+    Recovery {
+        /// Since when the run counts as lost.
         lost_since: Millis,
         /// From when on a sweep looks at it.
-        sweep_at: Option<Millis>,
+        sweep_at: Millis,
     },
-    /// Nothing; it is over.
+    /// Nothing; the ending is published.
     Over,
 }
 
 impl Next {
     /// Decides about a run at `now`, as the sweep does.
     pub fn of(item: &Item, now: Millis, overdue: Duration) -> Self {
-        let sweep_at = item.open.map(|open| open.sweep_at_ms);
         let overdue_at = item.lease_until_ms + overdue;
-        match item.phase {
-            Phase::Active if overdue_at < now => Self::Revival { lost_since: overdue_at, sweep_at },
-            Phase::Active => Self::Poll { overdue_at },
-            Phase::Ended if item.is_over() => Self::Over,
-            Phase::Ended if item.lease_expired(now) => Self::Revival { lost_since: item.lease_until_ms, sweep_at },
-            Phase::Ended => Self::Publication,
+        match item.state {
+            RunState::Active { open } if overdue_at < now => {
+                Self::Recovery { lost_since: overdue_at, sweep_at: open.sweep_at_ms }
+            }
+            RunState::Active { .. } => Self::Poll { overdue_at },
+            RunState::Ended { open, .. } if item.lease_expired(now) => {
+                Self::Recovery { lost_since: item.lease_until_ms, sweep_at: open.sweep_at_ms }
+            }
+            RunState::Ended { .. } => Self::Publication,
+            RunState::Published { .. } => Self::Over,
         }
     }
 
-    /// Somebody ought to look, if no sweep comes by.
+    /// Whether the run is lost, and needs a sweep.
     pub fn is_lost(self) -> bool {
-        matches!(self, Self::Revival { .. })
+        matches!(self, Self::Recovery { .. })
     }
 }
 
@@ -56,15 +59,16 @@ mod tests {
     const OVERDUE: Duration = Duration::from_secs(1800);
 
     #[test]
-    fn what_comes_next_is_what_the_sweep_would_find() {
+    fn the_next_step_is_what_the_sweep_would_find() {
         let lease_until = Millis(1_000_000);
         let sweep_at = Millis(5_000_000);
-        let open = Some(Open { shard: 0, sweep_at_ms: sweep_at });
-        let active = Item { lease_until_ms: lease_until, open, ..item() };
-        let outcome = Outcome { ending: Finish::Done.into(), ended_by: EndedBy::Answer, finished_at: Millis(1) };
-        let unpublished = Item { phase: Phase::Ended, outcome: Some(outcome), ..active.clone() };
-        let over = Item { published: true, open: None, ..unpublished.clone() };
-        let lost = |lost_since| Next::Revival { lost_since, sweep_at: Some(sweep_at) };
+        let open = Open { shard: 0, sweep_at_ms: sweep_at };
+        let outcome = || Outcome { ending: Finish::Done.into(), ended_by: EndedBy::Answer, finished_at: Millis(1) };
+        let run = |state| Item { lease_until_ms: lease_until, state, ..item() };
+        let active = run(RunState::Active { open });
+        let unpublished = run(RunState::Ended { outcome: outcome(), open });
+        let over = run(RunState::Published { outcome: outcome(), expires_at: 1 });
+        let lost = |lost_since| Next::Recovery { lost_since, sweep_at };
         let a_moment = Duration::from_millis(1);
         for (item, now, next) in [
             (&active, lease_until + OVERDUE, Next::Poll { overdue_at: lease_until + OVERDUE }),

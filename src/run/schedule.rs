@@ -9,11 +9,11 @@ use crate::time::Millis;
 pub const DELAY_MAX: Duration = Duration::from_secs(900);
 /// The shortest delay of a poll.
 const DELAY_MIN: Duration = Duration::from_secs(1);
-/// The most that a `Retry-After` is honoured.
+/// The longest `Retry-After` that is honored.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(900);
-/// How long a message that is handed back stays away the first time.
-const RETURN_FIRST: Duration = Duration::from_secs(15);
-/// How long to wait after a call that timed out and may still land: long enough for it to land first.
+/// How long a message stays invisible the first time that it is delivered again.
+const REDELIVERY_FIRST: Duration = Duration::from_secs(15);
+/// The shortest delay after a call that timed out and may still reach the provider: long enough for it to arrive first.
 const AFTER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The schedule of polls and the budgets of a run.
@@ -21,32 +21,32 @@ const AFTER_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Schedule {
     /// Delay after the first call.
     pub poll_initial: Duration,
-    /// By what each delay is longer than the one before; at least 1.
+    /// Factor between one delay and the next; at least 1.
     pub poll_factor: f64,
     /// The longest delay.
     pub poll_max: Duration,
-    /// How long passing failures in a row may last.
+    /// How long consecutive retryable failures may last.
     pub retry: Duration,
-    /// For how long after the run's first claim an account that is not connected may still be connecting; may be zero.
+    /// How long after the run's first claim a disconnected account may still be connecting; may be zero.
     pub connect_grace: Duration,
-    /// How long a run may last, from its first claim.
+    /// How long a run may last, counted from its first claim.
     pub run_deadline: Duration,
     /// How many calls a run may make.
     pub max_polls: u32,
-    /// How many times faster than production the schedule runs: 1, but for the demo and the memory backend, which shorten every
-    /// delay and every budget by it. Leases and call deadlines are never shortened.
+    /// How many times faster than in production the schedule runs: more than 1 only in the demo and the memory backend. It
+    /// divides every delay and every budget, but no lease and no call deadline.
     pub speedup: u32,
 }
 
-/// A share of the delay to add or take away, so that chats that began together do not poll together.
+/// A random share of the delay to add or subtract, so that chats that began together do not poll together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Jitter(i16);
 
 impl Jitter {
-    /// None at all.
+    /// No jitter.
     pub const NONE: Self = Self(0);
 
-    /// Chance's share: from −10 % to +10 %.
+    /// From −10 % to +10 %, for 16 random bits.
     pub fn from_random(bits: u16) -> Self {
         let per_mille = i32::from(bits) * 200 / i32::from(u16::MAX) - 100;
         Self(i16::try_from(per_mille).unwrap_or_default())
@@ -57,7 +57,7 @@ impl Jitter {
     }
 }
 
-/// The delay of a poll, which the wait for the batch's shared send shortens.
+/// The delay of a poll, from which the wait for the batch's shared send is subtracted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Delay {
     whole: Duration,
@@ -66,67 +66,70 @@ pub struct Delay {
 }
 
 impl Delay {
-    /// No delay at all, for a poll that carries an answer.
+    /// No delay, for a poll that carries an answer.
     pub const NONE: Self = Self { whole: Duration::ZERO, at_least: Duration::ZERO, at_most: Duration::ZERO };
 
-    /// What is left of it after so long a wait.
+    /// The delay that is left after a wait.
     pub fn after(self, waited: Duration) -> Duration {
         self.whole.saturating_sub(waited).clamp(self.at_least, self.at_most)
     }
 }
 
+/// What a failed call says about the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedCall {
+    /// When the first of the consecutive failures occurred.
+    pub failing_since: Millis,
+    /// The provider's `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// Whether the call timed out and may still reach the provider.
+    pub may_land_late: bool,
+}
+
 impl Schedule {
-    /// The delay of the next poll after the call that `item` counts last.
+    /// The delay of the next poll, after the call that `item` counts last; `failure` if that call failed.
     ///
-    /// `failing_since` is given if that call failed, `retry_after` if it said so, and `may_land_late` if it timed out and
-    /// may have reached the provider. The order of the steps is the contract's.
-    pub fn delay(
-        &self,
-        item: &Item,
-        now: Millis,
-        jitter: Jitter,
-        failing_since: Option<Millis>,
-        retry_after: Option<Duration>,
-        may_land_late: bool,
-    ) -> Delay {
+    /// `Retry-After` lengthens the backoff, what is left of a budget cuts it, and the shortest delay holds in any case.
+    pub fn delay(&self, item: &Item, failure: Option<FailedCall>, now: Millis, jitter: Jitter) -> Delay {
         let mut delay = jitter.of(self.backoff(item.polls));
-        if let Some(retry_after) = retry_after {
-            delay = delay.max(retry_after.min(RETRY_AFTER_MAX));
-        }
-        if let Some(since) = failing_since {
-            delay = delay.min(self.retry.saturating_sub(self.elapsed(since, now)));
+        let mut at_least = DELAY_MIN;
+        if let Some(FailedCall { failing_since, retry_after, may_land_late }) = failure {
+            delay = delay.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
+            delay = delay.min(self.retry.saturating_sub(self.elapsed(failing_since, now)));
+            if may_land_late {
+                at_least = AFTER_TIMEOUT;
+            }
         }
         delay = delay.min(self.run_deadline.saturating_sub(self.elapsed(item.started_at_ms, now)));
-        let at_least = if may_land_late { AFTER_TIMEOUT } else { DELAY_MIN };
         Delay { whole: delay / self.speedup, at_least: at_least / self.speedup, at_most: DELAY_MAX / self.speedup }
     }
 
-    /// How long a message stays away that is handed back for the n-th time: `min(900, 15 × 2^(n−1))` s, so that an outage of
-    /// an hour does not use up its receives, nor a hiccup an hour. Chance makes it up to 40 % longer and never shorter: the
-    /// hour has to last at worst, too.
-    pub fn redelivery_backoff(&self, receive_count: u32, chance: u16) -> Duration {
+    /// How long a message stays invisible before its next delivery: `min(900, 15 × 2^(n−1))` s after the n-th receive. An
+    /// outage of an hour then does not use up the message's receives, and a short one costs little. Jitter lengthens the
+    /// delay by up to 40 % and never shortens it, so that the hour holds in the worst case too.
+    pub fn redelivery_backoff(&self, receive_count: u32, random: u16) -> Duration {
         let doublings = receive_count.saturating_sub(1).min(10);
-        let delay = (RETURN_FIRST * 2_u32.pow(doublings)).min(DELAY_MAX);
-        let share = f64::from(chance) / f64::from(u16::MAX) * 0.4;
+        let delay = (REDELIVERY_FIRST * 2_u32.pow(doublings)).min(DELAY_MAX);
+        let share = f64::from(random) / f64::from(u16::MAX) * 0.4;
         delay.mul_f64(1.0 + share) / self.speedup
     }
 
-    /// Failures in a row since then have used up their budget.
+    /// Whether consecutive failures since `failing_since` have exhausted their budget.
     pub fn retries_exhausted(&self, failing_since: Millis, now: Millis) -> bool {
         self.elapsed(failing_since, now) >= self.retry
     }
 
-    /// The run began so recently that its account may still be connecting.
+    /// Whether the run began so recently that its account may still be connecting.
     pub fn may_be_connecting(&self, started_at: Millis, now: Millis) -> bool {
         self.elapsed(started_at, now) < self.connect_grace
     }
 
-    /// The run has used up its time.
+    /// Whether the run has exhausted its time.
     pub fn deadline_exceeded(&self, started_at: Millis, now: Millis) -> bool {
         self.elapsed(started_at, now) >= self.run_deadline
     }
 
-    /// The run has used up its calls.
+    /// Whether the run has exhausted its calls.
     pub fn polls_exhausted(&self, polls: u32) -> bool {
         polls >= self.max_polls
     }
@@ -144,7 +147,7 @@ impl Schedule {
 }
 
 impl Default for Schedule {
-    /// The contract's defaults (section 7).
+    /// The defaults of the settings.
     fn default() -> Self {
         Self {
             poll_initial: Duration::from_secs(5),
@@ -176,8 +179,12 @@ mod tests {
         Item { polls, started_at_ms: NOW, ..item() }
     }
 
+    fn failed(failing_since: Millis, retry_after: Option<Duration>, may_land_late: bool) -> Option<FailedCall> {
+        Some(FailedCall { failing_since, retry_after, may_land_late })
+    }
+
     fn delay(schedule: &Schedule, item: &Item) -> Duration {
-        schedule.delay(item, NOW, Jitter::NONE, None, None, false).after(Duration::ZERO)
+        schedule.delay(item, None, NOW, Jitter::NONE).after(Duration::ZERO)
     }
 
     #[test]
@@ -194,7 +201,7 @@ mod tests {
         assert_eq!(Jitter::from_random(0), Jitter(-100));
         assert_eq!(Jitter::from_random(u16::MAX), Jitter(100));
         let schedule = Schedule::default();
-        let delay = |jitter| schedule.delay(&after_call(1), NOW, jitter, None, None, false).after(Duration::ZERO);
+        let delay = |jitter| schedule.delay(&after_call(1), None, NOW, jitter).after(Duration::ZERO);
         assert_eq!(
             (delay(Jitter(-100)), delay(Jitter(100))),
             (Duration::from_millis(4500), Duration::from_millis(5500))
@@ -206,7 +213,7 @@ mod tests {
         let schedule = Schedule::default();
         let with = |retry_after| {
             let item = after_call(5);
-            schedule.delay(&item, NOW, Jitter::NONE, Some(NOW), Some(retry_after), false).after(Duration::ZERO)
+            schedule.delay(&item, failed(NOW, Some(retry_after), false), NOW, Jitter::NONE).after(Duration::ZERO)
         };
         assert_eq!(with(secs(1)), Duration::from_secs_f64(25.3125));
         assert_eq!(with(secs(120)), secs(120));
@@ -218,7 +225,7 @@ mod tests {
         let schedule = Schedule::default();
         let failing_since = NOW - secs(3600 - 40);
         let item = after_call(9);
-        let delay = schedule.delay(&item, NOW, Jitter::NONE, Some(failing_since), Some(secs(600)), false);
+        let delay = schedule.delay(&item, failed(failing_since, Some(secs(600)), false), NOW, Jitter::NONE);
         assert_eq!(delay.after(Duration::ZERO), secs(40));
 
         let near_deadline = Item { started_at_ms: NOW - secs(86_400 - 30), ..after_call(20) };
@@ -226,27 +233,27 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_may_land_late_is_given_a_minute_that_nothing_cuts() {
+    fn a_call_that_may_land_late_delays_the_next_by_at_least_a_minute() {
         let schedule = Schedule::default();
         let item = Item { started_at_ms: NOW - secs(86_399), ..after_call(1) };
-        let delay = schedule.delay(&item, NOW, Jitter::NONE, Some(NOW - secs(3599)), None, true);
+        let delay = schedule.delay(&item, failed(NOW - secs(3599), None, true), NOW, Jitter::NONE);
         assert_eq!(delay.after(Duration::ZERO), secs(60));
         assert_eq!(delay.after(secs(10)), secs(60));
 
-        let long = Schedule::default().delay(&after_call(8), NOW, Jitter::NONE, None, None, true);
+        let long = Schedule::default().delay(&after_call(8), failed(NOW, None, true), NOW, Jitter::NONE);
         assert_eq!(long.after(secs(10)).as_millis(), 75_429, "what is above a minute is shortened by the wait");
     }
 
     #[test]
-    fn the_wait_for_the_shared_send_is_taken_off() {
-        let delay = Schedule::default().delay(&after_call(1), NOW, Jitter::NONE, None, None, false);
+    fn the_wait_for_the_shared_send_is_subtracted() {
+        let delay = Schedule::default().delay(&after_call(1), None, NOW, Jitter::NONE);
         assert_eq!(delay.after(secs(3)), secs(2));
         assert_eq!(delay.after(secs(30)), secs(1));
         assert_eq!(Delay::NONE.after(secs(3)), Duration::ZERO);
     }
 
     #[test]
-    fn a_message_that_is_handed_back_stays_away_ever_longer() {
+    fn each_redelivery_waits_longer() {
         let after = |count, chance| Schedule::default().redelivery_backoff(count, chance).as_secs_f64().round();
         let shortest: Vec<f64> = [1, 2, 3, 6, 7, 10, u32::MAX].map(|count| after(count, 0)).into();
         assert_eq!(shortest, [15.0, 30.0, 60.0, 480.0, 900.0, 900.0, 900.0]);
@@ -254,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn haste_shortens_delays_and_budgets_alike() {
+    fn speedup_shortens_delays_and_budgets_alike() {
         let schedule = Schedule { speedup: 100, ..Schedule::default() };
         assert_eq!(delay(&schedule, &after_call(1)), Duration::from_millis(50));
         assert_eq!(schedule.redelivery_backoff(1, 0), Duration::from_millis(150));
@@ -294,11 +301,11 @@ mod tests {
         }
 
         #[test]
-        fn a_pause_that_was_asked_for_is_kept(
+        fn retry_after_is_never_undercut(
             schedule in schedules(), polls in 1..2000_u32, bits: u16, asked in 0..2000_u64, late: bool,
         ) {
             let (schedule, item) = (unbounded(&schedule), after_call(polls));
-            let delay = schedule.delay(&item, NOW, Jitter::from_random(bits), Some(NOW), Some(secs(asked)), late);
+            let delay = schedule.delay(&item, failed(NOW, Some(secs(asked)), late), NOW, Jitter::from_random(bits));
             prop_assert!(delay.after(Duration::ZERO) >= secs(asked.min(900)));
         }
 
@@ -311,17 +318,17 @@ mod tests {
             let schedule = Schedule { speedup: 1, ..schedule };
             let item = Item { started_at_ms: NOW - running, ..after_call(polls) };
             let (jitter, asked) = (Jitter::from_random(bits), asked.map(secs));
-            let delay = schedule.delay(&item, NOW, jitter, Some(NOW - failing), asked, false).after(Duration::ZERO);
+            let delay = schedule.delay(&item, failed(NOW - failing, asked, false), NOW, jitter).after(Duration::ZERO);
             for left in [schedule.run_deadline.saturating_sub(running), schedule.retry.saturating_sub(failing)] {
                 prop_assert!(delay <= left.max(secs(1)), "{delay:?} where {left:?} are left");
             }
         }
 
         #[test]
-        fn the_longer_the_batch_has_waited_the_shorter_is_what_is_left(
+        fn time_in_the_outbox_counts_toward_the_delay(
             schedule in schedules(), polls in 1..2000_u32, late: bool, waits in (0..2000_u64, 0..2000_u64),
         ) {
-            let delay = unbounded(&schedule).delay(&after_call(polls), NOW, Jitter::NONE, None, None, late);
+            let delay = unbounded(&schedule).delay(&after_call(polls), failed(NOW, None, late), NOW, Jitter::NONE);
             let (short, long) = (waits.0.min(waits.1), waits.0.max(waits.1));
             prop_assert!(delay.after(secs(long)) <= delay.after(secs(short)));
             prop_assert!(delay.after(secs(short)) + secs(short) >= delay.after(Duration::ZERO));
@@ -329,14 +336,14 @@ mod tests {
         }
 
         #[test]
-        fn a_delay_is_always_one_that_sqs_takes(
+        fn every_delay_is_within_the_limits_of_sqs(
             polls in 1..=u32::MAX, bits: u16, failing in 0..10_000_000u64, running in 0..100_000_000u64,
             retry_after in proptest::option::of(0..u64::MAX), late: bool, waited in 0..2000u64,
         ) {
             let item = Item { started_at_ms: NOW - Duration::from_millis(running), ..after_call(polls) };
-            let since = Some(NOW - Duration::from_millis(failing));
+            let since = NOW - Duration::from_millis(failing);
             let retry_after = retry_after.map(Duration::from_secs);
-            let delay = Schedule::default().delay(&item, NOW, Jitter::from_random(bits), since, retry_after, late);
+            let delay = Schedule::default().delay(&item, failed(since, retry_after, late), NOW, Jitter::from_random(bits));
             let delay = delay.after(secs(waited));
             let least = if late { secs(60) } else { secs(1) };
             prop_assert!(delay >= least);

@@ -1,46 +1,46 @@
-//! The conditional writes on an item: under which condition each is taken, and what it changes.
+//! The conditional writes on an item: the condition of each, and its effect.
 //!
-//! [`Write::apply`] is their meaning. The memory and embedded tables carry it out as it stands here; DynamoDB gets the
-//! same as expressions, and one suite of tests holds all of them to this.
+//! [`Write::apply`] defines them. The memory and embedded tables call it; DynamoDB gets the same as expressions, and one
+//! contract suite tests all of them against it.
 
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use crate::time::Millis;
 
-use super::{Item, Outcome, Phase, PollState, TRIGGERS_MAX, Trigger};
+use super::{Item, Outcome, PollState, RunState, TRIGGERS_MAX, Trigger};
 
 /// One conditional write on the item of one chat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Write {
-    /// Put a whole new item: a run begins, already claimed.
+    /// Put a new item: a run begins, already claimed.
     Start {
         /// The new item.
         item: Box<Item>,
-        /// The run that it takes the place of, as read: that run must be over. Without one there must be no item.
+        /// The run that it replaces, as read: its ending must be published. Without one there must be no item.
         over: Option<RunId>,
     },
     /// Claim an active run.
     Claim {
         /// The chat.
         chat_id: ChatId,
-        /// Under which condition.
-        claimable: ClaimCondition,
-        /// What is set.
+        /// The condition.
+        condition: ClaimCondition,
+        /// What the claim sets.
         claim: Claim,
-        /// The time that leases are held against.
+        /// The time that the lease is compared with.
         now: Millis,
     },
     /// Add a trigger to an active run, whoever holds it.
     Join {
         /// The chat.
         chat_id: ChatId,
-        /// The run as read.
+        /// The run, as read.
         run_id: RunId,
-        /// The trigger's key, which must not be there yet.
+        /// The trigger's key, which the item must not have yet.
         key: TriggerKey,
         /// The trigger.
         trigger: Trigger,
     },
-    /// Record the ending, under the claim that found it.
+    /// Record the ending, under the claim that produced it.
     End {
         /// The chat.
         chat_id: ChatId,
@@ -48,16 +48,16 @@ pub enum Write {
         claim_id: ClaimId,
         /// The ending.
         outcome: Outcome,
-        /// What was learned up to it.
+        /// State accumulated up to the ending.
         learned: PollState,
     },
-    /// Note that the ending's event is out.
+    /// Record that the ending's event is published.
     MarkPublished {
         /// The chat.
         chat_id: ChatId,
         /// The run, which must have ended.
         run_id: RunId,
-        /// When the table may forget it, in epoch seconds.
+        /// When the table may delete the item, in epoch seconds.
         expires_at: u64,
     },
     /// Move the run's place in the index of open runs.
@@ -71,19 +71,19 @@ pub enum Write {
     },
 }
 
-/// When an active run can be claimed.
+/// The condition under which an active run can be claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ClaimCondition {
-    /// For a poll of this run: nobody has claimed since it was sent, or this very message did and its lease is over.
+    /// For a poll: no claim was made since it was sent, or the claim is this very message's and its lease has expired.
     ByPoll {
         /// The poll's run.
         run_id: RunId,
         /// The claim that the poll names.
         claim_id: ClaimId,
     },
-    /// For a trigger that claimed before: the claim is as read, and its lease is over.
+    /// For a trigger that claimed before: the claim is as read, and its lease has expired.
     ByTrigger {
-        /// The claim as read.
+        /// The claim, as read.
         claim_id: ClaimId,
     },
 }
@@ -95,25 +95,25 @@ pub struct Claim {
     pub claim_id: ClaimId,
     /// The message that claims.
     pub holder: MessageId,
-    /// When the claim is over at the latest.
+    /// The end of the lease.
     pub lease_until_ms: Millis,
-    /// What the message learned; without it the item keeps its own.
+    /// The state that the message carries; without it the item keeps its own.
     pub learned: Option<PollState>,
-    /// A call follows, so that it counts as a poll.
+    /// Whether a call follows, so that the claim counts as a poll.
     pub calls: bool,
 }
 
-/// What a conditional write came to.
+/// Result of a conditional write.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WriteResult {
-    /// It was taken; this is the item after it.
+    /// The write was applied; this is the item after it.
     Applied(Box<Item>),
-    /// Its condition did not hold; this is the item that refused it, if there is one.
+    /// The condition failed; this is the item that it was checked against, if there is one.
     ConditionFailed(Option<Box<Item>>),
 }
 
 impl Write {
-    /// The chat whose item it is about.
+    /// The chat whose item it changes.
     pub fn chat_id(&self) -> &ChatId {
         match self {
             Self::Start { item, .. } => &item.chat_id,
@@ -134,75 +134,66 @@ impl Write {
         }
     }
 
-    /// Whether an item, or the lack of one, meets the write's condition.
-    pub fn holds(&self, item: Option<&Item>) -> bool {
-        match (self, item) {
-            (Self::Start { over: None, .. }, item) => item.is_none(),
-            (Self::Start { over: Some(run_id), .. }, Some(item)) => item.run_id == *run_id && item.is_over(),
-            (Self::Claim { claimable, claim, now, .. }, Some(item)) => {
-                item.phase == Phase::Active && claimable.holds(item, &claim.holder, *now)
-            }
-            (Self::Join { run_id, key, .. }, Some(item)) => {
-                item.run_id == *run_id
-                    && item.phase == Phase::Active
-                    && item.triggers.len() < TRIGGERS_MAX
-                    && !item.keys.contains(key)
-            }
-            (Self::End { claim_id, .. }, Some(item)) => item.claim_id == *claim_id && item.phase == Phase::Active,
-            (Self::MarkPublished { run_id, .. }, Some(item)) => item.run_id == *run_id && item.phase == Phase::Ended,
-            (Self::MoveSweep { from, .. }, Some(item)) => item.open.is_some_and(|open| open.sweep_at_ms == *from),
-            (_, None) => false,
-        }
-    }
-
-    /// Carries the write out on an item, or on the lack of one.
+    /// Applies the write to an item, or to the lack of one.
     pub fn apply(&self, item: Option<&Item>) -> WriteResult {
-        if !self.holds(item) {
-            return WriteResult::ConditionFailed(item.cloned().map(Box::new));
-        }
-        match (self, item) {
-            (Self::Start { item, .. }, _) => WriteResult::Applied(item.clone()),
-            (_, Some(item)) => {
-                let mut item = Box::new(item.clone());
-                self.change(&mut item);
-                WriteResult::Applied(item)
-            }
-            (_, None) => WriteResult::ConditionFailed(None),
+        match self.changed(item) {
+            Some(changed) => WriteResult::Applied(Box::new(changed)),
+            None => WriteResult::ConditionFailed(item.cloned().map(Box::new)),
         }
     }
 
-    fn change(&self, item: &mut Item) {
-        match self {
-            Self::Start { item: new, .. } => *item = (**new).clone(),
-            Self::Claim { claim, .. } => {
-                item.claim_id = claim.claim_id;
-                item.holder = claim.holder.clone();
-                item.lease_until_ms = claim.lease_until_ms;
-                if let Some(learned) = &claim.learned {
-                    item.learned = learned.clone();
-                }
-                item.polls += u32::from(claim.calls);
-            }
-            Self::Join { key, trigger, .. } => {
-                item.keys.insert(*key);
-                item.triggers.push(trigger.clone());
-            }
-            Self::End { outcome, learned, .. } => {
-                item.phase = Phase::Ended;
-                item.outcome = Some(outcome.clone());
-                item.learned = learned.clone();
-            }
-            Self::MarkPublished { expires_at, .. } => {
-                item.published = true;
-                item.expires_at = Some(*expires_at);
-                item.open = None;
-            }
-            Self::MoveSweep { to, .. } => {
-                if let Some(open) = &mut item.open {
-                    open.sweep_at_ms = *to;
-                }
-            }
+    /// The item after the write; `None` if the write's condition does not hold.
+    fn changed(&self, item: Option<&Item>) -> Option<Item> {
+        if let Self::Start { item: new, over } = self {
+            let replaces = match (over, item) {
+                (None, None) => true,
+                (Some(over), Some(item)) => item.run_id == *over && item.state.is_published(),
+                _ => false,
+            };
+            return replaces.then(|| Item::clone(new));
         }
+        let mut item = item?.clone();
+        let holds = match self {
+            Self::Start { .. } => false,
+            Self::Claim { condition, claim, now, .. } => {
+                let holds = item.state.is_active() && condition.holds(&item, &claim.holder, *now);
+                claim.set(&mut item);
+                holds
+            }
+            Self::Join { run_id, key, trigger, .. } => {
+                let has_room = item.triggers.len() < TRIGGERS_MAX;
+                item.triggers.push(trigger.clone());
+                item.run_id == *run_id && item.state.is_active() && has_room && item.keys.insert(*key)
+            }
+            Self::End { claim_id, outcome, learned, .. } => {
+                let RunState::Active { open } = item.state else { return None };
+                item.state = RunState::Ended { outcome: outcome.clone(), open };
+                item.learned = learned.clone();
+                item.claim_id == *claim_id
+            }
+            Self::MarkPublished { run_id, expires_at, .. } => {
+                let outcome = item.state.outcome()?.clone();
+                item.state = RunState::Published { outcome, expires_at: *expires_at };
+                item.run_id == *run_id
+            }
+            Self::MoveSweep { from, to, .. } => {
+                let (RunState::Active { open } | RunState::Ended { open, .. }) = &mut item.state else { return None };
+                std::mem::replace(&mut open.sweep_at_ms, *to) == *from
+            }
+        };
+        holds.then_some(item)
+    }
+}
+
+impl Claim {
+    fn set(&self, item: &mut Item) {
+        item.claim_id = self.claim_id;
+        item.holder = self.holder.clone();
+        item.lease_until_ms = self.lease_until_ms;
+        if let Some(learned) = &self.learned {
+            item.learned = learned.clone();
+        }
+        item.polls += u32::from(self.calls);
     }
 }
 

@@ -1,7 +1,7 @@
-//! An item as DynamoDB's attributes, and back.
+//! Converts items to DynamoDB's attributes and back.
 //!
-//! What conditions look at has an attribute of its own type; what is only carried along (a trigger, what was learned, the
-//! outcome) is JSON text, so that a producer's metadata comes back byte for byte.
+//! Fields that conditions look at have attributes of their own type. The rest (triggers, the poll state, the outcome) is JSON
+//! text, so that a producer's metadata comes back byte for byte.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::DueRun;
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
-use crate::run::{Item, Open, Phase, RecentKeys};
+use crate::run::{Item, Open, Phase, RecentKeys, StateAttributes};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -24,39 +24,40 @@ pub(super) fn json(value: &impl Serialize) -> Result<AttributeValue, ServiceErro
     Ok(AttributeValue::S(text))
 }
 
-/// The item's attributes; what it does not have is absent.
+/// The item's attributes; an absent field has none.
 pub(super) fn of_item(item: &Item) -> Result<Attributes, ServiceError> {
     let string = |text: &str| AttributeValue::S(text.to_owned());
     let number = |number: u64| AttributeValue::N(number.to_string());
     let keys = item.keys.iter().map(|key| Blob::new(key.to_bytes())).collect();
     let triggers = item.triggers.iter().map(json).collect::<Result<_, _>>()?;
+    let StateAttributes { phase, published, outcome, open, expires_at } = item.state.clone().into();
     let mut attributes = vec![
         ("chat_id", string(item.chat_id.as_str())),
         ("run_id", string(&item.run_id.to_string())),
         ("claim_id", string(&item.claim_id.to_hex())),
         ("holder", string(item.holder.as_str())),
         ("lease_until_ms", number(item.lease_until_ms.0)),
-        ("phase", string(phase(item.phase))),
+        ("phase", string(name_of(phase))),
         ("triggers", AttributeValue::L(triggers)),
         ("keys", AttributeValue::Bs(keys)),
         ("learned", json(&item.learned)?),
         ("started_at_ms", number(item.started_at_ms.0)),
         ("polls", number(item.polls.into())),
     ];
-    if item.published {
+    if published {
         attributes.push(("published", AttributeValue::Bool(true)));
     }
     if !item.seen.is_empty() {
         attributes.push(("seen", AttributeValue::B(Blob::new(item.seen.to_bytes()))));
     }
-    if let Some(outcome) = &item.outcome {
+    if let Some(outcome) = &outcome {
         attributes.push(("outcome", json(outcome)?));
     }
-    if let Some(open) = item.open {
+    if let Some(open) = open {
         attributes.push(("open", number(open.shard.into())));
         attributes.push(("sweep_at_ms", number(open.sweep_at_ms.0)));
     }
-    if let Some(expires_at) = item.expires_at {
+    if let Some(expires_at) = expires_at {
         attributes.push(("expires_at", number(expires_at)));
     }
     Ok(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
@@ -67,36 +68,33 @@ pub(super) fn to_item(attributes: &Attributes) -> Result<Item, ServiceError> {
     let read = Reader(attributes);
     let triggers = read.list("triggers").ok_or_else(|| unreadable("triggers"))?;
     let keys = read.blobs("keys").ok_or_else(|| unreadable("keys"))?;
-    let open = match (read.number("open"), read.number("sweep_at_ms")) {
-        (Some(shard), Some(sweep_at_ms)) => {
-            Some(Open { shard: u8::try_from(shard).map_err(|_| unreadable("open"))?, sweep_at_ms: Millis(sweep_at_ms) })
-        }
-        _ => None,
+    let state = StateAttributes {
+        phase: read.parsed("phase", to_phase)?,
+        published: read.0.contains_key("published"),
+        outcome: read.json("outcome")?,
+        open: read.open()?,
+        expires_at: read.number("expires_at"),
     };
     Ok(Item {
         chat_id: read.chat_id()?,
         run_id: read.parsed("run_id", |text| serde_json::from_value::<RunId>(text.into()).ok())?,
         claim_id: read.parsed("claim_id", ClaimId::from_hex)?,
         holder: read.parsed("holder", |text| Some(MessageId::new(text)))?,
-        lease_until_ms: Millis(read.number("lease_until_ms").ok_or_else(|| unreadable("lease_until_ms"))?),
-        phase: read.parsed("phase", to_phase)?,
-        published: read.0.contains_key("published"),
+        lease_until_ms: Millis(read.required_number("lease_until_ms")?),
+        state: state.try_into().map_err(|_| unreadable("phase"))?,
         triggers: triggers.iter().map(|value| from_json("triggers", value)).collect::<Result<_, _>>()?,
         keys: keys.iter().map(to_key).collect::<Result<_, _>>()?,
         seen: read.seen()?,
         learned: read.json("learned")?.unwrap_or_default(),
-        started_at_ms: Millis(read.number("started_at_ms").ok_or_else(|| unreadable("started_at_ms"))?),
-        polls: read.number("polls").and_then(|polls| u32::try_from(polls).ok()).ok_or_else(|| unreadable("polls"))?,
-        outcome: read.json("outcome")?,
-        open,
-        expires_at: read.number("expires_at"),
+        started_at_ms: Millis(read.required_number("started_at_ms")?),
+        polls: read.required_number("polls")?.try_into().map_err(|_| unreadable("polls"))?,
     })
 }
 
-/// A run of the index, which has the keys only.
+/// A run in the index, which has only the keys.
 pub(super) fn to_due_run(attributes: &Attributes) -> Result<DueRun, ServiceError> {
     let read = Reader(attributes);
-    let sweep_at_ms = Millis(read.number("sweep_at_ms").ok_or_else(|| unreadable("sweep_at_ms"))?);
+    let sweep_at_ms = Millis(read.required_number("sweep_at_ms")?);
     Ok(DueRun { sweep_at_ms, chat_id: read.chat_id()? })
 }
 
@@ -114,6 +112,17 @@ impl Reader<'_> {
 
     fn number(&self, name: &str) -> Option<u64> {
         self.0.get(name)?.as_n().ok()?.parse().ok()
+    }
+
+    fn required_number(&self, name: &str) -> Result<u64, ServiceError> {
+        self.number(name).ok_or_else(|| unreadable(name))
+    }
+
+    fn open(&self) -> Result<Option<Open>, ServiceError> {
+        let (Some(shard), Some(sweep_at_ms)) = (self.number("open"), self.number("sweep_at_ms")) else {
+            return Ok(None);
+        };
+        Ok(Some(Open { shard: shard.try_into().map_err(|_| unreadable("open"))?, sweep_at_ms: Millis(sweep_at_ms) }))
     }
 
     fn list(&self, name: &str) -> Option<&[AttributeValue]> {
@@ -152,7 +161,7 @@ fn to_key(blob: &Blob) -> Result<TriggerKey, ServiceError> {
     blob.as_ref().try_into().map(TriggerKey::from_bytes).map_err(|_| unreadable("keys"))
 }
 
-fn phase(phase: Phase) -> &'static str {
+fn name_of(phase: Phase) -> &'static str {
     match phase {
         Phase::Active => "active",
         Phase::Ended => "ended",
@@ -160,10 +169,10 @@ fn phase(phase: Phase) -> &'static str {
 }
 
 fn to_phase(text: &str) -> Option<Phase> {
-    [Phase::Active, Phase::Ended].into_iter().find(|known| phase(*known) == text)
+    [Phase::Active, Phase::Ended].into_iter().find(|phase| name_of(*phase) == text)
 }
 
-/// Somebody else wrote to the table, or a version of this program that is not understood.
+/// Another program wrote to the table, or a version of this one that stores items differently.
 fn unreadable(name: &str) -> ServiceError {
     ServiceError::Permanent(format!(
         "the run table has an item whose `{name}` cannot be read; is BRIDGE_TABLE the right table?"

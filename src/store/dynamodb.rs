@@ -143,8 +143,8 @@ impl RunStore for DynamoStore {
                     Expression::condition("#run_id = :run_id AND #phase = :ended AND attribute_exists(#published)");
                 self.put(item, condition.with(":run_id", string(run_id)).with(":ended", string("ended"))).await
             }
-            Write::Claim { chat_id, claimable, claim, now } => {
-                self.update(chat_id, claim_expression(claimable, claim, *now)?).await
+            Write::Claim { chat_id, condition, claim, now } => {
+                self.update(chat_id, claim_expression(condition, claim, *now)?).await
             }
             Write::Join { chat_id, run_id, key, trigger } => {
                 let update = Expression::update(
@@ -220,7 +220,7 @@ impl RunStore for DynamoStore {
     }
 }
 
-fn claim_expression(claimable: &ClaimCondition, claim: &Claim, now: Millis) -> Result<Expression, ServiceError> {
+fn claim_expression(condition: &ClaimCondition, claim: &Claim, now: Millis) -> Result<Expression, ServiceError> {
     let mut changes = String::from("SET #claim_id = :new_claim, #holder = :holder, #lease_until_ms = :lease_until");
     if claim.learned.is_some() {
         changes.push_str(", #learned = :learned");
@@ -228,7 +228,7 @@ fn claim_expression(claimable: &ClaimCondition, claim: &Claim, now: Millis) -> R
     if claim.calls {
         changes.push_str(" ADD #polls :one");
     }
-    let mut update = match claimable {
+    let mut update = match condition {
         ClaimCondition::ByPoll { run_id, claim_id } => Expression::update(
             &changes,
             "#run_id = :run_id AND #phase = :active AND \
@@ -315,7 +315,7 @@ mod tests {
         // DynamoDB refuses a request that breaks either rule; emulators may not.
         let by_poll = ClaimCondition::ByPoll { run_id: RunId::from_random(1), claim_id: ClaimId::from_random(1) };
         let by_trigger = ClaimCondition::ByTrigger { claim_id: ClaimId::from_random(1) };
-        for claimable in [by_poll, by_trigger] {
+        for condition in [by_poll, by_trigger] {
             for (learned, calls) in
                 [(None, true), (Some(PollState::default()), false), (Some(PollState::default()), true)]
             {
@@ -326,7 +326,7 @@ mod tests {
                     learned,
                     calls,
                 };
-                let expression = claim_expression(&claimable, &claim, Millis(1)).unwrap();
+                let expression = claim_expression(&condition, &claim, Millis(1)).unwrap();
                 let text = format!("{} IF {}", expression.changes, expression.condition);
                 let words: Vec<&str> = text.split(|c: char| !(c.is_alphanumeric() || ":#_".contains(c))).collect();
                 for placeholder in expression.values.keys() {

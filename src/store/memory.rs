@@ -42,7 +42,7 @@ impl RunStore for MemoryStore {
             .items
             .borrow()
             .values()
-            .filter_map(|item| item.open.filter(|open| open.shard == shard).map(|open| (item, open)))
+            .filter_map(|item| item.state.open().filter(|open| open.shard == shard).map(|open| (item, open)))
             .map(|(item, open)| DueRun { sweep_at_ms: open.sweep_at_ms, chat_id: item.chat_id.clone() })
             .filter(|due| due.sweep_at_ms < before && after.is_none_or(|after| place(due) > place(after)))
             .collect();

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 
 use super::{DUE_PAGE, DueRun, EndedPage, RunStore, SCAN_PAGE};
 use crate::ids::ChatId;
-use crate::run::{Item, Phase, Write, WriteResult};
+use crate::run::{Item, StateAttributes, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -128,7 +128,7 @@ impl SqliteStore {
         })?;
         let looked_at = items.len();
         let next = items.last().filter(|_| looked_at == SCAN_PAGE).map(|item| item.chat_id.clone());
-        let runs = items.into_iter().filter(|item| item.phase == Phase::Ended).collect();
+        let runs = items.into_iter().filter(|item| !item.state.is_active()).collect();
         Ok(EndedPage { runs, looked_at, next })
     }
 
@@ -305,9 +305,10 @@ fn save(transaction: &Transaction<'_>, item: &Item) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare(
         "INSERT OR REPLACE INTO runs (chat_id, item, open, sweep_at_ms, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
-    let shard = item.open.map(|open| open.shard);
-    let sweep_at_ms = item.open.map(|open| integer(open.sweep_at_ms));
-    let expires_at = item.expires_at.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
+    let StateAttributes { open, expires_at, .. } = item.state.clone().into();
+    let shard = open.map(|open| open.shard);
+    let sweep_at_ms = open.map(|open| integer(open.sweep_at_ms));
+    let expires_at = expires_at.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
     statement.execute(params![item.chat_id.as_str(), json, shard, sweep_at_ms, expires_at]).map(|_| ())
 }
 

@@ -68,7 +68,7 @@ pub enum Status {
 impl Status {
     /// The last status that the table knows of a run.
     pub fn of(item: &Item) -> Option<Self> {
-        match item.outcome.as_ref().map(|outcome| &outcome.ending) {
+        match item.state.outcome().map(|outcome| &outcome.ending) {
             Some(Ending::Sync { status }) => Some(Self::Over(*status)),
             _ => item.learned.status.map(Self::UnderWay),
         }
@@ -103,7 +103,7 @@ impl JsonSchema for Status {
 impl SyncStatus {
     /// What may be told of a run.
     pub fn of(item: &Item) -> Self {
-        let error = item.outcome.as_ref().and_then(|outcome| match &outcome.ending {
+        let error = item.state.outcome().and_then(|outcome| match &outcome.ending {
             Ending::Error { error, .. } => Some(error.clone()),
             Ending::Sync { .. } => None,
         });
@@ -111,13 +111,13 @@ impl SyncStatus {
         Self {
             object: "ChatHistorySync",
             chat_id: item.chat_id.clone(),
-            phase: item.phase,
+            phase: item.state.phase(),
             status: Status::of(item),
             run_id: item.run_id.as_uuid(),
             polls: item.polls,
             restarts: item.learned.restarts,
             requested_at: requested_at.to_string(),
-            finished_at: item.outcome.as_ref().map(|outcome| outcome.finished_at.to_string()),
+            finished_at: item.state.outcome().map(|outcome| outcome.finished_at.to_string()),
             error,
         }
     }

@@ -1,24 +1,23 @@
-//! A batch of records: each on its own, all at once, within the invocation's time.
+//! The handler behind the queue: each message of a batch on its own, all at once, within the invocation's time.
 //!
-//! What is to be done comes from [`MessageHandler`], step by step; `steps` carries it out, with a time limit for everything. A
-//! message ends in one of two ways: it is acknowledged, or it comes back.
+//! [`MessageHandler`] decides each step of a message, and `steps` carries it out with a time limit. At the end a message is
+//! either acknowledged or delivered again.
 //!
-//! Every message goes its way up to its end or up to the poll that it wants to send. The polls wait for the batch's last
-//! call, then they share their sends. Endings wait for nobody, and nobody waits for them.
+//! A message runs on its own until it is settled, or until it sends a poll: polls wait in the `outbox` for the batch's last
+//! provider call, and then share their sends. Endings wait for no other message.
 
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use rand::distr::{Distribution, StandardUniform};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use crate::bus::EventBus;
 use crate::event::Event;
@@ -27,41 +26,41 @@ use crate::message::{Message, Record};
 use crate::metrics::{Metric, Metrics};
 use crate::postpress::Provider;
 use crate::queue::Queue;
-use crate::run::{Acknowledged, Delay, Jitter, MessageHandler, Poll, Returned, Rules, StepContext, Task, Verdict};
+use crate::run::{AckReason, Disposition, Jitter, RetryReason, Rules, StepContext, Task};
 use crate::settings::Limits;
 use crate::store::RunStore;
 use crate::telemetry;
 use crate::time::{Clock, Millis};
 use crate::trace::TraceHeader;
 
-mod calls;
 mod invocation;
+mod message_telemetry;
 mod once;
+mod outbox;
 mod reason;
 mod sending;
 mod steps;
 mod sweeping;
 #[cfg(test)]
 mod tests;
-mod watch;
 
-use calls::{Calls, ExpectedCall};
 pub use invocation::Invocation;
+use message_telemetry::MessageTelemetry;
+use outbox::{Outbox, PendingCall};
 pub use reason::Reason;
-use watch::Watch;
 
-/// What the worker is set to.
+/// The worker's configuration.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// The run protocol's rules.
     pub rules: Rules,
     /// Timeouts and bounds.
     pub limits: Limits,
-    /// The `source` of our own events.
+    /// The `source` of the bridge's own events.
     pub event_source: String,
 }
 
-/// The one handler: triggers, polls and sweeps.
+/// The handler of triggers, polls and sweeps.
 pub struct Worker<P, S, Q, B> {
     provider: P,
     store: S,
@@ -69,127 +68,72 @@ pub struct Worker<P, S, Q, B> {
     bus: B,
     clock: Clock,
     config: WorkerConfig,
-    /// Where ids and jitter come from.
-    chance: RefCell<StdRng>,
-    /// One for each provider call that may be under way at once.
+    /// Source of ids and jitter.
+    rng: RefCell<StdRng>,
+    /// One for each provider call that may be in progress at the same time.
     permits: Semaphore,
 }
 
-/// What became of a batch.
+/// The result of one invocation.
 #[derive(Debug, Default)]
-pub struct BatchReport {
-    /// Each message, and what became of it.
-    pub messages: Vec<(MessageId, Dealt)>,
-    /// What was counted and measured meanwhile.
+pub struct BatchResult {
+    /// What happens to each message of the batch.
+    pub messages: Vec<(MessageId, Disposition)>,
+    /// What was counted and measured.
     pub metrics: Metrics,
 }
 
-/// What became of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Dealt {
-    /// SQS may delete it.
-    Acknowledged(Acknowledged),
-    /// It is to come back.
-    Returned(Returned),
-    /// It was a sweep, and is done.
-    Swept,
-    /// It was one of our own events, which is never answered.
-    OwnEvent,
-    /// It said that it was one of our own messages, but was not sound.
-    Malformed,
-    /// It is one of our own messages, of a version that a newer worker wrote and will read.
-    Newer,
-}
-
-impl Dealt {
-    /// It is a batch item failure.
-    pub fn comes_back(self) -> bool {
-        matches!(self, Self::Returned(_) | Self::Newer)
+impl BatchResult {
+    /// The messages to deliver again: Lambda's `batchItemFailures`.
+    pub fn batch_item_failures(&self) -> impl Iterator<Item = &MessageId> {
+        self.messages.iter().filter(|(_, disposition)| disposition.is_retry()).map(|(message_id, _)| message_id)
     }
 }
 
-impl From<Verdict> for Dealt {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Acknowledge(why) => Self::Acknowledged(why),
-            Verdict::Return(why) => Self::Returned(why),
-        }
-    }
-}
+/// What happens to a message, and until when no delivery of it can claim.
+type Handled = (Disposition, Option<Millis>);
 
-impl BatchReport {
-    /// The messages that are to come back: Lambda's `batchItemFailures`.
-    pub fn returned(&self) -> impl Iterator<Item = &MessageId> {
-        self.messages.iter().filter(|(_, dealt)| dealt.comes_back()).map(|(message_id, _)| message_id)
-    }
-}
-
-/// How far a message comes by itself.
-enum Halfway<'a> {
-    /// To its end.
-    Settled(Settled),
-    /// It wants to send this poll.
-    Waits(Box<Waiting<'a>>),
-}
-
-/// A message at its end.
+/// A message whose handling is over.
 #[derive(Debug, Clone, Copy)]
 struct Settled {
-    dealt: Dealt,
-    /// How long it stays away, if it comes back.
-    away: Option<Away>,
+    disposition: Disposition,
+    /// When the message is delivered again, if it is.
+    redelivery: Option<Redelivery>,
 }
 
-/// How long a message that comes back stays away.
+/// When a message is delivered again.
 #[derive(Debug, Clone, Copy)]
-struct Away {
+struct Redelivery {
     backoff: Duration,
-    /// No delivery of it can claim before that.
+    /// Until then no delivery of the message can claim.
     held_until: Option<Millis>,
 }
 
-impl Away {
-    /// How long it stays away, counted from `now`.
-    fn remaining(self, now: Millis) -> Duration {
+impl Redelivery {
+    /// How long the message stays invisible, counted from `now`.
+    fn delay(self, now: Millis) -> Duration {
         let held = self.held_until.map(|until| (until + Duration::from_millis(1)).since(now));
         self.backoff.max(held.unwrap_or_default())
     }
 }
 
-/// A message that waits for its batch.
-struct Waiting<'a> {
-    handling: MessageHandler,
-    poll: Poll,
-    delay: Delay,
-    /// When it began to wait.
-    since: Instant,
-    trace: TraceHeader,
-    watch: Watch<'a>,
-}
-
-impl From<Settled> for Halfway<'_> {
-    fn from(settled: Settled) -> Self {
-        Self::Settled(settled)
-    }
-}
-
 impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
-    /// A worker over these ports, whose ids nobody can foresee.
+    /// A worker over these ports, with unpredictable ids.
     pub fn new(provider: P, store: S, queue: Q, bus: B, clock: Clock, config: WorkerConfig) -> Self {
         let permits = Semaphore::new(config.limits.max_in_flight);
-        let chance = RefCell::new(StdRng::from_rng(&mut rand::rng()));
-        Self { provider, store, queue, bus, clock, config, chance, permits }
+        let rng = RefCell::new(StdRng::from_rng(&mut rand::rng()));
+        Self { provider, store, queue, bus, clock, config, rng, permits }
     }
 
-    /// The same worker, whose ids and jitter all come from this seed: for tests that must be reproduced, and for nothing
-    /// else, since two workers of one seed would claim under the same ids.
+    /// The same worker, with ids and jitter derived from `seed`. Only for tests that must be reproducible: two workers with
+    /// one seed would claim under the same ids.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
-        Self { chance: RefCell::new(StdRng::seed_from_u64(seed)), ..self }
+        Self { rng: RefCell::new(StdRng::seed_from_u64(seed)), ..self }
     }
 
-    /// Deals with a batch. No message fails another, and nothing outlives the invocation.
-    pub async fn handle(&self, records: &[Record], ends: Instant) -> BatchReport {
+    /// Handles a batch. No message fails another, and nothing outlives the invocation.
+    pub async fn handle(&self, records: &[Record], ends: Instant) -> BatchResult {
         let invocation = Invocation::new(ends, self.clock.now(), &self.config.limits);
         if !invocation.has_time_to_call() {
             tracing::error!(
@@ -198,117 +142,85 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                  four times POSTPRESS_TIMEOUT_SECONDS"
             );
         }
-        let settled = self.deal_with(records, &invocation).await;
+        let outbox = Outbox::new(records.len());
+        let messages = join_all(records.iter().map(|record| self.handle_message(record, &invocation, &outbox)));
+        let (settled, ()) = tokio::join!(messages, self.send_polls(&outbox, &invocation));
         self.change_visibility(records, &settled, &invocation).await;
-        let dealt: Vec<_> = settled.into_iter().map(|settled| settled.dealt).collect();
-        self.count(records, &dealt, &invocation);
-        let messages = records.iter().map(|record| record.message_id.clone()).zip(dealt).collect();
-        BatchReport { messages, metrics: invocation.metrics().clone() }
-    }
-
-    /// What is only known at the end.
-    fn count(&self, records: &[Record], dealt: &[Dealt], invocation: &Invocation) {
-        let (mut metrics, now) = (invocation.metrics(), self.now());
-        for (record, dealt) in records.iter().zip(dealt) {
+        let now = self.now();
+        let mut messages = Vec::new();
+        for (record, Settled { disposition, .. }) in records.iter().zip(settled) {
+            let mut metrics = invocation.metrics();
             metrics.count(Metric::Messages, 1);
-            watch::counted(*dealt).into_iter().for_each(|metric| metrics.count(metric, 1));
+            message_telemetry::metric_of(disposition).into_iter().for_each(|metric| metrics.count(metric, 1));
             metrics.time(Metric::Lag, now.since(record.due_at()));
+            messages.push((record.message_id.clone(), disposition));
         }
+        BatchResult { messages, metrics: invocation.metrics().clone() }
     }
 
-    /// Starts every message at once. The polls leave together as soon as no call is expected any more, while endings may
-    /// still be on their way.
-    async fn deal_with(&self, records: &[Record], invocation: &Invocation) -> Vec<Settled> {
-        let calls = Calls::expected(records.len());
-        let mut under_way: FuturesUnordered<_> = records
-            .iter()
-            .enumerate()
-            .map(|(place, record)| self.guarded(record, invocation, &calls).map(move |halfway| (place, halfway)))
-            .collect();
-        let mut halfway = Vec::new();
-        {
-            let mut all_answered = pin!(calls.all_answered());
-            loop {
-                tokio::select! {
-                    biased;
-                    Some(half) = under_way.next() => halfway.push(half),
-                    () = &mut all_answered => break,
-                }
-            }
-        }
-        let (mut settled, others) = tokio::join!(self.send_polls(halfway, invocation), under_way.collect::<Vec<_>>());
-        settled.extend(self.send_polls(others, invocation).await);
-        settled.sort_by_key(|(place, _)| *place);
-        settled.into_iter().map(|(_, settled)| settled).collect()
-    }
-
-    /// A message whose handling panics comes back, and its neighbours go on.
-    async fn guarded<'a>(&self, record: &Record, invocation: &'a Invocation, calls: &Calls) -> Halfway<'a> {
-        let call = calls.one();
+    /// Handles one message. If that panics, the message is delivered again, and the others continue.
+    async fn handle_message(&self, record: &Record, invocation: &Invocation, outbox: &Outbox) -> Settled {
+        let (_in_progress, call) = outbox.message();
         let trace = record.trace();
         let span = telemetry::message(record, &trace);
-        let handled = AssertUnwindSafe(self.handle_one(record, trace, invocation, call)).catch_unwind();
-        handled.instrument(span.clone()).await.unwrap_or_else(|_| {
-            let panicked = Dealt::Returned(Returned::Bug("handling panicked"));
-            self.settle(panicked, None, &Watch::new(invocation, span, record)).into()
-        })
-    }
-
-    /// The one end of every message: it is logged, and the time that it stays away decided.
-    fn settle(&self, dealt: Dealt, held_until: Option<Millis>, watch: &Watch<'_>) -> Settled {
-        let away = dealt.comes_back().then(|| Away {
-            backoff: self.config.rules.schedule.redelivery_backoff(watch.receive_count(), self.random()),
+        let mut telemetry = MessageTelemetry::new(invocation, span.clone(), record);
+        let handled = AssertUnwindSafe(self.dispatch(record, &trace, outbox, call, &mut telemetry)).catch_unwind();
+        let handled = handled.instrument(span).await;
+        let panicked = |_| (Disposition::Retry(RetryReason::Bug("handling panicked")), None);
+        let (disposition, held_until) = handled.unwrap_or_else(panicked);
+        let redelivery = disposition.is_retry().then(|| Redelivery {
+            backoff: self.config.rules.schedule.redelivery_backoff(record.receive_count, self.random()),
             held_until,
         });
         let now = self.now();
-        watch.settled(dealt, away.map(|away| now + away.remaining(now)));
-        Settled { dealt, away }
+        telemetry.settled(disposition, redelivery.map(|redelivery| now + redelivery.delay(now)));
+        Settled { disposition, redelivery }
     }
 
-    async fn handle_one<'a>(
+    async fn dispatch(
         &self,
         record: &Record,
-        trace: TraceHeader,
-        invocation: &'a Invocation,
-        call: ExpectedCall<'_>,
-    ) -> Halfway<'a> {
-        let mut watch = Watch::new(invocation, Span::current(), record);
-        let dealt = match Message::parse(record, &self.config.event_source) {
+        trace: &TraceHeader,
+        outbox: &Outbox,
+        call: PendingCall<'_>,
+        telemetry: &mut MessageTelemetry<'_>,
+    ) -> Handled {
+        let disposition = match Message::parse(record, &self.config.event_source) {
             Message::Trigger(trigger) => {
-                watch.is_about(&trigger.chat_id, None);
-                watch.received("trigger");
-                invocation.metrics().count(Metric::Triggers, 1);
-                return self.drive(Task::Trigger(trigger), record, trace, watch, call).await;
+                telemetry.set_run(&trigger.chat_id, None);
+                telemetry.received("trigger");
+                telemetry.invocation().metrics().count(Metric::Triggers, 1);
+                return self.run_steps(Task::Trigger(trigger), record, trace, outbox, call, telemetry).await;
             }
             Message::Poll(poll) => {
-                watch.is_about(&poll.chat_id, Some(poll.run_id));
-                watch.received("poll");
-                return self.drive(Task::Poll(poll), record, trace, watch, call).await;
+                telemetry.set_run(&poll.chat_id, Some(poll.run_id));
+                telemetry.received("poll");
+                return self.run_steps(Task::Poll(poll), record, trace, outbox, call, telemetry).await;
             }
             Message::Invalid(invalid) => {
-                watch.received("invalid");
+                telemetry.received("invalid");
                 drop(call);
-                self.refuse(Event::of_invalid_trigger(invalid), &trace, &mut watch).await
+                self.refuse(Event::of_invalid_trigger(invalid), trace, telemetry).await
             }
             Message::Sweep => {
-                watch.received("sweep");
+                telemetry.received("sweep");
                 drop(call);
-                self.sweep(&mut watch).await
+                self.sweep(telemetry).await
             }
-            Message::OwnEvent => Dealt::OwnEvent,
+            Message::OwnEvent => Disposition::Ack(AckReason::OwnEvent),
             Message::Malformed { reason } => {
-                watch.is_unusable(reason);
-                Dealt::Malformed
+                telemetry.set_fault(reason);
+                Disposition::Ack(AckReason::Malformed)
             }
             Message::Newer { version } => {
-                watch.is_unusable(format!("version {version}"));
-                Dealt::Newer
+                telemetry.set_fault(format!("version {version}"));
+                Disposition::Retry(RetryReason::NewerVersion)
             }
         };
-        self.settle(dealt, None, &watch).into()
+        (disposition, None)
     }
 
-    fn tick(&self) -> StepContext<'_> {
+    fn step_context(&self) -> StepContext<'_> {
         StepContext { now: self.now(), jitter: Jitter::from_random(self.random()), rules: &self.config.rules }
     }
 
@@ -316,11 +228,11 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         self.clock.now()
     }
 
-    /// Chance's next word.
+    /// The next random value.
     fn random<T>(&self) -> T
     where
         StandardUniform: Distribution<T>,
     {
-        self.chance.borrow_mut().random()
+        self.rng.borrow_mut().random()
     }
 }

@@ -1,106 +1,84 @@
-//! Why a message gets a line in the log when it is settled.
+//! Why a message logs a warning or an error when it is settled.
 
-use super::Dealt;
-use crate::run::{Acknowledged, Returned};
+use crate::run::{AckReason, Disposition, RetryReason};
 
-/// Why a message came back, was dropped or was refused: the `reason` of its one warning or error in an invocation.
+/// Why a message is delivered again, dropped or refused: the `reason` of its one warning or error in an invocation.
 ///
-/// Each has an entry in `docs/runbook.md`. A message that is settled as intended has none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// It comes back: too little of the invocation was left for a call.
-    NoTime,
-    /// It comes back: others changed the run faster than the message could decide.
-    Contended,
-    /// It comes back: an earlier delivery of it holds the run, or died holding it.
-    LeaseHeld,
-    /// It comes back: the table, the queue or the bus failed.
-    Failed,
-    /// It comes back: its handling panicked, or met a state that cannot occur.
-    Bug,
-    /// It comes back: a newer version of the worker wrote it.
-    NewerVersion,
-    /// It was acknowledged: its ending could not be recorded, and travels on in another message.
-    HandedOn,
-    /// It was answered with an error event: it is not a valid trigger, or its run has no room for it.
-    Refused,
-    /// It was dropped: it is one of our own events.
-    OwnEvent,
-    /// It was dropped: it claims to be one of our own messages, and cannot be read.
-    Malformed,
+/// Each has an entry in `docs/runbook.md`. A message that is handled as intended has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reason {
+    /// Its stable name in the log.
+    pub name: &'static str,
+    /// The text of the log line.
+    pub message: &'static str,
+    /// Whether someone has to act on it; the next delivery settles the others.
+    pub is_error: bool,
 }
 
 impl Reason {
+    const NO_TIME: Self = Self::warning("no_time", "too little time left in the invocation; the message comes back");
+    const CONTENDED: Self =
+        Self::warning("contended", "the run changed faster than the message could decide; the message comes back");
+    const LEASE_HELD: Self =
+        Self::warning("lease_held", "an earlier delivery of the message holds the run; the message comes back");
+    pub(super) const FAILED: Self = Self::error("failed", "message processing failed");
+    const BUG: Self = Self::error("bug", "this is a bug in postpress-bridge; the message comes back");
+    const NEWER_VERSION: Self =
+        Self::warning("newer_version", "a newer worker's message comes back until a newer worker reads it");
+    const HANDED_ON: Self =
+        Self::error("handed_on", "the ending could not be recorded; it travels on in another message");
+    const REFUSED: Self = Self::warning("refused", "trigger refused; answered with an error event");
+    const OWN_EVENT: Self = Self::error(
+        "own_event",
+        "one of our own events came back as a message and was dropped; narrow the rule that sends it here",
+    );
+    const MALFORMED: Self = Self::error("malformed", "a broken message of our own was dropped");
+
     /// Every reason.
     pub const ALL: [Self; 10] = [
-        Self::NoTime,
-        Self::Contended,
-        Self::LeaseHeld,
-        Self::Failed,
-        Self::Bug,
-        Self::NewerVersion,
-        Self::HandedOn,
-        Self::Refused,
-        Self::OwnEvent,
-        Self::Malformed,
+        Self::NO_TIME,
+        Self::CONTENDED,
+        Self::LEASE_HELD,
+        Self::FAILED,
+        Self::BUG,
+        Self::NEWER_VERSION,
+        Self::HANDED_ON,
+        Self::REFUSED,
+        Self::OWN_EVENT,
+        Self::MALFORMED,
     ];
 
-    /// The reason of a message that was settled like this, if it needs one.
-    pub(super) fn of(dealt: Dealt) -> Option<Self> {
-        match dealt {
-            Dealt::Returned(Returned::NoTime) => Some(Self::NoTime),
-            Dealt::Returned(Returned::Contended) => Some(Self::Contended),
-            Dealt::Returned(Returned::LeaseHeld) => Some(Self::LeaseHeld),
-            Dealt::Returned(Returned::Failed) => Some(Self::Failed),
-            Dealt::Returned(Returned::Bug(_)) => Some(Self::Bug),
-            Dealt::Newer => Some(Self::NewerVersion),
-            Dealt::Acknowledged(Acknowledged::HandedOn) => Some(Self::HandedOn),
-            Dealt::Acknowledged(Acknowledged::Refused) => Some(Self::Refused),
-            Dealt::OwnEvent => Some(Self::OwnEvent),
-            Dealt::Malformed => Some(Self::Malformed),
-            Dealt::Acknowledged(_) | Dealt::Swept => None,
-        }
+    const fn warning(name: &'static str, message: &'static str) -> Self {
+        Self { name, message, is_error: false }
     }
 
-    /// Its stable name in the log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NoTime => "no_time",
-            Self::Contended => "contended",
-            Self::LeaseHeld => "lease_held",
-            Self::Failed => "failed",
-            Self::Bug => "bug",
-            Self::NewerVersion => "newer_version",
-            Self::HandedOn => "handed_on",
-            Self::Refused => "refused",
-            Self::OwnEvent => "own_event",
-            Self::Malformed => "malformed",
-        }
+    const fn error(name: &'static str, message: &'static str) -> Self {
+        Self { name, message, is_error: true }
     }
 
-    /// The text of the line.
-    pub(super) fn message(self) -> &'static str {
-        match self {
-            Self::NoTime => "too little time left in the invocation; the message comes back",
-            Self::Contended => "the run changed faster than the message could decide; the message comes back",
-            Self::LeaseHeld => "an earlier delivery of the message holds the run; the message comes back",
-            Self::Failed => "message processing failed",
-            Self::Bug => "this is a bug in postpress-bridge; the message comes back",
-            Self::NewerVersion => "a newer worker's message comes back until a newer worker reads it",
-            Self::HandedOn => "the ending could not be recorded; it travels on in another message",
-            Self::Refused => "trigger refused; answered with an error event",
-            Self::OwnEvent => {
-                "one of our own events came back as a message and was dropped; narrow the rule that sends it here"
-            }
-            Self::Malformed => "a broken message of our own was dropped",
-        }
-    }
-
-    /// Someone has to act on it, as opposed to what the next delivery settles.
-    pub(super) fn is_error(self) -> bool {
-        match self {
-            Self::Failed | Self::Bug | Self::HandedOn | Self::OwnEvent | Self::Malformed => true,
-            Self::NoTime | Self::Contended | Self::LeaseHeld | Self::NewerVersion | Self::Refused => false,
+    /// The reason of a message with this disposition, if it needs one.
+    pub(super) fn of(disposition: Disposition) -> Option<Self> {
+        match disposition {
+            Disposition::Retry(RetryReason::NoTime) => Some(Self::NO_TIME),
+            Disposition::Retry(RetryReason::Contended) => Some(Self::CONTENDED),
+            Disposition::Retry(RetryReason::LeaseHeld) => Some(Self::LEASE_HELD),
+            Disposition::Retry(RetryReason::Failed) => Some(Self::FAILED),
+            Disposition::Retry(RetryReason::Bug(_)) => Some(Self::BUG),
+            Disposition::Retry(RetryReason::NewerVersion) => Some(Self::NEWER_VERSION),
+            Disposition::Ack(AckReason::HandedOn) => Some(Self::HANDED_ON),
+            Disposition::Ack(AckReason::Refused) => Some(Self::REFUSED),
+            Disposition::Ack(AckReason::OwnEvent) => Some(Self::OWN_EVENT),
+            Disposition::Ack(AckReason::Malformed) => Some(Self::MALFORMED),
+            Disposition::Ack(
+                AckReason::PolledOn
+                | AckReason::Ended
+                | AckReason::Published
+                | AckReason::Joined
+                | AckReason::Duplicate
+                | AckReason::Superseded
+                | AckReason::Over
+                | AckReason::Swept,
+            ) => None,
         }
     }
 }

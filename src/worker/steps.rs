@@ -1,4 +1,4 @@
-//! The steps of one message, carried out: each effect with its time limit, and what the invocation's messages share.
+//! Carries out the steps of one message: each effect with its time limit.
 
 use std::time::Duration;
 
@@ -11,97 +11,101 @@ use crate::ids::{ClaimId, RunId};
 use crate::message::Record;
 use crate::postpress::Provider;
 use crate::queue::Queue;
-use crate::run::{Acknowledged, Call, MessageHandler, Returned, Step, StepResult, Task, Write};
+use crate::run::{AckReason, Claimant, Disposition, MessageHandler, RetryReason, Step, StepResult, Task, Write};
 use crate::service::{ServiceError, retry_until};
 use crate::store::RunStore;
 use crate::trace::TraceHeader;
 
-use super::calls::ExpectedCall;
-use super::{Dealt, Halfway, Invocation, Waiting, Watch, Worker};
+use super::outbox::{Outbox, PendingCall};
+use super::{Handled, Invocation, MessageTelemetry, Worker};
 
 impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
-    /// Answers a message that is no trigger.
-    pub(super) async fn refuse(&self, event: Event, trace: &TraceHeader, watch: &mut Watch<'_>) -> Dealt {
-        match self.publish(event, trace, watch).await {
-            StepResult::Done => Dealt::Acknowledged(Acknowledged::Refused),
-            _ => Dealt::Returned(Returned::Failed),
+    /// Answers an invalid trigger.
+    pub(super) async fn refuse(
+        &self,
+        event: Event,
+        trace: &TraceHeader,
+        telemetry: &mut MessageTelemetry<'_>,
+    ) -> Disposition {
+        match self.publish(event, trace, telemetry).await {
+            StepResult::Done => Disposition::Ack(AckReason::Refused),
+            _ => Disposition::Retry(RetryReason::Failed),
         }
     }
 
-    /// Carries out one step after the other, up to the end or to the poll that shares a send.
-    pub(super) async fn drive<'a>(
+    /// Carries out one step after the other until the message is settled.
+    pub(super) async fn run_steps(
         &self,
         task: Task,
         record: &Record,
-        trace: TraceHeader,
-        mut watch: Watch<'a>,
-        expected: ExpectedCall<'_>,
-    ) -> Halfway<'a> {
-        let invocation = watch.invocation();
-        let chat_id = task.chat_id().clone();
-        let (calls, is_poll) = match &task {
+        trace: &TraceHeader,
+        outbox: &Outbox,
+        call: PendingCall<'_>,
+        telemetry: &mut MessageTelemetry<'_>,
+    ) -> Handled {
+        let invocation = telemetry.invocation();
+        let (may_call, is_poll) = match &task {
             Task::Trigger(_) => (true, false),
             Task::Poll(poll) => (poll.answer.is_none(), true),
         };
-        let mut expected = Some(expected).filter(|_| calls);
-        // Before the claim, so that no lease runs while its call waits for a place.
+        let mut call = Some(call).filter(|_| may_call);
+        // Before the claim, so that no lease runs while its call waits for a permit.
         let mut permit = match self.permit(invocation).await {
             Ok(permit) => Some(permit),
-            Err(why) => return self.settle(Dealt::Returned(why), None, &watch).into(),
+            Err(reason) => return (Disposition::Retry(reason), None),
         };
-        let call = Call {
+        let claimant = Claimant {
             message_id: record.message_id.clone(),
             claim_id: ClaimId::from_random(self.random()),
             run_id: RunId::from_random(self.random()),
             lease_until_ms: invocation.lease_until(),
         };
-        let (mut handling, mut step) = MessageHandler::begin(task, call, self.tick());
+        let (mut handler, mut step) = MessageHandler::begin(task, claimant, self.step_context());
         loop {
-            watch.next(&step);
-            let input = match step {
-                Step::Done(verdict) => return self.settle(verdict.into(), handling.held_until(), &watch).into(),
-                Step::Send { poll, delay } if poll.answer.is_none() => {
-                    let since = Instant::now();
-                    return Halfway::Waits(Box::new(Waiting { handling, poll, delay, since, trace, watch }));
-                }
-                // An ending on its way is never held back by neighbours.
-                Step::Send { poll, delay } => {
-                    let outgoing = self.outgoing(&poll, delay.after(Duration::ZERO), Some(trace.clone()));
-                    watch.sent(self.send(vec![outgoing], invocation).await.pop())
-                }
-                Step::Read => {
+            telemetry.next(&step);
+            let result = match step {
+                Step::Done(disposition) => return (disposition, handler.held_until()),
+                Step::Read(chat_id) => {
                     match retry_until(invocation.claim_by(), async || self.store.read(&chat_id).await).await {
                         Ok(item) => {
-                            watch.read(item.as_ref());
+                            telemetry.read(item.as_ref());
                             StepResult::Read(item.map(Box::new))
                         }
-                        Err(error) => watch.failed("read the run", &error),
+                        Err(error) => telemetry.failed("read the run", &error),
                     }
                 }
-                Step::Call => match invocation.call_deadline() {
+                Step::Write(write) => self.write(&write, telemetry).await,
+                Step::Call(chat_id) => match invocation.call_deadline() {
                     Some(deadline) => {
                         let began = Instant::now();
                         let answer = self.provider.sync(&chat_id, deadline).await;
-                        watch.answered(&answer, began.elapsed());
-                        drop((permit.take(), expected.take()));
+                        telemetry.answered(&answer, began.elapsed());
+                        drop((permit.take(), call.take()));
                         StepResult::Answered(answer)
                     }
                     None => StepResult::NoTime,
                 },
-                Step::Write(write) => self.write(&write, &mut watch).await,
-                Step::Publish(event) => {
+                Step::Send { poll, delay } if poll.answer.is_none() => {
+                    telemetry.sent(outbox.send(call.take(), poll, delay, trace.clone()).await)
+                }
+                // An ending does not wait for other messages.
+                Step::Send { poll, delay } => {
+                    let outgoing = self.outgoing(&poll, delay.after(Duration::ZERO), Some(trace.clone()));
+                    telemetry.sent(self.send_one(outgoing, invocation).await)
+                }
+                Step::Publish(publication) => {
                     if is_poll {
-                        expected = None; // of a poll, nothing but its end follows; a trigger may still start a run
+                        call = None; // a poll only marks its ending after this; a trigger may still start a run
                     }
-                    self.publish(*event, &trace, &mut watch).await
+                    self.publish(publication.into(), trace, telemetry).await
                 }
             };
-            step = handling.next(input, self.tick());
+            step = handler.next(result, self.step_context());
         }
     }
 
-    async fn write(&self, write: &Write, watch: &mut Watch<'_>) -> StepResult {
-        let invocation = watch.invocation();
+    async fn write(&self, write: &Write, telemetry: &mut MessageTelemetry<'_>) -> StepResult {
+        let invocation = telemetry.invocation();
         let claims = write.claims().is_some();
         if claims && !invocation.has_time_to_call() {
             return StepResult::NoTime;
@@ -113,24 +117,24 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         };
         let work = retry_until(until, async || self.store.write(write).await);
         let written = match write {
-            // Messages that meet the same ending mark it once between them.
+            // Messages of a batch that find the same ending mark it once.
             Write::MarkPublished { run_id, .. } => invocation.marked.get(run_id.as_uuid(), work).await,
             _ => work.await,
         };
         match written {
             Ok(written) => {
-                watch.written(write, &written);
+                telemetry.written(write, &written);
                 StepResult::Written(written)
             }
-            Err(error) => watch.failed("write the run", &error),
+            Err(error) => telemetry.failed("write the run", &error),
         }
     }
 
-    /// Publishes an event. Messages that meet the same ending publish it once between them, and share the result: none is
-    /// acknowledged unless that worked.
-    async fn publish(&self, event: Event, trace: &TraceHeader, watch: &mut Watch<'_>) -> StepResult {
-        watch.publishes(&event);
-        let invocation = watch.invocation();
+    /// Publishes an event. Messages of a batch that find the same ending publish it once and share the result; none is
+    /// acknowledged unless the event was published.
+    async fn publish(&self, event: Event, trace: &TraceHeader, telemetry: &mut MessageTelemetry<'_>) -> StepResult {
+        telemetry.publishes(&event);
+        let invocation = telemetry.invocation();
         let mut is_first = false;
         let work = async {
             is_first = true;
@@ -143,18 +147,18 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         };
         match invocation.published.get(event.detail.event_id, work).await {
             Ok(()) => {
-                watch.published(&event, is_first);
+                telemetry.published(&event, is_first);
                 StepResult::Done
             }
-            Err(error) => watch.failed("publish an event", &error),
+            Err(error) => telemetry.failed("publish an event", &error),
         }
     }
 
-    /// A place among the calls at once, unless none comes free in time for a claim.
-    async fn permit(&self, invocation: &Invocation) -> Result<SemaphorePermit<'_>, Returned> {
+    /// A permit for a call, if one is free in time for a claim.
+    async fn permit(&self, invocation: &Invocation) -> Result<SemaphorePermit<'_>, RetryReason> {
         match timeout_at(invocation.claim_by(), self.permits.acquire()).await {
-            Ok(permit) => permit.map_err(|_closed| Returned::Bug("the semaphore of the calls is closed")),
-            Err(_elapsed) => Err(Returned::NoTime),
+            Ok(permit) => permit.map_err(|_closed| RetryReason::Bug("the semaphore of the calls is closed")),
+            Err(_elapsed) => Err(RetryReason::NoTime),
         }
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{BatchReport, Dealt, Worker, WorkerConfig};
+use super::{BatchResult, Worker, WorkerConfig};
 use crate::event::Event;
 use crate::ids::ChatId;
 use crate::message::Record;
 use crate::metrics::Metrics;
 use crate::queue::{MemoryQueue, Source};
-use crate::run::{Item, Schedule};
+use crate::run::{Disposition, Item, Schedule};
 use crate::settings::Limits;
 use crate::time::{Clock, Millis};
 
@@ -78,11 +78,11 @@ impl Scene {
     }
 
     /// One invocation: what became of each message, in the order in which they were received.
-    async fn invoke(&self) -> Vec<Dealt> {
+    async fn invoke(&self) -> Vec<Disposition> {
         self.invoke_for(INVOCATION).await
     }
 
-    async fn invoke_for(&self, time: Duration) -> Vec<Dealt> {
+    async fn invoke_for(&self, time: Duration) -> Vec<Disposition> {
         self.report_for(time).await.messages.into_iter().map(|(_, dealt)| dealt).collect()
     }
 
@@ -91,17 +91,17 @@ impl Scene {
         self.report_for(INVOCATION).await.metrics
     }
 
-    async fn report_for(&self, time: Duration) -> BatchReport {
+    async fn report_for(&self, time: Duration) -> BatchResult {
         let batch = self.receive().await;
         let report = self.worker.handle(&batch, Instant::now() + time).await;
-        let returned: Vec<_> = report.returned().cloned().collect();
+        let returned: Vec<_> = report.batch_item_failures().cloned().collect();
         let done: Vec<_> = batch.into_iter().filter(|record| !returned.contains(&record.message_id)).collect();
         self.queue.inner.delete(&done).await.unwrap();
         report
     }
 
     /// Invokes until the queue is empty, and tells what became of every message at every delivery.
-    async fn play_out(&self) -> Vec<Dealt> {
+    async fn play_out(&self) -> Vec<Disposition> {
         let mut dealt = Vec::new();
         while !self.queue.inner.is_empty() {
             dealt.extend(self.invoke().await);

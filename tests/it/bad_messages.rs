@@ -8,12 +8,12 @@ use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ChatId, MessageId};
 use postpress_bridge::message::{Message, Record, SWEEP_BODY};
 use postpress_bridge::queue::{MemoryQueue, Source};
-use postpress_bridge::run::{Acknowledged, Item, Schedule};
+use postpress_bridge::run::{AckReason, Disposition, Item, RetryReason, Schedule};
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
 use postpress_bridge::simulator::{Faults, InProcess, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::{Clock, Millis};
-use postpress_bridge::worker::{Dealt, Worker, WorkerConfig};
+use postpress_bridge::worker::{Worker, WorkerConfig};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -55,7 +55,7 @@ impl Scene {
     }
 
     /// One invocation with one message.
-    async fn handle(&self, body: &str) -> Dealt {
+    async fn handle(&self, body: &str) -> Disposition {
         let record = Record {
             message_id: MessageId::new("m-bad"),
             receipt_handle: "r-bad".to_owned(),
@@ -67,14 +67,14 @@ impl Scene {
         self.invoke(&record).await
     }
 
-    async fn invoke(&self, record: &Record) -> Dealt {
+    async fn invoke(&self, record: &Record) -> Disposition {
         let ends = Instant::now() + Duration::from_mins(1);
         let report = self.worker.handle(std::slice::from_ref(record), ends).await;
         report.messages[0].1
     }
 
     /// Takes the next message off the queue and tells its record and what became of it.
-    async fn work_one(&self) -> (Record, Dealt) {
+    async fn work_one(&self) -> (Record, Disposition) {
         let record = self.queue.receive(1).await.unwrap().remove(0);
         let dealt = self.invoke(&record).await;
         self.queue.delete(std::slice::from_ref(&record)).await.unwrap();
@@ -110,14 +110,14 @@ enum Becomes {
 use Becomes::{Malformed, Newer, Over, OwnEvent, Refused, Swept};
 
 impl Becomes {
-    fn dealt(&self) -> Dealt {
+    fn dealt(&self) -> Disposition {
         match self {
-            Refused(..) => Dealt::Acknowledged(Acknowledged::Refused),
-            OwnEvent => Dealt::OwnEvent,
-            Malformed => Dealt::Malformed,
-            Newer => Dealt::Newer,
-            Swept => Dealt::Swept,
-            Over => Dealt::Acknowledged(Acknowledged::Over),
+            Refused(..) => Disposition::Ack(AckReason::Refused),
+            OwnEvent => Disposition::Ack(AckReason::OwnEvent),
+            Malformed => Disposition::Ack(AckReason::Malformed),
+            Newer => Disposition::Retry(RetryReason::NewerVersion),
+            Swept => Disposition::Ack(AckReason::Swept),
+            Over => Disposition::Ack(AckReason::Over),
         }
     }
 
@@ -272,7 +272,7 @@ async fn events_of_others_are_triggers_even_if_they_share_our_field_names() {
     let wrappings = WRAPPINGS.iter().copied().filter(|layers| layers.len() <= 2).chain([&[][..]]);
     for (layers, body) in wrappings.flat_map(|layers| theirs.map(|body| (layers, wrap(body, layers)))) {
         let scene = Scene::new();
-        assert_eq!(scene.handle(&body).await, Dealt::Acknowledged(Acknowledged::PolledOn), "{body} in {layers:?}");
+        assert_eq!(scene.handle(&body).await, Disposition::Ack(AckReason::PolledOn), "{body} in {layers:?}");
         assert_eq!(scene.state().calls, 1, "{body} in {layers:?}");
     }
 }
@@ -357,16 +357,16 @@ async fn messages_of_our_own_are_dropped_where_they_are_broken_and_come_back_whe
 }
 
 /// Handles a message that must be dropped without a trace.
-async fn assert_dropped(scene: &Scene, body: &Value, why: Acknowledged) {
+async fn assert_dropped(scene: &Scene, body: &Value, why: AckReason) {
     let before = scene.state();
     scene.log.take_said();
-    assert_eq!(scene.handle(&body.to_string()).await, Dealt::Acknowledged(why), "{body}");
+    assert_eq!(scene.handle(&body.to_string()).await, Disposition::Ack(why), "{body}");
     assert_eq!(scene.state(), before, "{body}");
     assert_eq!(scene.log.take_said(), [""; 0], "{body}");
 }
 
 /// The polls that somebody could make of a genuine one without its claim: no claim, no run, no chat of theirs fits.
-fn forgeries(genuine: &Value) -> Vec<(Value, Acknowledged)> {
+fn forgeries(genuine: &Value) -> Vec<(Value, AckReason)> {
     let done = json!({"status": "SYNC_DONE", "ended_by": "answer", "finished_at": "2026-11-24T10:00:00Z"});
     let error = json!({
         "error": {"title": "forged", "type": "errors/x", "status": 404}, "origin": "postpress", "ended_by": "answer",
@@ -374,9 +374,9 @@ fn forgeries(genuine: &Value) -> Vec<(Value, Acknowledged)> {
     });
     let mut forgeries = Vec::new();
     for (field, value, why) in [
-        ("claim_id", "f".repeat(32), Acknowledged::Superseded),
-        ("run_id", "00000000-0000-4000-8000-000000000001".to_owned(), Acknowledged::Over),
-        ("chat_id", "another".to_owned(), Acknowledged::Over),
+        ("claim_id", "f".repeat(32), AckReason::Superseded),
+        ("run_id", "00000000-0000-4000-8000-000000000001".to_owned(), AckReason::Over),
+        ("chat_id", "another".to_owned(), AckReason::Over),
     ] {
         for answer in [None, Some(&done), Some(&error)] {
             let mut forged = genuine.clone();
@@ -395,7 +395,7 @@ async fn a_forged_or_replayed_poll_calls_nobody_and_ends_nothing() {
     let scene = Scene::new();
     scene.queue.put(r#"{"chat_id": "done-in-20s"}"#, Duration::ZERO);
     let (_, started) = scene.work_one().await;
-    assert_eq!(started, Dealt::Acknowledged(Acknowledged::PolledOn));
+    assert_eq!(started, Disposition::Ack(AckReason::PolledOn));
 
     // While the run is active: whatever does not name its present claim.
     let mut replays: Vec<Value> = Vec::new();
@@ -406,12 +406,12 @@ async fn a_forged_or_replayed_poll_calls_nobody_and_ends_nothing() {
             assert_dropped(&scene, &forged, why).await;
         }
         for replayed in &replays {
-            assert_dropped(&scene, replayed, Acknowledged::Superseded).await;
+            assert_dropped(&scene, replayed, AckReason::Superseded).await;
         }
         let dealt = scene.invoke(&record).await;
         scene.queue.delete(&[record]).await.unwrap();
         replays.push(genuine);
-        if dealt == Dealt::Acknowledged(Acknowledged::Ended) {
+        if dealt == Disposition::Ack(AckReason::Ended) {
             break;
         }
     }
@@ -426,7 +426,7 @@ async fn a_forged_or_replayed_poll_calls_nobody_and_ends_nothing() {
         json!({"status": "SYNC_ERROR", "ended_by": "answer", "finished_at": "2026-11-24T10:00:00Z"});
     let forged: Vec<_> = replays.iter().flat_map(forgeries).map(|(forged, _)| forged).collect();
     for body in replays.iter().chain(&forged).chain([&last, &last_with_answer]) {
-        assert_dropped(&scene, body, Acknowledged::Over).await;
+        assert_dropped(&scene, body, AckReason::Over).await;
     }
     assert_eq!(scene.simulator.stats().total.restarts, 0);
 }

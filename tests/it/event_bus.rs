@@ -6,6 +6,7 @@ use postpress_bridge::bus::{EventBridgeBus, EventBus, MemoryBus};
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::MessageId;
 use postpress_bridge::message::{Message, Record};
+use postpress_bridge::run::Publication;
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
 use postpress_bridge::time::Millis;
@@ -112,7 +113,7 @@ fn event(chat: &str, metadata: &str) -> Event {
         trace: None,
     };
     match Message::parse(&record, DEFAULT_EVENT_SOURCE) {
-        Message::Trigger(trigger) => Event::of_too_many_triggers(&trigger),
+        Message::Trigger(trigger) => Publication::TooManyTriggers(Box::new(trigger)).into(),
         other => panic!("{other:?}"),
     }
 }

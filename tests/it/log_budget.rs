@@ -16,7 +16,7 @@ use postpress_bridge::store::MemoryStore;
 use postpress_bridge::telemetry;
 use postpress_bridge::time::{Clock, Millis};
 use postpress_bridge::trace::TraceHeader;
-use postpress_bridge::worker::{BatchReport, Worker, WorkerConfig};
+use postpress_bridge::worker::{BatchResult, Worker, WorkerConfig};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -56,12 +56,12 @@ impl<B: EventBus> Scene<B> {
     }
 
     /// As `sync-worker` does it.
-    async fn invoke(&mut self) -> BatchReport {
+    async fn invoke(&mut self) -> BatchResult {
         self.invocations += 1;
         let batch = self.queue.receive(10).await.unwrap();
         let span = telemetry::invocation(&format!("request-{}", self.invocations));
         let report = self.worker.handle(&batch, Instant::now() + Duration::from_mins(1)).instrument(span).await;
-        let returned: Vec<_> = report.returned().cloned().collect();
+        let returned: Vec<_> = report.batch_item_failures().cloned().collect();
         let done: Vec<_> = batch.into_iter().filter(|record| !returned.contains(&record.message_id)).collect();
         self.queue.delete(&done).await.unwrap();
         report
@@ -106,7 +106,7 @@ async fn in_an_outage_a_message_is_one_line_in_each_invocation_however_often_it_
         deliveries += report.messages.len();
         let lines = log.take_lines();
         let said: HashSet<_> = lines.iter().map(|line| line["message_id"].as_str().unwrap()).collect();
-        let returned: HashSet<_> = report.returned().map(MessageId::as_str).collect();
+        let returned: HashSet<_> = report.batch_item_failures().map(MessageId::as_str).collect();
         assert_eq!((said, lines.len()), (returned, report.messages.len()), "{lines:?}");
         for line in &lines {
             assert_eq!(line["error"], "could not publish an event: InternalFailure");

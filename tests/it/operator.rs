@@ -8,7 +8,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use postpress_bridge::ids::ChatId;
-use postpress_bridge::run::{Item, Open};
+use postpress_bridge::run::{Item, Open, RunState};
 use postpress_bridge::time::Millis;
 
 use crate::run_store::writes::{chat, new_run};
@@ -52,6 +52,6 @@ async fn said(command: &mut Command) -> Said {
 /// An open run of this chat, started then, whose lease ends then.
 fn open_run(name: &str, started_at: Millis, lease_until: Millis) -> Item {
     let chat_id: ChatId = chat(name);
-    let open = Some(Open::new(&chat_id, started_at));
-    Item { started_at_ms: started_at, lease_until_ms: lease_until, open, ..new_run(&chat_id, 1) }
+    let state = RunState::Active { open: Open::new(&chat_id, started_at) };
+    Item { started_at_ms: started_at, lease_until_ms: lease_until, state, ..new_run(&chat_id, 1) }
 }

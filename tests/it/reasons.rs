@@ -11,14 +11,14 @@ use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::ids::{ChatId, RunId};
 use postpress_bridge::message::Record;
 use postpress_bridge::queue::{MemoryQueue, Source};
-use postpress_bridge::run::{Acknowledged, Item, Schedule, Write, WriteResult};
+use postpress_bridge::run::{AckReason, Disposition, Item, Schedule, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
 use postpress_bridge::simulator::{Faults, InProcess, Simulator};
 use postpress_bridge::store::{DueRun, MemoryStore, RunStore};
 use postpress_bridge::telemetry;
 use postpress_bridge::time::{Clock, Millis};
-use postpress_bridge::worker::{Dealt, Reason, Worker, WorkerConfig};
+use postpress_bridge::worker::{Reason, Worker, WorkerConfig};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -98,7 +98,7 @@ impl Scene {
         self.queue.receive(1).await.unwrap()
     }
 
-    async fn handle(&self, batch: &[Record], seconds: u64) -> Dealt {
+    async fn handle(&self, batch: &[Record], seconds: u64) -> Disposition {
         let ends = Instant::now() + Duration::from_secs(seconds);
         let report = self.worker.handle(batch, ends).instrument(telemetry::invocation("request-1")).await;
         report.messages[0].1
@@ -164,7 +164,7 @@ async fn what_does_not_go_as_intended_is_one_line_with_its_reason_and_ids() {
         assert_eq!(line["run_id"].is_string(), knows_the_run, "{line}");
 
         let not_before = line["not_before"].as_str().map(|time| Millis::parse_rfc3339(time).unwrap());
-        assert_eq!(not_before.is_some(), dealt.comes_back(), "{line}");
+        assert_eq!(not_before.is_some(), dealt.is_retry(), "{line}");
         let backoff = scene.clock.now() + Duration::from_secs(15);
         assert!(not_before.is_none_or(|time| time >= backoff), "{line}");
         if reason == "lease_held" {
@@ -172,7 +172,7 @@ async fn what_does_not_go_as_intended_is_one_line_with_its_reason_and_ids() {
         }
         seen.insert(reason);
     }
-    assert_eq!(seen, Reason::ALL.into_iter().map(Reason::as_str).collect());
+    assert_eq!(seen, Reason::ALL.into_iter().map(|reason| reason.name).collect());
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,7 +186,7 @@ async fn each_step_of_a_message_is_a_line_at_debug_with_its_ids() {
         }
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let told = |line: &Value| {
-            let fields = ["kind", "next", "write", "applied", "found", "answer", "dealt"];
+            let fields = ["kind", "next", "write", "applied", "found", "answer", "disposition"];
             let fields = fields.iter().filter_map(|field| line.get(*field)).map(text);
             [text(&line["message"])].into_iter().chain(fields).collect::<Vec<_>>().join(" ")
         };
@@ -194,7 +194,7 @@ async fn each_step_of_a_message_is_a_line_at_debug_with_its_ids() {
     };
 
     let trigger = scene.receive(RUNNING).await;
-    assert_eq!(scene.handle(&trigger, 60).await, Dealt::Acknowledged(Acknowledged::PolledOn));
+    assert_eq!(scene.handle(&trigger, 60).await, Disposition::Ack(AckReason::PolledOn));
     scene.queue.delete(&trigger).await.unwrap();
     assert_eq!(
         said(&trigger),
@@ -208,12 +208,12 @@ async fn each_step_of_a_message_is_a_line_at_debug_with_its_ids() {
             "provider called in progress: Started",
             "decided poll_on",
             "poll sent",
-            "message settled Acknowledged(PolledOn)",
+            "message settled Ack(PolledOn)",
         ]
     );
 
     let join = scene.receive(RUNNING).await;
-    assert_eq!(scene.handle(&join, 60).await, Dealt::Acknowledged(Acknowledged::Joined));
+    assert_eq!(scene.handle(&join, 60).await, Disposition::Ack(AckReason::Joined));
     scene.queue.delete(&join).await.unwrap();
     assert_eq!(
         said(&join),
@@ -223,13 +223,13 @@ async fn each_step_of_a_message_is_a_line_at_debug_with_its_ids() {
             "run read active",
             "decided join",
             "run written join true",
-            "message settled Acknowledged(Joined)",
+            "message settled Ack(Joined)",
         ]
     );
 
     tokio::time::sleep(Duration::from_secs(100)).await;
     let poll = scene.queue.receive(1).await.unwrap();
-    assert_eq!(scene.handle(&poll, 60).await, Dealt::Acknowledged(Acknowledged::Ended));
+    assert_eq!(scene.handle(&poll, 60).await, Disposition::Ack(AckReason::Ended));
     assert_eq!(
         said(&poll),
         [
@@ -243,19 +243,14 @@ async fn each_step_of_a_message_is_a_line_at_debug_with_its_ids() {
             "decided publish",
             "decided mark_published",
             "run written mark_published true",
-            "message settled Acknowledged(Ended)",
+            "message settled Ack(Ended)",
         ]
     );
 
-    assert_eq!(scene.handle(&poll, 60).await, Dealt::Acknowledged(Acknowledged::Over));
+    assert_eq!(scene.handle(&poll, 60).await, Disposition::Ack(AckReason::Over));
     assert_eq!(
         said(&poll),
-        [
-            "message received poll",
-            "decided claim",
-            "run written claim false published",
-            "message settled Acknowledged(Over)",
-        ]
+        ["message received poll", "decided claim", "run written claim false published", "message settled Ack(Over)",]
     );
 }
 
@@ -271,5 +266,5 @@ fn every_reason_has_its_row_in_the_runbook_and_every_row_its_reason() {
         assert!(!means.is_empty() && !does.is_empty(), "{row:?}");
     }
     let explained: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
-    assert_eq!(explained, Reason::ALL.map(Reason::as_str));
+    assert_eq!(explained, Reason::ALL.map(|reason| reason.name));
 }

@@ -9,8 +9,7 @@ use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
 use postpress_bridge::message::{Record, SWEEP_BODY};
 use postpress_bridge::postpress::Finish;
 use postpress_bridge::queue::{Outgoing, Queue, Source, VisibilityChange};
-use postpress_bridge::run::Poll;
-use postpress_bridge::run::{EndedBy, Ending, Outcome, Schedule};
+use postpress_bridge::run::{EndedBy, Ending, Outcome, Poll, Schedule};
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
 use postpress_bridge::simulator::{Faults, InProcess, Server, Simulator};
 use postpress_bridge::time::{Clock, Millis};
@@ -379,7 +378,7 @@ async fn handle(aws: &Emulated, simulator: &Simulator, record: &Record) {
     let provider = InProcess::new(simulator.clone());
     let worker = Worker::new(provider, aws.store(&aws.sdk), queue, bus, Clock::System, config);
     let report = worker.handle(std::slice::from_ref(record), Instant::now() + Duration::from_secs(60)).await;
-    assert_eq!(report.returned().count(), 0, "{record:?}");
+    assert_eq!(report.batch_item_failures().count(), 0, "{record:?}");
 }
 
 /// Works until the queue is empty.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postpress_bridge::ids::{ChatId, RunId, TriggerKey};
 use postpress_bridge::run::{
-    EndedBy, Ending, Item, Open, Origin, Outcome, Phase, RecentKeys, TRIGGERS_MAX, Write, WriteResult,
+    EndedBy, Ending, Item, Open, Origin, Outcome, RecentKeys, RunState, TRIGGERS_MAX, Write, WriteResult,
 };
 use postpress_bridge::store::{DUE_PAGE, DueRun, MemoryStore, RunStore, RunTable, SCAN_PAGE};
 use postpress_bridge::time::Millis;
@@ -198,7 +198,8 @@ async fn everything_that_an_item_holds_comes_back(store: &impl RunStore) {
 
         let (chat_id, claim_id) = (item.chat_id.clone(), item.claim_id);
         take(store, &Write::End { chat_id, claim_id, outcome: outcome.clone(), learned: learned() }).await;
-        let ended = Item { phase: Phase::Ended, outcome: Some(outcome.clone()), ..item };
+        let open = item.state.open().unwrap();
+        let ended = Item { state: RunState::Ended { outcome: outcome.clone(), open }, ..item };
         assert_eq!(read(store, &chat(name)).await, Some(ended));
     }
 }
@@ -225,8 +226,8 @@ async fn due_runs_are_paged_each_once_soonest_first(store: &impl RunStore) {
         for n in 0..count {
             let chat_id = chat(&format!("{}-{n}", sweep_at_ms.0));
             for (shard, chat_id) in [(3, chat_id.clone()), (4, chat(&format!("other-shard-{chat_id}")))] {
-                let open = Some(Open { shard, sweep_at_ms });
-                let item = Box::new(Item { open, ..new_run(&chat_id, 1) });
+                let state = RunState::Active { open: Open { shard, sweep_at_ms } };
+                let item = Box::new(Item { state, ..new_run(&chat_id, 1) });
                 take(store, &Write::Start { item, over: None }).await;
             }
             expected.push(DueRun { sweep_at_ms, chat_id });

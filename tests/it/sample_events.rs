@@ -6,11 +6,10 @@ use std::time::Duration;
 use std::{env, fs};
 
 use postpress_bridge::event::{Detail, DetailType, Event};
-use postpress_bridge::ids::{ClaimId, MessageId, RunId, TriggerKey};
+use postpress_bridge::ids::{MessageId, RunId};
 use postpress_bridge::message::{Message, Record};
 use postpress_bridge::postpress::{Envelope, Finish};
-use postpress_bridge::run::{EndedBy, Ending, Item, Origin, Outcome, Phase, PollState, RecentKeys};
-use postpress_bridge::run::{Trigger, TriggerMessage};
+use postpress_bridge::run::{EndedBy, EndedRun, Ending, Origin, Outcome, Publication, Trigger, TriggerMessage};
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
 use postpress_bridge::time::Millis;
 use serde::Serialize;
@@ -31,7 +30,7 @@ pub(crate) fn samples() -> [(&'static str, Event); 6] {
         ("sync-error", ended(2, sync(Finish::Error))),
         ("chat-deleted", ended(3, sync(Finish::Deleted))),
         ("error-envelope", ended(4, Ending::Error { error: not_found(), origin: Origin::Postpress })),
-        ("too-many-triggers", Event::of_too_many_triggers(&trigger())),
+        ("too-many-triggers", Publication::TooManyTriggers(Box::new(trigger())).into()),
         ("invalid-trigger", invalid_trigger()),
     ]
 }
@@ -47,28 +46,15 @@ fn ended(run: u128, ending: Ending) -> Event {
         requested_at: REQUESTED_AT + Duration::from_secs(42),
         joined: true,
     };
-    let keys = [first.key, TriggerKey::of(second.message_id.as_str())].into();
-    let holder = first.trigger.message_id.clone();
-    let outcome = Outcome { ending, ended_by: EndedBy::Answer, finished_at: REQUESTED_AT + LASTED };
-    let item = Item {
+    let ended = EndedRun {
         chat_id: first.chat_id,
         run_id: RunId::from_random(0x2d7c_61a8_54b3_4e09_9f10_83c2_d6e5_0f00 + run),
-        claim_id: ClaimId::from_random(run),
-        holder,
-        lease_until_ms: REQUESTED_AT + LASTED + Duration::from_secs(30),
-        phase: Phase::Ended,
-        published: false,
+        outcome: Outcome { ending, ended_by: EndedBy::Answer, finished_at: REQUESTED_AT + LASTED },
         triggers: vec![first.trigger, second],
-        keys,
-        seen: RecentKeys::default(),
-        learned: PollState::default(),
-        started_at_ms: REQUESTED_AT,
         polls: 7,
-        outcome: Some(outcome),
-        open: None,
-        expires_at: None,
+        restarts: 0,
     };
-    Event::of_run(&item).unwrap()
+    Publication::Ending(Box::new(ended)).into()
 }
 
 fn not_found() -> Envelope {

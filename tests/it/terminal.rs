@@ -257,7 +257,7 @@ async fn phases(state: &Path, chats: &[&str]) -> BTreeMap<ChatId, Phase> {
     let mut phases = BTreeMap::new();
     for chat in chats.iter().map(|chat| ChatId::parse(chat).unwrap()) {
         if let Some(item) = store.read(&chat).await.unwrap() {
-            phases.insert(chat, item.phase);
+            phases.insert(chat, item.state.phase());
         }
     }
     phases

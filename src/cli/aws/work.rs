@@ -60,13 +60,13 @@ impl Handler for Busy {
             return InvocationResult::Completed(Vec::new());
         }
         self.at_work.set(self.at_work.get() + 1);
-        let report = Worker::handle(&self.worker, batch, ends).await;
-        for (message_id, dealt) in &report.messages {
-            tracing::debug!(%message_id, ?dealt, "dealt with");
+        let result = Worker::handle(&self.worker, batch, ends).await;
+        for (message_id, disposition) in &result.messages {
+            tracing::debug!(%message_id, ?disposition, "message settled");
         }
         self.at_work.set(self.at_work.get() - 1);
         self.last.set(Instant::now());
-        InvocationResult::Completed(report.returned().cloned().collect())
+        InvocationResult::Completed(result.batch_item_failures().cloned().collect())
     }
 }
 

@@ -145,6 +145,7 @@ fn item(more: &Value) -> Item {
         "holder": "hidden-holder",
         "lease_until_ms": 1_795_514_460_000_u64,
         "phase": "active",
+        "open": {"shard": 0, "sweep_at_ms": 1_795_516_201_000_u64},
         "triggers": [
             {"message_id": "m", "correlation_id": "hidden", "metadata": {"hidden": 1}, "requested_at": "2026-11-24T10:00:00.000Z", "joined": false},
             {"message_id": "n", "requested_at": "2026-11-24T10:00:09.000Z", "joined": true},
@@ -195,8 +196,12 @@ async fn no_run_and_a_run_that_is_forgotten_are_the_same() {
     let house = house();
     assert_eq!(house.told(&get("/v1/chats/c/sync", &[])).await, "404 bridge/no_run");
     let seconds = u64::try_from(now()).unwrap();
+    let outcome = json!({"status": "SYNC_DONE", "ended_by": "answer", "finished_at": "2026-11-24T10:04:10.000Z"});
+    let published = json!({"phase": "ended", "published": true, "outcome": outcome, "open": null});
     for (expires_at, told) in [(seconds - 5, "404 bridge/no_run"), (seconds + 600, "200")] {
-        house.ports.item.replace(Some(item(&json!({"expires_at": expires_at}))));
+        let mut published = published.clone();
+        published["expires_at"] = expires_at.into();
+        house.ports.item.replace(Some(item(&published)));
         assert_eq!(house.told(&get("/v1/chats/c/sync", &[])).await, told);
     }
     assert_eq!(house.told(&get("/v1/chats/%2e%2e/sync", &[])).await, "400 bridge/invalid_chat_id");

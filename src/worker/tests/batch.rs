@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::Scene;
 use super::ports::{DONE, Fault, Move};
-use super::{Dealt, Scene};
 use crate::message::SWEEP_BODY;
-use crate::run::{Acknowledged, Returned};
+use crate::run::{AckReason, Disposition, RetryReason};
 
 const MALFORMED: &str = r#"{"postpress_bridge": "poll", "v": 1}"#;
 const NEWER: &str = r#"{"postpress_bridge": "poll", "v": 2}"#;
@@ -20,16 +20,16 @@ async fn a_bad_message_never_fails_its_neighbours() {
     scene.provider.script("done", [DONE]);
     scene.store.faults.always("start broken", Fault::Refused);
     let trigger = |chat: &str| serde_json::json!({"chat_id": chat}).to_string();
-    let (bodies, expected): (Vec<String>, Vec<Dealt>) = [
-        (MALFORMED.to_owned(), Dealt::Malformed),
-        (NEWER.to_owned(), Dealt::Newer),
-        (trigger("panics"), Dealt::Returned(Returned::Bug("handling panicked"))),
-        (trigger("broken"), Dealt::Returned(Returned::Failed)),
-        (OWN_EVENT.to_owned(), Dealt::OwnEvent),
-        (INVALID.to_owned(), Dealt::Acknowledged(Acknowledged::Refused)),
-        (SWEEP_BODY.to_owned(), Dealt::Swept),
-        (trigger("running"), Dealt::Acknowledged(Acknowledged::PolledOn)),
-        (trigger("done"), Dealt::Acknowledged(Acknowledged::Ended)),
+    let (bodies, expected): (Vec<String>, Vec<Disposition>) = [
+        (MALFORMED.to_owned(), Disposition::Ack(AckReason::Malformed)),
+        (NEWER.to_owned(), Disposition::Retry(RetryReason::NewerVersion)),
+        (trigger("panics"), Disposition::Retry(RetryReason::Bug("handling panicked"))),
+        (trigger("broken"), Disposition::Retry(RetryReason::Failed)),
+        (OWN_EVENT.to_owned(), Disposition::Ack(AckReason::OwnEvent)),
+        (INVALID.to_owned(), Disposition::Ack(AckReason::Refused)),
+        (SWEEP_BODY.to_owned(), Disposition::Ack(AckReason::Swept)),
+        (trigger("running"), Disposition::Ack(AckReason::PolledOn)),
+        (trigger("done"), Disposition::Ack(AckReason::Ended)),
     ]
     .into_iter()
     .unzip();
@@ -64,8 +64,8 @@ async fn an_invalid_trigger_is_answered_with_the_same_bytes_until_its_event_is_o
     let scene = Scene::new();
     scene.bus.faults.once("publish", Fault::Refused);
     scene.put(INVALID);
-    assert_eq!(scene.invoke().await, [Dealt::Returned(Returned::Failed)]);
-    assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::Refused)]);
+    assert_eq!(scene.invoke().await, [Disposition::Retry(RetryReason::Failed)]);
+    assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::Refused)]);
 
     let [refused, published] = &scene.bus.offered()[..] else { panic!("{:?}", scene.bus.offered()) };
     assert_eq!(refused, published);
@@ -83,7 +83,7 @@ async fn an_invalid_trigger_is_answered_with_the_same_bytes_until_its_event_is_o
 async fn ten_polls_in_progress_cost_ten_writes_and_one_send() {
     let scene = Scene::new();
     begin_ten_runs(&scene).await;
-    assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::PolledOn); 10]);
+    assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::PolledOn); 10]);
     assert_eq!(scene.store.faults.tally(), tally(&[("claim", 10)]));
     assert_eq!(scene.queue.faults.tally(), tally(&[("send", 1), ("entry", 10)]));
     assert_eq!(scene.bus.faults.tally(), tally(&[]));
@@ -97,7 +97,7 @@ async fn ten_endings_cost_three_writes_and_one_publication_each() {
     for chat in 0..10 {
         scene.provider.script(&chat.to_string(), [DONE]);
     }
-    assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::Ended); 10]);
+    assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::Ended); 10]);
     assert_eq!(scene.store.faults.tally(), tally(&[("claim", 10), ("end", 10), ("mark", 10)]));
     assert_eq!(scene.queue.faults.tally(), tally(&[]));
     assert_eq!(scene.bus.faults.tally(), tally(&[("publish", 10)]));
@@ -107,7 +107,7 @@ async fn ten_endings_cost_three_writes_and_one_publication_each() {
 /// Ten runs whose polls are visible, with nothing counted but their ten calls.
 async fn begin_ten_runs(scene: &Scene) {
     (0..10).for_each(|chat| scene.trigger(&chat.to_string()));
-    assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::PolledOn); 10]);
+    assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::PolledOn); 10]);
     // Longer than any of the first delays, so that all ten are received at once.
     tokio::time::sleep(super::SECOND * 10).await;
     scene.store.faults.forget();

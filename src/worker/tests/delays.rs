@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ports::{DONE, Fault, Move};
-use super::{Dealt, SECOND, Scene};
-use crate::run::{Acknowledged, Returned, Schedule};
+use super::{SECOND, Scene};
+use crate::run::{AckReason, Disposition, RetryReason, Schedule};
 use crate::settings::Limits;
 
-const ENDED: Dealt = Dealt::Acknowledged(Acknowledged::Ended);
-const FAILED: Dealt = Dealt::Returned(Returned::Failed);
-const PANICKED: Dealt = Dealt::Returned(Returned::Bug("handling panicked"));
-const LEASE_HELD: Dealt = Dealt::Returned(Returned::LeaseHeld);
+const ENDED: Disposition = Disposition::Ack(AckReason::Ended);
+const FAILED: Disposition = Disposition::Retry(RetryReason::Failed);
+const PANICKED: Disposition = Disposition::Retry(RetryReason::Bug("handling panicked"));
+const LEASE_HELD: Disposition = Disposition::Retry(RetryReason::LeaseHeld);
 /// The invocation's 60 s and the margin of 5 s.
 const LEASE: Duration = Duration::from_secs(65);
 
@@ -23,7 +23,7 @@ async fn delays(seed: u64) -> Vec<Duration> {
     let scene = Scene::with(&schedule, Limits::default());
     let scene = Scene { worker: scene.worker.with_seed(seed), ..scene };
     (0..10).for_each(|chat| scene.trigger(&chat.to_string()));
-    assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::PolledOn); 10]);
+    assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::PolledOn); 10]);
     scene.queue.take_sent().into_iter().map(|sent| sent.delay).collect()
 }
 
@@ -43,7 +43,7 @@ async fn runs_that_start_together_are_polled_apart() {
 #[tokio::test(start_paused = true)]
 async fn a_message_that_may_hold_the_run_comes_back_when_its_lease_is_over() {
     // Its backoff alone would bring it back after 15 to 21 s, and again after 30 to 42 s more: within the lease both times.
-    type Case = (&'static str, fn(&Scene), &'static [Dealt]);
+    type Case = (&'static str, fn(&Scene), &'static [Disposition]);
     let cases: [Case; 2] = [
         (
             "its claim may have been written",

@@ -5,16 +5,16 @@ use std::collections::{HashMap, HashSet};
 use tokio::time::Instant;
 
 use super::ports::{DONE, Fault, STARTED};
-use super::{Dealt, INVOCATION, SECOND, Scene};
+use super::{INVOCATION, SECOND, Scene};
 use crate::ids::TriggerKey;
 use crate::message::SWEEP_BODY;
-use crate::run::{Acknowledged, Item, Returned, TRIGGERS_MAX, Write};
+use crate::run::{AckReason, Disposition, Item, RetryReason, RunState, TRIGGERS_MAX, Write};
 use crate::store::RunStore;
 
-const FAILED: Dealt = Dealt::Returned(Returned::Failed);
-const JOINED: Dealt = Dealt::Acknowledged(Acknowledged::Joined);
-const POLLED_ON: Dealt = Dealt::Acknowledged(Acknowledged::PolledOn);
-const PUBLISHED: Dealt = Dealt::Acknowledged(Acknowledged::Published);
+const FAILED: Disposition = Disposition::Retry(RetryReason::Failed);
+const JOINED: Disposition = Disposition::Ack(AckReason::Joined);
+const POLLED_ON: Disposition = Disposition::Ack(AckReason::PolledOn);
+const PUBLISHED: Disposition = Disposition::Ack(AckReason::Published);
 const KEYED: &str = r#"{"chat_id": "c", "idempotency_key": "k"}"#;
 
 /// A chat whose run ended unpublished, since the process that recorded the ending died. The next call starts a sync.
@@ -25,7 +25,7 @@ async fn unpublished() -> Scene {
     scene.put(KEYED);
     assert_eq!(scene.invoke().await, [FAILED]);
     scene.lose_messages().await;
-    assert!(scene.item("c").is_unpublished());
+    assert!(scene.item("c").state.is_unpublished());
     scene.bus.faults.forget();
     scene.store.faults.forget();
     scene
@@ -42,7 +42,7 @@ fn publishes(scene: &Scene) -> usize {
     scene.bus.faults.asked("publish").len()
 }
 
-fn sorted(mut dealt: Vec<Dealt>) -> Vec<Dealt> {
+fn sorted(mut dealt: Vec<Disposition>) -> Vec<Disposition> {
     dealt.sort();
     dealt
 }
@@ -66,11 +66,11 @@ async fn ten_triggers_publish_the_last_ending_once_and_one_starts_the_next_run()
 async fn polls_and_known_triggers_share_the_publication_too() {
     let scene = unpublished().await;
     scene.bus.faults.always("publish", Fault::Slow(SECOND));
-    let poll = scene.item("c").revival().to_body_due_at(scene.clock.now());
+    let poll = scene.item("c").recovery_poll().to_body_due_at(scene.clock.now());
     [&poll, KEYED, &poll, KEYED, &poll].into_iter().for_each(|body| scene.put(body));
     assert_eq!(scene.invoke().await, [PUBLISHED; 5]);
     assert_eq!((publishes(&scene), scene.store.faults.asked("mark").len()), (1, 1));
-    assert!(scene.item("c").is_over());
+    assert!(scene.item("c").state.is_published());
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +109,7 @@ async fn a_publisher_that_panics_leaves_the_ending_to_the_next() {
     let scene = ten_triggers().await;
     scene.bus.faults.once("publish", Fault::Panics);
     let dealt = scene.invoke().await;
-    assert_eq!(dealt[0], Dealt::Returned(Returned::Bug("handling panicked")));
+    assert_eq!(dealt[0], Disposition::Retry(RetryReason::Bug("handling panicked")));
     assert_eq!(sorted(dealt[1..].to_vec()), [vec![POLLED_ON], vec![JOINED; 8]].concat());
     assert_eq!(publishes(&scene), 2);
 }
@@ -120,13 +120,14 @@ async fn events_of_different_messages_are_published_each() {
     let item = scene.item("c");
     let triggers = vec![item.triggers[0].clone(); TRIGGERS_MAX];
     let full = Item { chat_id: crate::ids::ChatId::parse("full").unwrap(), triggers, ..item };
-    let full = Item { phase: crate::run::Phase::Active, keys: [TriggerKey::of("k")].into(), outcome: None, ..full };
+    let open = full.state.open().unwrap();
+    let full = Item { state: RunState::Active { open }, keys: [TriggerKey::of("k")].into(), ..full };
     scene.store.inner.write(&Write::Start { item: Box::new(full), over: None }).await.unwrap();
     scene.bus.faults.always("publish", Fault::Slow(SECOND));
     (0..3).for_each(|_| scene.trigger("full"));
     scene.put("not a trigger");
     scene.put(SWEEP_BODY);
-    assert_eq!(scene.invoke().await[..4], [Dealt::Acknowledged(Acknowledged::Refused); 4]);
+    assert_eq!(scene.invoke().await[..4], [Disposition::Ack(AckReason::Refused); 4]);
     let ids: HashSet<_> = scene.events().into_iter().map(|event| event.detail.event_id).collect();
     assert_eq!((ids.len(), publishes(&scene)), (4, 4));
 }

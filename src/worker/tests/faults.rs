@@ -4,18 +4,18 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::ports::{DONE, Fault, RUNNING, STARTED};
-use super::{Dealt, INVOCATION, SECOND, Scene};
-use crate::run::{Acknowledged, Poll, Returned, Schedule};
+use super::{INVOCATION, SECOND, Scene};
+use crate::run::{AckReason, Disposition, Poll, RetryReason, Schedule};
 use crate::settings::Limits;
 
-const FAILED: Dealt = Dealt::Returned(Returned::Failed);
-const SUPERSEDED: Dealt = Dealt::Acknowledged(Acknowledged::Superseded);
-const HANDED_ON: Dealt = Dealt::Acknowledged(Acknowledged::HandedOn);
+const FAILED: Disposition = Disposition::Retry(RetryReason::Failed);
+const SUPERSEDED: Disposition = Disposition::Ack(AckReason::Superseded);
+const HANDED_ON: Disposition = Disposition::Ack(AckReason::HandedOn);
 
 /// A run of three calls, about 100 s apart, and a second trigger that joins it; one more call would panic.
 ///
 /// Tells what became of every message at every delivery, once there is nothing more to do.
-async fn run_of_two_triggers(scene: &Scene) -> Vec<Dealt> {
+async fn run_of_two_triggers(scene: &Scene) -> Vec<Disposition> {
     scene.provider.script("c", [STARTED, RUNNING, DONE]);
     scene.trigger("c");
     let mut dealt = scene.invoke().await;
@@ -32,7 +32,7 @@ fn polls_after_100_s() -> Scene {
 /// The run is over after three calls, with one ending that has the same bytes each of the times that it was published.
 fn assert_ended_once(scene: &Scene, published: usize, what: &str) {
     let item = scene.item("c");
-    assert!(item.is_over(), "{what}");
+    assert!(item.state.is_published(), "{what}");
     assert_eq!(scene.provider.calls().len(), 3, "{what}");
     assert_eq!(scene.events().len(), published, "{what}");
     let endings: HashSet<_> = scene.bus.offered().into_iter().collect();
@@ -56,7 +56,7 @@ async fn what_passes_within_an_invocation_changes_nothing_whether_or_not_it_was_
             let dealt = run_of_two_triggers(&scene).await;
             let twice = |of: &str| usize::from(operation == of && fault.hides_what_was_done());
             assert_ended_once(&scene, 1 + twice("publish"), &what);
-            assert!(!dealt.iter().any(|dealt| dealt.comes_back()), "{what}: {dealt:?}");
+            assert!(!dealt.iter().any(|dealt| dealt.is_retry()), "{what}: {dealt:?}");
             // A poll that was sent twice dies at its second delivery, for the first has claimed.
             let superseded = dealt.iter().filter(|dealt| **dealt == SUPERSEDED).count();
             assert_eq!(superseded, twice("send"), "{what}: {dealt:?}");
@@ -73,7 +73,7 @@ async fn what_is_refused_is_not_tried_again_before_the_message_comes_back() {
         assert_ended_once(&scene, if operation == "mark" { 2 } else { 1 }, operation);
         // An ending that cannot be recorded does not come back: that would call again. It travels on.
         let (came_back, handed_on) = if operation == "end" { (0, 1) } else { (1, 0) };
-        let count = |of: Dealt| dealt.iter().filter(|dealt| **dealt == of).count();
+        let count = |of: Disposition| dealt.iter().filter(|dealt| **dealt == of).count();
         assert_eq!((count(FAILED), count(HANDED_ON)), (came_back, handed_on), "{operation}: {dealt:?}");
     }
 }
@@ -86,13 +86,12 @@ async fn an_ending_that_is_not_published_comes_back_and_is_published_with_the_sa
     scene.trigger("c");
     assert_eq!(scene.invoke().await, [FAILED]);
     assert!(scene.bus.faults.asked("publish").len() > 5, "tried for as long as the invocation lasts");
-    assert!(scene.item("c").is_unpublished());
-    assert!(scene.item("c").expires_at.is_none(), "an unpublished ending never expires");
+    assert!(scene.item("c").state.is_unpublished());
 
     scene.bus.faults.heal();
-    assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::Published)]);
+    assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::Published)]);
     assert_eq!(HashSet::<String>::from_iter(scene.bus.offered()).len(), 1);
-    assert!(scene.item("c").is_over());
+    assert!(scene.item("c").state.is_published());
     assert_eq!(scene.provider.calls().len(), 1);
 }
 
@@ -114,10 +113,10 @@ async fn an_ending_that_cannot_be_recorded_travels_on_until_it_is_without_anothe
             assert_eq!(poll.answer.unwrap().finished_at, answered_at, "{fault:?}");
             assert!(claims.insert(poll.claim_id), "each travels under the claim of its own worker");
         }
-        assert_eq!(scene.item("c").outcome, None, "{fault:?}");
+        assert!(scene.item("c").state.is_active(), "{fault:?}");
 
         scene.store.faults.heal();
-        assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::Ended)], "{fault:?}");
+        assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::Ended)], "{fault:?}");
         assert_eq!(scene.provider.calls().len(), 1, "{fault:?}");
         let detail = &scene.events()[0].detail;
         assert_eq!((detail.polls, detail.finished_at), (Some(1), Some(answered_at)), "{fault:?}");

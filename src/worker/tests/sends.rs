@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::ports::{DONE, Fault, Move};
-use super::{Dealt, SECOND, Scene};
+use super::{SECOND, Scene};
 use crate::message::SWEEP_BODY;
 use crate::postpress::{Answer, Progress};
-use crate::run::{Acknowledged, Poll, Returned, Schedule};
+use crate::run::{AckReason, Disposition, Poll, RetryReason, Schedule};
 use crate::settings::Limits;
 
-const POLLED_ON: Dealt = Dealt::Acknowledged(Acknowledged::PolledOn);
-const FAILED: Dealt = Dealt::Returned(Returned::Failed);
+const POLLED_ON: Disposition = Disposition::Ack(AckReason::PolledOn);
+const FAILED: Disposition = Disposition::Retry(RetryReason::Failed);
 
 fn running_after(time: Duration) -> Move {
     Move::SayAfter(time, Answer::InProgress(Progress::Running))
@@ -43,7 +43,7 @@ async fn an_ending_is_out_before_a_slow_neighbour_is_done() {
     scene.provider.script("done", [DONE]);
     scene.trigger("slow");
     scene.trigger("done");
-    assert_eq!(scene.invoke().await, [POLLED_ON, Dealt::Acknowledged(Acknowledged::Ended)]);
+    assert_eq!(scene.invoke().await, [POLLED_ON, Disposition::Ack(AckReason::Ended)]);
     for port in [&scene.store.faults.asked("mark done"), &scene.bus.faults.asked("publish")] {
         assert_eq!(port[..], [Duration::ZERO]);
     }
@@ -62,7 +62,7 @@ async fn a_poll_does_not_wait_for_a_neighbours_ending() {
         scene.trigger("polls");
         let dealt = scene.invoke().await;
         assert_eq!(dealt[1], POLLED_ON, "{port}");
-        assert_ne!(dealt[0], Dealt::Acknowledged(Acknowledged::Ended), "{port}");
+        assert_ne!(dealt[0], Disposition::Ack(AckReason::Ended), "{port}");
         assert_eq!(scene.queue.faults.asked("send")[0], SECOND, "{port}: sent as soon as the last call was answered");
     }
 }
@@ -108,6 +108,6 @@ async fn a_run_whose_poll_could_not_be_sent_goes_on_when_its_message_comes_back(
     assert_eq!(scene.invoke().await, [FAILED]);
     assert!(scene.queue.faults.asked("send").len() > 5, "tried for as long as the invocation lasts");
     scene.queue.faults.heal();
-    assert_eq!(scene.invoke().await, [Dealt::Acknowledged(Acknowledged::Ended)]);
+    assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::Ended)]);
     assert_eq!(scene.events()[0].detail.polls, Some(2));
 }

@@ -5,29 +5,29 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::ports::{DONE, Fault, Move, RUNNING};
-use super::{Dealt, EPOCH, INVOCATION, SECOND, Scene};
+use super::{EPOCH, INVOCATION, SECOND, Scene};
 use crate::ids::ChatId;
 use crate::message::SWEEP_BODY;
 use crate::postpress::{Answer, Finish};
-use crate::run::{Acknowledged, Item, Open, Phase, Poll, Returned, SWEEP_ACTIVE_MAX, Write};
+use crate::run::{AckReason, Disposition, Item, Open, Phase, Poll, RetryReason, RunState, SWEEP_ACTIVE_MAX, Write};
 use crate::settings::{DEFAULT_LEASE_MARGIN, DEFAULT_OVERDUE};
 use crate::store::RunStore;
 use crate::time::Millis;
 
-const ENDED: Dealt = Dealt::Acknowledged(Acknowledged::Ended);
-const POLLED_ON: Dealt = Dealt::Acknowledged(Acknowledged::PolledOn);
+const ENDED: Disposition = Disposition::Ack(AckReason::Ended);
+const POLLED_ON: Disposition = Disposition::Ack(AckReason::PolledOn);
 /// A run whose message is lost counts as lost this long after it was claimed, and not before.
 const LOST_AFTER: Duration = INVOCATION.saturating_add(DEFAULT_LEASE_MARGIN).saturating_add(DEFAULT_OVERDUE);
 
 /// A sweep in an invocation of its own: the polls that it sends.
 async fn sweep(scene: &Scene) -> Vec<Poll> {
     scene.put(SWEEP_BODY);
-    assert_eq!(scene.invoke().await, [Dealt::Swept]);
+    assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::Swept)]);
     scene.queue.take_sent().iter().map(|sent| serde_json::from_str(&sent.body).unwrap()).collect()
 }
 
 fn swept_next(scene: &Scene) -> Millis {
-    scene.item("c").open.unwrap().sweep_at_ms
+    scene.item("c").state.open().unwrap().sweep_at_ms
 }
 
 /// A run in progress whose poll is lost; the next call would find it done.
@@ -89,9 +89,9 @@ async fn a_poll_that_the_sweep_cannot_send_is_due_at_the_next() {
     let due = swept_next(&scene);
     scene.queue.faults.once("send", Fault::Refused);
     scene.put(SWEEP_BODY);
-    assert_eq!(scene.invoke().await, [Dealt::Returned(Returned::Failed)]);
+    assert_eq!(scene.invoke().await, [Disposition::Retry(RetryReason::Failed)]);
     assert_eq!(swept_next(&scene), due);
-    assert_eq!(scene.invoke().await, [Dealt::Swept]);
+    assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::Swept)]);
     assert_eq!(scene.play_out().await, [ENDED]);
 }
 
@@ -101,13 +101,13 @@ async fn an_ending_whose_publisher_died_is_published() {
     scene.provider.script("c", [DONE]);
     scene.bus.faults.once("publish", Fault::Refused);
     scene.trigger("c");
-    assert_eq!(scene.invoke().await, [Dealt::Returned(Returned::Failed)]);
+    assert_eq!(scene.invoke().await, [Disposition::Retry(RetryReason::Failed)]);
     scene.lose_messages().await;
     wait_until(&scene, DEFAULT_OVERDUE + SECOND).await;
     assert_eq!(sweep(&scene).await.len(), 1);
-    assert_eq!(scene.play_out().await, [Dealt::Acknowledged(Acknowledged::Published)]);
+    assert_eq!(scene.play_out().await, [Disposition::Ack(AckReason::Published)]);
     assert_eq!(scene.bus.offered()[0], scene.bus.offered()[1]);
-    assert_eq!((scene.item("c").open, scene.provider.calls().len()), (None, 1));
+    assert_eq!((scene.item("c").state.open(), scene.provider.calls().len()), (None, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,8 +119,8 @@ async fn nothing_is_sent_while_a_lease_is_held() {
         // The poll is late; whoever takes it dies after its call, so that the run is due and held at once.
         wait_until(&scene, swept_next(&scene).since(EPOCH) + SECOND).await;
         scene.faults_of(operation).once(operation, Fault::Refused);
-        assert_eq!(scene.invoke().await, [Dealt::Returned(Returned::Failed)]);
-        assert_eq!(scene.item("c").phase, phase);
+        assert_eq!(scene.invoke().await, [Disposition::Retry(RetryReason::Failed)]);
+        assert_eq!(scene.item("c").state.phase(), phase);
 
         assert_eq!(sweep(&scene).await, [], "{phase:?}");
         assert_eq!(swept_next(&scene), scene.item("c").lease_until_ms + DEFAULT_OVERDUE, "{phase:?}");
@@ -133,8 +133,8 @@ async fn one_sweep_revives_at_most_a_thousand_runs_and_the_next_the_rest() {
     let lost = scene.item("c");
     for number in 1..SWEEP_ACTIVE_MAX + 100 {
         let chat_id = ChatId::parse(&format!("c{number}")).unwrap();
-        let open = Some(Open::new(&chat_id, lost.open.unwrap().sweep_at_ms));
-        let item = Box::new(Item { chat_id, open, ..lost.clone() });
+        let open = Open::new(&chat_id, lost.state.open().unwrap().sweep_at_ms);
+        let item = Box::new(Item { chat_id, state: RunState::Active { open }, ..lost.clone() });
         scene.store.inner.write(&Write::Start { item, over: None }).await.unwrap();
     }
     wait_until(&scene, LOST_AFTER + SECOND).await;
@@ -153,11 +153,11 @@ async fn two_sweeps_at_once_are_only_a_duplicate_poll() {
     scene.store.faults.always("move", Fault::Slow(SECOND / 100)); // so that both find it before either moves it on
     scene.put(SWEEP_BODY);
     scene.put(SWEEP_BODY);
-    assert_eq!(scene.invoke().await, [Dealt::Swept; 2]);
+    assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::Swept); 2]);
     assert_eq!(scene.queue.take_sent().len(), 2);
     let mut dealt = scene.play_out().await;
     dealt.sort();
-    assert_eq!(dealt, [ENDED, Dealt::Acknowledged(Acknowledged::Superseded)]);
+    assert_eq!(dealt, [ENDED, Disposition::Ack(AckReason::Superseded)]);
     assert_eq!(scene.provider.calls().len(), 2);
     assert_eq!(scene.events().len(), 1);
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::ports::{Fault, Move};
-use super::{Dealt, INVOCATION, SECOND, Scene};
+use super::{INVOCATION, SECOND, Scene};
 use crate::postpress::{Answer, Progress};
-use crate::run::{Acknowledged, Returned, Schedule};
+use crate::run::{AckReason, Disposition, RetryReason, Schedule};
 use crate::settings::Limits;
 
-const NO_TIME: Dealt = Dealt::Returned(Returned::NoTime);
-const POLLED_ON: Dealt = Dealt::Acknowledged(Acknowledged::PolledOn);
+const NO_TIME: Disposition = Disposition::Retry(RetryReason::NoTime);
+const POLLED_ON: Disposition = Disposition::Ack(AckReason::PolledOn);
 
 /// Only one call at once, and the first takes 8 s.
 fn one_at_a_time() -> Scene {
@@ -77,7 +77,7 @@ async fn a_table_that_hangs_brings_the_message_back_before_the_invocation_ends()
     scene.store.faults.always("read", Fault::Slow(3600 * SECOND));
     scene.trigger("c");
     let began = tokio::time::Instant::now();
-    assert_eq!(scene.invoke().await, [Dealt::Returned(Returned::Failed)]);
+    assert_eq!(scene.invoke().await, [Disposition::Retry(RetryReason::Failed)]);
     assert!(began.elapsed() <= INVOCATION - 15 * SECOND, "it was tried for {:?}", began.elapsed());
     assert!(scene.store.faults.asked("read").len() > 5);
     assert_eq!(scene.provider.calls(), []);

@@ -8,10 +8,9 @@ use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
 use postpress_bridge::message::Record;
 use postpress_bridge::postpress::Answer;
 use postpress_bridge::queue::Outgoing;
-use postpress_bridge::run::{Item, Phase, Write, WriteResult};
+use postpress_bridge::run::{Disposition, Item, Phase, Write, WriteResult};
 use postpress_bridge::simulator;
 use postpress_bridge::store::DueRun;
-use postpress_bridge::worker::Dealt;
 use tokio::time::Instant;
 
 use super::plan::{Kind, Plan};
@@ -32,7 +31,7 @@ pub(super) enum What {
     /// The invocation began, with these messages and how often each was received.
     Invoked { messages: Vec<(MessageId, u32)> },
     /// It is over, with this answer.
-    Returned { dealt: Vec<(MessageId, Dealt)> },
+    Returned { dealt: Vec<(MessageId, Disposition)> },
     /// It was killed.
     Died { at: Point },
     /// A message that is in flight becomes visible again.

@@ -214,7 +214,7 @@ impl Provider for Invocation {
         // The simulator numbers its calls in the order of sending, which is the order in which they get here.
         let call = self.calls.get() + 1;
         self.calls.set(call);
-        let run = self.world.item(chat).map(|item| (item.run_id, item.claim_id, item.phase));
+        let run = self.world.item(chat).map(|item| (item.run_id, item.claim_id, item.state.phase()));
         self.note(What::Called { call, chat: chat.clone(), run });
         let awaited = Awaited { invocation: self, call, is_answered: Cell::new(false) };
         let answer = self.world.provider.sync(chat, deadline).await;

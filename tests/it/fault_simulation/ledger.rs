@@ -6,9 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use postpress_bridge::postpress::Answer;
-use postpress_bridge::run::Poll;
-use postpress_bridge::run::{Ending, Outcome, Phase, Write, WriteResult};
-use postpress_bridge::worker::Dealt;
+use postpress_bridge::run::{Disposition, Ending, Outcome, Phase, Poll, Write, WriteResult};
 use uuid::Uuid;
 
 use super::history::{Effect, Entry, Fault, History, Request, What};
@@ -71,7 +69,7 @@ pub(super) struct Called {
 pub(super) struct Delivery {
     pub(super) at: Place,
     pub(super) invocation: u32,
-    pub(super) dealt: Option<Dealt>,
+    pub(super) dealt: Option<Disposition>,
 }
 
 #[derive(Default)]
@@ -188,7 +186,7 @@ impl Ledger {
     }
 
     fn done(&mut self, place: Place, asked: Place, invocation: u32, request: &Request, effect: &Effect) {
-        if let Some(item) = effect.item().filter(|item| item.is_unpublished()) {
+        if let Some(item) = effect.item().filter(|item| item.state.is_unpublished()) {
             self.unpublished.push((invocation, item.run_id, place));
         }
         match (request, effect) {

@@ -1,6 +1,6 @@
 //! The table with one condition left out, which the checks must notice.
 
-use postpress_bridge::run::{ClaimCondition, Item, Phase, Write};
+use postpress_bridge::run::{ClaimCondition, Item, RunState, Write};
 use postpress_bridge::time::Millis;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +32,15 @@ impl Mutant {
     /// What a worker reads instead of the item.
     pub(super) fn read(self, mut item: Item) -> Item {
         match self {
-            Self::TriggerForgetsItsKey if item.is_over() => {
+            Self::TriggerForgetsItsKey if item.state.is_published() => {
                 item.keys.clear();
                 item.seen = Default::default();
             }
-            Self::StartsOverAnUnpublishedEnding if item.phase == Phase::Ended => item.published = true,
+            Self::StartsOverAnUnpublishedEnding => {
+                if let RunState::Ended { outcome, .. } = item.state {
+                    item.state = RunState::Published { outcome, expires_at: u64::MAX };
+                }
+            }
             _ => {}
         }
         item
@@ -56,9 +60,9 @@ impl Mutant {
     pub(super) fn write(self, mut write: Write, item: Option<Item>) -> Write {
         let Some(item) = item else { return write };
         match (self, &mut write) {
-            (Self::PollIgnoresTheFence, Write::Claim { claimable: ClaimCondition::ByPoll { claim_id, .. }, .. })
+            (Self::PollIgnoresTheFence, Write::Claim { condition: ClaimCondition::ByPoll { claim_id, .. }, .. })
             | (Self::EndingIgnoresTheFence, Write::End { claim_id, .. }) => *claim_id = item.claim_id,
-            (Self::PollIgnoresTheLease, Write::Claim { claimable: ClaimCondition::ByPoll { .. }, now, .. }) => {
+            (Self::PollIgnoresTheLease, Write::Claim { condition: ClaimCondition::ByPoll { .. }, now, .. }) => {
                 *now = Millis(u64::MAX);
             }
             _ => {}

@@ -62,7 +62,7 @@ async fn live(world: &World, mutant: Option<Mutant>) -> bool {
     world.chance.heal();
     while began.elapsed() < plan.heals_at + DRY_WITHIN {
         sleep(SWEEP_EVERY).await;
-        let open = world.store.items().iter().any(|item| item.open.is_some());
+        let open = world.store.items().iter().any(|item| item.state.open().is_some());
         if !open && world.queue.is_empty() {
             return true;
         }
@@ -118,7 +118,7 @@ impl Handler for Lambda {
             biased;
             () = process.death() => InvocationResult::Killed,
             report = life => {
-                let returned = report.returned().cloned().collect();
+                let returned = report.batch_item_failures().cloned().collect();
                 process.note(What::Returned { dealt: report.messages });
                 InvocationResult::Completed(returned)
             }

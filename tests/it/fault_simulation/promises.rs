@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use postpress_bridge::ids::{MessageId, RunId, TriggerKey};
 use postpress_bridge::postpress::Answer;
-use postpress_bridge::run::{Phase, Returned};
-use postpress_bridge::worker::Dealt;
+use postpress_bridge::run::{Disposition, Phase, RetryReason};
 
 use super::history::{History, What};
 use super::ledger::{Delivery, Ledger, Publication};
@@ -16,7 +15,7 @@ use super::restarts::{Restart, restarts};
 
 /// What a history came to.
 #[derive(Default)]
-pub(super) struct Verdict {
+pub(super) struct Judgement {
     pub(super) breaches: Vec<String>,
     pub(super) restarts: Vec<Restart>,
     pub(super) repeats: Vec<Repeat>,
@@ -27,9 +26,9 @@ pub(super) struct Verdict {
     pub(super) dead_triggers: usize,
 }
 
-pub(super) fn judge(history: &History) -> Verdict {
+pub(super) fn judge(history: &History) -> Judgement {
     let ledger = Ledger::of(history);
-    let mut verdict = Verdict { accepted: ledger.accepted.len(), runs: ledger.started.len(), ..Verdict::default() };
+    let mut verdict = Judgement { accepted: ledger.accepted.len(), runs: ledger.started.len(), ..Judgement::default() };
     let (restarts, unexplained) = restarts(history, &ledger);
     verdict.restarts = restarts;
     verdict.breaches.extend(unexplained);
@@ -62,8 +61,8 @@ fn came_twice_though_nothing_was_lost(restarts: &[Restart], repeats: &[Repeat]) 
 }
 
 fn no_run_is_stuck(history: &History, breaches: &mut Vec<String>) {
-    for item in history.items.iter().filter(|item| item.open.is_some() || !item.is_over()) {
-        breaches.push(format!("{} is stuck: {:?}, published: {}", item.chat_id, item.phase, item.published));
+    for item in history.items.iter().filter(|item| !item.state.is_published()) {
+        breaches.push(format!("{} is stuck: {:?}", item.chat_id, item.state));
     }
     if !history.is_dry {
         breaches.push("the world does not run dry".to_owned());
@@ -73,7 +72,7 @@ fn no_run_is_stuck(history: &History, breaches: &mut Vec<String>) {
 /// Whatever goes wrong, no message finds what the protocol rules out.
 fn no_bug_is_met(ledger: &Ledger, breaches: &mut Vec<String>) {
     for (message, delivery) in ledger.deliveries.iter().flat_map(|(id, all)| all.iter().map(move |one| (id, one))) {
-        if let Some(Dealt::Returned(Returned::Bug(found))) = delivery.dealt {
+        if let Some(Disposition::Retry(RetryReason::Bug(found))) = delivery.dealt {
             breaches.push(format!("{message} met a bug in invocation {}: {found}", delivery.invocation));
         }
     }
@@ -229,7 +228,7 @@ fn every_dead_letter_is_explained(history: &History, ledger: &Ledger, breaches: 
 }
 
 fn is_acknowledged(delivery: &Delivery) -> bool {
-    delivery.dealt.is_some_and(|dealt| !dealt.comes_back())
+    delivery.dealt.is_some_and(|dealt| !dealt.is_retry())
 }
 
 /// What is wrong with a message's coming back; nothing, if there was a reason.
@@ -238,21 +237,21 @@ fn unexplained(history: &History, ledger: &Ledger, all: &[Delivery], delivery: &
     let claimed = |invocation: u32| ledger.claimed.values().any(|(claimed, _)| *claimed == invocation);
     let is_explained = match delivery.dealt {
         None => ledger.died.contains_key(&invocation),
-        Some(Dealt::Returned(Returned::Failed)) => ledger.troubled.contains(&invocation),
-        Some(Dealt::Returned(Returned::NoTime)) => {
+        Some(Disposition::Retry(RetryReason::Failed)) => ledger.troubled.contains(&invocation),
+        Some(Disposition::Retry(RetryReason::NoTime)) => {
             let returned = ledger.returned.get(&invocation).map_or(Duration::ZERO, |place| history.entries[*place].at);
             let took = returned - history.entries[delivery.at].at;
             took + plan.limits.provider_timeout + plan.limits.lease_margin >= plan.mapping.invocation
         }
-        Some(Dealt::Returned(Returned::LeaseHeld)) => {
+        Some(Disposition::Retry(RetryReason::LeaseHeld)) => {
             all.iter().any(|other| other.invocation != invocation && claimed(other.invocation))
         }
         Some(_) => true,
     };
     (!is_explained).then_some(match delivery.dealt {
         None => "which neither ended nor died",
-        Some(Dealt::Returned(Returned::Failed)) => "in which nothing failed",
-        Some(Dealt::Returned(Returned::NoTime)) => "in which there was time for a call",
+        Some(Disposition::Retry(RetryReason::Failed)) => "in which nothing failed",
+        Some(Disposition::Retry(RetryReason::NoTime)) => "in which there was time for a call",
         Some(_) => "since another delivery held the run, but none had claimed it",
     })
 }

@@ -1,9 +1,8 @@
 //! Why a finished sync was started again: each case from what the log says of it.
 
 use postpress_bridge::postpress::{Answer, Failure};
-use postpress_bridge::run::{Acknowledged, Ending};
+use postpress_bridge::run::{AckReason, Disposition, Ending};
 use postpress_bridge::simulator::{Record, Said};
-use postpress_bridge::worker::Dealt;
 
 use super::history::History;
 use super::ledger::{Called, Ledger};
@@ -161,7 +160,7 @@ fn another_claim_came_first(
         }
         let deliveries = ledger.deliveries.get(message).map(Vec::as_slice).unwrap_or_default().iter();
         for delivery in deliveries.filter(|delivery| delivery.at < begun.begun) {
-            let superseded = delivery.dealt == Some(Dealt::Acknowledged(Acknowledged::Superseded));
+            let superseded = delivery.dealt == Some(Disposition::Ack(AckReason::Superseded));
             let (troubled, died) = (&ledger.troubled, &ledger.died);
             if !superseded && !troubled.contains(&delivery.invocation) && !died.contains_key(&delivery.invocation) {
                 return Err(format!("{message} carried the answer, and did not record it, with no fault"));

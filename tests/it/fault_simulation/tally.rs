@@ -8,7 +8,7 @@ use postpress_bridge::run::WriteResult;
 
 use super::history::{Effect, Entry, Fault, History, Operation, Point, What};
 use super::plan::{Kind, Service};
-use super::promises::Verdict;
+use super::promises::Judgement;
 use super::repeats::Repeat;
 use super::restarts::Restart;
 
@@ -66,7 +66,7 @@ fn count<K: Ord>(counts: &mut Counts<K>, what: K) {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, history: &History, verdict: &Verdict) {
+    pub(super) fn add(&mut self, history: &History, verdict: &Judgement) {
         self.worlds += 1;
         self.gentle_worlds += usize::from(history.plan.is_gentle());
         self.accepted += verdict.accepted;

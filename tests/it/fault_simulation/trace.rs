@@ -116,9 +116,9 @@ impl Names {
                 let over = over.map_or("nothing".to_owned(), |run| self.run(run));
                 format!("start {} {} of {} over {over}", self.run(item.run_id), self.claim(item.claim_id), item.chat_id)
             }
-            Write::Claim { chat_id, claimable, claim, .. } => {
+            Write::Claim { chat_id, condition, claim, .. } => {
                 let new = self.claim(claim.claim_id);
-                let (ClaimCondition::ByPoll { claim_id, .. } | ClaimCondition::ByTrigger { claim_id }) = claimable;
+                let (ClaimCondition::ByPoll { claim_id, .. } | ClaimCondition::ByTrigger { claim_id }) = condition;
                 let (old, until) = (self.claim(*claim_id), claim.lease_until_ms);
                 format!("claim {chat_id} as {new} by {} under {old} until {until}", claim.holder)
             }
@@ -153,8 +153,9 @@ impl Names {
 
     fn item(&mut self, item: &Item) -> String {
         let (run, claim) = (self.run(item.run_id), self.claim(item.claim_id));
-        let published = if item.published { " published" } else { "" };
-        let Item { phase, holder, lease_until_ms, triggers, polls, .. } = item;
+        let published = if item.state.is_published() { " published" } else { "" };
+        let phase = item.state.phase();
+        let Item { holder, lease_until_ms, triggers, polls, .. } = item;
         format!(
             "{run} {claim} {phase:?}{published}, held by {holder} until {lease_until_ms}, {} triggers, {polls} polls",
             triggers.len()

@@ -34,7 +34,7 @@ pub(super) struct World {
 }
 
 /// An event as it reaches a subscriber's queue.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Published {
     pub(super) detail_type: String,

@@ -168,13 +168,6 @@ pub(super) const HARMLESS: &[Harmless] = &[
         &[CLOCKS_APART],
         &[LARGE_CLOCKS_APART],
     ),
-    (
-        "ending 3: out of the index",
-        MarkStaysIndexed,
-        "the sweep leaves it alone; it would only be read for ever",
-        &[CRASHES],
-        &[LARGE_CRASHES, LARGE_TWINS],
-    ),
     ("ending 3: a refused mark is no failure", RefusedMarkComesBack, "saves a receive", &[CRASHES], &[LARGE_CRASHES]),
 ];
 

@@ -1,7 +1,7 @@
 //! What happens by itself: messages are delivered, leases run out, sweeps come, messages are lost, and what was given up on
 //! lands after all.
 
-use postpress_bridge::run::{Item, Task, sweep};
+use postpress_bridge::run::{Item, OPEN_SHARDS, Task, sweep};
 
 use super::canonical::Part;
 use super::state::{Action, Bridge, Late, NOW, Next, OVER, State, rules};
@@ -68,7 +68,8 @@ impl Bridge {
             return;
         }
         let Some(item) = state.item.as_deref().cloned() else { return };
-        let poll_for = |item: &Item| sweep(item, NOW, &rules()).and_then(|swept| swept.poll);
+        let is_indexed = |item: &Item| item.state.open().is_some_and(|open| open.shard < OPEN_SHARDS);
+        let poll_for = |item: &Item| sweep(item, NOW, &rules()).filter(|_| is_indexed(item))?.poll;
         let mut poll = poll_for(&item);
         if let Some(mutant) = self.mutant {
             let as_protocol_says = std::mem::replace(&mut poll, poll_for(&mutant.swept(item)));

@@ -2,9 +2,9 @@
 
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::postpress::Answer;
-use postpress_bridge::run::Poll;
 use postpress_bridge::run::{
-    Call, ClaimCondition, Delay, MessageHandler, Returned, Step, StepResult, Task, Verdict, Write, WriteResult,
+    ClaimCondition, Claimant, Delay, Disposition, MessageHandler, Poll, RetryReason, Step, StepResult, Task, Write,
+    WriteResult,
 };
 
 use super::canonical::Part;
@@ -38,7 +38,7 @@ impl Handler {
     /// It has the provider's last word.
     pub(super) fn has_answer(&self) -> bool {
         match &self.step {
-            Step::Call => matches!(self.reply, Some(Answer::Over(_))),
+            Step::Call(_) => matches!(self.reply, Some(Answer::Over(_))),
             Step::Write(write) => matches!(write, Write::End { .. }),
             Step::Send { poll, .. } => poll.answer.is_some(),
             _ => false,
@@ -48,9 +48,9 @@ impl Handler {
     /// It has not yet recorded an ending or sent a poll under its claim.
     pub(super) fn is_at_work(&self) -> bool {
         match &self.step {
-            Step::Call | Step::Send { .. } => true,
+            Step::Call(_) | Step::Send { .. } => true,
             Step::Write(write) => write.claims().is_some() || matches!(write, Write::End { .. }),
-            Step::Read | Step::Publish(_) | Step::Done(_) => false,
+            Step::Read(_) | Step::Publish(_) | Step::Done(_) => false,
         }
     }
 }
@@ -60,14 +60,14 @@ impl Bridge {
     pub(super) fn begin(&self, message: &Message, state: &State) -> Handler {
         let Message { id, mut task } = message.clone();
         let (claim_id, run_id) = (state.unused_claim(), state.unused_run());
-        let mut call = Call { message_id: id.clone(), claim_id, run_id, lease_until_ms: HELD };
+        let mut claimant = Claimant { message_id: id.clone(), claim_id, run_id, lease_until_ms: HELD };
         if let Some(mutant) = self.mutant {
-            let as_protocol_says = (task.clone(), call.clone());
-            mutant.delivered(&mut task, &mut call, state.item.as_deref());
-            self.note((&task, &call) != (&as_protocol_says.0, &as_protocol_says.1));
+            let as_protocol_says = (task.clone(), claimant.clone());
+            mutant.delivered(&mut task, &mut claimant, state.item.as_deref());
+            self.note((&task, &claimant) != (&as_protocol_says.0, &as_protocol_says.1));
         }
-        let claim_id = call.claim_id;
-        let (handling, step) = MessageHandler::begin(task, call, tick(&rules()));
+        let claim_id = claimant.claim_id;
+        let (handling, step) = MessageHandler::begin(task, claimant, tick(&rules()));
         Handler {
             id,
             claim_id,
@@ -85,18 +85,18 @@ impl Bridge {
 
     pub(super) fn steps(&self, state: &State, n: usize, next: &mut Next) {
         match &state.handlers[n].step {
-            Step::Read => {
+            Step::Read(_) => {
                 let mut read = state.clone();
                 let item = state.item.as_deref().cloned().map(Box::new);
                 self.give(&mut read, n, StepResult::Read(item));
                 next.push((Action::Did(n, "reads the item"), read));
             }
             Step::Write(write) => self.writes(state, n, write, next),
-            Step::Call => self.calls(state, n, next),
+            Step::Call(_) => self.calls(state, n, next),
             Step::Send { delay, .. } => self.sends(state, n, *delay == Delay::NONE, next),
-            Step::Publish(event) => {
+            Step::Publish(publication) => {
                 let mut published = state.clone();
-                published.publish(event);
+                published.publish(&publication.clone().into());
                 self.fails(state, n, "cannot publish", next);
                 self.fails(&published, n, "publishes and is told that it failed", next);
                 self.give(&mut published, n, StepResult::Done);
@@ -118,7 +118,7 @@ impl Bridge {
             let step = match self.mutant {
                 None => {
                     let step = next(handler, input);
-                    let is_bug = matches!(step, Step::Done(Verdict::Return(Returned::Bug(_))));
+                    let is_bug = matches!(step, Step::Done(Disposition::Retry(RetryReason::Bug(_))));
                     assert!(!is_bug, "a state that cannot occur: {step:?}");
                     step
                 }
@@ -134,7 +134,7 @@ impl Bridge {
             };
             handler.is_outdated = false;
             handler.step = step;
-            if handler.step == Step::Call {
+            if matches!(handler.step, Step::Call(_)) {
                 handler.run_id = run_id;
             }
         });
@@ -265,12 +265,12 @@ impl Bridge {
         next.push((Action::Did(n, what), told));
     }
 
-    fn ends(&self, state: &State, n: usize, verdict: Verdict, next: &mut Next) {
+    fn ends(&self, state: &State, n: usize, verdict: Disposition, next: &mut Next) {
         let mut done = state.clone();
         let handler = done.handlers.remove(n);
         let message = done.queue.iter().find(|queued| queued.message.id == handler.id);
         let message = message.map(|queued| queued.message.clone());
-        let is_acknowledged = matches!(verdict, Verdict::Acknowledge(_));
+        let is_acknowledged = matches!(verdict, Disposition::Ack(_));
         self.look_at_end(&mut done, &handler, message.as_deref(), is_acknowledged);
         done.release(&handler.id);
         if !is_acknowledged {
@@ -302,7 +302,7 @@ impl Bridge {
         dead.answer_may_be_overtaken(&handler);
         let under_way = match (&handler.step, &handler.reply, handler.run_id) {
             (Step::Write(write), _, _) => Some(Late::Write(Box::new(write.clone()), handler.is_outdated)),
-            (Step::Call, None, Some(run_id)) => Some(Late::Call(run_id)),
+            (Step::Call(_), None, Some(run_id)) => Some(Late::Call(run_id)),
             _ => None,
         };
         if let Some(under_way) = under_way.filter(|_| state.left.late > 0) {
@@ -320,7 +320,7 @@ fn as_of_then(written: WriteResult, handler: &Handler) -> WriteResult {
     match (written, &handler.step) {
         (
             WriteResult::ConditionFailed(Some(mut item)),
-            Step::Write(Write::Claim { claimable: ClaimCondition::ByPoll { .. }, .. }),
+            Step::Write(Write::Claim { condition: ClaimCondition::ByPoll { .. }, .. }),
         ) => {
             item.lease_until_ms = HELD;
             WriteResult::ConditionFailed(Some(item))

@@ -3,8 +3,10 @@
 
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ClaimId, MessageId, TriggerKey};
+use postpress_bridge::postpress::Finish;
 use postpress_bridge::run::{
-    Acknowledged, Call, ClaimCondition, Item, Phase, Returned, Step, StepResult, Task, Verdict, Write, WriteResult,
+    AckReason, ClaimCondition, Claimant, Disposition, EndedBy, EndedRun, Item, OPEN_SHARDS, Open, Outcome, Phase,
+    Publication, RetryReason, RunState, Step, StepResult, Task, Write, WriteResult,
 };
 use postpress_bridge::time::Millis;
 
@@ -81,7 +83,6 @@ pub(super) enum Mutant {
     MarkIgnoresTheRun,
     MarkIgnoresThePhase,
     MarkIsNotSet,
-    MarkStaysIndexed,
     RefusedMarkComesBack,
     FailedPublishIsAcknowledged,
     FailedMarkIsAcknowledged,
@@ -102,15 +103,47 @@ fn another_message() -> MessageId {
     MessageId::new("p99")
 }
 
+const OPEN: Open = Open { shard: 0, sweep_at_ms: OVER };
+
+fn active(state: &RunState) -> RunState {
+    RunState::Active { open: state.open().unwrap_or(OPEN) }
+}
+
+fn ended(state: &RunState) -> RunState {
+    RunState::Ended { outcome: outcome(state), open: state.open().unwrap_or(OPEN) }
+}
+
+fn published(state: &RunState) -> RunState {
+    RunState::Published { outcome: outcome(state), expires_at: NOW.epoch_seconds() }
+}
+
+fn outcome(state: &RunState) -> Outcome {
+    let made_up = || Outcome { ending: Finish::Done.into(), ended_by: EndedBy::Answer, finished_at: NOW };
+    state.outcome().cloned().unwrap_or_else(made_up)
+}
+
+/// As if another message had ended the run and published its event by now.
+fn leave_nothing_to_do(item: &mut Item) {
+    item.claim_id = another_claim();
+    item.state = published(&item.state);
+}
+
+/// Moves a run to a shard of the index that no sweep reads.
+fn leave_index(state: &mut RunState) {
+    if let RunState::Active { open } | RunState::Ended { open, .. } = state {
+        open.shard = OPEN_SHARDS;
+    }
+}
+
 impl Mutant {
     /// A message is delivered.
-    pub(super) fn delivered(self, task: &mut Task, call: &mut Call, item: Option<&Item>) {
-        let has_claimed = item.is_some_and(|item| item.holder == call.message_id);
+    pub(super) fn delivered(self, task: &mut Task, claimant: &mut Claimant, item: Option<&Item>) {
+        let has_claimed = item.is_some_and(|item| item.holder == claimant.message_id);
         match (self, task) {
-            (M::ClaimKeepsTheFence, Task::Poll(poll)) => call.claim_id = poll.claim_id,
+            (M::ClaimKeepsTheFence, Task::Poll(poll)) => claimant.claim_id = poll.claim_id,
             (M::AnswerIsForgotten, Task::Poll(poll)) => poll.answer = None,
             (M::AnswerIsForgottenOnceClaimed, Task::Poll(poll)) if has_claimed => poll.answer = None,
-            (M::KeyIsTheMessages, Task::Trigger(message)) => message.key = TriggerKey::of(call.message_id.as_str()),
+            (M::KeyIsTheMessages, Task::Trigger(message)) => message.key = TriggerKey::of(claimant.message_id.as_str()),
             _ => {}
         }
     }
@@ -118,11 +151,11 @@ impl Mutant {
     /// What a handler is told of its step.
     pub(super) fn told(self, handler: &Handler, input: StepResult) -> StepResult {
         match (&handler.step, input) {
-            (Step::Read, StepResult::Read(Some(item))) => {
+            (Step::Read(_), StepResult::Read(Some(item))) => {
                 StepResult::Read(Some(Box::new(self.seen_by_trigger(*item, handler))))
             }
             (
-                Step::Write(Write::Claim { claimable: ClaimCondition::ByPoll { .. }, .. }),
+                Step::Write(Write::Claim { condition: ClaimCondition::ByPoll { .. }, .. }),
                 StepResult::Written(written),
             ) => StepResult::Written(self.told_of_polls_claim(written, handler)),
             (Step::Write(write), StepResult::Written(written)) => {
@@ -139,7 +172,7 @@ impl Mutant {
 
     fn told_of_polls_claim(self, written: WriteResult, handler: &Handler) -> WriteResult {
         let WriteResult::ConditionFailed(Some(mut item)) = written else { return written };
-        let is_active = item.phase == Phase::Active;
+        let is_active = item.state.is_active();
         match self {
             M::SupersededPollCalls if is_active => return WriteResult::Applied(item),
             M::PollForgetsItsOwnWrite if item.claim_id == handler.claim_id => item.claim_id = another_claim(),
@@ -147,7 +180,7 @@ impl Mutant {
             M::PollLeavesAnEndingOfOthers if !is_active && item.holder != handler.id => {
                 return WriteResult::ConditionFailed(None);
             }
-            M::PollPublishesOnceMore => item.published = false,
+            M::PollPublishesOnceMore if !is_active => item.state = ended(&item.state),
             M::PollLeavesWhileHeld => item.holder = another_message(),
             M::PollJudgesByTheClock if handler.is_outdated => item.lease_until_ms = OVER,
             _ => {}
@@ -169,8 +202,8 @@ impl Mutant {
                 match self {
                     M::OwnEndIsNotRecognised if is_own => item.claim_id = another_claim(),
                     // As if another message had published it by now: then there is nothing left to do.
-                    M::EndOfOthersIsLeft if !is_own => (item.claim_id, item.published) = (another_claim(), true),
-                    M::RefusedEndIsDropped => (item.claim_id, item.published) = (another_claim(), true),
+                    M::EndOfOthersIsLeft if !is_own => leave_nothing_to_do(&mut item),
+                    M::RefusedEndIsDropped => leave_nothing_to_do(&mut item),
                     _ => {}
                 }
                 WriteResult::ConditionFailed(Some(item))
@@ -196,13 +229,13 @@ impl Mutant {
     /// The item as a trigger gets to see it.
     fn seen_by_trigger(self, mut item: Item, handler: &Handler) -> Item {
         let is_own = item.holder == handler.id;
-        let is_active = item.phase == Phase::Active;
+        let is_active = item.state.is_active();
         let is_held = !item.lease_expired(NOW);
         match self {
             M::TriggerNeverClaimsAgain if is_own && is_active && !is_held => item.holder = another_message(),
             M::TriggerLeavesWhileHeld if is_own && is_active && is_held => item.holder = another_message(),
             M::TriggerIgnoresTheLease if is_own => item.lease_until_ms = OVER,
-            M::TriggerLeavesItsEnding if is_own && !is_active => item.published = true,
+            M::TriggerLeavesItsEnding if is_own && !is_active => item.state = published(&item.state),
             M::TriggerForgetsThatItHeld if is_own && !is_active => item.holder = another_message(),
             M::TriggerForgetsItsKey => {
                 item.keys.clear();
@@ -212,10 +245,12 @@ impl Mutant {
             M::TwinLeavesAnEnding
                 if !is_own && item.triggers.iter().any(|trigger| trigger.message_id == handler.id) =>
             {
-                item.published |= !is_active;
+                if !is_active {
+                    item.state = published(&item.state);
+                }
             }
-            M::StartsOverAnUnpublishedEnding => item.published = !is_active,
-            M::JoinIgnoresThePhase if !item.published => item.phase = Phase::Active,
+            M::StartsOverAnUnpublishedEnding if !is_active => item.state = published(&item.state),
+            M::JoinIgnoresThePhase if !item.state.is_published() => item.state = active(&item.state),
             _ => {}
         }
         item
@@ -223,23 +258,23 @@ impl Mutant {
 
     /// What a handler does next.
     pub(super) fn then(self, handler: &mut Handler, next: Step) -> Step {
-        let acknowledged = |why| Step::Done(Verdict::Acknowledge(why));
+        let acknowledged = |why| Step::Done(Disposition::Ack(why));
         // One that has made no call was brought the answer by its poll.
         let is_second_try = handler.run_id.is_none();
         match (self, &handler.step, next) {
-            (M::SupersededPollComesBack, _, Step::Done(Verdict::Acknowledge(Acknowledged::Superseded))) => {
-                Step::Done(Verdict::Return(Returned::LeaseHeld))
+            (M::SupersededPollComesBack, _, Step::Done(Disposition::Ack(AckReason::Superseded))) => {
+                Step::Done(Disposition::Retry(RetryReason::LeaseHeld))
             }
-            (M::FailedJoinIsAcknowledged, Step::Write(Write::Join { .. }), Step::Done(Verdict::Return(_))) => {
-                acknowledged(Acknowledged::Joined)
+            (M::FailedJoinIsAcknowledged, Step::Write(Write::Join { .. }), Step::Done(Disposition::Retry(_))) => {
+                acknowledged(AckReason::Joined)
             }
-            (M::PublishesAndIsDone, Step::Write(Write::MarkPublished { .. }), Step::Read) => {
-                acknowledged(Acknowledged::Published)
+            (M::PublishesAndIsDone, Step::Write(Write::MarkPublished { .. }), Step::Read(_)) => {
+                acknowledged(AckReason::Published)
             }
             (M::RefusedMarkComesBack, Step::Write(Write::MarkPublished { .. }), Step::Done(_))
             | (M::FailedEndComesBack, Step::Write(Write::End { .. }), Step::Send { .. })
-            | (M::HandedOnComesBack, _, Step::Done(Verdict::Acknowledge(Acknowledged::HandedOn))) => {
-                Step::Done(Verdict::Return(Returned::Failed))
+            | (M::HandedOnComesBack, _, Step::Done(Disposition::Ack(AckReason::HandedOn))) => {
+                Step::Done(Disposition::Retry(RetryReason::Failed))
             }
             (M::PollNamesAnotherClaim, _, Step::Send { mut poll, delay }) => {
                 poll.claim_id = another_claim();
@@ -266,7 +301,7 @@ impl Mutant {
     pub(super) fn publishes_before(self, item: &Item, step: &Step) -> Option<Event> {
         match step {
             Step::Write(Write::End { outcome, .. }) if self == M::PublishesBeforeItRecords => {
-                Event::of_run(&Item { outcome: Some(outcome.clone()), ..item.clone() })
+                Some(Publication::Ending(Box::new(EndedRun::new(item, outcome))).into())
             }
             _ => None,
         }
@@ -275,8 +310,8 @@ impl Mutant {
     /// The write and the item that it is held against.
     pub(super) fn held_against(self, write: &mut Write, item: &mut Item) {
         match write {
-            Write::Claim { claimable, claim, now, .. } => match (self, claimable) {
-                (M::ClaimIgnoresThePhase, _) => item.phase = Phase::Active,
+            Write::Claim { condition, claim, now, .. } => match (self, condition) {
+                (M::ClaimIgnoresThePhase, _) => item.state = active(&item.state),
                 (M::PollIgnoresTheRun, ClaimCondition::ByPoll { run_id, .. }) => *run_id = item.run_id,
                 (M::PollIgnoresTheFence, ClaimCondition::ByPoll { claim_id, .. })
                 | (M::ReclaimIgnoresTheFence, ClaimCondition::ByTrigger { claim_id }) => *claim_id = item.claim_id,
@@ -297,27 +332,27 @@ impl Mutant {
             },
             Write::Join { run_id, key, .. } => match self {
                 M::JoinIgnoresTheRun => *run_id = item.run_id,
-                M::JoinIgnoresThePhase => item.phase = Phase::Active,
+                M::JoinIgnoresThePhase => item.state = active(&item.state),
                 M::JoinIgnoresTheKey => drop(item.keys.remove(key)),
                 _ => {}
             },
             Write::Start { over, .. } => match self {
                 M::StartIgnoresTheItem => {
                     *over = Some(item.run_id);
-                    (item.phase, item.published) = (Phase::Ended, true);
+                    item.state = published(&item.state);
                 }
                 M::StartIgnoresTheRun => *over = Some(item.run_id),
-                M::StartsOverAnUnpublishedEnding => item.published = item.phase == Phase::Ended,
+                M::StartsOverAnUnpublishedEnding if !item.state.is_active() => item.state = published(&item.state),
                 _ => {}
             },
             Write::End { claim_id, .. } => match self {
                 M::EndIgnoresTheFence => *claim_id = item.claim_id,
-                M::EndIgnoresThePhase => item.phase = Phase::Active,
+                M::EndIgnoresThePhase => item.state = active(&item.state),
                 _ => {}
             },
             Write::MarkPublished { run_id, .. } => match self {
                 M::MarkIgnoresTheRun => *run_id = item.run_id,
-                M::MarkIgnoresThePhase => item.phase = Phase::Ended,
+                M::MarkIgnoresThePhase if item.state.is_active() => item.state = ended(&item.state),
                 _ => {}
             },
             Write::MoveSweep { .. } => {}
@@ -335,19 +370,20 @@ impl Mutant {
             (M::StartForgetsItsKey, Write::Start { .. }, _) => item.keys.clear(),
             (M::StartForgetsEarlierKeys, Write::Start { .. }, _) => item.seen = Default::default(),
             (M::StartIsNotIndexed, Write::Start { .. }, _) | (M::EndLeavesTheIndex, Write::End { .. }, _) => {
-                item.open = None;
+                leave_index(&mut item.state);
             }
-            (M::MarksWhenItRecords, Write::End { .. }, _) => (item.published, item.open) = (true, None),
+            (M::MarksWhenItRecords, Write::End { .. }, _) => item.state = published(&item.state),
             (M::MarkIsNotSet, Write::MarkPublished { .. }, Some(before)) => *item = before.clone(),
-            (M::MarkStaysIndexed, Write::MarkPublished { .. }, Some(before)) => item.open = before.open,
             _ => {}
         }
     }
 
     /// The item as the sweep reads it.
     pub(super) fn swept(self, mut item: Item) -> Item {
-        match (self, item.phase) {
-            (M::SweepForgetsRuns, Phase::Active) | (M::SweepForgetsEndings, Phase::Ended) => item.open = None,
+        match (self, item.state.phase()) {
+            (M::SweepForgetsRuns, Phase::Active) | (M::SweepForgetsEndings, Phase::Ended) => {
+                leave_index(&mut item.state);
+            }
             (M::SweepNamesAnotherClaim, _) => item.claim_id = another_claim(),
             (M::SweepIgnoresTheLease, _) => item.lease_until_ms = OVER,
             _ => {}

@@ -9,8 +9,7 @@ use std::collections::BTreeSet;
 
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{MessageId, RunId};
-use postpress_bridge::run::Poll;
-use postpress_bridge::run::{Claim, Item, Phase, Step, Task, Write};
+use postpress_bridge::run::{Claim, Item, Poll, Step, Task, Write};
 
 use super::canonical::{Name, Part};
 use super::handler::Handler;
@@ -162,7 +161,7 @@ impl State {
     /// The run goes on with this message: it holds the run, or names the claim that does.
     fn can_claim(&self, message: &Message) -> bool {
         let names = |item: &Item| matches!(&message.task, Task::Poll(poll) if poll.claim_id == item.claim_id);
-        let open = self.item.as_ref().filter(|item| !item.is_over());
+        let open = self.item.as_ref().filter(|item| !item.state.is_published());
         open.is_some_and(|item| item.holder == message.id || names(item))
     }
 
@@ -196,7 +195,7 @@ impl State {
     /// Nobody is at work under the item's claim. If another delivery of its message was acknowledged meanwhile, the run is left
     /// without one; if another is still on its way, that one may acknowledge it.
     fn look_for_the_message_of_claim(&mut self, id: &MessageId) {
-        if self.item.as_ref().is_some_and(|item| item.is_over()) {
+        if self.item.as_ref().is_some_and(|item| item.state.is_published()) {
             return;
         }
         self.is_orphaned |= !self.queue.iter().any(|queued| queued.message.id == *id);
@@ -209,7 +208,7 @@ impl State {
 
     /// After a message was acknowledged by a delivery that has outlived one that claimed and failed.
     pub(super) fn look_for_another_claim_of(&mut self, handler: &Handler) {
-        let is_holders = self.item.as_ref().is_some_and(|item| item.holder == handler.id && !item.is_over());
+        let is_holders = self.item.as_ref().is_some_and(|item| item.holder == handler.id && !item.state.is_published());
         let claim_id = self.item.as_ref().map(|item| item.claim_id);
         let is_at_work = self.handlers.iter().any(|other| Some(other.claim_id) == claim_id);
         let goes_on = self.queue.iter().any(|queued| self.can_claim(&queued.message));
@@ -222,7 +221,7 @@ impl State {
         if self.is_overtaken(caller) {
             return; // stated
         }
-        let is_active = item.is_some_and(|item| item.run_id == run_id && item.phase == Phase::Active);
+        let is_active = item.is_some_and(|item| item.run_id == run_id && item.state.is_active());
         if self.handlers.iter().any(|other| other.reply.is_some() && !other.is_skewed) {
             self.break_promise("two calls for one chat are awaited at once (S4)");
         }
@@ -266,8 +265,7 @@ impl State {
             }
             return;
         }
-        let is_recorded =
-            |item: &Item| item.phase == Phase::Ended && Some(item.run_id.as_uuid()) == event.detail.run_id;
+        let is_recorded = |item: &Item| !item.state.is_active() && Some(item.run_id.as_uuid()) == event.detail.run_id;
         if !self.item.as_deref().is_some_and(is_recorded) {
             self.break_promise("an ending is published that is not recorded (S2)");
         }
@@ -286,6 +284,6 @@ impl State {
     /// The run of this item has ended, and an event has told of it.
     fn is_out(&self, item: &Item) -> bool {
         let run_id = Some(item.run_id.as_uuid());
-        item.phase == Phase::Ended && self.published.iter().any(|event| event.detail.run_id == run_id)
+        !item.state.is_active() && self.published.iter().any(|event| event.detail.run_id == run_id)
     }
 }

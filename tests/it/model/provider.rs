@@ -7,8 +7,7 @@ use std::hash::Hash;
 
 use postpress_bridge::ids::{ClaimId, RunId};
 use postpress_bridge::postpress::{Answer, Failure, Finish, Progress, RetryClass};
-use postpress_bridge::run::Poll;
-use postpress_bridge::run::Task;
+use postpress_bridge::run::{Poll, Task};
 
 use super::canonical::Part;
 use super::handler::Handler;

@@ -18,7 +18,9 @@ use std::time::Duration;
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::message::{self, Record};
-use postpress_bridge::run::{Item, Jitter, PollState, Rules, Schedule, Step, StepContext, Task, Write, WriteResult};
+use postpress_bridge::run::{
+    Item, Jitter, PollState, Rules, RunState, Schedule, Step, StepContext, Task, Write, WriteResult,
+};
 use postpress_bridge::time::Millis;
 
 use super::canonical::{Fingerprint, Name, Part};
@@ -247,7 +249,7 @@ impl State {
     /// Nothing waits, nothing is under way, and every trigger that was taken has its ending.
     pub(super) fn is_goal(&self) -> bool {
         let is_quiet = self.queue.is_empty() && self.handlers.is_empty();
-        is_quiet && self.item.as_ref().is_none_or(|item| item.is_over()) && self.accepted.is_empty()
+        is_quiet && self.item.as_ref().is_none_or(|item| item.state.is_published()) && self.accepted.is_empty()
     }
 }
 
@@ -353,7 +355,8 @@ impl Bridge {
             return WriteResult::ConditionFailed(before.cloned().map(Box::new));
         };
         self.look_at_write(state, &write);
-        state.is_orphaned &= before.is_some_and(|before| before.claim_id == item.claim_id) && !item.published;
+        state.is_orphaned &=
+            before.is_some_and(|before| before.claim_id == item.claim_id) && !item.state.is_published();
         state.item = Some(Part::new(item.clone()));
         WriteResult::Applied(Box::new(item))
     }
@@ -390,7 +393,7 @@ fn write_to(write: &Write, before: Option<&Item>) -> Option<Item> {
 fn plain(mut item: Item) -> Item {
     item.polls = 1;
     item.learned = PollState::default();
-    if let Some(open) = &mut item.open {
+    if let RunState::Active { open } | RunState::Ended { open, .. } = &mut item.state {
         open.sweep_at_ms = OVER;
     }
     item

@@ -6,12 +6,12 @@ use postpress_bridge::bus::EventBridgeBus;
 use postpress_bridge::ids::{ChatId, MessageId};
 use postpress_bridge::message::Record;
 use postpress_bridge::queue::{Source, SqsQueue};
-use postpress_bridge::run::{Item, Schedule};
+use postpress_bridge::run::{Disposition, Item, Schedule};
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
 use postpress_bridge::simulator::{Faults, InProcess, Simulator};
 use postpress_bridge::store::{DynamoStore, RunStore};
 use postpress_bridge::time::Clock;
-use postpress_bridge::worker::{Dealt, Worker, WorkerConfig};
+use postpress_bridge::worker::{Worker, WorkerConfig};
 use tokio::time::Instant;
 
 use crate::harness::emulator::{self, Emulated, LONG_VISIBILITY};
@@ -57,9 +57,9 @@ impl Bridge {
     }
 
     /// One invocation with these messages: what became of each.
-    pub(super) async fn invoke(&self, batch: &[Record]) -> Vec<Dealt> {
+    pub(super) async fn invoke(&self, batch: &[Record]) -> Vec<Disposition> {
         let report = self.worker.handle(batch, Instant::now() + self.invocation).await;
-        let returned: Vec<_> = report.returned().cloned().collect();
+        let returned: Vec<_> = report.batch_item_failures().cloned().collect();
         let done: Vec<_> = batch.iter().filter(|record| !returned.contains(&record.message_id)).cloned().collect();
         if !done.is_empty() {
             self.aws.queue(&self.aws.sdk).delete(&done).await.unwrap();
@@ -68,7 +68,7 @@ impl Bridge {
     }
 
     /// Invokes until the queue is empty, one message at a time, and tells what became of each at every delivery.
-    pub(super) async fn play_out(&self) -> Vec<Dealt> {
+    pub(super) async fn play_out(&self) -> Vec<Disposition> {
         let mut dealt = Vec::new();
         while !self.aws.queue_is_empty().await {
             dealt.extend(self.invoke(&self.aws.receive(1).await).await);

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use postpress_bridge::run::Acknowledged;
-use postpress_bridge::worker::Dealt;
+use postpress_bridge::run::{AckReason, Disposition};
 
 use super::bridge::{Bridge, SECOND};
 
@@ -15,18 +14,18 @@ async fn ten_runs(lasts: &str) -> Bridge {
     for number in 0..TEN {
         bridge.trigger(&format!("done-in-{lasts}~{number}")).await;
     }
-    let asked = batch_of_ten(&bridge, "ten triggers", Acknowledged::PolledOn).await;
+    let asked = batch_of_ten(&bridge, "ten triggers", AckReason::PolledOn).await;
     assert_eq!(asked, [("provider", 10), ("GetItem", 10), ("PutItem", 10), ("SendMessageBatch", 1)].into());
     bridge
 }
 
 /// What one invocation with ten messages asks for; each is dealt with so.
-async fn batch_of_ten(bridge: &Bridge, what: &str, dealt: Acknowledged) -> BTreeMap<&'static str, usize> {
+async fn batch_of_ten(bridge: &Bridge, what: &str, dealt: AckReason) -> BTreeMap<&'static str, usize> {
     const OPERATIONS: [&str; 5] = ["GetItem", "PutEvents", "PutItem", "SendMessageBatch", "UpdateItem"];
     let batch = bridge.aws.receive(TEN).await;
     let calls_before = bridge.simulator.stats().total.calls;
     bridge.proxy.take_tally();
-    assert_eq!(bridge.invoke(&batch).await, [Dealt::Acknowledged(dealt); TEN], "{what}");
+    assert_eq!(bridge.invoke(&batch).await, [Disposition::Ack(dealt); TEN], "{what}");
     let mut tally = bridge.proxy.take_tally();
     let counted = OPERATIONS.into_iter().filter_map(|operation| Some((operation, tally.remove(operation)?)));
     let calls = usize::try_from(bridge.simulator.stats().total.calls - calls_before).unwrap();
@@ -39,14 +38,14 @@ async fn batch_of_ten(bridge: &Bridge, what: &str, dealt: Acknowledged) -> BTree
 #[tokio::test]
 async fn a_poll_in_progress_costs_a_write_and_a_tenth_of_a_send() {
     let bridge = ten_runs("1h").await;
-    let asked = batch_of_ten(&bridge, "ten polls in progress", Acknowledged::PolledOn).await;
+    let asked = batch_of_ten(&bridge, "ten polls in progress", AckReason::PolledOn).await;
     assert_eq!(asked, [("provider", 10), ("UpdateItem", 10), ("SendMessageBatch", 1)].into());
 }
 
 #[tokio::test]
 async fn an_ending_costs_three_writes_and_an_event() {
     let bridge = ten_runs("10ms").await;
-    let asked = batch_of_ten(&bridge, "ten endings", Acknowledged::Ended).await;
+    let asked = batch_of_ten(&bridge, "ten endings", AckReason::Ended).await;
     assert_eq!(asked, [("provider", 10), ("UpdateItem", 30), ("PutEvents", 10)].into());
     assert_eq!(bridge.aws.take_events().await.len(), TEN);
 }

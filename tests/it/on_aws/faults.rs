@@ -3,16 +3,15 @@
 use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
-use postpress_bridge::run::{Acknowledged, Returned};
-use postpress_bridge::worker::Dealt;
+use postpress_bridge::run::{AckReason, Disposition, RetryReason};
 
 use super::bridge::{Bridge, SECOND};
 use crate::harness::proxy::{Fault, Of};
 
-const FAILED: Dealt = Dealt::Returned(Returned::Failed);
-const POLLED_ON: Dealt = Dealt::Acknowledged(Acknowledged::PolledOn);
-const ENDED: Dealt = Dealt::Acknowledged(Acknowledged::Ended);
-const HANDED_ON: Dealt = Dealt::Acknowledged(Acknowledged::HandedOn);
+const FAILED: Disposition = Disposition::Retry(RetryReason::Failed);
+const POLLED_ON: Disposition = Disposition::Ack(AckReason::PolledOn);
+const ENDED: Disposition = Disposition::Ack(AckReason::Ended);
+const HANDED_ON: Disposition = Disposition::Ack(AckReason::HandedOn);
 
 /// Everything that a worker asks of AWS for a run: how it is recognised on the wire, and how the service throttles.
 const OPERATIONS: [(&str, Of, Fault); 8] = [
@@ -30,7 +29,7 @@ const OPERATIONS: [(&str, Of, Fault); 8] = [
 const CHAT: &str = "done-in-10ms";
 
 /// A run of two calls, and a second trigger that joins it. Tells what became of every message at every delivery.
-async fn run_of_two_triggers(bridge: &Bridge) -> Vec<Dealt> {
+async fn run_of_two_triggers(bridge: &Bridge) -> Vec<Disposition> {
     let (mut dealt, mut polls) = (Vec::new(), Vec::new());
     for _ in 0..2 {
         let trigger = bridge.trigger(CHAT).await;
@@ -55,7 +54,7 @@ async fn run_of_two_triggers(bridge: &Bridge) -> Vec<Dealt> {
 async fn assert_ended_once(bridge: &Bridge, published: usize, what: &str) {
     assert!(bridge.proxy.has_done_its_worst(), "{what}");
     let item = bridge.item(CHAT).await.unwrap();
-    assert!(item.is_over(), "{what}");
+    assert!(item.state.is_published(), "{what}");
     let total = bridge.simulator.stats().total;
     assert_eq!((total.calls, total.syncs_started), (2, 1), "{what}");
     let events = bridge.aws.take_events().await;
@@ -88,7 +87,7 @@ async fn what_passes_within_an_invocation_is_asked_once_more_and_changes_nothing
         let dealt = run_of_two_triggers(&bridge).await;
         let twice = |operation: &str| usize::from(name == operation && fault == Fault::ReplyLost);
         assert_ended_once(&bridge, 1 + twice("publish"), &what).await;
-        assert!(!dealt.iter().any(|dealt| dealt.comes_back()), "{what}: {dealt:?}");
+        assert!(!dealt.iter().any(|dealt| dealt.is_retry()), "{what}: {dealt:?}");
         // A poll that was sent twice dies at its second delivery, for the first has claimed, or the run is over.
         assert_eq!(dealt.len(), 3 + twice("send"), "{what}: {dealt:?}");
         // Every operation of this run is asked for once, but that each trigger reads the run.
@@ -99,7 +98,7 @@ async fn what_passes_within_an_invocation_is_asked_once_more_and_changes_nothing
 }
 
 #[tokio::test]
-async fn what_is_refused_is_not_asked_again_before_the_message_comes_back() {
+async fn what_is_refused_is_not_asked_again_before_the_message_is_retry() {
     each_case(OPERATIONS, async |(name, of, _)| {
         // Short, since a message that holds the run does not come back before the end of its lease.
         let bridge = Bridge::new(4 * SECOND).await;
@@ -108,7 +107,7 @@ async fn what_is_refused_is_not_asked_again_before_the_message_comes_back() {
         assert_ended_once(&bridge, if name == "mark" { 2 } else { 1 }, name).await;
         // An ending that cannot be recorded does not come back: that would call again. It travels on.
         let (came_back, handed_on) = if name == "end" { (0, 1) } else { (1, 0) };
-        let count = |of: Dealt| dealt.iter().filter(|dealt| **dealt == of).count();
+        let count = |of: Disposition| dealt.iter().filter(|dealt| **dealt == of).count();
         assert_eq!((count(FAILED), count(HANDED_ON)), (came_back, handed_on), "{name}: {dealt:?}");
         let handed_back = bridge.proxy.seen(Of("ChangeMessageVisibilityBatch", "")).len();
         assert_eq!(handed_back, came_back, "{name}: {dealt:?}");
@@ -117,7 +116,7 @@ async fn what_is_refused_is_not_asked_again_before_the_message_comes_back() {
 }
 
 /// One invocation with triggers for four syncs that go on, two of them unlucky: what became of each.
-async fn four_syncs(bridge: &Bridge) -> Vec<Dealt> {
+async fn four_syncs(bridge: &Bridge) -> Vec<Disposition> {
     for chat in ["0", "1-unlucky", "2", "3-unlucky"] {
         bridge.trigger(&format!("done-in-1h~{chat}")).await;
     }
@@ -155,7 +154,7 @@ async fn a_poll_that_sqs_refuses_comes_back_alone() {
 }
 
 #[tokio::test]
-async fn an_event_that_eventbridge_fails_is_put_again_if_that_may_pass_and_else_comes_back() {
+async fn an_event_that_eventbridge_fails_is_put_again_if_that_may_pass_and_else_is_retry() {
     for (code, puts, dealt) in [
         ("ThrottlingException", 2, ENDED),
         ("InternalFailure", 2, ENDED),
@@ -171,7 +170,7 @@ async fn an_event_that_eventbridge_fails_is_put_again_if_that_may_pass_and_else_
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_handed_back_is_returned_all_the_same_and_its_neighbour_comes_back() {
+async fn a_message_that_cannot_be_handed_back_is_returned_all_the_same_and_its_neighbour_is_retry() {
     let bridge = Bridge::new(20 * SECOND).await;
     for _ in 0..2 {
         bridge.aws.put(r#"{"postpress_bridge": "poll", "v": 99}"#).await;
@@ -179,7 +178,7 @@ async fn a_message_that_cannot_be_handed_back_is_returned_all_the_same_and_its_n
     let mut batch = bridge.aws.receive(2).await;
     let expected = batch[1].message_id.clone();
     batch[0].receipt_handle = "no receipt".to_owned();
-    assert_eq!(bridge.invoke(&batch).await, [Dealt::Newer; 2]);
+    assert_eq!(bridge.invoke(&batch).await, [Disposition::Retry(RetryReason::NewerVersion); 2]);
     assert_eq!(bridge.proxy.take_tally(), [("ChangeMessageVisibilityBatch".to_owned(), 1)].into());
     assert_eq!(bridge.aws.receive(1).await[0].message_id, expected);
 }

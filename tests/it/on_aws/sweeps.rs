@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use postpress_bridge::message::SWEEP_BODY;
-use postpress_bridge::run::{Acknowledged, Item, Returned};
+use postpress_bridge::run::{AckReason, Disposition, Item, RetryReason};
 use postpress_bridge::time::Clock;
-use postpress_bridge::worker::Dealt;
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -32,12 +31,12 @@ async fn lose_next(bridge: &Bridge) -> String {
 }
 
 /// A sweep once the chat's run counts as lost, and what comes of the one poll that it sends.
-async fn sweep(bridge: &Bridge) -> Dealt {
-    let Item { lease_until_ms, open, .. } = bridge.item(CHAT).await.unwrap();
-    let due = (lease_until_ms + SECOND).max(open.unwrap().sweep_at_ms) + Duration::from_millis(1);
+async fn sweep(bridge: &Bridge) -> Disposition {
+    let Item { lease_until_ms, state, .. } = bridge.item(CHAT).await.unwrap();
+    let due = (lease_until_ms + SECOND).max(state.open().unwrap().sweep_at_ms) + Duration::from_millis(1);
     sleep(due.since(Clock::System.now())).await;
     bridge.aws.put(SWEEP_BODY).await;
-    assert_eq!(bridge.invoke(&bridge.aws.receive(1).await).await, [Dealt::Swept]);
+    assert_eq!(bridge.invoke(&bridge.aws.receive(1).await).await, [Disposition::Ack(AckReason::Swept)]);
     bridge.invoke(&bridge.aws.receive(1).await).await.remove(0)
 }
 
@@ -45,15 +44,15 @@ async fn sweep(bridge: &Bridge) -> Dealt {
 async fn a_run_whose_poll_became_a_dead_letter_is_revived_and_ends() {
     let bridge = bridge().await;
     let dealt = bridge.invoke(&bridge.aws.receive(1).await).await;
-    assert_eq!(dealt, [Dealt::Acknowledged(Acknowledged::PolledOn)]);
+    assert_eq!(dealt, [Disposition::Ack(AckReason::PolledOn)]);
     let lost = lose_next(&bridge).await;
     assert!(lost.contains(r#""postpress_bridge":"poll""#), "{lost}");
 
-    assert_eq!(sweep(&bridge).await, Dealt::Acknowledged(Acknowledged::Ended));
+    assert_eq!(sweep(&bridge).await, Disposition::Ack(AckReason::Ended));
     let events = bridge.aws.take_events().await;
     assert_eq!((events.len(), &events[0]["detail-type"]), (1, &"SYNC_DONE".into()));
     let item = bridge.item(CHAT).await.unwrap();
-    assert!(item.is_over() && item.open.is_none(), "{item:?}");
+    assert!(item.state.is_published(), "{item:?}");
 }
 
 #[tokio::test]
@@ -62,13 +61,13 @@ async fn an_ending_whose_publisher_died_is_published_with_the_same_bytes() {
     bridge.invoke(&bridge.aws.receive(1).await).await;
     bridge.proxy.once(Of("PutEvents", ""), Fault::Answers(400, "AccessDeniedException"));
     let dealt = bridge.invoke(&bridge.aws.receive(1).await).await;
-    assert_eq!(dealt, [Dealt::Returned(Returned::Failed)]);
+    assert_eq!(dealt, [Disposition::Retry(RetryReason::Failed)]);
     // It was received once, which is as often as this queue gives a message.
     sleep(2 * SECOND).await;
     assert_eq!(bridge.aws.take_visible().await, [""; 0]);
     assert_eq!(bridge.aws.take_events().await, [Value::Null; 0]);
 
-    assert_eq!(sweep(&bridge).await, Dealt::Acknowledged(Acknowledged::Published));
+    assert_eq!(sweep(&bridge).await, Disposition::Ack(AckReason::Published));
     let puts = bridge.proxy.seen(Of("PutEvents", ""));
     assert_eq!(puts.len(), 2);
     assert_eq!(puts[0].entries(), puts[1].entries());

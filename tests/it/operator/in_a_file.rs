@@ -193,7 +193,7 @@ async fn the_ended_are_limited_and_the_limit_is_told() {
         let outcome = Outcome { finished_at: Millis(n), ..done() };
         store.write(&Write::Start { item: Box::new(run), over: None }).await.unwrap();
         store.write(&Write::End { chat_id: chat_id.clone(), claim_id, outcome, learned }).await.unwrap();
-        assert_eq!(store.read(&chat_id).await.unwrap().unwrap().phase, Phase::Ended);
+        assert_eq!(store.read(&chat_id).await.unwrap().unwrap().state.phase(), Phase::Ended);
     }
     let ended = said(&mut on_file(&state, &["runs", "--ended", "--json", "--limit", "3"])).await;
     assert_eq!(ended.field("chat_id"), ["c-2", "c-1", "c-0"], "of those found, the latest first");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use postpress_bridge::ids::ClaimId;
-use postpress_bridge::run::WriteResult;
+use postpress_bridge::run::{RunState, WriteResult};
 use postpress_bridge::store::SqliteStore;
 use postpress_bridge::time::Millis;
 use tempfile::TempDir;
@@ -58,7 +58,9 @@ async fn a_state_file_forgets_a_run_once_it_has_expired_and_no_other() {
             take(&store, &step).await;
         }
     }
-    let expires_at = Millis(read(&store, &chat("over")).await.unwrap().expires_at.unwrap() * 1000);
+    let over = read(&store, &chat("over")).await.unwrap();
+    let RunState::Published { expires_at, .. } = over.state else { panic!("{:?}", over.state) };
+    let expires_at = Millis(expires_at * 1000);
     for (now, left) in
         [(expires_at, ["over", "unpublished", "active"].as_slice()), (Millis(u64::MAX), &["unpublished", "active"])]
     {

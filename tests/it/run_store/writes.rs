@@ -5,9 +5,8 @@ use std::time::Duration;
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use postpress_bridge::message::{Message, Record};
 use postpress_bridge::postpress::{Envelope, Finish, Progress};
-use postpress_bridge::run::Trigger;
 use postpress_bridge::run::{
-    Claim, ClaimCondition, EndedBy, Ending, Item, Open, Outcome, Phase, PollState, RecentKeys, Write,
+    Claim, ClaimCondition, EndedBy, Ending, Item, Open, Outcome, PollState, RecentKeys, RunState, Trigger, Write,
 };
 use postpress_bridge::time::Millis;
 
@@ -43,17 +42,13 @@ pub(crate) fn new_run(chat: &ChatId, run: u128) -> Item {
         claim_id: ClaimId::from_random(1),
         holder: MessageId::new("starter"),
         lease_until_ms: NOW + LEASE,
-        phase: Phase::Active,
-        published: false,
+        state: RunState::Active { open: Open { shard: 3, sweep_at_ms: NOW + Duration::from_secs(1800) } },
         triggers: vec![trigger("starter", "{}")],
         keys: [TriggerKey::of("starter")].into(),
         seen: RecentKeys::default(),
         learned: PollState::default(),
         started_at_ms: NOW,
         polls: 1,
-        outcome: None,
-        open: Some(Open { shard: 3, sweep_at_ms: NOW + Duration::from_secs(1800) }),
-        expires_at: None,
     }
 }
 
@@ -88,16 +83,16 @@ impl Writes {
         Write::Start { item: Box::new(new_run(&self.0, run)), over: over.map(RunId::from_random) }
     }
 
-    pub(super) fn claim(&self, claimable: ClaimCondition, to: u128, holder: &str, now: Millis) -> Write {
+    pub(super) fn claim(&self, condition: ClaimCondition, to: u128, holder: &str, now: Millis) -> Write {
         let (claim_id, holder) = (ClaimId::from_random(to), MessageId::new(holder));
         let claim = Claim { claim_id, holder, lease_until_ms: now + LEASE, learned: Some(learned()), calls: true };
-        Write::Claim { chat_id: self.0.clone(), claimable, claim, now }
+        Write::Claim { chat_id: self.0.clone(), condition, claim, now }
     }
 
     pub(super) fn claim_by_poll(&self, run: u128, from: u128, to: u128, holder: &str, now: Millis) -> Write {
-        let claimable =
+        let condition =
             ClaimCondition::ByPoll { run_id: RunId::from_random(run), claim_id: ClaimId::from_random(from) };
-        self.claim(claimable, to, holder, now)
+        self.claim(condition, to, holder, now)
     }
 
     pub(super) fn claim_by_trigger(&self, from: u128, now: Millis) -> Write {
@@ -107,9 +102,9 @@ impl Writes {
     /// The claim of a poll that brings its answer along and learned nothing.
     pub(super) fn claim_to_record(&self, from: u128, to: u128) -> Write {
         match self.claim_by_poll(1, from, to, "p", NOW) {
-            Write::Claim { chat_id, claimable, claim, now } => {
+            Write::Claim { chat_id, condition, claim, now } => {
                 let claim = Claim { learned: None, calls: false, ..claim };
-                Write::Claim { chat_id, claimable, claim, now }
+                Write::Claim { chat_id, condition, claim, now }
             }
             other => other,
         }

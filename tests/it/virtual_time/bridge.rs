@@ -70,7 +70,7 @@ impl Bridge {
         consume(&self.queue, &self.worker, self.queue.drained()).await;
         assert!(self.queue.is_empty());
         assert_eq!(self.queue.dead_letters(), []);
-        let open: Vec<_> = self.store.items().into_iter().filter(|item| !item.is_over()).collect();
+        let open: Vec<_> = self.store.items().into_iter().filter(|item| !item.state.is_published()).collect();
         assert_eq!(open, []);
     }
 

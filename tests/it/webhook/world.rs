@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Bytes;
 use postpress_bridge::message::Message;
-use postpress_bridge::run::TriggerMessage;
-use postpress_bridge::run::{Write, WriteResult};
+use postpress_bridge::run::{TriggerMessage, Write, WriteResult};
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
 use postpress_bridge::store::RunStore;
 use serde_json::{Value, json};
@@ -97,6 +96,7 @@ pub(super) async fn remember(aws: &Emulated, chat: &str) {
         "holder": "m",
         "lease_until_ms": 1_795_514_460_000_u64,
         "phase": "ended",
+        "open": {"shard": 0, "sweep_at_ms": 1_795_516_201_000_u64},
         "triggers": [{"message_id": "m", "requested_at": "2026-11-24T10:00:00.000Z", "joined": false}],
         "keys": [],
         "learned": {"status": "SYNC_RUNNING"},

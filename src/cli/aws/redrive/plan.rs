@@ -154,8 +154,7 @@ mod tests {
     use crate::ids::{ChatId, ClaimId, MessageId, RunId};
     use crate::message::SWEEP_BODY;
     use crate::postpress::Finish;
-    use crate::run::Poll;
-    use crate::run::{EndedBy, Ending, Outcome};
+    use crate::run::{EndedBy, Ending, Outcome, Poll};
     use crate::time::Millis;
 
     const SOURCE: &str = "postpress.bridge";

@@ -1,35 +1,37 @@
-//! What an operator gets to see of one message: the ids in its lines of the log, what is counted, and what went wrong.
+//! What one message adds to the log and to the metrics.
 //!
-//! At `info` that is a line for a run's start and one for its end. A message that does not go as intended has one line in
-//! each invocation, with its [`Reason`], however many steps failed, so that an outage does not drown the log. At `debug`
-//! each step of the message has a line, without bodies, claim ids or text of the provider's.
+//! At `info`, a run logs one line when it starts and one when it ends. A message that fails or is dropped logs one line per
+//! invocation, with its [`Reason`], however many of its steps failed, so that an outage does not flood the log. At `debug`,
+//! each step logs a line, without bodies, claim ids or text from the provider.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use tracing::Span;
 
-use super::{Dealt, Invocation, Reason};
+use super::{Invocation, Reason};
 use crate::event::Event;
 use crate::ids::{ChatId, RunId};
 use crate::message::Record;
 use crate::metrics::Metric;
 use crate::postpress::Answer;
-use crate::run::{Acknowledged, Item, Phase, PollState, Returned, Step, StepResult, Write, WriteResult};
+use crate::run::{
+    AckReason, Disposition, Item, PollState, RetryReason, RunState, Step, StepResult, Write, WriteResult,
+};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
-/// The watch over one message.
+/// Log and metrics of one message.
 #[derive(Debug)]
-pub(super) struct Watch<'a> {
+pub(super) struct MessageTelemetry<'a> {
     invocation: &'a Invocation,
     span: Span,
     receive_count: u32,
-    /// What the item held when the message claimed it.
+    /// The item's counters when the message claimed it.
     claimed: Option<Claimed>,
-    /// The answer failed.
-    has_failed: bool,
-    /// Every step that failed, in one text.
+    /// Whether the last step was a call that failed.
+    call_failed: bool,
+    /// Every step that failed, as one text.
     errors: String,
     /// What is wrong with the message itself.
     fault: Option<String>,
@@ -41,46 +43,42 @@ struct Claimed {
     restarts: u32,
 }
 
-impl<'a> Watch<'a> {
-    /// Over this delivery of a message, whose span this is.
+impl<'a> MessageTelemetry<'a> {
+    /// The telemetry of one delivery of a message, inside its span.
     pub(super) fn new(invocation: &'a Invocation, span: Span, record: &Record) -> Self {
         let receive_count = record.receive_count;
-        Self { invocation, span, receive_count, claimed: None, has_failed: false, errors: String::new(), fault: None }
+        Self { invocation, span, receive_count, claimed: None, call_failed: false, errors: String::new(), fault: None }
     }
 
     pub(super) fn invocation(&self) -> &'a Invocation {
         self.invocation
     }
 
-    /// How often the message has been received by now.
-    pub(super) fn receive_count(&self) -> u32 {
-        self.receive_count
-    }
-
-    /// The message is of this kind.
+    /// Logs the kind of the message.
     pub(super) fn received(&self, kind: &'static str) {
         tracing::debug!(kind, receive_count = self.receive_count, "message received");
     }
 
-    pub(super) fn is_about(&self, chat_id: &ChatId, run_id: Option<RunId>) {
+    /// Adds the chat, and the run if it is known, to every line of the message.
+    pub(super) fn set_run(&self, chat_id: &ChatId, run_id: Option<RunId>) {
         self.span.record("chat_id", chat_id.as_str());
         if let Some(run_id) = run_id {
-            self.is_of_run(run_id);
+            self.set_run_id(run_id);
         }
     }
 
-    fn is_of_run(&self, run_id: RunId) {
+    fn set_run_id(&self, run_id: RunId) {
         self.span.record("run_id", tracing::field::display(run_id));
     }
 
-    /// The message cannot be used, for this reason.
-    pub(super) fn is_unusable(&mut self, fault: String) {
+    /// Records why the message cannot be used.
+    pub(super) fn set_fault(&mut self, fault: String) {
         self.fault = Some(fault);
     }
 
     pub(super) fn read(&self, item: Option<&Item>) {
-        if let Some(item) = item.filter(|item| !item.is_over()) {
-            self.is_of_run(item.run_id);
+        if let Some(item) = item.filter(|item| !item.state.is_published()) {
+            self.set_run_id(item.run_id);
         }
         tracing::debug!(found = state_of(item), "run read");
     }
@@ -100,7 +98,7 @@ impl<'a> Watch<'a> {
         };
         match write {
             Write::Start { .. } => {
-                self.is_of_run(item.run_id);
+                self.set_run_id(item.run_id);
                 self.claimed(item);
                 tracing::info!("run started");
             }
@@ -122,14 +120,14 @@ impl<'a> Watch<'a> {
             metrics.value(Metric::PollsSoFar, claimed.polls.into());
         }
         metrics.count(Metric::UnusableAnswers, matches!(answer, Answer::Unusable(_)).into());
-        self.has_failed = matches!(answer, Answer::Failed(_));
+        self.call_failed = matches!(answer, Answer::Failed(_));
         tracing::debug!(answer = described(answer), took_ms = took.as_millis(), "provider called");
     }
 
-    /// What is to be done next shows what the answer meant.
+    /// Logs and counts the decision for the next step.
     pub(super) fn next(&mut self, step: &Step) {
         let polls_again = matches!(step, Step::Send { .. });
-        let is_retry = std::mem::take(&mut self.has_failed) && polls_again;
+        let is_retry = std::mem::take(&mut self.call_failed) && polls_again;
         self.invocation.metrics().count(Metric::Retries, is_retry.into());
         if let (Some(learned), Some(claimed)) = (learned(step), self.claimed.as_mut()) {
             let restarts = learned.restarts.saturating_sub(claimed.restarts);
@@ -137,9 +135,9 @@ impl<'a> Watch<'a> {
             self.invocation.metrics().count(Metric::Restarts, restarts.into());
         }
         match step {
-            Step::Read => tracing::debug!(next = "read", "decided"),
+            Step::Read(_) => tracing::debug!(next = "read", "decided"),
             Step::Write(write) => tracing::debug!(next = name_of(write), "decided"),
-            Step::Call => tracing::debug!(next = "call", "decided"),
+            Step::Call(_) => tracing::debug!(next = "call", "decided"),
             Step::Send { poll, delay } => {
                 let next = if poll.answer.is_some() { "hand_on" } else { "poll_on" };
                 tracing::debug!(next, delay_ms = delay.after(Duration::ZERO).as_millis(), "decided");
@@ -149,14 +147,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// This event is about to be published; one without a run says what is wrong with the message.
+    /// Notes the event to publish: one without a run says what is wrong with the message.
     pub(super) fn publishes(&mut self, event: &Event) {
         if event.detail.run_id.is_none() {
             self.fault = event.detail.error.as_ref().and_then(|error| error.detail.clone());
         }
     }
 
-    /// The event is out; by another message of the invocation, unless this one `is_first`.
+    /// Logs and counts the published event, unless another message of the invocation published it first.
     pub(super) fn published(&self, event: &Event, is_first: bool) {
         if !is_first {
             tracing::debug!("event published by another message");
@@ -174,47 +172,46 @@ impl<'a> Watch<'a> {
         );
     }
 
-    /// The result of sending the poll.
-    pub(super) fn sent(&mut self, sent: Option<Result<(), ServiceError>>) -> StepResult {
-        let no_result = || Err(ServiceError::Permanent("the queue gave no result, which is a bug".to_owned()));
-        match sent.unwrap_or_else(no_result) {
+    /// Logs the result of sending the poll.
+    pub(super) fn sent(&mut self, sent: Result<(), ServiceError>) -> StepResult {
+        match sent {
             Ok(()) => {
-                self.span.in_scope(|| tracing::debug!("poll sent"));
+                tracing::debug!("poll sent");
                 StepResult::Done
             }
             Err(error) => self.failed("send a poll", &error),
         }
     }
 
-    /// A step failed for as long as it may be tried.
+    /// Records that a step failed for as long as it may be retried.
     pub(super) fn failed(&mut self, what: &str, error: &ServiceError) -> StepResult {
         let separator = if self.errors.is_empty() { "" } else { "; " };
         let _ = write!(self.errors, "{separator}could not {what}: {error}");
         StepResult::Failed
     }
 
-    /// The message is settled for this invocation; if it comes back, then not before this time.
-    pub(super) fn settled(&self, dealt: Dealt, not_before: Option<Millis>) {
+    /// Logs what happens to the message; `not_before` is when it is delivered again, if it is.
+    pub(super) fn settled(&self, disposition: Disposition, not_before: Option<Millis>) {
         let error = Some(self.errors.as_str()).filter(|errors| !errors.is_empty());
-        let reason = Reason::of(dealt).or(error.map(|_| Reason::Failed));
-        let detail = match dealt {
-            Dealt::Returned(Returned::Bug(found)) => Some(found),
+        let reason = Reason::of(disposition).or(error.map(|_| Reason::FAILED));
+        let detail = match disposition {
+            Disposition::Retry(RetryReason::Bug(found)) => Some(found),
             _ => self.fault.as_deref(),
         };
         let not_before = not_before.map(tracing::field::display);
         self.span.in_scope(|| match reason {
-            None => tracing::debug!(?dealt, "message settled"),
-            Some(reason) if reason.is_error() => {
-                tracing::error!(reason = reason.as_str(), error, detail, not_before, "{}", reason.message());
+            None => tracing::debug!(?disposition, "message settled"),
+            Some(Reason { name, message, is_error: true }) => {
+                tracing::error!(reason = name, error, detail, not_before, "{message}");
             }
-            Some(reason) => {
-                tracing::warn!(reason = reason.as_str(), error, detail, not_before, "{}", reason.message());
+            Some(Reason { name, message, is_error: false }) => {
+                tracing::warn!(reason = name, error, detail, not_before, "{message}");
             }
         });
     }
 }
 
-/// The state accumulated from provider responses by this step.
+/// The state accumulated from provider responses up to this step.
 fn learned(step: &Step) -> Option<&PollState> {
     match step {
         Step::Send { poll, .. } => poll.learned.as_ref(),
@@ -223,13 +220,13 @@ fn learned(step: &Step) -> Option<&PollState> {
     }
 }
 
-/// What is found in the table, in a word.
+/// The state of the item that was found, in one word.
 fn state_of(item: Option<&Item>) -> &'static str {
-    match item {
+    match item.map(|item| &item.state) {
         None => "nothing",
-        Some(item) if item.phase == Phase::Active => "active",
-        Some(item) if item.is_unpublished() => "unpublished",
-        Some(_) => "published",
+        Some(RunState::Active { .. }) => "active",
+        Some(RunState::Ended { .. }) => "unpublished",
+        Some(RunState::Published { .. }) => "published",
     }
 }
 
@@ -244,7 +241,7 @@ fn name_of(write: &Write) -> &'static str {
     }
 }
 
-/// An answer without any text of the provider's.
+/// An answer, without any text from the provider.
 fn described(answer: &Answer) -> String {
     match answer {
         Answer::InProgress(progress) => format!("in progress: {progress:?}"),
@@ -254,17 +251,15 @@ fn described(answer: &Answer) -> String {
     }
 }
 
-/// What is counted of a message by how it was settled.
-pub(super) fn counted(dealt: Dealt) -> Option<Metric> {
-    match dealt {
-        Dealt::Acknowledged(Acknowledged::Joined) => Some(Metric::Joins),
-        Dealt::Acknowledged(Acknowledged::Duplicate | Acknowledged::Superseded | Acknowledged::Over) => {
-            Some(Metric::Duplicates)
-        }
-        Dealt::Acknowledged(_) => None,
-        Dealt::Returned(_) | Dealt::Newer => Some(Metric::Returned),
-        Dealt::Swept => Some(Metric::Sweeps),
-        Dealt::OwnEvent => Some(Metric::OwnEvents),
-        Dealt::Malformed => Some(Metric::Malformed),
+/// The metric that counts messages with this disposition.
+pub(super) fn metric_of(disposition: Disposition) -> Option<Metric> {
+    match disposition {
+        Disposition::Ack(AckReason::Joined) => Some(Metric::Joins),
+        Disposition::Ack(AckReason::Duplicate | AckReason::Superseded | AckReason::Over) => Some(Metric::Duplicates),
+        Disposition::Ack(AckReason::Swept) => Some(Metric::Sweeps),
+        Disposition::Ack(AckReason::OwnEvent) => Some(Metric::OwnEvents),
+        Disposition::Ack(AckReason::Malformed) => Some(Metric::Malformed),
+        Disposition::Ack(_) => None,
+        Disposition::Retry(_) => Some(Metric::Returned),
     }
 }

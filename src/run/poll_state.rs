@@ -1,0 +1,57 @@
+//! State accumulated from the provider's responses.
+
+use serde::{Deserialize, Serialize};
+
+use crate::postpress::{Envelope, Progress};
+use crate::time::Millis;
+
+/// State accumulated from the provider's responses. A run's polls carry it, and their claims copy it into the item.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PollState {
+    /// The status that the provider reported last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Progress>,
+    /// Consecutive retryable failures, up to the last response.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failures: u32,
+    /// When the first of them occurred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing_since_ms: Option<Millis>,
+    /// The last error envelope among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Envelope>,
+    /// Unusable 200s during the whole run.
+    #[serde(rename = "breaches", skip_serializing_if = "is_zero")]
+    pub invalid_responses: u32,
+    /// Whether the run has already retried after a refused key, which it does once.
+    #[serde(rename = "key_retried", skip_serializing_if = "std::ops::Not::not")]
+    pub credentials_retried: bool,
+    /// How often `SYNC_STARTED` followed `SYNC_RUNNING`: restarts of the sync that the run observed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub restarts: u32,
+}
+
+impl PollState {
+    /// The same state, with the provider's text cut to what an item may hold.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        Self { envelope: self.envelope.map(Envelope::bounded), ..self }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_absent_until_they_have_a_value() {
+        assert_eq!(serde_json::to_string(&PollState::default()).unwrap(), "{}");
+        assert_eq!(serde_json::from_str::<PollState>("{}").unwrap(), PollState::default());
+    }
+}

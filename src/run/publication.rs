@@ -1,0 +1,45 @@
+//! What the protocol asks the worker to publish, as data: the event is built from it elsewhere.
+
+use crate::ids::{ChatId, RunId};
+
+use super::{Item, Outcome, Trigger, TriggerMessage};
+
+/// What an event is built from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Publication {
+    /// The ending of a run.
+    Ending(Box<EndedRun>),
+    /// The answer to a trigger for which its chat's run has no room.
+    TooManyTriggers(Box<TriggerMessage>),
+}
+
+/// A run that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EndedRun {
+    /// The chat.
+    pub chat_id: ChatId,
+    /// The run.
+    pub run_id: RunId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The triggers that it answers.
+    pub triggers: Vec<Trigger>,
+    /// Calls made, or possibly made before a crash.
+    pub polls: u32,
+    /// Restarts of the sync that the run observed.
+    pub restarts: u32,
+}
+
+impl EndedRun {
+    /// The run of `item`, which ended with `outcome`.
+    pub fn new(item: &Item, outcome: &Outcome) -> Self {
+        Self {
+            chat_id: item.chat_id.clone(),
+            run_id: item.run_id,
+            outcome: outcome.clone(),
+            triggers: item.triggers.clone(),
+            polls: item.polls,
+            restarts: item.learned.restarts,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The polls of a batch: they wait for its last provider call, then share their sends.
+
+use std::cell::{Cell, RefCell};
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use crate::run::{Delay, Poll};
+use crate::service::ServiceError;
+use crate::trace::TraceHeader;
+
+/// The polls of a batch that wait for its last call.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    calls: Cell<usize>,
+    messages: Cell<usize>,
+    queued: RefCell<Vec<QueuedPoll>>,
+    changed: Notify,
+}
+
+/// A poll that waits to be sent.
+#[derive(Debug)]
+pub(super) struct QueuedPoll {
+    pub(super) poll: Poll,
+    pub(super) delay: Delay,
+    pub(super) trace: TraceHeader,
+    /// When it began to wait.
+    pub(super) since: Instant,
+    /// Where the result of the send goes.
+    pub(super) sent: oneshot::Sender<Result<(), ServiceError>>,
+}
+
+/// A provider call that may still be made. Dropped once it is answered, or will not be made.
+#[derive(Debug)]
+pub(super) struct PendingCall<'a>(&'a Outbox);
+
+/// A message that is still being handled.
+#[derive(Debug)]
+pub(super) struct InProgress<'a>(&'a Outbox);
+
+impl Outbox {
+    /// The outbox of a batch of this many messages, each of which may call once.
+    pub(super) fn new(messages: usize) -> Self {
+        Self { calls: messages.into(), messages: messages.into(), queued: RefCell::default(), changed: Notify::new() }
+    }
+
+    /// The tokens of one message. To be taken once for each message of the batch.
+    pub(super) fn message(&self) -> (InProgress<'_>, PendingCall<'_>) {
+        (InProgress(self), PendingCall(self))
+    }
+
+    /// Sends a poll together with the others. Consumes the message's call, for which the poll would otherwise wait for ever.
+    pub(super) async fn send(
+        &self,
+        call: Option<PendingCall<'_>>,
+        poll: Poll,
+        delay: Delay,
+        trace: TraceHeader,
+    ) -> Result<(), ServiceError> {
+        let (sent, result) = oneshot::channel();
+        self.queued.borrow_mut().push(QueuedPoll { poll, delay, trace, since: Instant::now(), sent });
+        self.changed.notify_waiters();
+        drop(call);
+        let no_result = || Err(ServiceError::Permanent("the outbox gave no result, which is a bug".to_owned()));
+        result.await.unwrap_or_else(|_| no_result())
+    }
+
+    /// The next polls to send together; `None` once every message is handled.
+    pub(super) async fn next_batch(&self) -> Option<Vec<QueuedPoll>> {
+        loop {
+            let changed = self.changed.notified();
+            if self.calls.get() == 0 && !self.queued.borrow().is_empty() {
+                return Some(self.queued.take());
+            }
+            if self.messages.get() == 0 {
+                return None;
+            }
+            changed.await;
+        }
+    }
+
+    fn count_down(&self, counter: &Cell<usize>) {
+        counter.set(counter.get().saturating_sub(1));
+        self.changed.notify_waiters();
+    }
+}
+
+impl Drop for PendingCall<'_> {
+    fn drop(&mut self) {
+        self.0.count_down(&self.0.calls);
+    }
+}
+
+impl Drop for InProgress<'_> {
+    fn drop(&mut self) {
+        self.0.count_down(&self.0.messages);
+    }
+}
