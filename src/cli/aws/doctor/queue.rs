@@ -1,6 +1,5 @@
 //! The queue and its dead letters, as their attributes tell.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -8,6 +7,7 @@ use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 
 use super::aws_query::ask;
 use crate::aws::Resource;
+use crate::cli::aws::dead_letter_queue::{self, Attributes};
 use crate::cli::finding::Finding;
 use crate::queue::redrive_policy::RedrivePolicy;
 use crate::settings::Limits;
@@ -17,8 +17,6 @@ const DEAD_LETTERS: &str = "dead letters";
 
 /// Below it a passing trouble of AWS or the provider makes dead letters.
 const RECEIVES_MIN: u64 = 10;
-
-type Attributes = HashMap<Attribute, String>;
 
 pub(super) async fn look(client: &Client, url: &str, limits: &Limits) -> Vec<Finding> {
     let queue = match attributes(client, QUEUE, Resource::Queue(url), url).await {
@@ -41,15 +39,14 @@ async fn attributes(
     queue: Resource<'_>,
     url: &str,
 ) -> Result<Attributes, Finding> {
-    let request = client.get_queue_attributes().queue_url(url).attribute_names(Attribute::All);
-    Ok(ask(check, "GetQueueAttributes", queue, request.send()).await?.attributes.unwrap_or_default())
+    let request = dead_letter_queue::attributes(client, url).send();
+    Ok(ask(check, "GetQueueAttributes", queue, request).await?.attributes.unwrap_or_default())
 }
 
 async fn dead_letters(client: &Client, policy: &RedrivePolicy) -> Result<Attributes, Finding> {
     let queue = Resource::DeadLetterQueue(&policy.dead_letter_queue);
-    let request =
-        client.get_queue_url().queue_name(&policy.dead_letter_queue).queue_owner_aws_account_id(&policy.account);
-    let url = ask(DEAD_LETTERS, "GetQueueUrl", queue, request.send()).await?.queue_url.unwrap_or_default();
+    let request = dead_letter_queue::url(client, policy).send();
+    let url = ask(DEAD_LETTERS, "GetQueueUrl", queue, request).await?.queue_url.unwrap_or_default();
     attributes(client, DEAD_LETTERS, queue, &url).await
 }
 
