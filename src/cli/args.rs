@@ -1,10 +1,10 @@
-//! Arguments that several commands read alike.
+//! Parsers of arguments that several commands share.
 
 use std::time::Duration;
 
 use crate::time::parse_duration;
 
-/// A length of time, with its unit.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "not a time; write `30s`, `500ms` or `2m`".to_owned())
+/// Parses a duration with its unit.
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+    parse_duration(text).ok_or("not a duration; write `30s`, `500ms` or `2m`")
 }

@@ -1,4 +1,4 @@
-//! `postpress-bridge completions`: what a shell needs to complete the commands.
+//! `postpress-bridge completions`: completion scripts for shells.
 
 use std::io::Write;
 
@@ -7,13 +7,13 @@ use clap_complete::{Shell, generate};
 
 use super::Cli;
 
-/// Print the completions for a shell.
+/// Print the completion script for a shell
 ///
-/// For bash: `source <(postpress-bridge completions bash)`; for fish: `postpress-bridge completions fish | source`; for zsh,
-/// write them to a file `_postpress-bridge` in a directory of `$fpath`.
+/// For bash: `source <(postpress-bridge completions bash)`; for fish: `postpress-bridge completions fish | source`; for zsh, save it
+/// as `_postpress-bridge` in a directory of `$fpath`.
 #[derive(Debug, Clone, Args)]
 pub struct Completions {
-    /// For which shell
+    /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }
@@ -28,7 +28,7 @@ impl Completions {
     }
 }
 
-/// In memory first: what generates a script panics where it cannot write.
+/// Generated in memory, because the generator panics on write errors.
 fn script(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
     generate(shell, &mut Cli::command(), "postpress-bridge", &mut script);

@@ -1,31 +1,31 @@
-//! What a check came to.
+//! The findings of `doctor`.
 
 use serde::Serialize;
 
 use crate::postpress::client::ApiKey;
 
-/// How it stands with what was checked.
+/// The result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Verdict {
-    /// As it should be.
+pub(super) enum CheckResult {
+    /// Nothing is wrong.
     Well,
-    /// It works, and may hurt later.
+    /// It works, but may cause problems later.
     Warning,
-    /// It does not work, or loses something.
+    /// It does not work, or loses data.
     Fault,
-    /// It could not be told.
+    /// It could not be determined.
     Unknown,
-    /// It was not looked at.
+    /// It was not checked.
     Skipped,
 }
 
-/// What a check came to, and what to do about it.
+/// What a check found, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
-    /// What was looked at.
+    /// What was checked.
     pub(super) check: &'static str,
-    pub(super) result: Verdict,
+    pub(super) result: CheckResult,
     pub(super) found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) remedy: Option<String>,
@@ -33,23 +33,23 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn well(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, result: Verdict::Well, found: found.into(), remedy: None }
+        Self { check, result: CheckResult::Well, found: found.into(), remedy: None }
     }
 
     pub(super) fn warning(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { check, result: Verdict::Warning, found: found.into(), remedy: Some(remedy.into()) }
+        Self { check, result: CheckResult::Warning, found: found.into(), remedy: Some(remedy.into()) }
     }
 
     pub(super) fn fault(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { check, result: Verdict::Fault, found: found.into(), remedy: Some(remedy.into()) }
+        Self { check, result: CheckResult::Fault, found: found.into(), remedy: Some(remedy.into()) }
     }
 
     pub(super) fn unknown(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { check, result: Verdict::Unknown, found: found.into(), remedy: Some(remedy.into()) }
+        Self { check, result: CheckResult::Unknown, found: found.into(), remedy: Some(remedy.into()) }
     }
 
     pub(super) fn skipped(check: &'static str, why: impl Into<String>) -> Self {
-        Self { check, result: Verdict::Skipped, found: why.into(), remedy: None }
+        Self { check, result: CheckResult::Skipped, found: why.into(), remedy: None }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Runs and times in the words that a person reads.
+//! Formats runs and times for people.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::run::{EndedBy, Ending, Item, Next};
 use crate::time::Millis;
 use crate::webhook::status::Status;
 
-/// A length of time in one rounded figure.
+/// A duration, rounded to one unit.
 pub(super) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -18,23 +18,23 @@ pub(super) fn span(time: Duration) -> String {
     }
 }
 
-/// How far a time is from now.
+/// A time relative to now.
 pub(super) fn distance(time: Millis, now: Millis) -> String {
     if time > now { format!("in {}", span(time.since(now))) } else { format!("{} ago", span(now.since(time))) }
 }
 
-/// A time, and how far it is from now.
+/// A time, absolute and relative to now.
 pub(super) fn when(time: Millis, now: Millis) -> String {
     format!("{time}, {}", distance(time, now))
 }
 
-/// An envelope in one line: its type says most.
+/// An envelope in one line.
 pub(super) fn error(envelope: &Envelope) -> String {
     let detail = envelope.detail.as_ref().map_or(String::new(), |detail| format!(": {detail}"));
     format!("{} ({}), {}{detail}", envelope.kind, envelope.status, envelope.title)
 }
 
-/// The provider's last status that the table knows.
+/// The provider's last known status.
 pub(super) fn status(item: &Item) -> Option<&'static str> {
     Status::of(item).map(Status::as_str)
 }
@@ -43,13 +43,13 @@ pub(super) fn status(item: &Item) -> Option<&'static str> {
 pub(super) fn ended_by(ended_by: EndedBy) -> &'static str {
     match ended_by {
         EndedBy::Answer => "by an answer",
-        EndedBy::Retries => "since failures lasted too long",
+        EndedBy::Retries => "because failures lasted too long",
         EndedBy::Deadline => "by its deadline",
-        EndedBy::Polls => "by the number of its calls",
+        EndedBy::Polls => "by the maximum number of calls",
     }
 }
 
-/// How the run ended, if it has: the provider's status, or the type of the error.
+/// How the run ended, if it has: the provider's status, or the error's type.
 pub(super) fn ending(item: &Item) -> Option<&str> {
     Some(match &item.state.outcome()?.ending {
         Ending::Sync { status } => status.as_str(),
@@ -57,13 +57,13 @@ pub(super) fn ending(item: &Item) -> Option<&str> {
     })
 }
 
-/// A run in a few words. They are the same until there is something new to tell.
+/// A run in a few words, which change only when there is news.
 pub(super) fn brief(item: &Item) -> String {
     if let Some(ending) = ending(item) {
         return if item.state.is_published() {
             ending.to_owned()
         } else {
-            format!("{ending}, its event is not known to be out yet")
+            format!("{ending}, event not confirmed published")
         };
     }
     let mut text = format!("{}, call {}", status(item).unwrap_or("no answer yet"), item.polls);
@@ -74,21 +74,21 @@ pub(super) fn brief(item: &Item) -> String {
     text
 }
 
-/// What is to be expected of a run.
+/// What happens next with a run.
 pub(super) fn next(next: Next, now: Millis, is_swept: bool) -> String {
     match next {
         Next::Poll { overdue_at } => {
-            format!("a poll will come; without one it counts as overdue after {}", when(overdue_at, now))
+            format!("a poll; without one it is overdue after {}", when(overdue_at, now))
         }
         Next::Publication => "its event is being published".to_owned(),
-        Next::Over => "nothing, it is over".to_owned(),
+        Next::Over => "nothing; it is over".to_owned(),
         Next::Recovery { lost_since, sweep_at } => {
-            let revival = match is_swept {
-                false => "`sync` with the same chats goes on with it".to_owned(),
-                true if sweep_at > now => format!("the sweep will revive it at {}", when(sweep_at, now)),
-                true => "the next sweep will revive it".to_owned(),
+            let recovery = match is_swept {
+                false => "`sync` with the same chats resumes it".to_owned(),
+                true if sweep_at > now => format!("the sweep recovers it at {}", when(sweep_at, now)),
+                true => "the next sweep recovers it".to_owned(),
             };
-            format!("overdue since {}; {revival}", when(lost_since, now))
+            format!("overdue since {}; {recovery}", when(lost_since, now))
         }
     }
 }
@@ -100,7 +100,7 @@ mod tests {
     const NOW: Millis = Millis(1_795_514_400_000);
 
     #[test]
-    fn a_time_is_told_in_the_unit_that_fits() {
+    fn duration_has_a_fitting_unit() {
         for (seconds, text) in
             [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (400_000, "4 days")]
         {
@@ -111,16 +111,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lost_is_told_with_who_revives_it() {
+    fn lost_run_says_what_recovers_it() {
         let hour = Duration::from_hours(1);
         let lost = |sweep_at| Next::Recovery { lost_since: NOW - hour, sweep_at };
         let since = "overdue since 2026-11-24T09:00:00.000Z, 60 min ago; ";
-        for (what, is_swept, revival) in [
-            (lost(NOW + hour), true, "the sweep will revive it at 2026-11-24T11:00:00.000Z, in 60 min"),
-            (lost(NOW - hour), true, "the next sweep will revive it"),
-            (lost(NOW + hour), false, "`sync` with the same chats goes on with it"),
+        for (what, is_swept, recovery) in [
+            (lost(NOW + hour), true, "the sweep recovers it at 2026-11-24T11:00:00.000Z, in 60 min"),
+            (lost(NOW - hour), true, "the next sweep recovers it"),
+            (lost(NOW + hour), false, "`sync` with the same chats resumes it"),
         ] {
-            assert_eq!(next(what, NOW, is_swept), format!("{since}{revival}"));
+            assert_eq!(next(what, NOW, is_swept), format!("{since}{recovery}"));
         }
     }
 }

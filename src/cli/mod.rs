@@ -1,6 +1,6 @@
-//! The terminal: one file per command, and what they share of its look.
+//! The terminal's commands, one module for each, and the modules that they share.
 //!
-//! Data goes to stdout, progress and messages to stderr. Colours are left out where `NO_COLOR` is set or nobody watches.
+//! Data goes to stdout, progress and messages to stderr. There are no colours with `NO_COLOR` or without a terminal.
 
 use clap::{Parser, Subcommand};
 
@@ -39,12 +39,12 @@ mod table;
 #[derive(Debug, Parser)]
 #[command(name = "postpress-bridge", version, about, max_term_width = 100)]
 pub struct Cli {
-    /// What to do; the demo, if nothing is said.
+    /// The command; `demo` by default
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What the terminal can do.
+/// A command of the terminal.
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "a doc here would hide the command's own from its `--help`")]
 pub enum Command {
@@ -62,28 +62,28 @@ pub enum Command {
 }
 
 impl Cli {
-    /// Does what was asked, and tells whether all went well.
+    /// Runs the command; returns whether it succeeded.
     ///
     /// # Errors
-    /// If it could not be done at all; the message says what to do.
+    /// If the command could not run; the message says what to do.
     pub async fn run(self) -> anyhow::Result<bool> {
         let command = self.command.unwrap_or(Command::Demo(demo::Demo {}));
         let is_doctor = matches!(command, Command::Doctor(_));
-        let done = command.run().await;
-        if is_doctor { done } else { done.map_err(with_hint) }
+        let result = command.run().await;
+        if is_doctor { result } else { result.map_err(with_hint) }
     }
 }
 
-/// Where the deployment or the way to it is at fault, `doctor` looks at the rest of it too.
+/// Adds a hint to `doctor` if the deployment, or the connection to it, is at fault.
 fn with_hint(error: anyhow::Error) -> anyhow::Error {
     let is_of_deployment = error.chain().any(|cause| {
-        let of_service = cause.downcast_ref::<ServiceError>();
+        let service_error = cause.downcast_ref::<ServiceError>();
         cause.is::<Misconfiguration>()
-            || matches!(of_service, Some(ServiceError::Misconfigured(_) | ServiceError::Unreachable(_)))
+            || matches!(service_error, Some(ServiceError::Misconfigured(_) | ServiceError::Unreachable(_)))
     });
     if is_of_deployment {
-        let said = one_line(&format!("{error:#}"));
-        anyhow::anyhow!("{said}; to check the whole deployment, run `postpress-bridge doctor`")
+        let text = one_line(&format!("{error:#}"));
+        anyhow::anyhow!("{text}; to check the whole deployment, run `postpress-bridge doctor`")
     } else {
         error
     }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_doctor_can_explain_ends_with_a_hint_to_it_in_one_line() {
+    fn error_that_doctor_can_explain_ends_with_a_hint() {
         const HINT: &str = "; to check the whole deployment, run `postpress-bridge doctor`";
         let fault = || Misconfiguration::new("there is no\n table `x`", "check BRIDGE_TABLE");
         for (error, has_hint) in [
@@ -129,10 +129,10 @@ mod tests {
             assert_eq!(text.ends_with(HINT), has_hint, "{text}");
             assert_eq!(text.lines().count(), 1, "{text}");
         }
-        let within = with_hint(Err::<(), _>(fault()).context("the run cannot be read").unwrap_err());
+        let nested = with_hint(Err::<(), _>(fault()).context("cannot read the run").unwrap_err());
         assert_eq!(
-            format!("{within:#}"),
-            format!("the run cannot be read: there is no table `x`; check BRIDGE_TABLE{HINT}")
+            format!("{nested:#}"),
+            format!("cannot read the run: there is no table `x`; check BRIDGE_TABLE{HINT}")
         );
     }
 }

@@ -1,17 +1,17 @@
-//! A provider that is watched: the terminal shows each answer as it comes.
+//! A provider whose answers the terminal shows as they arrive.
 
 use std::time::Duration;
 
 use crate::ids::ChatId;
 use crate::postpress::{Answer, Failure, Provider};
 
-/// Hands each answer to `observe` before it goes its way.
-pub(super) struct ObservedProvider<P, W> {
+/// Passes each answer to `observe` before it returns it.
+pub(super) struct ObservedProvider<P, F> {
     pub(super) provider: P,
-    pub(super) observe: W,
+    pub(super) observe: F,
 }
 
-impl<P: Provider, W: Fn(&ChatId, &Answer)> Provider for ObservedProvider<P, W> {
+impl<P: Provider, F: Fn(&ChatId, &Answer)> Provider for ObservedProvider<P, F> {
     async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
         let answer = self.provider.sync(chat, deadline).await;
         (self.observe)(chat, &answer);
@@ -20,7 +20,7 @@ impl<P: Provider, W: Fn(&ChatId, &Answer)> Provider for ObservedProvider<P, W> {
 }
 
 /// An answer in a few words.
-pub(super) fn words(answer: &Answer) -> String {
+pub(super) fn describe(answer: &Answer) -> String {
     match answer {
         Answer::InProgress(progress) => progress.as_str().to_owned(),
         Answer::Over(finish) => finish.as_str().to_owned(),

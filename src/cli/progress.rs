@@ -1,4 +1,4 @@
-//! What a person sees while chats are synced: a live line for each on a terminal, plain lines elsewhere. All on stderr.
+//! Progress on stderr while chats are synced: a live line for each chat on a terminal, plain lines elsewhere.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,10 +11,10 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use crate::ids::ChatId;
 use crate::service::ServiceError;
 
-/// The widest that a chat's id is shown.
+/// Maximum width of a chat id.
 const NAME_MAX: usize = 44;
 
-/// Lines about chats.
+/// Shows the progress of chats.
 pub(super) struct ProgressDisplay {
     began: Instant,
     lines: MultiProgress,
@@ -22,7 +22,7 @@ pub(super) struct ProgressDisplay {
     name_width: usize,
 }
 
-/// How a chat ended, for its colour.
+/// How a chat ended, which sets its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     /// `SYNC_DONE`.
@@ -55,7 +55,7 @@ impl ProgressDisplay {
         bar
     }
 
-    /// Shows what is known of a chat by now.
+    /// Shows the current state of a chat.
     pub(super) fn update(&self, chat: &ChatId, text: &str) {
         match self.live.borrow().get(chat) {
             Some(bar) if !bar.is_finished() => bar.set_message(text.to_owned()),
@@ -77,18 +77,18 @@ impl ProgressDisplay {
 
     /// Prints a line of data on stdout, above the live lines.
     ///
-    /// An event that could not be printed is not published. Only a reader that has read enough (`| head`) is no failure.
+    /// An event that cannot be printed is not published, except that a reader may close the pipe (`| head`).
     pub(super) fn data(&self, line: &str) -> Result<(), ServiceError> {
         let written = self.lines.suspend(|| writeln!(std::io::stdout().lock(), "{line}"));
         match written {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                Err(ServiceError::Permanent(format!("stdout cannot be written: {error}")))
+                Err(ServiceError::Permanent(format!("cannot write to stdout: {error}")))
             }
             _ => Ok(()),
         }
     }
 
-    /// Says something on stderr: above the live lines while there are any that still move, else below.
+    /// Prints a message to stderr, above the live lines while any of them is still changing.
     pub(super) fn note(&self, text: &str) {
         if self.live.borrow().values().all(ProgressBar::is_finished) {
             anstream::eprintln!("{text}");
@@ -109,7 +109,7 @@ fn style(spinner: &str) -> ProgressStyle {
         .tick_strings(&["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", "●"])
 }
 
-/// The text in exactly so many columns, cut in the middle, since ids differ at their ends.
+/// Fits the text into exactly `width` columns. Cuts in the middle, because ids differ at their ends.
 fn fit(text: &str, width: usize) -> String {
     let filled = |text: String| {
         let blanks = width.saturating_sub(text.width());
@@ -123,7 +123,7 @@ fn fit(text: &str, width: usize) -> String {
     filled(format!("{}…{tail}", within(text.chars(), head)))
 }
 
-/// As many of these characters as so many columns hold; some take two, others none.
+/// The characters that fit into `columns`; a character may take two columns, or none.
 fn within(characters: impl Iterator<Item = char>, columns: usize) -> String {
     let mut taken = 0;
     let fits = |character: &char| {
@@ -133,7 +133,7 @@ fn within(characters: impl Iterator<Item = char>, columns: usize) -> String {
     characters.take_while(fits).collect()
 }
 
-/// The columns of the terminal behind stderr; the usual 80 where there is none.
+/// The width of the terminal behind stderr, or 80 without one.
 pub(super) fn columns() -> usize {
     terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
 }
@@ -143,14 +143,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_fits_its_column_and_keeps_both_ends() {
+    fn name_fits_its_column_and_keeps_both_ends() {
         assert_eq!(fit("chat_1", 8), "chat_1  ");
         assert_eq!(fit("chat_01HXYZ4QK3", 9), "chat…4QK3");
         assert_eq!(fit("chat", 1), "…");
     }
 
     #[test]
-    fn a_name_is_measured_in_columns_not_in_characters() {
+    fn name_is_measured_in_columns_not_characters() {
         assert_eq!(fit("会話の記録", 12), "会話の記録  ");
         assert_eq!(fit("会話の記録", 7), "会…録  ");
     }

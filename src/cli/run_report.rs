@@ -1,4 +1,4 @@
-//! What an operator is told of one run: all that its item has, but the fence and who holds it.
+//! The report of one run for operators: everything in its item, except the fence and the holder.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::webhook::status::SyncStatus;
 use super::format::{ended_by, error, next, status, when};
 use super::table;
 
-/// The report for programs: the public status, and what else an operator wants to know.
+/// The report for programs: the public status, and details for operators.
 #[derive(Debug, Serialize)]
 pub(super) struct RunReport {
     #[serde(flatten)]
@@ -39,7 +39,7 @@ pub(super) struct RunReport {
 }
 
 impl RunReport {
-    /// The report of the run in this item, at `now`.
+    /// The report of this item's run at `now`.
     pub(super) fn of(item: &Item, now: Millis, overdue: Duration) -> Self {
         let outcome = item.state.outcome();
         let (next, lost_since) = match Next::of(item, now, overdue) {
@@ -68,7 +68,7 @@ impl RunReport {
     }
 }
 
-/// The report for people: a line for each thing, within so many columns.
+/// The report for people: one line for each property, within `columns`.
 pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, columns: Option<u16>) -> String {
     let learned = &item.learned;
     let mut table = table::table(&[], columns);
@@ -94,7 +94,7 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
         line("failures", format!("{} in a row{since}", learned.failures));
     }
     if let Some(envelope) = learned.envelope.as_ref().filter(|_| item.state.is_active()) {
-        line("the last", error(envelope));
+        line("last", error(envelope));
     }
     line("triggers", item.triggers.len().to_string());
     if let Some(first) = item.triggers.first() {
@@ -105,7 +105,7 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
         let held = if item.lease_expired(now) { "free since" } else { "held until" };
         line("lease", format!("{held} {}", when(item.lease_until_ms, now)));
     } else {
-        line("event", if item.state.is_published() { "published" } else { "not known to be out" }.to_owned());
+        line("event", if item.state.is_published() { "published" } else { "not confirmed published" }.to_owned());
     }
     line("next", next(Next::of(item, now, overdue), now, is_swept));
     table::text(&table)
@@ -172,7 +172,7 @@ pub(in crate::cli) mod tests {
     }
 
     #[test]
-    fn a_person_reads_what_there_is_and_what_to_expect() {
+    fn report_for_people() {
         let error = Ending::Error { error: bridge_error::deadline_exceeded(EndedBy::Polls, 7), origin: Origin::Bridge };
         let runs =
             [item(), failing(), ended(Finish::Done.into(), EndedBy::Answer, true), ended(error, EndedBy::Polls, false)];
@@ -181,14 +181,14 @@ pub(in crate::cli) mod tests {
     }
 
     #[test]
-    fn a_program_reads_the_public_status_and_more() {
+    fn report_for_programs() {
         let lines = [item(), failing(), ended(Finish::Done.into(), EndedBy::Answer, true)]
             .map(|item| serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE)).unwrap());
         insta::assert_snapshot!(lines.join("\n"));
     }
 
     #[test]
-    fn a_report_has_the_public_status_whole() {
+    fn report_contains_the_whole_public_status() {
         let item = ended(Finish::Error.into(), EndedBy::Answer, true);
         let public = serde_json::to_value(SyncStatus::of(&item)).unwrap();
         let report = serde_json::to_value(RunReport::of(&item, NOW, OVERDUE)).unwrap();
@@ -198,7 +198,7 @@ pub(in crate::cli) mod tests {
     }
 
     #[test]
-    fn nobody_is_shown_the_fence_nor_who_holds_it() {
+    fn report_shows_neither_fence_nor_holder() {
         for item in [item(), failing()] {
             let json = serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE)).unwrap();
             for shown in [text(&item, NOW, OVERDUE, true, None), json] {

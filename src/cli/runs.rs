@@ -1,4 +1,4 @@
-//! `postpress-bridge runs`: the runs that are open, or those that have ended.
+//! `postpress-bridge runs`: lists open or ended runs.
 
 use std::time::Duration;
 
@@ -13,50 +13,50 @@ use crate::store::{DUE_PAGE, DueRun, RunTable};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
 
-use super::format::{distance, ending, status};
+use super::format::{distance, ending, span, status};
 use super::run_report::RunReport;
 use super::run_table::run_table;
 use super::table;
 
-/// How many chats to read at once.
-const READ_AT_ONCE: usize = 16;
-/// How many pages of the table `--ended` looks through at the most.
+/// How many chats to read concurrently.
+const CONCURRENT_READS: usize = 16;
+/// Maximum number of pages that `--ended` scans.
 const PAGES_MAX: usize = 40;
 
-/// List the runs that are open, or those that have ended.
+/// List open runs, or runs that have ended
 ///
-/// Open are those that go on, and those whose ending is not known to be out. The provider is not asked. The table is the
-/// deployed one in `BRIDGE_TABLE`, else the file in which `sync` keeps its runs here.
+/// A run is open until its ending is confirmed published. The provider is not called. The table is the deployed one in
+/// `BRIDGE_TABLE` if that is set, and the file of the local `sync` otherwise.
 ///
-/// Exit code 0: all is well; 1: an open run that is listed is overdue, or its ending's publisher is gone; 2: the table could
-/// not be read.
+/// Exit code 0: no listed run is lost; 1: a listed run is overdue, or its ending was never published; 2: the table could not be
+/// read.
 #[derive(Debug, Clone, Args)]
 pub struct Runs {
-    /// List runs that have ended instead. There is no index of them: the table is looked through page by page, which costs
-    /// read units for every item that is looked at
+    /// List runs that have ended instead. There is no index of them: this scans the table page by page, and pays read units
+    /// for every item scanned
     #[arg(long)]
     ended: bool,
 
-    /// The most runs to list
+    /// Maximum number of runs to list
     #[arg(long, default_value = "100", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
 
-    /// Print JSON lines, each as `status --json` prints it
+    /// Print JSON lines, in the format of `status --json`
     #[arg(long)]
     json: bool,
 }
 
-/// What is listed, and what is to be said of it.
+/// The listed runs, and a note about them.
 struct Listing {
     runs: Vec<Item>,
     note: Option<String>,
 }
 
 impl Runs {
-    /// Lists the runs, and tells whether all are well.
+    /// Lists the runs; returns whether none is lost.
     ///
     /// # Errors
-    /// If the settings cannot be used, or the table cannot be read.
+    /// If the settings are invalid, or the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
         let settings = ReadSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
@@ -84,7 +84,7 @@ impl Runs {
     }
 }
 
-/// The open runs whose sweep comes first, at most `limit`; the oldest first.
+/// At most `limit` open runs, those whose sweep is due first; sorted by age, oldest first.
 async fn open(table: &RunTable, limit: usize) -> anyhow::Result<Listing> {
     let mut due = Vec::new();
     for shard in 0..OPEN_SHARDS {
@@ -94,20 +94,18 @@ async fn open(table: &RunTable, limit: usize) -> anyhow::Result<Listing> {
     let is_cut = due.len() > limit;
     due.truncate(limit);
     let mut runs: Vec<Item> = read_all(table, due).await?;
-    // The index is a moment behind the table.
+    // The index is eventually consistent.
     runs.retain(|item| item.state.open().is_some());
     runs.sort_by(|one, other| (one.started_at_ms, &one.chat_id).cmp(&(other.started_at_ms, &other.chat_id)));
     let note = match runs.len() {
-        0 => Some("no run is open".to_owned()),
-        listed if is_cut => {
-            Some(format!("the first {listed} that a sweep would look at; there are more, see `--limit`"))
-        }
+        0 => Some("no open runs".to_owned()),
+        listed if is_cut => Some(format!("only the {listed} runs that a sweep reads first; for more, see `--limit`")),
         _ => None,
     };
     Ok(Listing { runs, note })
 }
 
-/// One more than `limit` of a shard's open runs, if there are so many.
+/// A shard's open runs, at least `limit + 1` of them if there are that many.
 async fn due_of_shard(table: &RunTable, shard: u8, limit: usize) -> anyhow::Result<Vec<DueRun>> {
     let mut due: Vec<DueRun> = Vec::new();
     while due.len() <= limit {
@@ -123,21 +121,20 @@ async fn due_of_shard(table: &RunTable, shard: u8, limit: usize) -> anyhow::Resu
 
 async fn read_all(table: &RunTable, due: Vec<DueRun>) -> anyhow::Result<Vec<Item>> {
     let reads = due.into_iter().map(|due| async move { table.read(&due.chat_id).await });
-    let items: Vec<Option<Item>> = stream::iter(reads).buffered(READ_AT_ONCE).try_collect().await?;
+    let items: Vec<Option<Item>> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
     Ok(items.into_iter().flatten().collect())
 }
 
-/// Runs that have ended, as they are found, until there are `limit` or [`PAGES_MAX`] pages are looked through; of these the
-/// latest first.
+/// Scans for ended runs until it has `limit` of them or has read [`PAGES_MAX`] pages; sorted by end, latest first.
 async fn ended(table: &RunTable, limit: usize, now: Millis) -> anyhow::Result<Listing> {
-    let (mut runs, mut looked_at) = (Vec::new(), 0);
+    let (mut runs, mut scanned) = (Vec::new(), 0);
     let mut after: Option<ChatId> = None;
     let mut pages = 0;
-    let is_all = loop {
+    let is_complete = loop {
         let page = table.ended_page(after.as_ref()).await?;
         pages += 1;
-        looked_at += page.looked_at;
-        // DynamoDB takes days to delete what has expired.
+        scanned += page.looked_at;
+        // DynamoDB deletes expired items only after days.
         runs.extend(page.runs.into_iter().filter(|item| !item.is_expired(now)));
         after = page.next;
         if after.is_none() {
@@ -150,10 +147,13 @@ async fn ended(table: &RunTable, limit: usize, now: Millis) -> anyhow::Result<Li
     runs.truncate(limit);
     let finished_at = |item: &Item| item.state.outcome().map(|outcome| outcome.finished_at);
     runs.sort_by(|one, other| finished_at(other).cmp(&finished_at(one)).then(one.chat_id.cmp(&other.chat_id)));
-    let cost = if table.is_swept() { ", each of which cost read units" } else { "" };
-    let rest =
-        if is_all { "that is the whole table" } else { "there is more of it, in no order of time; see `--limit`" };
-    let note = format!("{} found; items looked at: {looked_at}{cost}; {rest}", runs.len());
+    let cost = if table.is_swept() { ", each of which costs read units" } else { "" };
+    let rest = if is_complete {
+        "this is the whole table"
+    } else {
+        "the rest was not scanned, and items are in no order; see `--limit`"
+    };
+    let note = format!("{} found; items scanned: {scanned}{cost}; {rest}", runs.len());
     Ok(Listing { runs, note: Some(note) })
 }
 
@@ -161,12 +161,12 @@ fn open_table(runs: &[Item], now: Millis, overdue: Duration, columns: Option<u16
     let mut listed = table::table(&["chat", "status", "calls", "failures", "started", "next"], columns);
     for item in runs {
         let next = match Next::of(item, now, overdue) {
-            Next::Poll { .. } => Cell::new("a poll"),
-            Next::Publication => Cell::new("its event"),
+            Next::Poll { .. } => Cell::new("poll"),
+            Next::Publication => Cell::new("event"),
             Next::Over => Cell::new("nothing"),
             Next::Recovery { lost_since, .. } => {
-                let what = if item.state.is_active() { "overdue" } else { "event not out" };
-                let text = format!("{what} since {}", distance(lost_since, now));
+                let what = if item.state.is_active() { "overdue" } else { "event unpublished" };
+                let text = format!("{what} for {}", span(now.since(lost_since)));
                 Cell::new(text).fg(Color::Red).add_attribute(Attribute::Bold)
             }
         };
@@ -192,11 +192,7 @@ fn ended_table(runs: &[Item], now: Millis, columns: Option<u16>) -> Table {
             Cell::new(item.polls),
             Cell::new(item.learned.restarts),
             finished_at.map(|time| distance(time, now)).unwrap_or_default().into(),
-            if item.state.is_published() {
-                Cell::new("published")
-            } else {
-                Cell::new("not known to be out").fg(Color::Red)
-            },
+            if item.state.is_published() { Cell::new("published") } else { Cell::new("not confirmed").fg(Color::Red) },
         ]);
     }
     listed
@@ -210,7 +206,7 @@ mod tests {
     use crate::cli::run_report::tests::{NOW, item};
 
     #[test]
-    fn a_list_fits_the_terminal_whatever_the_ids_are() {
+    fn list_fits_the_terminal_whatever_the_ids() {
         let named = |name: &str| Item { chat_id: ChatId::parse(name).unwrap(), ..item() };
         let runs = [named("c"), named(&"chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR".repeat(4)), named(&"会話".repeat(40))];
         for columns in [60, 80, 120] {

@@ -10,35 +10,34 @@ use clap::{Args, ValueEnum};
 use crate::schema;
 use crate::webhook::openapi;
 
-/// Print the JSON Schemas of triggers (what comes in) and of events (the `detail` of what goes out), or the OpenAPI
-/// description of the webhook.
+/// Print the JSON Schemas of triggers and of events (their `detail`), and the OpenAPI description of the webhook
 #[derive(Debug, Clone, Args)]
 pub struct Schema {
-    /// Of what; `all` prints one document after the other.
+    /// The document; `all` prints one after the other
     #[arg(value_enum, default_value_t = Which::All)]
     which: Which,
 
-    /// Write `trigger.schema.json`, `event.schema.json` and `webhook.openapi.json` instead of printing: here, or to
-    /// `events/schemas` if no directory is named.
+    /// Write `trigger.schema.json`, `event.schema.json` and `webhook.openapi.json` to this directory instead of printing; by
+    /// default to `events/schemas`
     #[arg(long, value_name = "DIRECTORY", num_args = 0..=1, default_missing_value = "events/schemas")]
     write: Option<PathBuf>,
 }
 
-/// Which schemas are wanted.
+/// A document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Which {
-    /// What to send to the queue, or to the webhook.
+    /// What to send to the queue or the webhook
     Trigger,
-    /// What a rule gets to see as `detail`.
+    /// The `detail` of events
     Event,
-    /// What the webhook answers, as OpenAPI 3.1.
+    /// The webhook's API, as OpenAPI 3.1
     Openapi,
-    /// All of them.
+    /// All of them
     All,
 }
 
 impl Which {
-    /// The documents that are wanted, by the names of their files.
+    /// The documents, with their file names.
     fn documents(self) -> serde_json::Result<Vec<(&'static str, String)>> {
         let document = |which| match which {
             Self::Trigger => Ok(("trigger.schema.json", serde_json::to_string_pretty(&schema::trigger())?)),
@@ -79,7 +78,7 @@ fn write(documents: &[(&str, String)], directory: &Path) -> anyhow::Result<()> {
     for (name, document) in documents {
         let path = directory.join(name);
         fs::write(&path, format!("{document}\n"))
-            .with_context(|| format!("cannot write `{}`; name a directory that is there", path.display()))?;
+            .with_context(|| format!("cannot write `{}`; name an existing directory", path.display()))?;
         eprintln!("wrote {}", path.display());
     }
     Ok(())
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_printed_one_document_after_the_other() {
+    fn documents_are_printed_one_after_the_other() {
         for (arguments, titles) in [
             (&[][..], &["Trigger", "EventDetail", "postpress-bridge"][..]),
             (&["all"], &["Trigger", "EventDetail", "postpress-bridge"]),
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_written_only_when_asked_for_and_where() {
+    fn files_are_written_only_with_write() {
         for (arguments, directory) in [
             (&["event"][..], None),
             (&["event", "--write"], Some("events/schemas")),
@@ -131,8 +130,8 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_refused_with_the_remedy() {
+    fn missing_directory_is_reported_with_the_remedy() {
         let refused = parse(&["--write", "no/such/directory"]).run().unwrap_err().to_string();
-        assert_eq!(refused, "cannot write `no/such/directory/trigger.schema.json`; name a directory that is there");
+        assert_eq!(refused, "cannot write `no/such/directory/trigger.schema.json`; name an existing directory");
     }
 }

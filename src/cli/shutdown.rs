@@ -1,6 +1,6 @@
-//! When to stop: Ctrl-C, or SIGTERM, which is what a container gets.
+//! Signals to stop: Ctrl-C, and SIGTERM, which containers get.
 
-/// Comes back at the first such signal; never, if there is no way to hear of one.
+/// Completes at the first signal; never, if signals cannot be received.
 pub(super) async fn signal() {
     tokio::select! {
         () = ctrl_c() => {}
@@ -28,7 +28,7 @@ async fn terminate() {
     std::future::pending().await
 }
 
-/// Comes back at the second such signal: whoever asks twice does not want to wait.
+/// Completes at the second signal: the user does not want to wait.
 pub(super) async fn second_signal() {
     signal().await;
     signal().await;

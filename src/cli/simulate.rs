@@ -1,4 +1,4 @@
-//! `postpress-bridge simulate`: the provider's endpoint on this machine.
+//! `postpress-bridge simulate`: a simulated provider on this machine.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -9,50 +9,50 @@ use super::shutdown;
 use crate::simulator::script::GRAMMAR;
 use crate::simulator::{Faults, Server, Simulator, Span, Stats};
 
-/// The most restarted chats that the summary names.
+/// Maximum number of restarted chats in the summary.
 const NAMED_CHATS: usize = 10;
 
-/// Play the provider on loopback: every status and every documented error on demand, with faults.
+/// Simulate the provider on loopback: every status and every documented error on demand, with faults
 #[derive(Debug, Clone, Args)]
 #[command(after_help = GRAMMAR)]
 pub struct Simulate {
-    /// The port to listen on; 0 takes any that is free.
+    /// The port to listen on; 0 for any free port
     #[arg(long, default_value_t = 4807)]
     port: u16,
 
-    /// The address to listen on, which has to be of loopback.
+    /// The loopback address to listen on
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
 
-    /// How long an answer takes: a time (`200ms`), or a range to draw from (`50ms..2s`).
+    /// How long an answer takes: a duration (`200ms`), or a range for random ones (`50ms..2s`)
     #[arg(long, default_value = "0ms", value_name = "TIME")]
     latency: Span,
 
-    /// Share of the calls, from 0 to 1, whose connection closes before they do anything.
+    /// Share of the calls, from 0 to 1, whose connection closes before they have an effect
     #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
     drop_request_rate: f64,
 
-    /// Share of the calls that do their work and whose connection closes without the reply.
+    /// Share of the calls that have their effect, but whose connection closes without a reply
     #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
     drop_reply_rate: f64,
 
-    /// Share of the calls that are answered with a 5xx and do nothing.
+    /// Share of the calls that are answered with a 5xx and have no effect
     #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
     error_rate: f64,
 
-    /// Share of the calls that are never answered and do their work later, after `--late-after`.
+    /// Share of the calls that are never answered, and have their effect after `--late-after`
     #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
     late_rate: f64,
 
-    /// How long after its sending a late call does its work: a time, or a range to draw from.
+    /// How long after it is sent a late call has its effect: a duration, or a range for random ones
     #[arg(long, default_value = "30s", value_name = "TIME")]
     late_after: Span,
 
-    /// The same seed does the same to the n-th call of the same chat.
+    /// Seed of the faults; with the same seed, the n-th call of a chat has the same fault
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Don't print a line for each call.
+    /// Do not print a line for each call
     #[arg(long)]
     quiet: bool,
 }
@@ -61,7 +61,7 @@ impl Simulate {
     /// Serves until Ctrl-C.
     ///
     /// # Errors
-    /// If the rates make no sense or the address cannot be listened on.
+    /// If the rates are invalid, or the server cannot listen on the address.
     pub async fn run(self) -> anyhow::Result<()> {
         let simulator = self.simulator(self.faults()?);
         let server = Server::bind(SocketAddr::new(self.address, self.port), simulator.clone()).await?;
@@ -73,10 +73,10 @@ impl Simulate {
 
     fn faults(&self) -> anyhow::Result<Faults> {
         let sum = self.drop_request_rate + self.drop_reply_rate + self.error_rate + self.late_rate;
-        // What adds up to 1 in decimals may be a little more in binary.
+        // Decimals that add up to 1 may add up to slightly more in binary.
         anyhow::ensure!(
             sum <= 1.0 + f64::EPSILON,
-            "the rates add up to {sum}; at most 1 is possible, since one thing goes wrong with a call"
+            "the rates add up to {sum}; the maximum is 1, since a call has at most one fault"
         );
         Ok(Faults {
             seed: self.seed,
@@ -99,22 +99,22 @@ impl Simulate {
 
 fn parse_rate(text: &str) -> anyhow::Result<f64> {
     let rate: f64 = text.parse().context("not a number")?;
-    anyhow::ensure!((0.0..=1.0).contains(&rate), "not a share from 0 to 1");
+    anyhow::ensure!((0.0..=1.0).contains(&rate), "not a number from 0 to 1");
     Ok(rate)
 }
 
 fn print_greeting(base_url: &str) {
-    eprintln!("The simulator listens. In another terminal:\n");
+    eprintln!("The simulator is listening. In another terminal:\n");
     eprintln!("  export POSTPRESS_BASE_URL={base_url} POSTPRESS_API_KEY=anything\n");
-    eprintln!("A chat's id says what it does (`done`, `error-in-5s`, `resource_not_found`, …; all of it: `--help`).");
+    eprintln!("A chat's id selects its behaviour (`done`, `error-in-5s`, `resource_not_found`, …; see `--help`).");
     let root = base_url.trim_end_matches("/v1");
-    eprintln!("Counts: {root}/stats  Calls: {root}/log  End: Ctrl-C\n");
+    eprintln!("Counts: {root}/stats  Calls: {root}/log  Stop: Ctrl-C\n");
 }
 
 fn summary(stats: &Stats) -> String {
     let total = stats.total;
     let mut text = format!(
-        "chats: {}  calls: {}  syncs started: {}  restarts: {}  terminal answers: {}  most calls at once for one chat: {}",
+        "chats: {}  calls: {}  syncs started: {}  restarts: {}  terminal answers: {}  most concurrent calls for one chat: {}",
         stats.chats.len(),
         total.calls,
         total.syncs_started,
@@ -147,12 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_wrong_unless_asked_for() {
+    fn default_has_no_faults() {
         assert_eq!(parse("").unwrap().faults().unwrap(), Faults::default());
     }
 
     #[test]
-    fn faults_are_asked_for_by_option() {
+    fn options_set_the_faults() {
         let faults = parse("--latency 50ms..2s --drop-reply-rate 0.25 --error-rate 0.75 --seed 7").unwrap().faults();
         let latency = "50ms..2s".parse().unwrap();
         let expected = Faults { seed: 7, latency, drop_reply_rate: 0.25, error_rate: 0.75, ..Faults::default() };
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_options_are_rejected() {
         for arguments in ["--error-rate 1.5", "--error-rate NaN", "--late-rate -1", "--latency soon", "--address home"]
         {
             assert!(parse(arguments).is_err(), "{arguments}");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_off_loopback_is_refused_with_the_remedy() {
+    async fn other_address_than_loopback_is_rejected() {
         let refused = parse("--address 0.0.0.0").unwrap().run().await.unwrap_err();
         assert_eq!(
             refused.to_string(),
@@ -179,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_names_the_restarted_chats() {
+    fn summary_names_the_restarted_chats() {
         let mut stats = Stats { max_in_flight_per_chat: 1, ..Stats::default() };
         let done = stats.chats.entry(crate::ids::ChatId::parse("done").unwrap()).or_default();
         (done.calls, done.syncs_started, done.restarts, done.terminal_answers) = (5, 2, 1, 1);
         stats.total = *done;
         assert_eq!(
             summary(&stats),
-            "chats: 1  calls: 5  syncs started: 2  restarts: 1  terminal answers: 1  most calls at once for one chat: 1\n  \
+            "chats: 1  calls: 5  syncs started: 2  restarts: 1  terminal answers: 1  most concurrent calls for one chat: 1\n  \
              restarts of done: 1"
         );
     }

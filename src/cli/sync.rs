@@ -1,8 +1,8 @@
-//! `postpress-bridge sync`: real chats, driven to their end from here.
+//! `postpress-bridge sync`: drives real chats to their endings on this machine.
 //!
-//! The same worker as on AWS, over a queue in memory and a run table in a file. What the queue held is lost with the
-//! process, as a dead-lettered message would be; the file tells what is to go on, and a poll under the run's own claim
-//! makes it go on, which is what the sweep does on AWS.
+//! Runs the same worker as on AWS, over an in-memory queue and a run table in a file. When the process ends, the queue's messages
+//! are lost, like dead letters on AWS. The file has the open runs, and a poll under a run's claim resumes it, as the sweep does
+//! on AWS.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,48 +30,48 @@ use crate::worker::{Worker, WorkerConfig};
 
 use super::args::duration;
 use super::aws::provider;
-use super::chat_state::{ChatState, Told, show, show_synced_again, total};
-use super::observed_provider::{ObservedProvider, words};
+use super::chat_state::{ChatResult, ChatState, show, show_synced_again, summary};
+use super::observed_provider::{ObservedProvider, describe};
 use super::progress::ProgressDisplay;
 use super::shutdown::{self, second_signal};
 
 mod deployed;
 
-/// Sync real chats from here, and print one event for each.
+/// Sync real chats, and print one event for each
 ///
-/// The base URL comes from `POSTPRESS_BASE_URL`, the key from `POSTPRESS_API_KEY`, or, with AWS in the build, from the secret
-/// that `POSTPRESS_API_KEY_SECRET_ID` names. Interrupted, the same command goes on where it was.
+/// The base URL comes from `POSTPRESS_BASE_URL`; the key comes from `POSTPRESS_API_KEY` or, in a build with AWS support, from the
+/// secret that `POSTPRESS_API_KEY_SECRET_ID` names. After an interruption, the same command continues where it stopped.
 ///
-/// With `BRIDGE_TABLE` set, a deployed bridge does the work: triggers go to `BRIDGE_QUEUE_URL`, and the table is followed to
-/// the endings. Interrupted, the same command follows the same request.
+/// With `BRIDGE_TABLE` set, a deployed bridge does the work: this sends triggers to `BRIDGE_QUEUE_URL` and follows the table to the
+/// endings. After an interruption, the same command follows the same request.
 ///
-/// Exit code 0: every chat ended in `SYNC_DONE`; 1: one did not, or not yet; 2: it could not be tried.
+/// Exit code 0: every chat ended in `SYNC_DONE`; 1: a chat ended otherwise, or not yet; 2: the command failed.
 #[derive(Debug, Clone, Args)]
 pub struct Sync {
     /// The chats to sync
     #[arg(required = true, value_name = "CHAT_ID", value_parser = ChatId::parse)]
     chats: Vec<ChatId>,
 
-    /// With `BRIDGE_TABLE`: give up on a chat whose trigger has not come to the run table for so long
+    /// With `BRIDGE_TABLE`: how long to wait for a chat's trigger to reach the run table
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
     timeout: Duration,
 }
 
-/// How often to look whether another process has taken a chat over.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often to check whether another process has taken over a chat.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// What is still to come, and what has come.
+/// The results so far.
 #[derive(Default)]
-struct Progress {
-    told: RefCell<BTreeMap<ChatId, Told>>,
+struct Results {
+    by_chat: RefCell<BTreeMap<ChatId, ChatResult>>,
     changed: Notify,
 }
 
 impl Sync {
-    /// Drives the chats to their end, and tells whether all are `SYNC_DONE`.
+    /// Drives the chats to their endings; returns whether all are `SYNC_DONE`.
     ///
     /// # Errors
-    /// If the settings or the state file cannot be used.
+    /// If the settings are invalid, or the state file cannot be used.
     pub async fn run(self) -> anyhow::Result<bool> {
         if std::env::var_os("BRIDGE_TABLE").is_some_and(|table| !table.is_empty()) {
             return deployed::sync(self.chats.into_iter().collect(), self.timeout).await;
@@ -85,7 +85,7 @@ impl Sync {
         let command = store.command(&chats, &uuid::Uuid::new_v4().to_string())?;
         let session = Session {
             display: Rc::new(ProgressDisplay::new(&chats)),
-            progress: Rc::new(Progress::default()),
+            results: Rc::new(Results::default()),
             store: Rc::new(store),
             chats,
             command,
@@ -95,34 +95,34 @@ impl Sync {
     }
 }
 
-/// One process's share of a command.
+/// One process's execution of a command.
 struct Session {
     settings: TerminalSettings,
     chats: BTreeSet<ChatId>,
     command: Command,
     store: Rc<SqliteStore>,
     display: Rc<ProgressDisplay>,
-    progress: Rc<Progress>,
+    results: Rc<Results>,
 }
 
 impl Session {
     async fn run(&self, provider: impl Provider) -> anyhow::Result<bool> {
         if self.command.resumed {
-            self.display.note("going on with an earlier command for these chats");
+            self.display.note("resuming an earlier command for these chats");
         }
-        // One message an invocation, which is as long as a call and what goes around it may take.
+        // One message per invocation, which is as long as one call with its margins.
         let limits = &self.settings.limits;
         let invocation = limits.invocation_of_one();
         let visibility_timeout = invocation + limits.lease_margin;
         let queue = Rc::new(MemoryQueue::new(&self.new_name(), Clock::System, visibility_timeout, u32::MAX));
         for chat in &self.chats {
-            self.begin(chat, &queue).await.with_context(|| format!("could not begin with {chat}"))?;
+            self.begin(chat, &queue).await.with_context(|| format!("could not start with {chat}"))?;
         }
 
-        let watched = Rc::clone(&self.display);
+        let observer = Rc::clone(&self.display);
         let provider = ObservedProvider {
             provider,
-            observe: move |chat: &ChatId, answer: &_| watched.update(chat, &words(answer)),
+            observe: move |chat: &ChatId, answer: &_| observer.update(chat, &describe(answer)),
         };
         let config = WorkerConfig {
             rules: limits.rules(&self.settings.schedule),
@@ -133,30 +133,30 @@ impl Session {
             Worker::new(provider, Rc::clone(&self.store), Rc::clone(&queue), self.bus(), Clock::System, config);
         let mapping = EventSourceMapping { batch_size: 1, concurrency: limits.max_in_flight, invocation };
         let mut interrupted = false;
-        let over_or_asked = async {
+        let finished_or_interrupted = async {
             tokio::select! {
-                () = self.progress.complete(self.chats.len()) => {}
+                () = self.results.complete(self.chats.len()) => {}
                 () = shutdown::signal() => {
                     interrupted = true;
-                    self.display.note("finishing the calls under way, so that no answer is lost; Ctrl-C again to stop at once");
+                    self.display.note("finishing the pending calls, so that no answer is lost; press Ctrl-C again to stop immediately");
                 }
             }
         };
         tokio::select! {
-            () = mapping.run(&*queue, &worker, over_or_asked) => {}
+            () = mapping.run(&*queue, &worker, finished_or_interrupted) => {}
             () = second_signal() => {}
-            trouble = self.watch_table(&queue) => return Err(trouble),
+            error = self.watch_table(&queue) => return Err(error),
         }
         self.conclude(interrupted)
     }
 
-    /// Puts on the queue what makes a chat go on from where it stands.
+    /// Puts the messages on the queue that start or resume a chat.
     async fn begin(&self, chat: &ChatId, queue: &MemoryQueue) -> anyhow::Result<()> {
         let now = Clock::System.now();
         let item = self.store.read(chat).await?;
-        match self.stands(item, now) {
+        match self.state(item, now) {
             ChatState::Ended(item) => self.show_from_table(chat, &item)?,
-            ChatState::Forgotten => self.synced_again(chat),
+            ChatState::SyncedAgain => self.synced_again(chat),
             ChatState::Fresh => {
                 queue.put(&self.trigger(chat), Duration::ZERO);
             }
@@ -166,8 +166,7 @@ impl Session {
                 }
                 let wait = (run.lease_until_ms + Duration::from_millis(1)).since(now);
                 if !wait.is_zero() {
-                    let text =
-                        format!("goes on in {} s, when an earlier process's hold on it is over", wait.as_secs() + 1);
+                    let text = format!("resumes in {} s, when an earlier process's lease expires", wait.as_secs() + 1);
                     self.display.update(chat, &text);
                 }
                 queue.put(&run.recovery_poll().to_body(), wait);
@@ -176,25 +175,25 @@ impl Session {
         Ok(())
     }
 
-    /// Looks after the chats that another process on the same file may have taken over: prints their endings, and revives
-    /// them if that process is gone. Comes back only with trouble.
+    /// Watches for chats that another process on the same file has taken over: prints their endings, and recovers them if that
+    /// process is gone. Returns only errors.
     async fn watch_table(&self, queue: &MemoryQueue) -> anyhow::Error {
         loop {
-            sleep(LOOK_EVERY).await;
-            for chat in self.chats.iter().filter(|chat| !self.progress.has(chat)) {
-                if let Err(error) = self.look_after(chat, queue).await {
-                    return error.context(format!("could not look after {chat}"));
+            sleep(CHECK_EVERY).await;
+            for chat in self.chats.iter().filter(|chat| !self.results.contains(chat)) {
+                if let Err(error) = self.check(chat, queue).await {
+                    return error.context(format!("could not check {chat}"));
                 }
             }
         }
     }
 
-    async fn look_after(&self, chat: &ChatId, queue: &MemoryQueue) -> anyhow::Result<()> {
+    async fn check(&self, chat: &ChatId, queue: &MemoryQueue) -> anyhow::Result<()> {
         let now = Clock::System.now();
-        match self.stands(self.store.read(chat).await?, now) {
+        match self.state(self.store.read(chat).await?, now) {
             ChatState::Ended(item) => self.show_from_table(chat, &item)?,
-            ChatState::Forgotten => self.synced_again(chat),
-            // Longer than any poll may honestly wait: whoever had it is gone. A poll too many would only die.
+            ChatState::SyncedAgain => self.synced_again(chat),
+            // Longer than any poll waits, so the process that had it is gone. The fence stops a superfluous poll.
             ChatState::Open { run, .. } if now.since(run.lease_until_ms) > DELAY_MAX && queue.is_empty() => {
                 queue.put(&run.recovery_poll().to_body(), Duration::ZERO);
             }
@@ -203,39 +202,39 @@ impl Session {
         Ok(())
     }
 
-    fn stands(&self, item: Option<Item>, now: Millis) -> ChatState {
+    fn state(&self, item: Option<Item>, now: Millis) -> ChatState {
         ChatState::of(item, TriggerKey::of(&self.command.key), now, self.settings.limits.run_ttl)
     }
 
     fn show_from_table(&self, chat: &ChatId, item: &Item) -> Result<(), ServiceError> {
         if let Some(event) = Event::of_run(item) {
-            self.progress.told(chat, show(&event, chat, &self.display, &self.settings.event_source)?);
+            self.results.insert(chat, show(&event, chat, &self.display, &self.settings.event_source)?);
         }
         Ok(())
     }
 
     fn synced_again(&self, chat: &ChatId) {
-        self.progress.told(chat, show_synced_again(chat, &self.display));
+        self.results.insert(chat, show_synced_again(chat, &self.display));
     }
 
     fn trigger(&self, chat: &ChatId) -> String {
         serde_json::json!({ "chat_id": chat, "idempotency_key": self.command.key }).to_string()
     }
 
-    /// Message ids that no earlier process has used: the run table remembers them.
+    /// A prefix for message ids that no earlier process has used: the run table remembers them.
     fn new_name(&self) -> String {
         uuid::Uuid::new_v4().to_string()
     }
 
-    /// Prints each event; one that answers our trigger ends its chat.
+    /// Prints each event; an event with our trigger is its chat's result.
     fn bus(&self) -> MemoryBus {
-        let (display, progress) = (Rc::clone(&self.display), Rc::clone(&self.progress));
+        let (display, results) = (Rc::clone(&self.display), Rc::clone(&self.results));
         let (key, source) = (self.command.key.clone(), self.settings.event_source.clone());
         MemoryBus::with_subscriber(Box::new(move |event| {
             let ours = |trigger: &crate::run::Trigger| trigger.idempotency_key.as_ref() == Some(&key);
             match &event.detail.chat_id {
                 Some(chat) if event.detail.triggers.iter().any(ours) => {
-                    progress.told(chat, show(event, chat, &display, &source)?);
+                    results.insert(chat, show(event, chat, &display, &source)?);
                     Ok(())
                 }
                 _ => display.data(&event.to_line(&source)),
@@ -244,36 +243,36 @@ impl Session {
     }
 
     fn conclude(&self, interrupted: bool) -> anyhow::Result<bool> {
-        let told = self.progress.told.borrow();
-        let left = self.chats.len() - told.len();
+        let results = self.results.by_chat.borrow();
+        let left = self.chats.len() - results.len();
         if self.chats.len() > 1 {
-            self.display.note(&total(&told, self.chats.len()));
+            self.display.note(&summary(&results, self.chats.len()));
         }
         if left > 0 {
             if interrupted {
-                self.display.note(&format!("not done yet: {left}; the same command goes on"));
+                self.display.note(&format!("not done yet: {left}; run the same command to continue"));
             }
             return Ok(false);
         }
         self.store.finish(&self.command)?;
-        Ok(told.values().all(|told| told.is_good()))
+        Ok(results.values().all(|result| result.is_success()))
     }
 }
 
-impl Progress {
-    fn has(&self, chat: &ChatId) -> bool {
-        self.told.borrow().contains_key(chat)
+impl Results {
+    fn contains(&self, chat: &ChatId) -> bool {
+        self.by_chat.borrow().contains_key(chat)
     }
 
-    fn told(&self, chat: &ChatId, told: Told) {
-        self.told.borrow_mut().insert(chat.clone(), told);
+    fn insert(&self, chat: &ChatId, result: ChatResult) {
+        self.by_chat.borrow_mut().insert(chat.clone(), result);
         self.changed.notify_waiters();
     }
 
     async fn complete(&self, chats: usize) {
         loop {
             let changed = self.changed.notified();
-            if self.told.borrow().len() == chats {
+            if self.by_chat.borrow().len() == chats {
                 return;
             }
             changed.await;

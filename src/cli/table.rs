@@ -1,15 +1,15 @@
-//! Tables of data for people, on stdout: as wide as the terminal, and unbounded where there is none.
+//! Tables on stdout: as wide as the terminal, and unbounded without one.
 
 use std::io::Write;
 
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 
-/// The columns of the terminal behind stdout, if there is one.
+/// The width of the terminal behind stdout, if there is one.
 pub(super) fn columns() -> Option<u16> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0)
 }
 
-/// An empty table with these headings, within so many columns.
+/// An empty table with these headings, within `columns`.
 pub(super) fn table(headings: &[&str], columns: Option<u16>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -23,17 +23,17 @@ pub(super) fn table(headings: &[&str], columns: Option<u16>) -> Table {
     table
 }
 
-/// A cell that stands out.
+/// A bold cell.
 pub(super) fn bold(text: &str) -> Cell {
     Cell::new(text).add_attribute(Attribute::Bold)
 }
 
-/// A table's text, with no blanks at the ends of its lines.
+/// A table's text, without trailing blanks.
 pub(super) fn text(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// Prints text for people, with its colours only where they are wanted.
+/// Prints text for people, with colours only on a terminal.
 pub(super) fn print(text: &str) -> std::io::Result<()> {
     anstream::stdout().lock().write_all(text.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! `postpress-bridge trigger`: asks a deployed bridge for syncs.
+//! `postpress-bridge trigger`: sends triggers to a deployed bridge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,28 +20,28 @@ use super::follow::Follow;
 use super::progress::ProgressDisplay;
 use super::table;
 
-/// Ask a deployed bridge to sync chats.
+/// Ask a deployed bridge to sync chats
 ///
-/// Puts a trigger for each on the queue in `BRIDGE_QUEUE_URL`, and prints the id of its message. With `--wait`, follows the run
-/// table in `BRIDGE_TABLE` and prints one event for each chat, as `sync` does.
+/// Sends one trigger for each chat to the queue in `BRIDGE_QUEUE_URL`, and prints its message id. With `--wait`, follows the run table
+/// in `BRIDGE_TABLE` and prints one event for each chat, as `sync` does.
 ///
-/// Exit code 0: all were sent, and with `--wait` all ended in `SYNC_DONE`; 1: not all, or SQS did not take them; 2: nothing was
-/// sent for a fault in arguments, settings or the deployment, or with `--wait` the table could not be read.
+/// Exit code 0: all were sent, and with `--wait` all ended in `SYNC_DONE`; 1: a trigger was not sent, or a chat ended otherwise; 2:
+/// nothing was sent because of the arguments, the settings or the deployment, or with `--wait` the table could not be read.
 #[derive(Debug, Clone, Args)]
 pub struct Trigger {
     /// The chats to sync
     #[arg(required = true, value_name = "CHAT_ID", value_parser = ChatId::parse)]
     chats: Vec<ChatId>,
 
-    /// Your own id of the request, which comes back in the event
+    /// Your id for the request, which the event repeats
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
 
-    /// Two triggers for one chat with one key are one request; without it, each is a request of its own
+    /// Triggers for one chat with the same key are one request; without a key, each is a separate request
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
-    /// A JSON object of your own, which comes back in the event
+    /// Your JSON object, which the event repeats
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
 
@@ -49,16 +49,16 @@ pub struct Trigger {
     #[arg(long)]
     json: bool,
 
-    /// Wait for the endings: stdout has their events then, and the message ids go to stderr
+    /// Wait for the endings and print their events; the message ids go to stderr
     #[arg(long, conflicts_with = "json")]
     wait: bool,
 
-    /// With `--wait`: give up on a chat whose trigger has not come to the run table for so long
+    /// With `--wait`: how long to wait for a chat's trigger to reach the run table
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
     timeout: Duration,
 }
 
-/// What came of one trigger, for programs.
+/// The result of one trigger, for programs.
 #[derive(Serialize)]
 struct Line<'a> {
     chat_id: &'a ChatId,
@@ -71,28 +71,27 @@ struct Line<'a> {
 type Sent<'a> = Vec<(&'a ChatId, Result<MessageId, ServiceError>)>;
 
 impl Trigger {
-    /// Sends the triggers, and tells whether all went well.
+    /// Sends the triggers; returns whether everything succeeded.
     ///
     /// # Errors
-    /// If a trigger would be refused or the settings cannot be used: then nothing was sent. With `--wait`, also if the table
-    /// cannot be read.
+    /// If a trigger or the settings are invalid; then nothing was sent. With `--wait`, also if the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
         let triggers = self.triggers()?;
         DeployedBridge::ensure_supported("trigger")?;
-        let (ask, follow) = if self.wait {
-            let (ask, follow) = <(SendSettings, FollowSettings)>::from_env()?;
-            (ask, Some(follow))
+        let (send, follow) = if self.wait {
+            let (send, follow) = <(SendSettings, FollowSettings)>::from_env()?;
+            (send, Some(follow))
         } else {
             (SendSettings::from_env()?, None)
         };
-        telemetry::init(&ask.log_filter, LogFormat::Compact)?;
+        telemetry::init(&send.log_filter, LogFormat::Compact)?;
         let bridge = DeployedBridge::connect("trigger").await?;
         if let (Some(settings), Some(first)) = (&follow, triggers.first()) {
-            // A table that cannot be read is better known before anything is sent.
+            // Find out before anything is sent whether the table can be read.
             let read = bridge.table(&settings.table).read(&first.chat_id).await;
-            read.context("nothing was sent, since the run table cannot be read")?;
+            read.context("nothing was sent, because the run table cannot be read")?;
         }
-        let sent = bridge.send(&ask.queue_url, &triggers).await?;
+        let sent = bridge.send(&send.queue_url, &triggers).await?;
         let sent: Sent<'_> = triggers.iter().map(|trigger| &trigger.chat_id).zip(sent).collect();
         let all_sent = sent.iter().all(|(_, sent)| sent.is_ok());
         let Some(settings) = follow else {
@@ -113,14 +112,14 @@ impl Trigger {
             }
         }
         let chats = keys.len();
-        let outcome = follow.run(keys, chats).await.context("the triggers are sent, but cannot be followed")?;
+        let outcome = follow.run(keys, chats).await.context("the triggers were sent, but cannot be followed")?;
         if outcome.interrupted {
-            follow.display.note("the bridge goes on with it; `status CHAT_ID` tells how far it is");
+            follow.display.note("the bridge continues; run `status CHAT_ID` to see how far it is");
         }
-        Ok(all_sent && outcome.all_good)
+        Ok(all_sent && outcome.all_succeeded)
     }
 
-    /// A trigger for each chat, all of them such as the worker accepts.
+    /// One trigger for each chat, valid by the worker's own rules.
     fn triggers(&self) -> anyhow::Result<Vec<TriggerBody>> {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -129,9 +128,12 @@ impl Trigger {
             idempotency_key: &'a Option<String>,
             metadata: Option<&'a RawValue>,
         }
-        let metadata: Option<Box<RawValue>> = self.metadata.as_deref().map(serde_json::from_str).transpose().context(
-            "--metadata is not JSON; write an object, in quotes that keep your shell away from it: '{\"team\": \"sales\"}'",
-        )?;
+        let metadata: Option<Box<RawValue>> = self
+            .metadata
+            .as_deref()
+            .map(serde_json::from_str)
+            .transpose()
+            .context("--metadata is not JSON; write an object in single quotes: '{\"team\": \"sales\"}'")?;
         let Self { correlation_id, idempotency_key, .. } = self;
         let mut seen = BTreeSet::new();
         let chats = self.chats.iter().filter(|chat| seen.insert(*chat));
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn each_chat_gets_one_trigger_with_all_that_was_given_byte_for_byte() {
+    fn each_chat_gets_one_trigger_with_the_arguments_byte_for_byte() {
         let metadata = r#"{"b": 0.1000, "a":12345678901234567890123}"#;
         let given = ["--correlation-id", "order-17", "--idempotency-key", "crm 1", "--metadata", metadata];
         let bodies = triggers(&[&["a", "b", "a"], &given[..]].concat()).unwrap();
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_worker_would_refuse_is_refused_here() {
+    fn invalid_triggers_are_rejected_before_sending() {
         let long = "x".repeat(257);
         for (arguments, reason) in [
             (&["c", ".."][..], "path navigation"),

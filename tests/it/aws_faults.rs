@@ -1,5 +1,4 @@
-//! Faults that are there before anything is sent, and things that are not there, as every command reports them: at once, in one
-//! line, with what to do.
+//! Every command reports invalid AWS settings, missing resources and missing permissions immediately, in one line, with a remedy.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,12 +14,12 @@ use crate::harness::raw_server::{Move, RawServer};
 use crate::terminal::program;
 
 const HINT: &str = "run `postpress-bridge doctor`\n";
-/// A second, of which the program itself needs a fraction.
-const AT_ONCE: Duration = Duration::from_secs(1);
-/// How often a command may be slow because the machine is busy with other tests.
+/// One second, of which the program itself needs a fraction.
+const IMMEDIATE: Duration = Duration::from_secs(1);
+/// How many extra attempts a command gets, because other tests keep the machine busy.
 const BUSY_MAX: usize = 4;
 
-/// The commands that talk to AWS.
+/// The commands that access AWS.
 const COMMANDS: [&[&str]; 8] = [
     &["status", "c"],
     &["runs"],
@@ -32,7 +31,7 @@ const COMMANDS: [&[&str]; 8] = [
     &["work", "--until-idle", "5s"],
 ];
 
-/// A person's machine: a home directory, and an address for instance metadata that swallows every request.
+/// A user's machine: a home directory, and an instance metadata address that never answers.
 struct Machine {
     home: TempDir,
     metadata: RawServer,
@@ -51,7 +50,7 @@ impl Machine {
         path
     }
 
-    /// A command with all of the bridge's settings, and none of AWS's.
+    /// A command with all settings of the bridge, and none of AWS.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program();
         command
@@ -67,7 +66,7 @@ impl Machine {
     }
 }
 
-/// Runs a command, and holds that it ends at once with one line that says this, and the hint.
+/// Asserts that the command ends immediately with one line that has this fault, its remedy and the hint.
 async fn assert_said(mut command: Command, found: &str, remedy: &str) {
     let what = format!("{:?}", command.as_std());
     let began = Instant::now();
@@ -80,17 +79,17 @@ async fn assert_said(mut command: Command, found: &str, remedy: &str) {
     assert!(stderr.ends_with(HINT) && !stderr.contains("hush"), "{what}: {stderr}");
     let mut fastest = took;
     for _ in 0..BUSY_MAX {
-        if fastest < AT_ONCE {
+        if fastest < IMMEDIATE {
             return;
         }
         let began = Instant::now();
         command.output().await.unwrap();
         fastest = fastest.min(began.elapsed());
     }
-    assert!(fastest < AT_ONCE, "{what}: {fastest:?}");
+    assert!(fastest < IMMEDIATE, "{what}: {fastest:?}");
 }
 
-/// The same finding by `doctor`, which has no hint to itself.
+/// Asserts that `doctor` has the same finding, without the hint.
 async fn assert_doctor_says(mut command: Command, found: &str, remedy: &str) {
     let output = command.output().await.unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -105,10 +104,10 @@ async fn assert_doctor_says(mut command: Command, found: &str, remedy: &str) {
 }
 
 #[tokio::test]
-async fn what_is_wrong_before_anything_is_sent_is_said_at_once_and_first() {
+async fn invalid_aws_settings_are_reported_immediately() {
     let keys = [("AWS_ACCESS_KEY_ID", CREDENTIAL), ("AWS_SECRET_ACCESS_KEY", CREDENTIAL)];
     let region = ("AWS_REGION", REGION);
-    let nobody = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+    let unreachable = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
     let log_in = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
     for (name, variables, config, found, remedy) in [
         ("nothing", vec![], "", "there is no AWS region", "set AWS_REGION"),
@@ -134,14 +133,14 @@ async fn what_is_wrong_before_anything_is_sent_is_said_at_once_and_first() {
         ),
         (
             "dual-stack at an endpoint",
-            [&keys[..], &[region, nobody, ("AWS_USE_DUALSTACK_ENDPOINT", "true")]].concat(),
+            [&keys[..], &[region, unreachable, ("AWS_USE_DUALSTACK_ENDPOINT", "true")]].concat(),
             "",
             "ualstack",
             "AWS_USE_DUALSTACK_ENDPOINT",
         ),
         (
             "FIPS at an endpoint",
-            [&keys[..], &[region, nobody, ("AWS_USE_FIPS_ENDPOINT", "true")]].concat(),
+            [&keys[..], &[region, unreachable, ("AWS_USE_FIPS_ENDPOINT", "true")]].concat(),
             "",
             "FIPS",
             "AWS_USE_FIPS_ENDPOINT",
@@ -160,7 +159,7 @@ async fn what_is_wrong_before_anything_is_sent_is_said_at_once_and_first() {
             "\"eu-west-1a\" cannot be one",
             "set AWS_REGION",
         ),
-        ("nobody there", [&keys[..], &[region, nobody]].concat(), "", "no connection to AWS", "AWS_ENDPOINT_URL"),
+        ("unreachable", [&keys[..], &[region, unreachable]].concat(), "", "no connection to AWS", "AWS_ENDPOINT_URL"),
     ] {
         let machine = Machine::new().await;
         machine.aws_config(config);
@@ -169,7 +168,7 @@ async fn what_is_wrong_before_anything_is_sent_is_said_at_once_and_first() {
             command.envs(variables.iter().copied());
             assert_said(command, found, remedy).await;
         }
-        if name != "nobody there" {
+        if name != "unreachable" {
             let mut doctor = machine.command(&["doctor", "--json"]);
             doctor.envs(variables.iter().copied());
             assert_doctor_says(doctor, found, remedy).await;
@@ -178,7 +177,7 @@ async fn what_is_wrong_before_anything_is_sent_is_said_at_once_and_first() {
 }
 
 #[tokio::test]
-async fn a_table_or_a_queue_that_is_not_there_is_said_at_once() {
+async fn missing_table_or_queue_is_reported_immediately() {
     let (machine, aws) = (Machine::new().await, Emulated::new().await);
     let on = |arguments: &[&str], queue: &str, table: &str| {
         let mut command = machine.command(arguments);
@@ -208,7 +207,7 @@ async fn a_table_or_a_queue_that_is_not_there_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_permission_that_is_missing_is_named() {
+async fn missing_permission_is_named() {
     let (machine, aws) = (Machine::new().await, Emulated::new().await);
     for (arguments, operation, action) in [
         (&["status", "c"][..], "GetItem", "dynamodb:GetItem"),
@@ -235,10 +234,10 @@ async fn a_permission_that_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn instance_metadata_is_asked_where_nothing_else_is_set_and_never_waited_for() {
+async fn instance_metadata_is_the_last_resort_and_never_waited_for() {
     let machine = Machine::new().await;
     assert_said(machine.command(&["status", "c"]), "there is no AWS region", "set AWS_REGION").await;
-    assert_eq!(machine.metadata.seen().connections, 1, "where it knows no region it is not asked for credentials");
+    assert_eq!(machine.metadata.seen().connections, 1, "without a region it is not asked for credentials");
     let mut command = machine.command(&["status", "c"]);
     command.env("AWS_REGION", REGION);
     assert_said(command, "there are no credentials", "log in to AWS").await;
@@ -246,11 +245,11 @@ async fn instance_metadata_is_asked_where_nothing_else_is_set_and_never_waited_f
     let mut command = machine.command(&["status", "c"]);
     command.env("AWS_REGION", REGION).env("AWS_EC2_METADATA_DISABLED", "true");
     assert_said(command, "there are no credentials", "log in to AWS").await;
-    assert_eq!(machine.metadata.seen().connections, 2, "it is left alone where it is switched off");
+    assert_eq!(machine.metadata.seen().connections, 2, "it is not asked if it is disabled");
 }
 
 #[tokio::test]
-async fn doctor_names_variables_that_nothing_reads_but_not_their_values() {
+async fn doctor_names_unknown_variables_but_not_their_values() {
     let machine = Machine::new().await;
     let mut command = machine.command(&["doctor", "--json"]);
     command.env_remove("BRIDGE_TABLE").env_remove("BRIDGE_QUEUE_URL");
@@ -262,7 +261,7 @@ async fn doctor_names_variables_that_nothing_reads_but_not_their_values() {
         ("POSTPRESS_KEY", "POSTPRESS_API_KEY"),
         ("BRIDGE_QUUE_URL", "BRIDGE_QUEUE_URL"),
     ] {
-        assert!(report.contains(&format!("`{variable}` is no setting")), "{report}");
+        assert!(report.contains(&format!("`{variable}` is not a setting")), "{report}");
         assert!(report.contains(&format!("rename it to `{nearest}`")), "{report}");
     }
     assert!(!report.contains("hush"), "{report}");

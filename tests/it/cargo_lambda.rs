@@ -1,5 +1,5 @@
-//! `cargo lambda watch` and `cargo lambda invoke`, as one runs them on a fresh clone: the real function, the simulator beside
-//! it, and either its memory backend or an emulated AWS.
+//! `cargo lambda watch` and `cargo lambda invoke` on a fresh clone: the real function and the simulator, with either the memory
+//! backend or an emulated AWS.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -23,19 +23,19 @@ use crate::harness::emulator::{self, CREDENTIAL, Emulated, REGION};
 use crate::harness::tools;
 use crate::sample_inputs;
 
-/// The first invocation compiles the function, with all its dependencies if need be.
+/// Time limit of the first invocation, which compiles the function and maybe its dependencies.
 const TO_COMPILE: Duration = Duration::from_mins(15);
-/// Longer than any machine needs to start a program.
+/// Time limit of starting a program.
 const TO_START: Duration = Duration::from_mins(1);
 const LOOPBACK: &str = "127.0.0.1";
 
-/// What comes of each file in `events/`: its events, sorted.
+/// The events for each file in `events/`, sorted.
 const EXPECTED: [(&str, &[&str]); 6] = [
     (
         "mixed-batch.json",
         &["CHAT_DELETED deleted~9", "ERROR_ENVELOPE bridge/invalid_trigger", "SYNC_DONE done-in-1s~6"],
     ),
-    // Of a run that an empty table does not know: nothing to do.
+    // The empty table has no such run, so there is nothing to do.
     ("poll.json", &[]),
     ("sweep.json", &[]),
     ("trigger-batch.json", &["CHAT_DELETED deleted~3", "SYNC_DONE done-in-1s~1", "SYNC_ERROR error-in-1s~2"]),
@@ -44,7 +44,7 @@ const EXPECTED: [(&str, &[&str]); 6] = [
 ];
 
 #[tokio::test]
-async fn cargo_lambda_plays_every_sample_input_to_its_end() {
+async fn cargo_lambda_runs_every_sample_input_to_its_end() {
     let (simulator, base_url) = simulate().await;
     let watch = Watch::start(&[("BRIDGE_BACKEND", "memory"), ("POSTPRESS_BASE_URL", &base_url)]).await;
 
@@ -55,7 +55,7 @@ async fn cargo_lambda_plays_every_sample_input_to_its_end() {
     }
 
     let mut events = events_by_message(&watch.stdout());
-    let came: BTreeMap<&str, Vec<String>> = inputs
+    let received: BTreeMap<&str, Vec<String>> = inputs
         .iter()
         .map(|(name, text)| {
             let mut events: Vec<_> = message_ids(text).iter().flat_map(|id| events.remove(id)).flatten().collect();
@@ -64,13 +64,13 @@ async fn cargo_lambda_plays_every_sample_input_to_its_end() {
         })
         .collect();
     let expected = EXPECTED.map(|(name, events)| (name, events.iter().map(ToString::to_string).collect()));
-    assert_eq!(came, BTreeMap::from(expected));
-    assert!(events.is_empty(), "events that nobody asked for: {events:?}");
+    assert_eq!(received, BTreeMap::from(expected));
+    assert!(events.is_empty(), "unexpected events: {events:?}");
     assert_eq!(simulator.stats().total.restarts, 0);
 }
 
 #[tokio::test]
-async fn cargo_lambda_plays_every_sample_input_against_an_emulated_aws() {
+async fn cargo_lambda_runs_every_sample_input_against_an_emulated_aws() {
     let (simulator, base_url) = simulate().await;
     let aws = Emulated::new().await;
     let watch = watch_on(&aws, &[("BRIDGE_EVENT_BUS", &aws.bus), ("POSTPRESS_BASE_URL", &base_url)]).await;
@@ -79,18 +79,18 @@ async fn cargo_lambda_plays_every_sample_input_against_an_emulated_aws() {
         assert_eq!(response, json!({ "batchItemFailures": [] }), "events/{name}\n{}", watch.printed("stderr"));
     }
 
-    // One invocation ends what is over at once, and leaves a poll for each sync that goes on.
+    // One invocation publishes immediate endings, and leaves a poll for each running sync.
     let mut events: Vec<_> = aws.take_events().await.iter().map(short).collect();
     events.sort();
-    let at_once = |event: &&str| !event.starts_with("SYNC_");
-    let expected: BTreeSet<_> = EXPECTED.iter().flat_map(|(_, events)| *events).copied().filter(at_once).collect();
+    let is_immediate = |event: &&str| !event.starts_with("SYNC_");
+    let expected: BTreeSet<_> = EXPECTED.iter().flat_map(|(_, events)| *events).copied().filter(is_immediate).collect();
     assert_eq!(events, Vec::from_iter(expected));
     let syncs = EXPECTED.iter().flat_map(|(_, events)| *events).filter(|event| event.starts_with("SYNC_")).count();
     assert_eq!(simulator.stats().total.syncs_started, u64::try_from(syncs).unwrap());
     assert_eq!(aws.receive(syncs).await.len(), syncs);
 
-    // Delivered again while its claims are held, the batch comes back. The queue does not know the samples' receipt
-    // handles, so that it cannot be told when: a warning, and no failure.
+    // Redelivered while its claims are held, the batch is returned. The queue does not know the samples' receipt handles, so
+    // changing their visibility fails, which is only a warning.
     let response = watch.invoke("sync-worker", Path::new("events/trigger-batch.json")).await;
     assert_eq!(response["batchItemFailures"].as_array().map(Vec::len), Some(2), "{response}");
     let stderr = watch.printed("stderr");
@@ -101,7 +101,7 @@ async fn cargo_lambda_plays_every_sample_input_against_an_emulated_aws() {
 }
 
 #[tokio::test]
-async fn cargo_lambda_hands_a_trigger_in_over_http_and_asks_for_its_status() {
+async fn cargo_lambda_accepts_a_trigger_over_http_and_answers_its_status() {
     let aws = Emulated::new().await;
     let watch = watch_on(&aws, &[("BRIDGE_WEBHOOK_TOKEN", "a-token-for-trying")]).await;
     let accepted = watch.invoke("webhook", Path::new("events/http/sync-request.json")).await;
@@ -110,10 +110,10 @@ async fn cargo_lambda_hands_a_trigger_in_over_http_and_asks_for_its_status() {
     let Message::Trigger(trigger) = Message::parse(&record, DEFAULT_EVENT_SOURCE) else { panic!("{record:?}") };
     assert_eq!((trigger.chat_id.as_str(), trigger.key), ("done-in-1s~11", TriggerKey::of("crm-8852")));
     let status = watch.invoke("webhook", Path::new("events/http/sync-status.json")).await;
-    assert_eq!(status["statusCode"], 404, "no worker has seen it: {status}");
+    assert_eq!(status["statusCode"], 404, "no worker has handled it: {status}");
 }
 
-/// `cargo lambda watch` against an emulated AWS, with these settings on top.
+/// `cargo lambda watch` against an emulated AWS, with these additional settings.
 async fn watch_on(aws: &Emulated, settings: &[(&str, &str)]) -> Watch {
     let endpoint = emulator::endpoint();
     let common = [
@@ -144,10 +144,10 @@ fn message_ids(event: &str) -> Vec<String> {
     records.iter().map(|record| record["messageId"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The events that the function printed, in short, by the message that each one answers.
+/// The events that the function printed, in short form, by message id.
 fn events_by_message(stdout: &str) -> BTreeMap<String, Vec<String>> {
     let mut events: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    // The other lines are what `cargo lambda` itself has to say.
+    // The other lines are those of `cargo lambda` itself.
     for line in stdout.lines().filter(|line| line.starts_with('{')) {
         let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let message = event["detail"]["triggers"][0]["message_id"].as_str().unwrap();
@@ -156,14 +156,14 @@ fn events_by_message(stdout: &str) -> BTreeMap<String, Vec<String>> {
     events
 }
 
-/// An event in short: its type and what it is about.
+/// An event in short form: its type and its subject.
 fn short(event: &Value) -> String {
     let detail = &event["detail"];
     let about = detail["chat_id"].as_str().or(detail["error"]["type"].as_str()).unwrap();
     format!("{} {about}", event["detail-type"].as_str().unwrap())
 }
 
-/// `cargo lambda watch`, killed when this is dropped. The function then ends by itself, since its Runtime API is gone.
+/// `cargo lambda watch`, killed on drop. The function then exits, because its Runtime API is gone.
 struct Watch {
     program: PathBuf,
     port: String,
@@ -172,7 +172,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Starts it with these settings of the function.
+    /// Starts it with these settings for the function.
     async fn start(settings: &[(&str, &str)]) -> Self {
         let program = tools::cargo_lambda();
         let port = free_port().to_string();
@@ -180,12 +180,12 @@ impl Watch {
         let file = |name: &str| File::create(output.path().join(name)).unwrap();
         let mut command = cargo_lambda(&program, "watch", &port);
         command
-            // The features come from Cargo.toml; nothing is compiled before the first invocation names a function.
+            // The features come from Cargo.toml; the first invocation compiles its function.
             .args(["--wait", "--ignore-changes", "--locked"])
-            // Dependencies come from where this test was built, but the program goes elsewhere: other tests run theirs.
+            // Share the dependencies with this test's build, but not the program, which other tests run.
             .env("CARGO_BUILD_BUILD_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap())
             .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cargo-lambda"))
-            // Whoever built this test has fetched them.
+            // Building this test has fetched all dependencies.
             .env("CARGO_NET_OFFLINE", "true")
             .env("POSTPRESS_API_KEY", CANARY)
             .env("BRIDGE_LOG", "trace") // so that a secret would show
@@ -202,7 +202,7 @@ impl Watch {
         let listening = async {
             while TcpStream::connect(format!("{LOOPBACK}:{}", self.port)).await.is_err() {
                 if let Some(status) = self.process.try_wait().unwrap() {
-                    self.fail(&format!("it ended with {status}"));
+                    self.fail(&format!("it exited with {status}"));
                 }
                 sleep(Duration::from_millis(20)).await;
             }
@@ -212,7 +212,7 @@ impl Watch {
         }
     }
 
-    /// A function's answer to the event in this file.
+    /// Invokes a function with the event in this file.
     async fn invoke(&self, function: &str, file: &Path) -> Value {
         let mut command = cargo_lambda(&self.program, "invoke", &self.port);
         command.arg(function).arg("--data-file").arg(file);
@@ -226,7 +226,7 @@ impl Watch {
         }
     }
 
-    /// What it printed so far; the function prints its events before it answers.
+    /// The output so far; the function prints its events before it answers.
     fn stdout(&self) -> String {
         self.printed("stdout")
     }
@@ -240,7 +240,7 @@ impl Watch {
     }
 }
 
-/// `cargo lambda watch` or `cargo lambda invoke`, killed when it is dropped.
+/// `cargo lambda watch` or `cargo lambda invoke`, killed on drop.
 fn cargo_lambda(program: &Path, subcommand: &str, port: &str) -> Command {
     let mut command = Command::new(program);
     tools::without_private_settings(command.as_std_mut());

@@ -1,4 +1,4 @@
-//! `doctor`, run as a person runs it: the real program, with AWS and the provider on loopback.
+//! `doctor`: the real program, with AWS and the provider on loopback.
 
 use std::net::Ipv4Addr;
 use std::process::Output;
@@ -17,7 +17,7 @@ use crate::terminal::program;
 
 const ENVELOPE: &str = r#"{"title": "Not found", "type": "errors/resource_not_found", "status": 404}"#;
 
-/// The program, with nothing set but the base URL, a key, and where the state file would be.
+/// The program with only the base URL, a key and the state directory set.
 fn doctor(base_url: &str) -> Command {
     let mut command = program();
     command
@@ -43,7 +43,7 @@ fn deployed(base_url: &str, aws: &Emulated, endpoint: &str) -> Command {
     command
 }
 
-/// What the program found: each check, its result and the text.
+/// The findings: each check, its result and text.
 struct Found {
     code: Option<i32>,
     checks: Vec<(String, String, String)>,
@@ -63,21 +63,21 @@ impl Found {
         Self { code: status.code(), checks: checks.collect(), text }
     }
 
-    /// The results of a check, in their order.
+    /// The results of a check, in order.
     fn results(&self, check: &str) -> Vec<&str> {
         self.checks.iter().filter(|(name, ..)| name == check).map(|(_, result, _)| &result[..]).collect()
     }
 
-    /// There is a finding like this.
+    /// Asserts that there is such a finding.
     fn assert_has(&self, check: &str, result: &str, text: &str) {
-        let is_it = |(name, verdict, said): &(String, String, String)| {
-            name == check && verdict == result && said.contains(text)
+        let is_it = |(name, outcome, found): &(String, String, String)| {
+            name == check && outcome == result && found.contains(text)
         };
         assert!(self.checks.iter().any(is_it), "no {check} {result} with {text} in {}", self.text);
     }
 }
 
-/// The provider played, and its base URL.
+/// A simulated provider, and its base URL.
 async fn provider() -> (Simulator, String) {
     let simulator = Simulator::new(Faults::default());
     let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), simulator.clone()).await.unwrap();
@@ -87,7 +87,7 @@ async fn provider() -> (Simulator, String) {
 }
 
 #[tokio::test]
-async fn at_a_terminal_all_is_well_and_no_sync_is_started() {
+async fn terminal_without_faults_starts_no_sync() {
     let (simulator, base_url) = provider().await;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("runs.sqlite3");
@@ -101,11 +101,11 @@ async fn at_a_terminal_all_is_well_and_no_sync_is_started() {
     found.assert_has("AWS", "skipped", "neither BRIDGE_QUEUE_URL nor BRIDGE_TABLE is set");
     let total = simulator.stats().total;
     assert_eq!((total.calls, total.syncs_started), (1, 0));
-    assert!(!state.exists(), "it only looks");
+    assert!(!state.exists(), "doctor creates nothing");
 }
 
 #[tokio::test]
-async fn it_goes_on_after_a_fault_and_lists_them_all() {
+async fn all_faults_are_listed() {
     let (simulator, base_url) = provider().await;
     let mut command = doctor(&base_url);
     let below_a_file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml/runs.sqlite3");
@@ -122,7 +122,7 @@ async fn it_goes_on_after_a_fault_and_lists_them_all() {
 }
 
 #[tokio::test]
-async fn the_base_url_is_told_of_without_a_key_that_could_be_tried() {
+async fn base_url_is_checked_without_a_key() {
     let (_, base_url) = provider().await;
     let mut command = doctor(&base_url);
     command.env_remove("POSTPRESS_API_KEY");
@@ -133,8 +133,8 @@ async fn the_base_url_is_told_of_without_a_key_that_could_be_tried() {
 }
 
 #[tokio::test]
-async fn where_the_base_url_is_wrong_the_right_one_is_found() {
-    // The server answers one request a connection, and has to say so.
+async fn right_base_url_is_found_for_a_wrong_one() {
+    // The server answers one request per connection, and has to say so.
     let once = |head: &str, body: &str| reply(&format!("{head}\r\nconnection: close"), body);
     let html = || once("404 Not Found\r\ncontent-type: text/html", "<html>");
     let envelope = || once("404 Not Found\r\ncontent-type: application/json", ENVELOPE);
@@ -159,7 +159,7 @@ async fn where_the_base_url_is_wrong_the_right_one_is_found() {
 }
 
 #[tokio::test]
-async fn what_stands_in_the_way_is_told_with_what_to_do() {
+async fn other_servers_are_reported_with_a_remedy() {
     let chat = "resource_not_found~doctor";
     let moved = "301 Moved Permanently\r\nlocation: https://www.postpress.ai/";
     for (answer, code, result, text) in [
@@ -172,17 +172,17 @@ async fn what_stands_in_the_way_is_told_with_what_to_do() {
         assert_eq!(found.code, Some(code), "{}", found.text);
         found.assert_has("base URL", result, text);
         assert_eq!((found.results("API key"), server.seen().requests.len()), (vec!["skipped"], 1));
-        assert_eq!(found.results("clock"), [""; 0], "another server's clock tells nothing");
+        assert_eq!(found.results("clock"), [""; 0], "another server's clock says nothing");
     }
 }
 
 #[tokio::test]
-async fn the_wrong_host_for_a_workspace_and_the_kind_of_a_key_are_told() {
+async fn wrong_host_and_kind_of_key_are_reported() {
     let session = r#"{"title": "No client session", "type": "errors/no_client_session", "status": 503}"#;
     for (answer, key, code, base_url, kind) in [
         (reply("404 Not Found", ENVELOPE), "pp_live_hush", 0, ("well", "is postpress's"), "it is a live key"),
         (reply("404 Not Found", ENVELOPE), "pp_test_hush", 0, ("well", "is postpress's"), "it is a sandbox key"),
-        (reply("404 Not Found", ENVELOPE), "sk-hush", 0, ("well", "is postpress's"), "of an unknown kind"),
+        (reply("404 Not Found", ENVELOPE), "sk-hush", 0, ("well", "is postpress's"), "the kind of the key is unknown"),
         (
             reply("503 Service Unavailable", session),
             "pp_live_hush",
@@ -199,7 +199,7 @@ async fn the_wrong_host_for_a_workspace_and_the_kind_of_a_key_are_told() {
         assert_eq!(found.code, Some(code), "{}", found.text);
         found.assert_has("base URL", base_url.0, base_url.1);
         assert!(
-            found.checks.iter().any(|(check, _, said)| check == "API key" && said.contains(kind)),
+            found.checks.iter().any(|(check, _, found)| check == "API key" && found.contains(kind)),
             "{}",
             found.text
         );
@@ -207,7 +207,7 @@ async fn the_wrong_host_for_a_workspace_and_the_kind_of_a_key_are_told() {
 }
 
 #[tokio::test]
-async fn stored_secrets_of_the_webhook_are_looked_at_too() {
+async fn stored_secrets_of_the_webhook_are_checked() {
     let (_, base_url) = provider().await;
     let aws = Emulated::new().await;
     let secrets = aws_sdk_secretsmanager::Client::new(&aws.sdk);
@@ -217,7 +217,7 @@ async fn stored_secrets_of_the_webhook_are_looked_at_too() {
     for (reference, result, text) in [
         (name.clone(), "fault", "name its field: `ID#field` (it has `token`)"),
         (format!("{name}#tokens"), "fault", "it has no field `tokens` (it has `token`)"),
-        (format!("{name}#token"), "well", "have the right form"),
+        (format!("{name}#token"), "well", "are well-formed"),
         ("no-such-secret".to_owned(), "fault", "check BRIDGE_WEBHOOK_TOKEN_SECRET_ID"),
     ] {
         let mut command = deployed(&base_url, &aws, &endpoint());
@@ -227,18 +227,18 @@ async fn stored_secrets_of_the_webhook_are_looked_at_too() {
 }
 
 #[tokio::test]
-async fn an_unreachable_provider_and_a_certificate_that_is_not_trusted_are_told_apart() {
-    let nobody = Found::by(doctor("http://127.0.0.1:9/v1")).await;
-    nobody.assert_has("base URL", "fault", "whether a firewall lets you through");
+async fn unreachable_provider_and_untrusted_certificate_are_told_apart() {
+    let unreachable = Found::by(doctor("http://127.0.0.1:9/v1")).await;
+    unreachable.assert_has("base URL", "fault", "DNS and the firewall");
     let server = TlsServer::start("127.0.0.1", &TLS13, String::new());
     let found = Found::by(doctor(&format!("https://{}/v1", server.address))).await;
     found.assert_has("base URL", "fault", "its certificate is not trusted");
-    assert_eq!((nobody.code, found.code), (Some(1), Some(1)));
+    assert_eq!((unreachable.code, found.code), (Some(1), Some(1)));
     server.request().unwrap_err();
 }
 
 #[tokio::test]
-async fn a_clock_that_is_wrong_is_a_warning() {
+async fn wrong_clock_is_a_warning() {
     let answer = reply("404 Not Found\r\ndate: Tue, 24 Nov 2020 10:00:00 GMT", ENVELOPE);
     let server = RawServer::start([vec![Move::Read, answer]]).await;
     let found = Found::by(doctor(&format!("http://{}/v1", server.address()))).await;
@@ -247,7 +247,7 @@ async fn a_clock_that_is_wrong_is_a_warning() {
 }
 
 #[tokio::test]
-async fn a_deployed_bridge_is_looked_at_whole() {
+async fn every_part_of_a_deployed_bridge_is_checked() {
     let (simulator, base_url) = provider().await;
     let aws = Emulated::new().await;
     let found = Found::by(deployed(&base_url, &aws, &endpoint())).await;
@@ -268,17 +268,17 @@ async fn a_deployed_bridge_is_looked_at_whole() {
 }
 
 #[tokio::test]
-async fn a_bridge_that_is_as_it_should_be_has_no_fault_and_no_warning() {
+async fn correct_deployment_has_no_fault_and_no_warning() {
     let (_, base_url) = provider().await;
     let aws = Emulated::with(std::time::Duration::from_secs(270), 10).await;
-    aws.is_as_the_documentation_wants_it().await;
+    aws.configure_as_documented().await;
     let found = Found::by(deployed(&base_url, &aws, &endpoint())).await;
     assert_eq!(found.code, Some(0), "{}", found.text);
     assert!(found.checks.iter().all(|(_, result, _)| result == "well"), "{}", found.text);
 }
 
 impl Emulated {
-    async fn is_as_the_documentation_wants_it(&self) {
+    async fn configure_as_documented(&self) {
         use aws_sdk_dynamodb::types::{PointInTimeRecoverySpecification, TimeToLiveSpecification};
         let sqs = aws_sdk_sqs::Client::new(&self.sdk);
         let retention = aws_sdk_sqs::types::QueueAttributeName::MessageRetentionPeriod;
@@ -295,7 +295,7 @@ impl Emulated {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_fault_and_the_rest_is_looked_at() {
+async fn missing_resource_is_a_fault_and_the_rest_is_checked() {
     let (_, base_url) = provider().await;
     let aws = Emulated::new().await;
     for (variable, value, check) in [
@@ -315,10 +315,10 @@ async fn what_is_not_there_is_a_fault_and_the_rest_is_looked_at() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_looked_at_is_unknown_and_no_fault() {
+async fn missing_permission_is_unknown_and_no_fault() {
     let (_, base_url) = provider().await;
     let aws = Emulated::with(std::time::Duration::from_secs(270), 10).await;
-    aws.is_as_the_documentation_wants_it().await;
+    aws.configure_as_documented().await;
     for (operation, check, action) in [
         ("GetQueueAttributes", "queue", "sqs:GetQueueAttributes"),
         ("GetQueueUrl", "dead letters", "sqs:GetQueueUrl"),
@@ -338,7 +338,7 @@ async fn what_may_not_be_looked_at_is_unknown_and_no_fault() {
 }
 
 #[tokio::test]
-async fn aws_that_does_not_answer_is_given_up_on() {
+async fn requests_to_aws_time_out() {
     let (_, base_url) = provider().await;
     let (aws, proxy) = (Emulated::new().await, Proxy::start(endpoint()).await);
     for operation in ["GetQueueAttributes", "DescribeTable", "DescribeEventBus"] {
@@ -346,12 +346,12 @@ async fn aws_that_does_not_answer_is_given_up_on() {
     }
     let found = Found::by(deployed(&base_url, &aws, proxy.endpoint())).await;
     for check in ["queue", "table", "bus"] {
-        found.assert_has(check, "fault", "has no answer after 5s");
+        found.assert_has(check, "fault", "did not answer within 5s");
     }
 }
 
 #[tokio::test]
-async fn without_region_or_credentials_that_is_what_is_told() {
+async fn missing_region_or_credentials_are_reported() {
     let (_, base_url) = provider().await;
     let aws = Emulated::new().await;
     for (variable, value, text) in [
@@ -370,14 +370,14 @@ async fn without_region_or_credentials_that_is_what_is_told() {
 }
 
 #[tokio::test]
-async fn a_key_in_a_secret_is_read_and_tried_and_never_shown() {
+async fn stored_key_is_read_and_tried_and_never_shown() {
     let (simulator, base_url) = provider().await;
     let aws = Emulated::new().await;
     let secrets = aws_sdk_secretsmanager::Client::new(&aws.sdk);
     let text = r#"{"key": "pp_live_hush", "broken": "pp_live_hush\n"}"#;
     secrets.create_secret().name(&aws.table).secret_string(text).send().await.unwrap();
     for (field, result, key, text) in [
-        ("#key", "well", "well", "right form"),
+        ("#key", "well", "well", "well-formed"),
         ("#other", "fault", "skipped", "field `other`"),
         ("#broken", "fault", "skipped", "white space"),
         ("", "fault", "skipped", "POSTPRESS_API_KEY_SECRET_ID"),
@@ -393,7 +393,7 @@ async fn a_key_in_a_secret_is_read_and_tried_and_never_shown() {
 }
 
 #[tokio::test]
-async fn people_get_a_table() {
+async fn default_output_is_a_table() {
     let (_, base_url) = provider().await;
     let mut command = program();
     command.arg("doctor").env("POSTPRESS_BASE_URL", &base_url).env("POSTPRESS_API_KEY", "key");
@@ -402,5 +402,5 @@ async fn people_get_a_table() {
     assert_eq!(output.status.code(), Some(1), "{table}");
     assert!(table.starts_with(" FAULT") && table.contains("\n ok "), "{table}");
     assert!(table.contains("→ ") && table.ends_with("faults: 1, warnings: 0\n"), "{table}");
-    assert!(!table.contains('\u{1b}'), "no colours where nobody watches: {table:?}");
+    assert!(!table.contains('\u{1b}'), "no colours without a terminal: {table:?}");
 }

@@ -1,4 +1,4 @@
-//! The operator's commands, run as a person runs them: on the file that `sync` keeps, and on a deployed bridge.
+//! The operator's commands, on the file of the local `sync` and on a deployed bridge.
 
 use std::process::Output;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::run_store::writes::{chat, new_run};
 mod deployed;
 mod in_a_file;
 
-/// What a finished command said.
+/// The output of a finished command.
 struct Said {
     code: Option<i32>,
     stdout: String,
@@ -39,17 +39,17 @@ impl From<Output> for Said {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let said = Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
-        assert!(!format!("{}{}", said.stdout, said.stderr).contains('\u{1b}'), "no colours where nobody watches");
+        assert!(!format!("{}{}", said.stdout, said.stderr).contains('\u{1b}'), "no colours without a terminal");
         said
     }
 }
 
-/// What a command says that comes to its end by itself.
+/// Runs a command to its end.
 async fn said(command: &mut Command) -> Said {
-    timeout(Duration::from_mins(2), command.output()).await.expect("it ends").unwrap().into()
+    timeout(Duration::from_mins(2), command.output()).await.expect("the command ends").unwrap().into()
 }
 
-/// An open run of this chat, started then, whose lease ends then.
+/// An open run of this chat.
 fn open_run(name: &str, started_at: Millis, lease_until: Millis) -> Item {
     let chat_id: ChatId = chat(name);
     let state = RunState::Active { open: Open::new(&chat_id, started_at) };

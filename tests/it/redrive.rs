@@ -30,7 +30,7 @@ async fn bridge() -> Emulated {
     Emulated::with(LONG_VISIBILITY, 1).await
 }
 
-/// The program with what it takes to find the deployed bridge.
+/// The program with the settings of the deployed bridge.
 fn command(aws: &Emulated, endpoint: &str, arguments: &[&str]) -> Command {
     let mut command = program();
     command
@@ -43,7 +43,7 @@ fn command(aws: &Emulated, endpoint: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// `redrive`, and its report.
+/// Runs `redrive` and returns its report.
 async fn redrive(aws: &Emulated, endpoint: &str, arguments: &[&str]) -> (Option<i32>, Value) {
     let output = command(aws, endpoint, &[&["redrive", "--json"], arguments].concat()).output().await.unwrap();
     let report = serde_json::from_slice(&output.stdout);
@@ -60,7 +60,7 @@ fn counts(report: &Value) -> BTreeMap<&str, u64> {
 }
 
 impl Emulated {
-    /// Lets the queue give these up, which were received once: they become dead letters when it is next looked at.
+    /// Makes these received messages visible again, so that the next receive turns them into dead letters.
     async fn give_up(&self, records: &[Record]) {
         let change_visibility = |record: &Record| VisibilityChange {
             receipt_handle: record.receipt_handle.clone(),
@@ -71,7 +71,7 @@ impl Emulated {
         assert_eq!(results, vec![Ok(()); records.len()]);
     }
 
-    /// Puts these messages on the queue and has them dead-lettered by a receive that comes to nothing.
+    /// Puts these messages on the queue and turns them into dead letters by an unacknowledged receive.
     async fn dead_letter(&self, bodies: &[&str]) {
         for body in bodies {
             self.put(body).await;
@@ -87,7 +87,7 @@ fn poll(answer: Option<Outcome>) -> String {
 }
 
 #[tokio::test]
-async fn each_kind_of_dead_letter_comes_to_its_fate() {
+async fn each_kind_of_dead_letter_gets_its_action() {
     let aws = bridge().await;
     let answer = Outcome {
         ending: Ending::Sync { status: Finish::Done },
@@ -106,11 +106,11 @@ async fn each_kind_of_dead_letter_comes_to_its_fate() {
     assert_eq!(counts(&report), done.into());
     let sent: BTreeSet<_> = aws.take_visible().await.into_iter().collect();
     assert_eq!(sent, ["hello", keyed, &answered].map(str::to_owned).into());
-    assert_eq!(aws.take_dead_letters().await, [newer], "it is left, and visible at once");
+    assert_eq!(aws.take_dead_letters().await, [newer], "the newer one stays, and is visible at once");
 }
 
 #[tokio::test]
-async fn a_trigger_that_is_sent_again_stays_in_its_trace() {
+async fn trigger_that_is_sent_again_stays_in_its_trace() {
     let aws = bridge().await;
     let trace = TraceHeader::parse("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1");
     let message = Outgoing { body: r#"{"chat_id": "c"}"#.to_owned(), delay: Duration::ZERO, trace: trace.clone() };
@@ -123,7 +123,7 @@ async fn a_trigger_that_is_sent_again_stays_in_its_trace() {
 }
 
 #[tokio::test]
-async fn without_consent_nothing_is_done_and_nothing_is_held() {
+async fn without_consent_nothing_is_done_and_nothing_stays_hidden() {
     let aws = bridge().await;
     aws.dead_letter(&["hello", SWEEP_BODY]).await;
     for (arguments, expected) in [(&[][..], 1), (&["--dry-run"], 0), (&["--limit", "1"], 1)] {
@@ -134,28 +134,28 @@ async fn without_consent_nothing_is_done_and_nothing_is_held() {
     assert_eq!(aws.take_visible().await, [""; 0]);
     assert_eq!(aws.take_dead_letters().await.len(), 2);
     let (code, report) = redrive(&aws, &endpoint(), &[]).await;
-    assert_eq!((code, &report["received"]), (Some(0), &json!(0)), "there is nothing to consent to");
+    assert_eq!((code, &report["received"]), (Some(0), &json!(0)), "nothing to confirm");
 }
 
 #[tokio::test]
-async fn people_see_the_plan_and_then_what_was_done() {
+async fn people_see_the_plan_and_then_the_result() {
     let aws = bridge().await;
     aws.dead_letter(&["hello", SWEEP_BODY]).await;
     let output = command(&aws, &endpoint(), &["redrive", "--yes"]).output().await.unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
-    let told = String::from_utf8(output.stdout).unwrap().replace(&aws.dead_letter_url, "[dead-letter queue]");
-    insta::assert_snapshot!(told, @"
+    let shown = String::from_utf8(output.stdout).unwrap().replace(&aws.dead_letter_url, "[dead-letter queue]");
+    insta::assert_snapshot!(shown, @"
     [dead-letter queue]
-    2 of about 2 dead letters looked at
+    2 of about 2 dead letters received
 
-          1  invalid messages        sent again, to be answered with an event, which they never were
-          1  sweeps                  dropped: the schedule sends others
+          1  invalid messages        sent again, so that each gets its event
+          1  sweeps                  dropped: the schedule sends new ones
 
     sent 1, dropped 1, left 0
     ");
 }
 
-/// Runs a program on a terminal of its own, types the answer at the question, and ends as the program does.
+/// Runs a program on a new terminal, types the answer to its question, and exits with its exit code.
 #[cfg(unix)]
 const ON_A_TERMINAL: &str = "\
 import os, pty, sys
@@ -180,7 +180,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if answered else 9)
 
 #[cfg(unix)]
 #[tokio::test]
-async fn on_a_terminal_it_asks_and_only_a_yes_is_one() {
+async fn on_a_terminal_only_yes_is_consent() {
     let aws = bridge().await;
     let body = r#"{"chat_id": "c", "idempotency_key": "k"}"#;
     aws.dead_letter(&[body]).await;
@@ -205,7 +205,7 @@ async fn on_a_terminal_it_asks_and_only_a_yes_is_one() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_tried_is_told_with_what_to_do() {
+async fn missing_and_wrong_queues_are_reported() {
     let aws = bridge().await;
     let sqs = aws_sdk_sqs::Client::new(&aws.sdk);
     let dead_end = sqs.create_queue().queue_name(format!("{}-dead-end", aws.table)).send().await.unwrap();
@@ -223,7 +223,7 @@ async fn what_cannot_be_tried_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn more_than_the_limit_is_worked_off_page_by_page() {
+async fn more_than_the_limit_takes_several_redrives() {
     let aws = bridge().await;
     let bodies: Vec<_> = (0..23).map(|n| format!(r#"{{"chat_id": "c-{n}", "idempotency_key": "k"}}"#)).collect();
     aws.dead_letter(&bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -238,7 +238,7 @@ async fn more_than_the_limit_is_worked_off_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_message_that_could_not_be_sent_or_deleted_is_still_a_dead_letter() {
+async fn message_that_could_not_be_sent_or_deleted_stays_a_dead_letter() {
     let aws = bridge().await;
     let proxy = Proxy::start(endpoint()).await;
     let bodies: Vec<_> = (0..4).map(|n| format!(r#"{{"chat_id": "c-{n}", "idempotency_key": "k"}}"#)).collect();
@@ -262,13 +262,13 @@ async fn a_message_that_could_not_be_sent_or_deleted_is_still_a_dead_letter() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn ctrl_c_while_it_still_receives_does_nothing_and_nothing_stays_held() {
+async fn ctrl_c_while_receiving_releases_everything() {
     let aws = bridge().await;
     let proxy = Proxy::start(endpoint()).await;
     aws.dead_letter(&[r#"{"chat_id": "c", "idempotency_key": "k"}"#; 12]).await;
     let child = command(&aws, proxy.endpoint(), &["redrive", "--yes"]).spawn().unwrap();
     let receives = Of("ReceiveMessage", "");
-    // The third finds nothing more, for which it waits two seconds.
+    // The third receive finds nothing and waits two seconds.
     while proxy.seen(receives).len() < 3 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -281,7 +281,7 @@ async fn ctrl_c_while_it_still_receives_does_nothing_and_nothing_stays_held() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn ctrl_c_is_heard_also_while_sqs_does_not_answer() {
+async fn ctrl_c_works_while_sqs_does_not_answer() {
     let aws = bridge().await;
     let proxy = Proxy::start(endpoint()).await;
     let receives = Of("ReceiveMessage", "");
@@ -296,7 +296,7 @@ async fn ctrl_c_is_heard_also_while_sqs_does_not_answer() {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_also_if_nobody_reads_the_report() {
+async fn failure_is_reported_on_stderr_if_stdout_is_closed() {
     let aws = bridge().await;
     let proxy = Proxy::start(endpoint()).await;
     aws.dead_letter(&["hello"]).await;
@@ -305,11 +305,11 @@ async fn a_failure_is_told_also_if_nobody_reads_the_report() {
     drop(child.stdout.take());
     let output = child.wait_with_output().await.unwrap();
     let stderr = stderr(&output);
-    assert_eq!((output.status.code(), stderr.contains("not all was done")), (Some(1), true), "{stderr}");
+    assert_eq!((output.status.code(), stderr.contains("the plan was not completed")), (Some(1), true), "{stderr}");
 }
 
 #[tokio::test]
-async fn a_plan_that_nobody_reads_is_not_carried_out_and_nothing_stays_held() {
+async fn plan_that_cannot_be_printed_is_not_carried_out() {
     let aws = bridge().await;
     aws.dead_letter(&["hello", SWEEP_BODY]).await;
     let cases = [(&["redrive", "--yes"][..], Some(1)), (&["redrive"], Some(1)), (&["redrive", "--dry-run"], Some(0))];
@@ -326,7 +326,7 @@ async fn a_plan_that_nobody_reads_is_not_carried_out_and_nothing_stays_held() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn ctrl_c_stops_it_after_the_messages_under_way_and_nothing_stays_held() {
+async fn ctrl_c_stops_after_the_current_batch_and_releases_the_rest() {
     let aws = bridge().await;
     let proxy = Proxy::start(endpoint()).await;
     aws.dead_letter(&[r#"{"chat_id": "c", "idempotency_key": "k"}"#; 12]).await;
@@ -340,12 +340,12 @@ async fn ctrl_c_stops_it_after_the_messages_under_way_and_nothing_stays_held() {
     let output = child.wait_with_output().await.unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &report["done"]["not_sent"]), (Some(1), &json!(12)), "{report}");
-    assert!(report["done"]["troubles"].to_string().contains("it was stopped"), "{report}");
-    assert_eq!(proxy.seen(sends).len(), 1, "the second pack was not tried");
+    assert!(report["done"]["troubles"].to_string().contains("interrupted"), "{report}");
+    assert_eq!(proxy.seen(sends).len(), 1, "the second batch was not sent");
     assert_eq!(aws.take_dead_letters().await.len(), 12);
 }
 
-/// The provider played, and its base URL.
+/// A simulated provider, and its base URL.
 async fn provider() -> (Simulator, String) {
     let simulator = Simulator::new(Faults::default());
     let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), simulator.clone()).await.unwrap();
@@ -354,8 +354,8 @@ async fn provider() -> (Simulator, String) {
     (simulator, base_url)
 }
 
-/// Drains the queue with `work`. Its last receive waits on in the emulator after it is gone and would take what is sent
-/// next, so this comes last.
+/// Drains the queue with `work`. Its last receive stays pending in the emulator and would take the next message, so this
+/// comes last.
 async fn drain(aws: &Emulated, base_url: &str) {
     let mut work = command(aws, &endpoint(), &["work", "--until-idle", "3s"]);
     work.env("BRIDGE_TABLE", &aws.table)
@@ -369,7 +369,7 @@ async fn drain(aws: &Emulated, base_url: &str) {
     assert!(aws.queue_is_empty().await, "{}", stderr(&output));
 }
 
-/// One invocation with a message, which is not acknowledged.
+/// One invocation with a message, which is not deleted.
 async fn handle(aws: &Emulated, simulator: &Simulator, record: &Record) {
     let schedule = Schedule { poll_initial: Duration::from_secs(1), ..Schedule::default() };
     let limits = Limits::default();
@@ -382,7 +382,7 @@ async fn handle(aws: &Emulated, simulator: &Simulator, record: &Record) {
 }
 
 /// Works until the queue is empty.
-async fn work_off(aws: &Emulated, simulator: &Simulator) {
+async fn process_all(aws: &Emulated, simulator: &Simulator) {
     while !aws.queue_is_empty().await {
         let records = aws.receive(1).await;
         handle(aws, simulator, &records[0]).await;
@@ -390,7 +390,7 @@ async fn work_off(aws: &Emulated, simulator: &Simulator) {
     }
 }
 
-/// The ending of each trigger, by its chat; an invalid one by its body.
+/// The endings of the triggers, by chat; those of invalid triggers by body.
 fn endings(events: &[Value]) -> BTreeMap<String, Vec<String>> {
     let mut endings: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for event in events {
@@ -404,7 +404,7 @@ fn endings(events: &[Value]) -> BTreeMap<String, Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_redrive_restarts_nothing_and_every_trigger_has_one_ending() {
+async fn redrive_restarts_nothing_and_every_trigger_gets_one_ending() {
     let (simulator, base_url) = provider().await;
     let aws = bridge().await;
     let (accepted, fresh, wrapped) = ("done-in-10ms~accepted", "done-in-10ms~fresh", "done-in-10ms~wrapped");
@@ -416,10 +416,10 @@ async fn a_redrive_restarts_nothing_and_every_trigger_has_one_ending() {
     aws.put("hello").await;
     let records = aws.receive(4).await;
     let of_accepted = records.iter().find(|record| record.message_id == first_id).unwrap();
-    // It is accepted, and its message is not acknowledged: whoever handled it was killed then.
+    // The trigger is accepted, but its handler is killed before the message is deleted.
     handle(&aws, &simulator, of_accepted).await;
     aws.give_up(&records).await;
-    work_off(&aws, &simulator).await;
+    process_all(&aws, &simulator).await;
     let before = aws.take_events().await;
     assert_eq!(endings(&before), [(accepted.to_owned(), vec!["SYNC_DONE of 1".to_owned()])].into());
     assert_eq!(before[0]["detail"]["triggers"][0]["message_id"], first_id.as_str());
@@ -437,7 +437,7 @@ async fn a_redrive_restarts_nothing_and_every_trigger_has_one_ending() {
 }
 
 #[tokio::test]
-async fn a_redrive_that_is_killed_loses_nothing_and_the_next_one_restarts_nothing() {
+async fn killed_redrive_loses_nothing_and_the_next_one_restarts_nothing() {
     let (simulator, base_url) = provider().await;
     let aws = bridge().await;
     let proxy = Proxy::start(endpoint()).await;
@@ -445,17 +445,17 @@ async fn a_redrive_that_is_killed_loses_nothing_and_the_next_one_restarts_nothin
     let bodies: Vec<_> = chats.iter().map(|chat| json!({"chat_id": chat}).to_string()).collect();
     aws.dead_letter(&bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
 
-    // Between the send and the delete.
+    // Killed between the send and the delete.
     let deletes = Of("DeleteMessageBatch", "");
     proxy.once(deletes, Fault::Hangs);
     let mut killed = command(&aws, proxy.endpoint(), &["redrive", "--yes", "--hold", "20s"]).spawn().unwrap();
     while proxy.seen(deletes).is_empty() {
-        assert!(killed.try_wait().unwrap().is_none(), "it ended before it deleted anything");
+        assert!(killed.try_wait().unwrap().is_none(), "it exited before it deleted anything");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     killed.kill().await.unwrap();
-    work_off(&aws, &simulator).await;
-    assert_eq!(endings(&aws.take_events().await).len(), chats.len(), "what it sent is dealt with");
+    process_all(&aws, &simulator).await;
+    assert_eq!(endings(&aws.take_events().await).len(), chats.len(), "the messages that it sent are handled");
 
     let again = loop {
         let (code, report) = redrive(&aws, &endpoint(), &["--yes"]).await;
@@ -463,11 +463,11 @@ async fn a_redrive_that_is_killed_loses_nothing_and_the_next_one_restarts_nothin
         if report["received"] != 0 {
             break report;
         }
-        assert_eq!(report["held_by_others"], chats.len(), "it says why it sees nothing: {report}");
+        assert_eq!(report["held_by_others"], chats.len(), "it says why it received nothing: {report}");
     };
     assert_eq!(again["done"]["sent"], chats.len(), "{again}");
     drain(&aws, &base_url).await;
-    assert_eq!(aws.take_events().await, [json!(null); 0], "the second copies are not answered again");
+    assert_eq!(aws.take_events().await, [json!(null); 0], "the second copies get no second event");
     let total = simulator.stats().total;
     assert_eq!((total.syncs_started, total.restarts), (3, 0));
 }

@@ -1,4 +1,4 @@
-//! One event of each kind in `events/samples/`, as a rule on the bus gets to see it: made by the bridge, and kept so.
+//! Keeps `events/samples/` equal to what the bridge publishes: one event of each kind, as a rule on the bus receives it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,7 +35,7 @@ pub(crate) fn samples() -> [(&'static str, Event); 6] {
     ]
 }
 
-/// The event of a run that ended like that: asked for by one message, joined by another.
+/// The event of a run with this ending: requested by one message, joined by another.
 fn ended(run: u128, ending: Ending) -> Event {
     let first = trigger();
     let second = Trigger {
@@ -129,7 +129,7 @@ fn on_the_bus(name: &str, event: &Event) -> String {
 }
 
 #[test]
-fn the_samples_are_what_the_bridge_publishes() {
+fn samples_equal_published_events() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("events/samples");
     let expected: BTreeMap<_, _> =
         samples().iter().map(|(name, event)| (format!("{name}.json"), on_the_bus(name, event))).collect();
@@ -140,7 +140,7 @@ fn the_samples_are_what_the_bridge_publishes() {
 }
 
 #[test]
-fn there_is_a_sample_of_each_detail_type() {
+fn every_detail_type_has_a_sample() {
     let samples = samples();
     for detail_type in DetailType::ALL {
         assert!(samples.iter().any(|(_, event)| event.detail_type == detail_type), "{detail_type:?}");

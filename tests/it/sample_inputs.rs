@@ -1,4 +1,4 @@
-//! The events for `cargo lambda invoke` in `events/`: complete as Lambda sends them, and each what its name says.
+//! Checks the events in `events/` for `cargo lambda invoke`: as complete as those of Lambda, and what their names say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -22,10 +22,10 @@ pub(crate) fn inputs() -> BTreeMap<String, String> {
     files
 }
 
-/// What a record is to be.
+/// The expected kind of a record.
 #[derive(Debug)]
-enum Is {
-    /// A trigger of this chat, which is one request with others that have this key.
+enum Expected {
+    /// A trigger of this chat with this key.
     Trigger {
         chat: &'static str,
         key: &'static str,
@@ -38,7 +38,7 @@ enum Is {
     Invalid,
 }
 
-impl Is {
+impl Expected {
     fn fits(&self, message: &Message) -> bool {
         match (self, message) {
             (Self::Trigger { chat, key }, Message::Trigger(trigger)) => {
@@ -60,29 +60,32 @@ fn each_record_is_what_the_name_of_its_file_says() {
         (
             "mixed-batch.json",
             &[
-                // Without a key of its own, the message's id stands in.
-                Is::Trigger { chat: "done-in-1s~6", key: "49990522-cd3f-55d1-8faa-1ca107c8d81a" },
-                Is::Invalid,
-                Is::OwnEvent,
-                Is::Trigger { chat: "deleted~9", key: "a50a23ad-5e52-50ba-aae3-64bf6319a835" },
+                // Without a key in the body, the message id is the key.
+                Expected::Trigger { chat: "done-in-1s~6", key: "49990522-cd3f-55d1-8faa-1ca107c8d81a" },
+                Expected::Invalid,
+                Expected::OwnEvent,
+                Expected::Trigger { chat: "deleted~9", key: "a50a23ad-5e52-50ba-aae3-64bf6319a835" },
             ][..],
         ),
-        ("poll.json", &[Is::Poll { chat: "done-in-1s~10" }]),
-        ("sweep.json", &[Is::Sweep]),
+        ("poll.json", &[Expected::Poll { chat: "done-in-1s~10" }]),
+        ("sweep.json", &[Expected::Sweep]),
         (
             "trigger-batch.json",
             &[
-                Is::Trigger { chat: "done-in-1s~1", key: "crm-8841" },
-                Is::Trigger { chat: "error-in-1s~2", key: "8da22f80-c08b-58d2-b6c7-cef0ccdca90e" },
-                Is::Trigger { chat: "deleted~3", key: "92dd89c9-4f7b-5556-a370-5f3682e96da8" },
+                Expected::Trigger { chat: "done-in-1s~1", key: "crm-8841" },
+                Expected::Trigger { chat: "error-in-1s~2", key: "8da22f80-c08b-58d2-b6c7-cef0ccdca90e" },
+                Expected::Trigger { chat: "deleted~3", key: "92dd89c9-4f7b-5556-a370-5f3682e96da8" },
             ],
         ),
-        // The wrapper's id goes before the message's.
+        // The id of the wrapping event takes precedence over the message id.
         (
             "trigger-eventbridge.json",
-            &[Is::Trigger { chat: "done-in-1s~4", key: "bd120be2-ec9e-5e16-8a3e-16eaa4b69d26" }],
+            &[Expected::Trigger { chat: "done-in-1s~4", key: "bd120be2-ec9e-5e16-8a3e-16eaa4b69d26" }],
         ),
-        ("trigger-sns.json", &[Is::Trigger { chat: "done-in-1s~5", key: "99a4998f-a5f3-5222-acc0-b7780f126d06" }]),
+        (
+            "trigger-sns.json",
+            &[Expected::Trigger { chat: "done-in-1s~5", key: "99a4998f-a5f3-5222-acc0-b7780f126d06" }],
+        ),
     ] {
         let text = inputs.remove(name).unwrap_or_else(|| panic!("events/{name} is missing"));
         let event = RawValue::from_string(text).unwrap_or_else(|error| panic!("events/{name}: {error}"));
@@ -93,7 +96,7 @@ fn each_record_is_what_the_name_of_its_file_says() {
             assert!(expected.fits(&message), "events/{name}: {expected:?} is {message:?}");
         }
     }
-    assert!(inputs.is_empty(), "say here what these are: {:?}", inputs.keys());
+    assert!(inputs.is_empty(), "add these to the test: {:?}", inputs.keys());
 }
 
 #[test]
@@ -107,7 +110,7 @@ fn each_record_has_all_that_sqs_sends() {
                 other => panic!("events/{name}: `{pointer}` is {other:?}"),
             };
             let number = |pointer: &str| text(pointer).parse::<u64>().unwrap();
-            assert!(ids.insert(text("/messageId").clone()), "events/{name}: a message id is there twice");
+            assert!(ids.insert(text("/messageId").clone()), "events/{name}: repeated message id");
             text("/receiptHandle");
             assert_eq!(*text("/md5OfBody"), md5_hex(text("/body")), "events/{name}: {}", text("/messageId"));
             assert_eq!(number("/attributes/ApproximateReceiveCount"), 1);

@@ -1,4 +1,4 @@
-//! The terminal's program, run as a person runs it: the demo, and `sync` through kill -9.
+//! The terminal's program: the demo, and `sync` through kill -9.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -38,8 +38,8 @@ pub(crate) async fn interrupt(child: &Child) {
     assert!(kill.success());
 }
 
-/// The same command, of a process that Ctrl-C ends unless it says otherwise: a shell has what it runs in the background ignore
-/// it, and what that runs inherits this.
+/// The same command, with the default reaction to Ctrl-C: background processes of a shell ignore it, and their children inherit
+/// this.
 #[cfg(unix)]
 pub(crate) fn interruptible(command: &Command) -> Command {
     let script =
@@ -52,7 +52,7 @@ pub(crate) fn interruptible(command: &Command) -> Command {
     python
 }
 
-/// The program with nothing of this process's environment that it would read.
+/// The program without this process's environment.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postpress-bridge"));
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -60,7 +60,7 @@ pub(crate) fn program() -> Command {
 }
 
 #[tokio::test]
-async fn the_demo_shows_every_ending_and_restarts_nothing() {
+async fn demo_shows_every_ending_and_restarts_nothing() {
     let output = program().checked_output().await;
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
@@ -68,12 +68,12 @@ async fn the_demo_shows_every_ending_and_restarts_nothing() {
     let count = |ending: &str| endings.iter().filter(|other| *other == ending).count();
     let counts = ["SYNC_DONE", "SYNC_ERROR", "CHAT_DELETED", "ERROR_ENVELOPE"].map(count);
     assert_eq!((counts, endings.len()), ([6, 1, 1, 1], 9));
-    assert!(stderr.contains("Syncs that the provider started: 7, 0 of them again."), "{stderr}");
-    assert!(!stderr.contains('\u{1b}'), "no colours where nobody watches: {stderr:?}");
+    assert!(stderr.contains("Syncs that the provider started: 7, restarts among them: 0."), "{stderr}");
+    assert!(!stderr.contains('\u{1b}'), "no colours without a terminal: {stderr:?}");
 }
 
 #[tokio::test]
-async fn sync_tells_all_that_is_wrong_with_its_settings_at_once() {
+async fn sync_lists_every_invalid_setting() {
     let mut command = program();
     command.args(["sync", "c"]).env("BRIDGE_MAX_POLLS", "many").env("POSTPRESS_BASE_URL", "http://postpress.example");
     let output = command.checked_output().await;
@@ -85,7 +85,7 @@ async fn sync_tells_all_that_is_wrong_with_its_settings_at_once() {
 }
 
 #[tokio::test]
-async fn sync_fails_where_one_chat_does_and_prints_what_a_second_command_asks_for_again() {
+async fn sync_fails_if_one_chat_fails_and_a_second_command_syncs_again() {
     let world = Provider::start(Faults::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("runs.sqlite3");
@@ -99,7 +99,7 @@ async fn sync_fails_where_one_chat_does_and_prints_what_a_second_command_asks_fo
 }
 
 #[tokio::test]
-async fn two_processes_on_one_file_both_come_to_their_end_with_one_sync() {
+async fn two_processes_on_one_file_share_one_sync() {
     let world = Provider::start(Faults::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("runs.sqlite3");
@@ -107,29 +107,29 @@ async fn two_processes_on_one_file_both_come_to_their_end_with_one_sync() {
     sleep(Duration::from_millis(500)).await;
     let second = world.sync(&state, &["done-in-3s~1", "done-in-1s~2"]).spawn().unwrap();
     let both = async { tokio::join!(first.checked_output(), second.checked_output()) };
-    let (first, second) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("neither hangs");
+    let (first, second) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("neither process hangs");
     assert!(first.status.success() && second.status.success());
     assert_eq!(world.simulator.stats().total.syncs_started, 2);
-    let of_the_first = |output: &Output| {
+    let events_of_first = |output: &Output| {
         let lines = lines(output).into_iter().map(|line| serde_json::to_string(&line.detail).unwrap());
         lines.filter(|line| line.contains("done-in-3s~1")).collect::<BTreeSet<_>>()
     };
-    assert_eq!(of_the_first(&first), of_the_first(&second), "one ending, in one form");
+    assert_eq!(events_of_first(&first), events_of_first(&second), "both print the same event");
 }
 
 #[tokio::test]
-async fn no_margin_for_clock_skew_is_a_setting_like_any_other() {
+async fn lease_margin_may_be_zero() {
     let world = Provider::start(Faults::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let mut command = world.sync(&folder.path().join("runs.sqlite3"), &["done-in-10ms~1"]);
     let output = command.env("BRIDGE_LEASE_MARGIN_SECONDS", "0").checked_output();
-    let output = tokio::time::timeout(Duration::from_secs(60), output).await.expect("it calls");
+    let output = tokio::time::timeout(Duration::from_secs(60), output).await.expect("it does not hang");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-#[cfg(target_os = "linux")] // where there is a file that is always full
+#[cfg(target_os = "linux")] // for /dev/full
 #[tokio::test]
-async fn an_event_that_cannot_be_printed_is_not_lost() {
+async fn event_that_cannot_be_printed_is_not_lost() {
     let world = Provider::start(Faults::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("runs.sqlite3");
@@ -139,7 +139,7 @@ async fn an_event_that_cannot_be_printed_is_not_lost() {
         sleep(Duration::from_millis(100)).await;
     }
     sleep(Duration::from_millis(300)).await;
-    assert!(child.try_wait().unwrap().is_none(), "it still tries");
+    assert!(child.try_wait().unwrap().is_none(), "it keeps trying");
     kill_9(child).await;
     let output = world.sync(&state, &["done-in-10ms~1"]).checked_output().await;
     assert!(output.status.success());
@@ -148,7 +148,7 @@ async fn an_event_that_cannot_be_printed_is_not_lost() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn sigterm_stops_it_without_losing_an_answer() {
+async fn sigterm_loses_no_answer() {
     let latency = Span::fixed(Duration::from_millis(300));
     let world = Provider::start(Faults { latency, ..Faults::default() }).await;
     let folder = tempfile::tempdir().unwrap();
@@ -160,18 +160,18 @@ async fn sigterm_stops_it_without_losing_an_answer() {
     let kill = Command::new("kill").arg(child.id().unwrap().to_string()).status().await.unwrap();
     assert!(kill.success());
     let output = child.checked_output().await;
-    assert_eq!(lines(&output).len(), 1, "the answer under way was waited for, recorded and told");
+    assert_eq!(lines(&output).len(), 1, "the pending answer was awaited, recorded and printed");
     assert_eq!(world.simulator.stats().total.calls, 1);
 }
 
-/// What the table said after a kill.
+/// The state of the table after a kill.
 struct Kill {
     at_ms: u64,
     phases: BTreeMap<ChatId, Phase>,
 }
 
 #[tokio::test]
-async fn sync_goes_on_after_kill_9_and_every_restart_is_explained() {
+async fn sync_resumes_after_kill_9_and_every_restart_is_explained() {
     const KILLS: usize = 18;
     let latency = Span::between(Duration::from_millis(20), Duration::from_millis(150));
     let world = Provider::start(Faults { latency, seed: 7, ..Faults::default() }).await;
@@ -195,7 +195,7 @@ async fn sync_goes_on_after_kill_9_and_every_restart_is_explained() {
         sleep(Duration::from_millis(random.random_range(30..1_200))).await;
         let output = kill_9(child).await;
         note(&output);
-        // It was over before the kill: the same list of chats would be a new command now.
+        // It exited before the kill, so the same list of chats would be a new command now.
         last = output.status.success().then_some(output);
         kills.push(Kill { at_ms: world.now_ms(), phases: phases(&state, &chats).await });
     }
@@ -213,7 +213,7 @@ async fn sync_goes_on_after_kill_9_and_every_restart_is_explained() {
     }
     let total = world.simulator.stats().total;
     println!(
-        "kill -9: {} kills, {} calls, {} syncs started for {} chats, {} of them again",
+        "kill -9: {} kills, {} calls, {} syncs started for {} chats, {} of them restarts",
         kills.len(),
         total.calls,
         total.syncs_started,
@@ -229,14 +229,14 @@ async fn sync_goes_on_after_kill_9_and_every_restart_is_explained() {
     }
 }
 
-/// A restart is explained if a kill came between the terminal answer and the call that restarted, and left the run
-/// active: the answer was produced, and not recorded.
+/// A restart is explained if a kill between the terminal answer and the restarting call left the run active: the answer was
+/// given, but not recorded.
 fn is_explained(over: &Record, again: &Record, kills: &[Kill]) -> bool {
     let between = kills.iter().filter(|kill| over.sent_at_ms <= kill.at_ms && kill.at_ms <= again.sent_at_ms);
     between.into_iter().any(|kill| kill.phases.get(&over.chat_id) == Some(&Phase::Active))
 }
 
-/// Each call that restarted a chat's sync, with the terminal answer before it.
+/// The calls that restarted a chat's sync, each with the terminal answer before it.
 fn restarts(simulator: &Simulator, chat: &ChatId) -> Vec<(Record, Record)> {
     let mut log: Vec<Record> = simulator.log().into_iter().filter(|record| record.chat_id == *chat).collect();
     log.sort_by_key(|record| (record.landed_at_ms, record.number));
@@ -286,12 +286,12 @@ impl Provider {
         Self { base_url, simulator, began }
     }
 
-    /// The time since the simulator began, by which its log tells the time.
+    /// Milliseconds since the simulator started, as in its log.
     fn now_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap()
     }
 
-    /// The command, quick: a call may take half a second, and polls come every second.
+    /// The command with short times: half a second for a call, a poll every second.
     pub(crate) fn sync(&self, state: &Path, chats: &[&str]) -> Command {
         let mut command = program();
         command

@@ -1,4 +1,4 @@
-//! `work`, run as a person runs it to drain a queue: the real program, with AWS and the provider on loopback.
+//! `work` drains a queue: the real program, with AWS and the provider on loopback.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -15,7 +15,7 @@ use crate::harness::canary::{CANARY, CheckedOutput};
 use crate::harness::emulator::{CREDENTIAL, Emulated, REGION, endpoint};
 use crate::terminal::program;
 
-/// The command with the settings by which it finds the deployed bridge.
+/// The command with the settings of the deployed bridge.
 pub(crate) fn on_aws<'a>(command: &'a mut Command, aws: &Emulated) -> &'a mut Command {
     command
         .env("AWS_ENDPOINT_URL", endpoint())
@@ -26,7 +26,7 @@ pub(crate) fn on_aws<'a>(command: &'a mut Command, aws: &Emulated) -> &'a mut Co
         .env("BRIDGE_TABLE", &aws.table)
 }
 
-/// The command with all the settings that it needs, and polls that come every second.
+/// The command with all its settings, and a poll every second.
 pub(crate) fn work(aws: &Emulated, base_url: &str, until_idle: &str) -> Command {
     let mut command = program();
     on_aws(&mut command, aws)
@@ -45,7 +45,7 @@ fn stderr(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn work_drains_the_queue_and_every_trigger_has_its_event() {
+async fn work_drains_the_queue_and_every_trigger_gets_its_event() {
     const EXPECTED: [(&str, &str); 5] = [
         ("done-in-1s", "SYNC_DONE"),
         ("error-in-10ms", "SYNC_ERROR"),
@@ -72,11 +72,11 @@ async fn work_drains_the_queue_and_every_trigger_has_its_event() {
     assert_eq!(aws.take_dead_letters().await, [""; 0]);
 
     let events = aws.take_events().await;
-    let came: BTreeMap<String, String> = events.iter().map(|event| ending(&event["detail"])).collect();
+    let received: BTreeMap<String, String> = events.iter().map(|event| ending(&event["detail"])).collect();
     let expected = EXPECTED.into_iter().map(|(chat, ending)| (format!("for {chat}"), ending.to_owned()));
     let invalid = ("not a trigger".to_owned(), "bridge/invalid_trigger".to_owned());
-    assert_eq!(came, expected.chain([invalid]).collect());
-    assert_eq!(events.len(), came.len(), "{events:#?}");
+    assert_eq!(received, expected.chain([invalid]).collect());
+    assert_eq!(events.len(), received.len(), "{events:#?}");
     assert_eq!(simulator.stats().total.restarts, 0);
     for (chat, _) in EXPECTED {
         let item = aws.store(&aws.sdk).read(&ChatId::parse(chat).unwrap()).await.unwrap().unwrap();
@@ -85,7 +85,7 @@ async fn work_drains_the_queue_and_every_trigger_has_its_event() {
     aws.assert_keeps_no_secret().await;
 }
 
-/// What an event answers, and the ending that it tells.
+/// What an event is about, and its ending.
 fn ending(detail: &Value) -> (String, String) {
     let about = detail["triggers"][0]["correlation_id"].as_str().or(detail["input"].as_str());
     let ending = detail["status"].as_str().or(detail["error"]["type"].as_str());
@@ -93,7 +93,7 @@ fn ending(detail: &Value) -> (String, String) {
 }
 
 #[tokio::test]
-async fn work_says_which_setting_is_wrong_before_it_touches_the_queue() {
+async fn work_reports_a_wrong_setting_before_it_touches_the_queue() {
     let aws = Emulated::new().await;
     aws.put(r#"{"chat_id": "c"}"#).await;
     let mut command = work(&aws, "http://127.0.0.1:9/v1", "3s");
@@ -106,7 +106,7 @@ async fn work_says_which_setting_is_wrong_before_it_touches_the_queue() {
 }
 
 #[tokio::test]
-async fn work_does_not_take_a_queue_that_it_cannot_read_for_an_idle_one() {
+async fn work_does_not_mistake_an_unreadable_queue_for_an_idle_one() {
     let aws = Emulated::new().await;
     let mut command = work(&aws, "http://127.0.0.1:9/v1", "3s");
     let output = command.env("BRIDGE_QUEUE_URL", format!("{}-of-another", aws.queue_url)).checked_output().await;

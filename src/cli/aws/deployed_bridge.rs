@@ -1,4 +1,4 @@
-//! A deployed bridge as the terminal reaches it: its queue and its run table.
+//! The queue and the run table of a deployed bridge.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::queue::{Outgoing, Queue, SqsQueue};
 use crate::service::ServiceError;
 use crate::store::{DynamoStore, RunTable};
 
-/// How long sending may take.
+/// Time limit of a send.
 const SEND_MAX: Duration = Duration::from_secs(20);
 
-/// What the clients of a deployed bridge's parts are made of.
+/// Connects to a deployed bridge.
 pub(in crate::cli) struct DeployedBridge(SdkConfig);
 
 impl DeployedBridge {
@@ -33,10 +33,10 @@ impl DeployedBridge {
         RunTable::deployed(DynamoStore::new(aws_sdk_dynamodb::Client::new(&self.0), name.to_owned()))
     }
 
-    /// Puts triggers on the queue. Each has a result of its own, in their order.
+    /// Sends triggers to the queue, with one result for each, in order.
     ///
     /// # Errors
-    /// If nothing was sent, for one fault that is not about any one trigger.
+    /// If nothing was sent because of one fault that affects all triggers.
     pub(in crate::cli) async fn send(
         &self,
         queue_url: &str,
@@ -47,9 +47,9 @@ impl DeployedBridge {
             .iter()
             .map(|trigger| Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None })
             .collect();
-        // Once only: a second try of a trigger that has no key, and did arrive, would be a second request.
+        // No retry: if a trigger without a key did arrive, a second send would be a second request.
         let sent = timeout(SEND_MAX, queue.send(&messages)).await.unwrap_or_else(|_| {
-            let late = "SQS did not answer in time; the trigger may have arrived all the same";
+            let late = "SQS did not answer in time; the trigger may have arrived nevertheless";
             vec![Err(ServiceError::Transient(late.to_owned())); triggers.len()]
         });
         match fault_of_all(&sent) {
@@ -59,7 +59,7 @@ impl DeployedBridge {
     }
 }
 
-/// The one reason why none was sent, if it is the queue's or the network's.
+/// The error that all sends share, if it is the queue's or the network's.
 fn fault_of_all<T>(sent: &[Result<T, ServiceError>]) -> Option<ServiceError> {
     let first = sent.first()?.as_ref().err()?;
     let is_of_all = sent.iter().all(|sent| sent.as_ref().err() == Some(first));

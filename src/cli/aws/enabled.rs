@@ -7,6 +7,7 @@ pub(super) use doctor::inspect;
 pub use redrive::Redrive;
 pub use work::Work;
 
+mod dead_letter_queue;
 mod deployed_bridge;
 mod doctor;
 mod redrive;

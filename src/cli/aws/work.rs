@@ -1,6 +1,6 @@
-//! `postpress-bridge work`: Lambda's event source mapping, played here.
+//! `postpress-bridge work`: consumes the queue in this process, as Lambda's event source mapping does.
 //!
-//! For emulators, for containers, and to drain a queue whose function is switched off. The same worker, the same table.
+//! For emulators, for containers, and to drain a queue whose function is disabled. Same worker, same table.
 
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
@@ -25,64 +25,64 @@ use crate::worker::Worker;
 use crate::cli::args::duration;
 use crate::cli::shutdown::{self, second_signal};
 
-/// Consume the deployed queue from here: receive batches, deal with them, delete what succeeded.
+/// Consume the deployed queue in this process: receive batches, handle them, delete what succeeded
 ///
-/// Settings come from the environment, as for the Lambda. Ctrl-C finishes the calls under way, so that no answer is lost. The
-/// queue's visibility timeout should be longer than `--invocation`.
+/// Settings come from the environment, as for the Lambda. Ctrl-C finishes the pending calls, so that no answer is lost. The queue's
+/// visibility timeout should be longer than `--invocation`.
 #[derive(Debug, Clone, Args)]
 pub struct Work {
-    /// How many batches to deal with at once
+    /// How many batches to handle concurrently
     #[arg(long, default_value = "4", value_name = "N")]
     concurrency: NonZeroUsize,
 
-    /// How long a batch may take, as a function's timeout (`60s`)
+    /// How long a batch may take, like a function's timeout (`60s`)
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     invocation: Duration,
 
-    /// Stop once nothing has come for so long (`30s`); without it, only Ctrl-C stops
+    /// Stop when the queue has been idle for this long (`30s`); without it, only Ctrl-C stops
     #[arg(long, value_parser = duration, value_name = "TIME")]
     until_idle: Option<Duration>,
 }
 
-/// How soon a queue that is not there says so: until then nothing is announced.
-const REFUSED_WITHIN: Duration = Duration::from_secs(1);
+/// How long to wait before announcing that it consumes: a missing queue is reported within this time.
+const ANNOUNCE_AFTER: Duration = Duration::from_secs(1);
 
-/// A worker, and when it last had something to do.
-struct Busy {
+/// A worker, and when it was last handler.
+struct IdleTracker {
     worker: AwsWorker,
     last: Cell<Instant>,
-    at_work: Cell<usize>,
+    in_flight: Cell<usize>,
 }
 
-impl Handler for Busy {
+impl Handler for IdleTracker {
     async fn handle(&self, batch: &[Record], ends: Instant) -> InvocationResult {
         if batch.is_empty() {
             return InvocationResult::Completed(Vec::new());
         }
-        self.at_work.set(self.at_work.get() + 1);
-        let result = Worker::handle(&self.worker, batch, ends).await;
-        for (message_id, disposition) in &result.messages {
-            tracing::debug!(%message_id, ?disposition, "message settled");
+        self.in_flight.set(self.in_flight.get() + 1);
+        let report = Worker::handle(&self.worker, batch, ends).await;
+        for (message_id, disposition) in &report.messages {
+            tracing::debug!(%message_id, ?disposition, "handled");
         }
-        self.at_work.set(self.at_work.get() - 1);
+        self.in_flight.set(self.in_flight.get() - 1);
         self.last.set(Instant::now());
-        InvocationResult::Completed(result.batch_item_failures().cloned().collect())
+        InvocationResult::Completed(report.batch_item_failures().cloned().collect())
     }
 }
 
-/// The queue, and why it could last not be read, if that was so.
-struct Watched {
+/// The queue, and the error of the last receive.
+struct ObservedQueue {
     queue: SqsQueue,
-    failed: RefCell<Option<ServiceError>>,
+    error: RefCell<Option<ServiceError>>,
     refused: Notify,
 }
 
-impl Source for Watched {
+impl Source for ObservedQueue {
     async fn receive(&self, max: usize) -> Result<Vec<Record>, ServiceError> {
         let received = self.queue.receive(max).await;
-        self.failed.replace(received.as_ref().err().cloned());
+        self.error.replace(received.as_ref().err().cloned());
         if received.as_ref().is_err_and(|error| !error.may_pass()) {
-            // No other attempt will succeed: it stops, which is then all that there is to say.
+            // No retry will succeed: stop without further log lines.
             self.refused.notify_one();
             return std::future::pending().await;
         }
@@ -94,56 +94,55 @@ impl Source for Watched {
     }
 }
 
-impl Busy {
+impl IdleTracker {
     async fn idle_for(&self, time: Option<Duration>) {
         let Some(time) = time else { return std::future::pending().await };
-        while self.at_work.get() > 0 || self.last.get().elapsed() < time {
+        while self.in_flight.get() > 0 || self.last.get().elapsed() < time {
             sleep(Duration::from_millis(100)).await;
         }
     }
 }
 
 impl Work {
-    /// Consumes until it is told to stop.
+    /// Consumes until stopped.
     ///
     /// # Errors
-    /// If the settings cannot be used, the key cannot be read, or the queue could not at the end: then nobody knows
-    /// whether it is empty.
+    /// If the settings are invalid, the key cannot be read, or the last receive failed, since then the queue may not be empty.
     pub async fn run(self) -> anyhow::Result<()> {
         let settings = WorkerSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let least = settings.limits.invocation_of_one();
         anyhow::ensure!(
             self.invocation >= least,
-            "--invocation is too short for a single call; give it at least {least:?}"
+            "--invocation is too short for a single call; set at least {least:?}"
         );
         let WorkerParts { worker, queue, store } = bootstrap::worker(&settings).await?;
-        // Before messages are received that could not be dealt with.
+        // Before it receives messages that it could not handle.
         let no_chat = ChatId::parse("postpress-bridge~work")?;
-        RunTable::deployed(store).read(&no_chat).await.context("the run table in BRIDGE_TABLE cannot be read")?;
-        let busy = Busy { worker, last: Cell::new(Instant::now()), at_work: Cell::new(0) };
+        RunTable::deployed(store).read(&no_chat).await.context("cannot read the run table in BRIDGE_TABLE")?;
+        let handler = IdleTracker { worker, last: Cell::new(Instant::now()), in_flight: Cell::new(0) };
         let mapping =
             EventSourceMapping { batch_size: 10, concurrency: self.concurrency.get(), invocation: self.invocation };
-        let source = Watched { queue, failed: RefCell::default(), refused: Notify::new() };
+        let source = ObservedQueue { queue, error: RefCell::default(), refused: Notify::new() };
         let announce = async {
-            sleep(REFUSED_WITHIN).await;
-            tracing::info!("consuming the queue; Ctrl-C finishes what is under way and stops");
+            sleep(ANNOUNCE_AFTER).await;
+            tracing::info!("consuming the queue; Ctrl-C finishes the pending calls and stops");
             std::future::pending::<()>().await;
         };
         let stop = async {
             tokio::select! {
-                () = busy.idle_for(self.until_idle) => {}
+                () = handler.idle_for(self.until_idle) => {}
                 () = shutdown::signal() => tracing::info!("stopping"),
                 () = source.refused.notified() => {}
                 () = announce => {}
             }
         };
         tokio::select! {
-            () = mapping.run(&source, &busy, stop) => {}
-            () = second_signal() => anyhow::bail!("stopped at once; what was under way comes again"),
+            () = mapping.run(&source, &handler, stop) => {}
+            () = second_signal() => anyhow::bail!("stopped immediately; unfinished messages will be redelivered"),
         }
-        match source.failed.into_inner() {
-            Some(error) => Err(anyhow::Error::new(error).context("the queue in BRIDGE_QUEUE_URL cannot be read")),
+        match source.error.into_inner() {
+            Some(error) => Err(anyhow::Error::new(error).context("cannot receive from the queue in BRIDGE_QUEUE_URL")),
             None => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! The chats of the demo, and what each is there to show.
+//! The chats of the demo, and what each shows.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use crate::ids::ChatId;
 
 /// One chat of the demo.
 pub(super) struct Part {
-    /// Its id, in which the simulator reads what it does.
+    /// Its id, which selects its behaviour in the simulator.
     pub(super) chat_id: &'static str,
     /// What it shows.
     pub(super) shows: &'static str,
     /// The `detail-type` that its one event should have.
     pub(super) ending: &'static str,
-    /// How many syncs its one run starts.
+    /// How many syncs its run starts.
     pub(super) syncs: u64,
-    /// When its triggers are sent, from the beginning.
+    /// When its triggers are sent, from the start.
     pub(super) triggers: &'static [Duration],
 }
 
@@ -23,7 +23,7 @@ impl Part {
         Self { chat_id, shows, ending, syncs, triggers: &[Duration::ZERO] }
     }
 
-    /// The part of its id that tells it from the others.
+    /// The distinguishing part of its id.
     pub(super) fn short_name(&self) -> &'static str {
         self.chat_id.split_once('~').map_or(self.chat_id, |(_, name)| name)
     }
@@ -33,30 +33,30 @@ impl Part {
         serde_json::json!({ "chat_id": self.chat_id }).to_string()
     }
 
-    /// Whether this text names the chat: the body of a message about it, which holds the id as it stands.
+    /// Whether this text contains the chat's id, as the body of a message about it does.
     pub(super) fn is_named_in(&self, text: &str) -> bool {
         text.contains(self.chat_id)
     }
 }
 
-/// The one whose trigger SQS delivers again, although it was deleted.
+/// The chat whose trigger SQS delivers again after it was deleted.
 pub(super) const DELIVERED_TWICE: Part =
-    Part::new("done-in-1s~delivered-twice", "SQS delivers its trigger again, after the end", "SYNC_DONE", 1);
-/// How long after the deletion.
+    Part::new("done-in-1s~delivered-twice", "SQS redelivers its trigger after the end", "SYNC_DONE", 1);
+/// How long after the deletion it is redelivered.
 pub(super) const DELIVERED_AGAIN_AFTER: Duration = Duration::from_secs(4);
 
-/// The one whose handler is killed when it is about to publish the ending.
+/// The chat whose handler is killed before it publishes the ending.
 pub(super) const KILLED: Part =
-    Part::new("done-in-1s~killed", "its handler is killed before it can publish", "SYNC_DONE", 1);
+    Part::new("done-in-1s~killed", "its handler is killed before it publishes", "SYNC_DONE", 1);
 
-/// Everybody.
+/// All chats.
 pub(super) const CAST: [Part; 9] = [
     Part::new("done-in-1s~short", "an ordinary sync", "SYNC_DONE", 1),
-    Part::new("done-in-6s~long", "a long one: polls grow apart", "SYNC_DONE", 1),
+    Part::new("done-in-6s~long", "a long one: delays grow", "SYNC_DONE", 1),
     Part::new("error-in-1s~failing", "the provider gives up", "SYNC_ERROR", 1),
-    Part::new("deleted~gone", "the chat is no longer there", "CHAT_DELETED", 0),
-    Part::new("resource_not_found~typo", "an error that is final", "ERROR_ENVELOPE", 0),
-    Part::new("service_unavailable-for-2-calls-then-done-in-1s~flaky", "two 503s, which pass", "SYNC_DONE", 1),
+    Part::new("deleted~gone", "the chat no longer exists", "CHAT_DELETED", 0),
+    Part::new("resource_not_found~typo", "a terminal error", "ERROR_ENVELOPE", 0),
+    Part::new("service_unavailable-for-2-calls-then-done-in-1s~flaky", "two 503s, then success", "SYNC_DONE", 1),
     Part {
         triggers: &[Duration::ZERO, Duration::from_millis(800)],
         ..Part::new("done-in-2s~asked-twice", "a second trigger joins the run", "SYNC_DONE", 1)
@@ -68,9 +68,9 @@ pub(super) const CAST: [Part; 9] = [
 /// The id of a part's chat.
 ///
 /// # Panics
-/// Never: a test parses them all.
+/// Never: a test parses all of them.
 pub(super) fn chat_id(part: &Part) -> ChatId {
-    ChatId::parse(part.chat_id).expect("the cast has sound ids")
+    ChatId::parse(part.chat_id).expect("the ids are valid")
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_id_is_sound_and_names_no_other_part() {
+    fn every_id_is_valid_and_names_no_other_chat() {
         for (index, part) in CAST.iter().enumerate() {
             let trigger = part.trigger();
             assert!(trigger.contains(chat_id(part).as_str()));

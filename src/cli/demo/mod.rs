@@ -1,7 +1,7 @@
-//! `postpress-bridge demo`: the whole bridge in one process, against the simulator, through the same code as production.
+//! `postpress-bridge demo`: the whole bridge in one process against the simulator, with the code of production.
 //!
-//! Beside it runs a poller without a memory, over a simulated provider of its own, with the same messages and the same
-//! faults, so that its restarts are counted and not claimed.
+//! A stateless poller runs concurrently with the same messages and faults against its own simulated provider, which counts its
+//! restarts.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -25,77 +25,77 @@ use crate::telemetry::{self, LogFilter, LogFormat};
 use crate::time::Clock;
 use crate::worker::{Worker, WorkerConfig};
 
-use super::observed_provider::{ObservedProvider, words};
+use super::observed_provider::{ObservedProvider, describe};
 use super::progress::{Mark, ProgressDisplay};
 
 mod cast;
-mod death;
+mod kill;
 mod stateless;
 mod table;
 
 use cast::{CAST, DELIVERED_AGAIN_AFTER, DELIVERED_TWICE, KILLED, Part, chat_id};
-use death::{Death, FatalBus, Mortal};
+use kill::{Kill, KillableHandler, KillingBus};
 use stateless::Stateless;
 
 /// How many times faster than production the demo polls.
 const SPEEDUP: u32 = 10;
-/// The demo's longest life.
-const CURTAIN: Duration = Duration::from_secs(14);
-/// As long as an invocation may last; a message whose handler was killed comes again after it.
+/// Time limit of the demo.
+const DEMO_MAX: Duration = Duration::from_secs(14);
+/// Maximum length of an invocation; the message of a killed handler is redelivered after it.
 const INVOCATION: Duration = Duration::from_millis(1500);
 
-/// Run the whole bridge against a simulated provider, in one process.
+/// Run the whole bridge against a simulated provider in one process
 ///
-/// Nine chats that end in every way there is. Progress is shown on stderr; the events, as a rule on EventBridge would get
-/// them, are printed on stdout, one JSON object a line.
+/// Syncs nine chats that end in all possible ways. Progress goes to stderr; the events, as an EventBridge rule receives them, go to
+/// stdout, one JSON object per line.
 #[derive(Debug, Clone, Args)]
 pub struct Demo {}
 
-/// What both sides have in common: the messages and the faults.
-struct Stage {
+/// What both pollers share: the messages and the faults.
+struct Setup {
     simulator: Simulator,
     queue: Rc<MemoryQueue>,
 }
 
 impl Demo {
-    /// Plays the demo, and tells whether every promise was kept.
+    /// Runs the demo; returns whether every promise was kept.
     ///
     /// # Errors
-    /// If `BRIDGE_LOG` cannot be read.
+    /// If `BRIDGE_LOG` is invalid.
     pub async fn run(self) -> anyhow::Result<bool> {
-        // The demo's own lines tell what happens; the log is for whoever asks for it.
+        // The progress lines show what happens; the log is off by default.
         let filter = log_filter_from_env(LogFilter::off())?;
         telemetry::init(&filter, LogFormat::Compact)?;
 
         let chats = CAST.each_ref().map(chat_id);
         let display = Rc::new(ProgressDisplay::new(&chats));
-        display.note("Nine chats, one trigger message each; the provider is simulated, and ten times as fast.\n");
-        let (bridge, stateless) = (Stage::set(), Stage::set());
+        display.note("Nine chats with one trigger message each. The provider is simulated, and everything is ten times faster.\n");
+        let (bridge, stateless) = (Setup::new(), Setup::new());
         let bus = Rc::new(bus(&display));
-        let watched = Rc::clone(&display);
-        let death =
-            Rc::new(Death::new(move || watched.update(&chat_id(&KILLED), "SYNC_DONE, and its handler is killed")));
+        let observer = Rc::clone(&display);
+        let kill =
+            Rc::new(Kill::new(move || observer.update(&chat_id(&KILLED), "SYNC_DONE, then its handler is killed")));
 
-        let (ended, naive_endings) =
-            tokio::join!(run_bridge(&bridge, &display, &bus, &death), run_stateless(&stateless),);
+        let (ended, stateless_endings) =
+            tokio::join!(run_bridge(&bridge, &display, &bus, &kill), run_stateless(&stateless));
         let result = Outcome {
             events: bus.events(),
             bridge: bridge.simulator.stats(),
             stateless: stateless.simulator.stats(),
-            stateless_endings: naive_endings,
+            stateless_endings,
         };
         display.note(&table::render(&result));
-        let kept = ended && death.came() && result.kept();
+        let kept = ended && kill.is_done() && result.kept();
         display.note(if kept {
             "Every chat had exactly one ending, and no finished sync was restarted."
         } else {
-            "A PROMISE WAS BROKEN: see the table. Please report this with the lines above."
+            "A PROMISE WAS BROKEN, see the table. Please report this with the output above."
         });
         Ok(kept)
     }
 }
 
-/// What came of the demo.
+/// The result of the demo.
 struct Outcome {
     events: Vec<Event>,
     bridge: Stats,
@@ -104,7 +104,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// The events about a chat, repeats dropped.
+    /// The events about a chat, without repeats.
     fn endings_of(&self, chat: &ChatId) -> Vec<&Event> {
         let mut seen = BTreeSet::new();
         let about = self.events.iter().filter(|event| event.detail.chat_id.as_ref() == Some(chat));
@@ -114,9 +114,9 @@ impl Outcome {
     fn kept_for(&self, part: &Part) -> bool {
         let chat = chat_id(part);
         let endings = self.endings_of(&chat);
-        let one_right_ending = endings.len() == 1 && endings[0].detail_type.as_str() == part.ending;
-        let told = endings.iter().all(|event| event.detail.triggers.len() == part.triggers.len());
-        one_right_ending && told && syncs(&self.bridge, &chat) == part.syncs
+        let has_right_ending = endings.len() == 1 && endings[0].detail_type.as_str() == part.ending;
+        let has_all_triggers = endings.iter().all(|event| event.detail.triggers.len() == part.triggers.len());
+        has_right_ending && has_all_triggers && syncs(&self.bridge, &chat) == part.syncs
     }
 
     fn kept(&self) -> bool {
@@ -131,8 +131,8 @@ fn syncs(stats: &Stats, chat: &ChatId) -> u64 {
     stats.chats.get(chat).map_or(0, |counts| counts.syncs_started)
 }
 
-impl Stage {
-    fn set() -> Self {
+impl Setup {
+    fn new() -> Self {
         let latency = Span::between(Duration::from_millis(20), Duration::from_millis(60));
         let simulator = Simulator::new(Faults { latency, ..Faults::default() });
         let once = Cell::new(true);
@@ -147,14 +147,14 @@ impl Stage {
         Self { simulator, queue: Rc::new(queue) }
     }
 
-    /// Consumes until nothing is left on the queue; false if the curtain falls before.
-    async fn play(&self, handler: &impl Handler) -> bool {
+    /// Consumes until the queue is empty; false if the time limit ends it.
+    async fn run(&self, handler: &impl Handler) -> bool {
         let mapping = EventSourceMapping { batch_size: 1, concurrency: 50, invocation: INVOCATION };
-        timeout(CURTAIN, mapping.run(&*self.queue, handler, self.queue.drained())).await.is_ok()
+        timeout(DEMO_MAX, mapping.run(&*self.queue, handler, self.queue.drained())).await.is_ok()
     }
 }
 
-/// Prints each event, and shows how its chat ended.
+/// A bus that prints each event, and shows how its chat ended.
 fn bus(display: &Rc<ProgressDisplay>) -> MemoryBus {
     let display = Rc::clone(display);
     MemoryBus::with_subscriber(Box::new(move |event| {
@@ -173,7 +173,7 @@ fn ended_as(event: &Event) -> String {
     format!("{} {kind}", event.detail_type.as_str()).trim_end().to_owned()
 }
 
-async fn run_bridge(stage: &Stage, display: &Rc<ProgressDisplay>, bus: &Rc<MemoryBus>, death: &Rc<Death>) -> bool {
+async fn run_bridge(setup: &Setup, display: &Rc<ProgressDisplay>, bus: &Rc<MemoryBus>, kill: &Rc<Kill>) -> bool {
     let limits = Limits {
         provider_timeout: Duration::from_secs(1),
         lease_margin: Duration::from_millis(100),
@@ -181,27 +181,27 @@ async fn run_bridge(stage: &Stage, display: &Rc<ProgressDisplay>, bus: &Rc<Memor
     };
     let rules = limits.rules(&Schedule { speedup: SPEEDUP, ..Schedule::default() });
     let config = WorkerConfig { rules, limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
-    let watched = Rc::clone(display);
+    let observer = Rc::clone(display);
     let provider = ObservedProvider {
-        provider: InProcess::new(stage.simulator.clone()),
-        observe: move |chat: &ChatId, answer: &_| watched.update(chat, &words(answer)),
+        provider: InProcess::new(setup.simulator.clone()),
+        observe: move |chat: &ChatId, answer: &_| observer.update(chat, &describe(answer)),
     };
     let store = Rc::new(MemoryStore::default());
-    let bus = FatalBus { bus: Rc::clone(bus), death: Rc::clone(death) };
-    let handler = Worker::new(provider, store, Rc::clone(&stage.queue), bus, Clock::System, config);
-    stage.play(&Mortal { handler, death: Rc::clone(death) }).await
+    let bus = KillingBus { bus: Rc::clone(bus), kill: Rc::clone(kill) };
+    let handler = Worker::new(provider, store, Rc::clone(&setup.queue), bus, Clock::System, config);
+    setup.run(&KillableHandler { handler, kill: Rc::clone(kill) }).await
 }
 
-async fn run_stateless(stage: &Stage) -> Vec<ChatId> {
+async fn run_stateless(setup: &Setup) -> Vec<ChatId> {
     let handler = Stateless {
-        provider: InProcess::new(stage.simulator.clone()),
-        queue: Rc::clone(&stage.queue),
+        provider: InProcess::new(setup.simulator.clone()),
+        queue: Rc::clone(&setup.queue),
         poll_every: Duration::from_millis(500),
         killed_for: chat_id(&KILLED),
         was_killed: Cell::new(false),
         endings: RefCell::default(),
     };
-    // Each of its restarts makes more polls; what it has not ended by the curtain is counted as it stands.
-    stage.play(&handler).await;
+    // Each restart causes more polls, so it may run into the time limit; then the counts so far are used.
+    setup.run(&handler).await;
     handler.endings.into_inner()
 }

@@ -1,5 +1,5 @@
-//! What one would write first: a handler that keeps no table. It calls, and sends itself another message until it is told
-//! of an end. It is here to be compared with; everything it gets wrong is what the run protocol is for.
+//! The obvious solution, for comparison: a handler without a table. It calls, and sends itself another message until an answer
+//! ends the sync. The run protocol exists for everything that this gets wrong.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::message::{Message, Record};
 use crate::postpress::{Answer, Failure, Provider, RetryClass};
 use crate::queue::{Outgoing, Queue};
 
-/// A poller without a memory.
+/// A poller without state.
 pub(super) struct Stateless<P, Q> {
     pub(super) provider: P,
     pub(super) queue: Q,
     pub(super) poll_every: Duration,
-    /// Dies once when it is about to publish an ending of this chat.
+    /// Killed once, before it publishes an ending of this chat.
     pub(super) killed_for: ChatId,
     pub(super) was_killed: Cell<bool>,
-    /// The chats whose endings it published, one entry each time.
+    /// The chats whose endings it published, with repeats.
     pub(super) endings: RefCell<Vec<ChatId>>,
 }
 

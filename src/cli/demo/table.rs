@@ -1,4 +1,4 @@
-//! The demo's closing table.
+//! The demo's final table.
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets};
 
@@ -6,15 +6,15 @@ use super::cast::CAST;
 use super::{Outcome, chat_id, syncs};
 use crate::cli::progress::columns;
 
-/// The columns that the whole table needs; on a narrower terminal it goes without the explanations.
+/// The width of the whole table; a narrower terminal gets it without the explanations.
 const WIDE: usize = 80;
 
-/// The table, and the sentence below it.
+/// The table, and the summary below it.
 pub(super) fn render(outcome: &Outcome) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.use_stderr().set_width(u16::try_from(columns()).unwrap_or(u16::MAX));
-    let headings = ["chat", "what it shows", "its one event", "calls", "syncs", "stateless"];
+    let headings = ["chat", "what it shows", "its event", "calls", "syncs", "stateless"];
     table.set_header(headings.map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
     if columns() < WIDE {
         table.column_mut(1).map(|column| column.set_constraint(ColumnConstraint::Hidden));
@@ -35,8 +35,8 @@ pub(super) fn render(outcome: &Outcome) -> String {
     }
     let (ours, theirs) = (outcome.bridge.total, outcome.stateless.total);
     format!(
-        "\n{table}\n\nSyncs that the provider started: {}, {} of them again.\nFor a stateless poller, given the same \
-         messages and faults: {}, {} of them again, and {} endings.",
+        "\n{table}\n\nSyncs that the provider started: {}, restarts among them: {}.\nWith a stateless poller, the same messages \
+         and the same faults: {}, restarts: {}, endings: {}.",
         ours.syncs_started,
         ours.restarts,
         theirs.syncs_started,

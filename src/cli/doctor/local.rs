@@ -1,4 +1,4 @@
-//! What is on this machine: the settings, and the file that `sync` keeps its runs in.
+//! Checks what is on this machine: the settings, and the file of the local `sync`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -7,35 +7,35 @@ use std::path::Path;
 use crate::cli::finding::Finding;
 use crate::settings::{Deployment, Fault, SettingsDiagnosis, Unknown, unknown_variables};
 
-/// What every SQLite file that is not empty begins with.
+/// The first bytes of every non-empty SQLite file.
 const SQLITE: &[u8] = b"SQLite format 3\0";
 
-/// A line for each fault; a fault's text says what to do.
+/// One finding for each fault.
 pub(super) fn settings(settings: &SettingsDiagnosis) -> Vec<Finding> {
     if settings.faults.is_empty() {
-        return vec![Finding::well("settings", "every variable that is set can be used")];
+        return vec![Finding::well("settings", "every variable that is set is valid")];
     }
     let findings = settings.faults.iter().map(found_and_remedy);
     findings.map(|(found, remedy)| Finding::fault("settings", found, remedy)).collect()
 }
 
-/// A line for each variable that is meant for us and that nothing reads. Values are not shown.
+/// One finding for each variable that looks like a setting but is none. Values are not shown.
 pub(super) fn unknown(variables: impl IntoIterator<Item = String>) -> Vec<Finding> {
     let finding = |Unknown { variable, nearest }| {
         let remedy = match nearest {
-            Some(nearest) => format!("rename it to `{nearest}`, if that is what it is meant to be; or unset it"),
+            Some(nearest) => format!("rename it to `{nearest}` if that is what you meant, or unset it"),
             None => "unset it; docs/reference/settings.md lists all variables".to_owned(),
         };
-        Finding::warning("settings", format!("`{variable}` is no setting, and nothing reads it"), remedy)
+        Finding::warning("settings", format!("`{variable}` is not a setting; nothing reads it"), remedy)
     };
     unknown_variables(variables).into_iter().map(finding).collect()
 }
 
-/// The two halves of a fault's text.
+/// Splits a fault's text into what was found and how to fix it.
 fn found_and_remedy(fault: &Fault) -> (String, String) {
     let text = fault.to_string();
     let halves = match fault {
-        // The value may hold what divides them.
+        // The value itself may contain the separator.
         Fault::Invalid { allowed, .. } => {
             let remedy = format!("allowed: {allowed}");
             text.strip_suffix(&remedy)
@@ -47,41 +47,41 @@ fn found_and_remedy(fault: &Fault) -> (String, String) {
     halves.unwrap_or_else(|| (text, "see docs/reference/settings.md".to_owned()))
 }
 
-/// Whether `sync` could keep its runs. Nothing is made or changed that stays.
+/// Checks whether `sync` can use its state file. Leaves nothing behind.
 pub(super) fn state_file(deployment: &Deployment) -> Option<Finding> {
     const CHECK: &str = "state file";
     let Deployment::Terminal { state_file } = deployment else { return None };
     let Some(path) = state_file else {
-        return Some(Finding::skipped(CHECK, "it has no place; see the settings"));
+        return Some(Finding::skipped(CHECK, "it has no path; see the settings"));
     };
     let shown = path.display();
-    let remedy = "mend it, or set BRIDGE_STATE_FILE to another file";
+    let remedy = "fix it, or set BRIDGE_STATE_FILE to another file";
     Some(match usable(path) {
         Ok(true) => Finding::well(CHECK, format!("{shown} can be read and written")),
-        Ok(false) => Finding::well(CHECK, format!("{shown} is not there yet, and can be made")),
+        Ok(false) => Finding::well(CHECK, format!("{shown} does not exist yet, and can be created")),
         Err(why) => Finding::fault(CHECK, format!("{shown} cannot be used: {why}"), remedy),
     })
 }
 
-/// Whether the file is there, if it can be used.
+/// Whether the file exists; an error if it cannot be used.
 fn usable(path: &Path) -> Result<bool, String> {
-    let is_there = path.exists();
-    if is_there {
+    let exists = path.exists();
+    if exists {
         let file = OpenOptions::new().read(true).append(true).open(path).map_err(|error| error.to_string())?;
         let mut head = Vec::new();
         file.take(SQLITE.len() as u64).read_to_end(&mut head).map_err(|error| error.to_string())?;
         if !head.is_empty() && head != SQLITE {
-            return Err("it is no SQLite database".to_owned());
+            return Err("it is not an SQLite database".to_owned());
         }
     }
-    // SQLite keeps files beside it; and where it is not there yet, its directory may not be either.
+    // SQLite creates files next to it. If it does not exist yet, its directory may not either.
     let directory = path.ancestors().skip(1).find(|directory| directory.exists()).unwrap_or(Path::new("."));
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    write_beside(directory).map_err(|error| format!("{} cannot be written to: {error}", directory.display()))?;
-    Ok(is_there)
+    write_beside(directory).map_err(|error| format!("{} is not writable: {error}", directory.display()))?;
+    Ok(exists)
 }
 
-/// Permissions alone don't tell: a file system may be read-only, or full.
+/// Checks by writing: permissions alone do not show that a file system is read-only or full.
 fn write_beside(directory: &Path) -> io::Result<()> {
     let probe = directory.join(format!(".postpress-bridge-doctor-{}", std::process::id()));
     File::create_new(&probe)?;
@@ -93,11 +93,11 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::cli::finding::Verdict;
+    use crate::cli::finding::CheckResult;
     use crate::store::SqliteStore;
 
     #[test]
-    fn a_fault_is_told_with_what_to_do_whatever_its_value() {
+    fn fault_is_split_into_finding_and_remedy_whatever_its_value() {
         let invalid = Fault::Invalid {
             variable: "BRIDGE_LOG",
             found: "a; allowed: b".to_owned(),
@@ -114,19 +114,19 @@ mod tests {
     }
 
     #[test]
-    fn a_state_file_that_sync_could_not_use_is_a_fault() {
+    fn state_file_that_sync_cannot_use_is_a_fault() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         drop(SqliteStore::open(&at("runs.sqlite3")).unwrap());
         fs::write(at("empty"), "").unwrap();
         fs::write(at("notes.txt"), "not a database").unwrap();
         for (path, result, found) in [
-            (at("runs.sqlite3"), Verdict::Well, "can be read and written"),
-            (at("empty"), Verdict::Well, "can be read and written"),
-            (at("not/there/yet"), Verdict::Well, "can be made"),
-            (at("notes.txt"), Verdict::Fault, "no SQLite database"),
-            (at("notes.txt/below-a-file"), Verdict::Fault, "cannot be written to"),
-            (folder.path().to_owned(), Verdict::Fault, "cannot be used"),
+            (at("runs.sqlite3"), CheckResult::Well, "can be read and written"),
+            (at("empty"), CheckResult::Well, "can be read and written"),
+            (at("not/there/yet"), CheckResult::Well, "can be created"),
+            (at("notes.txt"), CheckResult::Fault, "not an SQLite database"),
+            (at("notes.txt/below-a-file"), CheckResult::Fault, "not writable"),
+            (folder.path().to_owned(), CheckResult::Fault, "cannot be used"),
         ] {
             let finding = state_file(&Deployment::Terminal { state_file: Some(path.clone()) }).unwrap();
             assert_eq!(finding.result, result, "{finding:?}");

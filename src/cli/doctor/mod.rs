@@ -1,6 +1,6 @@
-//! `postpress-bridge doctor`: whether everything is as the bridge needs it, found out without starting a sync.
+//! `postpress-bridge doctor`: checks everything that the bridge needs, without starting a sync.
 //!
-//! What is gathered and what is made of it are apart: pure functions judge attributes and answers.
+//! Gathering and judging are separate: pure functions turn attributes and responses into findings.
 
 use std::io::Write;
 
@@ -13,26 +13,26 @@ use crate::telemetry::{self, LogFormat};
 
 use super::aws;
 use super::progress::columns;
-use crate::cli::finding::{Finding, Inspection, Verdict};
+use crate::cli::finding::{CheckResult, Finding, Inspection};
 use report::Report;
 
 mod local;
 mod provider;
 mod report;
 
-/// The widest that the table gets; longer lines are hard to read.
+/// Maximum width of the table; longer lines are hard to read.
 const WIDEST: usize = 120;
 
-/// Check settings, key, base URL, queue, bus and table, without starting a sync.
+/// Check settings, key, base URL, queue, bus and table without starting a sync
 ///
-/// Goes on after a fault, and says what to do about each. With neither `BRIDGE_QUEUE_URL` nor `BRIDGE_TABLE` it checks what
-/// `sync` needs at a terminal. The provider is asked once, for a chat that cannot exist.
+/// Continues after a fault, and says how to fix each. With neither `BRIDGE_QUEUE_URL` nor `BRIDGE_TABLE` set, it checks what a
+/// local `sync` needs. It calls the provider once, for a chat that cannot exist.
 ///
-/// Exit code 0: no fault (there may be warnings); 1: a fault was found; 2: it could not be tried.
+/// Exit code 0: no fault (there may be warnings); 1: a fault was found; 2: the command failed.
 ///
 /// IAM: `sqs:GetQueueAttributes`, `sqs:GetQueueUrl`, `dynamodb:DescribeTable`, `dynamodb:DescribeTimeToLive`,
-/// `dynamodb:DescribeContinuousBackups`, `events:DescribeEventBus`, `events:ListRules`, `secretsmanager:GetSecretValue`. What
-/// may not be looked at is unknown, and no fault.
+/// `dynamodb:DescribeContinuousBackups`, `events:DescribeEventBus`, `events:ListRules`, `secretsmanager:GetSecretValue`. A missing
+/// permission makes a check `unknown`, which is no fault.
 #[derive(Debug, Clone, Args)]
 pub struct Doctor {
     /// Print one JSON object
@@ -41,10 +41,10 @@ pub struct Doctor {
 }
 
 impl Doctor {
-    /// Checks all, and tells whether there is no fault.
+    /// Runs all checks; returns whether there is no fault.
     ///
     /// # Errors
-    /// If nothing could be checked, or the findings cannot be printed.
+    /// If nothing can be checked, or the findings cannot be printed.
     pub async fn run(self) -> anyhow::Result<bool> {
         let settings = SettingsDiagnosis::from_env();
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
@@ -57,8 +57,8 @@ impl Doctor {
         let Inspection { key, account, deployment } = aws::inspect(&settings, &http).await;
         findings.extend(account);
         findings.extend(match &settings.base_url {
-            Some(base) => provider::look(http, base, key, &settings.limits).await,
-            None => vec![Finding::skipped("base URL", "there is none that could be asked; see the settings")],
+            Some(base) => provider::check(http, base, key, &settings.limits).await,
+            None => vec![Finding::skipped("base URL", "there is no valid one; see the settings")],
         });
         findings.extend(deployment);
         findings.extend(not_in_aws(&settings.deployment));
@@ -69,16 +69,16 @@ impl Doctor {
             false => report.table(columns().min(WIDEST)),
         };
         anstream::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
-        Ok(report.result != Verdict::Fault)
+        Ok(report.result != CheckResult::Fault)
     }
 }
 
-/// Why queue, table and bus are not inspected.
+/// Why queue, table and bus are not inspected, if they are not in AWS.
 fn not_in_aws(deployment: &Deployment) -> Option<Finding> {
     let why = match deployment {
         Deployment::Aws { .. } => return None,
         Deployment::Terminal { .. } => "neither BRIDGE_QUEUE_URL nor BRIDGE_TABLE is set",
         Deployment::Memory => "BRIDGE_BACKEND is `memory`",
     };
-    Some(Finding::skipped("AWS", format!("{why}, so queue, table and bus are not looked at")))
+    Some(Finding::skipped("AWS", format!("{why}, so queue, table and bus are not checked")))
 }

@@ -1,4 +1,4 @@
-//! What stands at the base URL, and what it says to the key: one call for a chat that cannot exist.
+//! Checks the base URL, the key and the clock with one call for a chat that cannot exist.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,57 +11,56 @@ use crate::postpress::{Answer, Envelope, Failure, Finish, RetryClass};
 use crate::settings::Limits;
 use crate::text::bounded;
 
-/// The chat that is asked for, which must not exist, because the call that reads a status also starts a sync.
+/// The chat to call for. It must not exist, because the call that reads a status also starts a sync.
 ///
-/// The provider gives its chats their ids itself; the documentation's example is `chat_` and a ULID. This is neither, and says
-/// of itself that it is not there, so nobody has it. It consists of characters that no URL parser, proxy or gateway changes
-/// or takes for a path, so it cannot become another one on the way. The documentation has the answer: 404,
-/// `errors/resource_not_found` or `errors/invalid_resource_identifier`. That no id has a `~` is a guess, if a safe one: should
-/// a sync begin all the same, it is told loudly. The simulator, where the id is what the chat does, answers 404 too.
+/// The provider assigns chat ids; the documentation's example is `chat_` and a ULID, which this is not. No URL parser, proxy or
+/// gateway changes its characters, so it cannot turn into another id on the way. The documented answer is a 404,
+/// `errors/resource_not_found` or `errors/invalid_resource_identifier`. That no real id contains a `~` is an assumption; if a sync
+/// starts nevertheless, the finding says so prominently. The simulator also answers 404 for this id.
 const NO_CHAT: &str = "resource_not_found~doctor";
 
 const BASE_URL: &str = "base URL";
 const KEY: &str = "API key";
 const CLOCK: &str = "clock";
 
-/// What postpress says of every chat and account at the host of another workspace.
+/// postpress's answer for every chat and account at the host of another workspace.
 const NO_CLIENT_SESSION: &str = "errors/no_client_session";
 
-/// What was heard of one call.
-struct Heard {
+/// The response to one call.
+struct Response {
     answer: Answer,
-    /// Absent if nothing was heard.
+    /// Absent without a response.
     head: Option<Head>,
     sent: SystemTime,
     received: SystemTime,
 }
 
-/// Asks at the base URL, and where something else stands there, at the provider's other one.
+/// Calls the base URL, and if it is not postpress's, the provider's other one.
 ///
-/// Without a key it asks under one that is none, which tells of the base URL all the same.
-pub(super) async fn look(http: reqwest::Client, base: &BaseUrl, key: Option<ApiKey>, limits: &Limits) -> Vec<Finding> {
+/// Without a key, it calls with an invalid one, which still checks the base URL.
+pub(super) async fn check(http: reqwest::Client, base: &BaseUrl, key: Option<ApiKey>, limits: &Limits) -> Vec<Finding> {
     let kind = key.as_ref().map(ApiKey::kind);
     let Some(key) = key.or_else(|| ApiKey::parse(&"none".to_owned().into()).ok()) else { return Vec::new() };
     let client = |base: &BaseUrl| Client::over(http.clone(), base.clone(), key.clone());
-    let heard = ask(&client(base), limits).await;
-    // Another server's clock tells nothing of ours.
-    let clock = || of_clock(&heard, limits.lease_margin);
-    match standing(base, &heard) {
-        Standing::Postpress(envelope, retry_class) => {
+    let response = call(&client(base), limits).await;
+    // The clock of another server says nothing about ours.
+    let clock = || of_clock(&response, limits.lease_margin);
+    match identify(base, &response) {
+        Server::Postpress(envelope, retry_class) => {
             let key = of_key(envelope, retry_class, kind);
             [of_host(base, envelope), key].into_iter().chain(clock()).collect()
         }
-        Standing::Other(finding) => vec![finding, not_tried("postpress did not get to look at it", kind)],
-        Standing::WrongPath(found) => {
+        Server::Other(finding) => vec![finding, not_tried("the call did not reach postpress", kind)],
+        Server::WrongPath(found) => {
             let mut right = None;
             for other in base.alternatives() {
-                let heard = ask(&client(&other), limits).await;
-                match standing(&other, &heard) {
-                    Standing::Postpress(envelope, retry_class) => {
+                let response = call(&client(&other), limits).await;
+                match identify(&other, &response) {
+                    Server::Postpress(envelope, retry_class) => {
                         right = right.or(Some((other, of_key(envelope, retry_class, kind))));
                     }
-                    Standing::Other(finding) if may_have_started(&heard) => return vec![finding],
-                    Standing::Other(_) | Standing::WrongPath(_) => {}
+                    Server::Other(finding) if may_have_started(&response) => return vec![finding],
+                    Server::Other(_) | Server::WrongPath(_) => {}
                 }
             }
             match right {
@@ -72,85 +71,82 @@ pub(super) async fn look(http: reqwest::Client, base: &BaseUrl, key: Option<ApiK
                 None => {
                     let remedy = "set POSTPRESS_BASE_URL to https://api.postpress.ai/v1 or to \
                                   https://api.postpress.ai/api/v1; at this host neither path is postpress's";
-                    vec![
-                        Finding::fault(BASE_URL, found, remedy),
-                        not_tried("postpress was not found, so it could not be tried", kind),
-                    ]
+                    vec![Finding::fault(BASE_URL, found, remedy), not_tried("postpress was not found", kind)]
                 }
             }
         }
     }
 }
 
-async fn ask(client: &Client, limits: &Limits) -> Heard {
+async fn call(client: &Client, limits: &Limits) -> Response {
     let sent = SystemTime::now();
     let (answer, head) = match ChatId::parse(NO_CHAT) {
         Ok(chat) => client.sync_with_head(&chat, limits.provider_timeout).await,
         Err(error) => (Answer::Unusable(error.to_string()), None),
     };
-    Heard { answer, head, sent, received: SystemTime::now() }
+    Response { answer, head, sent, received: SystemTime::now() }
 }
 
-/// What stands at a base URL.
+/// What answers at a base URL.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing<'a> {
-    /// postpress: it answered with its envelope.
+enum Server<'a> {
+    /// postpress: it answered with its error envelope.
     Postpress(&'a Envelope, RetryClass),
-    /// Something answers, but not postpress's endpoint: another path may be right.
+    /// Not postpress's endpoint; another path on this host may be.
     WrongPath(String),
-    /// Something else, which another path would not mend.
+    /// Something that another path would not fix.
     Other(Finding),
 }
 
-fn standing<'a>(base: &BaseUrl, heard: &'a Heard) -> Standing<'a> {
-    let Some(head) = &heard.head else { return Standing::Other(unreachable(&heard.answer)) };
-    if let Answer::Failed(Failure { envelope: Some(envelope), retry_class, .. }) = &heard.answer {
-        return Standing::Postpress(envelope, *retry_class);
+fn identify<'a>(base: &BaseUrl, response: &'a Response) -> Server<'a> {
+    let Some(head) = &response.head else { return Server::Other(unreachable(&response.answer)) };
+    if let Answer::Failed(Failure { envelope: Some(envelope), retry_class, .. }) = &response.answer {
+        return Server::Postpress(envelope, *retry_class);
     }
     let status = head.status;
     match status {
-        _ if may_have_started(heard) => Standing::Other(Finding::fault(
+        _ if may_have_started(response) => Server::Other(Finding::fault(
             BASE_URL,
             format!(
                 "A SYNC MAY HAVE BEEN STARTED: {base} answered {status} for the chat `{NO_CHAT}`: {:?}",
-                heard.answer
+                response.answer
             ),
-            "this is not how postpress is documented; look at what stands there before you use it, and tell postpress \
-             if it is theirs",
+            "this contradicts postpress's documentation; find out what answers there before you use it, and tell \
+             postpress if it is theirs",
         )),
-        200..=299 if heard.answer == Answer::Over(Finish::Deleted) => Standing::Other(Finding::warning(
+        200..=299 if response.answer == Answer::Over(Finish::Deleted) => Server::Other(Finding::warning(
             BASE_URL,
-            format!("{base} says CHAT_DELETED of a chat that never was, where a 404 is documented"),
-            "nothing was started; tell postpress, or look at what stands there",
+            format!("{base} answers CHAT_DELETED for a chat that never existed; a 404 is documented"),
+            "nothing was started; tell postpress, or find out what answers there",
         )),
-        300..=399 => Standing::Other(redirect(base, head)),
+        300..=399 => Server::Other(redirect(base, head)),
         404 | 405 | 410 => {
-            Standing::WrongPath(format!("{base} answers {status} without an error envelope, so it is not the base URL"))
+            Server::WrongPath(format!("{base} answers {status} without an error envelope, so it is not the base URL"))
         }
-        _ if is_html(head) => Standing::WrongPath(format!("{base} answers {status} with an HTML page")),
-        408 | 425 | 429 | 500.. => Standing::Other(Finding::warning(
+        _ if is_html(head) => Server::WrongPath(format!("{base} answers {status} with an HTML page")),
+        408 | 425 | 429 | 500.. => Server::Other(Finding::warning(
             BASE_URL,
             format!(
-                "{base} answers {status} without an error envelope: postpress, or what stands before it, is not well"
+                "{base} answers {status} without an error envelope: postpress or a gateway in front of it has a problem"
             ),
             "run `doctor` again later",
         )),
-        _ => Standing::Other(Finding::fault(
+        _ => Server::Other(Finding::fault(
             BASE_URL,
-            format!("{base} answers {status} without an error envelope, which postpress does not do"),
+            format!("{base} answers {status} without an error envelope, which postpress never does"),
             "check POSTPRESS_BASE_URL, and whether a proxy, a firewall or a gateway answers in its place",
         )),
     }
 }
 
-/// A 2xx that says that a sync is under way or was, of whatever chat. `CHAT_DELETED` is no sync.
-fn may_have_started(heard: &Heard) -> bool {
-    let is_success = heard.head.as_ref().is_some_and(|head| (200..=299).contains(&head.status) && !is_html(head));
+/// Whether it is a 2xx that reports a sync, running or over, of any chat. `CHAT_DELETED` is not a sync.
+fn may_have_started(response: &Response) -> bool {
+    let is_success = response.head.as_ref().is_some_and(|head| (200..=299).contains(&head.status) && !is_html(head));
     is_success
-        && match &heard.answer {
+        && match &response.answer {
             Answer::Over(finish) => *finish != Finish::Deleted,
             Answer::Unusable(why) => why.contains("SYNC_"),
-            // A 2xx fails only where it has a status: an unknown one, or the end of another chat's sync.
+            // A failed 2xx has a status: an unknown one, or the end of another chat's sync.
             Answer::InProgress(_) | Answer::Failed(_) => true,
         }
 }
@@ -160,32 +156,31 @@ fn unreachable(answer: &Answer) -> Finding {
         Answer::Failed(failure) => failure.detail.clone(),
         other => format!("{other:?}"),
     };
-    // It has a remedy of its own, for the log; here there is room for a longer one.
+    // The detail ends with a short remedy for the log; here there is room for a longer one.
     let detail = detail.split("; check POSTPRESS_BASE_URL").next().unwrap_or_default();
     let remedy = if detail.contains("certificate") {
-        "its certificate is not trusted: check POSTPRESS_BASE_URL and this machine's clock, and whether something in \
-         between breaks TLS open; only Mozilla's root certificates are trusted here, which are compiled in"
+        "its certificate is not trusted: check POSTPRESS_BASE_URL, this machine's clock, and whether a proxy intercepts \
+         TLS; only Mozilla's root certificates, which are compiled in, are trusted"
     } else {
-        "check POSTPRESS_BASE_URL, the name service, and whether a firewall lets you through; proxies of the environment \
-         are not used"
+        "check POSTPRESS_BASE_URL, DNS and the firewall; proxy settings of the environment are not used"
     };
     Finding::fault(BASE_URL, detail, remedy)
 }
 
 fn redirect(base: &BaseUrl, head: &Head) -> Finding {
     let location = header(head, LOCATION).unwrap_or_default();
-    // Without its query, where somebody may have put a token.
+    // The query may contain a token.
     let location = location.split(['?', '#']).next().unwrap_or_default();
     let target = bounded(location.replace(&format!("/chats/{NO_CHAT}/sync"), ""), 200).0;
     Finding::fault(
         BASE_URL,
         format!("{base} answers {}, a redirect to `{target}`", head.status),
-        "redirects are not followed, because the API key would go along; if that is postpress's address, set \
+        "redirects are not followed, because the API key would be sent along; if the target is postpress's, set \
          POSTPRESS_BASE_URL to it",
     )
 }
 
-/// What postpress's envelope says of the host.
+/// What postpress's envelope says about the host.
 fn of_host(base: &BaseUrl, envelope: &Envelope) -> Finding {
     let Envelope { status, kind, .. } = envelope;
     if kind != NO_CLIENT_SESSION {
@@ -199,66 +194,66 @@ fn of_host(base: &BaseUrl, envelope: &Envelope) -> Finding {
 }
 
 fn not_tried(why: &str, kind: Option<KeyKind>) -> Finding {
-    Finding::skipped(KEY, format!("{why}{}", words_of(kind)))
+    Finding::skipped(KEY, format!("{why}{}", key_kind(kind)))
 }
 
-/// The kind of a key, as the rest of a sentence.
-fn words_of(kind: Option<KeyKind>) -> &'static str {
+/// The kind of the key, as the end of a sentence.
+fn key_kind(kind: Option<KeyKind>) -> &'static str {
     match kind {
         None => "",
         Some(KeyKind::Live) => "; it is a live key (`pp_live_`)",
         Some(KeyKind::Sandbox) => "; it is a sandbox key (`pp_test_`)",
-        Some(KeyKind::Unknown) => "; it is a key of an unknown kind (neither `pp_live_` nor `pp_test_`)",
+        Some(KeyKind::Unknown) => "; the kind of the key is unknown (neither `pp_live_` nor `pp_test_`)",
     }
 }
 
-/// What postpress's envelope says of the key.
+/// What postpress's envelope says about the key.
 fn of_key(envelope: &Envelope, retry_class: RetryClass, key: Option<KeyKind>) -> Finding {
     if key.is_none() {
-        return Finding::skipped(KEY, "there is none that could be tried");
+        return Finding::skipped(KEY, "there is no key to try");
     }
     let finding = judge_key(envelope, retry_class);
-    Finding { found: format!("{}{}", finding.found, words_of(key)), ..finding }
+    Finding { found: format!("{}{}", finding.found, key_kind(key)), ..finding }
 }
 
 fn judge_key(envelope: &Envelope, retry_class: RetryClass) -> Finding {
     let Envelope { status, kind, .. } = envelope;
     let is_documented = crate::postpress::catalogue::find(kind, *status).is_some();
     match (status, retry_class) {
-        // What postpress's gateway says of a key is not in the catalogue.
-        (401, _) if !is_documented => refused_key(envelope),
-        (_, RetryClass::Credentials) => refused_key(envelope),
+        // The catalogue does not have the gateway's errors.
+        (401, _) if !is_documented => rejected_key(envelope),
+        (_, RetryClass::Credentials) => rejected_key(envelope),
         (401 | 403, _) => Finding::fault(
             KEY,
-            format!("postpress knows the key, and refuses it this: {status} {kind}, {}", envelope.title),
-            "give the key, or the account that it belongs to, the right in the postpress dashboard",
+            format!("postpress knows the key, but denies it access: {status} {kind}, {}", envelope.title),
+            "grant the permission to the key or its account in the postpress dashboard",
         ),
         (_, RetryClass::Retryable) => Finding::unknown(
             KEY,
-            format!("postpress did not say, since it is not well: {status} {kind}"),
+            format!("postpress did not check it, because of an error: {status} {kind}"),
             "run `doctor` again later",
         ),
         (_, RetryClass::Connecting | RetryClass::Terminal) => {
-            Finding::well(KEY, format!("postpress takes it: {status} {kind} for a chat that does not exist"))
+            Finding::well(KEY, format!("postpress accepts it: {status} {kind} for a chat that does not exist"))
         }
     }
 }
 
-fn refused_key(envelope: &Envelope) -> Finding {
+fn rejected_key(envelope: &Envelope) -> Finding {
     let Envelope { status, kind, title, .. } = envelope;
     Finding::fault(
         KEY,
-        format!("postpress refuses the key: {status} {kind}, {title}"),
-        "copy the key again from the postpress dashboard, or make a new one there",
+        format!("postpress rejects the key: {status} {kind}, {title}"),
+        "copy the key again from the postpress dashboard, or create a new one there",
     )
 }
 
-/// The provider's clock against ours, by the `Date` header, which has whole seconds.
-fn of_clock(heard: &Heard, margin: Duration) -> Option<Finding> {
-    let theirs = httpdate::parse_http_date(header(heard.head.as_ref()?, DATE)?).ok()?;
+/// Compares this clock with the provider's, by the `Date` header, which has whole seconds.
+fn of_clock(response: &Response, margin: Duration) -> Option<Finding> {
+    let theirs = httpdate::parse_http_date(header(response.head.as_ref()?, DATE)?).ok()?;
     let second = Duration::from_secs(1);
-    let ahead = heard.sent.duration_since(theirs + second).unwrap_or_default();
-    let behind = theirs.duration_since(heard.received).unwrap_or_default();
+    let ahead = response.sent.duration_since(theirs + second).unwrap_or_default();
+    let behind = theirs.duration_since(response.received).unwrap_or_default();
     let skew = ahead.max(behind);
     if skew <= margin {
         return Some(Finding::well(CLOCK, "it agrees with postpress's"));
@@ -268,7 +263,7 @@ fn of_clock(heard: &Heard, margin: Duration) -> Option<Finding> {
         CLOCK,
         format!("this machine's clock is {seconds:.0} s {direction} postpress's"),
         format!(
-            "set it, for instance by NTP: clocks of two workers that are more than {} s apart \
+            "synchronize it, for example by NTP: two workers whose clocks differ by more than {} s \
              (BRIDGE_LEASE_MARGIN_SECONDS) can restart a sync",
             margin.as_secs_f64()
         ),

@@ -5,24 +5,24 @@ use std::io::IsTerminal;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::cli::finding::{Finding, Verdict};
+use crate::cli::finding::{CheckResult, Finding};
 
-/// All that was found.
+/// All findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Report {
-    /// `fault` if there is one; `warning` if there is one; else `well`.
-    pub(super) result: Verdict,
+    /// `fault` if there is any, otherwise `warning` if there is any, otherwise `well`.
+    pub(super) result: CheckResult,
     pub(super) checks: Vec<Finding>,
 }
 
 impl Report {
     pub(super) fn of(checks: Vec<Finding>) -> Self {
-        let is_there = |verdict: &Verdict| checks.iter().any(|finding| finding.result == *verdict);
-        let result = [Verdict::Fault, Verdict::Warning].into_iter().find(is_there).unwrap_or(Verdict::Well);
+        let occurs = |result: &CheckResult| checks.iter().any(|finding| finding.result == *result);
+        let result = [CheckResult::Fault, CheckResult::Warning].into_iter().find(occurs).unwrap_or(CheckResult::Well);
         Self { result, checks }
     }
 
-    /// The table, this many columns wide, and a sentence below it.
+    /// The table, this many columns wide, and a summary below it.
     pub(super) fn table(&self, width: usize) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
@@ -35,29 +35,29 @@ impl Report {
                 Some(remedy) => format!("{found}\n→ {remedy}"),
                 None => found.clone(),
             };
-            table.add_row([word(*result), Cell::new(check), Cell::new(text)]);
+            table.add_row([label(*result), Cell::new(check), Cell::new(text)]);
         }
-        format!("{}\n\n{}\n", table.trim_fmt(), self.sum())
+        format!("{}\n\n{}\n", table.trim_fmt(), self.summary())
     }
 
-    fn sum(&self) -> String {
-        let count = |verdict| self.checks.iter().filter(|finding| finding.result == verdict).count();
-        match (count(Verdict::Fault), count(Verdict::Warning)) {
-            (0, 0) => "no fault found".to_owned(),
+    fn summary(&self) -> String {
+        let count = |result| self.checks.iter().filter(|finding| finding.result == result).count();
+        match (count(CheckResult::Fault), count(CheckResult::Warning)) {
+            (0, 0) => "no faults found".to_owned(),
             (faults, warnings) => format!("faults: {faults}, warnings: {warnings}"),
         }
     }
 }
 
-fn word(verdict: Verdict) -> Cell {
-    let (word, colour) = match verdict {
-        Verdict::Well => ("ok", Color::Green),
-        Verdict::Warning => ("warning", Color::Yellow),
-        Verdict::Fault => ("FAULT", Color::Red),
-        Verdict::Unknown => ("unknown", Color::Yellow),
-        Verdict::Skipped => ("skipped", Color::Reset),
+fn label(result: CheckResult) -> Cell {
+    let (label, colour) = match result {
+        CheckResult::Well => ("ok", Color::Green),
+        CheckResult::Warning => ("warning", Color::Yellow),
+        CheckResult::Fault => ("FAULT", Color::Red),
+        CheckResult::Unknown => ("unknown", Color::Yellow),
+        CheckResult::Skipped => ("skipped", Color::Reset),
     };
-    Cell::new(word).fg(colour).add_attribute(Attribute::Bold)
+    Cell::new(label).fg(colour).add_attribute(Attribute::Bold)
 }
 
 #[cfg(test)]
@@ -66,34 +66,34 @@ mod tests {
 
     fn findings() -> Vec<Finding> {
         vec![
-            Finding::well("settings", "every variable that is set can be used"),
+            Finding::well("settings", "every variable that is set is valid"),
             Finding::fault("base URL", "https://api.postpress.ai/v2 answers 404 without an error envelope", "set it"),
             Finding::warning("queue", "4 dead letters are waiting", "look at them with `postpress-bridge redrive`"),
-            Finding::unknown("table", "it may not be described", "allow it"),
-            Finding::skipped("bus", "not looked at"),
+            Finding::unknown("table", "missing permission", "grant it"),
+            Finding::skipped("bus", "not checked"),
         ]
     }
 
     #[test]
-    fn people_see_a_line_for_each_check_and_what_to_do() {
+    fn table_has_each_check_and_its_remedy() {
         insta::assert_snapshot!(Report::of(findings()).table(60), @"
-         ok       settings  every variable that is set can be used
+         ok       settings  every variable that is set is valid
          FAULT    base URL  https://api.postpress.ai/v2 answers 404
                             without an error envelope
                             → set it
          warning  queue     4 dead letters are waiting
                             → look at them with `postpress-bridge
                             redrive`
-         unknown  table     it may not be described
-                            → allow it
-         skipped  bus       not looked at
+         unknown  table     missing permission
+                            → grant it
+         skipped  bus       not checked
 
         faults: 1, warnings: 1
         ");
     }
 
     #[test]
-    fn programs_get_the_same() {
+    fn json_has_the_same_content() {
         let report = Report::of(findings().into_iter().skip(2).take(2).collect());
         insta::assert_snapshot!(serde_json::to_string_pretty(&report).unwrap(), @r#"
         {
@@ -108,8 +108,8 @@ mod tests {
             {
               "check": "table",
               "result": "unknown",
-              "found": "it may not be described",
-              "remedy": "allow it"
+              "found": "missing permission",
+              "remedy": "grant it"
             }
           ]
         }
@@ -117,13 +117,13 @@ mod tests {
     }
 
     #[test]
-    fn the_result_is_that_of_the_worst() {
+    fn result_is_that_of_the_worst_check() {
         let all = findings();
         for (checks, result) in [
-            (&all[..], Verdict::Fault),
-            (&all[2..], Verdict::Warning),
-            (&all[3..], Verdict::Well),
-            (&all[..1], Verdict::Well),
+            (&all[..], CheckResult::Fault),
+            (&all[2..], CheckResult::Warning),
+            (&all[3..], CheckResult::Well),
+            (&all[..1], CheckResult::Well),
         ] {
             assert_eq!(Report::of(checks.to_vec()).result, result);
         }

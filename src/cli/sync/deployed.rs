@@ -1,4 +1,4 @@
-//! `sync` where a deployed bridge does the work: it is asked, and its run table followed.
+//! `sync` by a deployed bridge: sends triggers and follows its run table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,43 +15,43 @@ use crate::settings::{FollowSettings, FromEnv, SendSettings, StateFile};
 use crate::store::{Command, SqliteStore};
 use crate::telemetry::{self, LogFormat};
 
-/// Asks for the chats and follows them to their endings; tells whether all are `SYNC_DONE`.
+/// Sends triggers for the chats and follows them to their endings; returns whether all are `SYNC_DONE`.
 ///
-/// All triggers carry the command's one key, so that asking again, when a command goes on, is the same request.
+/// All triggers carry the command's key, so that a resumed command repeats the same request.
 pub(super) async fn sync(chats: BTreeSet<ChatId>, timeout: Duration) -> anyhow::Result<bool> {
     DeployedBridge::ensure_supported("sync")?;
-    let ((ask, settings), StateFile(state_file)) = <((SendSettings, FollowSettings), StateFile)>::from_env()?;
-    telemetry::init(&ask.log_filter, LogFormat::Compact)?;
+    let ((send, settings), StateFile(state_file)) = <((SendSettings, FollowSettings), StateFile)>::from_env()?;
+    telemetry::init(&send.log_filter, LogFormat::Compact)?;
     let bridge = DeployedBridge::connect("sync").await?;
     let commands = SqliteStore::open(&state_file)?;
-    let command = commands.command_at(&ask.queue_url, &chats, &uuid::Uuid::new_v4().to_string())?;
+    let command = commands.command_at(&send.queue_url, &chats, &uuid::Uuid::new_v4().to_string())?;
     let follow = Follow::new(bridge.table(&settings.table), settings, ProgressDisplay::new(&chats), timeout);
     if command.resumed {
-        follow.display.note("going on with an earlier command for these chats");
+        follow.display.note("resuming an earlier command for these chats");
     }
 
     let key = TriggerKey::of(&command.key);
-    let (mut followed, mut to_ask) = (BTreeMap::new(), Vec::new());
+    let (mut followed, mut triggers) = (BTreeMap::new(), Vec::new());
     for chat in &chats {
-        match follow.standing(chat, key).await? {
-            ended @ (ChatState::Ended(_) | ChatState::Forgotten) => follow.tell(chat, &ended)?,
+        match follow.state(chat, key).await? {
+            ended @ (ChatState::Ended(_) | ChatState::SyncedAgain) => follow.finish(chat, &ended)?,
             ChatState::Open { ours: true, .. } => drop(followed.insert(chat.clone(), key)),
-            ChatState::Open { ours: false, .. } | ChatState::Fresh => to_ask.push(trigger(chat, &command)),
+            ChatState::Open { ours: false, .. } | ChatState::Fresh => triggers.push(trigger(chat, &command)),
         }
     }
-    for (trigger, sent) in to_ask.iter().zip(bridge.send(&ask.queue_url, &to_ask).await?) {
+    for (trigger, sent) in triggers.iter().zip(bridge.send(&send.queue_url, &triggers).await?) {
         match sent {
             Ok(_) => drop(followed.insert(trigger.chat_id.clone(), key)),
             Err(error) => follow.display.finish(&trigger.chat_id, &format!("not sent: {error}"), Mark::Failure),
         }
     }
-    let outcome = follow.run(followed, chats.len()).await.context("the same command goes on")?;
+    let outcome = follow.run(followed, chats.len()).await.context("run the same command to continue")?;
     if outcome.all_ended {
         commands.finish(&command)?;
     } else if outcome.interrupted {
-        follow.display.note("the bridge goes on with it; the same command follows it again");
+        follow.display.note("the bridge continues; run the same command to follow it again");
     }
-    Ok(outcome.all_good)
+    Ok(outcome.all_succeeded)
 }
 
 fn trigger(chat: &ChatId, command: &Command) -> TriggerBody {

@@ -1,4 +1,4 @@
-//! `trigger`, `status`, `runs` and `sync` on a deployed bridge, whose Lambda is played by `work`.
+//! `trigger`, `status`, `runs` and `sync` on a deployed bridge, with `work` as its Lambda.
 
 use std::fs;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Bridge {
         self.provider.simulator.stats().total.syncs_started
     }
 
-    /// Waits until so many messages are on the queue, and sends them anew.
+    /// Waits until the queue has this many messages, and replaces them.
     async fn wait_for_triggers(&self, count: usize) -> Vec<String> {
         let records = self.aws.receive(count).await;
         self.aws.queue(&self.aws.sdk).delete(&records).await.unwrap();
@@ -61,7 +61,7 @@ impl Bridge {
 }
 
 #[tokio::test]
-async fn trigger_sends_a_message_for_each_chat_and_tells_its_id() {
+async fn trigger_sends_a_message_for_each_chat_and_prints_its_id() {
     let bridge = Bridge::new().await;
     let chats: Vec<String> = (0..12).map(|n| format!("chat-{n}")).collect();
     let mut arguments = vec!["trigger", "--json", "--correlation-id", "order-17", "--metadata", r#"{"n": 1.0}"#];
@@ -72,10 +72,10 @@ async fn trigger_sends_a_message_for_each_chat_and_tells_its_id() {
 
     let records = bridge.aws.receive(chats.len()).await;
     let mut ids: Vec<&str> = records.iter().map(|record| record.message_id.as_str()).collect();
-    let mut told = sent.field("message_id");
+    let mut printed = sent.field("message_id");
     ids.sort_unstable();
-    told.sort_unstable();
-    assert_eq!(ids, told);
+    printed.sort_unstable();
+    assert_eq!(ids, printed);
     assert!(
         records.iter().all(|record| record.body.ends_with(r#""correlation_id":"order-17","metadata":{"n": 1.0}}"#))
     );
@@ -85,7 +85,7 @@ async fn trigger_sends_a_message_for_each_chat_and_tells_its_id() {
 }
 
 #[tokio::test]
-async fn trigger_sends_nothing_if_anything_is_wrong_and_says_what() {
+async fn invalid_arguments_or_settings_send_nothing() {
     let bridge = Bridge::new().await;
     for (arguments, words) in [
         (&["trigger", "a", ".."][..], "path navigation"),
@@ -110,12 +110,12 @@ async fn trigger_sends_nothing_if_anything_is_wrong_and_says_what() {
 }
 
 #[tokio::test]
-async fn a_trigger_that_was_not_taken_is_told_beside_those_that_were() {
+async fn trigger_reports_a_message_that_was_not_sent() {
     let bridge = Bridge::new().await;
     let proxy = Proxy::start(endpoint()).await;
-    let refused = Fault::EntriesFail("chat-1", "InvalidMessageContents");
+    let rejected = Fault::EntriesFail("chat-1", "InvalidMessageContents");
     for (json, place) in [(false, 1), (true, 0)] {
-        proxy.once(Of("SendMessageBatch", ""), refused);
+        proxy.once(Of("SendMessageBatch", ""), rejected);
         let mut command = bridge.command(&["trigger", "chat-0", "chat-1", "chat-2"]);
         let command = command.env("AWS_ENDPOINT_URL", proxy.endpoint()).args(json.then_some("--json"));
         let partly = said(command).await;
@@ -148,11 +148,11 @@ async fn trigger_waits_for_the_endings_and_prints_their_events() {
     let published: Vec<Value> =
         bridge.aws.take_events().await.into_iter().map(|event| event["detail"].clone()).collect();
     let printed: Vec<Value> = [good, bad].iter().flat_map(Said::json).map(|line| line["detail"].clone()).collect();
-    assert_eq!(published, printed, "what is printed is what the bus got");
+    assert_eq!(published, printed, "the printed events are the published ones");
 }
 
 #[tokio::test]
-async fn a_deployed_sync_that_was_interrupted_follows_the_same_request() {
+async fn interrupted_deployed_sync_follows_the_same_request() {
     let bridge = Bridge::new().await;
     let chats = ["done-in-1s~1", "done-in-10ms~2"];
     let arguments = ["sync", chats[0], chats[1]];
@@ -161,7 +161,7 @@ async fn a_deployed_sync_that_was_interrupted_follows_the_same_request() {
     interrupt(&first).await;
     let first: Said = first.wait_with_output().await.unwrap().into();
     assert_eq!((first.code, &*first.stdout), (Some(1), ""), "{}", first.stderr);
-    assert!(first.stderr.contains("the same command follows it again"), "{}", first.stderr);
+    assert!(first.stderr.contains("run the same command to follow it again"), "{}", first.stderr);
     let key = |body: &str| serde_json::from_str::<Value>(body).unwrap()["idempotency_key"].as_str().unwrap().to_owned();
     assert_eq!(key(&bodies[0]), key(&bodies[1]), "one key for the command");
 
@@ -173,21 +173,21 @@ async fn a_deployed_sync_that_was_interrupted_follows_the_same_request() {
     let mut second = bridge.command(&["sync", chats[1], chats[0]]);
     let second = said(second.env("AWS_ENDPOINT_URL", proxy.endpoint())).await;
     assert_eq!(second.code, Some(0), "{}", second.stderr);
-    assert!(second.stderr.contains("going on with an earlier command"), "{}", second.stderr);
+    assert!(second.stderr.contains("resuming an earlier command"), "{}", second.stderr);
     assert!(second.stderr.ends_with("2 chats: 2 SYNC_DONE\n"), "{}", second.stderr);
     let mut ended: Vec<Value> = second.json().iter().map(|line| line["detail"]["chat_id"].clone()).collect();
     ended.sort_by_key(ToString::to_string);
     assert_eq!(ended, [chats[1], chats[0]].map(Value::from));
     assert_eq!(bridge.syncs_started(), 2);
-    assert_eq!(proxy.take_tally().into_keys().collect::<Vec<_>>(), ["GetItem"], "it does not ask again");
+    assert_eq!(proxy.take_tally().into_keys().collect::<Vec<_>>(), ["GetItem"], "it sends nothing again");
 
     assert_eq!(bridge.say(&arguments).await.code, Some(0));
     worker.stop().await;
-    assert_eq!(bridge.syncs_started(), 4, "a command that is done is not gone on with");
+    assert_eq!(bridge.syncs_started(), 4, "a finished command is not resumed");
 }
 
 #[tokio::test]
-async fn an_ending_that_a_newer_run_has_replaced_is_told_as_such() {
+async fn ending_that_a_newer_run_has_replaced_is_reported() {
     let bridge = Bridge::new().await;
     let sync = bridge.command(&["sync", "done-in-10ms~1"]).spawn().unwrap();
     bridge.wait_for_triggers(1).await;
@@ -200,23 +200,23 @@ async fn an_ending_that_a_newer_run_has_replaced_is_told_as_such() {
 
     let late = bridge.say(&["sync", "done-in-10ms~1"]).await;
     assert_eq!((late.code, &*late.stdout), (Some(1), ""));
-    assert!(late.stderr.contains("ended, and was synced again by another command since"), "{}", late.stderr);
+    assert!(late.stderr.contains("ended, and another command has synced it again since"), "{}", late.stderr);
     worker.stop().await;
     assert_eq!(bridge.syncs_started(), 2);
 }
 
 #[tokio::test]
-async fn a_trigger_that_never_comes_to_the_table_is_given_up_on() {
+async fn trigger_that_never_reaches_the_table_times_out() {
     let bridge = Bridge::new().await;
     for arguments in [&["sync", "c", "--timeout", "1s"][..], &["trigger", "c", "--wait", "--timeout", "1s"]] {
         let given_up = bridge.say(arguments).await;
         assert_eq!((given_up.code, &*given_up.stdout), (Some(1), ""), "{arguments:?}");
-        assert!(given_up.stderr.contains("given up: its trigger has not come to the run table for 1 s"));
+        assert!(given_up.stderr.contains("gave up: its trigger has not reached the run table for 1 s"));
     }
 }
 
 #[tokio::test]
-async fn sync_lists_all_that_a_deployed_bridge_misses_and_asks_for_no_key() {
+async fn deployed_sync_lists_missing_settings_and_needs_no_key() {
     let mut command = program();
     command.args(["sync", "c"]).env("BRIDGE_TABLE", "runs").env("BRIDGE_EVENT_SOURCE", "aws.mine");
     let said = said(&mut command).await;
@@ -235,10 +235,10 @@ async fn status_and_runs_read_the_deployed_table() {
     let lost = open_run("done-in-10ms~lost", now - 3 * hour, now - 2 * hour);
     store.write(&Write::Start { item: Box::new(lost), over: None }).await.unwrap();
 
-    assert_eq!(bridge.say(&["status", "never-heard-of"]).await.code, Some(1));
+    assert_eq!(bridge.say(&["status", "unknown"]).await.code, Some(1));
     let status = bridge.say(&["status", "done-in-10ms~lost"]).await;
     assert_eq!(status.code, Some(1));
-    assert!(status.stdout.contains("the next sweep will revive it"), "{}", status.stdout);
+    assert!(status.stdout.contains("the next sweep recovers it"), "{}", status.stdout);
     let runs = bridge.say(&["runs", "--json"]).await;
     assert_eq!((runs.code, runs.field("next")), (Some(1), vec!["revival".to_owned()]));
 
@@ -249,20 +249,20 @@ async fn status_and_runs_read_the_deployed_table() {
     assert_eq!(status.json().last().unwrap()["status"], "SYNC_DONE");
     worker.stop().await;
     let runs = bridge.say(&["runs"]).await;
-    assert_eq!((runs.code, &*runs.stdout, &*runs.stderr), (Some(0), "", "no run is open\n"));
+    assert_eq!((runs.code, &*runs.stdout, &*runs.stderr), (Some(0), "", "no open runs\n"));
     let ended = bridge.say(&["runs", "--ended", "--json"]).await;
     assert_eq!(ended.field("chat_id"), ["done-in-10ms~lost"]);
-    assert_eq!(ended.stderr, "1 found; items looked at: 1, each of which cost read units; that is the whole table\n");
+    assert_eq!(ended.stderr, "1 found; items scanned: 1, each of which costs read units; this is the whole table\n");
 
     let wrong = said(bridge.command(&["runs"]).env("BRIDGE_TABLE", "no-such-table")).await;
     assert_eq!(wrong.code, Some(2));
     assert!(wrong.stderr.contains("ResourceNotFoundException"), "{}", wrong.stderr);
 }
 
-/// The worker, for as long as somebody wants it.
+/// A running worker.
 struct Worker {
     process: Child,
-    /// What it prints, on both streams: nobody reads along.
+    /// Its stdout and stderr.
     log: CheckedLog,
 }
 
@@ -274,10 +274,14 @@ impl Worker {
         Self { process, log }
     }
 
-    /// Lets it finish what is under way.
+    /// Stops it gracefully.
     async fn stop(mut self) {
         interrupt(&self.process).await;
         let stopped = tokio::time::timeout(Duration::from_mins(1), self.process.wait()).await;
-        assert!(stopped.expect("it stops").unwrap().success(), "{}", fs::read_to_string(self.log.path()).unwrap());
+        assert!(
+            stopped.expect("it stops in time").unwrap().success(),
+            "{}",
+            fs::read_to_string(self.log.path()).unwrap()
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! `status` and `runs` on the file of `sync`, and what needs no table at all.
+//! `status` and `runs` on the file of the local `sync`, and commands without a table.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -25,7 +25,7 @@ fn on_file(state: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// The files of a folder, and what is in them.
+/// The files of a folder and their contents.
 fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = paths.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect();
@@ -34,15 +34,15 @@ fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn where_there_is_no_file_there_are_no_runs_and_none_is_made() {
+async fn missing_file_has_no_runs_and_is_not_created() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state/runs.sqlite3");
     for (arguments, code, words) in [
-        (&["status", "c"][..], 1, "c: no run of it is remembered"),
-        (&["status", "c", "--json"], 1, "no run of it is remembered"),
-        (&["runs"], 0, "no run is open"),
-        (&["runs", "--json"], 0, "no run is open"),
-        (&["runs", "--ended"], 0, "0 found; items looked at: 0; that is the whole table"),
+        (&["status", "c"][..], 1, "c: no run in"),
+        (&["status", "c", "--json"], 1, "no run in"),
+        (&["runs"], 0, "no open runs"),
+        (&["runs", "--json"], 0, "no open runs"),
+        (&["runs", "--ended"], 0, "0 found; items scanned: 0; this is the whole table"),
     ] {
         let said = said(&mut on_file(&state, arguments)).await;
         assert_eq!((said.code, &*said.stdout), (Some(code), ""), "{arguments:?}: {}", said.stderr);
@@ -52,7 +52,7 @@ async fn where_there_is_no_file_there_are_no_runs_and_none_is_made() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_tried_is_told_from_what_went_badly() {
+async fn unusable_file_or_settings_exit_with_2() {
     let folder = tempfile::tempdir().unwrap();
     let notes = folder.path().join("notes.txt");
     std::fs::write(&notes, "these are my notes, and not a database at all".repeat(50)).unwrap();
@@ -66,7 +66,7 @@ async fn what_cannot_be_tried_is_told_from_what_went_badly() {
     assert!(said.stderr.contains("BRIDGE_OVERDUE_SECONDS") && said.stderr.contains("BRIDGE_LOG"), "{}", said.stderr);
 }
 
-/// Waits until `status` knows the chat.
+/// Waits until `status` finds the chat.
 async fn known(state: &Path, chat: &str) -> Said {
     loop {
         let said = said(&mut on_file(state, &["status", chat, "--json"])).await;
@@ -78,7 +78,7 @@ async fn known(state: &Path, chat: &str) -> Said {
 }
 
 #[tokio::test]
-async fn a_sync_is_watched_from_beside_it_and_nothing_is_changed() {
+async fn status_watches_a_running_sync_and_changes_nothing() {
     let world = Provider::start(Faults::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("runs.sqlite3");
@@ -119,13 +119,13 @@ async fn a_sync_is_watched_from_beside_it_and_nothing_is_changed() {
     ] {
         assert_eq!(said(&mut on_file(&state, arguments)).await.code, Some(code), "{arguments:?}");
     }
-    assert!(contents(folder.path()) == before, "something in the folder has changed");
-    assert_eq!(world.simulator.stats().total.syncs_started, 2, "looking starts nothing");
+    assert!(contents(folder.path()) == before, "the folder has changed");
+    assert_eq!(world.simulator.stats().total.syncs_started, 2, "status and runs start nothing");
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn ctrl_c_ends_a_watch_at_once() {
+async fn ctrl_c_ends_a_watch_immediately() {
     use std::os::unix::process::ExitStatusExt;
 
     let folder = tempfile::tempdir().unwrap();
@@ -136,7 +136,7 @@ async fn ctrl_c_ends_a_watch_at_once() {
     assert_eq!(watch.wait().await.unwrap().signal(), Some(2), "130 in a shell");
 }
 
-/// A file with three open runs: one that is well, one that is overdue and the oldest, and an ending that was not published.
+/// A file with three open runs: a healthy one, an overdue one (the oldest), and one with an unpublished ending.
 async fn with_three_open(state: &Path) {
     let store = SqliteStore::open(state).unwrap();
     let now = Clock::System.now();
@@ -155,7 +155,7 @@ async fn with_three_open(state: &Path) {
 }
 
 #[tokio::test]
-async fn runs_marks_what_is_lost_and_says_where_the_limit_cut() {
+async fn runs_marks_lost_runs_and_mentions_the_limit() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("runs.sqlite3");
     with_three_open(&state).await;
@@ -169,21 +169,21 @@ async fn runs_marks_what_is_lost_and_says_where_the_limit_cut() {
 
     let cut = said(&mut on_file(&state, &["runs", "--json", "--limit", "2"])).await;
     assert_eq!(cut.field("chat_id"), ["overdue", "not-out"]);
-    assert!(cut.stderr.contains("the first 2") && cut.stderr.contains("there are more"), "{}", cut.stderr);
+    assert!(cut.stderr.contains("only the 2 runs") && cut.stderr.contains("--limit"), "{}", cut.stderr);
     let exact = said(&mut on_file(&state, &["runs", "--limit", "3"])).await;
     assert_eq!(exact.stderr, "");
 
     let ended = said(&mut on_file(&state, &["runs", "--ended"])).await;
     insta::assert_snapshot!(ended.stdout);
-    assert_eq!((ended.code, &*ended.stderr), (Some(0), "1 found; items looked at: 3; that is the whole table\n"));
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), "1 found; items scanned: 3; this is the whole table\n"));
 
     let status = said(&mut on_file(&state, &["status", "overdue"])).await;
     assert_eq!(status.code, Some(1));
-    assert!(status.stdout.contains("`sync` with the same chats goes on with it"), "{}", status.stdout);
+    assert!(status.stdout.contains("`sync` with the same chats resumes it"), "{}", status.stdout);
 }
 
 #[tokio::test]
-async fn the_ended_are_limited_and_the_limit_is_told() {
+async fn ended_runs_are_limited() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("runs.sqlite3");
     let store = SqliteStore::open(&state).unwrap();
@@ -196,12 +196,12 @@ async fn the_ended_are_limited_and_the_limit_is_told() {
         assert_eq!(store.read(&chat_id).await.unwrap().unwrap().state.phase(), Phase::Ended);
     }
     let ended = said(&mut on_file(&state, &["runs", "--ended", "--json", "--limit", "3"])).await;
-    assert_eq!(ended.field("chat_id"), ["c-2", "c-1", "c-0"], "of those found, the latest first");
-    assert!(ended.stderr.contains("there is more of it"), "{}", ended.stderr);
+    assert_eq!(ended.field("chat_id"), ["c-2", "c-1", "c-0"], "the scanned ones, latest first");
+    assert!(ended.stderr.contains("the rest was not scanned"), "{}", ended.stderr);
 }
 
 #[tokio::test]
-async fn a_reader_that_has_read_enough_is_no_failure() {
+async fn closed_pipe_is_no_failure() {
     for arguments in [&["completions", "bash"][..], &["completions", "zsh"]] {
         let mut child = program().args(arguments).stdout(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());

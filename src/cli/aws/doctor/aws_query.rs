@@ -1,4 +1,4 @@
-//! One question to AWS: its answer, or why there is none.
+//! One request to AWS: its response, or a finding that says why there is none.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::aws::{Fault, Resource, service_error};
 use crate::cli::finding::Finding;
 use crate::service::{Misconfiguration, ServiceError};
 
-/// How long a question may take. The SDK sets no limit of its own.
+/// Time limit of one request; the SDK sets none.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
-/// Asks once. Without an answer it is a finding of `check`.
+/// Sends the request once. A failure becomes a finding of `check`.
 pub(super) async fn ask<T, E>(
     check: &'static str,
     operation: &'static str,
@@ -30,11 +30,11 @@ where
             let fault = error.code().and_then(Fault::of);
             Err(finding(check, operation, about, fault, service_error(operation, about, &error)))
         }
-        Err(_) => Err(unanswered(check, &format!("{operation} has no answer after {ANSWER_MAX:?}"))),
+        Err(_) => Err(unanswered(check, &format!("{operation} did not answer within {ANSWER_MAX:?}"))),
     }
 }
 
-/// Why there is no answer, and what to do.
+/// The finding for a failed request.
 fn finding(
     check: &'static str,
     operation: &str,
@@ -47,9 +47,9 @@ fn finding(
         (Some(Fault::Missing), _) => misconfigured(check, about.missing()),
         (_, ServiceError::Misconfigured(fault)) => misconfigured(check, fault),
         (_, ServiceError::Unreachable(why)) => {
-            // It says itself what to check.
+            // The error itself says what to check.
             let (found, remedy) = why.split_once("; ").unwrap_or((&why, "check the network, then run `doctor` again"));
-            Finding::fault(check, format!("it could not be asked for: {found}"), remedy.to_owned())
+            Finding::fault(check, format!("cannot be inspected: {found}"), remedy.to_owned())
         }
         (_, error) => unanswered(check, &error.to_string()),
     }
@@ -60,32 +60,32 @@ pub(super) fn misconfigured(check: &'static str, Misconfiguration { found, remed
 }
 
 fn unanswered(check: &'static str, why: &str) -> Finding {
-    Finding::fault(check, format!("it could not be asked for: {why}"), "run `doctor` again, once that is over")
+    Finding::fault(check, format!("cannot be inspected: {why}"), "run `doctor` again later")
 }
 
-/// What may not be looked at may still be as it should.
+/// Without permission to inspect it, nothing is known about it.
 pub(super) fn denied(check: &'static str, action: &str) -> Finding {
     Finding::unknown(
         check,
-        format!("it may not be looked at: IAM action {action} is missing"),
-        "allow it to whoever runs `doctor`; this says nothing of what the function may do",
+        format!("not inspected: the IAM permission {action} is missing"),
+        "grant it to the user who runs `doctor`; the function's permissions may differ",
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::finding::Verdict;
+    use crate::cli::finding::CheckResult;
 
     #[test]
-    fn a_missing_thing_is_a_fault_and_a_missing_permission_is_not() {
+    fn missing_resource_is_a_fault_and_missing_permission_is_not() {
         let failed = |text: &str| ServiceError::Transient(text.to_owned());
         let renew = ServiceError::from(Misconfiguration::new("ExpiredTokenException", "log in"));
         for (fault, error, result, found) in [
-            (Some(Fault::Missing), failed("gone"), Verdict::Fault, "there is no table `runs`"),
-            (Some(Fault::Denied), failed("no"), Verdict::Unknown, "dynamodb:DescribeTable"),
-            (Some(Fault::Credentials), renew, Verdict::Fault, "ExpiredTokenException"),
-            (None, failed("ThrottlingException"), Verdict::Fault, "ThrottlingException"),
+            (Some(Fault::Missing), failed("gone"), CheckResult::Fault, "there is no table `runs`"),
+            (Some(Fault::Denied), failed("no"), CheckResult::Unknown, "dynamodb:DescribeTable"),
+            (Some(Fault::Credentials), renew, CheckResult::Fault, "ExpiredTokenException"),
+            (None, failed("ThrottlingException"), CheckResult::Fault, "ThrottlingException"),
         ] {
             let finding = finding("table", "DescribeTable", Resource::Table("runs"), fault, error);
             assert_eq!(finding.result, result, "{finding:?}");

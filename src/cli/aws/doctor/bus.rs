@@ -1,4 +1,4 @@
-//! The bus, and whether a rule on it may want our events.
+//! Checks the bus, and whether a rule on it may match the bridge's events.
 
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::types::{Rule, RuleState};
@@ -10,16 +10,16 @@ use crate::cli::finding::Finding;
 
 const BUS: &str = "bus";
 
-/// How many pages of rules are read: a bus has 300 by default, and a page at most 100.
+/// Maximum number of pages of rules to read: a bus has at most 300 rules by default, a page at most 100.
 const PAGES_MAX: usize = 10;
 
-pub(super) async fn look(client: &Client, bus: &str, source: &str) -> Vec<Finding> {
+pub(super) async fn inspect(client: &Client, bus: &str, source: &str) -> Vec<Finding> {
     let describe = client.describe_event_bus().name(bus).send();
     if let Err(finding) = ask(BUS, "DescribeEventBus", Resource::Bus(bus), describe).await {
         return vec![finding];
     }
     let rules = rules(client, bus).await.map_or_else(|finding| finding, |rules| of_rules(&rules, source));
-    vec![Finding::well(BUS, format!("`{bus}` is there")), rules]
+    vec![Finding::well(BUS, format!("`{bus}` exists")), rules]
 }
 
 async fn rules(client: &Client, bus: &str) -> Result<Vec<Rule>, Finding> {
@@ -39,16 +39,16 @@ async fn rules(client: &Client, bus: &str) -> Result<Vec<Rule>, Finding> {
 fn of_rules(rules: &[Rule], source: &str) -> Finding {
     let matching = rules.iter().filter(|rule| may_match(rule, source)).count();
     if matching > 0 {
-        return Finding::well(BUS, format!("rules on it that may match the source `{source}`: {matching}"));
+        return Finding::well(BUS, format!("rules that may match the source `{source}`: {matching}"));
     }
     Finding::warning(
         BUS,
-        format!("no rule on it matches the source `{source}`, so nobody hears of an ending"),
-        format!(r#"make a rule with the pattern {{"source": ["{source}"]}} and a target"#),
+        format!("no rule matches the source `{source}`, so no target receives the events"),
+        format!(r#"create a rule with the pattern {{"source": ["{source}"]}} and a target"#),
     )
 }
 
-/// Best effort: whether the rule is on, and its pattern's `source`, if it has one, names ours or has a filter that might.
+/// Best effort: the rule is enabled, and its pattern has no `source`, names ours, or has a filter that might match.
 fn may_match(rule: &Rule, source: &str) -> bool {
     if rule.state() == Some(&RuleState::Disabled) {
         return false;
@@ -65,25 +65,25 @@ fn may_match(rule: &Rule, source: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::finding::Verdict;
+    use crate::cli::finding::CheckResult;
 
     #[test]
-    fn a_rule_counts_if_its_pattern_may_match_our_source() {
+    fn rule_counts_if_its_pattern_may_match_our_source() {
         let rule = |pattern: &str, state| Rule::builder().event_pattern(pattern).state(state).build();
         let schedule = Rule::builder().schedule_expression("rate(5 minutes)").state(RuleState::Enabled).build();
         for (rule, result) in [
-            (rule(r#"{"source": ["postpress.bridge"]}"#, RuleState::Enabled), Verdict::Well),
-            (rule(r#"{"source": ["crm", "postpress.bridge"]}"#, RuleState::Enabled), Verdict::Well),
-            (rule(r#"{"source": [{"prefix": "postpress"}]}"#, RuleState::Enabled), Verdict::Well),
-            (rule(r#"{"detail-type": ["SYNC_DONE"]}"#, RuleState::Enabled), Verdict::Well),
-            (rule(r#"{"source": ["postpress.bridge"]}"#, RuleState::Disabled), Verdict::Warning),
-            (rule(r#"{"source": ["crm"]}"#, RuleState::Enabled), Verdict::Warning),
-            (rule("not JSON", RuleState::Enabled), Verdict::Warning),
-            (schedule, Verdict::Warning),
+            (rule(r#"{"source": ["postpress.bridge"]}"#, RuleState::Enabled), CheckResult::Well),
+            (rule(r#"{"source": ["crm", "postpress.bridge"]}"#, RuleState::Enabled), CheckResult::Well),
+            (rule(r#"{"source": [{"prefix": "postpress"}]}"#, RuleState::Enabled), CheckResult::Well),
+            (rule(r#"{"detail-type": ["SYNC_DONE"]}"#, RuleState::Enabled), CheckResult::Well),
+            (rule(r#"{"source": ["postpress.bridge"]}"#, RuleState::Disabled), CheckResult::Warning),
+            (rule(r#"{"source": ["crm"]}"#, RuleState::Enabled), CheckResult::Warning),
+            (rule("not JSON", RuleState::Enabled), CheckResult::Warning),
+            (schedule, CheckResult::Warning),
         ] {
             let finding = of_rules(std::slice::from_ref(&rule), "postpress.bridge");
             assert_eq!(finding.result, result, "{rule:?}");
         }
-        assert_eq!(of_rules(&[], "postpress.bridge").result, Verdict::Warning);
+        assert_eq!(of_rules(&[], "postpress.bridge").result, CheckResult::Warning);
     }
 }

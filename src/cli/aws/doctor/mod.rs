@@ -1,4 +1,4 @@
-//! What is deployed: asked with describes only, all at once, each with a time limit of its own.
+//! Inspects the deployment with describe calls only, concurrently, each with its own time limit.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ const AWS: &str = "AWS";
 const SECRET: &str = "secret";
 const WEBHOOK: &str = "webhook";
 
-/// How long the secret may take.
+/// Time limit of reading a secret.
 const SECRET_MAX: Duration = Duration::from_secs(5);
 
-/// Looks at everything in AWS that the settings name.
+/// Inspects everything in AWS that the settings name.
 pub(in crate::cli) async fn inspect(settings: &SettingsDiagnosis, http: &reqwest::Client) -> Inspection {
     let mut inspection = Inspection::default();
     let secret = match settings.key.clone() {
@@ -45,7 +45,7 @@ pub(in crate::cli) async fn inspect(settings: &SettingsDiagnosis, http: &reqwest
         Err(fault) => {
             inspection.account.push(aws_query::misconfigured(AWS, fault));
             if is_deployed {
-                inspection.deployment.push(Finding::skipped(AWS, "so nothing in AWS is looked at"));
+                inspection.deployment.push(Finding::skipped(AWS, "nothing in AWS can be inspected"));
             }
             return inspection;
         }
@@ -62,24 +62,24 @@ pub(in crate::cli) async fn inspect(settings: &SettingsDiagnosis, http: &reqwest
     inspection
 }
 
-/// Region and credentials, without which nothing can be asked.
+/// Region and credentials, which every other check needs.
 fn of_account(aws: &SdkConfig) -> Finding {
     let region = aws.region().map(ToString::to_string).unwrap_or_default();
     let endpoint = aws.endpoint_url().map(|url| format!(", at AWS_ENDPOINT_URL {url}")).unwrap_or_default();
-    Finding::well(AWS, format!("there are credentials; the region is {region}{endpoint}"))
+    Finding::well(AWS, format!("credentials found; the region is {region}{endpoint}"))
 }
 
-/// The key in its secret, and what there is to say of it; the key itself is never shown.
+/// Reads the key from its secret. The key itself is never shown.
 async fn key_in(secret: Option<StoredSecret>) -> Option<(Option<ApiKey>, Finding)> {
     let read = timeout(SECRET_MAX, secret?.read()).await;
     let read = read.unwrap_or_else(|_| Err(ServiceError::Transient("Secrets Manager took too long".to_owned())));
     Some(match read {
-        Ok(key) => (Some(key), Finding::well(SECRET, "it can be read, and holds a key of the right form")),
+        Ok(key) => (Some(key), Finding::well(SECRET, "it can be read, and holds a well-formed key")),
         Err(error) => (None, of_secret_error(SECRET, error)),
     })
 }
 
-/// The webhook's secrets, where they are stored.
+/// Checks the webhook's secrets, if they are in Secrets Manager.
 async fn webhook(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Option<Finding> {
     let Some(Access::Credentials { signing, tokens }) = &settings.webhook else { return None };
     let client = aws_sdk_secretsmanager::Client::new(aws);
@@ -89,7 +89,7 @@ async fn webhook(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Option<Findin
     }
     let read = timeout(SECRET_MAX, store.read()).await;
     Some(match read.unwrap_or_else(|_| Err(ServiceError::Transient("Secrets Manager took too long".to_owned()))) {
-        Ok(_) => Finding::well(WEBHOOK, "its secret and token can be read, and have the right form"),
+        Ok(_) => Finding::well(WEBHOOK, "its secret and token can be read, and are well-formed"),
         Err(error) => of_secret_error(WEBHOOK, error),
     })
 }
@@ -97,10 +97,10 @@ async fn webhook(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Option<Findin
 fn of_secret_error(check: &'static str, error: ServiceError) -> Finding {
     match error {
         ServiceError::Misconfigured(fault) if fault.found.contains("AccessDenied") => {
-            aws_query::denied(check, "secretsmanager:GetSecretValue (and kms:Decrypt, for a key of your own)")
+            aws_query::denied(check, "secretsmanager:GetSecretValue (and kms:Decrypt, for a customer managed key)")
         }
         ServiceError::Misconfigured(fault) => aws_query::misconfigured(check, fault),
-        error if error.may_pass() => Finding::fault(check, error.to_string(), "run `doctor` again, once that is over"),
+        error if error.may_pass() => Finding::fault(check, error.to_string(), "run `doctor` again later"),
         error => {
             let remedy = "fix the secret, or the variable that names it: `ID`, or `ID#field` if it is a JSON object";
             Finding::fault(check, error.to_string(), remedy)
@@ -110,21 +110,21 @@ fn of_secret_error(check: &'static str, error: ServiceError) -> Finding {
 
 async fn deployed(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Vec<Finding> {
     let Deployment::Aws { queue_url, table } = &settings.deployment else { return Vec::new() };
-    let unset = |check| vec![Finding::skipped(check, "it is not set, or cannot be used; see the settings")];
+    let unset = |check| vec![Finding::skipped(check, "it is not set, or invalid; see the settings")];
     let queue = async {
         match queue_url {
-            Some(url) => queue::look(&aws_sdk_sqs::Client::new(aws), url, &settings.limits).await,
+            Some(url) => queue::inspect(&aws_sdk_sqs::Client::new(aws), url, &settings.limits).await,
             None => unset(queue::QUEUE),
         }
     };
     let table = async {
         match table {
-            Some(table) => table::look(&aws_sdk_dynamodb::Client::new(aws), table).await,
+            Some(table) => table::inspect(&aws_sdk_dynamodb::Client::new(aws), table).await,
             None => unset(table::TABLE),
         }
     };
     let client = aws_sdk_eventbridge::Client::new(aws);
-    let bus = bus::look(&client, &settings.event_bus, &settings.event_source);
+    let bus = bus::inspect(&client, &settings.event_bus, &settings.event_source);
     let (queue, table, bus) = tokio::join!(queue, table, bus);
     [queue, table, bus].concat()
 }
@@ -132,15 +132,15 @@ async fn deployed(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Vec<Finding>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::finding::Verdict;
+    use crate::cli::finding::CheckResult;
     use crate::service::Misconfiguration;
 
     #[test]
-    fn a_secret_that_may_not_be_read_is_no_fault_of_the_secret() {
+    fn missing_permission_to_read_a_secret_is_no_fault() {
         let finding = |found: &str| of_secret_error(SECRET, Misconfiguration::new(found, "check it").into());
         let denied = finding("GetSecretValue of the secret in X: AccessDeniedException: not authorized");
-        assert_eq!(denied.result, Verdict::Unknown);
+        assert_eq!(denied.result, CheckResult::Unknown);
         let missing = finding("GetSecretValue of the secret in X: ResourceNotFoundException: there is no such secret");
-        assert_eq!(missing.result, Verdict::Fault);
+        assert_eq!(missing.result, CheckResult::Fault);
     }
 }

@@ -1,6 +1,5 @@
-//! The queue and its dead letters, as their attributes tell.
+//! Checks the attributes of the queue and its dead-letter queue.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -8,6 +7,7 @@ use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 
 use super::aws_query::ask;
 use crate::aws::Resource;
+use crate::cli::aws::dead_letter_queue::{self, Attributes};
 use crate::cli::finding::Finding;
 use crate::queue::redrive_policy::RedrivePolicy;
 use crate::settings::Limits;
@@ -15,12 +15,10 @@ use crate::settings::Limits;
 pub(super) const QUEUE: &str = "queue";
 const DEAD_LETTERS: &str = "dead letters";
 
-/// Below it a passing trouble of AWS or the provider makes dead letters.
+/// With fewer receives, a temporary error of AWS or the provider creates dead letters.
 const RECEIVES_MIN: u64 = 10;
 
-type Attributes = HashMap<Attribute, String>;
-
-pub(super) async fn look(client: &Client, url: &str, limits: &Limits) -> Vec<Finding> {
+pub(super) async fn inspect(client: &Client, url: &str, limits: &Limits) -> Vec<Finding> {
     let queue = match attributes(client, QUEUE, Resource::Queue(url), url).await {
         Ok(attributes) => attributes,
         Err(finding) => return vec![finding],
@@ -41,15 +39,14 @@ async fn attributes(
     queue: Resource<'_>,
     url: &str,
 ) -> Result<Attributes, Finding> {
-    let request = client.get_queue_attributes().queue_url(url).attribute_names(Attribute::All);
-    Ok(ask(check, "GetQueueAttributes", queue, request.send()).await?.attributes.unwrap_or_default())
+    let request = dead_letter_queue::attributes(client, url).send();
+    Ok(ask(check, "GetQueueAttributes", queue, request).await?.attributes.unwrap_or_default())
 }
 
 async fn dead_letters(client: &Client, policy: &RedrivePolicy) -> Result<Attributes, Finding> {
     let queue = Resource::DeadLetterQueue(&policy.dead_letter_queue);
-    let request =
-        client.get_queue_url().queue_name(&policy.dead_letter_queue).queue_owner_aws_account_id(&policy.account);
-    let url = ask(DEAD_LETTERS, "GetQueueUrl", queue, request.send()).await?.queue_url.unwrap_or_default();
+    let request = dead_letter_queue::url(client, policy).send();
+    let url = ask(DEAD_LETTERS, "GetQueueUrl", queue, request).await?.queue_url.unwrap_or_default();
     attributes(client, DEAD_LETTERS, queue, &url).await
 }
 
@@ -61,10 +58,10 @@ fn seconds(attributes: &Attributes, name: &Attribute) -> Option<Duration> {
     number(attributes, name).map(Duration::from_secs)
 }
 
-/// What the queue's own attributes say.
+/// Checks the queue's own attributes.
 fn judge(queue: &Attributes, limits: &Limits) -> Vec<Finding> {
     if queue.get(&Attribute::FifoQueue).is_some_and(|is_fifo| is_fifo == "true") {
-        let remedy = "make a standard queue: a FIFO queue cannot delay a single message, as every poll is";
+        let remedy = "use a standard queue: a FIFO queue cannot delay single messages, and every poll is delayed";
         return vec![Finding::fault(QUEUE, "it is a FIFO queue", remedy)];
     }
     let mut findings = vec![Finding::well(QUEUE, summary(queue))];
@@ -91,8 +88,8 @@ fn summary(queue: &Attributes) -> String {
     )
 }
 
-/// A function's timeout is four calls and a margin, so that a batch that waits for its slowest call still ends; AWS asks for six
-/// times that timeout, and lets no function have less than once.
+/// The function's timeout is four calls and a margin, so that a batch that waits for its slowest call still ends. AWS recommends
+/// six times that timeout, and requires at least the timeout itself.
 fn of_visibility(queue: &Attributes, limits: &Limits) -> Option<Finding> {
     let visibility = seconds(queue, &Attribute::VisibilityTimeout)?;
     let function = 4 * limits.provider_timeout + limits.lease_margin;
@@ -100,7 +97,7 @@ fn of_visibility(queue: &Attributes, limits: &Limits) -> Option<Finding> {
     let is_short = visibility < function.max(limits.invocation_of_one());
     is_short.then(|| {
         let found = format!(
-            "its visibility timeout is {} s: a message may come again while it is worked on",
+            "its visibility timeout is {} s: a message may be delivered again while it is processed",
             visibility.as_secs()
         );
         Finding::warning(QUEUE, found, format!("set it to {recommended} s, six times the function's timeout"))
@@ -110,23 +107,22 @@ fn of_visibility(queue: &Attributes, limits: &Limits) -> Option<Finding> {
 fn of_policy(queue: &Attributes) -> Option<Finding> {
     let remedy = format!("give it a RedrivePolicy with a dead-letter queue and maxReceiveCount {RECEIVES_MIN}");
     let Some(json) = queue.get(&Attribute::RedrivePolicy) else {
-        let found =
-            "it has no dead-letter queue: what cannot be dealt with comes again until it is too old, and is lost";
+        let found = "it has no dead-letter queue: a message that fails is redelivered until it expires, and then lost";
         return Some(Finding::warning(QUEUE, found, remedy));
     };
     let Some(policy) = RedrivePolicy::parse(json) else {
-        return Some(Finding::warning(QUEUE, "its RedrivePolicy cannot be read", remedy));
+        return Some(Finding::warning(QUEUE, "its RedrivePolicy is malformed", remedy));
     };
     (policy.max_receive_count < RECEIVES_MIN).then(|| {
         let found = format!(
-            "a message is a dead letter after {} receives, which a passing trouble can cause",
+            "a message becomes a dead letter after {} receives, which a temporary error can cause",
             policy.max_receive_count
         );
         Finding::warning(QUEUE, found, format!("set maxReceiveCount to {RECEIVES_MIN} or more"))
     })
 }
 
-/// What queue and dead-letter queue say together.
+/// Checks the dead-letter queue together with the queue.
 fn judge_dead_letters(queue: &Attributes, dead: &Attributes, run_ttl: Duration) -> Vec<Finding> {
     let mut findings = Vec::new();
     let waiting = number(dead, &Attribute::ApproximateNumberOfMessages).unwrap_or_default();
@@ -135,30 +131,29 @@ fn judge_dead_letters(queue: &Attributes, dead: &Attributes, run_ttl: Duration) 
         Finding::well(DEAD_LETTERS, "there are none")
     } else {
         let found = format!("about {} are waiting", waiting + held);
-        Finding::warning(DEAD_LETTERS, found, "mend what made them, then run `postpress-bridge redrive`")
+        Finding::warning(DEAD_LETTERS, found, "fix the cause, then run `postpress-bridge redrive`")
     });
     let retention = |attributes| seconds(attributes, &Attribute::MessageRetentionPeriod);
     if let (Some(queue), Some(dead)) = (retention(queue), retention(dead)) {
         if queue + dead >= run_ttl {
             let found = format!(
-                "a message can be {} old when it is sent again, and an ended run is forgotten after {}: its sync would start \
+                "a message can be {} old when it is redriven, and an ended run is forgotten after {}: its sync would start \
                  again",
                 days(queue + dead),
                 days(run_ttl)
             );
-            let remedy = "make BRIDGE_RUN_TTL_SECONDS longer than the retention of the queue and of its dead-letter queue \
-                          together";
+            let remedy = "set BRIDGE_RUN_TTL_SECONDS above the sum of both queues' retention periods";
             findings.push(Finding::warning(DEAD_LETTERS, found, remedy));
         }
-        // A dead letter keeps the time at which it was first sent.
+        // The retention of a dead letter counts from its original send.
         if dead <= queue {
             let found = format!(
-                "they are kept for {} from their first sending, the queue's own messages for {}",
+                "they are kept for {} from when they were first sent, the queue's own messages for {}",
                 days(dead),
                 days(queue)
             );
-            let remedy = "set the MessageRetentionPeriod of the dead-letter queue to 14 days, so that there is time to look at \
-                          them";
+            let remedy =
+                "set the MessageRetentionPeriod of the dead-letter queue to 14 days, to have time to handle them";
             findings.push(Finding::warning(DEAD_LETTERS, found, remedy));
         }
     }
@@ -172,7 +167,7 @@ fn days(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::finding::Verdict;
+    use crate::cli::finding::CheckResult;
 
     fn attributes(pairs: &[(Attribute, &str)]) -> Attributes {
         pairs.iter().map(|(name, value)| (name.clone(), (*value).to_owned())).collect()
@@ -184,23 +179,23 @@ mod tests {
         )
     }
 
-    /// What is not well, in the words that it is told with.
-    fn amiss(findings: Vec<Finding>) -> Vec<(Verdict, String)> {
-        let amiss = findings.into_iter().filter(|finding| finding.result != Verdict::Well);
-        amiss.map(|finding| (finding.result, finding.found)).collect()
+    /// The findings that need attention.
+    fn problems(findings: Vec<Finding>) -> Vec<(CheckResult, String)> {
+        let problems = findings.into_iter().filter(|finding| finding.result != CheckResult::Well);
+        problems.map(|finding| (finding.result, finding.found)).collect()
     }
 
-    fn assert_amiss(findings: Vec<Finding>, expected: &[(Verdict, &str)]) {
-        let amiss = amiss(findings);
-        assert_eq!(amiss.len(), expected.len(), "{amiss:#?}");
-        for ((result, found), (expected_result, text)) in amiss.iter().zip(expected) {
+    fn assert_problems(findings: Vec<Finding>, expected: &[(CheckResult, &str)]) {
+        let problems = problems(findings);
+        assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+        for ((result, found), (expected_result, text)) in problems.iter().zip(expected) {
             assert!(result == expected_result && found.contains(text), "{found} is not {text}");
         }
     }
 
     #[test]
-    fn each_attribute_that_is_not_right_is_told() {
-        use Verdict::{Fault, Warning};
+    fn each_wrong_attribute_is_reported() {
+        use CheckResult::{Fault, Warning};
         let (ten, nine) = (policy(10), policy(9));
         for (queue, expected) in [
             (&[(Attribute::VisibilityTimeout, "270"), (Attribute::RedrivePolicy, &ten[..])][..], &[][..]),
@@ -214,19 +209,16 @@ mod tests {
                 &[(Warning, "after 9 receives")],
             ),
             (&[(Attribute::VisibilityTimeout, "270")], &[(Warning, "no dead-letter queue")]),
-            (
-                &[(Attribute::VisibilityTimeout, "270"), (Attribute::RedrivePolicy, "{}")],
-                &[(Warning, "cannot be read")],
-            ),
+            (&[(Attribute::VisibilityTimeout, "270"), (Attribute::RedrivePolicy, "{}")], &[(Warning, "malformed")]),
             (&[(Attribute::VisibilityTimeout, "1")], &[(Warning, "visibility"), (Warning, "no dead-letter queue")]),
             (&[(Attribute::VisibilityTimeout, "1"), (Attribute::FifoQueue, "true")], &[(Fault, "FIFO")]),
         ] {
-            assert_amiss(judge(&attributes(queue), &Limits::default()), expected);
+            assert_problems(judge(&attributes(queue), &Limits::default()), expected);
         }
     }
 
     #[test]
-    fn a_slower_provider_asks_for_a_longer_visibility() {
+    fn slower_provider_needs_a_longer_visibility_timeout() {
         let queue = attributes(&[(Attribute::VisibilityTimeout, "100"), (Attribute::RedrivePolicy, &policy(10))]);
         let limits = Limits { provider_timeout: Duration::from_secs(30), ..Limits::default() };
         let [_, finding] = &judge(&queue, &limits)[..] else { panic!("one warning") };
@@ -234,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_is_told_with_its_messages_and_its_encryption() {
+    fn summary_has_the_messages_and_the_encryption() {
         for (attribute, encryption) in [
             ((Attribute::SqsManagedSseEnabled, "true"), "encrypted by SQS"),
             ((Attribute::SqsManagedSseEnabled, "false"), "not encrypted at rest"),
@@ -246,8 +238,8 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_that_wait_or_are_kept_too_long_or_too_short_are_told() {
-        use Verdict::Warning;
+    fn waiting_dead_letters_and_wrong_retention_are_reported() {
+        use CheckResult::Warning;
         let (four, ten, fourteen) = ("345600", "864000", "1209600");
         let month = Duration::from_hours(30 * 24);
         for (queue, dead, waiting, run_ttl, expected) in [
@@ -263,7 +255,7 @@ mod tests {
                 (Attribute::MessageRetentionPeriod, dead),
                 (Attribute::ApproximateNumberOfMessages, waiting),
             ]);
-            assert_amiss(judge_dead_letters(&queue, &dead, run_ttl), expected);
+            assert_problems(judge_dead_letters(&queue, &dead, run_ttl), expected);
         }
     }
 }

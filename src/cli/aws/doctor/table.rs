@@ -1,4 +1,4 @@
-//! The run table: its key, its index of open runs, and what AWS does with it over time.
+//! Checks the run table: its key, its index of open runs, TTL and backups.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
@@ -13,10 +13,10 @@ use crate::store::OPEN_INDEX;
 
 pub(super) const TABLE: &str = "table";
 
-/// The attribute that says when an ended run may be forgotten.
+/// The TTL attribute: when an ended run may be deleted.
 const EXPIRES_AT: &str = "expires_at";
 
-pub(super) async fn look(client: &Client, table: &str) -> Vec<Finding> {
+pub(super) async fn inspect(client: &Client, table: &str) -> Vec<Finding> {
     let about = Resource::Table(table);
     let described = ask(TABLE, "DescribeTable", about, client.describe_table().table_name(table).send()).await;
     let mut findings = match described {
@@ -33,24 +33,24 @@ pub(super) async fn look(client: &Client, table: &str) -> Vec<Finding> {
     findings
 }
 
-/// What a table's description says.
+/// Checks a table's description.
 fn judge(table: &TableDescription) -> Vec<Finding> {
     let status = table.table_status().unwrap_or(&TableStatus::Active);
     let mut findings = vec![match status {
         TableStatus::Active | TableStatus::Updating => Finding::well(TABLE, summary(table)),
-        other => Finding::fault(TABLE, format!("it is {other}"), "wait until it is ACTIVE, or make it again"),
+        other => Finding::fault(TABLE, format!("it is {other}"), "wait until it is ACTIVE, or recreate it"),
     }];
     let key = key(table, table.key_schema());
     if key != [("chat_id", true, "S")] {
         let found = format!("its key is {}, not chat_id (S) alone", words(&key));
-        findings.push(Finding::fault(TABLE, found, "make it again with the hash key `chat_id` (S) and no range key"));
+        findings.push(Finding::fault(TABLE, found, "recreate it with the hash key `chat_id` (S) and no range key"));
     }
     findings.extend(of_index(table));
     findings
 }
 
 fn summary(table: &TableDescription) -> String {
-    // DynamoDB says nothing of the mode of a table that was always provisioned.
+    // DynamoDB reports no billing mode for a table that has always been provisioned.
     let mode = table.billing_mode_summary().and_then(|summary| summary.billing_mode());
     let billing = match mode {
         Some(BillingMode::PayPerRequest) => "billed per request".to_owned(),
@@ -63,13 +63,13 @@ fn summary(table: &TableDescription) -> String {
             None => "provisioned".to_owned(),
         },
     };
-    format!("there, {billing}")
+    format!("exists, {billing}")
 }
 
-/// The sweep finds lost runs by this index, and by nothing else.
+/// The sweep finds lost runs only through this index.
 fn of_index(table: &TableDescription) -> Option<Finding> {
     let remedy =
-        "make the index `open`: hash `open` (N), range `sweep_at_ms` (N), KEYS_ONLY; without it no lost run is found";
+        "create the index `open`: hash `open` (N), range `sweep_at_ms` (N), KEYS_ONLY; without it no lost run is found";
     let fault = |found: String| Some(Finding::fault(TABLE, found, remedy));
     let Some(index) = table.global_secondary_indexes().iter().find(|index| index.index_name() == Some(OPEN_INDEX))
     else {
@@ -85,12 +85,12 @@ fn of_index(table: &TableDescription) -> Option<Finding> {
     }
     let projected = index.projection().and_then(|projection| projection.projection_type());
     (projected != Some(&ProjectionType::KeysOnly)).then(|| {
-        let found = "its index `open` holds more than keys, so that every poll pays for a write to it";
-        Finding::warning(TABLE, found, "make the index again as KEYS_ONLY")
+        let found = "its index `open` projects more than keys, so every poll pays for a write to it";
+        Finding::warning(TABLE, found, "recreate the index as KEYS_ONLY")
     })
 }
 
-/// A key: each attribute's name, whether it is the hash key, and its type.
+/// The attributes of a key: name, whether it is the hash key, and type.
 fn key<'a>(table: &'a TableDescription, schema: &'a [KeySchemaElement]) -> Vec<(&'a str, bool, &'a str)> {
     let kind = |name: &str| {
         let known = table.attribute_definitions().iter().find(|attribute| attribute.attribute_name() == name);
@@ -114,19 +114,19 @@ fn words(key: &[(&str, bool, &str)]) -> String {
     key.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
-/// Without it ended runs stay for ever; on another attribute it might delete what is not over.
+/// Without TTL, ended runs are kept forever; on another attribute, it might delete open runs.
 fn of_ttl(ttl: Option<&TimeToLiveDescription>) -> Finding {
     let remedy = "enable TTL on `expires_at`";
     let status = ttl.and_then(TimeToLiveDescription::time_to_live_status);
     let attribute = ttl.and_then(TimeToLiveDescription::attribute_name).unwrap_or_default();
     match status {
         Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) if attribute == EXPIRES_AT => {
-            Finding::well(TABLE, "ended runs are forgotten by TTL on `expires_at`")
+            Finding::well(TABLE, "TTL on `expires_at` deletes ended runs")
         }
         Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) => {
             Finding::fault(TABLE, format!("its TTL is on `{attribute}`, not on `expires_at`"), remedy)
         }
-        _ => Finding::fault(TABLE, "it has no TTL, so that ended runs are kept for ever", remedy),
+        _ => Finding::fault(TABLE, "it has no TTL, so ended runs are kept forever", remedy),
     }
 }
 
@@ -138,7 +138,7 @@ fn of_backups(backups: Option<&ContinuousBackupsDescription>) -> Finding {
         Some(PointInTimeRecoveryStatus::Enabled) => Finding::well(TABLE, "it can be restored to a point in time"),
         _ => Finding::warning(
             TABLE,
-            "it has no point-in-time recovery: without its runs, a finished sync that is asked for again starts again",
+            "it has no point-in-time recovery: if its runs are lost, a repeated trigger restarts a finished sync",
             "enable point-in-time recovery",
         ),
     }
@@ -152,7 +152,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::cli::finding::Verdict;
+    use crate::cli::finding::CheckResult;
 
     type Key = &'static [(&'static str, KeyType, ScalarAttributeType)];
 
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_right_only_with_its_key_and_its_index() {
+    fn table_needs_its_key_and_its_index() {
         use IndexStatus::{Active, Creating};
         use ProjectionType::{All, KeysOnly};
         const ID: Key = &[("id", KeyType::Hash, ScalarAttributeType::S)];
@@ -202,52 +202,55 @@ mod tests {
         let right = || Some(index(SWEEP, Active, KeysOnly));
         for (table, expected) in [
             (table([CHAT, SWEEP], right()), &[][..]),
-            (table([ID, SWEEP], right()), &[(Verdict::Fault, "hash id (S), not chat_id")]),
-            (table([NUMBER, SWEEP], right()), &[(Verdict::Fault, "hash chat_id (N), not chat_id (S)")]),
-            (table([RANGED, SWEEP], right()), &[(Verdict::Fault, "range run_id (S)")]),
-            (table([CHAT, SWEEP], None), &[(Verdict::Fault, "no index `open`")]),
-            (table([CHAT, TEXTS], Some(index(TEXTS, Active, KeysOnly))), &[(Verdict::Fault, "hash open (S)")]),
-            (table([CHAT, SWEEP], Some(index(&SWEEP[..1], Active, KeysOnly))), &[(Verdict::Fault, "is hash open (N)")]),
-            (table([CHAT, SWEEP], Some(index(SWEEP, Creating, KeysOnly))), &[(Verdict::Fault, "is CREATING")]),
-            (table([CHAT, SWEEP], Some(index(SWEEP, Active, All))), &[(Verdict::Warning, "more than keys")]),
-            (table([ID, &[]], None), &[(Verdict::Fault, "its key"), (Verdict::Fault, "no index")]),
+            (table([ID, SWEEP], right()), &[(CheckResult::Fault, "hash id (S), not chat_id")]),
+            (table([NUMBER, SWEEP], right()), &[(CheckResult::Fault, "hash chat_id (N), not chat_id (S)")]),
+            (table([RANGED, SWEEP], right()), &[(CheckResult::Fault, "range run_id (S)")]),
+            (table([CHAT, SWEEP], None), &[(CheckResult::Fault, "no index `open`")]),
+            (table([CHAT, TEXTS], Some(index(TEXTS, Active, KeysOnly))), &[(CheckResult::Fault, "hash open (S)")]),
+            (
+                table([CHAT, SWEEP], Some(index(&SWEEP[..1], Active, KeysOnly))),
+                &[(CheckResult::Fault, "is hash open (N)")],
+            ),
+            (table([CHAT, SWEEP], Some(index(SWEEP, Creating, KeysOnly))), &[(CheckResult::Fault, "is CREATING")]),
+            (table([CHAT, SWEEP], Some(index(SWEEP, Active, All))), &[(CheckResult::Warning, "more than keys")]),
+            (table([ID, &[]], None), &[(CheckResult::Fault, "its key"), (CheckResult::Fault, "no index")]),
         ] {
             let findings = judge(&table);
-            let [first, amiss @ ..] = &findings[..] else { panic!("nothing is found") };
-            assert_eq!(first, &Finding::well(TABLE, "there, billed per request"));
-            assert_eq!(amiss.len(), expected.len(), "{amiss:#?}");
-            for (finding, (result, text)) in amiss.iter().zip(expected) {
+            let [first, problems @ ..] = &findings[..] else { panic!("no findings") };
+            assert_eq!(first, &Finding::well(TABLE, "exists, billed per request"));
+            assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+            for (finding, (result, text)) in problems.iter().zip(expected) {
                 assert!(finding.result == *result && finding.found.contains(text), "{finding:?} is not {text}");
             }
         }
     }
 
     #[test]
-    fn a_table_that_is_not_active_is_a_fault() {
+    fn inactive_table_is_a_fault() {
         let table = TableDescription::builder().table_status(TableStatus::Creating).build();
-        assert_eq!(judge(&table)[0].result, Verdict::Fault);
+        assert_eq!(judge(&table)[0].result, CheckResult::Fault);
     }
 
     #[test]
-    fn ttl_counts_only_on_its_attribute() {
+    fn ttl_must_be_on_its_attribute() {
         for (status, attribute, result) in [
-            (TimeToLiveStatus::Enabled, "expires_at", Verdict::Well),
-            (TimeToLiveStatus::Enabling, "expires_at", Verdict::Well),
-            (TimeToLiveStatus::Enabled, "started_at_ms", Verdict::Fault),
-            (TimeToLiveStatus::Disabling, "expires_at", Verdict::Fault),
-            (TimeToLiveStatus::Disabled, "", Verdict::Fault),
+            (TimeToLiveStatus::Enabled, "expires_at", CheckResult::Well),
+            (TimeToLiveStatus::Enabling, "expires_at", CheckResult::Well),
+            (TimeToLiveStatus::Enabled, "started_at_ms", CheckResult::Fault),
+            (TimeToLiveStatus::Disabling, "expires_at", CheckResult::Fault),
+            (TimeToLiveStatus::Disabled, "", CheckResult::Fault),
         ] {
             let ttl = TimeToLiveDescription::builder().time_to_live_status(status.clone()).attribute_name(attribute);
             assert_eq!(of_ttl(Some(&ttl.build())).result, result, "{status} on {attribute}");
         }
-        assert_eq!(of_ttl(None).result, Verdict::Fault);
+        assert_eq!(of_ttl(None).result, CheckResult::Fault);
     }
 
     #[test]
-    fn no_recovery_is_a_warning() {
+    fn missing_recovery_is_a_warning() {
         for (status, result) in [
-            (PointInTimeRecoveryStatus::Enabled, Verdict::Well),
-            (PointInTimeRecoveryStatus::Disabled, Verdict::Warning),
+            (PointInTimeRecoveryStatus::Enabled, CheckResult::Well),
+            (PointInTimeRecoveryStatus::Disabled, CheckResult::Warning),
         ] {
             let recovery = PointInTimeRecoveryDescription::builder().point_in_time_recovery_status(status).build();
             let backups = ContinuousBackupsDescription::builder()
@@ -255,6 +258,6 @@ mod tests {
                 .point_in_time_recovery_description(recovery);
             assert_eq!(of_backups(Some(&backups.build().unwrap())).result, result);
         }
-        assert_eq!(of_backups(None).result, Verdict::Warning);
+        assert_eq!(of_backups(None).result, CheckResult::Warning);
     }
 }

@@ -1,43 +1,40 @@
-//! Whether a person agrees: asked on a terminal, or given beforehand.
+//! Asks for confirmation on the terminal.
 
 use std::io::{IsTerminal, Write};
 
 use tokio::sync::oneshot;
 
-/// What became of the question.
+/// The answer to the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Consent {
-    /// Do it.
     Given,
-    /// Don't.
     Refused,
     /// There is no terminal to ask on.
-    NobodyToAsk,
+    NoTerminal,
 }
 
-/// Asks on the terminal; to be asked to `stop` is a no.
+/// Asks on the terminal. If `stop` completes first, the answer is no.
 pub(super) async fn ask(question: &str, stop: impl Future<Output = ()>) -> Consent {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Consent::NobodyToAsk;
+        return Consent::NoTerminal;
     }
     anstream::eprint!("{question} [y/N] ");
     let _ = std::io::stderr().flush();
-    let (said, hears) = oneshot::channel();
-    // A thread of its own, which nobody waits for: after Ctrl-C it would read on until Enter.
+    let (sender, receiver) = oneshot::channel();
+    // A detached thread: after Ctrl-C the read would still block until Enter.
     std::thread::spawn(move || {
         let mut line = String::new();
-        // What cannot be read is empty, which is no yes.
+        // If the read fails, the line is empty, which means no.
         let _ = std::io::stdin().read_line(&mut line);
-        let _ = said.send(line);
+        let _ = sender.send(line);
     });
     tokio::select! {
         biased;
         () = stop => Consent::Refused,
-        line = hears => answer(&line.unwrap_or_default()),
+        line = receiver => answer(&line.unwrap_or_default()),
     }
 }
 
-/// Only a plain yes is one.
 fn answer(line: &str) -> Consent {
     match line.trim().to_lowercase().as_str() {
         "y" | "yes" => Consent::Given,
@@ -50,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_plain_yes_is_consent() {
+    fn only_an_explicit_yes_is_consent() {
         for yes in ["y\n", "Y", " yes \r\n", "YES"] {
             assert_eq!(answer(yes), Consent::Given, "{yes:?}");
         }

@@ -1,6 +1,6 @@
-//! The dead-letter queue: found by the queue's own policy, and gone through without losing anything.
+//! The dead-letter queue: found by the queue's redrive policy, and emptied without losing a message.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -12,19 +12,21 @@ use futures_util::future::{Fuse, FusedFuture};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::aws::{Resource, service_error};
+use crate::cli::aws::dead_letter_queue::{self, Attributes};
 use crate::ids::MessageId;
 use crate::message::Record;
 use crate::queue::redrive_policy::RedrivePolicy;
 use crate::queue::{Outgoing, Queue, Source, SqsQueue, VisibilityChange};
 use crate::service::{ServiceError, attempt_to_reach};
 
-/// How long to wait for another message before the queue counts as gone through. A receive that waits asks all of SQS's
-/// servers, where one that does not may find nothing although there is something.
+/// How long to wait for another message before the queue counts as empty. A receive that waits asks all of SQS's servers;
+/// one that does not wait may find nothing although messages are there.
 const WAIT: Duration = Duration::from_secs(2);
-/// How long finding the queue may take, each request, and how long a send.
-const LOOK_MAX: Duration = Duration::from_secs(15);
+/// Time limit of each request that finds the queue.
+const FIND_MAX: Duration = Duration::from_secs(15);
+/// Time limit of a send.
 const SEND_MAX: Duration = Duration::from_secs(15);
-/// How long a receive may still take once there is a wish to stop.
+/// How long a receive may still take after a signal to stop.
 const LAST_RECEIVE_MAX: Duration = Duration::from_secs(5);
 
 /// A queue's dead letters.
@@ -32,28 +34,26 @@ pub(super) struct DeadLetters {
     pub(super) url: String,
     /// `ApproximateNumberOfMessages`, before anything was received.
     pub(super) waiting: u64,
-    /// `ApproximateNumberOfMessagesNotVisible`: what somebody else has received and not yet dealt with.
+    /// `ApproximateNumberOfMessagesNotVisible`: messages that others have received and not yet deleted.
     pub(super) held_by_others: u64,
     queue: SqsQueue,
 }
 
 impl DeadLetters {
-    /// Finds the dead-letter queue of a queue. What is received from it stays invisible to others for `hold`.
+    /// Finds the dead-letter queue of a queue. Messages received from it stay invisible to others for `hold`.
     pub(super) async fn of(client: &Client, queue_url: &str, hold: Duration) -> anyhow::Result<Self> {
-        let queue = Resource::Queue(queue_url);
-        let attributes = attributes(client, queue_url, queue, QueueAttributeName::RedrivePolicy)
+        let queue = attributes(client, queue_url, Resource::Queue(queue_url))
             .await
-            .context("the queue in BRIDGE_QUEUE_URL cannot be asked for its RedrivePolicy")?;
-        let Some(policy) = attributes.get(&QueueAttributeName::RedrivePolicy) else {
+            .context("cannot read the RedrivePolicy of the queue in BRIDGE_QUEUE_URL")?;
+        let Some(policy) = queue.get(&QueueAttributeName::RedrivePolicy) else {
             bail!("the queue in BRIDGE_QUEUE_URL has no RedrivePolicy, so it has no dead letters");
         };
-        let policy = RedrivePolicy::parse(policy).context("the queue's RedrivePolicy cannot be read")?;
+        let policy = RedrivePolicy::parse(policy).context("the queue's RedrivePolicy is malformed")?;
         ensure!(!policy.is_fifo(), "the dead-letter queue is a FIFO queue, which the bridge does not use");
-        let url = url(client, &policy).await.context("the dead-letter queue of the RedrivePolicy cannot be found")?;
         let dead = Resource::DeadLetterQueue(&policy.dead_letter_queue);
-        let all = QueueAttributeName::All;
+        let url = url(client, &policy, dead).await.context("cannot find the dead-letter queue of the RedrivePolicy")?;
         let attributes =
-            self::attributes(client, &url, dead, all).await.context("the dead-letter queue cannot be asked")?;
+            attributes(client, &url, dead).await.context("cannot read the attributes of the dead-letter queue")?;
         let number = |name| attributes.get(&name).and_then(|text| text.parse().ok()).unwrap_or_default();
         Ok(Self {
             waiting: number(QueueAttributeName::ApproximateNumberOfMessages),
@@ -63,13 +63,13 @@ impl DeadLetters {
         })
     }
 
-    /// Receives at most so many, each once, or all that there are. Once it is asked to `stop` it gives all back and returns `None`.
+    /// Receives up to `limit` messages, each once. If `stop` completes, returns all of them to the queue and gives `None`.
     pub(super) async fn take(
         &self,
         limit: usize,
         mut stop: Pin<&mut Fuse<impl Future<Output = ()>>>,
     ) -> anyhow::Result<Option<Vec<Record>>> {
-        // SQS may deliver a message twice, also while it is held; the latest receipt is the one that counts.
+        // SQS may deliver a message twice even while it is held; only the latest receipt is valid.
         let mut taken = BTreeMap::new();
         let mut is_all = false;
         loop {
@@ -81,25 +81,25 @@ impl DeadLetters {
             if is_all || had >= limit {
                 break;
             }
-            // What one brings that nobody waits for any more would stay hidden, so it has some time to come.
-            let in_vain = async {
+            // Messages of an abandoned receive would stay hidden, so the last receive gets some time.
+            let out_of_time = async {
                 stop.as_mut().await;
                 sleep(LAST_RECEIVE_MAX).await;
             };
             let received = tokio::select! {
                 received = self.queue.receive(limit - had) => received,
-                () = in_vain => continue,
+                () = out_of_time => continue,
             };
             match received {
                 Ok(records) => {
                     taken.extend(records.into_iter().map(|record| (record.message_id.clone(), record)));
-                    // Nothing, or only what came again because its hold was over.
+                    // Nothing, or only repeats whose hold has expired.
                     is_all = taken.len() == had;
                 }
                 Err(_) if stop.is_terminated() => {}
                 Err(error) => {
                     self.give_back(taken.values()).await;
-                    return Err(anyhow::Error::new(error).context("the dead letters cannot be received"));
+                    return Err(anyhow::Error::new(error).context("cannot receive the dead letters"));
                 }
             }
         }
@@ -108,12 +108,12 @@ impl DeadLetters {
         Ok(Some(taken))
     }
 
-    /// Deletes dead letters. Each has a result of its own.
+    /// Deletes dead letters, with one result for each.
     pub(super) async fn delete(&self, records: &[Record]) -> Vec<Result<(), ServiceError>> {
         self.queue.delete_each(records).await
     }
 
-    /// Makes dead letters visible again at once. Where that fails they become so by themselves, once the hold is over.
+    /// Makes dead letters visible again at once. If that fails, they become visible when the hold expires.
     pub(super) async fn give_back(&self, records: impl IntoIterator<Item = &Record>) {
         let invisible = Duration::ZERO;
         let messages: Vec<_> = records
@@ -122,39 +122,30 @@ impl DeadLetters {
             .collect();
         match timeout(SEND_MAX, self.queue.change_visibility(&messages)).await {
             Ok(results) => results.into_iter().filter_map(Result::err).for_each(
-                |error| tracing::warn!(%error, "a dead letter could not be made visible again; it becomes so later"),
+                |error| tracing::warn!(%error, "could not make a dead letter visible again; it reappears when the hold expires"),
             ),
-            Err(_) => tracing::warn!("the dead letters could not be made visible again; they become so later"),
+            Err(_) => tracing::warn!("could not make the dead letters visible again; they reappear when the hold expires"),
         }
     }
 }
 
-/// Sends messages to the queue that they came from. Each has a result of its own.
+/// Sends messages to the queue that they came from, with one result for each.
 ///
-/// Once only: what was sent and not answered for may be there already, and the next `redrive` sends it again.
+/// Never retries: a message without a confirmed send may have arrived, and the next `redrive` sends it again.
 pub(super) async fn send(queue: &SqsQueue, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
     timeout(SEND_MAX, queue.send(messages)).await.unwrap_or_else(|_| {
         vec![Err(ServiceError::Transient("SendMessageBatch: SQS took too long".to_owned())); messages.len()]
     })
 }
 
-type Attributes = HashMap<QueueAttributeName, String>;
-
-async fn attributes(
-    client: &Client,
-    url: &str,
-    queue: Resource<'_>,
-    name: QueueAttributeName,
-) -> Result<Attributes, ServiceError> {
-    let request = client.get_queue_attributes().queue_url(url).attribute_names(name);
+async fn attributes(client: &Client, url: &str, queue: Resource<'_>) -> Result<Attributes, ServiceError> {
+    let request = dead_letter_queue::attributes(client, url);
     let ask = async || request.clone().send().await.map_err(|error| service_error("GetQueueAttributes", queue, &error));
-    Ok(attempt_to_reach(Instant::now() + LOOK_MAX, ask).await?.attributes.unwrap_or_default())
+    Ok(attempt_to_reach(Instant::now() + FIND_MAX, ask).await?.attributes.unwrap_or_default())
 }
 
-async fn url(client: &Client, policy: &RedrivePolicy) -> anyhow::Result<String> {
-    let request =
-        client.get_queue_url().queue_name(&policy.dead_letter_queue).queue_owner_aws_account_id(&policy.account);
-    let queue = Resource::DeadLetterQueue(&policy.dead_letter_queue);
+async fn url(client: &Client, policy: &RedrivePolicy, queue: Resource<'_>) -> anyhow::Result<String> {
+    let request = dead_letter_queue::url(client, policy);
     let ask = async || request.clone().send().await.map_err(|error| service_error("GetQueueUrl", queue, &error));
-    attempt_to_reach(Instant::now() + LOOK_MAX, ask).await?.queue_url.context("GetQueueUrl gave no URL")
+    attempt_to_reach(Instant::now() + FIND_MAX, ask).await?.queue_url.context("GetQueueUrl returned no URL")
 }

@@ -1,4 +1,4 @@
-//! What is to become of each dead letter. Pure: it looks at records and decides.
+//! Decides what to do with each dead letter. Pure.
 
 use serde::Serialize;
 
@@ -6,25 +6,25 @@ use crate::ids::TriggerKey;
 use crate::message::{Message, Record, TriggerBody};
 use crate::run::TriggerMessage;
 
-/// What a dead letter turns out to be.
+/// What kind of message a dead letter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
-    /// Somebody wants a chat synced.
+    /// A request to sync a chat.
     Trigger,
-    /// A poll that carries an ending which could not be written: nobody else knows it.
+    /// A poll that carries an ending that could not be written: it exists nowhere else.
     PollWithAnswer,
-    /// Nothing that the bridge understands. The worker answers such a message with an event; a dead letter never was.
+    /// An invalid trigger. The worker answers one with an event, which a dead letter never got.
     Invalid,
     /// Any other poll.
     Poll,
-    /// The schedule's message.
+    /// The message of the sweep's schedule.
     Sweep,
-    /// One of our own events.
+    /// One of the bridge's own events.
     OwnEvent,
-    /// One of our own messages, but not sound.
+    /// One of the bridge's own messages, but malformed.
     Malformed,
-    /// One of our own messages, of a version that this program does not know.
+    /// One of the bridge's own messages, of a version that this program does not know.
     Newer,
 }
 
@@ -32,11 +32,11 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Action {
-    /// It goes back to the queue.
+    /// Send it to the queue again.
     Send,
-    /// It is deleted.
+    /// Delete it.
     Drop,
-    /// It stays where it is.
+    /// Leave it in the dead-letter queue.
     Leave,
 }
 
@@ -60,22 +60,22 @@ impl Kind {
         }
     }
 
-    /// Its name for people, and why it comes to its fate.
+    /// Its name for people, what is done with it, and why.
     pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Trigger => ("triggers", "sent again under their first keys: what was accepted restarts nothing"),
-            Self::PollWithAnswer => ("polls with an answer", "sent again: the fence decides whether it still counts"),
-            Self::Invalid => ("invalid messages", "sent again, to be answered with an event, which they never were"),
+            Self::Trigger => ("triggers", "sent again under their first keys: one that was accepted restarts nothing"),
+            Self::PollWithAnswer => ("polls with an answer", "sent again: the fence decides whether they still count"),
+            Self::Invalid => ("invalid messages", "sent again, so that each gets its event"),
             Self::Poll => ("polls", "dropped: the sweep has replaced them"),
-            Self::Sweep => ("sweeps", "dropped: the schedule sends others"),
+            Self::Sweep => ("sweeps", "dropped: the schedule sends new ones"),
             Self::OwnEvent => ("the bridge's own events", "dropped: answering them would loop"),
-            Self::Malformed => ("malformed messages", "dropped: the worker would do the same"),
+            Self::Malformed => ("malformed messages", "dropped: the worker would drop them too"),
             Self::Newer => ("of a newer version", "left: redrive them with a newer postpress-bridge"),
         }
     }
 }
 
-/// A dead letter, and what is to be sent in its place.
+/// A dead letter, and the body to send in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DeadLetter {
     pub(super) record: Record,
@@ -84,10 +84,10 @@ pub(super) struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// Reads a dead letter. `event_source` is the `source` of our own events.
+    /// Classifies a dead letter. `event_source` is the `source` of the bridge's own events.
     pub(super) fn of(record: Record, event_source: &str) -> Self {
         let (kind, body) = match Message::parse(&record, event_source) {
-            Message::Trigger(trigger) => (Kind::Trigger, under_its_first_key(&record, trigger)),
+            Message::Trigger(trigger) => (Kind::Trigger, with_first_key(&record, trigger)),
             Message::Poll(poll) if poll.answer.is_some() => (Kind::PollWithAnswer, record.body.clone()),
             Message::Poll(_) => (Kind::Poll, String::new()),
             Message::Sweep => (Kind::Sweep, String::new()),
@@ -104,11 +104,11 @@ impl DeadLetter {
     }
 }
 
-/// The body that gives the trigger the key that it had at first, although SQS gives what is sent again a new message id.
+/// The body under which the trigger keeps its first key, although SQS gives the new message a new id.
 ///
-/// A key that came with the body, the producer's own or the wrapping's, comes again with the same bytes. One that was the
-/// message id has to be written into the body: SQS keeps the id when it makes a message a dead letter.
-fn under_its_first_key(record: &Record, message: TriggerMessage) -> String {
+/// A key in the body, the producer's or the wrapping event's, is sent again with the same bytes. A key that was the message id
+/// has to be written into the body; SQS keeps the id when it moves a message to the dead-letter queue.
+fn with_first_key(record: &Record, message: TriggerMessage) -> String {
     let message_id = record.message_id.as_str();
     if message.key != TriggerKey::of(message_id) {
         return record.body.clone();
@@ -132,7 +132,7 @@ pub(super) struct Line {
     pub(super) action: Action,
 }
 
-/// How many there are of each kind that there is.
+/// The number of messages of each kind present.
 pub(super) fn lines(letters: &[DeadLetter]) -> Vec<Line> {
     let line = |kind: Kind| {
         let count = letters.iter().filter(|letter| letter.kind == kind).count();
@@ -141,7 +141,7 @@ pub(super) fn lines(letters: &[DeadLetter]) -> Vec<Line> {
     Kind::ALL.into_iter().map(line).filter(|line| line.count > 0).collect()
 }
 
-/// How many come to this fate.
+/// The number of messages with this action.
 pub(super) fn count(letters: &[DeadLetter], action: Action) -> usize {
     letters.iter().filter(|letter| letter.action() == action).count()
 }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_its_fate() {
+    fn each_kind_has_its_action() {
         let answer = Outcome {
             ending: Ending::Sync { status: Finish::Done },
             ended_by: EndedBy::Answer,
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trigger_keeps_its_first_key_under_a_new_message_id() {
+    fn trigger_keeps_its_first_key_under_a_new_message_id() {
         let event = |id: &str, detail: serde_json::Value| json!({"id": id, "detail-type": "ChatOpened", "source": "crm", "detail": detail});
         let without_id = json!({"detail-type": "ChatOpened", "source": "crm", "detail": {"chat_id": "c"}});
         let sns = json!({"Type": "Notification", "MessageId": "sns-1", "Message": r#"{"chat_id": "c"}"#});
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_counts_what_there_is() {
+    fn plan_counts_the_messages_of_each_kind() {
         let letters = ["hello", SWEEP_BODY, r#"{"chat_id": "c"}"#, SWEEP_BODY].map(letter);
         let lines: Vec<_> = lines(&letters).into_iter().map(|line| (line.kind, line.count)).collect();
         assert_eq!(lines, [(Kind::Trigger, 1), (Kind::Invalid, 1), (Kind::Sweep, 2)]);

@@ -1,4 +1,4 @@
-//! What is told of a redrive: to people before and after it, and to programs at its end.
+//! The report of a redrive: for people before and after it, and for programs at its end.
 
 use std::collections::BTreeSet;
 
@@ -6,54 +6,55 @@ use serde::Serialize;
 
 use super::plan::Line;
 
-/// All that there is to tell.
+/// The whole report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Report {
     pub(super) queue: String,
     pub(super) dead_letter_queue: String,
-    /// How many waited when it began, as near as SQS knows.
+    /// Approximate number of messages that were waiting at the start.
     pub(super) waiting: u64,
-    /// How many others had received and not dealt with, as near as SQS knows.
+    /// Approximate number of messages that other consumers held.
     pub(super) held_by_others: u64,
-    /// How many were looked at.
+    /// Number of messages received.
     pub(super) received: usize,
     pub(super) plan: Vec<Line>,
-    /// What was done; absent if nothing was, for want of consent or by `--dry-run`.
+    /// What was done; absent without consent and with `--dry-run`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) done: Option<Done>,
 }
 
-/// What became of the dead letters.
+/// What was done with the dead letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Done {
     /// Sent to the queue again.
     pub(super) sent: usize,
-    /// Deleted, and nothing sent.
+    /// Deleted without a replacement.
     pub(super) dropped: usize,
     /// Left as dead letters, as planned.
     pub(super) left: usize,
-    /// To be sent, but not taken by SQS as far as is known: still dead letters.
+    /// Not confirmed sent: still dead letters.
     pub(super) not_sent: usize,
-    /// To be deleted, but still dead letters, some of them sent again.
+    /// Not deleted: still dead letters, some of them sent again.
     pub(super) not_deleted: usize,
-    /// Why.
-    pub(super) troubles: BTreeSet<String>,
+    /// Why messages were not sent or not deleted.
+    #[serde(rename = "troubles")]
+    pub(super) errors: BTreeSet<String>,
 }
 
 impl Done {
-    pub(super) fn is_all(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.not_sent == 0 && self.not_deleted == 0
     }
 }
 
 impl Report {
-    /// What is there, and what is to become of it.
+    /// What was received, and what will be done with it.
     pub(super) fn plan(&self) -> String {
         let mut text = format!("{}\n", self.dead_letter_queue);
         if self.received == 0 {
             text += "no dead letters\n";
         } else {
-            text += &format!("{} of about {} dead letters looked at\n\n", self.received, self.about());
+            text += &format!("{} of about {} dead letters received\n\n", self.received, self.about());
         }
         for Line { kind, count, .. } in &self.plan {
             let (name, why) = kind.words();
@@ -61,33 +62,33 @@ impl Report {
         }
         if self.held_by_others > 0 {
             text += &format!(
-                "\nabout {} more are held by another redrive, or by one that was killed: they come back when its hold is \
-                 over\n",
+                "\nabout {} more are held by another redrive, or by one that was killed; they reappear when its hold \
+                 expires\n",
                 self.held_by_others
             );
         }
         text
     }
 
-    /// How many there are, as near as is known.
+    /// Approximate number of dead letters.
     fn about(&self) -> u64 {
         self.waiting.max(self.received as u64)
     }
 
-    /// What was done, and what is left to do.
-    pub(super) fn outcome(&self, done: &Done) -> String {
+    /// What was done, and what remains.
+    pub(super) fn result(&self, done: &Done) -> String {
         let mut text = format!("sent {}, dropped {}, left {}\n", done.sent, done.dropped, done.left);
         if done.not_sent > 0 {
             text += &format!("{} could not be sent and are still dead letters; run it again\n", done.not_sent);
         }
         if done.not_deleted > 0 {
             text += &format!(
-                "{} could not be deleted and are still dead letters; run it again: a trigger that is sent twice counts once\n",
+                "{} could not be deleted and are still dead letters; run it again; a trigger that is sent twice counts once\n",
                 done.not_deleted
             );
         }
-        for trouble in &done.troubles {
-            text += &format!("  {trouble}\n");
+        for error in &done.errors {
+            text += &format!("  {error}\n");
         }
         let rest = self.about() - self.received as u64;
         if rest > 0 {
@@ -116,26 +117,26 @@ mod tests {
     }
 
     #[test]
-    fn the_plan_says_what_becomes_of_each_kind() {
+    fn plan_names_the_action_for_each_kind() {
         insta::assert_snapshot!(report().plan(), @"
         https://sqs.eu-west-1.amazonaws.com/123456789012/bridge-dead
-        36 of about 40 dead letters looked at
+        36 of about 40 dead letters received
 
-              1  triggers                sent again under their first keys: what was accepted restarts nothing
-              2  polls with an answer    sent again: the fence decides whether it still counts
-              3  invalid messages        sent again, to be answered with an event, which they never were
+              1  triggers                sent again under their first keys: one that was accepted restarts nothing
+              2  polls with an answer    sent again: the fence decides whether they still count
+              3  invalid messages        sent again, so that each gets its event
               4  polls                   dropped: the sweep has replaced them
-              5  sweeps                  dropped: the schedule sends others
+              5  sweeps                  dropped: the schedule sends new ones
               6  the bridge's own events  dropped: answering them would loop
-              7  malformed messages      dropped: the worker would do the same
+              7  malformed messages      dropped: the worker would drop them too
               8  of a newer version      left: redrive them with a newer postpress-bridge
 
-        about 2 more are held by another redrive, or by one that was killed: they come back when its hold is over
+        about 2 more are held by another redrive, or by one that was killed; they reappear when its hold expires
         ");
     }
 
     #[test]
-    fn where_there_is_nothing_it_says_so() {
+    fn plan_without_dead_letters_says_so() {
         let nothing = Report { waiting: 0, held_by_others: 0, received: 0, plan: Vec::new(), ..report() };
         insta::assert_snapshot!(nothing.plan(), @"
         https://sqs.eu-west-1.amazonaws.com/123456789012/bridge-dead
@@ -144,22 +145,22 @@ mod tests {
     }
 
     #[test]
-    fn the_outcome_says_what_is_left_to_do() {
-        let troubles = BTreeSet::from(["InternalError: try later".to_owned()]);
-        let done = Done { sent: 5, dropped: 22, left: 8, not_sent: 1, not_deleted: 2, troubles };
-        insta::assert_snapshot!(report().outcome(&done), @"
+    fn result_says_what_remains() {
+        let errors = BTreeSet::from(["InternalError: try later".to_owned()]);
+        let done = Done { sent: 5, dropped: 22, left: 8, not_sent: 1, not_deleted: 2, errors };
+        insta::assert_snapshot!(report().result(&done), @"
         sent 5, dropped 22, left 8
         1 could not be sent and are still dead letters; run it again
-        2 could not be deleted and are still dead letters; run it again: a trigger that is sent twice counts once
+        2 could not be deleted and are still dead letters; run it again; a trigger that is sent twice counts once
           InternalError: try later
         about 4 more are waiting; run it again
         ");
         let all = Report { waiting: 30, ..report() };
-        insta::assert_snapshot!(all.outcome(&Done { sent: 36, ..Done::default() }), @"sent 36, dropped 0, left 0");
+        insta::assert_snapshot!(all.result(&Done { sent: 36, ..Done::default() }), @"sent 36, dropped 0, left 0");
     }
 
     #[test]
-    fn programs_get_the_same() {
+    fn json_has_the_same_content() {
         let report = Report { plan: report().plan[..2].to_vec(), done: Some(Done::default()), ..report() };
         insta::assert_snapshot!(serde_json::to_string_pretty(&report).unwrap(), @r#"
         {
