@@ -58,7 +58,7 @@ fn access(reader: &mut Reader<'_>) -> Option<Access> {
         Some("iam") => {
             for variable in CREDENTIALS {
                 if reader.has(variable) {
-                    let why = "are both set, but with `iam` neither secret nor token is asked for; keep one of them";
+                    let why = "are both set, but `iam` requires neither secret nor token; keep one of them";
                     reader.conflict(AUTH, variable, why);
                 }
             }

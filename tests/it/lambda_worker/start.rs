@@ -13,7 +13,7 @@ use crate::harness::lambda::{Deadline, Environment, Function, Outcome};
 const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
-async fn faults_in_the_settings_end_the_process_with_one_message_that_lists_them_all_and_shows_no_secret() {
+async fn invalid_settings_end_the_process_with_one_message() {
     let settings = [
         ("POSTPRESS_API_KEY", "pp_live_hunter2\u{7f}"),
         ("POSTPRESS_BASE_URL", "https://someone:hunter2@api.postpress.example/v1"),
