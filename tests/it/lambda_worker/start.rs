@@ -26,8 +26,8 @@ async fn invalid_settings_end_the_process_with_one_message() {
     };
     assert_eq!(status.code(), Some(1));
     insta::assert_snapshot!(function.log(), @r#"
-    sync-worker: set these environment variables right and start again:
-    - `POSTPRESS_BASE_URL` cannot be used: the base URL has a user name or password before an `@`; remove it: the API key has a setting of its own
+    sync-worker: fix these environment variables and start again:
+    - `POSTPRESS_BASE_URL` cannot be used: the base URL has a user name or password before an `@`; remove it: the API key has its own setting
     - `POSTPRESS_API_KEY` cannot be used: the API key has characters that no key has; copy it again from the postpress dashboard
     - `BRIDGE_MAX_POLLS` is "many"; allowed: a whole number from 1 to 1000000
     - `BRIDGE_QUEUE_URL` is missing; set it to the URL of the SQS queue

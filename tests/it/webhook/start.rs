@@ -26,11 +26,11 @@ async fn invalid_settings_end_the_process_with_one_message() {
     .await;
     assert!(!log.contains("hunter2"), "{log}");
     insta::assert_snapshot!(log, @r#"
-    webhook: set these environment variables right and start again:
+    webhook: fix these environment variables and start again:
     - `BRIDGE_WEBHOOK_SECRET` cannot be used: it is not `whsec_` and Base64; create one with: echo "whsec_$(openssl rand -base64 32)"
     - `BRIDGE_WEBHOOK_TOKEN` cannot be used: it is 3 values; give one, or two with one space between them during a rotation
-    - `BRIDGE_BACKEND` is "memory"; allowed: `aws` (the default), since nobody would work a queue in the webhook's memory
-    - `BRIDGE_EVENT_SOURCE` is "aws.bridge"; allowed: any name that does not begin with `aws.`, which AWS keeps to itself
+    - `BRIDGE_BACKEND` is "memory"; allowed: `aws` (the default), since no worker would process a queue in the webhook's memory
+    - `BRIDGE_EVENT_SOURCE` is "aws.bridge"; allowed: any name that does not begin with `aws.`, which AWS reserves
     - `BRIDGE_LOG` is "loud=very"; allowed: a filter like `info` or `warn,postpress_bridge=debug` (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5)
     "#);
 }
