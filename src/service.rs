@@ -64,12 +64,12 @@ impl ServiceError {
     }
 
     /// Whether a second attempt may succeed.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Transient(_) | Self::Throttled(_) | Self::Unreachable(_))
     }
 
     /// Whether the operation may have been carried out although it failed.
-    pub fn may_be_done(&self) -> bool {
+    pub fn may_have_succeeded(&self) -> bool {
         matches!(self, Self::Transient(_))
     }
 
@@ -77,7 +77,7 @@ impl ServiceError {
     /// those after it are often its consequence; and that the operation may have been carried out, if either may have been.
     fn and_then(self, later: Self) -> Self {
         let (first, other) = if self == Self::out_of_time() { (later, self) } else { (self, later) };
-        if other.may_be_done() { Self::Transient(first.to_string()) } else { first }
+        if other.may_have_succeeded() { Self::Transient(first.to_string()) } else { first }
     }
 }
 
@@ -89,7 +89,7 @@ pub async fn retry_until<T>(
     until: Instant,
     operation: impl AsyncFnMut() -> Result<T, ServiceError>,
 ) -> Result<T, ServiceError> {
-    attempt_while(until, ServiceError::may_pass, operation).await
+    retry_while(until, ServiceError::is_retryable, operation).await
 }
 
 /// Asks as [`retry_until`] does, for the first time at a terminal: then a wrong endpoint or region is likelier than a network that
@@ -104,16 +104,16 @@ pub async fn attempt_to_reach<T>(
     let began = Instant::now();
     let another = |error: &ServiceError| match error {
         ServiceError::Unreachable(_) => began.elapsed() < REACH_MAX,
-        error => error.may_pass(),
+        error => error.is_retryable(),
     };
-    attempt_while(until, another, operation).await
+    retry_while(until, another, operation).await
 }
 
 /// Asks until it works, fails in a way that is not worth another attempt, or `until` has come.
 ///
 /// # Errors
 /// The failure that ended it, or else the first one.
-pub async fn attempt_while<T>(
+pub async fn retry_while<T>(
     until: Instant,
     mut another: impl FnMut(&ServiceError) -> bool,
     mut operation: impl AsyncFnMut() -> Result<T, ServiceError>,
@@ -219,9 +219,9 @@ mod tests {
     async fn what_is_not_worth_another_attempt_ends_it_at_once() {
         let asked = Cell::new(0);
         let until = Instant::now() + Duration::from_secs(60);
-        let done = attempt_while(
+        let done = retry_while(
             until,
-            |error| !error.may_be_done(),
+            |error| !error.may_have_succeeded(),
             async || {
                 asked.set(asked.get() + 1);
                 if asked.get() < 3 { Err(ServiceError::Throttled("slow".to_owned())) } else { Err::<(), _>(passing()) }

@@ -81,7 +81,7 @@ impl Source for Watched {
     async fn receive(&self, max: usize) -> Result<Vec<Record>, ServiceError> {
         let received = self.queue.receive(max).await;
         self.failed.replace(received.as_ref().err().cloned());
-        if received.as_ref().is_err_and(|error| !error.may_pass()) {
+        if received.as_ref().is_err_and(|error| !error.is_retryable()) {
             // No other attempt will succeed: it stops, which is then all that there is to say.
             self.refused.notify_one();
             return std::future::pending().await;

@@ -21,7 +21,7 @@ use crate::credentials::webhook::Credentials;
 use crate::ids::{ChatId, MessageId};
 use crate::message::TriggerBody;
 use crate::queue::{Outgoing, Queue};
-use crate::service::{ServiceError, attempt_while, retry_until};
+use crate::service::{ServiceError, retry_until, retry_while};
 use crate::store::RunStore;
 use crate::time::Clock;
 
@@ -112,14 +112,14 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
             let before = may_be_on_queue.replace(true);
             let sent = self.queue.send(&message).await.pop();
             let sent = sent.unwrap_or_else(|| Err(ServiceError::Transient("the queue returned no result".to_owned())));
-            if sent.as_ref().is_err_and(|error| !error.may_be_done()) {
+            if sent.as_ref().is_err_and(|error| !error.may_have_succeeded()) {
                 may_be_on_queue.set(before);
             }
             sent
         };
         let has_key = trigger.idempotency_key.is_some();
-        let another = |error: &ServiceError| error.may_pass() && (has_key || !error.may_be_done());
-        let sent = attempt_while(until, another, send).await;
+        let another = |error: &ServiceError| error.is_retryable() && (has_key || !error.may_have_succeeded());
+        let sent = retry_while(until, another, send).await;
         sent.map_err(|error| NotEnqueued { error, may_be_on_queue: may_be_on_queue.get() })
     }
 

@@ -64,7 +64,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 trouble = result.as_ref().err().cloned().or(trouble);
                 sent[*index] = result.map(drop);
             }
-            left.retain(|index| sent[*index].as_ref().is_err_and(ServiceError::may_pass));
+            left.retain(|index| sent[*index].as_ref().is_err_and(ServiceError::is_retryable));
             match trouble {
                 Some(error) if left.is_empty() => Err(ServiceError::Permanent(error.to_string())),
                 Some(error) => Err(ServiceError::Transient(error.to_string())),
@@ -74,7 +74,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         if let Err(error) = result.await {
             // What took too long says nothing of its entries.
             sent.iter_mut()
-                .filter(|sent| sent.as_ref().is_err_and(ServiceError::may_pass))
+                .filter(|sent| sent.as_ref().is_err_and(ServiceError::is_retryable))
                 .for_each(|sent| *sent = Err(error.clone()));
         }
         sent

@@ -78,7 +78,7 @@ async fn an_error_is_told_without_what_must_not_be_shown() {
         let server = RawServer::start([vec![Move::Read, reply(&head, body), Move::Hang]]).await;
         let store = table(&format!("http://{}", server.address()), mozilla_roots()).await;
         let error = read(&store).await.unwrap_err();
-        assert_eq!(error.may_pass(), passes, "{status} {body}: {error}");
+        assert_eq!(error.is_retryable(), passes, "{status} {body}: {error}");
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         assert_eq!(server.seen().requests.len(), 1, "the SDK's own retries are off: {error}");
     }

@@ -241,7 +241,7 @@ async fn proxied() -> (Emulated, Proxy, SqsQueue) {
 fn told<T>(results: &[Result<T, ServiceError>]) -> String {
     let letter = |result: &Result<T, ServiceError>| match result {
         Ok(_) => 's',
-        Err(error) if error.may_pass() => 'a',
+        Err(error) if error.is_retryable() => 'a',
         Err(_) => 'r',
     };
     results.iter().map(letter).collect()

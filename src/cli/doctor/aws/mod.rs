@@ -98,7 +98,9 @@ fn of_secret_error(check: &'static str, error: ServiceError) -> Finding {
             asked::denied(check, "secretsmanager:GetSecretValue (and kms:Decrypt, for a key of your own)")
         }
         ServiceError::Misconfigured(fault) => asked::misconfigured(check, fault),
-        error if error.may_pass() => Finding::fault(check, error.to_string(), "run `doctor` again, once that is over"),
+        error if error.is_retryable() => {
+            Finding::fault(check, error.to_string(), "run `doctor` again, once that is over")
+        }
         error => {
             let remedy = "fix the secret, or the variable that names it: `ID`, or `ID#field` if it is a JSON object";
             Finding::fault(check, error.to_string(), remedy)
