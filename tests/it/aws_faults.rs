@@ -157,7 +157,7 @@ async fn what_is_wrong_before_anything_is_sent_is_said_at_once_and_first() {
             "a zone",
             [&keys[..], &[("AWS_REGION", "eu-west-1a")]].concat(),
             "",
-            "\"eu-west-1a\" cannot be one",
+            "\"eu-west-1a\" is invalid",
             "set AWS_REGION",
         ),
         ("nobody there", [&keys[..], &[region, nobody]].concat(), "", "no connection to AWS", "AWS_ENDPOINT_URL"),
