@@ -1,12 +1,12 @@
-//! The AWS clients: made once, over the one HTTP stack that the provider's client uses too.
+//! The AWS clients, over the HTTP stack of the provider's client.
 //!
 //! ```text
 //! account.rs   region, credentials and endpoint, checked before anything is sent
-//! failure.rs   what an SDK error means: may it pass, was the operation carried out, what fixes it
+//! failure.rs   the meaning of an SDK error: retryable or not, what may have happened, how to fix it
 //! ```
 //!
-//! The SDK's own HTTP client would be a second TLS stack with a second set of root certificates, which costs a Lambda
-//! several milliseconds at every cold start.
+//! The SDK's own HTTP client would be a second TLS stack with its own root certificates, which costs a Lambda several
+//! milliseconds at every cold start.
 
 use std::time::Duration;
 
@@ -34,13 +34,12 @@ pub use account::connect;
 pub(crate) use failure::Fault;
 pub use failure::{Resource, entry_error, service_error};
 
-/// A configuration before it is loaded, for callers that know region, credentials or endpoint themselves. All others
-/// [`connect`].
+/// The basis of a configuration, for callers that set region, credentials or endpoint themselves. All others [`connect`].
 ///
-/// The SDK's retries and timeouts are off: [`crate::service::retry_until`] does both, within the invocation's time, for all ports
-/// alike. So is its watch over stalled transfers: it does not see how this HTTP client reads a body, and breaks off what
-/// has no answer after some seconds, such as SQS's long poll. And so is its closing of connections after a failure, which this
-/// HTTP client does by itself: it would write an error to the log each time that it has none to close.
+/// Some features of the SDK are off:
+/// - retries and timeouts, since [`crate::service::retry_until`] does both for all ports, within the invocation's time;
+/// - stalled-stream protection, which does not see this HTTP client read a body, and so would abort SQS's long poll;
+/// - reconnecting after failures, which this HTTP client does itself, and for which the SDK would log an error each time.
 pub fn loader(http: reqwest::Client) -> ConfigLoader {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(SharedStack(http))
@@ -49,11 +48,11 @@ pub fn loader(http: reqwest::Client) -> ConfigLoader {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
-/// How long a connection to AWS may take, TLS included: long enough for a lost SYN, which is sent again after a second, and
-/// shorter than an attempt, so that what was never sent is known for that.
+/// How long connecting to AWS may take, TLS included: long enough for a lost SYN, which is sent again after a second, and
+/// shorter than an attempt, so that a failed connection is recognised as such.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 
-/// The HTTP stack of a program that talks to AWS and not to the provider.
+/// The HTTP stack of a program that calls AWS but not the provider.
 ///
 /// # Errors
 /// If TLS or the HTTP client cannot be set up.
@@ -61,23 +60,23 @@ pub fn http_client() -> Result<reqwest::Client, BuildError> {
     http_client_within(mozilla_roots(), CONNECT_MAX)
 }
 
-/// The HTTP client, as the SDK wants it.
+/// The HTTP client as the SDK's trait.
 #[derive(Debug, Clone)]
 struct SharedStack(reqwest::Client);
 
 impl HttpClient for SharedStack {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        // Without a limit on reading an exchange may take any time. Connections have a limit of the client's own.
+        // Without a read timeout an exchange has no limit. Connecting has the client's own.
         let limit = settings.read_timeout().map(|read| settings.connect_timeout().unwrap_or_default() + read);
         SharedHttpConnector::new(Connector { http: self.0.clone(), limit })
     }
 }
 
-/// The HTTP client for one use of it.
+/// The HTTP client with one set of settings.
 #[derive(Debug)]
 struct Connector {
     http: reqwest::Client,
-    /// How long an exchange may take. The clients of the bridge's own ports set none; those that look for credentials do.
+    /// The time limit of an exchange. The ports' clients set none; credentials providers do.
     limit: Option<Duration>,
 }
 
@@ -96,7 +95,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// No connection was made, TLS included, so that nothing was sent.
+/// No connection was established, TLS included, so nothing was sent.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection")]
 struct NeverConnected(#[source] reqwest::Error);
@@ -105,11 +104,11 @@ async fn exchange(http: &reqwest::Client, request: HttpRequest) -> Result<HttpRe
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
     let request = request.map(|body| body.bytes().map(<[u8]>::to_vec));
     let (parts, Some(body)) = request.into_parts() else {
-        return Err(ConnectorError::user("a streaming request, which the bridge never makes".into()));
+        return Err(ConnectorError::user("streaming requests are not supported".into()));
     };
     let mut request = reqwest::Request::try_from(http::Request::from_parts(parts, body))
         .map_err(|error| ConnectorError::user(error.into()))?;
-    // Answers are small; decompressing them would cost more than it saves.
+    // Responses are small; compressing them would cost more than it saves.
     request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let response = http.execute(request).await.map_err(connector_error)?;
     let (status, headers) = (response.status(), response.headers().clone());
@@ -117,7 +116,7 @@ async fn exchange(http: &reqwest::Client, request: HttpRequest) -> Result<HttpRe
     let mut response = http::Response::new(SdkBody::from(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    // The SDK reports as "other" what fails before a request is sent; this fails after it.
+    // The SDK reports failures before a request as "other"; this one comes after it.
     HttpResponse::try_from(response).map_err(|error| ConnectorError::io(error.into()))
 }
 

@@ -1,4 +1,4 @@
-//! The names of things: each a type of its own, parsed once where it comes in.
+//! Identifiers, each with its own type, parsed once at the boundary.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,29 +12,29 @@ use uuid::Uuid;
 /// The longest chat id, in bytes.
 pub const CHAT_ID_MAX_BYTES: usize = 512;
 
-/// The provider's id of a chat: never empty, at most [`CHAT_ID_MAX_BYTES`], no control characters, neither `.` nor `..`.
+/// The provider's id of a chat: not empty, at most [`CHAT_ID_MAX_BYTES`], no control characters, neither `.` nor `..`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct ChatId(String);
 
-/// Why a text is no chat id.
+/// Why a text is not a chat id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidChatId {
-    /// It has no characters.
+    /// It is empty.
     #[error("`chat_id` is empty; name the chat to sync")]
     Empty,
     /// It is longer than [`CHAT_ID_MAX_BYTES`].
     #[error("`chat_id` is {0} bytes long; at most {CHAT_ID_MAX_BYTES} are allowed")]
     TooLong(usize),
-    /// It has a control character, which no chat id has.
+    /// It has a control character.
     #[error("`chat_id` has a control character; remove it")]
     ControlCharacter,
-    /// It is `.` or `..`: every URL parser takes these two as navigation, also percent-encoded.
-    #[error("`chat_id` is a path navigation (`.` or `..`), which no URL can carry as a name")]
+    /// It is `.` or `..`, which every URL parser resolves as navigation, even if percent-encoded.
+    #[error("`chat_id` is a path navigation (`.` or `..`), which a URL cannot contain as a name")]
     Navigation,
 }
 
-/// What stays readable in a path segment: RFC 3986's unreserved characters.
+/// The characters that are not encoded in a path segment: RFC 3986's unreserved ones.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl ChatId {
@@ -58,12 +58,12 @@ impl ChatId {
         Ok(Self(text.to_owned()))
     }
 
-    /// The id as the provider wrote it.
+    /// The id as the provider writes it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The id as exactly one segment of a URL's path, whatever characters it holds.
+    /// The id as exactly one segment of a URL's path.
     pub fn path_segment(&self) -> String {
         utf8_percent_encode(&self.0, SEGMENT).to_string()
     }
@@ -97,7 +97,7 @@ impl JsonSchema for ChatId {
         true
     }
 
-    /// What [`ChatId::parse`] checks, but that JSON Schema counts characters where we count bytes.
+    /// The rules of [`ChatId::parse`], except that JSON Schema counts characters rather than bytes.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
@@ -108,18 +108,18 @@ impl JsonSchema for ChatId {
     }
 }
 
-/// SQS's id of a message: the same at every redelivery, new when the message is sent or moved again.
+/// SQS's id of a message: the same at every delivery, and a new one if the message is sent or moved again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageId(String);
 
 impl MessageId {
-    /// Takes the id that SQS gave.
+    /// An id from SQS.
     pub fn new(id: impl Into<String>) -> Self {
         Self(id.into())
     }
 
-    /// The id as SQS wrote it.
+    /// The id as SQS writes it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -131,18 +131,18 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// One run of one chat: from the trigger that starts it to its ending. Also the `event_id` of that ending.
+/// The id of one run of a chat, from the trigger that starts it to its ending. Also the `event_id` of that ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(Uuid);
 
 impl RunId {
-    /// A run of these 128 random bits.
+    /// A run id from 128 random bits.
     pub fn from_random(bits: u128) -> Self {
         Self(uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid())
     }
 
-    /// The run as a UUID.
+    /// The id as a UUID.
     pub fn as_uuid(&self) -> Uuid {
         self.0
     }
@@ -154,24 +154,24 @@ impl fmt::Display for RunId {
     }
 }
 
-/// The fence: new at each claim, so that whoever holds an older one can neither poll on nor end the run.
+/// The fence: new at each claim, so that the holder of an older one can neither poll nor end the run.
 ///
-/// It stays in the queue and the table; `Debug` does not show it, and there is no `Display`.
+/// It appears only in the queue and the table: `Debug` masks it, and it has no `Display`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClaimId(u128);
 
 impl ClaimId {
-    /// A claim of these 128 random bits.
+    /// A claim id from 128 random bits.
     pub fn from_random(bits: u128) -> Self {
         Self(bits)
     }
 
-    /// The claim as 32 hexadecimal digits, as the queue and the table carry it.
+    /// The id as 32 hexadecimal digits, as in the queue and the table.
     pub fn to_hex(self) -> String {
         format!("{:032x}", self.0)
     }
 
-    /// Reads what [`ClaimId::to_hex`] wrote.
+    /// Reads the output of [`ClaimId::to_hex`].
     pub fn from_hex(text: &str) -> Option<Self> {
         let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         digits.then(|| u128::from_str_radix(text, 16).ok().map(Self))?
@@ -197,12 +197,12 @@ impl<'de> Deserialize<'de> for ClaimId {
     }
 }
 
-/// What makes two triggers for one chat the same request: the first 8 bytes of the SHA-256 of its idempotency key.
+/// The identity of a request for a chat: the first 8 bytes of the SHA-256 of its idempotency key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TriggerKey([u8; 8]);
 
 impl TriggerKey {
-    /// The key of an idempotency key, or of whatever id stands in for one.
+    /// The key for an idempotency key, or for the id that replaces it.
     pub fn of(text: &str) -> Self {
         let digest = Sha256::digest(text.as_bytes());
         let mut key = [0; 8];
@@ -215,7 +215,7 @@ impl TriggerKey {
         self.0
     }
 
-    /// Reads what [`TriggerKey::to_bytes`] wrote.
+    /// Reads the output of [`TriggerKey::to_bytes`].
     pub fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }
@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chat_id_is_refused_with_what_is_wrong() {
+    fn invalid_chat_ids_are_refused_with_the_reason() {
         for (text, why) in [
             ("", InvalidChatId::Empty),
             (".", InvalidChatId::Navigation),
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chat_id_is_one_path_segment_whatever_it_holds() {
+    fn chat_ids_are_one_path_segment() {
         for (text, segment) in [
             ("chat_01HXYZ", "chat_01HXYZ"),
             ("a/b?c#d", "a%2Fb%3Fc%23d"),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_survives_the_wire_and_hides_from_debug() {
+    fn claim_ids_round_trip_and_are_masked() {
         let claim = ClaimId::from_random(7);
         let json = serde_json::to_string(&claim).unwrap();
         assert_eq!(json, "\"00000000000000000000000000000007\"");
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_the_head_of_a_sha_256() {
+    fn trigger_keys_are_truncated_sha_256() {
         let key = TriggerKey::of("abc");
         assert_eq!(serde_json::to_string(&key).unwrap(), "\"ba7816bf8f01cfea\"");
         assert_eq!(TriggerKey::from_bytes(key.to_bytes()), key);

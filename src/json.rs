@@ -1,4 +1,4 @@
-//! JSON from outside, read one member at a time, so that an odd member spoils nothing but itself.
+//! JSON from outside, read one member at a time, so that an odd member does not affect the others.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,10 +7,10 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// What some editors and Windows tools put in front of a text.
+/// The mark that some editors and Windows tools put in front of a text.
 pub const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A JSON object whose members are not read yet. Their names may repeat.
+/// A JSON object with unparsed members, whose names may repeat.
 #[derive(Debug, Default)]
 pub struct RawObject<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -23,12 +23,12 @@ impl<'a> RawObject<'a> {
         serde_json::from_str(json)
     }
 
-    /// Reads a value that may be an object.
+    /// The object, if the value is one.
     pub fn of(value: &'a RawValue) -> Option<Self> {
         Self::parse(value.get()).ok()
     }
 
-    /// Every value of this name that is not null.
+    /// All non-null values of this name.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &'a RawValue> {
         let values = self.0.iter().filter(move |(other, value)| other == name && value.get() != "null");
         values.map(|(_, value)| *value)
@@ -40,7 +40,7 @@ impl<'a> RawObject<'a> {
         (value.get() != "null").then_some(*value)
     }
 
-    /// The value of this name, if it is a string that is not empty.
+    /// The value of this name, if it is a non-empty string.
     pub fn text(&self, name: &str) -> Option<String> {
         self.get(name).and_then(text)
     }
@@ -50,12 +50,12 @@ impl<'a> RawObject<'a> {
         self.get(name).and_then(Self::of)
     }
 
-    /// Whether a value of this name is there that is not null.
+    /// Whether this name has a value that is not null.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// The members, in the order of the text.
+    /// The members in order.
     pub fn members(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(name, value)| (&**name, *value))
     }
@@ -85,18 +85,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawObject<'a> {
     }
 }
 
-/// The text of a JSON string, if the value is one that is not empty.
+/// The text of a JSON string, if the value is a non-empty one.
 pub fn text(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok().filter(|text: &String| !text.is_empty())
 }
 
-/// Why a text is not JSON, in words that name the cause.
+/// Why a text is not JSON.
 ///
-/// For half of a surrogate pair `serde_json` has several messages, of which one only says that the escape ended.
+/// For half of a surrogate pair, `serde_json` has several messages, one of which only says that the escape ended.
 pub fn reason(error: &serde_json::Error) -> String {
     let reason = error.to_string();
     if reason.contains("hex escape") {
-        return "it has a lone surrogate, half of a pair like `\\ud83d\\ude00`, which is no character; escape both halves"
+        return "it has a lone surrogate, half of a pair like `\\ud83d\\ude00`, which is not a character; escape both halves"
             .to_owned();
     }
     reason
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_surrogate_is_named() {
+    fn lone_surrogates_are_named() {
         for json in [r#""\ud800""#, r#""\ud800x""#, r#""\ud800\n""#, r#""\udc00""#, r#""\ud800\ud800""#] {
             let error = serde_json::from_str::<String>(json).unwrap_err();
             assert!(reason(&error).contains("lone surrogate"), "{json}: {}", reason(&error));

@@ -1,8 +1,8 @@
-//! Lambda's SQS events as records, and the batch's answer.
+//! Lambda's SQS events as records, and the batch response.
 //!
-//! The event is read one member at a time: what the bridge needs of a record is little, and an odd member that it does not
-//! need must not cost the record, nor a record its neighbours. But a record that SQS cannot have sent is not skipped: the
-//! invocation fails, for an answer would tell Lambda that it was handled.
+//! The event is read one member at a time, so that an odd member that the bridge does not need affects neither its record nor
+//! others. A record that SQS cannot have sent is not skipped: the invocation fails, because a response would tell Lambda that
+//! the record was processed.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,19 +19,19 @@ mod received;
 
 pub use received::{UnknownEvent, description};
 
-/// Below this, a number is not milliseconds since 1970: it would be a time before September 2001.
+/// A smaller number is not milliseconds since 1970: it would be before September 2001.
 const EARLIEST_EPOCH_MS: u64 = 1_000_000_000_000;
 
-/// What SQS records name as their source.
+/// The source of SQS records.
 const SQS: &str = "aws:sqs";
 
 /// The records of an SQS event, received at `now`.
 ///
-/// Each keeps its own trace, but goes on with what the invocation's header (`Lambda-Runtime-Trace-Id`) has counted: that one
-/// names a trace of the invocation alone, which may deal with messages of ten runs.
+/// Each keeps its own trace, with the `Lineage` of the invocation's header (`Lambda-Runtime-Trace-Id`). That header's trace is of
+/// the invocation alone, which may process messages of ten runs.
 ///
 /// # Errors
-/// If the event is not one of SQS, has no records, or has one that SQS cannot have sent.
+/// If the event is not from SQS, has no records, or has one that SQS cannot have sent.
 pub fn records(event: &RawValue, invocation: Option<&str>, now: Millis) -> Result<Vec<Record>, UnknownEvent> {
     let records = RawObject::of(event).and_then(|event| event.get("Records").and_then(received::elements));
     let Some(records) = records.filter(|records| !records.is_empty()) else {
@@ -53,8 +53,8 @@ pub fn records(event: &RawValue, invocation: Option<&str>, now: Millis) -> Resul
 
 /// Reads one record.
 ///
-/// `messageAttributes` and whatever else there is stays unread. A body that is no string comes through as the JSON that it is, and a missing one as an empty text: the worker answers
-/// them as invalid triggers, so that they neither vanish nor come back for ever.
+/// Other members, such as `messageAttributes`, stay unread. A body that is not a string is kept as JSON text, and a missing one
+/// is empty: the worker answers them as invalid triggers, so that they neither vanish nor are delivered for ever.
 fn record(raw: &RawValue, now: Millis) -> Result<Record, String> {
     let Some(record) = RawObject::of(raw) else {
         return Err(format!("is {}, not an object", received::kind(raw)));
@@ -73,9 +73,9 @@ fn record(raw: &RawValue, now: Millis) -> Result<Record, String> {
     let attributes = record.object("attributes");
     let attribute = |name: &str| attributes.as_ref().and_then(|attributes| attributes.get(name));
     let time = |name: &str| attribute(name).and_then(number).filter(|ms| *ms >= EARLIEST_EPOCH_MS).map(Millis);
-    // The first receive comes next to the sending, and is as constant over all deliveries.
+    // The first receive is close to the sending, and as constant over all deliveries.
     let sent_at = time("SentTimestamp").or_else(|| time("ApproximateFirstReceiveTimestamp")).unwrap_or_else(|| {
-        tracing::warn!(%message_id, "the record has no readable `SentTimestamp`; it counts as sent just now");
+        tracing::warn!(%message_id, "record without a readable `SentTimestamp`; using the current time");
         now
     });
     let receive_count = attribute("ApproximateReceiveCount").and_then(number);
@@ -91,12 +91,12 @@ fn record(raw: &RawValue, now: Millis) -> Result<Record, String> {
     })
 }
 
-/// A whole number; SQS writes numbers as strings.
+/// A whole number, which SQS writes as a string.
 fn number(value: &RawValue) -> Option<u64> {
     value.get().trim_matches('"').parse().ok()
 }
 
-/// What to do with an event or a record that does not belong here.
+/// The remedy for an unexpected event or record.
 fn remedy(json: &str) -> &'static str {
     const QUEUE: &str = "send triggers to the queue, and map the queue to this function (an SQS event source mapping)";
     let Ok(object) = RawObject::parse(json) else { return QUEUE };
@@ -107,21 +107,19 @@ fn remedy(json: &str) -> &'static str {
         Some("aws:s3") => {
             "a change in a bucket is not a trigger: send triggers to the queue, and map the queue to this function"
         }
-        Some(SQS) => {
-            "Lambda writes `messageId` into every record that it takes from a queue; map the queue to this function"
-        }
+        Some(SQS) => "Lambda adds `messageId` to every record from a queue; map the queue to this function",
         _ if is_bare("detail-type") => "make the queue the rule's target, and map the queue to this function",
         _ if is_bare("chat_id") || is_bare("postpress_bridge") => {
             "send it to the queue, and map the queue to this function"
         }
         _ if is_bare("httpMethod") || is_bare("requestContext") => {
-            "the `webhook` function answers HTTP; this one works the queue"
+            "the `webhook` function answers HTTP; this one processes the queue"
         }
         _ => QUEUE,
     }
 }
 
-/// `ReportBatchItemFailures`: Lambda deletes every message but these.
+/// `ReportBatchItemFailures`: Lambda deletes every other message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchResponse {
@@ -135,8 +133,8 @@ struct BatchItemFailure {
 }
 
 impl BatchResponse {
-    /// Hands these messages back. A batch may hold two deliveries of one message, which Lambda cannot tell apart: if one
-    /// comes back, both do.
+    /// Returns these messages to the queue. A batch may contain two deliveries of one message, which Lambda cannot distinguish:
+    /// if one is returned, both are.
     pub fn returning<'a>(messages: impl Iterator<Item = &'a MessageId>) -> Self {
         let mut batch_item_failures: Vec<BatchItemFailure> = Vec::new();
         for message_id in messages {
@@ -148,9 +146,9 @@ impl BatchResponse {
     }
 }
 
-/// How long an invocation has, from the deadline in its context.
+/// The remaining time of an invocation, from the deadline in its context.
 ///
-/// Lambda gives milliseconds since 1970; `cargo lambda` gives milliseconds from the receipt (`600000`).
+/// Lambda sends milliseconds since 1970; `cargo lambda` sends a duration in milliseconds (`600000`).
 pub fn time_left(deadline_ms: u64, now: SystemTime) -> Duration {
     let deadline = Duration::from_millis(deadline_ms);
     if deadline_ms < EARLIEST_EPOCH_MS {

@@ -1,7 +1,7 @@
-//! The JSON Schemas of what comes in and what goes out, generated from the types: `events/schemas/`.
+//! The JSON Schemas of triggers and events, generated from the types: `events/schemas/`.
 //!
-//! A schema says less than the bridge does. It counts characters where we count bytes, and it sees a JSON value where we
-//! see the text that wrote it, so it takes some bodies that are refused; whatever it refuses, the bridge refuses too.
+//! A schema is more permissive than the bridge: it counts characters where the bridge counts bytes, and sees a JSON value where
+//! the bridge sees its text. Whatever the schema refuses, the bridge refuses too.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::transform_subschemas;
@@ -11,12 +11,12 @@ use serde_json::{Map, Value, json};
 use crate::event::Detail;
 use crate::message::TriggerBody;
 
-/// A trigger as a producer writes it, with no wrapping around it. Fields that it does not name are allowed.
+/// A trigger as a producer writes it, without a wrapper. Unknown fields are allowed.
 pub fn trigger() -> Schema {
     identified("trigger", generate::<TriggerBody>(SchemaSettings::draft2020_12().for_deserialize()))
 }
 
-/// The `detail` of an event. Fields that it does not name may come with a later version, and are allowed.
+/// The `detail` of an event. Unknown fields, which a later version may add, are allowed.
 pub fn event() -> Schema {
     let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(absent_not_null);
     let mut schema = generate::<Detail>(settings);
@@ -29,13 +29,13 @@ fn generate<T: JsonSchema>(settings: SchemaSettings) -> Schema {
     settings.into_generator().into_root_schema_for::<T>()
 }
 
-/// A URN, since the schemas have no address of their own; its last part is the version of the form.
+/// Identifies a schema by a URN, since it has no address. The last part is the version of the format.
 fn identified(name: &str, mut schema: Schema) -> Schema {
     schema.insert("$id".to_owned(), format!("urn:postpress-bridge:schema:{name}:1").into());
     schema
 }
 
-/// What has no value is left out of an event or an answer: neither `null` nor a default ever stands for it.
+/// Absent values are omitted from events and answers, so no schema allows `null` or has a default.
 pub(crate) fn absent_not_null(schema: &mut Schema) {
     transform_subschemas(&mut absent_not_null, schema);
     schema.remove("default");
@@ -46,7 +46,7 @@ pub(crate) fn absent_not_null(schema: &mut Schema) {
             schema.insert("type".to_owned(), kind);
         }
     }
-    // `Option<T>` of a type with a name of its own is `T` or null.
+    // `Option<T>` of a named type is `T` or null.
     let null = json!({ "type": "null" });
     if let Some(Value::Array(choices)) = schema.get_mut("anyOf") {
         choices.retain(|choice| *choice != null);
@@ -58,21 +58,21 @@ pub(crate) fn absent_not_null(schema: &mut Schema) {
     }
 }
 
-/// One of the forms that an event has: which fields are there, beside those of every event.
+/// One form of events: its fields besides those of every event.
 struct Form {
     title: &'static str,
-    /// The fields that are there.
+    /// The fields it has.
     has: &'static [&'static str],
-    /// The fields that may be there.
+    /// The fields it may have.
     may_have: &'static [&'static str],
-    /// The one `type` of the `error`, where there is only one.
+    /// The `type` of its `error`, if it is always the same.
     error_type: Option<&'static str>,
 }
 
 /// The fields of every event.
 const ALWAYS: [&str; 2] = ["schema_version", "event_id"];
 
-/// The forms of events, of which each event has one.
+/// The forms of events.
 const FORMS: [Form; 4] = [
     Form {
         title: "SYNC_DONE, SYNC_ERROR, CHAT_DELETED",
@@ -114,7 +114,7 @@ const FORMS: [Form; 4] = [
         error_type: Some("bridge/too_many_triggers"),
     },
     Form {
-        title: "ERROR_ENVELOPE of a message that is no trigger",
+        title: "ERROR_ENVELOPE of an invalid trigger",
         has: &["error", "origin", "input", "triggers"],
         may_have: &["chat_id", "truncated"],
         error_type: Some("bridge/invalid_trigger"),
@@ -122,7 +122,7 @@ const FORMS: [Form; 4] = [
 ];
 
 impl Form {
-    /// The form as a schema: what it requires, and which fields of `event` it excludes.
+    /// The form as a schema: the fields it requires, and those of `event` it excludes.
     fn schema(&self, event: &Schema) -> Value {
         let named = |field: &str| [&ALWAYS, self.has, self.may_have].iter().any(|names| names.contains(&field));
         let fields = event.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
@@ -144,9 +144,9 @@ mod tests {
     use crate::run::{EndedRun, Publication, arbitrary};
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))] // the schema is read anew for each
+        #![proptest_config(ProptestConfig::with_cases(64))] // each compiles the schema
         #[test]
-        fn the_event_of_every_run_fits_the_schema(item in arbitrary::item(), outcome in arbitrary::outcome()) {
+        fn every_event_of_a_run_matches_the_schema(item in arbitrary::item(), outcome in arbitrary::outcome()) {
             let schema = event();
             let id = schema.get("$id").and_then(Value::as_str).unwrap();
             let (mut compiler, mut schemas) = (boon::Compiler::new(), boon::Schemas::new());
@@ -155,7 +155,7 @@ mod tests {
             let index = compiler.compile(id, &mut schemas).unwrap();
 
             let event = Event::from(Publication::Ending(Box::new(EndedRun::new(&item, &outcome))));
-            // Of numbers the schema says nothing, and a parser refuses those beyond its range.
+            // The schema does not limit numbers, but a parser refuses those out of its range.
             let detail = serde_json::to_value(&event.detail);
             prop_assume!(detail.is_ok());
             if let Err(error) = schemas.validate(&detail.unwrap(), index) {

@@ -1,4 +1,4 @@
-//! Secrets Manager: a secret as a plain string, or as a field of a JSON object.
+//! Secrets in Secrets Manager: a plain string, or a field of a JSON object.
 
 use std::fmt;
 
@@ -19,22 +19,22 @@ pub struct StoredSecret {
 }
 
 impl StoredSecret {
-    /// The secret that is kept there.
+    /// The secret at this place.
     pub fn new(client: Client, place: SecretRef) -> Self {
         Self { client, place }
     }
 
-    /// Reads the secret as it is now, and what it holds with `parse`.
+    /// Reads the secret as it is now and parses it with `parse`.
     ///
     /// # Errors
-    /// If it cannot be read, or is not what `parse` wants. Nothing shows what it holds.
+    /// If it cannot be read or parsed. No error shows its value.
     pub async fn read_as<T, E: fmt::Display>(
         &self,
         parse: impl FnOnce(&SecretString) -> Result<T, E>,
     ) -> Result<T, ServiceError> {
         let SecretRef { variable, id, field } = &self.place;
         let request = self.client.get_secret_value().secret_id(id);
-        // Says where to look, which Secrets Manager does not: "can't find the specified secret".
+        // Names the variable, since Secrets Manager says only "can't find the specified secret".
         let what = format!("GetSecretValue of the secret in {variable}");
         let output = request.send().await.map_err(|error| service_error(&what, Resource::Secret(variable), &error))?;
         let unusable = |why: String| {

@@ -1,4 +1,4 @@
-//! What the table, the queue and the bus have in common: how they fail, and how often they are asked.
+//! Failures and retries of the table, the queue, the bus and Secrets Manager.
 
 use std::time::Duration;
 
@@ -6,36 +6,36 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::text::one_line;
 
-/// How long one operation may take before it is given up on. The SDKs set no limit of their own.
+/// The time limit of one attempt. The SDKs set none.
 const OPERATION_MAX: Duration = Duration::from_secs(3);
 /// The wait before the second attempt; each further one is twice as long, up to [`BACKOFF_MAX`].
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
-/// How long a person waits at a terminal for a first connection.
+/// How long a terminal command tries to connect for the first time.
 const REACH_MAX: Duration = Duration::from_millis(300);
 
 const OUT_OF_TIME: &str = "it took too long";
 
-/// Why the table, the queue or the bus did not do what it was asked.
+/// Why an operation failed.
 ///
-/// Three things are told apart: whether a second attempt may help, whether the operation may have been carried out all the
-/// same, and whether an operator can fix it.
+/// The variants differ in whether a retry may help, whether the operation may have succeeded anyway, and whether an operator
+/// can fix it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
-    /// A timeout, a broken connection, an internal failure: it may pass, and the operation may have been carried out.
+    /// A timeout, a broken connection or an internal failure: retryable, and the operation may have succeeded.
     #[error("{0}")]
     Transient(String),
-    /// A throttle: it may pass, and the operation was not carried out.
+    /// A throttle: retryable, and the operation did not happen.
     #[error("{0}")]
     Throttled(String),
-    /// There was no connection, or nothing to sign the request with: it may pass, and no request was sent.
+    /// No connection, or no credentials at the moment: retryable, and no request was sent.
     #[error("{0}")]
     Unreachable(String),
-    /// It was refused, which no second attempt changes, and not carried out.
+    /// A refusal: not retryable, and the operation did not happen.
     #[error("{0}")]
     Permanent(String),
-    /// The same, for a fault of the deployment that an operator can fix.
+    /// A refusal because of a fault of the deployment, which an operator can fix.
     #[error(transparent)]
     Misconfigured(#[from] Misconfiguration),
 }
@@ -51,7 +51,7 @@ pub struct Misconfiguration {
 }
 
 impl Misconfiguration {
-    /// A fault, as one line, and its remedy.
+    /// A fault, shortened to one line, and its remedy.
     pub fn new(found: impl AsRef<str>, remedy: impl Into<String>) -> Self {
         Self { found: one_line(found.as_ref()), remedy: remedy.into() }
     }
@@ -62,25 +62,25 @@ impl ServiceError {
         Self::Transient(OUT_OF_TIME.to_owned())
     }
 
-    /// Whether a second attempt may succeed.
-    pub fn may_pass(&self) -> bool {
+    /// Whether a retry may succeed.
+    pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Transient(_) | Self::Throttled(_) | Self::Unreachable(_))
     }
 
-    /// Whether the operation may have been carried out although it failed.
-    pub fn may_be_done(&self) -> bool {
+    /// Whether the operation may have succeeded in spite of the error.
+    pub fn may_have_succeeded(&self) -> bool {
         matches!(self, Self::Transient(_))
     }
 
-    /// What to report of two attempts that failed, `self` being the earlier one: the first failure that says something, for
-    /// those after it are often its consequence; and that the operation may have been carried out, if either may have been.
+    /// The error to report for two failed attempts, of which `self` is the earlier: the first informative one, since later ones
+    /// are often its consequence. It is transient if either operation may have succeeded.
     fn and_then(self, later: Self) -> Self {
         let (first, other) = if self == Self::out_of_time() { (later, self) } else { (self, later) };
-        if other.may_be_done() { Self::Transient(first.to_string()) } else { first }
+        if other.may_have_succeeded() { Self::Transient(first.to_string()) } else { first }
     }
 }
 
-/// Asks until it works, is refused, or `until` has come. Each attempt has a time limit of its own.
+/// Retries an operation until it succeeds, is refused, or `until` is reached. Each attempt has its own time limit.
 ///
 /// # Errors
 /// The refusal, or else the first failure.
@@ -88,11 +88,11 @@ pub async fn retry_until<T>(
     until: Instant,
     operation: impl AsyncFnMut() -> Result<T, ServiceError>,
 ) -> Result<T, ServiceError> {
-    attempt_while(until, ServiceError::may_pass, operation).await
+    retry_while(until, ServiceError::is_retryable, operation).await
 }
 
-/// Asks as [`retry_until`] does, for the first time at a terminal: then a wrong endpoint or region is likelier than a network that
-/// fails for a moment, and a person waits. Without a connection it is given up on at once.
+/// Like [`retry_until`], for the first operation of a terminal command: a person is waiting, and a wrong endpoint or region is
+/// likelier than a brief network failure. Without a connection, it fails at once.
 ///
 /// # Errors
 /// The refusal, or else the first failure.
@@ -103,16 +103,16 @@ pub async fn attempt_to_reach<T>(
     let began = Instant::now();
     let another = |error: &ServiceError| match error {
         ServiceError::Unreachable(_) => began.elapsed() < REACH_MAX,
-        error => error.may_pass(),
+        error => error.is_retryable(),
     };
-    attempt_while(until, another, operation).await
+    retry_while(until, another, operation).await
 }
 
-/// Asks until it works, fails in a way that is not worth another attempt, or `until` has come.
+/// Retries an operation until it succeeds, fails in a way that is not worth `another` attempt, or `until` is reached.
 ///
 /// # Errors
-/// The failure that ended it, or else the first one.
-pub async fn attempt_while<T>(
+/// The failure that ended the retries, or else the first one.
+pub async fn retry_while<T>(
     until: Instant,
     mut another: impl FnMut(&ServiceError) -> bool,
     mut operation: impl AsyncFnMut() -> Result<T, ServiceError>,
@@ -137,10 +137,10 @@ pub async fn attempt_while<T>(
     }
 }
 
-/// Asks once, with the time limit of an attempt: for what a second attempt might do twice.
+/// Makes one attempt, for operations that a retry might do twice.
 ///
 /// # Errors
-/// The operation's, or that it took too long.
+/// The operation's, or a timeout.
 pub async fn attempt_once<T>(
     until: Instant,
     operation: impl Future<Output = Result<T, ServiceError>>,
@@ -155,23 +155,23 @@ mod tests {
 
     use super::*;
 
-    fn passing() -> ServiceError {
+    fn transient() -> ServiceError {
         ServiceError::Transient("throttled".to_owned())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_passes_is_asked_again() {
+    async fn retryable_errors_are_retried() {
         let asked = Cell::new(0);
         let until = Instant::now() + Duration::from_secs(60);
         let done = retry_until(until, async || {
             asked.set(asked.get() + 1);
-            if asked.get() < 4 { Err(passing()) } else { Ok(()) }
+            if asked.get() < 4 { Err(transient()) } else { Ok(()) }
         });
         assert_eq!((done.await, asked.get()), (Ok(()), 4));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_refused_is_not_asked_again() {
+    async fn refusals_are_not_retried() {
         let asked = Cell::new(0);
         let refused = Err::<(), _>(ServiceError::Permanent("no such table".to_owned()));
         let until = Instant::now() + Duration::from_secs(60);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_failure_that_says_something_is_reported_and_what_may_have_been_done_is_never_hidden() {
+    async fn the_first_informative_failure_is_reported() {
         use ServiceError::{Throttled, Transient, Unreachable};
         let throttled = || Throttled("slow down".to_owned());
         let unreachable = || Unreachable("no connection".to_owned());
@@ -206,22 +206,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_worth_another_attempt_ends_it_at_once() {
+    async fn retries_end_when_not_worth_another_attempt() {
         let asked = Cell::new(0);
         let until = Instant::now() + Duration::from_secs(60);
-        let done = attempt_while(
+        let done = retry_while(
             until,
-            |error| !error.may_be_done(),
+            |error| !error.may_have_succeeded(),
             async || {
                 asked.set(asked.get() + 1);
-                if asked.get() < 3 { Err(ServiceError::Throttled("slow".to_owned())) } else { Err::<(), _>(passing()) }
+                if asked.get() < 3 {
+                    Err(ServiceError::Throttled("slow".to_owned()))
+                } else {
+                    Err::<(), _>(transient())
+                }
             },
         );
-        assert_eq!((done.await, asked.get()), (Err(passing()), 3));
+        assert_eq!((done.await, asked.get()), (Err(transient()), 3));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn at_a_terminal_no_connection_is_waited_for_but_a_throttle_is() {
+    async fn a_terminal_waits_for_throttles_but_not_for_connections() {
         for (error, patient) in [
             (ServiceError::Unreachable("no connection".to_owned()), false),
             (ServiceError::Throttled("slow down".to_owned()), true),
@@ -234,10 +238,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_ends_in_time_whether_the_service_fails_or_hangs() {
+    async fn retries_end_in_time() {
         let began = Instant::now();
         let until = began + Duration::from_secs(20);
-        assert_eq!(retry_until(until, async || Err::<(), _>(passing())).await, Err(passing()));
+        assert_eq!(retry_until(until, async || Err::<(), _>(transient())).await, Err(transient()));
         assert!(began.elapsed() <= Duration::from_secs(20));
 
         let began = Instant::now();
@@ -248,7 +252,7 @@ mod tests {
             std::future::pending::<Result<(), _>>().await
         });
         assert_eq!(hung.await, Err(ServiceError::out_of_time()));
-        assert!(asked.get() > 1, "a hanging attempt is given up on for another");
+        assert!(asked.get() > 1, "a hanging attempt times out and is retried");
         assert!(began.elapsed() <= Duration::from_secs(10));
     }
 }

@@ -1,7 +1,7 @@
-//! Logs: always on stderr, since stdout is for data.
+//! The log, always on stderr, since stdout is for data.
 //!
-//! At `info` a run logs its start and its end, and what goes wrong in between; no line per poll. Every line of a message has
-//! the ids of the [`invocation`] and of the [`message`], by which a run is found: `filter run_id = "…"`.
+//! At `info` a run logs its start, its end, and errors in between, but no line per poll. Every line about a message has the
+//! ids of the [`invocation`] and the [`message`], so that a run is found by `filter run_id = "…"`.
 
 use std::io::{self, IsTerminal as _};
 
@@ -20,7 +20,7 @@ mod flat_json;
 
 use flat_json::FlatJson;
 
-/// What is logged, in the notation of `tracing`: `info`, or `warn,postpress_bridge=debug`.
+/// A `tracing` filter, such as `info` or `warn,postpress_bridge=debug`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 
@@ -28,19 +28,19 @@ impl LogFilter {
     /// Checks a filter that came from outside.
     ///
     /// # Errors
-    /// Says which part of it cannot be read.
+    /// Says which part is invalid.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         EnvFilter::try_new(text)?;
         Ok(Self(text.to_owned()))
     }
 
-    /// Only what is amiss.
+    /// Only warnings and errors.
     pub fn warnings() -> Self {
         Self("warn".to_owned())
     }
 
-    /// What `tracing` is to filter by. At a terminal a command itself says what AWS's SDK would warn of, unless the filter
-    /// asks for its lines.
+    /// The directives for `tracing`. At a terminal, commands themselves report what the AWS SDK would warn about, unless the
+    /// filter names it.
     fn directives(&self, format: LogFormat) -> String {
         match format {
             LogFormat::Compact if !self.0.contains("aws_") => format!("{},aws_=off", self.0),
@@ -61,24 +61,24 @@ impl Default for LogFilter {
     }
 }
 
-/// What a line of the log looks like.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line, for Lambda and whatever reads its logs.
+    /// One JSON object per line, for Lambda.
     Json,
-    /// Short lines for a person, in colour on a terminal that wants it.
+    /// Short lines for people, with colour on a terminal that supports it.
     Compact,
 }
 
-/// Sends the process's logs to stderr from here on.
+/// Sends the log of the process to stderr from now on.
 ///
 /// # Errors
-/// They have been sent somewhere already.
+/// If a global log is already set.
 pub fn init(filter: &LogFilter, format: LogFormat) -> Result<(), SetGlobalDefaultError> {
     dispatcher::set_global_default(dispatch(filter, format, io::stderr))
 }
 
-/// The same to a writer of the caller's own, and not for the whole process.
+/// A log to this writer, which is not global.
 pub fn dispatch<W>(filter: &LogFilter, format: LogFormat, writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -91,14 +91,14 @@ where
     registry().with(EnvFilter::new(filter.directives(format))).with(filter_fn(shows_no_secret)).with(lines).into()
 }
 
-/// Around everything that one invocation of the function does.
+/// The span of one invocation of the function.
 ///
-/// Like [`message`], of the most urgent level: a filter that leaves less urgent lines out must not take the ids from the rest.
+/// It has the level `error`, like [`message`], so that a filter that drops less severe lines does not drop the ids of the rest.
 pub fn invocation(request_id: &str) -> Span {
     tracing::error_span!("invocation", request_id)
 }
 
-/// Around everything that is done about one message. Which chat and run it is about is noted once that is known.
+/// The span of one message. Chat and run are recorded once they are known.
 pub fn message(record: &Record, trace: &TraceHeader) -> Span {
     tracing::error_span!(
         "message",
@@ -109,11 +109,11 @@ pub fn message(record: &Record, trace: &TraceHeader) -> Span {
     )
 }
 
-/// Below `info` the AWS SDK logs whole requests and answers, and Lambda's runtime whole events, secrets included. No filter
-/// may ask for that.
+/// Below `info`, the AWS SDK logs whole requests and responses, and Lambda's runtime whole events, including secrets. No filter
+/// may enable that.
 fn shows_no_secret(metadata: &Metadata<'_>) -> bool {
-    let logs_all_it_sees = ["aws_", "lambda_"].iter().any(|crates| metadata.target().starts_with(crates));
-    !logs_all_it_sees || *metadata.level() <= Level::INFO
+    let logs_whole_payloads = ["aws_", "lambda_"].iter().any(|crates| metadata.target().starts_with(crates));
+    !logs_whole_payloads || *metadata.level() <= Level::INFO
 }
 
 /// Whether stderr is a terminal and `NO_COLOR` is unset or empty (<https://no-color.org>).
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    /// Keeps what is logged while `work` runs.
+    /// The log while `work` runs.
     fn logged(filter: &str, format: LogFormat, work: impl FnOnce()) -> String {
         let log = Arc::new(Mutex::new(Vec::new()));
         let writer = {
@@ -166,8 +166,8 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_has_the_fields_of_the_event_and_of_all_our_spans_around_it() {
-        // Also where the spans themselves would be left out, were they as urgent as most lines.
+    fn json_lines_have_the_fields_of_event_and_spans() {
+        // Also with a filter that would drop the spans if they had a lower level.
         for filter in ["info", "error"] {
             let log = logged(filter, LogFormat::Json, || {
                 let _theirs = tracing::error_span!(target: "lambda_runtime", "invoke", xrayTraceId = "Root").entered();
@@ -190,13 +190,13 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_an_event_hides_neither_when_nor_how_urgent_it_was() {
+    fn event_fields_do_not_hide_time_and_level() {
         let log = logged("info", LogFormat::Json, || tracing::warn!(level = "calm", timestamp = "never", "loud"));
         assert!(log.contains(r#""level":"WARN""#) && !log.contains("never"), "{log}");
     }
 
     #[test]
-    fn what_the_filter_leaves_out_is_not_logged() {
+    fn filtered_lines_are_not_logged() {
         let speak = || {
             tracing::debug!("soft");
             tracing::error!("loud");
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn no_filter_makes_the_aws_sdk_or_lambdas_runtime_log_what_it_sends_and_gets() {
+    fn no_filter_enables_whole_payloads() {
         for filter in ["trace", "lambda_runtime=trace", "warn,aws_smithy_runtime::client=debug"] {
             let log = logged(filter, LogFormat::Json, || {
                 tracing::debug!(target: "aws_smithy_runtime::client::orchestrator", "pp_live_hush");
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn at_a_terminal_the_aws_sdk_warns_only_if_it_is_asked_to() {
+    fn at_a_terminal_the_aws_sdk_logs_only_if_named() {
         let speak = || tracing::warn!(target: "aws_config::imds::region", "no region");
         for (filter, format, is_there) in [
             ("warn", LogFormat::Compact, false),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_cannot_be_read_is_refused() {
+    fn invalid_filters_are_refused() {
         for text in ["postpress_bridge=loud", "a=b=c", "info,["] {
             assert!(LogFilter::parse(text).is_err(), "{text}");
         }

@@ -1,8 +1,8 @@
-//! Foreign text, cut to a bound or to one line, and what an error says.
+//! Bounds foreign text to a length or to one line, and reads the causes of an error.
 
 use std::error::Error;
 
-/// The text cut to at most `max_bytes` on a character boundary, and whether anything was cut.
+/// The text, cut to at most `max_bytes` at a character boundary, and whether it was cut.
 pub fn bounded(mut text: String, max_bytes: usize) -> (String, bool) {
     let cut = text.len() > max_bytes;
     if cut {
@@ -11,7 +11,7 @@ pub fn bounded(mut text: String, max_bytes: usize) -> (String, bool) {
     (text, cut)
 }
 
-/// The text in one line: each run of white space and control characters is one space.
+/// The text as one line: each run of white space and control characters becomes one space.
 pub fn one_line(text: &str) -> String {
     let is_gap = |c: char| c.is_whitespace() || c.is_control();
     text.split(is_gap).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
@@ -32,12 +32,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_of_many_lines_becomes_one() {
+    fn many_lines_become_one() {
         assert_eq!(one_line(" none:\r\n  a\tb\u{0} \n"), "none: a b");
     }
 
     #[test]
-    fn a_text_is_cut_on_a_character_boundary() {
+    fn texts_are_cut_at_a_character_boundary() {
         assert_eq!(bounded("héllo".to_owned(), 2), ("h".to_owned(), true));
         assert_eq!(bounded("héllo".to_owned(), 3), ("hé".to_owned(), true));
         assert_eq!(bounded("héllo".to_owned(), 6), ("héllo".to_owned(), false));

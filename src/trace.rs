@@ -1,7 +1,7 @@
-//! The trace that a message belongs to, in the words of X-Ray: all messages of a run carry one trace id.
+//! The X-Ray trace of a message: all messages of a run carry one trace id.
 //!
-//! SQS keeps the header beside a message (`AWSTraceHeader`, which counts for no size), so that it needs no place in the
-//! protocol. `docs/decisions/0003` says what is passed on, and what that means for Lambda's loop detection.
+//! SQS keeps the header beside a message (`AWSTraceHeader`, which does not count towards its size), so it is not part of the
+//! protocol. `docs/decisions/0003` explains what is passed on, and what that means for Lambda's loop detection.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use sha2::{Digest, Sha256};
 use crate::ids::MessageId;
 use crate::time::Millis;
 
-/// The longest `Lineage` that is passed on. Lambda's has a few entries of about ten characters.
+/// The longest `Lineage` that is passed on. Lambda's has a few entries of about ten characters each.
 const LINEAGE_MAX_BYTES: usize = 200;
 
 /// A header of the form `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
 ///
-/// Only what is known to be sound is kept: SQS refuses a message whose header is not.
+/// Only valid fields are kept, because SQS refuses a message with an invalid header.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TraceHeader {
     root: String,
@@ -25,7 +25,7 @@ pub struct TraceHeader {
 }
 
 impl TraceHeader {
-    /// Reads a header; nothing if it has no sound `Root`. What else is not sound, or not known, is left out.
+    /// Reads a header that has a valid `Root`. Other fields that are invalid or unknown are dropped.
     pub fn parse(text: &str) -> Option<Self> {
         let field =
             |name: &str| text.split(';').filter_map(|field| field.trim().split_once('=')).find(|(key, _)| *key == name);
@@ -43,7 +43,7 @@ impl TraceHeader {
         })
     }
 
-    /// A new trace, for a message that came with none: the same at every delivery.
+    /// A trace for a message without one, the same at every delivery.
     pub fn of_message(message_id: &MessageId, sent_at: Millis) -> Self {
         let digest = Sha256::digest(message_id.as_str());
         let unique: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
@@ -51,8 +51,8 @@ impl TraceHeader {
         Self { root: format!("1-{seconds:08x}-{unique}"), parent: None, is_sampled: None, lineage: None }
     }
 
-    /// The same trace, as it goes on from an invocation that has this header itself: with the invocation's `Lineage`, in
-    /// which Lambda has counted it, and with its decision whether to sample where the trace has none yet.
+    /// The same trace, passed on by an invocation with this header: with the invocation's `Lineage`, in which Lambda counts
+    /// invocations, and with its sampling decision if the trace has none.
     #[must_use]
     pub fn through(self, invocation: &Self) -> Self {
         Self {
@@ -98,7 +98,7 @@ fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Its form is Lambda's own affair: `1:a87bd80c:5|68fd508a:2`, as seen.
+/// Its format is not documented; observed: `1:a87bd80c:5|68fd508a:2`.
 fn is_lineage(text: &str) -> bool {
     let is_sound = |byte: u8| byte.is_ascii_alphanumeric() || b":|.-_".contains(&byte);
     (1..=LINEAGE_MAX_BYTES).contains(&text.len()) && text.bytes().all(is_sound)
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_read_and_what_is_not_sound_in_it_left_out() {
+    fn invalid_fields_are_dropped() {
         let whole = format!("{ROOT};Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:a87bd80c:5|68fd508a:2");
         for (text, kept) in [
             (&*whole, &*whole),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invocation_passes_its_lineage_on_and_never_its_trace() {
+    fn an_invocation_passes_on_its_lineage_but_not_its_trace() {
         let invocation =
             "Root=1-11111111-222222222222222222222222;Parent=1111111111111111;Sampled=1;Lineage=1:a87bd80c:6";
         let invocation = TraceHeader::parse(invocation).unwrap();
@@ -153,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_message_without_a_trace_gets_a_sound_one_always_the_same(id in ".*", sent_at: u64) {
+        fn a_message_without_a_trace_gets_a_constant_valid_one(id in ".*", sent_at: u64) {
             let (id, sent_at) = (MessageId::new(id), Millis(sent_at));
             let header = TraceHeader::of_message(&id, sent_at);
             prop_assert_eq!(TraceHeader::parse(&header.to_string()), Some(header.clone()));
@@ -161,7 +161,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_arrives_what_is_passed_on_is_plain(text in "(Root=1-5759e988-bd862e3fe1be46a994272793;)?.*") {
+        fn only_printable_headers_are_passed_on(text in "(Root=1-5759e988-bd862e3fe1be46a994272793;)?.*") {
             if let Some(header) = TraceHeader::parse(&text) {
                 let header = header.to_string();
                 prop_assert!(header.bytes().all(|byte| byte.is_ascii_graphic()), "{}", header);

@@ -1,7 +1,7 @@
-//! The AWS account as the environment names it: endpoint, region and credentials.
+//! The AWS account that the environment selects: endpoint, region and credentials.
 //!
-//! All three are checked before a program sends anything, so that a profile that does not exist is reported as that, at
-//! once, and not as the failure of whatever was asked for last. Nothing here is retried.
+//! All three are checked before a program sends anything, so that a missing profile, for example, is reported at once and as
+//! such, not as the failure of a later request. Nothing here is retried.
 
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
@@ -27,14 +27,14 @@ use super::{SharedStack, loader};
 use crate::service::Misconfiguration;
 use crate::text::{causes, root_cause};
 
-/// How long the instance metadata service may take to connect, and to answer. On EC2 it answers within a few milliseconds;
-/// elsewhere its address often swallows every packet, and a person waits.
+/// How long the instance metadata service may take to connect, and to answer. On EC2 it answers within a few milliseconds.
+/// Elsewhere its address often drops every packet, while a person waits.
 const METADATA_CONNECT_MAX: Duration = Duration::from_millis(150);
 const METADATA_ANSWER_MAX: Duration = Duration::from_millis(150);
-/// How long finding credentials may take: a process of the user's may ask a server for them.
+/// How long finding credentials may take. A credential process may call a server.
 const CREDENTIALS_MAX: Duration = Duration::from_secs(10);
 
-/// Where an endpoint may be set, for AWS as a whole and for each service that the bridge uses.
+/// The endpoint variables, for AWS as a whole and for each service that the bridge uses.
 const ENDPOINTS: [&str; 5] = [
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_SQS",
@@ -46,10 +46,10 @@ const ENDPOINTS: [&str; 5] = [
 const LOG_IN: &str = "log in to AWS, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
 const SET_REGION: &str = "set AWS_REGION, or a region in your AWS profile";
 
-/// What the AWS clients share: region, credentials and endpoints, as the AWS SDK reads them, and this HTTP client.
+/// The configuration of all AWS clients: region, credentials and endpoints, as the AWS SDK reads them, and this HTTP client.
 ///
 /// # Errors
-/// If an endpoint is malformed, or there is no region or no credentials: the first of them that explains the others.
+/// If an endpoint is malformed, or region or credentials are missing: the fault that explains the others.
 pub async fn connect(http: reqwest::Client) -> Result<SdkConfig, Misconfiguration> {
     let is_elsewhere = check_endpoints(&variable)?;
 
@@ -66,7 +66,7 @@ pub async fn connect(http: reqwest::Client) -> Result<SdkConfig, Misconfiguratio
         .await;
     let (region, metadata) = match set {
         Some(region) => (Some(region), Some(metadata)),
-        // Where it knows no region it is not there, and is not asked for credentials either.
+        // If it returns no region, it does not exist, and is not queried for credentials.
         None => {
             let provider = ImdsRegionProvider::builder().configure(&provider_config);
             let region = provider.imds_client(metadata.clone()).build().region().await;
@@ -80,7 +80,7 @@ pub async fn connect(http: reqwest::Client) -> Result<SdkConfig, Misconfiguratio
         .with_use_fips(base.use_fips())
         .with_use_dual_stack(base.use_dual_stack());
     let credentials = Found::by(chain(&provider_config, metadata)).await;
-    // A profile that cannot be used explains a region that is missing.
+    // An unusable profile explains a missing region.
     if let Err(Absent { misconfiguration, is_profile: true }) = credentials {
         return Err(misconfiguration);
     }
@@ -90,7 +90,7 @@ pub async fn connect(http: reqwest::Client) -> Result<SdkConfig, Misconfiguratio
     Ok(base.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build())
 }
 
-/// Whether an endpoint is set. The SDK logs a warning for a malformed one, and asks AWS itself instead.
+/// Whether an endpoint is set. For a malformed one, the SDK would log a warning and call AWS itself.
 fn check_endpoints(environment: &impl Fn(&str) -> Option<String>) -> Result<bool, Misconfiguration> {
     if environment("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|ignored| ignored.eq_ignore_ascii_case("true")) {
         return Ok(false);
@@ -101,7 +101,10 @@ fn check_endpoints(environment: &impl Fn(&str) -> Option<String>) -> Result<bool
         is_set = true;
         if !is_endpoint(&url) {
             let remedy = format!("set {variable} to something like http://localhost:4566, or unset it");
-            return Err(Misconfiguration::new(format!("{variable} is not a URL of `http` or `https`"), remedy));
+            return Err(Misconfiguration::new(
+                format!("{variable} is not a URL that begins with http:// or https://"),
+                remedy,
+            ));
         }
     }
     Ok(is_set)
@@ -112,7 +115,7 @@ fn is_endpoint(text: &str) -> bool {
     !text.contains(char::is_whitespace) && url::Url::parse(text).is_ok_and(|url| is_http(&url))
 }
 
-/// Whether a host name can be made of the region; and where AWS itself is asked, whether a region can be called so.
+/// Checks that the region can be part of a host name, and for AWS itself, that it looks like a region.
 fn check_region(region: &str, is_elsewhere: bool) -> Result<(), Misconfiguration> {
     if region.is_empty() {
         return Err(Misconfiguration::new("there is no AWS region", SET_REGION));
@@ -121,11 +124,11 @@ fn check_region(region: &str, is_elsewhere: bool) -> Result<(), Misconfiguration
     if is_label && (is_elsewhere || is_region_of_aws(region)) {
         return Ok(());
     }
-    let remedy = format!("{SET_REGION}: a name like `eu-west-1`, without the letter of a zone");
-    Err(Misconfiguration::new(format!("the AWS region {region:?} cannot be one"), remedy))
+    let remedy = format!("{SET_REGION}: a name like `eu-west-1`, without a zone letter");
+    Err(Misconfiguration::new(format!("the AWS region {region:?} is invalid"), remedy))
 }
 
-/// Such as `us-gov-west-1`: two words at least, then a number.
+/// At least two words, then a number: `us-gov-west-1`.
 fn is_region_of_aws(name: &str) -> bool {
     let mut parts: Vec<&str> = name.split('-').collect();
     let number = parts.pop().unwrap_or_default();
@@ -151,7 +154,7 @@ fn chain(config: &ProviderConfig, metadata: Option<imds::Client>) -> Credentials
 
 const PROFILE: &str = "Profile";
 
-/// An instance's credentials. A metadata service that refuses to give any is as good as none: some networks have one.
+/// An instance's credentials. A metadata service that refuses counts as absent: some networks have one.
 #[derive(Debug)]
 struct Instance(ImdsCredentialsProvider);
 
@@ -173,8 +176,8 @@ impl ProvideCredentials for Instance {
     }
 }
 
-/// Credentials that were found, and where to look for others once they have expired. The first to ask gets those that were
-/// found, so that no process of the user's is asked twice.
+/// The credentials that were found, and where to find new ones once they expire. The first request gets those that were found,
+/// so that no credential process runs twice.
 #[derive(Debug)]
 struct Found {
     first: Mutex<Option<Credentials>>,
@@ -184,7 +187,7 @@ struct Found {
 /// Why there are no credentials.
 struct Absent {
     misconfiguration: Misconfiguration,
-    /// Whether it is because of the AWS profile.
+    /// Whether the AWS profile is the reason.
     is_profile: bool,
 }
 
@@ -197,7 +200,7 @@ impl Found {
                 Err(Absent { misconfiguration: no_credentials(&error), is_profile })
             }
             Err(_) => {
-                let found = "there are no credentials: looking for them took too long";
+                let found = "there are no credentials: the search for them timed out";
                 Err(Absent { misconfiguration: Misconfiguration::new(found, LOG_IN), is_profile: false })
             }
         }
@@ -207,7 +210,7 @@ impl Found {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
         match first {
             Some(credentials) => Ok(credentials),
-            // There were some: that there are none now may pass.
+            // They existed at first, so their absence is retryable.
             None => self.chain.provide_credentials().await.map_err(CredentialsError::provider_error),
         }
     }
@@ -234,11 +237,11 @@ pub(super) fn no_credentials(error: &CredentialsError) -> Misconfiguration {
 /// The same, where `AWS_PROFILE` is `selected`.
 fn explain(error: &CredentialsError, selected: Option<&str>) -> Misconfiguration {
     let cause = root_cause(error);
-    // What the SDK says to programmers.
+    // A message for programmers.
     if cause.contains("cargo feature") {
         return Misconfiguration::new(
             "there are no credentials: the AWS profile logs in by single sign-on, `aws login` or a process, which this build \
-             leaves out",
+             does not support",
             "use a build with `--features login`, or export credentials: eval \"$(aws configure export-credentials --format env)\"",
         );
     }
@@ -246,32 +249,31 @@ fn explain(error: &CredentialsError, selected: Option<&str>) -> Misconfiguration
     match (of_chain(error), selected) {
         (None, _) => Misconfiguration::new(format!("there are no credentials: {cause}"), LOG_IN),
         (Some(Some(profile)), None) => Misconfiguration::new(format!("there are no credentials: {profile}"), LOG_IN),
-        // Another profile may be missing, which the selected one takes its credentials from.
+        // The missing profile may be another one, from which the selected one takes its credentials.
         (Some(Some(profile)), Some(selected))
             if !profile.contains(&format!("profile `{selected}` was not defined")) =>
         {
             Misconfiguration::new(format!("there are no credentials: {profile}"), LOG_IN)
         }
         (Some(_), Some(selected)) => {
-            let found = format!("AWS_PROFILE is `{selected}`, and there is no such profile, or it has no credentials");
+            let found = format!("AWS_PROFILE is `{selected}`, which does not exist or has no credentials");
             Misconfiguration::new(found, remedy)
         }
         (Some(None), None) => {
-            let found =
-                "there are no credentials: neither the environment nor a profile, a container or an instance has any";
+            let found = "there are no credentials in the environment, a profile, a container or an instance";
             Misconfiguration::new(found, LOG_IN)
         }
     }
 }
 
-/// If credentials were looked for in every place: what is wrong with the AWS profile, if it says so.
+/// If all places were searched for credentials: what is wrong with the AWS profile, if known.
 fn of_chain(error: &CredentialsError) -> Option<Option<String>> {
     let chain: &ProviderChainError<CredentialsError> = causes(error).find_map(|cause| cause.downcast_ref())?;
     let profile = chain.attempts().iter().find(|attempt| attempt.name() == PROFILE).map(ProviderAttempt::error);
     Some(profile.filter(|error| error.source().is_some()).map(|error| root_cause(error)))
 }
 
-/// Whether it is the AWS profile that keeps credentials away, and perhaps the region too.
+/// Whether the AWS profile is the reason that credentials, and perhaps the region, are missing.
 fn is_of_profile(error: &CredentialsError, selected: Option<&str>) -> bool {
     matches!(error, CredentialsError::InvalidConfiguration(_)) || selected.is_some() && of_chain(error).is_some()
 }
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_a_url_of_http() {
+    fn endpoints_are_http_urls() {
         for variables in [
             &[("AWS_ENDPOINT_URL", "http://localhost:4566")][..],
             &[("AWS_ENDPOINT_URL_SQS", "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com")],
@@ -317,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_is_one_of_aws_or_of_an_emulator() {
+    fn regions_are_of_aws_or_an_emulator() {
         for region in
             ["eu-west-1", "us-gov-west-1", "us-isob-east-1", "eusc-de-east-1", "ap-southeast-7", "mx-central-1"]
         {
@@ -343,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_that_cannot_be_used_is_why_there_are_no_credentials() {
+    fn an_unusable_profile_explains_missing_credentials() {
         let sso =
             "ProfileFile provider could not be built: This behavior requires following cargo feature(s) enabled: sso";
         let sso = CredentialsError::invalid_configuration(sso);
@@ -357,7 +359,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn credentials_are_asked_for_once_and_again_only_once_they_are_used_up() {
+    async fn credentials_are_requested_once() {
         use std::sync::Arc;
         use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -374,7 +376,7 @@ mod tests {
         }
         let counts = Counts::default();
         let found = Found::by(CredentialsProviderChain::first_try("test", counts.clone())).await;
-        let Ok(found) = found else { panic!("there are some") };
+        let Ok(found) = found else { panic!("no credentials") };
         for asked in [1, 2, 3] {
             assert!(found.provide_credentials().await.is_ok());
             assert_eq!(counts.0.load(Ordering::SeqCst), asked);

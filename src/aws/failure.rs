@@ -1,12 +1,12 @@
-//! What an SDK error means: whether it may pass, whether the operation may have been carried out, and what an operator can do.
+//! Classifies SDK errors: whether they are retryable, whether the operation may have succeeded, and what an operator can do.
 //!
-//! | class | what it is |
+//! | class | errors |
 //! | --- | --- |
-//! | [`ServiceError::Misconfigured`] | no credentials, no endpoint; something that is not there, or may not be used |
-//! | [`ServiceError::Unreachable`] | no connection; credentials that cannot be refreshed at the moment |
+//! | [`ServiceError::Misconfigured`] | no credentials, no endpoint, a missing resource or permission |
+//! | [`ServiceError::Unreachable`] | no connection, or credentials that cannot be refreshed at the moment |
 //! | [`ServiceError::Throttled`] | a throttle, by its code or a 429 |
-//! | [`ServiceError::Permanent`] | every other 4xx, and a request that could not be made |
-//! | [`ServiceError::Transient`] | the rest: timeouts, broken connections, unreadable answers, 5xx |
+//! | [`ServiceError::Permanent`] | every other 4xx, and requests that could not be built |
+//! | [`ServiceError::Transient`] | the rest: timeouts, broken connections, unreadable responses, 5xx |
 
 use std::error::Error;
 
@@ -20,53 +20,50 @@ use super::account::no_credentials;
 use crate::service::{Misconfiguration, ServiceError};
 use crate::text::{causes, root_cause};
 
-/// What an operation is about, for its remedy.
+/// The resource of an operation, for the remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource<'a> {
     /// The DynamoDB table of this name.
     Table(&'a str),
     /// The SQS queue of this URL.
     Queue(&'a str),
-    /// The dead-letter queue of this name or URL, which the queue's policy names.
+    /// The dead-letter queue with this name or URL, from the queue's RedrivePolicy.
     DeadLetterQueue(&'a str),
     /// The EventBridge bus of this name or ARN.
     Bus(&'a str),
-    /// The secret that this variable names.
+    /// The secret named by this variable.
     Secret(&'a str),
 }
 
 impl Resource<'_> {
-    /// What is wrong if it is not there, and what to do.
+    /// The fault and remedy if it does not exist.
     pub fn missing(&self) -> Misconfiguration {
         let (found, remedy) = match self {
             Self::Table(name) => (
                 format!("there is no table `{name}`"),
-                "check BRIDGE_TABLE, and that AWS_REGION is its region; else make the table".to_owned(),
+                "check BRIDGE_TABLE, and that AWS_REGION is its region; or create the table".to_owned(),
             ),
             Self::Queue(url) => (
                 format!("there is no queue {url}"),
                 "check BRIDGE_QUEUE_URL, and that AWS_REGION is its region".to_owned(),
             ),
             Self::DeadLetterQueue(name) => (
-                format!("the queue's RedrivePolicy names `{name}`, which is not there"),
-                "make it, or name another in the RedrivePolicy".to_owned(),
+                format!("the queue's RedrivePolicy names `{name}`, which does not exist"),
+                "create it, or name another one in the RedrivePolicy".to_owned(),
             ),
             Self::Bus(name) => (
-                format!(
-                    "there is no bus `{name}`: AWS takes events for it, answers with success and drops them, so that endings \
-                     are lost"
-                ),
-                "check BRIDGE_EVENT_BUS, and that AWS_REGION is its region; else make the bus".to_owned(),
+                format!("there is no bus `{name}`: AWS accepts events for it and drops them, so that endings are lost"),
+                "check BRIDGE_EVENT_BUS, and that AWS_REGION is its region; or create the bus".to_owned(),
             ),
             Self::Secret(variable) => (
-                format!("there is no secret of the name or ARN in {variable}"),
+                format!("there is no secret with the name or ARN in {variable}"),
                 format!("check {variable}, and that AWS_REGION is its region"),
             ),
         };
         Misconfiguration::new(found, remedy)
     }
 
-    /// What IAM calls an operation on it.
+    /// The IAM action of an operation.
     pub fn action(&self, operation: &str) -> String {
         let service = match self {
             Self::Table(_) => "dynamodb",
@@ -74,30 +71,30 @@ impl Resource<'_> {
             Self::Bus(_) => "events",
             Self::Secret(_) => "secretsmanager",
         };
-        // The batches of SQS have no actions of their own.
+        // SQS's batch operations have no actions of their own.
         format!("{service}:{}", operation.strip_suffix("Batch").unwrap_or(operation))
     }
 
-    /// Where it is named.
+    /// A description of the resource in a permission.
     fn place(&self) -> String {
         match self {
             Self::Table(_) => "the table in BRIDGE_TABLE".to_owned(),
             Self::Queue(_) => "the queue in BRIDGE_QUEUE_URL".to_owned(),
             Self::DeadLetterQueue(_) => "the dead-letter queue".to_owned(),
             Self::Bus(_) => "the bus in BRIDGE_EVENT_BUS".to_owned(),
-            Self::Secret(variable) => format!("the secret in {variable}, and kms:Decrypt for a key of your own"),
+            Self::Secret(variable) => format!("the secret in {variable}, and kms:Decrypt for a customer-managed key"),
         }
     }
 }
 
-/// What an operator may have to fix, by AWS's error code.
+/// Faults that an operator can fix, by AWS's error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The thing is not there.
+    /// The resource does not exist.
     Missing,
-    /// The caller may not do that.
+    /// The caller is not permitted.
     Denied,
-    /// AWS does not accept the caller's credentials.
+    /// AWS does not accept the credentials.
     Credentials,
 }
 
@@ -135,14 +132,13 @@ impl Fault {
     }
 }
 
-/// What to do about credentials that AWS does not accept.
-pub(crate) const RENEW: &str =
-    "renew the credentials: log in to AWS again; and check that this machine's clock is right";
+/// The remedy for credentials that AWS does not accept.
+pub(crate) const RENEW: &str = "renew the credentials: log in to AWS again; also check this machine's clock";
 const ENDPOINT: &str = "check AWS_REGION, AWS_ENDPOINT_URL, AWS_USE_DUALSTACK_ENDPOINT and AWS_USE_FIPS_ENDPOINT, or the same in your AWS profile";
 const NETWORK: &str = "check AWS_REGION, AWS_ENDPOINT_URL and the network";
 
-/// Error codes that say "too much at the moment". The first nine are those that the SDK's own retries know; the rest is in the
-/// services' API references.
+/// Error codes of throttles. The first nine are those that the SDK's retries know; the rest are from the services' API
+/// references.
 const THROTTLES: [&str; 13] = [
     "Throttling",
     "ThrottlingException",
@@ -153,16 +149,16 @@ const THROTTLES: [&str; 13] = [
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "SlowDown",
-    // A conflict with another write: this one was not carried out.
+    // A conflict with another write: this one did not happen.
     "TransactionConflictException",
     "ReplicatedWriteConflictException",
-    // SQS's own, for a queue with a key of the customer's.
+    // SQS's, for a queue with a customer-managed key.
     "KMS.ThrottlingException",
-    // SQS has handed out as many messages of the queue as it does at once.
+    // The queue has as many messages in flight as SQS allows.
     "OverLimit",
 ];
 
-/// Error codes of failures inside AWS, after which it is unknown what was carried out.
+/// Error codes of failures inside AWS, after which the operation may have succeeded.
 const INTERNAL: [&str; 8] = [
     "RequestTimeout",
     "RequestTimeoutException",
@@ -174,7 +170,7 @@ const INTERNAL: [&str; 8] = [
     "ServiceUnavailable",
 ];
 
-/// What an SDK error means for the caller of this operation.
+/// Classifies an SDK error of an operation.
 pub fn service_error<E>(operation: &str, about: Resource<'_>, error: &SdkError<E, HttpResponse>) -> ServiceError
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -199,7 +195,7 @@ where
     }
 }
 
-/// What failed before there was an answer.
+/// Classifies a failure before a response.
 fn of_dispatch(operation: &str, error: &ConnectorError) -> ServiceError {
     if let Some(error) = causes(error).find_map(|cause| cause.downcast_ref::<CredentialsError>()) {
         return of_credentials(operation, error);
@@ -211,9 +207,9 @@ fn of_dispatch(operation: &str, error: &ConnectorError) -> ServiceError {
     if error.is_user() {
         return ServiceError::Permanent(format!("{operation}: {cause}"));
     }
-    // Ours are none of these: what the SDK itself could not do before it had a request to send.
+    // Not from our connector: the SDK failed before it had a request to send.
     if error.is_other() {
-        // Its time limit for a credentials provider, which has no type of its own.
+        // Its timeout for a credentials provider, which has no type.
         if cause.starts_with("identity resolver timed out") {
             return ServiceError::Unreachable(format!("{operation}: {cause}"));
         }
@@ -222,17 +218,17 @@ fn of_dispatch(operation: &str, error: &ConnectorError) -> ServiceError {
     ServiceError::Transient(format!("{operation}: {cause}"))
 }
 
-/// Credentials that were never there stay away; those that a provider keeps may be there in a moment.
+/// Credentials that never existed will not appear; those from a provider may be available again in a moment.
 fn of_credentials(operation: &str, error: &CredentialsError) -> ServiceError {
     match error {
         CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
             no_credentials(error).into()
         }
-        _ => ServiceError::Unreachable(format!("{operation}: the credentials cannot be had: {}", root_cause(error))),
+        _ => ServiceError::Unreachable(format!("{operation}: the credentials are unavailable: {}", root_cause(error))),
     }
 }
 
-/// What AWS answered.
+/// Classifies a response of AWS.
 fn of_answer(operation: &str, about: Resource<'_>, code: &str, message: Option<&str>, status: u16) -> ServiceError {
     let text = match message {
         Some(message) if !code.is_empty() => format!("{operation}: {code}: {message}"),
@@ -243,7 +239,7 @@ fn of_answer(operation: &str, about: Resource<'_>, code: &str, message: Option<&
     if THROTTLES.contains(&code) || status == 429 {
         return ServiceError::Throttled(text);
     }
-    // A success that cannot be read is one all the same.
+    // An unreadable success may still be one.
     if INTERNAL.contains(&code) || status >= 500 || status == 408 || (200..300).contains(&status) {
         return ServiceError::Transient(text);
     }
@@ -258,7 +254,7 @@ fn of_answer(operation: &str, about: Resource<'_>, code: &str, message: Option<&
         }
         Some(Fault::Credentials) => Misconfiguration::new(text, RENEW).into(),
         None if code.is_empty() => {
-            let remedy = "AWS does not answer so: check AWS_ENDPOINT_URL, and whether a proxy answers in its place";
+            let remedy = "this is not a response of AWS: check AWS_ENDPOINT_URL, and whether a proxy responds instead";
             Misconfiguration::new(text, remedy).into()
         }
         None if is_another_kind_of_table(about, code, message.unwrap_or_default()) => {
@@ -276,8 +272,8 @@ fn is_another_kind_of_table(about: Resource<'_>, code: &str, message: &str) -> b
         && is_about_keys.iter().any(|words| message.contains(words))
 }
 
-/// What the failure of one entry of a batch means. What was throttled or is our fault was not carried out; a service that does
-/// not say whose fault it is says so by the code.
+/// Classifies the failure of one entry of a batch. An entry that was throttled or is our fault did not happen. If the service does
+/// not say whose fault it is, the code decides.
 pub fn entry_error(code: &str, message: Option<&str>, is_ours: Option<bool>) -> ServiceError {
     let text = match message {
         Some(message) => format!("{code}: {message}"),
@@ -315,32 +311,32 @@ mod tests {
         SdkError::service_error(metadata.build(), HttpResponse::new(status.try_into().unwrap(), SdkBody::empty()))
     }
 
-    /// A word for the class, and whether a second attempt may help.
+    /// A word for the class.
     fn class(error: &ServiceError) -> &'static str {
         match error {
-            ServiceError::Transient(_) => "perhaps",
+            ServiceError::Transient(_) => "transient",
             ServiceError::Throttled(_) => "throttled",
             ServiceError::Unreachable(_) => "unreachable",
-            ServiceError::Permanent(_) => "refused",
+            ServiceError::Permanent(_) => "permanent",
             ServiceError::Misconfigured(_) => "misconfigured",
         }
     }
 
     #[test]
-    fn what_aws_answers_says_whether_it_may_pass_and_whether_it_was_carried_out() {
+    fn responses_are_classified() {
         for (status, code, message, expected) in [
             (400, "ThrottlingException", "slow", "throttled"),
             (503, "SlowDown", "slow", "throttled"),
             (429, "Unknown", "slow", "throttled"),
             (403, "RequestThrottled", "slow", "throttled"),
             (400, "TransactionConflictException", "", "throttled"),
-            (500, "InternalFailure", "", "perhaps"),
-            (400, "InternalServerError", "", "perhaps"),
-            (503, "ServiceUnavailable", "", "perhaps"),
-            (400, "RequestTimeout", "", "perhaps"),
-            (408, "Unknown", "", "perhaps"),
-            (502, "", "", "perhaps"),
-            (200, "", "", "perhaps"),
+            (500, "InternalFailure", "", "transient"),
+            (400, "InternalServerError", "", "transient"),
+            (503, "ServiceUnavailable", "", "transient"),
+            (400, "RequestTimeout", "", "transient"),
+            (408, "Unknown", "", "transient"),
+            (502, "", "", "transient"),
+            (200, "", "", "transient"),
             (307, "", "", "misconfigured"),
             (400, "AWS.SimpleQueueService.NonExistentQueue", "", "misconfigured"),
             (400, "QueueDoesNotExist", "", "misconfigured"),
@@ -352,8 +348,8 @@ mod tests {
             (404, "", "", "misconfigured"),
             (400, "ValidationException", "The provided key element does not match the schema", "misconfigured"),
             (400, "ValidationException", "The table does not have the specified index: open", "misconfigured"),
-            (400, "ValidationException", "Item size has exceeded the maximum allowed size", "refused"),
-            (400, "InvalidMessageContents", "", "refused"),
+            (400, "ValidationException", "Item size has exceeded the maximum allowed size", "permanent"),
+            (400, "InvalidMessageContents", "", "permanent"),
         ] {
             let error = service_error("GetItem", Resource::Table("runs"), &answer(status, code, message));
             assert_eq!(class(&error), expected, "{status} {code}: {error}");
@@ -362,16 +358,16 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_before_a_request_was_sent_is_final_unless_it_is_about_reaching_somebody() {
-        let not_loaded = || CredentialsError::not_loaded("nobody has any");
+    fn failures_before_a_response_are_classified() {
+        let not_loaded = || CredentialsError::not_loaded("none found");
         let wrong = || CredentialsError::invalid_configuration("two profiles that name each other");
         for (error, expected) in [
-            (SdkError::construction_failure("no such header"), "refused"),
-            (dispatch(ConnectorError::user("no URI".into())), "refused"),
+            (SdkError::construction_failure("no such header"), "permanent"),
+            (dispatch(ConnectorError::user("no URI".into())), "permanent"),
             (dispatch(ConnectorError::other("failed to resolve endpoint: dual-stack".into(), None)), "misconfigured"),
             (dispatch(ConnectorError::other(not_loaded().into(), None)), "misconfigured"),
             (dispatch(ConnectorError::other(wrong().into(), None)), "misconfigured"),
-            // The keeper of a container's credentials is not to be reached, or not well.
+            // The provider of a container's credentials is unreachable or failing.
             (
                 dispatch(ConnectorError::other(
                     CredentialsError::provider_timed_out(std::time::Duration::from_secs(2)).into(),
@@ -382,12 +378,12 @@ mod tests {
             (dispatch(ConnectorError::other(CredentialsError::provider_error("503").into(), None)), "unreachable"),
             (dispatch(ConnectorError::other(CredentialsError::unhandled("refused").into(), None)), "unreachable"),
             (dispatch(ConnectorError::other("identity resolver timed out after 6s".into(), None)), "unreachable"),
-            (dispatch(ConnectorError::io("connection reset".into())), "perhaps"),
-            (dispatch(ConnectorError::timeout("no answer".into())), "perhaps"),
-            (SdkError::timeout_error("too long"), "perhaps"),
+            (dispatch(ConnectorError::io("connection reset".into())), "transient"),
+            (dispatch(ConnectorError::timeout("no answer".into())), "transient"),
+            (SdkError::timeout_error("too long"), "transient"),
             (
                 SdkError::response_error("no JSON", HttpResponse::new(200.try_into().unwrap(), SdkBody::empty())),
-                "perhaps",
+                "transient",
             ),
         ] {
             let text = format!("{error:?}");
@@ -397,7 +393,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_was_never_made_is_told_from_one_that_broke() {
+    async fn failed_and_broken_connections_are_distinguished() {
         let http = http_client(mozilla_roots()).unwrap();
         let refused = http.get("http://127.0.0.1:1/").send().await.unwrap_err();
         let error = service_error("Scan", Resource::Table("runs"), &dispatch(super::super::connector_error(refused)));
@@ -409,11 +405,11 @@ mod tests {
         let (broken, ()) = tokio::join!(http.get(format!("http://{address}/")).send(), closes);
         let broken = broken.unwrap_err();
         let error = service_error("Scan", Resource::Table("runs"), &dispatch(super::super::connector_error(broken)));
-        assert_eq!(class(&error), "perhaps", "{error}");
+        assert_eq!(class(&error), "transient", "{error}");
     }
 
     #[test]
-    fn a_missing_permission_is_named_as_iam_does() {
+    fn missing_permissions_are_named_as_in_iam() {
         for (about, operation, named) in [
             (Resource::Queue("q"), "SendMessageBatch", "sqs:SendMessage on the queue in BRIDGE_QUEUE_URL"),
             (Resource::Table("t"), "GetItem", "dynamodb:GetItem on the table in BRIDGE_TABLE"),
@@ -430,16 +426,16 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_our_fault_or_was_throttled_was_not_carried_out() {
+    fn failed_entries_are_classified() {
         for (code, is_ours, expected) in [
-            ("InvalidMessageContents", Some(true), "refused"),
+            ("InvalidMessageContents", Some(true), "permanent"),
             ("RequestThrottled", Some(true), "throttled"),
             ("ThrottlingException", Some(false), "throttled"),
-            ("InternalError", Some(false), "perhaps"),
-            ("InternalError", Some(true), "perhaps"),
-            ("Unknown", Some(false), "perhaps"),
-            ("NotAuthorizedForSourceException", None, "refused"),
-            ("InternalFailure", None, "perhaps"),
+            ("InternalError", Some(false), "transient"),
+            ("InternalError", Some(true), "transient"),
+            ("Unknown", Some(false), "transient"),
+            ("NotAuthorizedForSourceException", None, "permanent"),
+            ("InternalFailure", None, "transient"),
         ] {
             assert_eq!(class(&entry_error(code, None, is_ours)), expected, "{code} {is_ours:?}");
         }

@@ -1,30 +1,29 @@
-//! What a secret's text looks like where it is not the bare secret: the AWS console stores key/value pairs as a JSON object.
+//! The text of a stored secret: the bare value, or a field of a JSON object, which is what the AWS console stores.
 //!
-//! No error shows a value. A field's name is shown only if it looks like a name, since a secret may have been typed
-//! where its name belongs.
+//! No error shows a value. A field's name is shown only if it looks like a name, since it may be a secret, typed by mistake.
 
 use serde_json::Value;
 
-/// The most fields that a message names, and the longest name of one.
+/// The most fields that a message names, and the longest name.
 const NAMES_MAX: usize = 8;
 const NAME_MAX_BYTES: usize = 32;
 
-/// What a text is, instead of a secret.
+/// What a text is instead of a bare secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotBare {
-    /// A JSON object, with these fields.
+    /// A JSON object with these fields.
     #[error("it is JSON")]
     Object(Vec<String>),
-    /// It begins like an object, and is not JSON.
-    #[error("it looks like a JSON object, and is not valid JSON")]
+    /// It begins like an object but is not JSON.
+    #[error("it looks like a JSON object but is not valid JSON")]
     Broken,
-    /// A JSON text or array.
+    /// A JSON string or array.
     #[error("it is in quotes or brackets; store it without them")]
     Quoted,
 }
 
 impl NotBare {
-    /// The same for a secret in Secrets Manager, with what to do about it.
+    /// A message about a secret in Secrets Manager, with the remedy.
     pub fn stored(&self) -> String {
         match self {
             Self::Object(names) => format!("{self}; name its field: `ID#field`{}", fields(names)),
@@ -33,7 +32,7 @@ impl NotBare {
         }
     }
 
-    /// The same for a variable that holds it, and another one that could name a secret in Secrets Manager.
+    /// A message about a variable, where the variable `stored` could name a secret in Secrets Manager instead.
     pub fn plain(&self, stored: &str) -> String {
         match self {
             Self::Object(_) | Self::Broken => {
@@ -44,7 +43,7 @@ impl NotBare {
     }
 }
 
-/// Checks that a text is a bare secret, and no JSON document around one.
+/// Checks that a text is a bare secret and not JSON.
 ///
 /// # Errors
 /// Says what it is instead.
@@ -71,11 +70,11 @@ pub fn field(text: &str, name: &str) -> Result<String, String> {
         ));
     };
     let Value::Object(mut object) = parsed else {
-        return Err(format!("it is no JSON object, so it has no field `{name}`; store one"));
+        return Err(format!("it is not a JSON object, so it has no field `{name}`; store one"));
     };
     match object.remove(name) {
         Some(Value::String(value)) => Ok(value),
-        Some(other) => Err(format!("its field `{name}` is {}, not a text; store it in quotes", kind(&other))),
+        Some(other) => Err(format!("its field `{name}` is {}, not a string; store it in quotes", kind(&other))),
         None => {
             let names: Vec<_> = object.keys().cloned().collect();
             Err(format!("it has no field `{name}`{}", fields(&names)))
@@ -88,13 +87,13 @@ fn kind(value: &Value) -> &'static str {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     }
 }
 
-/// The names of the fields, as far as they look like names.
+/// Lists the fields whose names look like names.
 fn fields(names: &[String]) -> String {
     let is_name = |name: &&String| {
         let is_of_letters = name.bytes().all(|byte| byte.is_ascii_alphabetic() || b"_-.".contains(&byte));
@@ -114,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bare_secret_is_no_json_document() {
+    fn json_is_not_a_bare_secret() {
         for text in
             ["pp_live_hush", "1234567890123456", "true", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "a b", "", "]"]
         {
@@ -128,7 +127,7 @@ mod tests {
             (r#"{"4hushhushhush": "x"}"#, "it is JSON; name its field: `ID#field`"),
             (
                 "{'api_key': 'hush'}",
-                "it looks like a JSON object, and is not valid JSON; store valid JSON and name its field, or the bare value",
+                "it looks like a JSON object but is not valid JSON; store valid JSON and name its field, or the bare value",
             ),
             ("\"hush\"", "it is in quotes or brackets; store it without them"),
             ("[\"hush\"]", "it is in quotes or brackets; store it without them"),
@@ -140,15 +139,15 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_found_or_it_is_said_why_not() {
+    fn fields_are_found_or_the_error_says_why_not() {
         assert_eq!(field("\u{feff}{\"key\": \"pp_live_1\", \"port\": 5}", "key"), Ok("pp_live_1".to_owned()));
         for (text, name, why) in [
             ("pp_live_hush", "key", "it is not JSON, so it has no field `key`"),
-            ("\"hush\"", "key", "it is no JSON object"),
+            ("\"hush\"", "key", "it is not a JSON object"),
             (r#"{"key": "hush", "Token": "hush"}"#, "token", "it has no field `token` (it has `Token`, `key`)"),
-            (r#"{"key": 4}"#, "key", "its field `key` is a number, not a text"),
-            (r#"{"key": null}"#, "key", "its field `key` is null, not a text"),
-            (r#"{"key": {"hush": 1}}"#, "key", "its field `key` is an object, not a text"),
+            (r#"{"key": 4}"#, "key", "its field `key` is a number, not a string"),
+            (r#"{"key": null}"#, "key", "its field `key` is null, not a string"),
+            (r#"{"key": {"hush": 1}}"#, "key", "its field `key` is an object, not a string"),
         ] {
             let error = field(text, name).unwrap_err();
             assert!(error.starts_with(why) && !error.contains("hush"), "{text}: {error}");

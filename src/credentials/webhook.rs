@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_cannot_be_used_is_refused_and_not_shown() {
+    fn invalid_secrets_are_refused_and_not_shown() {
         let bytes = |count: usize| "QUFB".repeat(count / 3);
         for (text, why) in [
             ("", "0 values"),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signing_secret_is_no_token() {
+    fn a_signing_secret_must_not_be_a_token() {
         let signing = SigningSecrets::parse(&secret(&format!("{OLD_SECRET} {SECRET}"))).unwrap();
         for (token, same) in
             [(SECRET, true), (&SECRET[6..], true), (OLD_SECRET, true), ("another-token-of-the-test", false)]

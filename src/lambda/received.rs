@@ -1,4 +1,4 @@
-//! What an event is that does not belong here, in words that lead to the fault.
+//! Describes unexpected events, for the person who fixes the cause.
 
 use std::fmt;
 
@@ -8,24 +8,24 @@ use serde_json::value::RawValue;
 use crate::json::RawObject;
 use crate::text::bounded;
 
-/// The most bytes of a foreign name that an error repeats.
+/// The most bytes of a foreign name that an error quotes.
 const NAME_MAX_BYTES: usize = 100;
 /// The most members that an error names.
 const MEMBERS_MAX: usize = 8;
 
-/// An event that a function cannot read: the invocation fails, and this is what it says.
+/// The error of an invocation with an event that the function cannot read.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UnknownEvent(String);
 
 impl UnknownEvent {
-    /// Says what was received, and what to do.
+    /// The error for this event, with the remedy.
     pub fn new(received: impl fmt::Display, remedy: impl fmt::Display) -> Self {
         Self(format!("nothing was done: {received}; {remedy}"))
     }
 }
 
-/// The runtime logs an error in this form: the same line that the caller gets.
+/// The runtime logs errors with `Debug`: the log has the same line as the caller gets.
 impl fmt::Debug for UnknownEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -38,7 +38,7 @@ impl From<UnknownEvent> for Diagnostic {
     }
 }
 
-/// What an event is, as far as it can be told. No value of a member is shown but the names of sources and types.
+/// Describes an event. The only values it shows are the names of sources and types.
 pub fn description(event: &RawValue) -> String {
     let Some(object) = RawObject::of(event) else {
         return format!("the event is {}, not an object", kind(event));
@@ -75,7 +75,7 @@ pub(super) fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// Where a record says that it comes from.
+/// The source of a record.
 pub(super) fn source(record: &RawObject<'_>) -> String {
     for name in ["eventSource", "EventSource"] {
         if let Some(value) = record.get(name) {
@@ -96,7 +96,7 @@ fn members(object: &RawObject<'_>) -> String {
     }
 }
 
-/// What kind of JSON a value is.
+/// The kind of a JSON value.
 pub(super) fn kind(value: &RawValue) -> &'static str {
     match value.get().as_bytes().first() {
         Some(b'{') => "an object",
@@ -108,7 +108,7 @@ pub(super) fn kind(value: &RawValue) -> &'static str {
     }
 }
 
-/// A foreign name, bounded and with nothing in it that a log could stumble over.
+/// A foreign name, bounded and escaped.
 fn shown(name: String) -> String {
     match bounded(name, NAME_MAX_BYTES) {
         (name, false) => format!("{name:?}"),

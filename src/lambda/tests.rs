@@ -36,7 +36,7 @@ fn sound(message_id: &str) -> Value {
     })
 }
 
-/// The record with other values, or without those that are null.
+/// A record with these values, and without those that are null.
 fn changed(changes: &[(&str, Value)]) -> Value {
     let mut record = sound("m");
     for (pointer, value) in changes {
@@ -57,7 +57,7 @@ fn read_one(record: &Value) -> Record {
 }
 
 #[test]
-fn a_deadline_is_a_time_of_day_or_a_duration() {
+fn deadlines_are_times_or_durations() {
     let now = UNIX_EPOCH + Duration::from_millis(1_795_514_400_000);
     assert_eq!(time_left(1_795_514_460_000, now), Duration::from_secs(60));
     assert_eq!(time_left(600_000, now), Duration::from_secs(600));
@@ -65,7 +65,7 @@ fn a_deadline_is_a_time_of_day_or_a_duration() {
 }
 
 #[test]
-fn a_record_is_read_as_lambda_sends_it() {
+fn records_are_read() {
     let records = read(&serde_json::from_str(include_str!("../../events/trigger-batch.json")).unwrap()).unwrap();
     assert_eq!(records.len(), 3);
     assert!(records.iter().all(|record| record.body.contains("chat_id") && record.sent_at < NOW));
@@ -82,7 +82,7 @@ fn a_record_is_read_as_lambda_sends_it() {
 }
 
 #[test]
-fn an_odd_member_costs_neither_the_record_nor_its_neighbours() {
+fn odd_members_affect_nothing_else() {
     let first_receive = Millis(1_795_514_400_250);
     let untimed = ("/attributes/ApproximateFirstReceiveTimestamp", json!("soon"));
     let sent = |value: Value| ("/attributes/SentTimestamp", value);
@@ -120,7 +120,7 @@ fn an_odd_member_costs_neither_the_record_nor_its_neighbours() {
 }
 
 #[test]
-fn what_json_cannot_hold_in_an_unread_member_costs_nothing() {
+fn unread_members_may_be_invalid() {
     let text = json!({ "Records": [changed(&[("/messageAttributes", json!("odd"))])] }).to_string();
     for odd in [r#""\ud800""#, "1e400", r#"{"a": 1, "a": 2}"#, &format!("{}{}", "[".repeat(5000), "]".repeat(5000))] {
         let event = RawValue::from_string(text.replace("\"odd\"", odd)).unwrap();
@@ -129,7 +129,7 @@ fn what_json_cannot_hold_in_an_unread_member_costs_nothing() {
 }
 
 #[test]
-fn a_body_that_is_no_string_is_an_invalid_trigger_of_its_message() {
+fn a_body_that_is_not_a_string_is_an_invalid_trigger() {
     for (body, read) in [(Value::Null, ""), (json!(""), ""), (json!(7), "7"), (json!(["c"]), r#"["c"]"#)] {
         let record = read_one(&changed(&[("/body", body)]));
         assert_eq!((record.message_id.as_str(), &*record.body), ("m", read));
@@ -139,7 +139,7 @@ fn a_body_that_is_no_string_is_an_invalid_trigger_of_its_message() {
 }
 
 #[test]
-fn an_event_that_is_not_of_sqs_is_refused_with_what_it_is() {
+fn other_events_are_described() {
     let sns = serde_json::from_str(include_str!("../../tests/data/event-sns-direct.json")).unwrap();
     let event_bridge = json!({
         "version": "0", "id": "1", "detail-type": "ChatOpened", "source": "crm", "detail": {"chat_id": "c"},
@@ -181,7 +181,7 @@ fn an_event_that_is_not_of_sqs_is_refused_with_what_it_is() {
 }
 
 #[test]
-fn a_refusal_is_bounded_and_shows_no_values() {
+fn errors_are_bounded_and_show_no_values() {
     let long = "x".repeat(100_000);
     let members: serde_json::Map<String, Value> = (0..1000).map(|n| (format!("{n}{long}"), json!("hidden"))).collect();
     for event in [
@@ -196,7 +196,7 @@ fn a_refusal_is_bounded_and_shows_no_values() {
 }
 
 #[test]
-fn a_refusal_reads_the_same_in_the_log_and_to_the_caller() {
+fn log_and_caller_get_the_same_error() {
     let error = read(&json!([])).unwrap_err();
     assert_eq!(format!("{error:?}"), error.to_string());
     let diagnostic = lambda_runtime::Diagnostic::from(error.clone());
@@ -204,7 +204,7 @@ fn a_refusal_reads_the_same_in_the_log_and_to_the_caller() {
 }
 
 #[test]
-fn a_message_keeps_its_trace_and_takes_what_the_invocation_has_counted() {
+fn messages_keep_their_trace_with_the_invocations_lineage() {
     let message = |header: Option<&str>| {
         let mut message = json!({"messageId": "m", "attributes": {"SentTimestamp": "1795514400137"}});
         if let Some(header) = header {
@@ -226,7 +226,7 @@ fn a_message_keeps_its_trace_and_takes_what_the_invocation_has_counted() {
 }
 
 #[test]
-fn the_answer_names_what_comes_back_and_each_once() {
+fn the_response_lists_returned_messages_once() {
     let returned = ["a", "b", "a"].map(MessageId::new);
     let json = serde_json::to_string(&BatchResponse::returning(returned.iter())).unwrap();
     assert_eq!(json, r#"{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"b"}]}"#);

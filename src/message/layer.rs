@@ -1,4 +1,4 @@
-//! One JSON object of a message's body: a trigger, one of our own events, or a wrapping around either.
+//! One JSON object in a message's body: a trigger, one of our own events, or a wrapper around either.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,10 @@ use crate::event::SCHEMA_VERSION;
 use crate::json::{self, BYTE_ORDER_MARK, RawObject};
 use crate::run::Origin;
 
-/// How deep to look for one of our own events. Answering one would loop for ever, however it is wrapped.
+/// How deep to search for our own events. Answering one would loop for ever, however it is wrapped.
 pub(super) const OWN_EVENT_DEPTH: usize = 8;
 
-/// The members that a trigger is read from. With one of them there twice, it is unclear which is meant.
+/// The members that a trigger is read from. If one is repeated, it is unclear which value is meant.
 const READ: [&str; 11] = [
     "chat_id",
     "correlation_id",
@@ -32,16 +32,16 @@ const READ: [&str; 11] = [
 /// The members that EventBridge and SNS wrap a trigger in.
 const WRAPPED: [&str; 2] = ["detail", "Message"];
 
-/// An object, its members unread.
+/// An object with unparsed members.
 pub(super) struct Layer<'a>(RawObject<'a>);
 
-/// What a wrapping holds.
-pub(super) struct Wrapping {
+/// The content of a wrapper.
+pub(super) struct Wrapper {
     /// The JSON inside.
     pub(super) inner: String,
-    /// The id that the wrapper gave, which stands in for an idempotency key.
+    /// The wrapper's id, which replaces an idempotency key.
     pub(super) id: Option<String>,
-    /// EventBridge's id goes before the topic's, since the topic only carried it.
+    /// EventBridge's id takes precedence over the topic's, which only forwards it.
     pub(super) by_event_bridge: bool,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Layer<'a> {
     /// Reads an object.
     ///
     /// # Errors
-    /// Says why the text is none.
+    /// Says why the text is not one.
     pub(super) fn parse(json: &'a str) -> Result<Self, String> {
         const SEND: &str = "send {\"chat_id\": \"…\"}";
         let start = json.trim_start();
@@ -76,7 +76,7 @@ impl<'a> Layer<'a> {
         self.0.all("postpress_bridge").next().is_some()
     }
 
-    /// Refuses an object in which a member that matters is there twice.
+    /// Refuses an object in which a member that is read is repeated.
     ///
     /// # Errors
     /// Names the member.
@@ -88,17 +88,17 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// What is inside, if this is an EventBridge event or an SNS notification.
+    /// The content, if this is an EventBridge event or an SNS notification.
     ///
     /// # Errors
-    /// If it is a notification whose message cannot be read.
-    pub(super) fn wrapping(&self) -> Result<Option<Wrapping>, String> {
+    /// If it is a notification with an unreadable message.
+    pub(super) fn wrapper(&self) -> Result<Option<Wrapper>, String> {
         let Self(object) = self;
         if object.has("chat_id") {
             return Ok(None);
         }
         if let (true, true, Some(detail)) = (object.has("detail-type"), object.has("source"), object.get("detail")) {
-            return Ok(Some(Wrapping { inner: detail.get().to_owned(), id: object.text("id"), by_event_bridge: true }));
+            return Ok(Some(Wrapper { inner: detail.get().to_owned(), id: object.text("id"), by_event_bridge: true }));
         }
         if object.text("Type").as_deref() != Some("Notification") {
             return Ok(None);
@@ -107,14 +107,14 @@ impl<'a> Layer<'a> {
             return Err("the SNS notification has no `Message`; publish the trigger as the message".to_owned());
         };
         let inner = string("Message", message)?;
-        Ok(Some(Wrapping { inner, id: object.text("MessageId"), by_event_bridge: false }))
+        Ok(Some(Wrapper { inner, id: object.text("MessageId"), by_event_bridge: false }))
     }
 
-    /// Where one of our own events may be inside: what is wrapped; beside a `chat_id`, what a wrapping would hold; else every
-    /// member, except the metadata of a trigger, which may quote an event.
+    /// Where one of our own events may be: in the content of a wrapper; beside a `chat_id`, in the members of wrappers; otherwise
+    /// in every member, except a trigger's metadata, which may quote an event.
     fn may_hold_an_event(&self) -> Vec<Cow<'a, str>> {
-        if let Ok(Some(wrapping)) = self.wrapping() {
-            return vec![wrapping.inner.into()];
+        if let Ok(Some(wrapper)) = self.wrapper() {
+            return vec![wrapper.inner.into()];
         }
         let is_trigger = self.0.has("chat_id");
         let is_looked_at = |name: &str| if is_trigger { WRAPPED.contains(&name) } else { name != "metadata" };
@@ -123,8 +123,8 @@ impl<'a> Layer<'a> {
 
     /// Whether this is an event that this bridge published, or the bare detail of one.
     ///
-    /// Other producers name fields `event_id` and `schema_version` too, so it is the whole form that counts. An event that
-    /// names our source is ours whatever its detail is: no one else may use that name.
+    /// Other producers' events have `event_id` and `schema_version`, too, so the whole form must match. An event with our source is
+    /// ours whatever its detail is, since no other producer may use that name.
     fn is_own_event(&self, event_source: &str) -> bool {
         let Self(object) = self;
         let any = |name, is: &dyn Fn(&RawValue) -> bool| object.all(name).any(is);
@@ -141,9 +141,9 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// Whether a body is one of our own events, wrapped or bare. A rule's input transformer may also have put it into a JSON
-/// string, an array or an object of its own, where no trigger is looked for: answered as an invalid trigger, it would come
-/// back for ever.
+/// Whether a body contains one of our own events, wrapped or bare. A rule's input transformer may also have put it into a JSON
+/// string, an array or another object, where triggers are not searched for. If it were answered as an invalid trigger, it would
+/// loop for ever.
 pub(super) fn holds_own_event(body: &str, event_source: &str) -> bool {
     holds_own_event_within(body, event_source, OWN_EVENT_DEPTH)
 }
@@ -163,10 +163,10 @@ fn holds_own_event_within(json: &str, event_source: &str, depth: usize) -> bool 
     }
 }
 
-/// The text of a member that is to be a string.
+/// The text of a member that must be a string.
 ///
 /// # Errors
-/// Says why it is none.
+/// Says why it is not one.
 pub(super) fn string(name: &str, raw: &RawValue) -> Result<String, String> {
     if !raw.get().starts_with('"') {
         return Err(format!("`{name}` is not a string"));

@@ -128,7 +128,7 @@ fn unwrap(body: &str) -> Unwrapped {
                 if depth == 0 { "its head cannot be read" } else { "it is wrapped, which the bridge never does" };
             return Unwrapped::OwnMessage(fault.to_owned());
         }
-        let wrapping = match layer.check_duplicates().and_then(|()| layer.wrapping()) {
+        let wrapping = match layer.check_duplicates().and_then(|()| layer.wrapper()) {
             Ok(wrapping) => wrapping,
             Err(reason) => return Unwrapped::unreadable(body, reason),
         };

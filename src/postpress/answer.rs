@@ -1,4 +1,4 @@
-//! What a call came back with, classed by what the run has to do next.
+//! The answer to a call, classified by what the run has to do next.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use crate::text::bounded;
 
 /// The `object` of every documented 200.
 const OBJECT: &str = "ChatHistorySync";
-/// The most bytes of a body that is not understood that a detail quotes; a detail has at most 4 KiB.
+/// The most bytes that a detail, of at most 4 KiB, quotes of a body.
 const QUOTED_MAX_BYTES: usize = 2 * 1024;
-/// What may stand in front of a quoted status: JSON's quote, Python's, or HTML's.
+/// What may precede a quoted status: JSON's quote, Python's, or HTML's.
 const QUOTES: [&str; 4] = ["\"", "'", "&quot;", "&#34;"];
 
-/// A status that says the sync is under way.
+/// A status of a sync in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Progress {
-    /// This very call started the sync.
+    /// This call started the sync.
     #[serde(rename = "SYNC_STARTED")]
     Started,
-    /// It was running before this call.
+    /// The sync was running before this call.
     #[serde(rename = "SYNC_RUNNING")]
     Running,
 }
@@ -39,10 +39,10 @@ impl Progress {
     }
 }
 
-/// A status that says the sync is over. After `SYNC_DONE` and `SYNC_ERROR` the next call starts the whole sync again.
+/// A status of an ended sync. After `SYNC_DONE` and `SYNC_ERROR`, the next call starts the whole sync again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Finish {
-    /// The whole history is there.
+    /// The whole history is loaded.
     #[serde(rename = "SYNC_DONE")]
     Done,
     /// The provider gave up.
@@ -67,17 +67,17 @@ impl Finish {
     }
 }
 
-/// What one call came back with.
+/// The answer to one call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// In progress: ask again later.
+    /// In progress: poll again later.
     InProgress(Progress),
-    /// Over: never ask again.
+    /// Ended: never poll again.
     Over(Finish),
-    /// A 200 that cannot be believed, but says nothing of an end either, so asking again restarts nothing: in progress
-    /// of another chat or object, or no readable `status`. The text says what was wrong with it.
+    /// A 200 that cannot be trusted and does not mention an end, so that polling again restarts nothing: in progress for
+    /// another chat or object, or without a readable `status`. The text says what is wrong with it.
     Unusable(String),
-    /// An error, or no answer at all.
+    /// An error, or no answer.
     Failed(Failure),
 }
 
@@ -86,30 +86,30 @@ pub enum Answer {
 pub struct Failure {
     /// What the failure means for the run.
     pub retry_class: RetryClass,
-    /// postpress's own error, its `status` replaced by the HTTP status; absent if there was none to read.
+    /// postpress's error, with the HTTP status as its `status`; absent if none could be read.
     pub envelope: Option<Envelope>,
-    /// The HTTP status if it was an error; 504 for a call that ran out of time, 502 for everything else.
+    /// The HTTP status if it was an error, 504 for a call that timed out, 502 for everything else.
     pub status: u16,
-    /// What happened, for people: bounded, and without any secret.
+    /// What happened, for people: bounded and without secrets.
     pub detail: String,
-    /// `Retry-After`, as a time from now; not yet capped.
+    /// `Retry-After`, from now on, not yet capped.
     pub retry_after: Option<Duration>,
-    /// The call ran out of time and may have reached the provider, where it may still land.
+    /// The call timed out and may still reach the provider.
     pub may_land_late: bool,
 }
 
 impl Failure {
-    /// A call that came back without an answer; it may pass.
+    /// A call without an answer, which is retryable.
     pub(crate) fn lost(status: u16, detail: String, may_land_late: bool) -> Self {
         Self { retry_class: RetryClass::Retryable, envelope: None, status, detail, retry_after: None, may_land_late }
     }
 }
 
 impl Answer {
-    /// Classes what came back: the HTTP `status`, the longest `Retry-After`, and as much of the body as arrived.
+    /// Classifies a response: the HTTP `status`, the longest `Retry-After`, and as much of the body as arrived.
     ///
-    /// Every 2xx is read like the documented 200. `chat` is the one that was asked for. `mask` hides the key, which the
-    /// provider may echo, in every text that is kept.
+    /// Every 2xx is read like the documented 200. `chat` is the chat of the call. `mask` hides the key, which the provider may
+    /// echo, in every kept text.
     pub fn from_response(
         chat: &ChatId,
         status: u16,
@@ -134,7 +134,7 @@ struct Response<'a> {
 }
 
 impl Response<'_> {
-    /// What a 2xx says. Whatever may be an end must not be polled again, because that call might restart the sync.
+    /// A 2xx. An answer that may be an end must not be polled again, because that call might restart the sync.
     fn success(&self, chat: &ChatId) -> Answer {
         let http_status = self.status;
         let object = match self.body.object() {
@@ -148,14 +148,14 @@ impl Response<'_> {
             return self.unreadable(format!("postpress answered {http_status} with {instead}"));
         };
         match (Status::parse(&status), self.mismatch(&object, chat)) {
-            // What stands around an object that is no whole answer may make it a part of something that has ended.
+            // The text around an object that is not the whole body may say that the sync has ended.
             (Status::InProgress(_), None) if object.around().into_iter().any(may_be_an_end) => {
                 Answer::Failed(self.mentions_an_end(&format!("postpress answered {status} within other text")))
             }
             (Status::InProgress(progress), None) => Answer::InProgress(progress),
             (Status::Over(finish), None) => Answer::Over(finish),
             (Status::InProgress(_), Some(mismatch)) => {
-                self.unreadable(format!("postpress answered {status} {mismatch}, so it is not believed"))
+                self.unreadable(format!("postpress answered {status} {mismatch}, so it is not trusted"))
             }
             (Status::Over(_), Some(mismatch)) => {
                 Answer::Failed(self.possible_end(format!(
@@ -171,7 +171,7 @@ impl Response<'_> {
         }
     }
 
-    /// A 2xx that is not an answer about this chat: it ends the run if it mentions an end anywhere.
+    /// A 2xx that is not an answer about this chat. It ends the run if it mentions an end anywhere.
     fn unreadable(&self, what: String) -> Answer {
         if may_be_an_end(self.body.text()) {
             return Answer::Failed(self.mentions_an_end(&what));
@@ -203,7 +203,7 @@ impl Response<'_> {
             };
         }
         let what = without_envelope(status, self.body.fault());
-        // Its envelope may still have been on the way, and with it what the status means.
+        // The envelope, which decides what the status means, may not have arrived yet.
         if self.body.fault() == Some(BodyFault::TimedOut) && object.is_err() {
             return Failure { retry_after: self.retry_after, ..Failure::lost(504, what, true) };
         }
@@ -222,7 +222,7 @@ impl Response<'_> {
         self.possible_end(format!("{what}; it mentions an end, so it ends the run: {text}"))
     }
 
-    /// An answer that may be an end, but not one that can be believed.
+    /// An answer that may be an end but cannot be trusted.
     fn possible_end(&self, detail: String) -> Failure {
         Failure {
             retry_class: RetryClass::Terminal,
@@ -234,12 +234,12 @@ impl Response<'_> {
         }
     }
 
-    /// What kept the body from being one object.
+    /// Why the body is not one object.
     fn reason(&self, no_object: NoObject) -> String {
         self.body.fault().map_or_else(|| no_object.to_string(), |fault| fault.to_string())
     }
 
-    /// What a 2xx without a readable `status` has.
+    /// What a 2xx without a readable `status` contains.
     fn instead_of_status(&self, object: &Object<'_>) -> String {
         match self.error_body(object) {
             Some(ErrorBody { envelope, .. }) => format!("an error envelope: {} ({})", envelope.title, envelope.kind),
@@ -247,7 +247,7 @@ impl Response<'_> {
         }
     }
 
-    /// How this is not the sync of `chat`; `None` if it is.
+    /// Why this is not the sync of `chat`; `None` if it is.
     fn mismatch(&self, object: &Object<'_>, chat: &ChatId) -> Option<String> {
         let expected = [("object", OBJECT), ("chat_id", chat.as_str())];
         expected.into_iter().find_map(|(name, expected)| match object.text(name) {
@@ -261,13 +261,13 @@ impl Response<'_> {
         envelope::read(object, self.status, |text| self.mask.hide_in(text))
     }
 
-    /// A foreign text, to be shown as part of a message.
+    /// A foreign text as part of a message.
     fn label(&self, text: String) -> String {
         bounded(self.mask.hide_in(text), LABEL_MAX_BYTES).0
     }
 }
 
-/// Whether a text may say that the sync is over: a terminal status stands in it as a quoted word, wherever that is.
+/// Whether a text may say that the sync has ended: it contains a terminal status as a quoted word, anywhere.
 pub fn may_be_an_end(text: &str) -> bool {
     let is_quoted = |text: &str, status: &str| {
         text.match_indices(status).any(|(at, _)| QUOTES.iter().any(|quote| text[..at].ends_with(quote)))
@@ -276,7 +276,7 @@ pub fn may_be_an_end(text: &str) -> bool {
     Finish::ALL.iter().any(|finish| is_quoted(text, finish.as_str()) || is_quoted(&unescaped, finish.as_str()))
 }
 
-/// What the `status` of a 2xx says.
+/// The `status` of a 2xx.
 enum Status {
     InProgress(Progress),
     Over(Finish),
@@ -296,11 +296,11 @@ impl Status {
     }
 }
 
-/// What to say of an answer that is not a 2xx and has no error envelope.
+/// Describes an answer that is neither a 2xx nor an error envelope.
 fn without_envelope(status: u16, fault: Option<BodyFault>) -> String {
     match (status, fault) {
         (300..=399, _) => format!(
-            "postpress answered {status}, a redirect, which is not followed, because the API key would go along; \
+            "postpress answered {status}, a redirect, which is not followed because it would receive the API key; \
              check POSTPRESS_BASE_URL"
         ),
         (404, None) => "postpress answered 404 without an error envelope, so the base URL is wrong; set \

@@ -1,8 +1,8 @@
-//! The body of an answer, as much of it as arrived: decoded to text, and searched for the one JSON object in it.
+//! The body of an answer, as much of it as arrived: decoded to text and searched for its one JSON object.
 //!
-//! Proxies and gateways spoil bodies in ways that browsers and curl tolerate: the last chunk is missing, the length is wrong,
-//! the connection is closed without notice, a byte-order mark or a PHP notice stands in front. An answer that is whole must
-//! not be lost for that, because polling again after an end restarts the whole sync.
+//! Proxies and gateways damage bodies in ways that browsers and curl tolerate: a missing last chunk, a wrong length, a
+//! connection closed without notice, a byte-order mark or a PHP notice in front. Such a body must not cost an answer,
+//! because polling again after an end restarts the whole sync.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -13,26 +13,26 @@ use serde_json::value::RawValue;
 
 use crate::json::RawObject;
 
-/// The most bytes of a body that are read, and the most that it may have after decompression. A documented answer has about
-/// 100 bytes and an error envelope a few hundred, so a larger body is something else, and it must not fill the memory.
+/// The most bytes of a body, before and after decompression. A documented answer has about 100 bytes and an error envelope a few
+/// hundred; anything larger is something else, and must not fill the memory.
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 
 /// The first two bytes of a gzip member (RFC 1952, section 2.3.1). No JSON and no readable text begins with them.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// How often a body may be compressed: by the provider, and by a proxy that did not notice.
+/// How often a body may be compressed: by the provider, and again by a proxy.
 const GZIP_LAYERS_MAX: usize = 2;
 
-/// Why a body did not arrive as it was announced.
+/// Why a body did not arrive as announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyFault {
     /// It is longer than [`BODY_MAX_BYTES`].
     #[error("the body is longer than {BODY_MAX_BYTES} bytes")]
     TooLarge,
-    /// The connection broke before its announced end, its chunks are malformed, or it could not be decompressed to its end.
-    #[error("the body broke off")]
+    /// The connection broke before the announced end, the chunks are malformed, or decompression failed.
+    #[error("the body is incomplete")]
     Cut,
     /// It was still open at the deadline.
-    #[error("the body had not ended by the deadline")]
+    #[error("the body did not end before the deadline")]
     TimedOut,
 }
 
@@ -44,12 +44,12 @@ pub struct Body {
 }
 
 impl Body {
-    /// A body that arrived as it was announced.
+    /// A body that arrived as announced.
     pub fn whole(bytes: impl Into<Vec<u8>>) -> Self {
         Self::arrived(bytes.into(), None)
     }
 
-    /// The bytes that arrived, and what kept the rest from arriving.
+    /// The bytes that arrived, and why the rest did not.
     pub fn arrived(bytes: Vec<u8>, fault: Option<BodyFault>) -> Self {
         let (bytes, fault) = decompress(bytes, fault);
         Self { text: decode(&bytes).into_owned(), fault }
@@ -60,12 +60,12 @@ impl Body {
         &self.text
     }
 
-    /// Why it is not all of it.
+    /// Why the rest did not arrive.
     pub fn fault(&self) -> Option<BodyFault> {
         self.fault
     }
 
-    /// The one JSON object in it, with or without text around it.
+    /// Its one JSON object, with or without text around it.
     ///
     /// # Errors
     /// Says what the body is instead.
@@ -74,8 +74,7 @@ impl Body {
     }
 }
 
-/// Decompresses gzip, whatever the headers say, and keeps what came out before an error: a wrong checksum at the end spoils
-/// nothing.
+/// Decompresses gzip, whatever the headers say, and keeps the output before an error, such as a wrong checksum at the end.
 fn decompress(mut bytes: Vec<u8>, mut fault: Option<BodyFault>) -> (Vec<u8>, Option<BodyFault>) {
     for _ in 0..GZIP_LAYERS_MAX {
         if !bytes.starts_with(&GZIP_MAGIC) {
@@ -83,7 +82,7 @@ fn decompress(mut bytes: Vec<u8>, mut fault: Option<BodyFault>) -> (Vec<u8>, Opt
         }
         let mut plain = Vec::new();
         let limit = BODY_MAX_BYTES as u64 + 1;
-        // `read_to_end` leaves what it has read in the buffer when it fails.
+        // On failure, `read_to_end` leaves in the buffer what it has read.
         let read = MultiGzDecoder::new(bytes.as_slice()).take(limit).read_to_end(&mut plain);
         if plain.len() > BODY_MAX_BYTES {
             plain.truncate(BODY_MAX_BYTES);
@@ -96,8 +95,8 @@ fn decompress(mut bytes: Vec<u8>, mut fault: Option<BodyFault>) -> (Vec<u8>, Opt
     (bytes, fault)
 }
 
-/// Reads bytes as UTF-8, as UTF-16 if they have its mark or look like it (RFC 4627, section 3: JSON begins with two ASCII
-/// characters), else as Latin-1, in which every byte is a character. A byte-order mark is dropped.
+/// Decodes UTF-8; UTF-16 if the bytes have its mark or look like it (RFC 4627, section 3: JSON begins with two ASCII characters);
+/// otherwise Latin-1, in which every byte is a character. A byte-order mark is dropped.
 fn decode(bytes: &[u8]) -> Cow<'_, str> {
     match bytes {
         [0xef, 0xbb, 0xbf, rest @ ..] => decode_bytewise(rest),
@@ -123,7 +122,7 @@ fn decode_utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
         .collect()
 }
 
-/// Resolves the escapes of JSON strings, wherever they stand: a word that is looked for may be written with them.
+/// Resolves JSON string escapes anywhere in a text, because they may conceal a word.
 pub(super) fn unescape(text: &str) -> Cow<'_, str> {
     if !text.contains('\\') {
         return text.into();
@@ -145,28 +144,28 @@ pub(super) fn unescape(text: &str) -> Cow<'_, str> {
     plain.into()
 }
 
-/// What a body is where it is not one JSON object.
+/// Why a body is not one JSON object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoObject {
-    /// It has no text.
+    /// It is empty.
     #[error("the body is empty")]
     Empty,
-    /// An object in it has no end.
-    #[error("the body's JSON has no end")]
+    /// An object in it is cut short.
+    #[error("the body's JSON is cut short")]
     Unended,
-    /// It has more than one.
+    /// It has several objects.
     #[error("the body has several JSON objects")]
     Several,
-    /// It is other JSON, or none.
+    /// It is other JSON, or not JSON.
     #[error("the body is not a JSON object")]
     Other,
 }
 
-/// A JSON object of an answer. A name that repeats has a value only if all of its values are the same.
+/// The JSON object of an answer. A repeated name has a value only if all its values are equal.
 #[derive(Debug)]
 pub struct Object<'a> {
     members: RawObject<'a>,
-    /// The text in front of it and behind it.
+    /// The text before and after it.
     around: [&'a str; 2],
 }
 
@@ -192,7 +191,7 @@ impl<'a> Object<'a> {
         Some(Self { members: RawObject::of(value)?, around: [""; 2] })
     }
 
-    /// The text in front of it and behind it.
+    /// The text before and after it.
     pub fn around(&self) -> [&'a str; 2] {
         self.around
     }
@@ -202,9 +201,9 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Finds the one object of a text at its top level: not inside an array or another object, but with any text around it.
+/// Finds the one object at the top level of a text: not inside an array or another object, but with any text around it.
 ///
-/// The time that it takes grows with the text and with nothing else: after a syntax error it goes on where that error is.
+/// It takes linear time: after a syntax error it continues where the error is.
 fn only_object(text: &str) -> Result<Object<'_>, NoObject> {
     if text.trim().is_empty() {
         return Err(NoObject::Empty);
@@ -232,7 +231,7 @@ fn only_object(text: &str) -> Result<Object<'_>, NoObject> {
     found.ok_or(NoObject::Other)
 }
 
-/// Where the next object may begin: a brace and a quote, since an empty object says nothing, and other text has braces too.
+/// Where the next object may begin: at a brace and a quote, since an empty object says nothing and other text has braces too.
 fn next_object(text: &str, at: usize) -> Option<usize> {
     let mut braces = text[at..].match_indices('{').map(|(place, _)| at + place);
     braces.find(|place| text[place + 1..].trim_ascii_start().starts_with('"'))

@@ -1,6 +1,6 @@
 //! The documented error types, as data: type, HTTP status, meaning, and what each means for a run.
 //!
-//! Types, statuses and meanings are the provider's words (`tests/data/postpress-sync-endpoint.txt`, updated May 2026); a
+//! Types, statuses and meanings are quoted from the documentation (`tests/data/postpress-sync-endpoint.txt`, of May 2026); a
 //! test keeps the two equal. The retry classes are ours.
 
 use RetryClass::{Connecting, Credentials, Retryable, Terminal};
@@ -8,22 +8,22 @@ use RetryClass::{Connecting, Credentials, Retryable, Terminal};
 /// What a failure means for the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RetryClass {
-    /// It may pass: ask again, within the retry budget.
+    /// It may pass: poll again, within the retry budget.
     Retryable,
-    /// The key was refused, which passes once in a run: it may just have been rotated.
+    /// The key was refused, which is retried once per run: it may just have been rotated.
     Credentials,
-    /// The account is not connected, which passes for a while after the run's first call: it may be connecting just now.
+    /// The account is not connected, which is retried for a while after the run's first call: it may still be connecting.
     Connecting,
     /// It ends the run at once.
     Terminal,
 }
 
-/// Which of the provider's two forms an error has.
+/// The provider's two error formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// `{title, detail?, instance?, type, status}`: of the service itself.
+    /// `{title, detail?, instance?, type, status}`: from the service itself.
     Service,
-    /// `{"error": {code, message, request_id?}}`: of the gateway in front of it.
+    /// `{"error": {code, message, request_id?}}`: from the gateway in front of it.
     Gateway,
 }
 
@@ -32,9 +32,9 @@ pub enum Form {
 pub struct ErrorType {
     /// The envelope's `type`.
     pub kind: &'static str,
-    /// The HTTP status it is documented under; under another one it is not this type.
+    /// The HTTP status that it is documented under. Under another one it is not this type.
     pub status: u16,
-    /// What the provider says that it means.
+    /// The documentation's description.
     pub meaning: &'static str,
     /// What it means for the run.
     pub retry_class: RetryClass,
@@ -118,16 +118,16 @@ const fn row(status: u16, kind: &'static str, retry_class: RetryClass, meaning: 
     ErrorType { kind, status, meaning, retry_class }
 }
 
-/// The type that the documentation lists under this HTTP status, if it does.
+/// The documented type under this HTTP status.
 pub fn find(kind: &str, status: u16) -> Option<&'static ErrorType> {
     ERROR_TYPES.iter().find(|listed| listed.kind == kind && listed.status == status)
 }
 
-/// What an answer of `http_status` means for the run; `error` is its type and form, if it has an envelope.
+/// What an answer with `http_status` means for the run; `error` is its type and format, if it has an envelope.
 ///
-/// The HTTP status decides, not the status that the envelope claims: a type that is not documented under it counts as
-/// unknown, and an unknown type follows the HTTP status. A 401 of the gateway's is about the key whatever its code, unless
-/// the documentation says that it may pass for another reason.
+/// The HTTP status decides, not the envelope's: a type that is not documented under it is unknown, and an unknown type follows
+/// the HTTP status. A 401 from the gateway is about the key whatever its code, unless the type is documented as retryable for
+/// another reason.
 pub fn retry_class(http_status: u16, error: Option<(&str, Form)>) -> RetryClass {
     let listed = error.and_then(|(kind, _)| find(kind, http_status)).map(|listed| listed.retry_class);
     match (listed, error) {
@@ -137,9 +137,9 @@ pub fn retry_class(http_status: u16, error: Option<(&str, Form)>) -> RetryClass 
     }
 }
 
-/// Without a documented type: 408 (timeout), 425 (too early), 429 (too many) and the server's own failures may pass;
-/// 501 does not, because what is not implemented will not be in an hour either. Statuses of 600 and above belong to no class
-/// of HTTP's; `LinkedIn` throttles with 999, so they may pass too.
+/// Without a documented type, 408 (timeout), 425 (too early), 429 (too many) and 5xx are retryable. 501 is not, because what
+/// is not implemented will not be in an hour either. Statuses of 600 and above have no HTTP class; `LinkedIn` throttles with
+/// 999, so they are retryable.
 fn by_status(http_status: u16) -> RetryClass {
     match http_status {
         408 | 425 | 429 | 500 | 502.. => Retryable,

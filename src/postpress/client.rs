@@ -1,4 +1,4 @@
-//! The call over HTTP: one request, one answer, no second try.
+//! The call over HTTP: one request, one answer, no retry.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,25 +23,25 @@ mod base_url;
 pub use api_key::{ApiKey, InvalidApiKey, KeyKind};
 pub use base_url::{BaseUrl, DEFAULT_BASE_URL, InvalidBaseUrl};
 
-/// How long a connection, TLS included, may take. Below the default deadline of a call (10 s), so that the usual reason
-/// of a failed connection is known: then nothing was sent. Long enough for two lost SYNs, which are sent again after 1 and 3 s.
+/// How long connecting, TLS included, may take. It is below a call's default deadline (10 s), so that a failed connection is
+/// recognised as such: nothing was sent. It allows for two lost SYNs, which are sent again after 1 and 3 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How long a connection is kept for the next call. Load balancers commonly drop idle ones after 60 s (AWS's do), and one
-/// that is dropped without a word costs a call its whole deadline.
+/// How long an idle connection is kept. Load balancers commonly drop idle connections after 60 s (AWS's do), and a silently
+/// dropped one costs a call its whole deadline.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 const API_KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// Decompressed by [`Body`] rather than by the HTTP client, which would throw away what came out before an error.
+/// Decompressed by [`Body`], because the HTTP client would discard what it had decompressed before an error.
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
-/// The most header lines of a response. Hyper's own limit of 100 would turn a response with more into a broken connection.
+/// The most header lines of a response. With hyper's own limit of 100, more of them would look like a broken connection.
 const HEADERS_MAX: usize = 4096;
 const USER_AGENT: &str = concat!("postpress-bridge/", env!("CARGO_PKG_VERSION"));
 
 /// postpress over HTTP/1.1.
 ///
-/// It never calls twice, follows no redirect (the key would go along), uses no proxy of the environment and keeps no
+/// It never repeats a call, follows no redirect (which would receive the key), ignores the environment's proxies and keeps no
 /// cookies. Clones share their connections.
 #[derive(Clone)]
 pub struct Client {
@@ -50,7 +50,7 @@ pub struct Client {
     api_key: ApiKey,
 }
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The HTTP status.
@@ -59,19 +59,19 @@ pub struct Head {
     pub headers: HeaderMap,
 }
 
-/// Why no client could be made: a fault of the build, not of the settings.
+/// Why a client could not be built: a fault of the build, not of the settings.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The TLS settings contradict each other.
     #[error("TLS could not be set up: {0}")]
     Tls(#[from] rustls::Error),
-    /// The HTTP client could not be made of its settings.
+    /// The HTTP client refused its settings.
     #[error("the HTTP client could not be set up: {0}")]
     Http(#[from] reqwest::Error),
 }
 
 impl Client {
-    /// A client that trusts Mozilla's root certificates, which are compiled in.
+    /// A client that trusts the compiled-in Mozilla root certificates.
     ///
     /// # Errors
     /// If TLS or the HTTP client cannot be set up.
@@ -79,7 +79,7 @@ impl Client {
         Self::with_roots(base_url, api_key, mozilla_roots())
     }
 
-    /// A client that trusts these root certificates and no others.
+    /// A client that trusts only these root certificates.
     ///
     /// # Errors
     /// If TLS or the HTTP client cannot be set up.
@@ -87,20 +87,20 @@ impl Client {
         Ok(Self::over(http_client(roots)?, base_url, api_key))
     }
 
-    /// A client over an HTTP stack of [`http_client`], which others may use too.
+    /// A client over an HTTP stack from [`http_client`], which it may share.
     pub fn over(http: reqwest::Client, base_url: BaseUrl, api_key: ApiKey) -> Self {
         Self { http, base_url, api_key }
     }
 
-    /// The same client with another key, on the same connections: for a key that was rotated.
+    /// The same client with another key, on the same connections.
     #[must_use]
     pub fn with_api_key(&self, api_key: ApiKey) -> Self {
         Self { api_key, ..self.clone() }
     }
 
-    /// Calls once, as [`Provider::sync`] does, and returns the head of the response too, if there was one.
+    /// Calls once, as [`Provider::sync`] does, and also returns the head of the response, if there was one.
     ///
-    /// For callers that want to know what stands at the base URL, where a run only wants to know what the answer means.
+    /// For callers that inspect the base URL; a run only needs the meaning of the answer.
     pub async fn sync_with_head(&self, chat: &ChatId, deadline: Duration) -> (Answer, Option<Head>) {
         let until = Instant::now() + deadline;
         let request = self
@@ -126,23 +126,23 @@ impl Client {
         &self.api_key
     }
 
-    /// A call that ended without the head of an answer, before its deadline.
+    /// A call that failed before the head of a response arrived, and before its deadline.
     fn no_answer(&self, error: reqwest::Error) -> Failure {
         let error = error.without_url();
-        // It may quote what the other side sent.
+        // It may quote what the server sent.
         let cause = bounded(self.api_key.mask().hide_in(root_cause(&error)), LABEL_MAX_BYTES).0;
         let detail = if error.is_connect() {
             format!("no connection to {}: {cause}; check POSTPRESS_BASE_URL and the network", self.base_url)
         } else {
-            format!("{} broke the call off before it answered: {cause}", self.base_url)
+            format!("{} closed the connection before it answered: {cause}", self.base_url)
         };
         let status = if error.is_timeout() { 504 } else { 502 };
-        // Before the connection is made nothing can have reached the provider. Later only the kernel's own patience
-        // can end before the deadline, if that is set to more than half a minute.
+        // Without a connection, nothing can have reached the provider. With one, only the kernel's own timeout can fire
+        // before the deadline, if that is longer than half a minute.
         Failure::lost(status, detail, error.is_timeout() && !error.is_connect())
     }
 
-    /// A call that came to its deadline. It may have reached the provider, so it may still start a sync there.
+    /// A call that timed out. It may have reached the provider, and may still start a sync there.
     fn too_late(&self, deadline: Duration) -> Failure {
         let detail =
             format!("{} did not answer within {deadline:?}; the call may still have reached it", self.base_url);
@@ -162,15 +162,15 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Mozilla's root certificates, which are compiled in: reading the system's takes milliseconds at every start.
+/// Mozilla's root certificates. They are compiled in, because reading the system's takes milliseconds at every start.
 pub fn mozilla_roots() -> RootCertStore {
     RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
 }
 
-/// The one HTTP stack of a process. It follows no redirect, tries nothing twice and asks no proxy.
+/// The one HTTP stack of a process. It follows no redirect, never retries and uses no proxy.
 ///
-/// It tolerates in the head of a response what browsers and curl tolerate: a malformed header line is skipped, because an
-/// answer that is lost for a cookie is polled for again, which restarts a finished sync.
+/// It tolerates malformed header lines, as browsers and curl do: an answer that is lost because of a cookie would be polled
+/// again, which restarts a finished sync.
 ///
 /// # Errors
 /// If TLS or the HTTP client cannot be set up.
@@ -178,7 +178,7 @@ pub fn http_client(roots: RootCertStore) -> Result<reqwest::Client, BuildError> 
     http_client_within(roots, CONNECT_TIMEOUT)
 }
 
-/// The same, where a connection may take this long.
+/// The same with this connect timeout.
 ///
 /// # Errors
 /// If TLS or the HTTP client cannot be set up.
@@ -192,7 +192,7 @@ pub fn http_client_within(roots: RootCertStore, connect: Duration) -> Result<req
         .http1_max_headers(HEADERS_MAX)
         .user_agent(USER_AGENT)
         .redirect(reqwest::redirect::Policy::none())
-        // Its default sends a request again that the server refused to process.
+        // By default it repeats a request that the server refused to process.
         .retry(reqwest::retry::never())
         .referer(false)
         .no_proxy()
@@ -201,7 +201,7 @@ pub fn http_client_within(roots: RootCertStore, connect: Duration) -> Result<req
     Ok(builder.build()?)
 }
 
-/// TLS 1.2 and 1.3 with ring; reqwest's own choice would bring a second crypto library and read the system's roots.
+/// TLS 1.2 and 1.3 with ring. reqwest's default would add a second crypto library and read the system's roots.
 fn tls(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -212,7 +212,7 @@ fn tls(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     Ok(config)
 }
 
-/// Reads a body to its end, to the deadline, or to [`BODY_MAX_BYTES`]. What arrived before an error is kept.
+/// Reads a body to its end, to the deadline, or to [`BODY_MAX_BYTES`], and keeps what arrived before an error.
 async fn read_body(response: &mut reqwest::Response, until: Instant) -> Body {
     let mut bytes = Vec::new();
     let fault = loop {

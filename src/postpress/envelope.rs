@@ -1,4 +1,4 @@
-//! The provider's error envelope, which is also the form of our own errors.
+//! The provider's error envelope, which our own errors use too.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ pub const LABEL_MAX_BYTES: usize = 512;
 /// The most bytes kept of a foreign `detail`.
 pub const DETAIL_MAX_BYTES: usize = 4 * 1024;
 
-/// What postpress's own types begin with.
+/// The prefix of postpress's own types.
 const TYPE_PREFIX: &str = "errors/";
 
 /// `{title, detail?, instance?, type, status}`: "every error response follows the same envelope".
@@ -26,7 +26,7 @@ pub struct Envelope {
     /// Request identifier for support.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// Error type identifier: `errors/…` is postpress's, `bridge/…` ours.
+    /// Error type identifier: `errors/…` is postpress's, `bridge/…` is ours.
     #[serde(rename = "type")]
     pub kind: String,
     /// HTTP status code.
@@ -34,7 +34,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The same envelope with every text cut to what an item and an event may carry.
+    /// The envelope with every text cut to the bounds of items and events.
     #[must_use]
     pub fn bounded(self) -> Self {
         Self {
@@ -47,15 +47,15 @@ impl Envelope {
     }
 }
 
-/// An error in one of the two forms.
+/// An error in one of the two formats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ErrorBody {
     pub(super) envelope: Envelope,
     pub(super) form: Form,
 }
 
-/// Reads an error. Its type makes it one, and a text that is missing or unreadable does not spoil it; its status is always the
-/// HTTP status. `show` is applied to every text that is kept, before it is cut.
+/// Reads an error. It must have a type; other texts may be missing or unreadable. Its status is always the HTTP status. `show` is
+/// applied to every kept text before it is cut.
 pub(super) fn read(object: &Object<'_>, http_status: u16, show: impl Fn(String) -> String) -> Option<ErrorBody> {
     let kind = |object: &Object<'_>, name| object.text(name).filter(|kind| !kind.is_empty());
     let (form, kind, title, detail, instance) = if let Some(kind) = kind(object, "type") {
@@ -77,7 +77,7 @@ pub(super) fn read(object: &Object<'_>, http_status: u16, show: impl Fn(String) 
     Some(ErrorBody { envelope: envelope.bounded(), form })
 }
 
-/// Stands in for a title: what the documentation says of the type, else the type.
+/// The title of an error that has none: the documentation's description of the type, or else the type.
 fn title_of(kind: &str, http_status: u16) -> String {
     catalogue::find(kind, http_status).map_or(kind, |listed| listed.meaning).to_owned()
 }

@@ -1,20 +1,20 @@
-//! The API key, kept out of what is shown: a provider, or a proxy before it, may echo the request in its error.
+//! Keeps the API key out of messages: the provider, or a proxy before it, may echo the request in an error.
 
 use std::fmt;
 
 use super::body::unescape;
 
-/// Stands where the key stood.
+/// Replaces the key.
 const INSTEAD: &str = "[secret]";
-/// A shorter key is not looked for: it is a placeholder (`x`, for the simulator) that would garble every other word.
+/// A shorter key is not hidden: it is a placeholder (`x`, for the simulator) that would garble other words.
 const MIN_BYTES: usize = 8;
 
-/// The text that is to be seen nowhere, for as long as an answer is read.
+/// The key to hide while an answer is read.
 #[derive(Clone, Copy)]
 pub struct Mask<'a>(&'a str);
 
 impl<'a> Mask<'a> {
-    /// There is no key to hide.
+    /// Hides nothing.
     pub const NONE: Mask<'static> = Mask("");
 
     /// Hides this key.
@@ -22,14 +22,14 @@ impl<'a> Mask<'a> {
         Self(key)
     }
 
-    /// A text that is quoted as it came: where only JSON's escapes keep the key from being found, they are resolved first.
+    /// A raw text without the key. If JSON's escapes conceal the key, they are resolved first.
     pub fn hide_in_raw(self, text: &str) -> String {
         let hidden = self.hide_in(text.to_owned());
         let unescaped = unescape(&hidden);
         if self.is_in(&unescaped) { self.hide_in(unescaped.into_owned()) } else { hidden }
     }
 
-    /// The text without the key. To be asked before the text is cut, or a part of the key could be left at its end.
+    /// The text without the key. Call it before cutting the text; otherwise a part of the key could remain at the end.
     pub fn hide_in(self, text: String) -> String {
         if self.is_in(&text) { text.replace(self.0, INSTEAD) } else { text }
     }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_hidden_wherever_it_stands_and_a_placeholder_is_not() {
+    fn keys_are_hidden_and_placeholders_are_not() {
         for (key, text, shown) in [
             ("pp_live_1", "key pp_live_1, again pp_live_1!", "key [secret], again [secret]!"),
             ("pp_live_1", "pp_live_2", "pp_live_2"),

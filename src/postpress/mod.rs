@@ -1,14 +1,14 @@
-//! The provider: one call, which starts a sync or reads its status, and what its answers mean.
+//! The provider: one call, which starts a sync or reads its status, and the meaning of its answers.
 //!
 //! ```text
-//! client.rs       the call over HTTP              rotating.rs   a client whose key may be rotated
-//! body.rs         the body, as much as arrived    answer.rs     what came back, classed
-//! envelope.rs     postpress's two error shapes    catalogue.rs  the documented error types
-//! retry_after.rs  how long to leave it alone      mask.rs       the key, hidden in answers
+//! client.rs       the call over HTTP                 rotating.rs   a client whose key may be rotated
+//! body.rs         the body, as much as arrived       answer.rs     the answer, classified
+//! envelope.rs     postpress's two error formats      catalogue.rs  the documented error types
+//! retry_after.rs  when the provider may be called    mask.rs       the key, hidden in answers
 //! ```
 //!
-//! The call is **not idempotent at its end**: "Calling this endpoint after `SYNC_DONE` or `SYNC_ERROR` starts a fresh
-//! sync." Nothing in this module calls twice.
+//! The call is **not idempotent once a sync has ended**: "Calling this endpoint after `SYNC_DONE` or `SYNC_ERROR` starts a
+//! fresh sync." Nothing in this module calls twice.
 
 use std::time::Duration;
 
@@ -29,12 +29,11 @@ pub use catalogue::RetryClass;
 pub use envelope::Envelope;
 pub use mask::Mask;
 
-/// Whoever answers `GET /chats/{chat_id}/sync`: postpress itself, or the simulator.
+/// The server of `GET /chats/{chat_id}/sync`: postpress itself, or the simulator.
 pub trait Provider {
-    /// Starts a sync of `chat`, or reads the status of the one that runs; the provider makes no difference.
+    /// Starts a sync of `chat`, or reads the status of the running one: the provider does not distinguish the two.
     ///
-    /// Comes back within `deadline`, body included, with the one answer or with how the call failed; it never calls
-    /// again by itself.
+    /// Returns within `deadline`, body included, with the one answer or failure. It never repeats a call.
     fn sync(&self, chat: &ChatId, deadline: Duration) -> impl Future<Output = Answer>;
 }
 

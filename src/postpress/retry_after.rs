@@ -1,4 +1,4 @@
-//! How long the provider asks to be left alone: `Retry-After`, never read as less than it says.
+//! The `Retry-After` header, never read as less than it says.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,20 +7,20 @@ use http::header::RETRY_AFTER;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
-/// The longest wait that the `Retry-After` headers ask for, counted from `now`; the caller caps it.
+/// The longest wait that the `Retry-After` headers ask for, from `now` on. The caller caps it.
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let values = headers.get_all(RETRY_AFTER).iter();
     values.filter_map(|value| parse_retry_after(&String::from_utf8_lossy(value.as_bytes()), now)).max()
 }
 
-/// Reads one `Retry-After`: seconds, or a date, which is taken as a time after `now` (RFC 9110, section 10.2.3).
+/// Reads one `Retry-After`: seconds, or a date, as a wait from `now` on (RFC 9110, section 10.2.3).
 ///
-/// A fraction is rounded up, as servers write `299.997`; a number that is too large is the longest time there is; a date in the
-/// past is no wait. Of a list, into which proxies join repeated headers, the longest counts. Anything else is ignored.
+/// A fraction, such as `299.997`, is rounded up. A number that is too large is the longest duration; a date in the past is no
+/// wait. Proxies join repeated headers into a list, of which the longest counts. Anything else is ignored.
 pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let parts: Vec<&str> = value.split(',').map(|part| part.trim_matches(is_padding)).collect();
     let numbers = parts.iter().filter_map(|part| seconds(part));
-    // Most dates have one comma of their own, after the day of the week.
+    // Most dates contain a comma, after the day of the week.
     let dates = parts.windows(2).map(|pair| pair.join(", ")).chain(parts.iter().map(|part| (*part).to_owned()));
     let dates = dates.filter_map(|date| self::date(&date)).map(|date| date.duration_since(now).unwrap_or_default());
     numbers.chain(dates).max()
@@ -30,7 +30,7 @@ fn is_padding(character: char) -> bool {
     character.is_whitespace() || character == '"'
 }
 
-/// Digits, and perhaps a fraction.
+/// Digits with an optional fraction.
 fn seconds(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -42,7 +42,7 @@ fn seconds(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(whole.saturating_add(begun)))
 }
 
-/// A date in one of HTTP's three forms, in that of mail, which allows other zones than GMT, or in ISO 8601.
+/// A date in one of HTTP's three formats, in that of mail, which allows other zones than GMT, or in ISO 8601.
 fn date(text: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text).ok().or_else(|| {
         let date = rfc2822::parse(text).map(|date| date.timestamp()).or_else(|_| text.parse::<Timestamp>()).ok()?;
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date_and_anything_else_is_no_wait() {
+    fn retry_after_is_seconds_or_a_date() {
         for (value, expected) in [
             ("120", Some(120)),
             (" 7\t", Some(7)),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_headers_the_longest_counts() {
+    fn longest_of_several_headers_counts() {
         let mut headers = HeaderMap::new();
         assert_eq!(retry_after(&headers, now()), None);
         for value in [&b"30"[..], b"299.997", b"\xff", b"45"] {
@@ -116,7 +116,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_number_is_never_read_as_less_than_it_says(whole: u32, fraction in "[0-9]{0,12}") {
+        fn numbers_are_never_read_as_less(whole: u32, fraction in "[0-9]{0,12}") {
             let text = format!("{whole}.{fraction}");
             let read = parse_retry_after(&text, now()).unwrap();
             let nanos: u64 = format!("{fraction:0<9}")[..9].parse().unwrap();
@@ -125,7 +125,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(value in ".{0,60}") {
+        fn no_text_causes_a_panic(value in ".{0,60}") {
             parse_retry_after(&value, now());
         }
     }

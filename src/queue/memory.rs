@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_comes_again_under_its_id_until_it_is_deleted() {
+    async fn messages_are_redelivered_until_deleted() {
         let queue = queue();
         let id = queue.put("hello", Duration::ZERO);
         let first = queue.receive(10).await.unwrap().remove(0);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_delay_holds_a_message_back() {
+    async fn a_delay_postpones_a_message() {
         let queue = queue();
         let began = Instant::now();
         queue.send(&[Outgoing { body: "later".into(), delay: 9 * SECOND, trace: None }]).await;
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_received_too_often_is_a_dead_letter() {
+    async fn too_many_receives_make_a_dead_letter() {
         let queue = queue();
         queue.put("poison", Duration::ZERO);
         queue.receive(1).await.unwrap();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_that_is_handed_back_comes_when_it_is_told_to() {
+    async fn a_visibility_change_decides_the_next_delivery() {
         let queue = queue();
         queue.put("hello", Duration::ZERO);
         let received = queue.receive(1).await.unwrap();

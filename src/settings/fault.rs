@@ -1,17 +1,17 @@
-//! What is wrong with an environment, in words for whoever deploys.
+//! What is wrong with an environment, for the person who deploys it.
 
 use std::fmt;
 
 /// Everything that is wrong with the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsError {
-    /// One for each thing to mend; never empty.
+    /// The faults; never empty.
     pub faults: Vec<Fault>,
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("set these environment variables right and start again:")?;
+        f.write_str("fix these environment variables and start again:")?;
         for fault in &self.faults {
             write!(f, "\n- {fault}")?;
         }
@@ -21,7 +21,7 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// One thing that is wrong with the environment. None of them shows a secret.
+/// One fault of the environment. No variant shows a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// A required variable is absent or empty.
@@ -32,7 +32,7 @@ pub enum Fault {
         /// What belongs there.
         what: &'static str,
     },
-    /// A value is not among those allowed.
+    /// A value is not allowed.
     #[error("`{variable}` is {found:?}; allowed: {allowed}")]
     Invalid {
         /// Its name.
@@ -42,7 +42,7 @@ pub enum Fault {
         /// Which values are allowed.
         allowed: String,
     },
-    /// A value cannot be used, and is not shown, since it is or may hold a secret.
+    /// A value cannot be used. It is not shown, since it may contain a secret.
     #[error("`{variable}` {why}")]
     Unusable {
         /// Its name.
@@ -50,7 +50,7 @@ pub enum Fault {
         /// What is wrong with it and what to do, as the rest of a sentence.
         why: String,
     },
-    /// Two variables do not go together.
+    /// Two variables conflict.
     #[error("`{first}` and `{second}` {why}")]
     Conflict {
         /// The name of one.

@@ -19,9 +19,9 @@ pub(super) mod webhook {
 
 /// A variable with one of these prefixes is meant for us.
 const PREFIXES: [&str; 2] = ["BRIDGE_", "POSTPRESS_"];
-/// How many letters may be added, left out, changed or swapped before a name is another one.
+/// How many letters may be added, omitted, changed or swapped in a misspelt name.
 const TYPOS_MAX: usize = 2;
-/// How much alike two names must be for one to be meant by the other.
+/// How similar two names must be for one to stand for the other.
 const ALIKE: f64 = 0.85;
 
 /// A variable that no program reads.
@@ -48,8 +48,8 @@ pub fn known_variables() -> BTreeSet<String> {
     read.into_inner().into_iter().chain(webhook.map(str::to_owned)).collect()
 }
 
-/// Those of these variables that are meant for us and that nothing reads: ours by their prefix, or one of ours except for a typing
-/// mistake.
+/// Those of these variables that are meant for us but read by no program: they have our prefix, or are a misspelt variable of
+/// ours.
 pub fn unknown_variables(variables: impl IntoIterator<Item = String>) -> Vec<Unknown> {
     let known = known_variables();
     let mut unknown: Vec<_> = variables.into_iter().filter_map(|variable| judge(&known, variable)).collect();
@@ -63,7 +63,7 @@ fn judge(known: &BTreeSet<String>, variable: String) -> Option<Unknown> {
         return None;
     }
     let typos = |known: &str| strsim::damerau_levenshtein(known, &name);
-    // A prefix that all have says nothing about which is meant.
+    // The common prefix does not help to tell which variable is meant.
     let alike = |known: &str| strsim::jaro_winkler(without_prefix(known), without_prefix(&name));
     let nearest = known
         .iter()

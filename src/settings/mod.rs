@@ -1,11 +1,11 @@
 //! The environment as typed settings.
 //!
-//! Every program reads its settings once, at start, and asks only for what it uses: [`WorkerSettings`] for the Lambda
-//! behind the queue, `WebhookSettings` for the one in front of it, [`TerminalSettings`] for a person's `sync`,
-//! [`ReadSettings`] and [`SendSettings`] for an operator's commands. All faults come back in one [`SettingsError`], so that
-//! nobody mends a deployment one variable at a time. An empty variable counts as absent.
+//! Every program reads its settings once, at startup, and only those that it uses: [`WorkerSettings`] for the Lambda behind
+//! the queue, `WebhookSettings` for the one in front of it, [`TerminalSettings`] for `sync` at a terminal, [`ReadSettings`]
+//! and [`SendSettings`] for an operator's commands. One [`SettingsError`] reports all faults at once. An empty variable
+//! counts as absent.
 //!
-//! Reading goes through a function from name to value, never through the process: tests hand in a map.
+//! Variables are read through a function from name to value, so that tests can pass a map.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use reader::Reader;
 #[cfg(feature = "aws")]
 pub use webhook::{Access, WebhookSettings};
 
-/// How long one call of the provider may take.
+/// The time limit of one provider call.
 pub const DEFAULT_PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The event bus that every AWS account has.
 pub const DEFAULT_EVENT_BUS: &str = "default";
@@ -40,28 +40,28 @@ pub const DEFAULT_EVENT_BUS: &str = "default";
 pub const DEFAULT_EVENT_SOURCE: &str = "postpress.bridge";
 /// The CloudWatch namespace of the metrics.
 pub const DEFAULT_METRICS_NAMESPACE: &str = "PostpressBridge";
-/// The most provider calls at once in one process.
+/// The most concurrent provider calls of one process.
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 50;
-/// How long a finished run is remembered: 30 days, longer than a queue and its dead-letter queue can keep a message
-/// together (14 days each).
+/// How long an ended run is remembered: 30 days, longer than a queue and its dead-letter queue together can keep a message
+/// (14 days each).
 pub const DEFAULT_RUN_TTL: Duration = Duration::from_hours(30 * 24);
-/// The clock skew allowed between two Lambdas.
+/// The clock skew tolerated between two Lambdas.
 pub const DEFAULT_LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// How long after its last lease a run counts as lost.
 pub const DEFAULT_OVERDUE: Duration = Duration::from_mins(30);
 /// The terminal's run table, inside the user's state directory.
 pub const DEFAULT_STATE_FILE: &str = "postpress-bridge/runs.sqlite3";
 
-/// What the sync worker needs.
+/// The settings of the sync worker.
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
-    /// Whom to call.
+    /// The provider.
     pub provider: ProviderSettings,
-    /// When to call again, and when to stop.
+    /// When to poll again, and when to stop.
     pub schedule: Schedule,
-    /// The bounds within which a batch is worked.
+    /// The limits of processing a batch.
     pub limits: Limits,
-    /// `BRIDGE_EVENT_SOURCE`: the `source` of the events sent, and of those that are never taken for triggers.
+    /// `BRIDGE_EVENT_SOURCE`: the `source` of published events, which are never triggers.
     pub event_source: String,
     /// `BRIDGE_EVENT_BUS`: the name or ARN of the bus.
     pub event_bus: String,
@@ -73,16 +73,16 @@ pub struct WorkerSettings {
     pub log_filter: LogFilter,
 }
 
-/// What `sync` needs at a terminal: no queue, no bus, but a file for the runs.
+/// The settings of `sync` at a terminal: no queue and no bus, but a file for the runs.
 #[derive(Debug, Clone)]
 pub struct TerminalSettings {
-    /// Whom to call.
+    /// The provider.
     pub provider: ProviderSettings,
-    /// When to call again, and when to stop.
+    /// When to poll again, and when to stop.
     pub schedule: Schedule,
-    /// The bounds within which a run is worked.
+    /// The limits of processing a run.
     pub limits: Limits,
-    /// `BRIDGE_EVENT_SOURCE`: the `source` of the events printed.
+    /// `BRIDGE_EVENT_SOURCE`: the `source` of printed events.
     pub event_source: String,
     /// `BRIDGE_STATE_FILE`: the embedded run table.
     pub state_file: PathBuf,
@@ -90,32 +90,32 @@ pub struct TerminalSettings {
     pub log_filter: LogFilter,
 }
 
-/// Whom to call, and with which key.
+/// The provider and its key.
 #[derive(Debug, Clone)]
 pub struct ProviderSettings {
-    /// `POSTPRESS_BASE_URL`: what `/chats/{chat_id}/sync` is appended to.
+    /// `POSTPRESS_BASE_URL`: the URL that `/chats/{chat_id}/sync` is appended to.
     pub base_url: BaseUrl,
-    /// `POSTPRESS_API_KEY`, or `POSTPRESS_API_KEY_SECRET_ID` for where it is kept.
+    /// `POSTPRESS_API_KEY`, or `POSTPRESS_API_KEY_SECRET_ID`.
     pub key: SecretSource<ApiKey>,
 }
 
 /// Where a secret comes from.
 #[derive(Debug, Clone)]
 pub enum SecretSource<T> {
-    /// It is in the environment.
+    /// From the environment.
     Plain(T),
-    /// It is kept in Secrets Manager.
+    /// From Secrets Manager.
     Stored(SecretRef),
 }
 
-/// Where in Secrets Manager a secret is kept.
+/// A secret in Secrets Manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretRef {
-    /// The variable that says so, for messages about it.
+    /// The variable that names it, for messages.
     pub variable: &'static str,
     /// The secret's name or ARN.
     pub id: String,
-    /// The field of a JSON secret; without it the whole secret is meant.
+    /// The field of a JSON secret; `None` for the whole secret.
     pub field: Option<String>,
 }
 
@@ -169,7 +169,7 @@ pub enum Backend {
         /// `BRIDGE_TABLE`: the DynamoDB table of runs.
         table: String,
     },
-    /// Inside the process, for a try with no AWS.
+    /// In the process, to try the worker without AWS.
     Memory,
 }
 
@@ -252,7 +252,7 @@ impl FromEnv for TerminalSettings {
     }
 }
 
-/// `BRIDGE_LOG` alone, for commands that need no other setting.
+/// `BRIDGE_LOG`, for commands without other settings.
 ///
 /// # Errors
 /// Says what is wrong with it.
@@ -260,8 +260,8 @@ pub fn log_filter_from_env(default: LogFilter) -> Result<LogFilter, SettingsErro
     complete(&process_env, |reader| Some(reader.log_filter(default)))
 }
 
-/// A variable of this process. What is not Unicode comes with replacement characters, so that it is refused where it
-/// matters, and not taken for absent.
+/// A variable of this process. Invalid Unicode is replaced, so that it is refused where it matters rather than counted as
+/// absent.
 fn process_env(variable: &str) -> Option<String> {
     std::env::var_os(variable).map(|value| value.to_string_lossy().into_owned())
 }

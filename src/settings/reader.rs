@@ -1,4 +1,4 @@
-//! Reads variables, a method for each group of settings.
+//! Reads variables, with one method for each group of settings.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -19,17 +19,16 @@ use crate::run::{DELAY_MAX, Schedule};
 use crate::telemetry::LogFilter;
 use crate::text::bounded;
 
-/// The most of a wrong value that a message repeats, in bytes.
+/// The most bytes of an invalid value that a message quotes.
 const SHOWN_MAX_BYTES: usize = 80;
 
-/// The shortest delay, timeout or budget: below it, a typing mistake is likelier than an intention.
+/// The shortest delay, timeout or budget. A shorter one is probably a mistake.
 const SHORTEST: f64 = 0.1;
-/// The longest budget: ten years, which no sum of times can overflow.
+/// The longest budget: ten years, so that no sum of times overflows.
 const LONGEST_BUDGET: f64 = 315_360_000.0;
-/// The longest call, and the most clock skew: a call with a margin on both sides fits into the 900 s that a Lambda may
-/// last.
+/// The longest call, and the most clock skew: a call with a margin on both sides fits into a Lambda's 15 minutes.
 const LONGEST_CALL: f64 = 300.0;
-/// The most connections of one process: a Lambda has 1,024 file descriptors.
+/// The most connections of one process. A Lambda has 1,024 file descriptors.
 const MOST_IN_FLIGHT: usize = 900;
 
 /// Reads variables and collects their faults. After a fault it continues with the default, to find the other faults too.
@@ -43,7 +42,7 @@ impl<'a> Reader<'a> {
         Self { env, faults: Vec::new() }
     }
 
-    /// The same environment, and no fault found yet.
+    /// A reader of the same environment that has found no fault.
     pub(super) fn again(&self) -> Self {
         Self::new(self.env)
     }
@@ -92,7 +91,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn overdue(&mut self) -> Duration {
-        // A poll may honestly rest in the queue for the longest delay: that is not yet overdue.
+        // A poll may wait in the queue for the longest delay without being overdue.
         self.seconds("BRIDGE_OVERDUE_SECONDS", DEFAULT_OVERDUE, DELAY_MAX.as_secs_f64() + 1.0..=LONGEST_BUDGET)
     }
 
@@ -103,9 +102,9 @@ impl<'a> Reader<'a> {
     pub(super) fn event_source(&mut self) -> String {
         const VARIABLE: &str = "BRIDGE_EVENT_SOURCE";
         let source = self.tidy_or(VARIABLE, DEFAULT_EVENT_SOURCE);
-        // EventBridge refuses such entries (NotAuthorizedForSourceException), but only once there is an event to lose.
+        // EventBridge refuses such entries (NotAuthorizedForSourceException), but only when an event is published.
         if source.starts_with("aws.") {
-            let allowed = "any name that does not begin with `aws.`, which AWS keeps to itself";
+            let allowed = "any name that does not begin with `aws.`, which AWS reserves";
             self.invalid(VARIABLE, source.clone(), allowed);
         }
         source
@@ -118,11 +117,10 @@ impl<'a> Reader<'a> {
     pub(super) fn metrics_namespace(&mut self) -> String {
         const VARIABLE: &str = "BRIDGE_METRICS_NAMESPACE";
         let namespace = self.tidy_or(VARIABLE, DEFAULT_METRICS_NAMESPACE);
-        // What CloudWatch refuses, it drops without a word.
+        // CloudWatch silently drops what it refuses.
         let is_sound = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/# ".contains(&byte);
         if namespace.len() > 255 || namespace.starts_with("AWS/") || !namespace.bytes().all(is_sound) {
-            let allowed =
-                "at most 255 letters, digits, spaces and any of `.-_/#`; not `AWS/…`, which AWS keeps to itself";
+            let allowed = "at most 255 letters, digits, spaces and any of `.-_/#`; not `AWS/…`, which AWS reserves";
             self.invalid(VARIABLE, namespace.clone(), allowed);
         }
         namespace
@@ -146,7 +144,7 @@ impl<'a> Reader<'a> {
     pub(super) fn table(&mut self) -> Option<String> {
         const VARIABLE: &str = "BRIDGE_TABLE";
         let table = self.required(VARIABLE, "the name of the DynamoDB table of runs")?;
-        // DynamoDB's own rule for names; an ARN has two characters more.
+        // DynamoDB's rule for names; an ARN has two more characters.
         let is_sound = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-:/".contains(&byte);
         if !table.bytes().all(is_sound) {
             let allowed = "the name of a DynamoDB table (letters, digits and any of `_.-`), or its ARN";
@@ -156,7 +154,7 @@ impl<'a> Reader<'a> {
         Some(table)
     }
 
-    /// The deployed table if one is named, else this terminal's file.
+    /// The deployed table if one is set, else the file of this terminal.
     pub(super) fn runs(&mut self) -> Option<Runs> {
         match self.has("BRIDGE_TABLE") {
             true => self.table().map(Runs::Table),
@@ -172,7 +170,7 @@ impl<'a> Reader<'a> {
         }
         let directory = self.state_directory();
         if directory.is_none() {
-            let what = "the file for the run table, since there is no home directory to keep it in";
+            let what = "the file for the run table, since no home directory was found";
             self.missing(VARIABLE, what);
         }
         Some(directory?.join(DEFAULT_STATE_FILE))
@@ -190,7 +188,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A wrong value is not shown: a URL with user info would show a password.
+    /// An invalid value is not shown: user info would contain a password.
     pub(super) fn base_url(&mut self) -> Option<BaseUrl> {
         const VARIABLE: &str = "POSTPRESS_BASE_URL";
         let text = self.tidy_or(VARIABLE, DEFAULT_BASE_URL);
@@ -207,7 +205,7 @@ impl<'a> Reader<'a> {
         self.secret(PLAIN, STORED, ApiKey::parse)
     }
 
-    /// A secret, or where it is kept; nothing if neither is set, or what is set is faulty.
+    /// A secret, or where it is stored; `None` if neither is set, or on a fault.
     pub(super) fn secret<T, E: fmt::Display>(
         &mut self,
         plain: &'static str,
@@ -236,14 +234,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads `ID` or `ID#field`: neither a secret's name nor its ARN can hold a `#`.
+    /// Reads `ID` or `ID#field`. Neither a secret's name nor its ARN can contain a `#`.
     fn secret_ref(&mut self, variable: &'static str, reference: &str) -> Option<SecretRef> {
         let (id, field) = match reference.split_once('#') {
             Some((id, field)) => (id, Some(field)),
             None => (reference, None),
         };
         if id.is_empty() || field == Some("") {
-            // Not shown: somebody may have put the key itself here.
+            // Not shown: it may be the key itself, set by mistake.
             self.unusable(variable, "has nothing before or after its `#`; write `ID`, or `ID#field` for a JSON secret");
             return None;
         }
@@ -259,10 +257,10 @@ impl<'a> Reader<'a> {
         let delay = SHORTEST..=DELAY_MAX.as_secs_f64();
         let initial = self.seconds(INITIAL, default.poll_initial, delay.clone());
         let max = self.seconds(MAX, default.poll_max, delay);
-        // Where one of them is faulty, comparing with its default would only confuse.
+        // If one of them is invalid, comparing it with its default would only confuse.
         if self.faults.len() == faults_before && initial > max {
             let (initial, max) = (initial.as_secs_f64(), max.as_secs_f64());
-            let why = format!("are {initial} and {max}; the first must not be more than the second");
+            let why = format!("are {initial} and {max}; the first must not be greater than the second");
             self.conflict(INITIAL, MAX, why);
         }
         (initial, max)
@@ -277,15 +275,14 @@ impl<'a> Reader<'a> {
             self.invalid(VARIABLE, text, allowed);
             return None;
         };
-        // SQS takes the URL for the queue's name, and finds no such queue.
+        // With any of these, SQS finds no such queue.
         let is_whole = url.path_segments().is_some_and(|mut segments| segments.all(|segment| !segment.is_empty()));
         if !is_whole || url.query().is_some() || url.fragment().is_some() || text.contains(char::is_whitespace) {
-            let allowed =
-                "the queue's URL as SQS gives it, which ends with the queue's name: no slash, blank, query or fragment";
+            let allowed = "the queue's URL as returned by SQS, which ends with the queue's name: no slash, space, query or fragment";
             self.invalid(VARIABLE, text, allowed);
             return None;
         }
-        // A FIFO queue takes no delay for one message, and every poll is a delayed message.
+        // A FIFO queue cannot delay a single message, and every poll is a delayed message.
         if text.ends_with(".fifo") {
             let allowed = "the URL of a standard queue, since a FIFO queue cannot delay a single message";
             self.invalid(VARIABLE, text, allowed);
@@ -294,8 +291,8 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
-    /// Where programs keep what outlives them: the XDG base directory specification, which also says to ignore what is
-    /// not absolute; on Windows the local application data.
+    /// The directory for state: by the XDG base directory specification, which ignores relative paths; on Windows the local
+    /// application data.
     fn state_directory(&self) -> Option<PathBuf> {
         self.directory("XDG_STATE_HOME")
             .or_else(|| self.directory("LOCALAPPDATA"))
@@ -310,18 +307,15 @@ impl<'a> Reader<'a> {
         self.text(variable).is_some()
     }
 
-    /// A text that is used as it is. White space around it is a mistake that each of its uses would report in other words.
+    /// A text without surrounding white space, which each of its uses would report differently.
     fn tidy(&mut self, variable: &'static str) -> Option<String> {
         let text = self.text(variable)?;
         let trimmed = text.trim();
         if trimmed == text {
             return Some(text);
         }
-        // Not shown: it may be a secret that was put here by mistake.
-        self.unusable(
-            variable,
-            "begins or ends with white space, often a line break that came with a paste; remove it",
-        );
+        // Not shown: it may be a secret, set by mistake.
+        self.unusable(variable, "begins or ends with white space, often a line break from a paste; remove it");
         None
     }
 
@@ -344,7 +338,7 @@ impl<'a> Reader<'a> {
         Duration::from_secs_f64(self.number(variable, default.as_secs_f64(), allowed, "seconds"))
     }
 
-    /// A number within `allowed`; `noun` says to people what kind of number it is.
+    /// A number within `allowed`; `noun` describes it in messages.
     fn number<T>(&mut self, variable: &'static str, default: T, allowed: RangeInclusive<T>, noun: &str) -> T
     where
         T: FromStr + PartialOrd + fmt::Display,
@@ -353,7 +347,7 @@ impl<'a> Reader<'a> {
             return default;
         };
         match found.parse() {
-            // `NaN` and `inf` parse too, but no range contains them.
+            // `NaN` and `inf` parse, too, but no range contains them.
             Ok(number) if allowed.contains(&number) => number,
             _ => {
                 let allowed = format!("{noun} from {} to {}", allowed.start(), allowed.end());

@@ -2,14 +2,14 @@ use std::path::Path;
 
 use super::*;
 
-/// The least that a worker needs.
+/// The required settings of a worker.
 const WORKER: [(&str, &str); 3] = [
     ("POSTPRESS_API_KEY", "sk-1"),
     ("BRIDGE_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge"),
     ("BRIDGE_TABLE", "bridge-runs"),
 ];
 
-/// An environment of these variables; the first of a name counts.
+/// An environment of these variables; the first one of a name counts.
 fn env(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
     let variables: Vec<(String, String)> =
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -20,7 +20,7 @@ fn worker(variables: &[(&str, &str)]) -> Result<WorkerSettings, SettingsError> {
     WorkerSettings::read(&env(&[variables, &WORKER].concat()))
 }
 
-/// The one fault of a worker's environment that is right but for `variables`.
+/// The only fault of a valid worker environment with these `variables`.
 fn only_fault(variables: &[(&str, &str)]) -> String {
     let error = worker(variables).expect_err(&format!("{variables:?} is accepted"));
     assert_eq!(error.faults.len(), 1, "{variables:?}: {error}");
@@ -28,7 +28,7 @@ fn only_fault(variables: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn the_least_environment_gives_the_documented_defaults() {
+fn required_settings_alone_give_the_defaults() {
     let settings = worker(&[("BRIDGE_MAX_POLLS", ""), ("BRIDGE_BACKEND", ""), ("BRIDGE_EVENT_BUS", "")]).unwrap();
     assert_eq!(settings.schedule, Schedule::default());
     assert_eq!(settings.limits, Limits::default());
@@ -42,7 +42,7 @@ fn the_least_environment_gives_the_documented_defaults() {
 }
 
 #[test]
-fn every_number_arrives_where_it_belongs() {
+fn every_number_is_read() {
     let settings = worker(&[
         ("POSTPRESS_TIMEOUT_SECONDS", "2.5"),
         ("BRIDGE_POLL_INITIAL_SECONDS", "1"),
@@ -79,7 +79,7 @@ fn every_number_arrives_where_it_belongs() {
 }
 
 #[test]
-fn a_number_out_of_its_range_is_refused_with_the_range() {
+fn numbers_out_of_range_are_refused_with_the_range() {
     let cases = [
         ("POSTPRESS_TIMEOUT_SECONDS", "ten", "seconds from 0.1 to 300"),
         ("POSTPRESS_TIMEOUT_SECONDS", "301", "seconds from 0.1 to 300"),
@@ -106,17 +106,17 @@ fn a_number_out_of_its_range_is_refused_with_the_range() {
 }
 
 #[test]
-fn the_first_delay_is_not_longer_than_the_longest() {
+fn the_first_delay_is_at_most_the_longest() {
     assert_eq!(
         only_fault(&[("BRIDGE_POLL_INITIAL_SECONDS", "400")]),
         "`BRIDGE_POLL_INITIAL_SECONDS` and `BRIDGE_POLL_MAX_SECONDS` are 400 and 300; \
-         the first must not be more than the second",
+         the first must not be greater than the second",
     );
     assert!(worker(&[("BRIDGE_POLL_INITIAL_SECONDS", "7"), ("BRIDGE_POLL_MAX_SECONDS", "7")]).is_ok());
 }
 
 #[test]
-fn a_text_that_cannot_work_is_refused() {
+fn unusable_texts_are_refused() {
     let cases = [
         ("BRIDGE_QUEUE_URL", "arn:aws:sqs:eu-west-1:123456789012:bridge", "not its name or ARN"),
         ("BRIDGE_QUEUE_URL", "bridge", "not its name or ARN"),
@@ -132,17 +132,17 @@ fn a_text_that_cannot_work_is_refused() {
 }
 
 #[test]
-fn a_queue_url_is_taken_only_as_sqs_gives_it() {
+fn queue_urls_are_accepted_only_as_sqs_returns_them() {
     let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge";
     for sound in [url, "http://localhost:4566/000000000000/bridge", "http://localhost:9324/queue/bridge"] {
         assert!(worker(&[("BRIDGE_QUEUE_URL", sound)]).is_ok(), "{sound}");
     }
     for (found, reason) in [
-        (format!("{url}/"), "no slash, blank, query or fragment"),
+        (format!("{url}/"), "no slash, space, query or fragment"),
         (format!("{url}//"), "no slash"),
         (format!("{url}?x=1"), "query"),
         (format!("{url}#x"), "fragment"),
-        (format!("{url} x"), "blank"),
+        (format!("{url} x"), "space"),
         ("https://sqs.eu-west-1.amazonaws.com/".to_owned(), "ends with the queue's name"),
         ("https://sqs.eu-west-1.amazonaws.com/123456789012//bridge".to_owned(), "no slash"),
         (format!("{url} "), "white space"),
@@ -156,7 +156,7 @@ fn a_queue_url_is_taken_only_as_sqs_gives_it() {
 }
 
 #[test]
-fn white_space_around_a_text_is_refused_wherever_it_would_be_used_as_it_is() {
+fn surrounding_white_space_is_refused() {
     for (variable, value) in [
         ("BRIDGE_TABLE", "runs"),
         ("BRIDGE_EVENT_BUS", "bus"),
@@ -168,9 +168,7 @@ fn white_space_around_a_text_is_refused_wherever_it_would_be_used_as_it_is() {
             let fault = only_fault(&[(variable, &value)]);
             assert_eq!(
                 fault,
-                format!(
-                    "`{variable}` begins or ends with white space, often a line break that came with a paste; remove it"
-                )
+                format!("`{variable}` begins or ends with white space, often a line break from a paste; remove it")
             );
         }
     }
@@ -187,7 +185,7 @@ fn white_space_around_a_text_is_refused_wherever_it_would_be_used_as_it_is() {
 }
 
 #[test]
-fn a_secret_that_is_a_json_object_is_told_as_that() {
+fn a_json_object_as_secret_is_recognised() {
     let json = r#"{"api_key": "pp_live_hush"}"#;
     assert_eq!(
         only_fault(&[("POSTPRESS_API_KEY", json)]),
@@ -202,7 +200,7 @@ fn a_secret_that_is_a_json_object_is_told_as_that() {
 }
 
 #[test]
-fn a_base_url_that_cannot_work_is_refused_without_being_shown() {
+fn invalid_base_urls_are_refused_without_being_shown() {
     for url in ["hush.postpress.ai/v1", "http://hush@127.0.0.1", "https://hush.example/#v=1", "http://hush.example"] {
         let fault = only_fault(&[("POSTPRESS_BASE_URL", url)]);
         assert!(fault.starts_with("`POSTPRESS_BASE_URL` cannot be used: the base URL "), "{fault}");
@@ -210,7 +208,7 @@ fn a_base_url_that_cannot_work_is_refused_without_being_shown() {
 }
 
 #[test]
-fn the_key_is_a_value_or_a_secret_with_or_without_a_field() {
+fn the_key_is_a_value_or_a_secret() {
     let secret = |reference| {
         let settings = worker(&[("POSTPRESS_API_KEY", ""), ("POSTPRESS_API_KEY_SECRET_ID", reference)]).unwrap();
         match settings.provider.key {
@@ -226,7 +224,7 @@ fn the_key_is_a_value_or_a_secret_with_or_without_a_field() {
 }
 
 #[test]
-fn a_key_that_cannot_be_used_is_refused_without_being_shown() {
+fn invalid_keys_are_refused_without_being_shown() {
     let both = only_fault(&[("POSTPRESS_API_KEY_SECRET_ID", "postpress/key")]);
     assert_eq!(both, "`POSTPRESS_API_KEY` and `POSTPRESS_API_KEY_SECRET_ID` are both set; keep one of them");
 
@@ -254,13 +252,13 @@ fn neither_debug_nor_an_error_shows_a_secret() {
     assert!(!fault.contains("hush"), "{fault}");
 }
 
-/// What the webhook is told of who may call it.
+/// The webhook's settings.
 fn webhook(variables: &[(&str, &str)]) -> Result<WebhookSettings, SettingsError> {
     WebhookSettings::read(&env(&[variables, &WORKER[1..]].concat()))
 }
 
 #[test]
-fn the_webhook_asks_for_no_key_and_shows_neither_secret_nor_token() {
+fn the_webhook_needs_no_key_and_shows_no_secret() {
     const SECRET: &str = "whsec_aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo";
     let settings = webhook(&[
         ("BRIDGE_WEBHOOK_SECRET", SECRET),
@@ -279,13 +277,13 @@ fn the_webhook_asks_for_no_key_and_shows_neither_secret_nor_token() {
 }
 
 #[test]
-fn the_memory_backend_asks_for_neither_queue_nor_table() {
+fn the_memory_backend_needs_neither_queue_nor_table() {
     let settings = WorkerSettings::read(&env(&[("BRIDGE_BACKEND", "memory"), ("POSTPRESS_API_KEY", "sk-1")])).unwrap();
     assert_eq!(settings.backend, Backend::Memory);
 }
 
 #[test]
-fn the_terminal_keeps_its_runs_in_the_users_state_directory() {
+fn the_state_file_is_in_the_users_state_directory() {
     let cases: [(&[(&str, &str)], &str); 4] = [
         (&[("HOME", "/home/ann")], "/home/ann/.local/state/postpress-bridge/runs.sqlite3"),
         (&[("HOME", "/home/ann"), ("XDG_STATE_HOME", "/state")], "/state/postpress-bridge/runs.sqlite3"),
@@ -314,13 +312,13 @@ fn one_message_lists_every_fault() {
     ]))
     .unwrap_err();
     insta::assert_snapshot!(error, @r#"
-    set these environment variables right and start again:
+    fix these environment variables and start again:
     - `POSTPRESS_BASE_URL` cannot be used: the base URL is not a URL (empty host); set it to something like https://api.postpress.ai/v1
     - `POSTPRESS_API_KEY` is missing; set it to the provider's API key, or `POSTPRESS_API_KEY_SECRET_ID` to its name or ARN in Secrets Manager
     - `BRIDGE_POLL_INITIAL_SECONDS` is "five\n"; allowed: seconds from 0.1 to 900
     - `BRIDGE_POLL_FACTOR` is "0.5"; allowed: a number from 1 to 100
     - `BRIDGE_OVERDUE_SECONDS` is "60"; allowed: seconds from 901 to 315360000
-    - `BRIDGE_EVENT_SOURCE` is "aws.bridge"; allowed: any name that does not begin with `aws.`, which AWS keeps to itself
+    - `BRIDGE_EVENT_SOURCE` is "aws.bridge"; allowed: any name that does not begin with `aws.`, which AWS reserves
     - `BRIDGE_QUEUE_URL` is "https://sqs.example/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"; allowed: the URL of a standard queue, since a FIFO queue cannot delay a single message
     - `BRIDGE_TABLE` is missing; set it to the name of the DynamoDB table of runs
     - `BRIDGE_LOG` is "loud=very"; allowed: a filter like `info` or `warn,postpress_bridge=debug` (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5)
@@ -328,7 +326,7 @@ fn one_message_lists_every_fault() {
 }
 
 #[test]
-fn a_namespace_that_cloudwatch_would_drop_is_refused() {
+fn namespaces_that_cloudwatch_drops_are_refused() {
     let long = "n".repeat(256);
     for namespace in ["AWS/Lambda", "a:b", "ümlaut", "a\nb", &long] {
         assert!(

@@ -1,4 +1,4 @@
-//! What the webhook needs: no provider, no bus, but a secret or a token.
+//! The settings of the webhook: no provider and no bus, but a secret or a token.
 
 use super::known::webhook::{AUTH, SECRET, STORED_SECRET, STORED_TOKEN, TOKEN};
 use super::{Backend, FromEnv, Reader, SecretSource};
@@ -7,7 +7,7 @@ use crate::telemetry::LogFilter;
 
 const CREDENTIALS: [&str; 4] = [SECRET, STORED_SECRET, TOKEN, STORED_TOKEN];
 
-/// What the webhook needs.
+/// The settings of the webhook.
 #[derive(Debug, Clone)]
 pub struct WebhookSettings {
     /// Who may call.
@@ -16,7 +16,7 @@ pub struct WebhookSettings {
     pub queue_url: String,
     /// `BRIDGE_TABLE`: the DynamoDB table of runs.
     pub table: String,
-    /// `BRIDGE_EVENT_SOURCE`: the `source` of events that are never taken for triggers.
+    /// `BRIDGE_EVENT_SOURCE`: the `source` of our own events, which are never triggers.
     pub event_source: String,
     /// `BRIDGE_LOG`: what is logged.
     pub log_filter: LogFilter,
@@ -25,13 +25,13 @@ pub struct WebhookSettings {
 /// Who may call the webhook.
 #[derive(Debug, Clone)]
 pub enum Access {
-    /// `BRIDGE_WEBHOOK_AUTH=iam`: whom IAM lets through.
+    /// `BRIDGE_WEBHOOK_AUTH=iam`: those that IAM authorizes.
     Iam,
-    /// Whoever has one of these, of which at least one is set.
+    /// Those with one of these, of which at least one is set.
     Credentials {
-        /// `BRIDGE_WEBHOOK_SECRET`, or `BRIDGE_WEBHOOK_SECRET_SECRET_ID` for where it is kept.
+        /// `BRIDGE_WEBHOOK_SECRET`, or `BRIDGE_WEBHOOK_SECRET_SECRET_ID`.
         signing: Option<SecretSource<SigningSecrets>>,
-        /// `BRIDGE_WEBHOOK_TOKEN`, or `BRIDGE_WEBHOOK_TOKEN_SECRET_ID` for where it is kept.
+        /// `BRIDGE_WEBHOOK_TOKEN`, or `BRIDGE_WEBHOOK_TOKEN_SECRET_ID`.
         tokens: Option<SecretSource<Tokens>>,
     },
 }
@@ -47,7 +47,7 @@ impl FromEnv for WebhookSettings {
     }
 }
 
-/// Finds the faults of what is set for the webhook; where nothing is, there is none in this bridge.
+/// Finds the faults of the webhook's settings. If none is set, this bridge has no webhook.
 pub(super) fn examine(reader: &mut Reader<'_>) -> Option<Access> {
     let is_set = reader.has(AUTH) || CREDENTIALS.iter().any(|variable| reader.has(variable));
     if is_set { access(reader) } else { None }
@@ -58,19 +58,19 @@ fn access(reader: &mut Reader<'_>) -> Option<Access> {
         Some("iam") => {
             for variable in CREDENTIALS {
                 if reader.has(variable) {
-                    let why = "are both set, but with `iam` neither secret nor token is asked for; keep one of them";
+                    let why = "are both set, but `iam` requires neither secret nor token; keep one of them";
                     reader.conflict(AUTH, variable, why);
                 }
             }
             Some(Access::Iam)
         }
         Some(text) if text.trim() == "iam" => {
-            reader.unusable(AUTH, "has white space around `iam`, often a line break that came with a paste; remove it");
+            reader.unusable(AUTH, "has white space around `iam`, often a line break from a paste; remove it");
             None
         }
         Some(_) => {
-            // Not shown: somebody may have put the secret itself here.
-            reader.unusable(AUTH, "can only be `iam`; unset it where a secret or a token is set");
+            // Not shown: it may be the secret itself, set by mistake.
+            reader.unusable(AUTH, "can only be `iam`; unset it if a secret or a token is set");
             None
         }
         None => credentials(reader),
@@ -98,7 +98,7 @@ fn deployed_backend(reader: &mut Reader<'_>) -> Option<(String, String)> {
     match reader.backend()? {
         Backend::Aws { queue_url, table } => Some((queue_url, table)),
         Backend::Memory => {
-            let allowed = "`aws` (the default), since nobody would work a queue in the webhook's memory";
+            let allowed = "`aws` (the default), since no worker would process a queue in the webhook's memory";
             reader.invalid("BRIDGE_BACKEND", "memory".to_owned(), allowed);
             None
         }

@@ -1,4 +1,4 @@
-//! A line of the log as one flat JSON object, so that a query names a field and no path.
+//! A line of the log as one flat JSON object, so that queries name fields rather than paths.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use crate::time::{Clock, Millis};
 
-/// Whose spans a line takes fields from; `lambda_runtime` has one too, which says the same in other words.
+/// The target of spans whose fields a line includes. `lambda_runtime` has one, too, which duplicates ours.
 const OURS: &str = "postpress_bridge";
 
-/// Time, level, target, then the fields of all spans around the event and its own, which hide those of the spans.
+/// Formats time, level, target, and the fields of the surrounding spans and of the event, which take precedence.
 ///
 /// The spans' fields must be formatted as JSON.
 pub(super) struct FlatJson;
@@ -62,7 +62,7 @@ fn add(fields: &mut Map<String, Value>, object: &str) {
     }
 }
 
-/// The time of day, also in tests whose own clock is a virtual one.
+/// The time of day, also in tests with a virtual clock.
 fn now() -> Millis {
     Clock::System.now()
 }

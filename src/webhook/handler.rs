@@ -21,22 +21,22 @@ use crate::credentials::webhook::Credentials;
 use crate::ids::{ChatId, MessageId};
 use crate::message::TriggerBody;
 use crate::queue::{Outgoing, Queue};
-use crate::service::{ServiceError, attempt_while, retry_until};
+use crate::service::{ServiceError, retry_until, retry_while};
 use crate::store::RunStore;
 use crate::time::Clock;
 
-/// How long a request may wait for the queue or the table. Clients commonly give up after 30 seconds or less.
+/// How long a request may wait for the queue or the table. Clients commonly time out after 30 seconds or less.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// What is kept of the invocation's time to answer in.
+/// The part of the invocation's time that is reserved for answering.
 const TO_ANSWER: Duration = Duration::from_millis(500);
 
-/// The scheme that `WWW-Authenticate` names: of the two, only this one is registered.
+/// The challenge in `WWW-Authenticate`. Of the two schemes only this one is registered.
 const CHALLENGE: &str = "Bearer realm=\"postpress-bridge\"";
 const NO_STORE: &str = "no-store";
-/// A status is one caller's concern, and is out of date with the next poll.
-const ASK_AGAIN: &str = "private, no-cache";
+/// A status is for one caller, and outdated after the next poll.
+const REVALIDATE: &str = "private, no-cache";
 
-/// The front door.
+/// The HTTP API over a run table and a queue.
 #[derive(Debug)]
 pub struct Webhook<S, Q, C> {
     store: S,
@@ -48,18 +48,18 @@ pub struct Webhook<S, Q, C> {
 }
 
 impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
-    /// A front door to this table and this queue.
+    /// Answers from this table, and sends to this queue.
     pub fn new(store: S, queue: Q, auth: Auth<C>, clock: Clock, event_source: String) -> Self {
         Self { store, queue, auth, clock, event_source }
     }
 
-    /// Answers a request before the invocation `ends`. A request whose handling panics is answered too.
+    /// Answers a request before the invocation `ends`, even if handling it panics.
     pub async fn answer(&self, request: &Request, ends: Instant) -> Response {
         let until = (Instant::now() + ANSWER_WITHIN).min(ends.checked_sub(TO_ANSWER).unwrap_or(ends));
         let answered = AssertUnwindSafe(self.respond(request, until)).catch_unwind().await;
         let answered = answered.unwrap_or_else(|_| {
-            tracing::error!(request_id = request.id, "answering panicked");
-            Err(Problem::unavailable("something went wrong here; try again"))
+            tracing::error!(request_id = request.id, "request handler panicked");
+            Err(Problem::unavailable("an internal error occurred; try again"))
         });
         let response = answered.unwrap_or_else(|problem| refuse(&request.id, problem));
         finish(&request.method, response)
@@ -67,7 +67,7 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
 
     async fn respond(&self, request: &Request, until: Instant) -> Result<Response, Problem> {
         let Some(route) = Route::of(&request.path) else {
-            return Err(Problem::new(Kind::NoSuchPath, "see the OpenAPI description for the paths that there are"));
+            return Err(Problem::new(Kind::NoSuchPath, "see the OpenAPI description for the paths"));
         };
         match (&request.method, route) {
             (&Method::POST, Route::Syncs) => self.accept(request, until).await,
@@ -85,41 +85,41 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         self.auth.may_post(request, until).await.map_err(unauthorized)?;
         let trigger = request::read(request, &self.event_source)?;
         let message_id = self.enqueue(&trigger, until).await.map_err(|NotEnqueued { error, may_be_on_queue }| {
-            tracing::error!(request_id = request.id, %error, may_be_on_queue, "a trigger could not be put on the queue");
+            tracing::error!(request_id = request.id, %error, may_be_on_queue, "trigger not sent to the queue");
             Problem::unavailable(match (may_be_on_queue, &trigger.idempotency_key) {
                 (false, _) => "the trigger was not accepted: it is not on the queue; send it again",
                 (true, Some(_)) => {
                     "the trigger may or may not be on the queue; send it again with the same idempotency key"
                 }
                 (true, None) => {
-                    "the trigger may or may not be on the queue, and has no idempotency key: sent again it is a request of \
-                     its own, and may sync the chat twice"
+                    "the trigger may or may not be on the queue, and has no idempotency key: sent again, it is another \
+                     request, which may sync the chat twice"
                 }
             })
         })?;
         let (chat_id, request_id) = (&trigger.chat_id, &request.id);
-        tracing::info!(%chat_id, %message_id, request_id, "a trigger was accepted");
+        tracing::info!(%chat_id, %message_id, request_id, "trigger accepted");
         Ok(json(StatusCode::ACCEPTED, &SyncRequest::accepted(&trigger, message_id), NO_STORE))
     }
 
-    /// Sends the trigger until SQS has it. With a key a second message is the same request; without one it would be another, so
-    /// after a send that may have been carried out it is left to the client whether to send again.
+    /// Sends the trigger until SQS has it. With a key, a second message is the same request. Without one it would be another, so
+    /// after a send that may have succeeded, the client decides whether to send again.
     async fn enqueue(&self, trigger: &TriggerBody, until: Instant) -> Result<MessageId, NotEnqueued> {
         let message = [Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None }];
-        // A send that is given up on leaves it set.
+        // A send that times out leaves it set.
         let may_be_on_queue = Cell::new(false);
         let send = async || {
             let before = may_be_on_queue.replace(true);
             let sent = self.queue.send(&message).await.pop();
-            let sent = sent.unwrap_or_else(|| Err(ServiceError::Transient("the queue said nothing".to_owned())));
-            if sent.as_ref().is_err_and(|error| !error.may_be_done()) {
+            let sent = sent.unwrap_or_else(|| Err(ServiceError::Transient("the queue returned no result".to_owned())));
+            if sent.as_ref().is_err_and(|error| !error.may_have_succeeded()) {
                 may_be_on_queue.set(before);
             }
             sent
         };
         let has_key = trigger.idempotency_key.is_some();
-        let another = |error: &ServiceError| error.may_pass() && (has_key || !error.may_be_done());
-        let sent = attempt_while(until, another, send).await;
+        let another = |error: &ServiceError| error.is_retryable() && (has_key || !error.may_have_succeeded());
+        let sent = retry_while(until, another, send).await;
         sent.map_err(|error| NotEnqueued { error, may_be_on_queue: may_be_on_queue.get() })
     }
 
@@ -132,15 +132,15 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         self.auth.may_read(request, until).await.map_err(unauthorized)?;
         let chat_id = chat_id.map_err(|why| Problem::new(Kind::InvalidChatId, why))?;
         let read = retry_until(until, async || self.store.read(&chat_id).await).await.map_err(|error| {
-            tracing::error!(request_id = request.id, %chat_id, %error, "a run could not be read");
+            tracing::error!(request_id = request.id, %chat_id, %error, "run table not read");
             Problem::unavailable("the run table cannot be read; try again")
         })?;
         let now = self.clock.now();
         let Some(item) = read.filter(|item| !item.is_expired(now)) else {
-            let detail = "no sync of this chat was asked for here, or its run is forgotten (BRIDGE_RUN_TTL_SECONDS)";
+            let detail = "no sync of this chat was requested here, or its run has expired (BRIDGE_RUN_TTL_SECONDS)";
             return Err(Problem::new(Kind::NoRun, detail));
         };
-        let mut response = json(StatusCode::OK, &SyncStatus::of(&item), ASK_AGAIN);
+        let mut response = json(StatusCode::OK, &SyncStatus::of(&item), REVALIDATE);
         let tag = entity_tag(response.body());
         if is_known(&request.headers, &tag) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -152,14 +152,14 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
     }
 }
 
-/// Why a trigger is not known to be on the queue.
+/// Why a send did not succeed.
 struct NotEnqueued {
     error: ServiceError,
-    /// Whether it may be there all the same: after a timeout, a broken connection, or a failure inside SQS.
+    /// Whether it may be on the queue anyway: after a timeout, a broken connection, or a failure inside SQS.
     may_be_on_queue: bool,
 }
 
-/// What `/healthz` answers: the function is there. Nothing else is asked for that.
+/// The answer of `/healthz`, which depends on no other service.
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
@@ -170,7 +170,7 @@ fn unauthorized(refusal: Refusal) -> Problem {
 }
 
 fn json(status: StatusCode, body: &impl Serialize, cache: &'static str) -> Response {
-    let mut response = Response::new(serde_json::to_string(body).expect("an answer is plain data"));
+    let mut response = Response::new(serde_json::to_string(body).expect("plain data"));
     *response.status_mut() = status;
     set(&mut response, CONTENT_TYPE, JSON);
     set(&mut response, CACHE_CONTROL, cache);
@@ -191,14 +191,14 @@ fn set(response: &mut Response, name: HeaderName, value: &str) {
     }
 }
 
-/// The one line of the log for a request that is refused. It says nothing that the request said.
+/// Answers a refused request, with one log line that quotes nothing from it.
 pub(super) fn refuse(request_id: &str, problem: Problem) -> Response {
     let status = problem.kind.status().as_u16();
-    tracing::warn!(request_id, status, problem = problem.kind.name(), reason = problem.detail, "a request was refused");
+    tracing::warn!(request_id, status, problem = problem.kind.name(), reason = problem.detail, "request refused");
     problem.into_response(request_id)
 }
 
-/// What every answer has. `HEAD` is answered as `GET`, with the length of the body but without it.
+/// Adds what every answer has. `HEAD` is answered like `GET`, with the body's length but without the body.
 pub(super) fn finish(method: &Method, mut response: Response) -> Response {
     set(&mut response, X_CONTENT_TYPE_OPTIONS, "nosniff");
     if *method == Method::HEAD {

@@ -1,4 +1,4 @@
-//! Lambda's HTTP events as requests, and the answers to them.
+//! Lambda's HTTP events as requests, and their answers.
 //!
 //! | front end | payload format | path |
 //! | --- | --- | --- |
@@ -6,11 +6,11 @@
 //! | HTTP API | 1.0 or 2.0 | decoded, cut at a `?`, with the stage in front unless it is `$default` |
 //! | REST API | 1.0, without `version` | as the client sent it |
 //!
-//! A custom domain's base path may be in front as well. What is read is what AWS documents
+//! A custom domain's base path may precede the path. Events are read as AWS documents them
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>,
-//! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html>), one member at a time: neither a query nor a host that
-//! no URI can have matters to what reads neither. `lambda_http` has the forms of the answers; its requests are not read with it,
-//! since it panics on such a query and cannot say what else an event is.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html>), one member at a time, so that an invalid query or host,
+//! which is not used, does no harm. `lambda_http` provides the formats of answers. It does not read the requests, because it
+//! panics on such a query and cannot describe other events.
 
 use std::collections::HashSet;
 
@@ -35,16 +35,16 @@ use crate::lambda::{UnknownEvent, description};
 use crate::queue::Queue;
 use crate::store::RunStore;
 
-/// In the domain of every function URL, and of no API.
+/// Part of the domain of every function URL, and of no API.
 const FUNCTION_URL: &str = ".lambda-url.";
-/// Stands in for a header's value that no header can have. It is no ASCII and no UTF-8, so that every reader refuses it.
+/// Replaces an invalid header value. It is neither ASCII nor UTF-8, so every reader refuses it.
 const UNREADABLE: &[u8] = b"\xff";
 
 impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
-    /// Answers an event of any front end before the invocation `ends`; `id` is Lambda's id of the invocation.
+    /// Answers an event of any front end before the invocation `ends`; `id` is the request id.
     ///
     /// # Errors
-    /// If whatever sends such an event waits for no HTTP answer.
+    /// If the sender of the event does not expect an HTTP answer.
     pub async fn invoke(&self, event: &RawValue, id: &str, ends: Instant) -> Result<Answer, UnknownEvent> {
         let refused = |problem| finish(&Method::GET, refuse(id, problem));
         match read(event, id) {
@@ -61,9 +61,9 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
 /// Why an event is not a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Unreadable {
-    /// It came over HTTP, so that the client can be told.
+    /// It came over HTTP, so the client gets an answer.
     Http(Problem),
-    /// It came from a load balancer, which takes answers in a form of its own.
+    /// It came from a load balancer, which expects answers in its own format.
     LoadBalancer,
     /// It did not come over HTTP.
     Other(UnknownEvent),
@@ -80,8 +80,8 @@ fn unreadable(detail: impl Into<String>) -> Problem {
 }
 
 fn read(event: &RawValue, id: &str) -> Result<Request, Unreadable> {
-    const REMEDY: &str = "this function answers HTTP requests of a function URL, an HTTP API or a REST API; triggers that come \
-                          by another way belong on the queue";
+    const REMEDY: &str = "this function answers HTTP requests from a function URL, an HTTP API or a REST API; send other \
+                          triggers to the queue";
     let other = || Unreadable::Other(UnknownEvent::new(description(event), REMEDY));
     let object = RawObject::of(event).ok_or_else(other)?;
     let context = object.object("requestContext").unwrap_or_default();
@@ -104,13 +104,13 @@ fn read(event: &RawValue, id: &str) -> Result<Request, Unreadable> {
     source.request(&object, &context, id).map_err(|detail| Unreadable::Http(unreadable(detail)))
 }
 
-/// What the formats have in different places.
+/// The parts that the formats have in different places.
 struct Source {
     method: Option<String>,
     path: Option<String>,
     /// The path is as the client sent it.
     is_encoded: bool,
-    /// The resource or route of the API that matched, if the path has to do with it.
+    /// The API's resource or route that matched.
     resource: Option<String>,
 }
 
@@ -126,7 +126,7 @@ impl Source {
         }
     }
 
-    /// A REST API, or an HTTP API with payload format 1.0, of which only the latter names a version.
+    /// A REST API, or an HTTP API with payload format 1.0; only the latter names a version.
     fn version_1(event: &RawObject<'_>) -> Self {
         Self {
             method: event.text("httpMethod"),
@@ -143,7 +143,7 @@ impl Source {
             true => Path::Encoded(text.to_owned()),
             false => Path::Decoded(text.to_owned()),
         };
-        // A stage may have the name of a path's first segment, so the path counts as it is where it means a call.
+        // A stage may be named like a path's first segment, so the unchanged path is tried first.
         let parameters = event.object("pathParameters").unwrap_or_default();
         let matched = self.resource.and_then(|resource| matched(&path, resource, &parameters));
         let stage = context.text("stage").unwrap_or_default();
@@ -151,7 +151,7 @@ impl Source {
         let routed = candidates.into_iter().flatten().map(as_sent).find(|path| Route::of(path).is_some());
         Ok(Request {
             id: id.to_owned(),
-            method: Method::from_bytes(method.as_bytes()).map_err(|_| "the event's HTTP method is not one")?,
+            method: Method::from_bytes(method.as_bytes()).map_err(|_| "the event's HTTP method is invalid")?,
             path: routed.unwrap_or_else(|| as_sent(&path)),
             headers: headers(event),
             body: body(event)?,
@@ -159,8 +159,7 @@ impl Source {
     }
 }
 
-/// The end of the path that the API's resource matched. In front of it is the base path that a custom domain maps to the API,
-/// and perhaps a stage.
+/// The end of the path that the API's resource matched, without a custom domain's base path and the stage.
 fn matched<'a>(path: &'a str, mut resource: String, parameters: &RawObject<'_>) -> Option<&'a str> {
     for (name, value) in parameters.members() {
         let value = json::text(value)?;
@@ -171,13 +170,13 @@ fn matched<'a>(path: &'a str, mut resource: String, parameters: &RawObject<'_>) 
     path.get(base.len()..).filter(|matched| matched.starts_with('/'))
 }
 
-/// The path without the stage that an API puts in front of it. The stage `$default` leaves no trace.
+/// The path without the stage that an API prepends. The stage `$default` is not prepended.
 fn without_stage<'a>(path: &'a str, stage: &str) -> &'a str {
     let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(stage));
     rest.filter(|rest| rest.starts_with('/')).unwrap_or(path)
 }
 
-/// Every header with all its values. `multiValueHeaders` has them one by one; `headers` joins them, or has the last one only.
+/// All headers with all values. `multiValueHeaders` lists values; `headers` joins them, or has only the last one.
 fn headers(event: &RawObject<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, values) in event.object("multiValueHeaders").iter().flat_map(RawObject::members) {
@@ -195,8 +194,8 @@ fn headers(event: &RawObject<'_>) -> HeaderMap {
     headers
 }
 
-/// A header, unless its value is null or its name is none. A value that no header can have must not look as if it had not
-/// been sent: it is there, and unreadable.
+/// A header, unless its value is null or its name is invalid. An invalid value must not look as if it had not been sent, so it
+/// becomes an unreadable one.
 fn header(name: &str, value: &RawValue) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
     if value.get() == "null" {
@@ -207,7 +206,7 @@ fn header(name: &str, value: &RawValue) -> Option<(HeaderName, HeaderValue)> {
     Some((name, value.or_else(|| HeaderValue::from_bytes(UNREADABLE).ok())?))
 }
 
-/// The bytes of the body; none if it is missing.
+/// The bytes of the body, which may be missing.
 fn body(event: &RawObject<'_>) -> Result<Vec<u8>, String> {
     let Some(body) = event.get("body") else { return Ok(Vec::new()) };
     if !body.get().starts_with('"') {
@@ -216,19 +215,19 @@ fn body(event: &RawObject<'_>) -> Result<Vec<u8>, String> {
     let text: String = serde_json::from_str(body.get())
         .map_err(|error| format!("the event's `body` cannot be read: {}", json::reason(&error)))?;
     if event.get("isBase64Encoded").is_some_and(|is_base64| is_base64.get() == "true") {
-        return BASE64.decode(text).map_err(|_| "the event's `body` is marked as Base64, and is not".to_owned());
+        return BASE64.decode(text).map_err(|_| "the event's `body` is marked as Base64 but is not".to_owned());
     }
     Ok(text.into_bytes())
 }
 
-/// An answer in the form that its front end takes.
+/// An answer in the format that its front end expects.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
-    /// A REST API's form, which HTTP APIs and function URLs take too.
+    /// A REST API's format, which HTTP APIs and function URLs accept too.
     Api(ApiGatewayProxyResponse),
     /// A load balancer's (<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html>), which
-    /// reads one of the two places for headers, as its target group is set.
+    /// reads one of the two header fields, depending on its target group.
     LoadBalancer(AlbTargetGroupResponse),
 }
 
@@ -244,7 +243,7 @@ impl Answer {
     }
 }
 
-/// No answer has one header twice, so that one of the two places for headers has them all; a REST API would add up both.
+/// No answer repeats a header, so one of the two header fields suffices; a REST API would merge both.
 impl From<Response> for Answer {
     fn from(response: Response) -> Self {
         let (head, body) = response.into_parts();
@@ -270,7 +269,7 @@ mod tests {
         read_event(event).unwrap_or_else(|why| panic!("{event}: {why:?}"))
     }
 
-    /// Why the client is refused, or why the invocation fails.
+    /// Why the client is refused or the invocation fails.
     fn refusal(event: &Value) -> String {
         match read_event(event) {
             Err(Unreadable::Http(problem)) => format!("{}: {}", problem.kind.name(), problem.detail),
@@ -307,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_part_of_a_uri_is_no_matter() {
+    fn invalid_uri_parts_are_ignored() {
         let mut event = version_2(API, "$default", "/v1/chats/a \"b\" {c}^|`<>[é]/sync");
         event["rawQueryString"] = "a=\"b\" {c}^|`<>é".into();
         event["headers"] = json!({"host": "no host:at all", "x-forwarded-proto": "1:", "idempotency-key": "k"});
@@ -317,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_encoded_or_not_and_has_no_stage() {
+    fn paths_lose_their_stage() {
         let (decoded, encoded) = (|path: &str| Path::Decoded(path.into()), |path: &str| Path::Encoded(path.into()));
         let url = "abc.lambda-url.eu-west-1.on.aws";
         for (event, path) in [
@@ -343,14 +342,14 @@ mod tests {
     }
 
     #[test]
-    fn a_base_path_is_what_the_resource_did_not_match() {
+    fn base_paths_are_what_the_resource_did_not_match() {
         for (resource, parameters, path, routed) in [
             ("/{proxy+}", json!({"proxy": "v1/syncs"}), "/bridge/v1/syncs", "/v1/syncs"),
             ("/{proxy+}", json!({"proxy": "v1/syncs"}), "/bridge/prod/v1/syncs", "/v1/syncs"),
             ("/{proxy+}", json!({"proxy": "v1/chats/a%2Fb/sync"}), "/x/v1/chats/a%2Fb/sync", "/v1/chats/a%2Fb/sync"),
             ("/v1/chats/{chat_id}/sync", json!({"chat_id": "c"}), "/a/b/v1/chats/c/sync", "/v1/chats/c/sync"),
             ("/v1/syncs", Value::Null, "/bridge/v1/syncs", "/v1/syncs"),
-            // The resource has a prefix of its own: the caller may be allowed to call that and nothing else.
+            // The resource has a prefix, and the caller may be allowed to call nothing else.
             ("/public/{proxy+}", json!({"proxy": "v1/syncs"}), "/public/v1/syncs", "/public/v1/syncs"),
             ("/{proxy+}", json!({"proxy": "x/v1/syncs"}), "/x/v1/syncs", "/x/v1/syncs"),
             ("/{proxy+}", json!({"proxy": 7}), "/x/v1/syncs", "/x/v1/syncs"),
@@ -371,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_of_a_header_is_there_and_what_none_can_be_is_there_and_wrong() {
+    fn header_values_are_kept_and_invalid_ones_unreadable() {
         let mut event = rest("prod", "/v1/syncs");
         event["headers"] = json!({
             "Authorization": "Bearer b", "X-One": "1", "x-ONE": "2", "odd\n": "x", "x-null": null, "x-number": 7,
@@ -397,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_text_or_base64_or_missing_in_every_format() {
+    fn bodies_are_text_or_base64_or_missing() {
         let url = "abc.lambda-url.eu-west-1.on.aws";
         for event in [
             version_2(url, "$default", "/v1/syncs"),
@@ -420,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused_with_what_it_is() {
+    fn unreadable_events_are_described() {
         let with = |pointer: &str, value: Value| {
             let mut event = version_2(API, "prod", "/v1/syncs");
             *event.pointer_mut(pointer).unwrap() = value;
@@ -461,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_surrogate_in_a_body_is_named() {
+    fn lone_surrogates_in_a_body_are_named() {
         let event = version_2(API, "prod", "/v1/syncs").to_string().replacen('{', r#"{"body": "\ud800","#, 1);
         let event = RawValue::from_string(event).unwrap();
         let Err(Unreadable::Http(problem)) = read(&event, "id") else { panic!("{event}") };
@@ -469,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_what_its_front_end_reads() {
+    fn answers_have_their_front_ends_format() {
         let problem = || unreadable("why").into_response("id");
         insta::assert_snapshot!(serde_json::to_string(&Answer::from(problem())).unwrap());
         insta::assert_snapshot!(serde_json::to_string(&Answer::for_load_balancer(problem())).unwrap());

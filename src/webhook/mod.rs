@@ -1,15 +1,14 @@
-//! The HTTP front door: it puts authenticated triggers on the queue, and tells how a chat's run is getting on.
+//! The HTTP API: it puts authenticated triggers on the queue and answers with the status of a chat's run.
 //!
 //! ```text
-//! routes.rs      which call is meant               status.rs      what a chat's status answer says
-//! auth.rs        who may make it                   request.rs     what a trigger that is handed in says
-//! key_ring.rs    its secrets, and their rotation   problem.rs     the errors, in the provider's form
-//! handler.rs     one request, one answer           openapi.rs     all of it, for machines
-//! lambda.rs      Lambda's HTTP events in these terms
+//! lambda.rs    Lambda's HTTP events as requests   handler.rs   one request, one answer
+//! routes.rs    which call a path means            auth.rs      who may make it
+//! request.rs   the trigger in a POST              status.rs    the status of a run
+//! problem.rs   errors, as the provider's envelope openapi.rs   the OpenAPI description
 //! ```
 //!
-//! It never calls the provider, so asking is always safe. A request is authenticated before its body is read, and every
-//! answer is one of those that `events/schemas/webhook.openapi.json` names.
+//! It never calls the provider, so a query is always safe. A request is authenticated before its body is read, and every
+//! answer is described in `events/schemas/webhook.openapi.json`.
 
 use http::{HeaderMap, Method};
 
@@ -34,18 +33,18 @@ pub use handler::Webhook;
 #[cfg(feature = "aws")]
 pub use lambda::Answer;
 
-/// A request, as it reached the function.
+/// An HTTP request.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Lambda's id of the request, which goes into the log and into an error's `instance`.
+    /// Lambda's request id, for the log and an error's `instance`.
     pub id: String,
-    /// What is to be done.
+    /// The method.
     pub method: Method,
-    /// With what.
+    /// The path.
     pub path: Path,
-    /// Its headers; several values of one name may be several entries.
+    /// The headers. A name may have several values.
     pub headers: HeaderMap,
-    /// Its body, no longer in Base64.
+    /// The body, decoded from Base64.
     pub body: Vec<u8>,
 }
 
@@ -54,12 +53,12 @@ pub struct Request {
 pub enum Path {
     /// As the client sent it, percent-encoded: from a function URL or a REST API.
     Encoded(String),
-    /// Decoded already, so that a slash in a chat id looks like any other: from an HTTP API.
+    /// Already decoded, so that a slash in a chat id looks like any other: from an HTTP API.
     Decoded(String),
 }
 
-/// An answer.
+/// An HTTP response.
 pub type Response = http::Response<String>;
 
-/// The media type of a trigger, and of an answer that is no error.
+/// The media type of triggers, and of answers other than errors.
 const JSON: &str = "application/json";

@@ -1,4 +1,4 @@
-//! The OpenAPI description of the front door, generated from the types: `events/schemas/webhook.openapi.json`.
+//! The OpenAPI description, generated from the types: `events/schemas/webhook.openapi.json`.
 
 use http::{Method, StatusCode};
 use schemars::SchemaGenerator;
@@ -14,22 +14,22 @@ use crate::ids::ChatId;
 use crate::postpress::Envelope;
 use crate::schema::{self, absent_not_null};
 
-/// Where the schemas of the types are.
+/// Where the schemas are.
 const SCHEMAS: &str = "/components/schemas";
 /// The schema of the body of a POST.
 const TRIGGER: &str = "Trigger";
 
-/// The names of the ways to authenticate.
+/// The names of the security schemes.
 const SIGNATURE: [&str; 3] = ["webhookId", "webhookTimestamp", "webhookSignature"];
 const TOKEN: &str = "token";
 
-/// The whole description, as OpenAPI 3.1 has it.
+/// The description, in OpenAPI 3.1.
 pub fn document() -> Value {
     let mut settings = SchemaSettings::draft2020_12().for_serialize().with_transform(absent_not_null);
     settings.definitions_path = SCHEMAS.into();
     settings.meta_schema = None;
     let mut types = settings.into_generator();
-    // As it is read, not as it is written: what is absent may be null.
+    // As triggers are read: an absent field may also be null.
     let mut trigger = schema::trigger();
     trigger.remove("$schema");
     trigger.remove("$id");
@@ -49,9 +49,9 @@ pub fn document() -> Value {
         "info": {
             "title": "postpress-bridge",
             "version": env!("CARGO_PKG_VERSION"),
-            "summary": "Ask for the sync of a chat, and for how it is getting on.",
-            "description": "A trigger that is accepted ends in one event on EventBridge. Asking for a status never calls \
-                the provider. With `BRIDGE_WEBHOOK_AUTH=iam` the function asks for neither signature nor token.",
+            "summary": "Request the sync of a chat, and query its run.",
+            "description": "An accepted trigger ends in one event on EventBridge. A query never calls the provider. With \
+                `BRIDGE_WEBHOOK_AUTH=iam`, IAM authorizes callers, and the function requires neither signature nor token.",
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "servers": [{
@@ -73,12 +73,12 @@ fn security_schemes() -> Value {
         TOKEN: {
             "type": "http",
             "scheme": "bearer",
-            "description": "The token, which may read and hand in. A request that is signed too must be signed rightly.",
+            "description": "The token, for triggers and queries. If a request is also signed, its signature must be valid.",
         },
         SIGNATURE[0]: header(
             WEBHOOK_ID[0],
             "Standard Webhooks: the message's id, and its idempotency key. `svix-id`, `svix-timestamp` and \
-             `svix-signature` are read as well.",
+             `svix-signature` are accepted too.",
         ),
         SIGNATURE[1]: header("webhook-timestamp", "Standard Webhooks: seconds since 1970, at most five minutes off"),
         SIGNATURE[2]: header(
@@ -102,13 +102,13 @@ fn post_sync(types: &mut SchemaGenerator) -> Value {
     ];
     json!({
         "operationId": "requestSync",
-        "summary": "Ask for the sync of a chat",
-        "description": format!("The trigger goes onto the queue. At most {BODY_MAX_BYTES} bytes."),
+        "summary": "Request the sync of a chat",
+        "description": format!("Puts the trigger on the queue. The body has at most {BODY_MAX_BYTES} bytes."),
         "security": [signature, { TOKEN: [] }],
         "parameters": [{
             "name": IDEMPOTENCY_KEY,
             "in": "header",
-            "description": "Stands in for `idempotency_key` in the body where there is no `webhook-id` either.",
+            "description": "The idempotency key, if neither the body nor `webhook-id` has one.",
             "schema": { "type": "string", "minLength": 1, "maxLength": 256 },
         }],
         "requestBody": {
@@ -132,21 +132,22 @@ fn chat_id(schema: &Value) -> Value {
 
 fn get_status(types: &mut SchemaGenerator, method: &Method) -> Value {
     let refused = [Kind::InvalidChatId, Kind::Unauthorized, Kind::NoRun, Kind::Unavailable];
-    let status = answer("What the run table knows", types.subschema_for::<SyncStatus>().as_value(), STATUS_HEADERS);
+    let status =
+        answer("The run, as the run table has it", types.subschema_for::<SyncStatus>().as_value(), STATUS_HEADERS);
     let chat_id = chat_id(types.subschema_for::<ChatId>().as_value());
     let mut responses = responses("200", status, &refused, types);
     responses["304"] = json!({
-        "description": "The status is still the one with this entity tag",
+        "description": "The status still has this entity tag",
         "headers": headers(STATUS_HEADERS),
     });
     let mut operation = json!({
         "operationId": if method == Method::HEAD { "getStatusHead" } else { "getStatus" },
-        "summary": "Ask how a chat's latest run is getting on",
+        "summary": "Query a chat's latest run",
         "security": [{ TOKEN: [] }],
         "parameters": [chat_id, {
             "name": "if-none-match",
             "in": "header",
-            "description": "An entity tag, or several with commas between them",
+            "description": "An entity tag, or a comma-separated list of them",
             "schema": { "type": "string" },
         }],
         "responses": responses,
@@ -165,9 +166,9 @@ fn get_health(method: &Method) -> Value {
     });
     let mut operation = json!({
         "operationId": if method == Method::HEAD { "getHealthHead" } else { "getHealth" },
-        "summary": "Ask whether the function is there; it asks nobody else",
+        "summary": "Check whether the function runs, independently of other services",
         "security": [],
-        "responses": { "200": answer("It is", &schema, NO_STORE) },
+        "responses": { "200": answer("The function runs", &schema, NO_STORE) },
     });
     if method == Method::HEAD {
         without_content(&mut operation);
@@ -175,21 +176,21 @@ fn get_health(method: &Method) -> Value {
     operation
 }
 
-/// Which methods there are does not depend on what a parameter is.
+/// The methods do not depend on the parameters.
 fn options(parameters: &[Value]) -> Value {
     json!({
-        "summary": "Ask for the methods that there are",
+        "summary": "Query the allowed methods",
         "security": [],
         "parameters": parameters,
-        "responses": { "204": { "description": "They are in `Allow`", "headers": headers(&["Allow", "Cache-Control"]) } },
+        "responses": { "204": { "description": "The methods are in `Allow`", "headers": headers(&["Allow", "Cache-Control"]) } },
     })
 }
 
-/// The headers of answers, by what they are for.
+/// The names of headers of answers.
 const NO_STORE: &[&str] = &["Cache-Control"];
 const STATUS_HEADERS: &[&str] = &["Cache-Control", "ETag"];
 
-/// Headers that are there, and those of every answer.
+/// Describes these headers and those of every answer.
 fn headers(names: &[&str]) -> Value {
     let text = |description: &str, example: &str| {
         json!({
@@ -200,12 +201,12 @@ fn headers(names: &[&str]) -> Value {
         })
     };
     let header = |name: &str| match name {
-        "Cache-Control" => text("Whether the answer may be kept", "no-store"),
+        "Cache-Control" => text("Whether the answer may be cached", "no-store"),
         "ETag" => text("The strong entity tag of the body", "\"9c56cc51b374c3ba189210d5b6d4bf57\""),
-        "Allow" => text("The methods that there are", "GET, HEAD, OPTIONS"),
+        "Allow" => text("The allowed methods", "GET, HEAD, OPTIONS"),
         "WWW-Authenticate" => text("How to authenticate", "Bearer realm=\"postpress-bridge\""),
-        "Retry-After" => text("After how many seconds to try again", RETRY_AFTER_SECONDS),
-        _ => text("No other type is guessed", "nosniff"),
+        "Retry-After" => text("When to try again, in seconds", RETRY_AFTER_SECONDS),
+        _ => text("Forbids guessing another type", "nosniff"),
     };
     let names = names.iter().copied().chain(["X-Content-Type-Options"]);
     Value::Object(names.map(|name| (name.to_owned(), header(name))).collect())
@@ -215,9 +216,9 @@ fn answer(description: &str, schema: &Value, names: &[&str]) -> Value {
     json!({ "description": description, "headers": headers(names), "content": { JSON: { "schema": schema } } })
 }
 
-/// All answers to a call: the good one, and those that refuse it, by their status.
-fn responses(good: &str, answer: Value, refused: &[Kind], types: &mut SchemaGenerator) -> Value {
-    let mut responses = Map::from_iter([(good.to_owned(), answer)]);
+/// All answers to a call, by status: the successful one and the refusals.
+fn responses(success: &str, answer: Value, refused: &[Kind], types: &mut SchemaGenerator) -> Value {
+    let mut responses = Map::from_iter([(success.to_owned(), answer)]);
     for kind in refused {
         let response = responses.entry(kind.status().as_str().to_owned()).or_insert_with(|| refusal(*kind, types));
         let example = json!({ "value": Problem::new(*kind, "what to do about it").envelope("8476a536-e9f4-11e8-9739-2dfe598c3fcd") });

@@ -1,4 +1,4 @@
-//! The errors: the provider's envelope, with types of our own, as `application/problem+json` (RFC 9457 has the same fields).
+//! Errors: the provider's envelope with our own types, as `application/problem+json` (RFC 9457 has the same fields).
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -8,23 +8,23 @@ use crate::postpress::Envelope;
 
 /// The media type of an error.
 pub const PROBLEM_JSON: &str = "application/problem+json";
-/// After how many seconds to try again what is not available now.
+/// When to try again after a 503.
 pub const RETRY_AFTER_SECONDS: &str = "5";
 
 /// What is wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It came through a front end that is not supported, or not in the form that a supported one has.
+    /// It came through an unsupported front end, or malformed.
     UnreadableRequest,
-    /// The body is no trigger.
+    /// The body is not a trigger.
     InvalidTrigger,
-    /// The idempotency key beside the body cannot be one.
+    /// The idempotency key in a header is invalid.
     InvalidIdempotencyKey,
-    /// The path names no chat that can be.
+    /// The chat id in the path is invalid.
     InvalidChatId,
-    /// It is not known who asks.
+    /// The request is not authenticated.
     Unauthorized,
-    /// There is no such path.
+    /// The path does not exist.
     NoSuchPath,
     /// No run of this chat is remembered.
     NoRun,
@@ -32,14 +32,14 @@ pub enum Kind {
     MethodNotAllowed,
     /// The body is larger than any trigger.
     BodyTooLarge,
-    /// The body says that it is something else than JSON.
+    /// The content type is not JSON.
     UnsupportedMediaType,
-    /// The queue or the table did not do what it was asked.
+    /// The queue or the table failed.
     Unavailable,
 }
 
 impl Kind {
-    /// Every kind there is.
+    /// Every kind.
     pub const ALL: [Self; 11] = [
         Self::UnreadableRequest,
         Self::InvalidTrigger,
@@ -62,24 +62,24 @@ impl Kind {
             }
             Self::InvalidTrigger => (StatusCode::BAD_REQUEST, "bridge/invalid_trigger", "The body is not a trigger"),
             Self::InvalidIdempotencyKey => {
-                (StatusCode::BAD_REQUEST, "bridge/invalid_idempotency_key", "The idempotency key cannot be used")
+                (StatusCode::BAD_REQUEST, "bridge/invalid_idempotency_key", "The idempotency key is invalid")
             }
-            Self::InvalidChatId => (StatusCode::BAD_REQUEST, "bridge/invalid_chat_id", "No chat can have this id"),
+            Self::InvalidChatId => (StatusCode::BAD_REQUEST, "bridge/invalid_chat_id", "The chat id is invalid"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "bridge/unauthorized", "Not authenticated"),
-            Self::NoSuchPath => (StatusCode::NOT_FOUND, "bridge/no_such_path", "There is nothing here"),
-            Self::NoRun => (StatusCode::NOT_FOUND, "bridge/no_run", "No run is remembered"),
+            Self::NoSuchPath => (StatusCode::NOT_FOUND, "bridge/no_such_path", "The path does not exist"),
+            Self::NoRun => (StatusCode::NOT_FOUND, "bridge/no_run", "No run found"),
             Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "bridge/method_not_allowed", "The path does not answer this method")
+                (StatusCode::METHOD_NOT_ALLOWED, "bridge/method_not_allowed", "The method is not allowed")
             }
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "bridge/body_too_large", "The body is too large"),
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "bridge/unsupported_media_type", "The body is not JSON")
             }
-            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "bridge/unavailable", "Not available at the moment"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "bridge/unavailable", "Temporarily unavailable"),
         }
     }
 
-    /// The answer's status.
+    /// The HTTP status.
     pub fn status(self) -> StatusCode {
         self.row().0
     }
@@ -95,34 +95,34 @@ impl Kind {
     }
 }
 
-/// A request that is refused. Neither `detail` nor a header shows a secret, or anything that the request said.
+/// A refused request. Neither `detail` nor a header shows a secret, or quotes the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What is wrong.
     pub kind: Kind,
     /// What to do about it.
     pub detail: String,
-    /// A header that goes with it.
+    /// The header that belongs to it.
     header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
-    /// A problem that needs no header of its own.
+    /// A problem without a header.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), header: None }
     }
 
-    /// 401, with how to authenticate.
+    /// 401, with a challenge.
     pub fn unauthorized(detail: impl Into<String>, challenge: &'static str) -> Self {
         Self::new(Kind::Unauthorized, detail).with(WWW_AUTHENTICATE, challenge)
     }
 
-    /// 405, with the methods that there are.
+    /// 405, with the allowed methods.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         Self::new(Kind::MethodNotAllowed, format!("use one of: {allow}")).with(ALLOW, allow)
     }
 
-    /// 503, with when to try again.
+    /// 503, with `Retry-After`.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(Kind::Unavailable, detail).with(RETRY_AFTER, RETRY_AFTER_SECONDS)
     }
@@ -131,7 +131,7 @@ impl Problem {
         Self { header: Some((name, HeaderValue::from_static(value))), ..self }
     }
 
-    /// The error as the provider would write it; `instance` is the request's id.
+    /// The error in the provider's format; `instance` is the request's id.
     pub fn envelope(&self, instance: &str) -> Envelope {
         Envelope {
             title: self.kind.title().to_owned(),
@@ -143,10 +143,10 @@ impl Problem {
         .bounded()
     }
 
-    /// The answer to the request of this id.
+    /// The answer to the request with this id.
     ///
     /// # Panics
-    /// Never: every part of an envelope has a JSON form.
+    /// Never: an envelope is always valid JSON.
     pub fn into_response(self, instance: &str) -> Response {
         let mut response = Response::new(serde_json::to_string(&self.envelope(instance)).expect("plain data"));
         *response.status_mut() = self.kind.status();

@@ -1,4 +1,4 @@
-//! What a `POST /v1/syncs` hands in: one trigger, and perhaps its idempotency key beside it.
+//! The content of a `POST /v1/syncs`: one trigger, and its idempotency key if a header has it.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -11,14 +11,14 @@ use crate::ids::{ChatId, MessageId};
 use crate::json::BYTE_ORDER_MARK;
 use crate::message::TriggerBody;
 
-/// The most bytes of a body: many times the largest trigger.
+/// The most bytes of a body, which is many times the largest trigger.
 pub const BODY_MAX_BYTES: usize = 16 * 1024;
 /// The idempotency key of Standard Webhooks, by its name and by Svix's.
 pub const WEBHOOK_ID: [&str; 2] = ["webhook-id", "svix-id"];
-/// The idempotency key of clients that put it neither there nor into the body.
+/// The idempotency key of clients that send it neither there nor in the body.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// What is answered once SQS has the trigger.
+/// The answer once SQS has the trigger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(extend("examples" = [{
     "object": "SyncRequest",
@@ -27,28 +27,28 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
     "idempotency_key": "crm-8841",
 }]))]
 pub struct SyncRequest {
-    /// Always the same.
+    /// The type of this object.
     #[schemars(extend("const" = "SyncRequest"))]
     object: &'static str,
-    /// The chat that is to be synced.
+    /// The chat to sync.
     chat_id: ChatId,
-    /// SQS's id of the trigger, which is in the event that answers it.
+    /// SQS's id of the trigger, which the event that answers it contains.
     #[schemars(with = "String")]
     message_id: MessageId,
-    /// What makes another trigger of this chat the same request.
+    /// Another trigger of this chat with this key is the same request.
     #[serde(skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<String>,
 }
 
 impl SyncRequest {
-    /// The answer to this trigger, which became this message.
+    /// The answer to this trigger, sent as this message.
     pub fn accepted(trigger: &TriggerBody, message_id: MessageId) -> Self {
         let (chat_id, idempotency_key) = (trigger.chat_id.clone(), trigger.idempotency_key.clone());
         Self { object: "SyncRequest", chat_id, message_id, idempotency_key }
     }
 }
 
-/// Refuses a body that no trigger is as large as, before anything is made of it.
+/// Refuses a body that is larger than any trigger, before it is read.
 ///
 /// # Errors
 /// 413
@@ -60,8 +60,8 @@ pub fn check_size(body: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The trigger that a request hands in, with its idempotency key: the body's, else the `webhook-id` that Standard Webhooks
-/// has for this, else the `Idempotency-Key`. `event_source` is the `source` of our own events, which are never triggers.
+/// The trigger in a request, with its idempotency key: the body's, else the `webhook-id` of Standard Webhooks, else the
+/// `Idempotency-Key`. `event_source` is the `source` of our own events, which are never triggers.
 ///
 /// # Errors
 /// 400 or 415, with what to send instead.
@@ -73,14 +73,14 @@ pub fn read(request: &Request, event_source: &str) -> Result<TriggerBody, Proble
         return Err(invalid("the body is empty; send {\"chat_id\": \"…\"}".to_owned()));
     }
     let mut trigger = TriggerBody::parse(json, event_source).map_err(invalid)?;
-    // A key that cannot be one is refused also where another goes before it.
+    // An invalid key is refused even if another takes precedence.
     let webhook_id = key(&request.headers, &WEBHOOK_ID)?;
     let beside = key(&request.headers, &[IDEMPOTENCY_KEY])?;
     trigger.idempotency_key = trigger.idempotency_key.or(webhook_id).or(beside);
     Ok(trigger)
 }
 
-/// The body as text. A mark in front of it is refused too: it is not JSON, and says how the text was written.
+/// The body as text. A byte-order mark is refused, because it is not JSON.
 fn text(body: &[u8]) -> Result<&str, String> {
     let (first, second) = (body.first(), body.get(1));
     match (first, second) {
@@ -105,7 +105,7 @@ fn text(body: &[u8]) -> Result<&str, String> {
     Ok(text)
 }
 
-/// `application/json`, in UTF-8 if it says in what.
+/// Requires `application/json`, and UTF-8 if a charset is named.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let refused = |why: &str| {
         let detail = format!("{why}; send one JSON object with `Content-Type: application/json`");
@@ -114,12 +114,12 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (value, another) = (values.next(), values.next());
     if another.is_some() {
-        return refused("`Content-Type` is there twice");
+        return refused("`Content-Type` is repeated");
     }
     let Some(value) = value else { return refused("`Content-Type` is missing") };
     let mut parts = value.to_str().unwrap_or_default().split(';').map(str::trim);
     if !parts.next().unwrap_or_default().eq_ignore_ascii_case(JSON) {
-        return refused("`Content-Type` is another one");
+        return refused("`Content-Type` is not `application/json`");
     }
     if !parts.all(is_utf8) {
         return refused("`Content-Type` names a charset that is not UTF-8");
@@ -127,7 +127,7 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whether a parameter of a media type names no other charset than UTF-8, which many clients write without its hyphen.
+/// Whether a media type's parameter names no charset but UTF-8, which many clients write without the hyphen.
 fn is_utf8(parameter: &str) -> bool {
     let Some((name, charset)) = parameter.split_once('=') else { return true };
     let charset = charset.trim().trim_matches('"');
@@ -135,21 +135,21 @@ fn is_utf8(parameter: &str) -> bool {
         || ["utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name))
 }
 
-/// The key in this header, by whichever of its names it is there.
+/// The key in a header that has these names.
 fn key(headers: &HeaderMap, names: &[&str]) -> Result<Option<String>, Problem> {
     let invalid = |why: String| Problem::new(Kind::InvalidIdempotencyKey, why);
     let mut found = None;
     for name in names {
         for value in headers.get_all(*name) {
             if found.is_some_and(|(_, other)| other != value) {
-                return Err(invalid(format!("`{}` is there with several values; send one", names.join("` or `"))));
+                return Err(invalid(format!("`{}` has several values; send one", names.join("` or `"))));
             }
             found = Some((name, value));
         }
     }
     let Some((name, value)) = found else { return Ok(None) };
     let key = std::str::from_utf8(value.as_bytes()).ok().filter(|key| !key.chars().any(char::is_control));
-    let key = key.ok_or_else(|| invalid(format!("`{name}` has characters that cannot be shown; use others")))?;
+    let key = key.ok_or_else(|| invalid(format!("`{name}` has unprintable characters; use others")))?;
     TriggerBody::check_key(name, key).map_err(invalid)?;
     Ok(Some(key.to_owned()))
 }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn only_json_in_utf_8_is_taken() {
+    fn only_json_in_utf_8_is_accepted() {
         for (values, taken) in [
             (&["application/json"][..], true),
             (&["Application/JSON; charset=UTF-8"], true),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_a_header_can_be_shown() {
+    fn keys_in_headers_are_printable() {
         let key = |headers: &HeaderMap| key(headers, &[IDEMPOTENCY_KEY]);
         assert_eq!(key(&headers(&[])), Ok(None));
         let long = "x".repeat(257);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_there_more_than_once_is_one_value() {
+    fn repeated_keys_must_be_equal() {
         for (entries, found) in [
             (&[("webhook-id", "a")][..], Some("a")),
             (&[("svix-id", "a")], Some("a")),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_text_is_refused_with_the_true_reason() {
+    fn a_body_that_is_not_utf_8_is_refused_with_the_reason() {
         for (body, why) in [
             (&b"\xef\xbb\xbf{}"[..], "byte-order mark (U+FEFF)"),
             (b"\xff\xfe{\0}\0", "UTF-16, by its byte-order mark"),

@@ -1,30 +1,30 @@
-//! Which call a request means.
+//! Which call a path means.
 
 use percent_encoding::percent_decode_str;
 
 use super::Path;
 use crate::ids::ChatId;
 
-/// Where triggers are handed in.
+/// Where triggers are sent.
 pub const SYNCS: &str = "/v1/syncs";
-/// Whether the function is there.
+/// The health check.
 pub const HEALTH: &str = "/healthz";
-/// What is around the chat id in the path of its status.
+/// The path of a status, before and after the chat id.
 const CHAT: (&str, &str) = ("/v1/chats/", "/sync");
 
-/// A path that is there.
+/// A path that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// `/v1/syncs`
     Syncs,
-    /// `/v1/chats/{chat_id}/sync`, or what is wrong with the id.
+    /// `/v1/chats/{chat_id}/sync`, with the id or what is wrong with it.
     Chat(Result<ChatId, String>),
     /// `/healthz`
     Health,
 }
 
 impl Route {
-    /// The route of this path, if there is one. A trailing slash makes another path.
+    /// The route of this path. A trailing slash makes it another path.
     pub fn of(path: &Path) -> Option<Self> {
         let (Path::Encoded(text) | Path::Decoded(text)) = path;
         match text.as_str() {
@@ -41,7 +41,7 @@ impl Route {
         }
     }
 
-    /// The methods that it answers, as the header `Allow` has them.
+    /// The methods that it answers, for the header `Allow`.
     pub fn allow(&self) -> &'static str {
         match self {
             Self::Syncs => "OPTIONS, POST",
@@ -50,7 +50,7 @@ impl Route {
     }
 }
 
-/// The path of a chat's status, for a chat id that is encoded or a placeholder.
+/// The path of a chat's status, for an encoded chat id or a placeholder.
 pub fn chat_path(segment: &str) -> String {
     format!("{}{segment}{}", CHAT.0, CHAT.1)
 }
@@ -59,23 +59,22 @@ fn chat_id(text: &str) -> Result<ChatId, String> {
     ChatId::parse(text).map_err(|error| error.to_string())
 }
 
-/// The text of a path segment. What is not encoded rightly is refused, since whoever sent it meant something else than what
-/// it reads.
+/// Decodes a path segment. Invalid encodings are refused, since they would decode to something the client did not mean.
 fn decode(segment: &str) -> Result<String, String> {
     let digits_follow = |rest: &str| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
     if !segment.split('%').skip(1).all(digits_follow) {
         return Err("`chat_id` has a `%` without two hexadecimal digits; write `%` as `%25`".to_owned());
     }
     let text = percent_decode_str(segment).decode_utf8();
-    text.map(Into::into).map_err(|_| "`chat_id` is not UTF-8 once it is decoded; encode its UTF-8 bytes".to_owned())
+    text.map(Into::into).map_err(|_| "`chat_id` is not UTF-8 once decoded; encode its UTF-8 bytes".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What a path comes to: the route, the chat id, what is wrong with it, or nothing.
-    fn told(path: &Path) -> String {
+    /// Describes the route of a path.
+    fn describe(path: &Path) -> String {
         match Route::of(path) {
             Some(Route::Syncs) => "syncs".to_owned(),
             Some(Route::Health) => "health".to_owned(),
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_a_route_to_the_letter() {
+    fn paths_are_matched_exactly() {
         for (path, route) in [
             ("/v1/syncs", "syncs"),
             ("/healthz", "health"),
@@ -104,12 +103,12 @@ mod tests {
             ("/", "none"),
             ("", "none"),
         ] {
-            assert_eq!(told(&Path::Encoded(path.to_owned())), route, "{path}");
+            assert_eq!(describe(&Path::Encoded(path.to_owned())), route, "{path}");
         }
     }
 
     #[test]
-    fn a_chat_id_is_decoded_once_and_exactly() {
+    fn chat_ids_are_decoded_once() {
         for (segment, found) in [
             ("a%2Fb", "chat a/b"),
             ("a%2fb", "chat a/b"),
@@ -120,8 +119,8 @@ mod tests {
             ("%F0%9F%92%AC", "chat 💬"),
             ("...", "chat ..."),
             ("", "`chat_id` is empty; name the chat to sync"),
-            (".", "`chat_id` is a path navigation (`.` or `..`), which no URL can carry as a name"),
-            ("%2e%2E", "`chat_id` is a path navigation (`.` or `..`), which no URL can carry as a name"),
+            (".", "`chat_id` is a path navigation (`.` or `..`), which a URL cannot contain as a name"),
+            ("%2e%2E", "`chat_id` is a path navigation (`.` or `..`), which a URL cannot contain as a name"),
             ("a%00", "`chat_id` has a control character; remove it"),
             ("a%0Ab", "`chat_id` has a control character; remove it"),
             ("%C2%85", "`chat_id` has a control character; remove it"),
@@ -129,19 +128,19 @@ mod tests {
             ("a%2", "`chat_id` has a `%` without two hexadecimal digits; write `%` as `%25`"),
             ("%zz", "`chat_id` has a `%` without two hexadecimal digits; write `%` as `%25`"),
             ("%é", "`chat_id` has a `%` without two hexadecimal digits; write `%` as `%25`"),
-            ("%FF", "`chat_id` is not UTF-8 once it is decoded; encode its UTF-8 bytes"),
+            ("%FF", "`chat_id` is not UTF-8 once decoded; encode its UTF-8 bytes"),
         ] {
-            assert_eq!(told(&Path::Encoded(chat_path(segment))), found, "{segment}");
+            assert_eq!(describe(&Path::Encoded(chat_path(segment))), found, "{segment}");
         }
         let long = chat_path(&"%C3%A9".repeat(257));
-        assert_eq!(told(&Path::Encoded(long)), "`chat_id` is 514 bytes long; at most 512 are allowed");
+        assert_eq!(describe(&Path::Encoded(long)), "`chat_id` is 514 bytes long; at most 512 are allowed");
     }
 
     #[test]
-    fn a_path_that_is_decoded_already_is_not_decoded_again() {
+    fn decoded_paths_are_not_decoded_again() {
         for (id, found) in [("a/b", "chat a/b"), ("50%25", "chat 50%25"), ("%", "chat %"), ("é?", "chat é?")] {
-            assert_eq!(told(&Path::Decoded(chat_path(id))), found);
+            assert_eq!(describe(&Path::Decoded(chat_path(id))), found);
         }
-        assert_eq!(told(&Path::Decoded("/v1/chats/sync".to_owned())), "none");
+        assert_eq!(describe(&Path::Decoded("/v1/chats/sync".to_owned())), "none");
     }
 }

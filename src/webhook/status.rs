@@ -1,5 +1,5 @@
-//! What is told about a chat's latest run: what the run table knows, but for what is nobody else's concern (the fence, who
-//! holds it, other producers' triggers).
+//! The status of a chat's latest run: what the run table has, except for internals (the fence, its holder) and other producers'
+//! triggers.
 
 use http::HeaderMap;
 use http::header::IF_NONE_MATCH;
@@ -26,59 +26,59 @@ use crate::run::{Ending, Item, Phase};
     "finished_at": "2026-11-24T10:04:10.000Z",
 }]))]
 pub struct SyncStatus {
-    /// Always the same.
+    /// The type of this object.
     #[schemars(extend("const" = "ChatHistorySync"))]
     object: &'static str,
     /// The chat.
     chat_id: ChatId,
-    /// Whether the run goes on.
+    /// Whether the run continues.
     phase: Phase,
-    /// The provider's last word that the table knows, up to one poll old. Absent until the first answer is known.
+    /// The provider's last status in the table, up to one poll old. Absent until the first answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Status")]
     status: Option<Status>,
-    /// The run: the `event_id` of its ending.
+    /// The run, and the `event_id` of its ending.
     run_id: Uuid,
-    /// Calls made, or after a crash possibly made.
+    /// Calls made, including those possibly made before a crash.
     polls: u32,
-    /// How often the sync was seen to begin again.
+    /// How often the sync was observed to start again.
     restarts: u32,
     /// When SQS accepted the run's first trigger.
     #[schemars(extend("format" = "date-time"))]
     requested_at: String,
-    /// When the ending was decided.
+    /// When the run ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     finished_at: Option<String>,
-    /// The error that the run ended in.
+    /// The error that ended the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Envelope>,
 }
 
-/// A status of the provider's.
+/// A status of the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Status {
-    /// The sync is under way.
-    UnderWay(Progress),
-    /// The sync is over.
-    Over(Finish),
+    /// The sync is in progress.
+    InProgress(Progress),
+    /// The sync has ended.
+    Ended(Finish),
 }
 
 impl Status {
     /// The last status that the table knows of a run.
     pub fn of(item: &Item) -> Option<Self> {
         match item.state.outcome().map(|outcome| &outcome.ending) {
-            Some(Ending::Sync { status }) => Some(Self::Over(*status)),
-            _ => item.learned.status.map(Self::UnderWay),
+            Some(Ending::Sync { status }) => Some(Self::Ended(*status)),
+            _ => item.learned.status.map(Self::InProgress),
         }
     }
 
     /// The status as the provider writes it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::UnderWay(progress) => progress.as_str(),
-            Self::Over(finish) => finish.as_str(),
+            Self::InProgress(progress) => progress.as_str(),
+            Self::Ended(finish) => finish.as_str(),
         }
     }
 }
@@ -93,15 +93,15 @@ impl JsonSchema for Status {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let under_way = [Progress::Started, Progress::Running].map(Self::UnderWay);
-        let over = [Finish::Done, Finish::Error, Finish::Deleted].map(Self::Over);
-        let all = [under_way.as_slice(), over.as_slice()].concat();
+        let in_progress = [Progress::Started, Progress::Running].map(Self::InProgress);
+        let ended = [Finish::Done, Finish::Error, Finish::Deleted].map(Self::Ended);
+        let all = [in_progress.as_slice(), ended.as_slice()].concat();
         schemars::json_schema!({ "type": "string", "enum": all })
     }
 }
 
 impl SyncStatus {
-    /// What may be told of a run.
+    /// The status of a run.
     pub fn of(item: &Item) -> Self {
         let error = item.state.outcome().and_then(|outcome| match &outcome.ending {
             Ending::Error { error, .. } => Some(error.clone()),
@@ -130,7 +130,7 @@ pub fn entity_tag(body: &str) -> String {
     format!("\"{hex}\"")
 }
 
-/// Whether the client has the body of this tag already: `If-None-Match`, which compares weakly (RFC 9110, 13.1.2).
+/// Whether the client has the body with this tag: `If-None-Match`, which compares weakly (RFC 9110, 13.1.2).
 pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let listed = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     listed

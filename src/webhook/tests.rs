@@ -1,4 +1,4 @@
-//! The front door over ports in memory: what is asked, what is answered, and what is put on the queue.
+//! The webhook over ports in memory: requests, answers, and what is sent to the queue.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -29,7 +29,7 @@ const OLD_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const TOKEN: &str = "token-of-the-test";
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// What a port does when it is asked.
+/// How a port answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mood {
     Works,
@@ -55,7 +55,7 @@ impl Mood {
     }
 }
 
-/// A queue that only takes, and a table with one item, which is only read.
+/// A queue that is only sent to, and a table of one item that is only read.
 struct Ports {
     mood: Cell<Mood>,
     /// The mood after the next request.
@@ -99,7 +99,7 @@ impl RunStore for Rc<Ports> {
     }
 }
 
-/// Where credentials are kept that can be rotated.
+/// A store whose credentials can be rotated.
 struct Kept {
     credentials: RefCell<Result<Credentials, ServiceError>>,
     reads: Cell<usize>,
@@ -121,13 +121,13 @@ fn credentials(signing: Option<&str>, tokens: Option<&str>) -> Credentials {
     Credentials::new(signing, tokens.map(|text| Tokens::parse(&secret(text)).unwrap())).unwrap()
 }
 
-/// A front door, and what is behind it.
-struct House {
+/// A webhook and its ports.
+struct Fixture {
     webhook: Webhook<Rc<Ports>, Rc<Ports>, Rc<Kept>>,
     ports: Rc<Ports>,
 }
 
-impl House {
+impl Fixture {
     fn new(auth: Auth<Rc<Kept>>) -> Self {
         let ports = Rc::new(Ports {
             mood: Cell::new(Mood::Works),
@@ -149,8 +149,8 @@ impl House {
         self.webhook.answer(request, Instant::now() + MINUTE).await
     }
 
-    /// The status of the answer, and the `type` if it is an error.
-    async fn told(&self, request: &Request) -> String {
+    /// The status of the answer, and its `type` if it is an error.
+    async fn outcome(&self, request: &Request) -> String {
         let response = self.answer(request).await;
         let body: Value = serde_json::from_str(response.body()).unwrap_or_default();
         match body["type"].as_str() {
@@ -179,14 +179,14 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Re
     }
 }
 
-/// Hands in a body, with the token.
+/// A trigger with the token.
 fn post(headers: &[(&str, &str)], body: &str) -> Request {
     let bearer = format!("Bearer {TOKEN}");
     let common = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     request("POST", "/v1/syncs", &[&common, headers].concat(), body)
 }
 
-/// Asks for a chat's status, with the token.
+/// A query of a chat's status with the token.
 fn get(path: &str, headers: &[(&str, &str)]) -> Request {
     let bearer = format!("Bearer {TOKEN}");
     request("GET", path, &[&[("authorization", bearer.as_str())], headers].concat(), "")
@@ -200,7 +200,7 @@ fn signature(secret: &str, id: &str, timestamp: i64, body: &str) -> String {
     standardwebhooks::Webhook::new(secret).unwrap().sign(id, timestamp, body.as_bytes()).unwrap()
 }
 
-/// Hands in a body that is signed, with these headers in addition.
+/// A signed trigger, with these additional headers.
 fn signed(secret: &str, timestamp: i64, headers: &[(&str, &str)], body: &str) -> Request {
     let (signature, timestamp) = (signature(secret, "msg_1", timestamp, body), timestamp.to_string());
     let common = [

@@ -49,7 +49,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 last_error = result.as_ref().err().cloned().or(last_error);
                 sent[*index] = result.map(drop);
             }
-            left.retain(|index| sent[*index].as_ref().is_err_and(ServiceError::may_pass));
+            left.retain(|index| sent[*index].as_ref().is_err_and(ServiceError::is_retryable));
             match last_error {
                 Some(error) if left.is_empty() => Err(ServiceError::Permanent(error.to_string())),
                 Some(error) => Err(ServiceError::Transient(error.to_string())),
@@ -59,7 +59,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         if let Err(error) = result.await {
             // A request that timed out has no results of its own.
             sent.iter_mut()
-                .filter(|sent| sent.as_ref().is_err_and(ServiceError::may_pass))
+                .filter(|sent| sent.as_ref().is_err_and(ServiceError::is_retryable))
                 .for_each(|sent| *sent = Err(error.clone()));
         }
         sent

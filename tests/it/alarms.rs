@@ -1,4 +1,4 @@
-//! The alarms and the dashboard name metrics that there are, and each alarm leads to its entry in the runbook.
+//! Alarms and dashboard name existing metrics, and each alarm links to its entry in the runbook.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,14 +16,14 @@ fn alarms(resources: &str) -> Vec<&str> {
     alarms.split("Type: AWS::CloudWatch::Alarm").skip(1).collect()
 }
 
-/// What stands behind `before`, up to the end of the name.
+/// The names after `before`.
 fn names<'a>(text: &'a str, before: &'a str) -> impl Iterator<Item = &'a str> {
     let is_end = |letter: char| !letter.is_ascii_alphanumeric() && letter != '-';
     text.split(before).skip(1).map(move |rest| rest.split(is_end).next().unwrap())
 }
 
 #[test]
-fn every_alarm_on_the_bridge_itself_is_on_a_metric_that_it_sends() {
+fn alarms_use_existing_metrics() {
     let resources = read("infra/template.yaml");
     let known: BTreeSet<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
     let own = alarms(&resources).into_iter().filter(|alarm| alarm.contains("PostpressBridge/"));
@@ -42,7 +42,7 @@ fn every_metric_is_on_the_dashboard() {
 }
 
 #[test]
-fn every_alarm_has_its_entry_in_the_runbook_and_tells_where() {
+fn every_alarm_links_to_its_runbook_entry() {
     let (resources, runbook) = (read("infra/template.yaml"), read("docs/runbook.md"));
     let headings = runbook.lines().filter_map(|line| line.strip_prefix("## "));
     let entries: BTreeSet<_> = headings.map(|heading| heading.to_lowercase().replace(' ', "-")).collect();

@@ -1,4 +1,4 @@
-//! The AWS SDK over the bridge's own HTTP stack: TLS, redirects and errors are decided there, so they are tried there.
+//! The AWS SDK over the bridge's HTTP stack: TLS, redirects and errors.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use rustls::version::{TLS12, TLS13};
 use crate::harness::raw_server::{Move, RawServer, reply};
 use crate::harness::tls_server::TlsServer;
 
-/// A table behind this endpoint, over a stack that trusts these roots.
+/// A table at this endpoint, over a stack that trusts these roots.
 async fn table(endpoint: &str, roots: RootCertStore) -> DynamoStore {
     let shared = loader(http_client(roots).unwrap())
         .endpoint_url(endpoint)
@@ -30,7 +30,7 @@ async fn read(store: &DynamoStore) -> Result<bool, ServiceError> {
 }
 
 #[tokio::test]
-async fn the_sdk_speaks_tls_to_a_root_that_is_handed_in_and_to_no_other() {
+async fn the_sdk_trusts_only_the_given_root() {
     for version in [&TLS12, &TLS13] {
         let response = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: 2\r\n\r\n{}";
         let server = TlsServer::start("127.0.0.1", version, response.to_owned());
@@ -51,7 +51,7 @@ async fn the_sdk_speaks_tls_to_a_root_that_is_handed_in_and_to_no_other() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_and_nothing_is_asked_twice() {
+async fn redirects_are_not_followed_or_retried() {
     let elsewhere = RawServer::start([vec![Move::Read, reply("200 OK", "{}")]]).await;
     let head = format!("307 Temporary Redirect\r\nlocation: http://{}/", elsewhere.address());
     let server = RawServer::start([vec![Move::Read, reply(&head, ""), Move::Hang]]).await;
@@ -61,7 +61,7 @@ async fn a_redirect_is_not_followed_and_nothing_is_asked_twice() {
 }
 
 #[tokio::test]
-async fn an_error_is_told_without_what_must_not_be_shown() {
+async fn errors_show_no_secret() {
     for (status, body, passes) in [
         (
             "400 Bad Request",
@@ -78,14 +78,14 @@ async fn an_error_is_told_without_what_must_not_be_shown() {
         let server = RawServer::start([vec![Move::Read, reply(&head, body), Move::Hang]]).await;
         let store = table(&format!("http://{}", server.address()), mozilla_roots()).await;
         let error = read(&store).await.unwrap_err();
-        assert_eq!(error.may_pass(), passes, "{status} {body}: {error}");
+        assert_eq!(error.is_retryable(), passes, "{status} {body}: {error}");
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         assert_eq!(server.seen().requests.len(), 1, "the SDK's own retries are off: {error}");
     }
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_fails_at_once_and_may_pass() {
+async fn an_unreachable_service_fails_at_once_and_is_retryable() {
     let began = Instant::now();
     let store = table("http://127.0.0.1:1", mozilla_roots()).await;
     assert!(matches!(read(&store).await, Err(ServiceError::Unreachable(_))));

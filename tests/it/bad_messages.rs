@@ -1,4 +1,4 @@
-//! Whatever is put on the queue by mistake or in malice: what becomes of it, what is said, and that nobody is called.
+//! Messages put on the queue by mistake or with malice: their disposition, their log lines, and that the provider is not called.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ struct Scene {
     log: Log,
 }
 
-/// What a message must leave as it was, unless it was allowed to change it.
+/// The state that a message must not change unless it is allowed to.
 #[derive(Debug, PartialEq)]
 struct State {
     calls: u64,
@@ -73,7 +73,7 @@ impl Scene {
         report.messages[0].1
     }
 
-    /// Takes the next message off the queue and tells its record and what became of it.
+    /// Processes the next message of the queue and returns its record and disposition.
     async fn work_one(&self) -> (Record, Disposition) {
         let record = self.queue.receive(1).await.unwrap().remove(0);
         let dealt = self.invoke(&record).await;
@@ -91,20 +91,20 @@ impl Scene {
     }
 }
 
-/// What becomes of a message.
+/// The expected treatment of a message.
 #[derive(Debug)]
 enum Becomes {
-    /// It is answered with an event that says why, and names this chat if that much was sound.
+    /// It is answered with an event that says why, and names this chat if that is valid.
     Refused(&'static str, Option<&'static str>),
-    /// It is taken for one of our own events: dropped, with an error in the log.
+    /// It is one of our own events: dropped, with an error in the log.
     OwnEvent,
-    /// It is taken for a broken message of our own: dropped, with an error in the log.
+    /// It is an invalid message of our own: dropped, with an error in the log.
     Malformed,
-    /// It comes back until a newer worker reads it.
+    /// It is returned until a newer worker reads it.
     Newer,
     /// It is a sweep, and finds nothing.
     Swept,
-    /// It is a poll of a run that is not there.
+    /// It is a poll of a run that does not exist.
     Over,
 }
 use Becomes::{Malformed, Newer, Over, OwnEvent, Refused, Swept};
@@ -133,7 +133,7 @@ impl Becomes {
         }
     }
 
-    /// Handles the message, twice, as it may be delivered.
+    /// Handles the message twice, as it may be delivered.
     async fn assert_of(&self, body: &str) {
         let scene = Scene::new();
         let short = &body[..body.floor_char_boundary(200)];
@@ -169,7 +169,7 @@ fn chat(json: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_trigger_is_answered_with_one_event_and_calls_nobody() {
+async fn invalid_triggers_are_answered_with_one_event_without_a_call() {
     let long = format!("\"{}\"", "x".repeat(10_000));
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let deep_metadata = format!(r#"{{"a": {}{}}}"#, "[".repeat(500), "]".repeat(500));
@@ -239,14 +239,14 @@ async fn what_is_no_trigger_is_answered_with_one_event_and_calls_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn our_own_events_are_dropped_in_every_wrapping() {
+async fn own_events_are_dropped_in_every_wrapper() {
     let answer_to = |body: String| match parse(&body) {
         Message::Invalid(invalid) => Event::of_invalid_trigger(invalid),
         other => panic!("{other:?}"),
     };
     let long = answer_to("é\u{0}".repeat(10_000));
     assert!(long.detail.truncated);
-    // An answer to an answer that was cut on its way.
+    // An answer to a truncated answer.
     let mut cut = long.detail_json();
     cut.pop();
     let events = samples().into_iter().chain([("long-input", long), ("answered-again", answer_to(cut))]);
@@ -262,7 +262,7 @@ async fn our_own_events_are_dropped_in_every_wrapping() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_of_others_are_triggers_even_if_they_share_our_field_names() {
+async fn foreign_events_with_our_field_names_are_triggers() {
     let theirs = [
         r#"{"event_id": "7f", "schema_version": 2, "chat_id": "done~1"}"#,
         r#"{"event_id": "00000000-0000-4000-8000-000000000001", "schema_version": "1", "chat_id": "done~1"}"#,
@@ -277,7 +277,7 @@ async fn events_of_others_are_triggers_even_if_they_share_our_field_names() {
     }
 }
 
-/// A poll of ours, of a run that is not there, with something else about it.
+/// A poll of ours, of a run that does not exist, with changes.
 fn poll(changes: &[(&str, Value)]) -> String {
     let mut poll = json!({
         "postpress_bridge": "poll",
@@ -293,7 +293,7 @@ fn poll(changes: &[(&str, Value)]) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_of_our_own_are_dropped_where_they_are_broken_and_come_back_where_they_are_newer() {
+async fn invalid_own_messages_are_dropped_and_newer_ones_returned() {
     let envelope = |title: Value| json!({"envelope": {"title": title, "type": "t", "status": 500}});
     let of_poll = |field: &str, value: Value| poll(&[(field, value)]);
     for (body, becomes) in [
@@ -348,7 +348,7 @@ async fn messages_of_our_own_are_dropped_where_they_are_broken_and_come_back_whe
     ] {
         becomes.assert_of(&body).await;
     }
-    // The bridge wraps nothing that it sends itself, so whoever did that was not the bridge.
+    // The bridge does not wrap its own messages, so a wrapped one is not from the bridge.
     for own in [poll(&[]), of_poll("v", json!(2)), SWEEP_BODY.to_owned()] {
         for layers in WRAPPINGS {
             Malformed.assert_of(&wrap(&own, layers)).await;
@@ -356,7 +356,7 @@ async fn messages_of_our_own_are_dropped_where_they_are_broken_and_come_back_whe
     }
 }
 
-/// Handles a message that must be dropped without a trace.
+/// Handles a message that must have no effect.
 async fn assert_dropped(scene: &Scene, body: &Value, why: AckReason) {
     let before = scene.state();
     scene.log.take_said();
@@ -365,7 +365,7 @@ async fn assert_dropped(scene: &Scene, body: &Value, why: AckReason) {
     assert_eq!(scene.log.take_said(), [""; 0], "{body}");
 }
 
-/// The polls that somebody could make of a genuine one without its claim: no claim, no run, no chat of theirs fits.
+/// The polls that could be forged from a genuine one without its claim: claim, run or chat does not match.
 fn forgeries(genuine: &Value) -> Vec<(Value, AckReason)> {
     let done = json!({"status": "SYNC_DONE", "ended_by": "answer", "finished_at": "2026-11-24T10:00:00Z"});
     let error = json!({
@@ -391,13 +391,13 @@ fn forgeries(genuine: &Value) -> Vec<(Value, AckReason)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forged_or_replayed_poll_calls_nobody_and_ends_nothing() {
+async fn forged_and_replayed_polls_have_no_effect() {
     let scene = Scene::new();
     scene.queue.put(r#"{"chat_id": "done-in-20s"}"#, Duration::ZERO);
     let (_, started) = scene.work_one().await;
     assert_eq!(started, Disposition::Ack(AckReason::PolledOn));
 
-    // While the run is active: whatever does not name its present claim.
+    // While the run is active: all that do not have its current claim.
     let mut replays: Vec<Value> = Vec::new();
     loop {
         let record = scene.queue.receive(1).await.unwrap().remove(0);
@@ -417,7 +417,7 @@ async fn a_forged_or_replayed_poll_calls_nobody_and_ends_nothing() {
     }
     assert!(replays.len() > 2 && scene.bus.events().len() == 1, "{}", replays.len());
 
-    // And when it is over, not even one that does.
+    // After its end, not even one that does.
     let claim = scene.store.items()[0].claim_id.to_hex();
     let mut last = replays[0].clone();
     last["claim_id"] = claim.into();

@@ -1,4 +1,4 @@
-//! What every event bus does alike; and what EventBridge is given, byte for byte.
+//! What the bridge relies on in every event bus, and the bytes that EventBridge gets.
 
 use std::collections::BTreeSet;
 
@@ -16,16 +16,16 @@ use crate::harness::emulator::{self, Emulated};
 use crate::harness::proxy::{Fault, Of, Proxy};
 
 const PUTS: Of = Of("PutEvents", "");
-/// The chat whose event fails where a test wants one to.
+/// The chat whose event fails on an unlucky bus.
 const UNLUCKY: &str = "unlucky";
 
-/// A bus of a test's own, and its subscriber.
+/// A bus for one test, and its subscriber.
 trait TestBus: Sized {
     async fn open() -> Self;
-    /// The same bus, where an event of the chat [`UNLUCKY`] is throttled.
+    /// A bus that throttles events of the chat [`UNLUCKY`].
     async fn open_unlucky() -> Self;
     fn bus(&self) -> &impl EventBus;
-    /// What the subscriber got, as EventBridge tells it.
+    /// The events that the subscriber received.
     async fn received(&self) -> Vec<Value>;
 }
 
@@ -78,20 +78,20 @@ impl TestBus for OnEventBridge {
     }
 }
 
-/// The whole suite for each bus.
+/// Runs the whole suite for each bus.
 macro_rules! contract {
     ($($bus:ident: $open:ty;)*) => {$(
         mod $bus {
             use super::*;
 
             #[tokio::test]
-            async fn a_subscriber_gets_each_event_as_it_was_published() {
-                super::a_subscriber_gets_each_event_as_it_was_published::<$open>().await;
+            async fn subscribers_get_events_unchanged() {
+                super::subscribers_get_events_unchanged::<$open>().await;
             }
 
             #[tokio::test]
-            async fn an_event_that_fails_fails_alone() {
-                super::an_event_that_fails_fails_alone::<$open>().await;
+            async fn a_failing_event_fails_alone() {
+                super::a_failing_event_fails_alone::<$open>().await;
             }
         }
     )*};
@@ -102,7 +102,7 @@ contract! {
     eventbridge: OnEventBridge;
 }
 
-/// The event about a trigger for this chat, with this metadata.
+/// An event about a trigger for this chat with this metadata.
 fn event(chat: &str, metadata: &str) -> Event {
     let record = Record {
         message_id: MessageId::new(format!("message of {chat}")),
@@ -118,7 +118,7 @@ fn event(chat: &str, metadata: &str) -> Event {
     }
 }
 
-async fn a_subscriber_gets_each_event_as_it_was_published<B: TestBus>() {
+async fn subscribers_get_events_unchanged<B: TestBus>() {
     let bus = B::open().await;
     let events: Vec<_> = (0..12).map(|n| event(&format!("chat {n}\u{1f41f}"), &format!(r#"{{"n": {n}}}"#))).collect();
     assert_eq!(bus.bus().publish(&events, None).await, vec![Ok(()); events.len()]);
@@ -132,17 +132,17 @@ async fn a_subscriber_gets_each_event_as_it_was_published<B: TestBus>() {
     assert_eq!(received.iter().map(told).collect::<BTreeSet<_>>(), published.collect());
 }
 
-async fn an_event_that_fails_fails_alone<B: TestBus>() {
+async fn a_failing_event_fails_alone<B: TestBus>() {
     let bus = B::open_unlucky().await;
     let events = [event("a", "{}"), event(UNLUCKY, "{}"), event("b", "{}")];
     let results = bus.bus().publish(&events, None).await;
-    assert!(matches!(&results[..], [Ok(()), Err(error), Ok(())] if error.may_pass()), "{results:?}");
+    assert!(matches!(&results[..], [Ok(()), Err(error), Ok(())] if error.is_retryable()), "{results:?}");
     let chats: BTreeSet<_> = bus.received().await.iter().map(|event| event["resources"][0].to_string()).collect();
     assert_eq!(chats, [r#""a""#, r#""b""#].map(str::to_owned).into());
 }
 
 #[tokio::test]
-async fn an_event_of_which_eventbridge_says_nothing_is_not_published() {
+async fn an_event_without_a_result_is_not_published() {
     let cases = [
         (r#"{"FailedEntryCount": 0, "Entries": []}"#, "??"),
         (r#"{"FailedEntryCount": 0}"#, "??"),
@@ -158,7 +158,7 @@ async fn an_event_of_which_eventbridge_says_nothing_is_not_published() {
         let results = on.bus.publish(&[event("a", "{}"), event("b", "{}")], None).await;
         let told = results.iter().map(|result| match result {
             Ok(()) => 'p',
-            Err(error) if error.may_pass() => '?',
+            Err(error) if error.is_retryable() => '?',
             Err(_) => 'r',
         });
         assert_eq!(told.collect::<String>(), expected, "{answer}: {results:?}");
@@ -166,7 +166,7 @@ async fn an_event_of_which_eventbridge_says_nothing_is_not_published() {
 }
 
 #[tokio::test]
-async fn eventbridge_is_given_each_detail_byte_for_byte() {
+async fn details_are_sent_byte_for_byte() {
     let metadata = [
         r#"{"b":0.1000, "a" : 12345678901234567890123,"a":-0.0}"#,
         r#"{ "é":"\u00e9\/", "deep": [1e5, 1E+5, {}], "fish": "🐟", "nul": "\u0000" }"#,
@@ -184,7 +184,7 @@ async fn eventbridge_is_given_each_detail_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn events_share_as_few_requests_as_they_fit_in() {
+async fn events_use_as_few_requests_as_possible() {
     let on = OnEventBridge::open().await;
     let events = vec![event("c", "{}"); 25];
     assert_eq!(on.bus.publish(&events, None).await, vec![Ok(()); 25]);

@@ -1,5 +1,5 @@
-//! What must hold for whatever comes from outside, held against the seeds of `fuzz/`, the samples in `events/`, and
-//! mutations of both. The search guided by coverage is run by hand; `fuzz/src/lib.rs` says how.
+//! Properties that hold for any input, checked with the seeds of `fuzz/`, the samples in `events/`, and mutations of both.
+//! Coverage-guided search is run by hand, as `fuzz/src/lib.rs` explains.
 
 use std::fs;
 use std::path::Path;
@@ -17,10 +17,10 @@ pub(crate) mod invariants;
 
 use invariants::{addresses, answers, own_messages, triggers};
 
-/// How many mutations of its seeds each target is given.
+/// The number of mutations for each target.
 const MUTATIONS: u32 = 500;
 
-/// What often matters to a parser, and what rarely comes about by chance.
+/// Tokens that matter to parsers and are rare in random input.
 const TOKENS: [&[u8]; 32] = [
     b"\"",
     b"\\",
@@ -110,7 +110,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     entries.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect()
 }
 
-/// Every body in `events/`, and every event that goes out.
+/// Every body in `events/`, and every published event.
 fn sample_bodies() -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("events/samples");
     let mut bodies: Vec<_> = read_files(&directory).into_values().map(String::into_bytes).collect();
@@ -142,21 +142,21 @@ fn hold(check: fn(&[u8]), seeds: &[Vec<u8>]) {
 }
 
 #[test]
-fn whatever_is_put_on_the_queue_is_a_sound_trigger_or_none() {
+fn any_message_is_a_valid_trigger_or_none() {
     hold(triggers::check, &[seeds("triggers"), sample_bodies()].concat());
 }
 
 #[test]
-fn a_message_of_our_own_does_nothing_that_its_sender_was_not_allowed() {
+fn own_messages_do_only_what_their_sender_may() {
     hold(own_messages::check, &seeds("own_messages"));
 }
 
 #[test]
-fn whatever_the_provider_answers_leads_to_no_call_too_many_and_shows_no_key() {
+fn no_answer_causes_an_extra_call_or_shows_the_key() {
     hold(answers::check, &seeds("answers"));
 }
 
 #[test]
-fn whatever_the_chat_is_called_the_call_goes_where_the_base_url_says() {
+fn no_chat_id_redirects_the_call() {
     hold(addresses::check, &seeds("addresses"));
 }

@@ -1,5 +1,4 @@
-//! Whatever the provider does to a call: it is one request, it ends in time, it is classed for what it may mean, and the
-//! key goes nowhere else.
+//! Whatever the provider does: a call is one request, ends in time and is classified safely, and the key is sent nowhere else.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime};
@@ -12,13 +11,13 @@ use crate::harness::provider_client::{CHAT, LONG, ask, client, client_of, failur
 use crate::harness::raw_server::Move::{Drip, Flood, Hang, Read, Reset};
 use crate::harness::raw_server::{RawServer, cut, reply, text};
 
-/// Short, for calls that must run out of time.
+/// Short, for calls that must time out.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// An envelope that claims a status of its own.
+/// An envelope that claims another status.
 const ENVELOPE: &str = r#"{"title": "Gone", "type": "errors/resource_not_found", "status": 200}"#;
 
-/// An answer in a few words.
+/// Summarises an answer.
 fn class(answer: &Answer) -> String {
     match answer {
         Answer::InProgress(progress) => format!("in progress: {progress:?}"),
@@ -38,7 +37,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
+async fn every_answer_is_classified_after_one_request() {
     let gzipped = "200 OK\r\ncontent-encoding: gzip";
     let done = history(CHAT, "SYNC_DONE");
     let half_gzip = &gzip(running().as_bytes())[..30];
@@ -54,14 +53,14 @@ async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
         (vec![Read, reply("200 OK", history("chat_other", "SYNC_RUNNING"))], "unusable"),
         (vec![Read, reply("200 OK", history("chat_other", "SYNC_DONE"))], "Terminal 502"),
         (vec![Read, reply("200 OK", history(CHAT, "SYNC_PAUSED"))], "Terminal 502"),
-        // nothing that says anything
+        // no information
         (vec![Read, reply("200 OK", ENVELOPE)], "unusable"),
         (vec![Read, reply("200 OK", "<html>SYNC_DONE</html>")], "unusable"),
         (vec![Read, reply("204 No Content", "")], "unusable"),
         (vec![Read, cut("200 OK", "{\"object\": \"ChatHist")], "unusable"),
         (vec![Read, cut("200 OK", ""), Reset], "unusable"),
         (vec![Read, reply(gzipped, half_gzip)], "unusable"),
-        // what may be an end, but cannot be read as one
+        // possible ends that are unreadable
         (vec![Read, reply("200 OK", b"{\"status\": \"SYNC_DONE\xff\"}")], "Terminal 502"),
         (vec![Read, reply("200 OK", format!("[{done}]"))], "Terminal 502"),
         (vec![Read, reply("200 OK", format!("{{\"data\": {done}}}"))], "Terminal 502"),
@@ -69,7 +68,7 @@ async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
         (vec![Read, cut("200 OK", &done[..done.len() - 1])], "Terminal 502"),
         (vec![Read, cut("200 OK", &done[..done.len() - 1]), Reset], "Terminal 502"),
         (vec![Read, reply("500 Internal Server Error", &done)], "Terminal 500"),
-        // whole in a broken frame; `spoiled_answers` has every fault
+        // whole in a broken frame; `spoiled_answers` covers every fault
         (vec![Read, cut("200 OK", &done)], "over: Done"),
         (vec![Read, cut("200 OK", &running()), Reset], "in progress: Running"),
         (vec![Read, reply(gzipped, &done)], "over: Done"),
@@ -100,15 +99,15 @@ async fn every_answer_is_classed_for_what_it_may_mean_and_asked_for_once() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_may_pass_and_names_the_address() {
-    // Port 1 (tcpmux) is privileged and long out of use.
+async fn a_refused_connection_is_retryable_and_names_the_address() {
+    // Port 1 (tcpmux) is privileged and unused.
     let failure = failure(&client("http://127.0.0.1:1/v1"), LONG).await;
     assert_eq!((failure.retry_class, failure.status, failure.may_land_late), (RetryClass::Retryable, 502, false));
     assert!(failure.detail.starts_with("no connection to http://127.0.0.1:1/v1: "), "{}", failure.detail);
 }
 
 #[tokio::test]
-async fn a_call_that_runs_out_of_time_may_land_late_and_is_hung_up() {
+async fn a_call_that_times_out_may_land_late_and_is_closed() {
     let drip = || Drip(Duration::from_millis(20));
     for moves in [
         vec![Hang],
@@ -129,7 +128,7 @@ async fn a_call_that_runs_out_of_time_may_land_late_and_is_hung_up() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_whole_at_the_deadline_counts_and_its_connection_is_hung_up() {
+async fn a_whole_answer_at_the_deadline_counts() {
     let drip = || Drip(Duration::from_millis(20));
     for (moves, expected) in [
         (vec![Read, cut("404 Not Found", ENVELOPE), drip()], "Terminal 404"),
@@ -145,9 +144,9 @@ async fn an_answer_that_is_whole_at_the_deadline_counts_and_its_connection_is_hu
     }
 }
 
-/// The clock is paused, so the wait for the handshake is over as soon as nothing else is left to do.
+/// The clock is paused, so waiting for the handshake ends as soon as nothing else can run.
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_takes_too_long_cannot_land_late() {
+async fn a_connect_timeout_cannot_land_late() {
     let server = RawServer::start([vec![Hang]]).await;
     let failure = failure(&client(&format!("https://{}", server.address())), LONG).await;
     assert_eq!((failure.retry_class, failure.status, failure.may_land_late), (RetryClass::Retryable, 504, false));
@@ -155,7 +154,7 @@ async fn a_connection_that_takes_too_long_cannot_land_late() {
 }
 
 #[tokio::test]
-async fn a_body_without_end_is_left_at_the_bound() {
+async fn an_endless_body_is_cut_at_the_bound() {
     let whole = 200_000_000;
     for head in [
         format!("HTTP/1.1 200 OK\r\ncontent-length: {whole}\r\n\r\n"),
@@ -166,13 +165,13 @@ async fn a_body_without_end_is_left_at_the_bound() {
         let answer = ask(&client_of(&server), LONG).await;
         assert_eq!(class(&answer), "unusable");
         let seen = tokio::time::timeout(LONG, server.wait_for(|seen| seen.closed == 1)).await.unwrap();
-        // What was sent and not read is in the kernel's buffers, a few megabytes at most.
+        // Unread data is in the kernel's buffers, a few megabytes at most.
         assert!(seen.sent < whole / 4, "{}", seen.sent);
     }
 }
 
 #[tokio::test]
-async fn a_gzip_bomb_is_left_at_the_bound() {
+async fn a_gzip_bomb_is_cut_at_the_bound() {
     let bomb = gzip(&vec![b' '; 16 * BODY_MAX_BYTES]);
     assert!(bomb.len() < BODY_MAX_BYTES);
     for (head, expected) in [("200 OK", "unusable"), ("503 Service Unavailable", "Retryable 503")] {
@@ -184,7 +183,7 @@ async fn a_gzip_bomb_is_left_at_the_bound() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_and_takes_the_key_nowhere() {
+async fn a_redirect_is_not_followed_and_gets_no_key() {
     for status in
         ["301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"]
     {
@@ -199,7 +198,7 @@ async fn a_redirect_is_not_followed_and_takes_the_key_nowhere() {
 }
 
 #[tokio::test]
-async fn a_404_without_an_envelope_means_the_base_url() {
+async fn a_404_without_an_envelope_blames_the_base_url() {
     let server = RawServer::start([vec![Read, reply("404 Not Found", "<html>nginx</html>")]]).await;
     let failure = failure(&client_of(&server), LONG).await;
     assert_eq!((failure.retry_class, failure.status, failure.envelope), (RetryClass::Terminal, 404, None));
@@ -209,7 +208,7 @@ async fn a_404_without_an_envelope_means_the_base_url() {
 }
 
 #[tokio::test]
-async fn retry_after_is_heard_as_seconds_and_as_a_date() {
+async fn retry_after_is_read_as_seconds_and_as_a_date() {
     let in_an_hour = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
     for (value, seconds) in [
         ("120", Some(120..=120)),
@@ -230,7 +229,7 @@ async fn retry_after_is_heard_as_seconds_and_as_a_date() {
 }
 
 #[tokio::test]
-async fn a_reset_on_a_connection_used_before_is_not_tried_again() {
+async fn a_reset_on_a_reused_connection_is_not_retried() {
     let server = RawServer::start([vec![Read, reply("200 OK", running()), Read, Reset]]).await;
     let client = client_of(&server);
     assert_eq!(ask(&client, LONG).await, Answer::InProgress(Progress::Running));
@@ -240,20 +239,20 @@ async fn a_reset_on_a_connection_used_before_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_connection_that_died_while_idle_costs_no_second_request() {
+async fn a_connection_closed_while_idle_causes_no_second_request() {
     let script = vec![Read, reply("200 OK", running())];
     let server = RawServer::start([script.clone(), script]).await;
     let client = client_of(&server);
     assert_eq!(ask(&client, LONG).await, Answer::InProgress(Progress::Running));
     server.wait_for(|seen| seen.closed == 1).await;
-    // The client may or may not have heard of the close; it may fail then, but not send twice.
+    // The client may not know of the close yet. It may fail, but must not send twice.
     let answer = ask(&client, LONG).await;
     assert!(["in progress: Running", "Retryable 502"].contains(&&*class(&answer)), "{answer:?}");
     assert!(server.seen().requests.len() <= 2);
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one() {
+async fn an_unsolicited_answer_is_not_used_for_the_next_call() {
     let unasked = reply("200 OK", history(CHAT, "SYNC_DONE"));
     let first = vec![Read, reply("200 OK", running()), unasked, Hang];
     let second = vec![Read, reply("200 OK", running())];

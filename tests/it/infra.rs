@@ -1,11 +1,11 @@
-//! The templates in `infra/`: made in an emulated AWS, played with the real functions, and compared with what they do.
+//! The templates in `infra/`: created in an emulated AWS, and checked against the real functions.
 //!
 //! ```text
 //! stack.rs, stack.py  a template as a stack in the emulator
 //! account.rs          an account with the bridge and its three example subscribers
-//! resources.rs        what the template makes, and what its parameters change
-//! timeouts.rs         the figures that depend on one another
-//! run.rs              one run from the front door to the subscribers
+//! resources.rs        what the template creates, and what its parameters change
+//! timeouts.rs         values that depend on one another
+//! run.rs              one run from the webhook to the subscribers
 //! subscribers.rs      which events reach which subscriber, and who may deliver them
 //! permissions.rs      each role may do what its function does, and no more
 //! ```

@@ -1,4 +1,4 @@
-//! The API key in Secrets Manager: how it is read, what is said where it cannot be, and what happens when it is rotated.
+//! The API key in Secrets Manager: reading it, errors, and rotation.
 
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -33,12 +33,12 @@ use crate::terminal::program;
 
 const SECOND: Duration = Duration::from_secs(1);
 const READS: Of = Of("GetSecretValue", "");
-/// Longer than the shortest time between two reads.
+/// Longer than the minimum time between two reads.
 const A_WHILE: Duration = Duration::from_secs(61);
 /// The key that the simulator refuses.
 const EXPIRED: &str = "expired";
 
-/// A secret of a test's own, which is read through a proxy.
+/// A secret that is read through a proxy.
 struct Secret {
     secrets: aws_sdk_secretsmanager::Client,
     name: String,
@@ -79,7 +79,7 @@ impl Secret {
     }
 }
 
-/// The simulator behind HTTP, where every key is good but [`EXPIRED`].
+/// The simulator over HTTP, which accepts every key except [`EXPIRED`].
 async fn provider() -> (Simulator, String) {
     let simulator = Simulator::new(Faults::default());
     let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), simulator.clone()).await.unwrap();
@@ -88,7 +88,7 @@ async fn provider() -> (Simulator, String) {
     (simulator, base_url)
 }
 
-/// A client that began with the key that the secret holds now.
+/// A client with the key that the secret holds now.
 async fn rotating(secret: &Secret, base_url: &str) -> RotatingClient<StoredSecret> {
     let stored = secret.stored_key(None).await;
     let key = stored.read().await.unwrap();
@@ -96,7 +96,7 @@ async fn rotating(secret: &Secret, base_url: &str) -> RotatingClient<StoredSecre
     RotatingClient::new(client(base_url).with_api_key(key), Some(stored))
 }
 
-/// Moves the clock on that all time limits go by. Nothing may be under way.
+/// Advances the clock of all time limits. Nothing may be in progress.
 async fn time_passes(time: Duration) {
     pause();
     advance(time).await;
@@ -104,7 +104,7 @@ async fn time_passes(time: Duration) {
 }
 
 #[tokio::test]
-async fn a_key_is_read_from_a_plain_secret_or_from_a_field_of_one() {
+async fn a_key_is_read_from_a_plain_secret_or_a_field() {
     for (text, field) in [("pp_live_1", None), (r#"{"other": 1, "key": "pp_live_1"}"#, Some("key"))] {
         let secret = Secret::holding(text).await;
         let key = secret.stored_key(field).await.read().await.unwrap();
@@ -116,7 +116,7 @@ async fn a_key_is_read_from_a_plain_secret_or_from_a_field_of_one() {
 }
 
 #[tokio::test]
-async fn a_secret_that_holds_no_key_is_refused_with_the_reason_and_without_what_it_holds() {
+async fn a_secret_without_a_key_is_refused_and_not_shown() {
     let cases = [
         (None, None, "ResourceNotFoundException"),
         (Some("hush hush"), None, "characters that no key has"),
@@ -149,12 +149,12 @@ async fn assert_refused(secret: &Secret, field: Option<&str>, reason: &str) {
     assert!(matches!(error, ServiceError::Misconfigured(_)), "{reason}: {error:?} has no remedy");
     let text = error.to_string();
     assert!(text.contains(reason), "{reason}: {text}");
-    assert!(text.contains("POSTPRESS_API_KEY_SECRET_ID"), "it does not say where to mend it: {text}");
+    assert!(text.contains("POSTPRESS_API_KEY_SECRET_ID"), "it does not name the variable: {text}");
     assert!(!text.contains("hush"), "{text}");
 }
 
 #[tokio::test]
-async fn a_run_whose_key_was_rotated_goes_on_with_the_new_one() {
+async fn a_run_continues_with_a_rotated_key() {
     let log = Log::start();
     let secret = Secret::holding(EXPIRED).await;
     let (simulator, base_url) = provider().await;
@@ -189,9 +189,9 @@ async fn refused_call(provider: &RotatingClient<StoredSecret>) {
     assert!(refused, "{answer:?}");
 }
 
-/// Otherwise a run whose one chance is spent would end because of a process that had not heard of the new key.
+/// Otherwise a run that has used up its one retry would end because of a process that does not know the new key yet.
 #[tokio::test]
-async fn a_refusal_of_a_key_older_than_the_secrets_passes_however_many_calls_it_meets() {
+async fn a_refusal_of_an_outdated_key_is_retryable() {
     let secret = Secret::holding(EXPIRED).await;
     let provider = rotating(&secret, &provider().await.1).await;
     secret.rotate_to(CANARY).await;
@@ -207,20 +207,20 @@ async fn a_refusal_of_a_key_older_than_the_secrets_passes_however_many_calls_it_
 }
 
 #[tokio::test]
-async fn a_key_that_stays_wrong_is_read_again_at_most_once_a_minute() {
+async fn a_wrong_key_is_read_again_at_most_once_a_minute() {
     let secret = Secret::holding(EXPIRED).await;
     let provider = rotating(&secret, &provider().await.1).await;
     for reads in 1..4 {
         for _ in 0..3 {
             refused_call(&provider).await;
-            assert_eq!(secret.reads(), reads, "the first refusal has it read, the others come too soon");
+            assert_eq!(secret.reads(), reads, "the first refusal causes a read, the others are too soon");
         }
         time_passes(A_WHILE).await;
     }
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_be_read_changes_no_answer_and_holds_none_up_for_long() {
+async fn an_unreadable_secret_changes_no_answer_and_delays_none_for_long() {
     let secret = Secret::holding(EXPIRED).await;
     let provider = rotating(&secret, &provider().await.1).await;
     for fault in [Fault::Hangs, Fault::RequestLost, Fault::Answers(400, "AccessDeniedException")] {
@@ -234,7 +234,7 @@ async fn a_secret_that_cannot_be_read_changes_no_answer_and_holds_none_up_for_lo
 }
 
 #[tokio::test]
-async fn a_sync_at_a_terminal_takes_the_key_from_its_secret() {
+async fn sync_at_a_terminal_reads_the_key_from_its_secret() {
     let (secret, (_, base_url)) = (Secret::holding(CANARY).await, provider().await);
     let refused = Secret::holding(EXPIRED).await;
     let folder = tempfile::tempdir().unwrap();

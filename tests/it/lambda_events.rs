@@ -1,5 +1,5 @@
-//! The payloads that the worker is invoked with: what it refuses as a whole, and what costs one record at most. The real
-//! program, built for debugging, on an emulated AWS and with its memory backend.
+//! The payloads of the worker's invocations: those refused as a whole, and those that affect at most one record. The real program,
+//! in a debug build, with an emulated AWS and with its memory backend.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::harness::lambda::{Deadline, Environment, Function, Outcome};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// A process of the worker, and what it works with.
+/// A process of the worker and its environment.
 struct World {
     aws: Emulated,
     simulator: Simulator,
@@ -25,7 +25,7 @@ struct World {
 }
 
 impl World {
-    /// The two backends, each with a process that waits for work.
+    /// Both backends, each with an idle process.
     async fn both() -> [Self; 2] {
         [Self::start("aws").await, Self::start("memory").await]
     }
@@ -54,7 +54,7 @@ impl World {
         self.environment.invoke(event, Deadline::after(MINUTE), &mut no_blows).await
     }
 
-    /// Handles a batch of which nothing comes back.
+    /// Handles a batch of which no message is returned.
     async fn handle(&mut self, records: &[Value]) {
         match self.invoke(&json!({ "Records": records })).await {
             Outcome::Answered(answer) => {
@@ -65,7 +65,7 @@ impl World {
     }
 }
 
-/// A record with a trigger for this chat, whose sync is over at once.
+/// A record with a trigger for this chat, whose sync ends at once.
 fn record(message_id: &str, chat: &str) -> Value {
     json!({
         "messageId": message_id,
@@ -84,7 +84,7 @@ fn with(mut record: Value, pointer: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_no_sqs_event_fails_the_invocation_before_anything_is_claimed() {
+async fn other_events_fail_the_invocation_before_any_claim() {
     let sns: Value = serde_json::from_str(include_str!("../data/event-sns-direct.json")).unwrap();
     let foreign = |source: &str| json!({"eventSource": source, "eventName": "e"});
     let cases = [
@@ -149,14 +149,14 @@ async fn what_is_no_sqs_event_fails_the_invocation_before_anything_is_claimed() 
             let read = world.aws.store(&world.aws.sdk).read(&ChatId::parse(chat).unwrap()).await.unwrap();
             assert_eq!(read, None, "{chat}");
         }
-        // The same process goes on.
+        // The same process continues.
         world.handle(&[record("m", "deleted~c")]).await;
         assert_eq!(world.simulator.stats().total.calls, 1);
     }
 }
 
 #[tokio::test]
-async fn a_record_with_an_odd_member_is_handled_and_so_are_its_neighbours() {
+async fn records_with_odd_members_are_handled() {
     let odd = [
         with(record("m1", "deleted~1"), "/messageAttributes", json!({"a": {"dataType": 7, "stringValue": ["x"]}})),
         with(record("m2", "deleted~2"), "/messageAttributes", json!("none")),
@@ -164,7 +164,7 @@ async fn a_record_with_an_odd_member_is_handled_and_so_are_its_neighbours() {
         with(record("m4", "deleted~4"), "/attributes/SentTimestamp", json!("yesterday")),
         with(record("m5", "deleted~5"), "/attributes/ApproximateReceiveCount", json!(1)),
         with(record("m6", "deleted~6"), "/receiptHandle", json!(7)),
-        // What is no trigger is answered, whatever it is.
+        // An invalid trigger is answered, whatever it is.
         with(record("m7", "deleted~7"), "/body", Value::Null),
         with(record("m8", "deleted~8"), "/body", json!(17)),
     ];
@@ -179,13 +179,13 @@ async fn a_record_with_an_odd_member_is_handled_and_so_are_its_neighbours() {
 }
 
 #[tokio::test]
-async fn two_deliveries_of_one_message_in_a_batch_are_one_trigger() {
+async fn two_deliveries_in_a_batch_are_one_trigger() {
     for mut world in World::both().await {
         let twice = [record("m", "deleted~c"), record("m", "deleted~c")];
         let Outcome::Answered(answer) = world.invoke(&json!({ "Records": twice })).await else {
             panic!("{}", world.function.log());
         };
-        // The one that meets the other's claim comes back, under the id of both.
+        // The delivery that finds the other's claim is returned, under the id of both.
         let returned = answer["batchItemFailures"].as_array().unwrap();
         assert!(returned.len() <= 1, "{answer}");
         assert!(returned.iter().all(|failure| failure["itemIdentifier"] == "m"), "{answer}");

@@ -1,4 +1,4 @@
-//! What the worker writes to its log: enough to find a run by, and no more of it than can be paid for.
+//! The worker's log: enough to find a run, and not too many lines.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ use tracing::Instrument;
 
 use crate::harness::log::Log;
 
-/// A bus that is out.
+/// A bus that fails.
 struct Out;
 
 impl EventBus for Out {
@@ -32,7 +32,7 @@ impl EventBus for Out {
     }
 }
 
-/// A worker in memory, invoked once for each batch.
+/// A worker in memory.
 struct Scene<B> {
     queue: Rc<MemoryQueue>,
     worker: Worker<InProcess, Rc<MemoryStore>, Rc<MemoryQueue>, B>,
@@ -55,7 +55,7 @@ impl<B: EventBus> Scene<B> {
         self.queue.put(&trigger.to_string(), Duration::ZERO);
     }
 
-    /// As `sync-worker` does it.
+    /// Processes a batch as `sync-worker` does.
     async fn invoke(&mut self) -> BatchResult {
         self.invocations += 1;
         let batch = self.queue.receive(10).await.unwrap();
@@ -69,7 +69,7 @@ impl<B: EventBus> Scene<B> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_of_many_polls_logs_its_start_and_its_end_with_all_its_ids_and_nothing_of_its_messages() {
+async fn a_run_logs_its_start_and_its_end_only() {
     let log = Log::filtered("info");
     let mut scene = Scene::with(MemoryBus::default());
     scene.put(&json!({
@@ -94,7 +94,7 @@ async fn a_run_of_many_polls_logs_its_start_and_its_end_with_all_its_ids_and_not
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_an_outage_a_message_is_one_line_in_each_invocation_however_often_it_is_tried() {
+async fn an_outage_logs_one_line_per_message_and_invocation() {
     let log = Log::filtered("warn");
     let mut scene = Scene::with(Out);
     for chat in ["deleted~1", "deleted~2"] {

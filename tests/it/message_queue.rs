@@ -1,4 +1,4 @@
-//! What every queue does alike, where the bridge leans on it; and how few requests the one on SQS makes.
+//! What the bridge relies on in every queue, and how few requests the SQS queue makes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use crate::harness::proxy::{Fault, Of, Proxy};
 const SECOND: Duration = Duration::from_secs(1);
 const SENDS: Of = Of("SendMessageBatch", "");
 
-/// A queue of a test's own, and what is behind it.
+/// A queue for one test.
 trait TestQueue: Sized {
-    /// One with this visibility timeout, which dead-letters a message after so many receives.
+    /// A queue with this visibility timeout that dead-letters a message after so many receives.
     async fn open(visibility: Duration, max_receive_count: u32) -> Self;
     fn queue(&self) -> &(impl Queue + Source);
     async fn dead_letters(&self) -> Vec<String>;
@@ -72,20 +72,20 @@ impl TestQueue for OnSqs {
     }
 }
 
-/// The whole suite for each queue.
+/// Runs the whole suite for each queue.
 macro_rules! contract {
     ($($queue:ident: $open:ty;)*) => {$(
         mod $queue {
             use super::*;
 
             contract!(@cases $open;
-                what_is_sent_comes_as_it_is,
-                a_message_comes_with_its_own_trace_or_none,
-                a_delay_holds_a_message_back,
-                a_message_comes_again_under_its_id_until_it_is_deleted,
-                a_message_that_is_handed_back_comes_when_it_is_told_to,
-                a_receipt_that_is_no_longer_good_holds_no_other_message_back,
-                what_was_received_too_often_is_a_dead_letter,
+                messages_arrive_unchanged,
+                messages_arrive_with_their_trace,
+                a_delay_postpones_a_message,
+                messages_are_redelivered_until_deleted,
+                a_visibility_change_decides_the_next_delivery,
+                an_expired_receipt_affects_no_other_message,
+                too_many_receives_make_a_dead_letter,
             );
         }
     )*};
@@ -106,7 +106,7 @@ fn outgoing(bodies: &[String]) -> Vec<Outgoing> {
     bodies.iter().map(|body| Outgoing { body: body.clone(), delay: Duration::ZERO, trace: None }).collect()
 }
 
-async fn what_is_sent_comes_as_it_is<Q: TestQueue>() {
+async fn messages_arrive_unchanged<Q: TestQueue>() {
     let queue = Q::open(LONG_VISIBILITY, 5).await;
     let before = Clock::System.now();
     let mut sent: BTreeSet<_> = (0..23).map(|n| format!("number {n}")).collect();
@@ -127,7 +127,7 @@ async fn what_is_sent_comes_as_it_is<Q: TestQueue>() {
     assert_eq!(came, sent, "each under the id that its send gave");
 }
 
-async fn a_message_comes_with_its_own_trace_or_none<Q: TestQueue>() {
+async fn messages_arrive_with_their_trace<Q: TestQueue>() {
     let queue = Q::open(LONG_VISIBILITY, 5).await;
     let headers = [
         (
@@ -152,7 +152,7 @@ async fn a_message_comes_with_its_own_trace_or_none<Q: TestQueue>() {
     assert_eq!(came, BTreeSet::from(sent));
 }
 
-async fn a_delay_holds_a_message_back<Q: TestQueue>() {
+async fn a_delay_postpones_a_message<Q: TestQueue>() {
     let queue = Q::open(LONG_VISIBILITY, 5).await;
     let began = Instant::now();
     let delays = [("last", 2 * SECOND), ("first", Duration::ZERO), ("second", SECOND / 2)];
@@ -165,7 +165,7 @@ async fn a_delay_holds_a_message_back<Q: TestQueue>() {
     }
 }
 
-async fn a_message_comes_again_under_its_id_until_it_is_deleted<Q: TestQueue>() {
+async fn messages_are_redelivered_until_deleted<Q: TestQueue>() {
     let queue = Q::open(SECOND, 5).await;
     queue.send("hello", Duration::ZERO).await;
     let first = queue.next().await;
@@ -180,7 +180,7 @@ async fn a_message_comes_again_under_its_id_until_it_is_deleted<Q: TestQueue>() 
     assert_eq!(queue.next().await.body, "later than it would come again");
 }
 
-async fn a_message_that_is_handed_back_comes_when_it_is_told_to<Q: TestQueue>() {
+async fn a_visibility_change_decides_the_next_delivery<Q: TestQueue>() {
     let queue = Q::open(LONG_VISIBILITY, 5).await;
     queue.send("hello", Duration::ZERO).await;
     let mut record = queue.next().await;
@@ -197,7 +197,7 @@ async fn a_message_that_is_handed_back_comes_when_it_is_told_to<Q: TestQueue>() 
     }
 }
 
-async fn a_receipt_that_is_no_longer_good_holds_no_other_message_back<Q: TestQueue>() {
+async fn an_expired_receipt_affects_no_other_message<Q: TestQueue>() {
     let queue = Q::open(LONG_VISIBILITY, 5).await;
     let bodies: BTreeSet<_> = (0..11).map(|n| n.to_string()).collect();
     for body in &bodies {
@@ -217,7 +217,7 @@ async fn a_receipt_that_is_no_longer_good_holds_no_other_message_back<Q: TestQue
     assert_eq!(came, bodies);
 }
 
-async fn what_was_received_too_often_is_a_dead_letter<Q: TestQueue>() {
+async fn too_many_receives_make_a_dead_letter<Q: TestQueue>() {
     let queue = Q::open(SECOND, 2).await;
     queue.send("poison", Duration::ZERO).await;
     for receive_count in [1, 2] {
@@ -230,25 +230,25 @@ async fn what_was_received_too_often_is_a_dead_letter<Q: TestQueue>() {
     assert_eq!(queue.dead_letters().await, ["poison"]);
 }
 
-/// A queue on SQS that is asked through a proxy.
+/// A queue on SQS behind a proxy.
 async fn proxied() -> (Emulated, Proxy, SqsQueue) {
     let (aws, proxy) = (Emulated::new().await, Proxy::start(emulator::endpoint()).await);
     let queue = aws.queue(&emulator::sdk(proxy.endpoint()).await);
     (aws, proxy, queue)
 }
 
-/// How each result is told: sent, to be sent again, or refused.
-fn told<T>(results: &[Result<T, ServiceError>]) -> String {
+/// Each result in one letter: sent, retryable, or refused.
+fn summary<T>(results: &[Result<T, ServiceError>]) -> String {
     let letter = |result: &Result<T, ServiceError>| match result {
         Ok(_) => 's',
-        Err(error) if error.may_pass() => 'a',
+        Err(error) if error.is_retryable() => 'a',
         Err(_) => 'r',
     };
     results.iter().map(letter).collect()
 }
 
 #[tokio::test]
-async fn a_failure_of_aws_is_ours_to_tell_and_no_line_of_the_sdks_own() {
+async fn the_sdk_logs_no_failures() {
     let (_aws, proxy, queue) = proxied().await;
     let log = Log::filtered("info");
     proxy.once(Of("SendMessageBatch", ""), Fault::Answers(500, "InternalFailure"));
@@ -259,7 +259,7 @@ async fn a_failure_of_aws_is_ours_to_tell_and_no_line_of_the_sdks_own() {
 }
 
 #[tokio::test]
-async fn sends_share_as_few_requests_as_they_fit_in() {
+async fn sends_use_as_few_requests_as_possible() {
     let (_aws, proxy, queue) = proxied().await;
     let kib = |kib: usize| "x".repeat(kib * 1024);
     let cases = [
@@ -269,7 +269,7 @@ async fn sends_share_as_few_requests_as_they_fit_in() {
         (vec![kib(1000), kib(1)], vec![1, 1]),
     ];
     for (bodies, expected) in cases {
-        assert_eq!(told(&queue.send(&outgoing(&bodies)).await), "s".repeat(bodies.len()));
+        assert_eq!(summary(&queue.send(&outgoing(&bodies)).await), "s".repeat(bodies.len()));
         let mut requests: Vec<_> = proxy.seen(SENDS).iter().map(|seen| seen.entries().len()).collect();
         requests.sort_unstable();
         assert_eq!(requests, expected);
@@ -278,38 +278,38 @@ async fn sends_share_as_few_requests_as_they_fit_in() {
 }
 
 #[tokio::test]
-async fn a_body_that_sqs_does_not_take_fails_alone() {
+async fn a_body_that_sqs_refuses_fails_alone() {
     let (aws, _proxy, queue) = proxied().await;
     let too_long = "x".repeat(1024 * 1024 + 1);
     let results = queue.send(&outgoing(&["a".to_owned(), too_long, "b".to_owned()])).await;
-    assert_eq!(told(&results), "srs");
+    assert_eq!(summary(&results), "srs");
     let mut sent = aws.take_visible().await;
     sent.sort();
     assert_eq!(sent, ["a", "b"]);
 }
 
 #[tokio::test]
-async fn entries_fail_one_by_one_in_their_order() {
+async fn entries_fail_individually_in_order() {
     let (aws, proxy, queue) = proxied().await;
     let bodies: Vec<_> = (0..12).map(|n| format!("message-{n:02}")).collect();
     proxy.once(Of("SendMessageBatch", "message-00"), Fault::EntriesFail("message-04", "InvalidMessageContents"));
     proxy.once(Of("SendMessageBatch", "message-10"), Fault::EntriesFail("message-11", "InternalError"));
-    assert_eq!(told(&queue.send(&outgoing(&bodies)).await), "ssssrssssssa");
+    assert_eq!(summary(&queue.send(&outgoing(&bodies)).await), "ssssrssssssa");
     let sent: BTreeSet<_> = aws.take_visible().await.into_iter().collect();
     assert_eq!(sent, bodies.into_iter().filter(|body| body != "message-04" && body != "message-11").collect());
     assert!(proxy.has_done_its_worst());
 }
 
 #[tokio::test]
-async fn an_entry_of_which_sqs_says_nothing_has_failed() {
+async fn an_entry_without_a_result_has_failed() {
     let cases = [
         ("{}", "aa"),
         (r#"{"Successful": [], "Failed": []}"#, "aa"),
         (r#"{"Successful": [{"Id": "1", "MessageId": "m", "MD5OfMessageBody": "d"}], "Failed": []}"#, "as"),
-        // Ids that nobody gave.
+        // Unknown ids.
         (r#"{"Successful": [{"Id": "7", "MessageId": "m", "MD5OfMessageBody": "d"}]}"#, "aa"),
         (r#"{"Failed": [{"Id": "7", "Code": "InvalidMessageContents", "SenderFault": true}]}"#, "aa"),
-        // What is said twice, and differently, has failed.
+        // Contradictory results are failures.
         (
             r#"{"Successful": [{"Id": "0", "MessageId": "m", "MD5OfMessageBody": "d"}],
                 "Failed": [{"Id": "0", "Code": "InternalError", "SenderFault": false}]}"#,
@@ -334,17 +334,17 @@ async fn an_entry_of_which_sqs_says_nothing_has_failed() {
     for (answer, expected) in cases {
         let says = |operation| proxy.once(Of(operation, ""), Fault::Says(answer));
         says("SendMessageBatch");
-        assert_eq!(told(&queue.send(&messages).await), expected, "sent: {answer}");
+        assert_eq!(summary(&queue.send(&messages).await), expected, "sent: {answer}");
         says("ChangeMessageVisibilityBatch");
-        assert_eq!(told(&queue.change_visibility(&handed_back).await), expected, "handed back: {answer}");
+        assert_eq!(summary(&queue.change_visibility(&handed_back).await), expected, "handed back: {answer}");
         says("DeleteMessageBatch");
-        assert_eq!(told(&queue.delete_each(&received).await), expected, "deleted: {answer}");
+        assert_eq!(summary(&queue.delete_each(&received).await), expected, "deleted: {answer}");
     }
 }
 
 #[tokio::test]
-async fn a_receive_waits_for_a_message_that_comes_late() {
-    // The SDK would take the answer for one that has stalled, and break off; the message would be received by nobody.
+async fn a_receive_waits_for_a_late_message() {
+    // The SDK would treat the response as stalled and abort, and the received message would be lost.
     let queue = OnSqs::open(LONG_VISIBILITY, 5).await;
     queue.send("late", 10 * SECOND).await;
     assert_eq!(queue.next().await.body, "late");

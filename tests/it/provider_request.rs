@@ -1,4 +1,4 @@
-//! What goes out to the provider.
+//! The request to the provider.
 
 use postpress_bridge::ids::ChatId;
 use postpress_bridge::postpress::Provider;
@@ -11,7 +11,7 @@ use crate::harness::raw_server::Move::Read;
 use crate::harness::raw_server::{RawServer, reply};
 
 #[tokio::test]
-async fn the_request_is_the_documented_one_and_has_the_key_once() {
+async fn the_request_is_as_documented_with_the_key_once() {
     let server = RawServer::start([vec![Read, reply("200 OK", running())]]).await;
     ask(&client_of(&server), LONG).await;
     let request = server.seen().requests.remove(0);
@@ -32,7 +32,7 @@ async fn the_request_is_the_documented_one_and_has_the_key_once() {
 }
 
 #[tokio::test]
-async fn a_rotated_key_goes_out_with_the_next_call() {
+async fn a_rotated_key_is_sent_with_the_next_call() {
     let server = RawServer::start([vec![Read, reply("200 OK", running()), Read, reply("200 OK", running())]]).await;
     let client = client_of(&server);
     ask(&client, LONG).await;
@@ -44,7 +44,7 @@ async fn a_rotated_key_goes_out_with_the_next_call() {
 }
 
 #[tokio::test]
-async fn a_chat_id_arrives_as_one_segment_whatever_it_holds() {
+async fn a_chat_id_arrives_as_one_segment() {
     for (chat, segment) in [
         ("a/b", "a%2Fb"),
         ("../../admin", "..%2F..%2Fadmin"),

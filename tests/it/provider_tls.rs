@@ -1,4 +1,4 @@
-//! The key goes only to a provider whose certificate is good.
+//! The key is sent only to a provider with a valid certificate.
 
 use postpress_bridge::postpress::client::Client;
 use postpress_bridge::postpress::{Answer, Progress, RetryClass};
@@ -25,7 +25,7 @@ fn trusting(server: &TlsServer) -> Client {
 }
 
 #[tokio::test]
-async fn both_versions_of_tls_work_with_a_root_that_is_handed_in() {
+async fn both_tls_versions_work_with_a_given_root() {
     for version in [&TLS12, &TLS13] {
         let server = server("127.0.0.1", version);
         let answer = ask(&trusting(&server), LONG).await;
@@ -35,7 +35,7 @@ async fn both_versions_of_tls_work_with_a_root_that_is_handed_in() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_unknown_or_of_another_name_gets_no_request() {
+async fn an_unknown_certificate_gets_no_request() {
     let stranger = server("127.0.0.1", &TLS13);
     let unknown = (client(&url_of(&stranger)), stranger);
     let misnamed = server("api.postpress.ai", &TLS13);

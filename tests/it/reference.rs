@@ -1,4 +1,4 @@
-//! The tables of `docs/reference/` list what the code has.
+//! The tables of `docs/reference/` match the code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,12 +29,12 @@ fn rows<'a>(text: &'a str, header: &str) -> Vec<(&'a str, &'a str)> {
     .collect()
 }
 
-/// What stands in a cell as code.
+/// The code in a cell.
 fn code(cell: &str) -> Option<&str> {
     cell.strip_prefix('`')?.strip_suffix('`')
 }
 
-/// The worker's settings in an environment that has this variable besides the required ones.
+/// The worker's settings in an environment with this variable and the required ones.
 fn worker(variable: &str, value: &str) -> String {
     let set = |name: &str| REQUIRED.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     let env = |name: &str| if name == variable { Some(value.to_owned()) } else { set(name) };
@@ -42,7 +42,7 @@ fn worker(variable: &str, value: &str) -> String {
 }
 
 #[test]
-fn the_settings_table_names_every_variable_once() {
+fn settings_table_has_every_variable_once() {
     let text = read("docs/reference/settings.md");
     let named: Vec<_> = rows(&text, "| name | default | |").into_iter().map(|(name, _)| code(name).unwrap()).collect();
 
@@ -53,7 +53,7 @@ fn the_settings_table_names_every_variable_once() {
 }
 
 #[test]
-fn the_settings_table_has_the_defaults_that_the_worker_uses() {
+fn settings_table_has_the_worker_defaults() {
     let text = read("docs/reference/settings.md");
     let defaults = rows(&text, "| name | default | |").into_iter();
     let defaults: Vec<_> = defaults.filter_map(|(name, default)| Some((code(name)?, code(default)?))).collect();
@@ -67,7 +67,7 @@ fn the_settings_table_has_the_defaults_that_the_worker_uses() {
 }
 
 #[test]
-fn the_metrics_table_names_every_metric_with_its_unit() {
+fn metrics_table_has_every_metric_with_its_unit() {
     let text = read("docs/reference/metrics.md");
     let named: Vec<_> =
         rows(&text, "| metric | unit | |").into_iter().map(|(name, unit)| (code(name).unwrap(), unit)).collect();

@@ -1,4 +1,4 @@
-//! The JSON Schemas in `events/schemas/`: generated from the types, and in agreement with what the bridge does.
+//! The JSON Schemas in `events/schemas/`: generated from the types, and consistent with the bridge.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,7 +30,7 @@ use uuid::Uuid;
 use crate::harness::files::{assert_same_files, read_files};
 use crate::sample_events::samples;
 
-/// A schema, ready to be asked.
+/// A compiled schema.
 struct Judge {
     schemas: Schemas,
     index: SchemaIndex,
@@ -65,7 +65,7 @@ struct Program {
 }
 
 #[test]
-fn the_schema_files_are_what_the_types_say() {
+fn schema_files_match_the_types() {
     let fresh = tempfile::tempdir().unwrap();
     let arguments = ["schema", "--write", fresh.path().to_str().unwrap()];
     Program::parse_from(arguments).schema.run().unwrap();
@@ -73,20 +73,20 @@ fn the_schema_files_are_what_the_types_say() {
     assert_same_files(&committed, &read_files(fresh.path()), "cargo run -- schema --write");
 }
 
-/// Who takes a body for a trigger.
+/// What accepts a body as a trigger.
 #[derive(Debug, PartialEq, Eq)]
 enum TakenBy {
     Both,
     Neither,
-    /// The schema cannot say what is wrong with it.
+    /// The schema cannot express what is wrong with it.
     SchemaOnly,
-    /// The schema is of what is inside the wrapping.
+    /// The schema describes the content of the wrapper.
     BridgeOnly,
 }
 use TakenBy::{Both, BridgeOnly, Neither, SchemaOnly};
 
 #[test]
-fn the_schema_of_triggers_takes_what_the_bridge_takes() {
+fn the_trigger_schema_accepts_what_the_bridge_accepts() {
     let judge = Judge::of(&schema::trigger());
     let chat = |id: &str| json!({ "chat_id": id }).to_string();
     let with = |field: &str, value: Value| json!({ "chat_id": "c", field: value }).to_string();
@@ -130,7 +130,7 @@ fn the_schema_of_triggers_takes_what_the_bridge_takes() {
         (chat(&"é".repeat(257)), SchemaOnly),
         (with("correlation_id", json!("é".repeat(129))), SchemaOnly),
         (with("metadata", json!({"a": "x".repeat(1024)})), SchemaOnly),
-        // the text, of which the value no longer tells
+        // the text, which the value does not show
         (r#"{"chat_id": "c", "chat_id": "d"}"#.to_owned(), SchemaOnly),
         // the bridge's own events and messages
         (
@@ -154,7 +154,7 @@ fn the_schema_of_triggers_takes_what_the_bridge_takes() {
     }
 }
 
-/// A value for a field: texts around every bound, and what is no text.
+/// A value of a field: texts around every bound, and other types.
 fn value() -> impl Strategy<Value = Value> {
     let part =
         select(vec!["", ".", "..", "a", "é", "🐟", "\0", "\n", "\u{7f}", "\u{85}", "\u{a0}", "\u{2028}", "\u{ffff}"]);
@@ -172,7 +172,7 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// What the schema cannot say: it counts characters, and knows nothing of a text's bytes.
+/// What the schema cannot express: it counts characters, not bytes.
 fn fits_in_bytes(trigger: &Value) -> bool {
     let bytes = |field: &str| trigger[field].as_str().map_or(0, str::len);
     let metadata = trigger.get("metadata").map_or(0, |metadata| metadata.to_string().len());
@@ -181,7 +181,7 @@ fn fits_in_bytes(trigger: &Value) -> bool {
 
 proptest! {
     #[test]
-    fn but_for_bytes_the_schema_of_triggers_takes_exactly_what_the_bridge_takes(
+    fn the_trigger_schema_equals_the_bridge_except_for_bytes(
         chat_id in prop_oneof![3 => Just(json!("c")), 2 => value()],
         fields in vec((select(vec!["correlation_id", "idempotency_key", "metadata", "since_v2"]), value()), 0..4),
     ) {
@@ -206,7 +206,7 @@ fn record(body: &str) -> Record {
 }
 
 #[test]
-fn the_samples_fit_the_schema_of_events_and_no_field_of_theirs_can_go_or_be_null() {
+fn samples_match_the_event_schema_and_need_every_field() {
     let judge = Judge::of(&schema::event());
     for (name, event) in samples() {
         let detail = detail(&event);
@@ -224,7 +224,7 @@ fn the_samples_fit_the_schema_of_events_and_no_field_of_theirs_can_go_or_be_null
 }
 
 #[test]
-fn the_schema_of_events_lets_no_form_have_a_field_of_another() {
+fn event_forms_exclude_fields_of_others() {
     let judge = Judge::of(&schema::event());
     let details = samples().map(|(name, event)| (name, detail(&event)));
     for (name, detail) in &details {
@@ -247,7 +247,7 @@ fn detail(event: &Event) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_event_of_a_rehearsal_fits_the_schema() {
+async fn every_event_of_a_simulated_bridge_matches_the_schema() {
     let trigger = |chat: &str| json!({ "chat_id": chat }).to_string();
     let mut bodies: Vec<_> = [
         "done",
@@ -277,7 +277,7 @@ async fn every_event_of_a_rehearsal_fits_the_schema() {
     let details: Vec<_> = events.iter().map(detail).collect();
     details.iter().for_each(|detail| judge.assert_takes(detail));
 
-    // Every kind of ending is among them.
+    // They include every kind of ending.
     let kinds: BTreeSet<_> = details.iter().map(kind).collect();
     let kinds: Vec<_> = kinds.iter().map(String::as_str).collect();
     insta::assert_snapshot!(kinds.join("\n"), @r"
@@ -296,7 +296,7 @@ async fn every_event_of_a_rehearsal_fits_the_schema() {
     ");
 }
 
-/// What an event tells, in short.
+/// Summarises an event.
 fn kind(detail: &Value) -> String {
     let text = |pointer: &str| detail.pointer(pointer).and_then(Value::as_str);
     let what = text("/status").or(text("/error/type")).unwrap();
@@ -306,7 +306,7 @@ fn kind(detail: &Value) -> String {
     }
 }
 
-/// The events that come of these messages, played to their end against the simulator, in virtual time.
+/// The events from these messages, processed to their end with the simulator in virtual time.
 async fn rehearse(bodies: &[String]) -> Vec<Event> {
     let settings = WorkerSettings::read(&|name| match name {
         "BRIDGE_BACKEND" => Some("memory".to_owned()),

@@ -1,7 +1,6 @@
-//! The API key, against a provider that says it back: wherever an answer can carry it, it is in no event, item, message or
-//! line of the log.
+//! The API key with a provider that echoes it: wherever an answer contains it, no event, item, message or log line does.
 //!
-//! What the programs of the other tests print, store and send is checked in `harness/canary.rs`.
+//! `harness/canary.rs` checks what the programs in the other tests print, store and send.
 
 use std::iter::repeat_n;
 use std::rc::Rc;
@@ -29,7 +28,7 @@ use crate::harness::raw_server::{Move, RawServer, cut, reply, text};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A queue that looks into what is sent to it.
+/// A queue that checks what is sent to it.
 struct CheckedQueue(Rc<MemoryQueue>);
 
 impl Queue for CheckedQueue {
@@ -43,14 +42,14 @@ impl Queue for CheckedQueue {
     }
 }
 
-/// Works one trigger to its end with this client; the event is all that it leaves with the key hidden.
+/// Processes one trigger to its end with this client and returns the event.
 async fn work(client: Client) -> Event {
     let log = Log::start();
     let clock = Clock::System;
     let queue = Rc::new(MemoryQueue::new("m", clock, 60 * SECOND, 2));
     let (store, bus) = (Rc::new(MemoryStore::default()), Rc::new(MemoryBus::default()));
     let limits = Limits { provider_timeout: 10 * SECOND, ..Limits::default() };
-    // A second is a hundredth of one, and what may pass is tried for a fifth.
+    // A hundred times as fast, with retries for a fifth of a second.
     let schedule =
         Schedule { poll_initial: SECOND, poll_factor: 1.0, retry: 20 * SECOND, speedup: 100, ..Schedule::default() };
     let config = WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
@@ -68,7 +67,7 @@ async fn work(client: Client) -> Event {
     event.clone()
 }
 
-/// A provider that does this at every call; each has a connection of its own.
+/// A provider that does this at every call, each on a new connection.
 async fn always(moves: Vec<Move>) -> RawServer {
     RawServer::start(repeat_n(moves, 200)).await
 }
@@ -79,13 +78,13 @@ fn envelope(key: &str) -> String {
     )
 }
 
-/// The key as JSON may also write it.
+/// The key with JSON escapes.
 fn escaped() -> String {
     CANARY.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect()
 }
 
 #[tokio::test]
-async fn an_envelope_with_our_key_in_it_is_published_without_it() {
+async fn an_envelope_is_published_without_an_echoed_key() {
     let kept = format!(r#"{{"title": "Bad key", "detail": "not {CANARY}", "type": "errors/missing_credentials"}}"#);
     for (head, body) in [
         ("401 Unauthorized", kept),
@@ -103,14 +102,14 @@ async fn an_envelope_with_our_key_in_it_is_published_without_it() {
     ] {
         let server = always(vec![Read, reply(head, &body)]).await;
         let event = work(client_of(&server)).await;
-        // What it said is told, but for the key, which it was really sent.
+        // The event has the echoed text without the key, which was really sent.
         assert!(event.detail_json().contains("[secret]"), "{head} {body}: {event:?}");
         assert!(server.seen().requests.iter().all(|request| request.contains(CANARY)));
     }
 }
 
 #[tokio::test]
-async fn an_answer_with_our_key_where_nobody_reads_it_shows_it_nowhere() {
+async fn an_echoed_key_in_an_unread_part_is_shown_nowhere() {
     let elsewhere = RawServer::start([]).await;
     let location = format!("302 Found\r\nlocation: http://{}/{CANARY}?key={CANARY}", elsewhere.address_by_name());
     let headers =
@@ -125,7 +124,7 @@ async fn an_answer_with_our_key_where_nobody_reads_it_shows_it_nowhere() {
         vec![Read, reply("200 OK", json!({CANARY: CANARY}).to_string())],
         vec![Read, cut("200 OK", &format!(r#"{{"status": "{CANARY}"#))],
         vec![Read, cut("503 Service Unavailable", &envelope(CANARY)), Reset],
-        // no HTTP
+        // not HTTP
         vec![Read, text(CANARY)],
         vec![Read, text(&format!("{CANARY} 200 OK\r\n\r\n"))],
         vec![Read, text(&format!("HTTP/1.1 {CANARY}\r\n\r\n"))],

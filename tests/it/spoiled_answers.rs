@@ -1,5 +1,5 @@
-//! An answer that is whole is never lost for a part that is not read: each fault of a proxy or a server alone, over plain
-//! and TLS sockets, and in every answer of a run.
+//! A whole answer is never lost because of a part that is not read: each fault of a proxy or server on its own, over plain and
+//! TLS sockets, and in every answer of a run.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,14 +26,14 @@ use rustls::RootCertStore;
 use crate::harness::provider_client::{CHAT, LONG, ask, base_url, history, key};
 use crate::harness::spoiling_server::{self, Choose, Origin, Spoil, SpoilingServer};
 
-/// How long a call may take whose body is held open.
+/// The time limit of a call whose body is held open.
 const SHORT: Duration = Duration::from_millis(400);
 
 fn always(spoil: Spoil) -> Choose {
     Box::new(move || spoil)
 }
 
-/// A client of this server that trusts it.
+/// A client that trusts this server.
 fn client(server: &SpoilingServer) -> Client {
     let mut roots = RootCertStore::empty();
     let scheme = match &server.certificate {
@@ -48,7 +48,7 @@ fn client(server: &SpoilingServer) -> Client {
 }
 
 #[tokio::test]
-async fn every_whole_answer_is_read_as_what_it_says_however_it_is_spoiled() {
+async fn every_whole_answer_is_read_however_it_is_damaged() {
     let gateway = r#"{"error": {"code": "key_missing", "message": "Send an API key", "request_id": "req_1"}}"#;
     let service = r#"{"title": "Not found", "type": "errors/resource_not_found", "status": 404}"#;
     let failed = |answer: &Answer| match answer {
@@ -85,7 +85,7 @@ async fn every_whole_answer_is_read_as_what_it_says_however_it_is_spoiled() {
     }
 }
 
-/// A bridge in memory that calls over HTTP, fifty times as fast as production.
+/// A bridge in memory that calls over HTTP, fifty times as fast as in production.
 struct Bridge {
     queue: Rc<MemoryQueue>,
     bus: Rc<MemoryBus>,
@@ -93,7 +93,7 @@ struct Bridge {
 }
 
 const INVOCATION: Duration = Duration::from_secs(12);
-/// How long a run's call may take: long enough on a busy machine, since a call that times out may restart a sync.
+/// The time limit of a run's call: long enough on a busy machine, since a call that times out may restart a sync.
 const CALL: Duration = Duration::from_secs(5);
 
 impl Bridge {
@@ -109,7 +109,7 @@ impl Bridge {
         Self { queue, bus, worker }
     }
 
-    /// Syncs these chats, and says how each ended, and what had been restarted by then.
+    /// Syncs these chats and returns how each ended.
     async fn endings(&self, chats: &[String]) -> BTreeMap<String, Vec<String>> {
         for chat in chats {
             self.queue.put(&serde_json::json!({"chat_id": chat}).to_string(), Duration::ZERO);
@@ -125,7 +125,7 @@ impl Bridge {
     }
 }
 
-/// The provider behind a server that spoils its answers.
+/// The provider behind a server that damages its answers.
 async fn spoiled_provider(choose: Choose) -> (Simulator, SpoilingServer) {
     let simulator = Simulator::new(Faults::default());
     let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), simulator.clone()).await.unwrap();
@@ -134,7 +134,7 @@ async fn spoiled_provider(choose: Choose) -> (Simulator, SpoilingServer) {
     (simulator, SpoilingServer::start(Origin::Server(address), choose).await)
 }
 
-/// Chats that end in every way there is, some of them after errors that pass.
+/// Chats that end in every way, some after retryable errors.
 fn chats(count: usize) -> Vec<String> {
     const KINDS: [&str; 6] = [
         "done-in-300ms",
@@ -172,16 +172,16 @@ async fn assert_no_restart(choose: Choose, chats: &[String], what: &str) {
 }
 
 #[tokio::test]
-async fn a_run_whose_every_answer_is_spoiled_alike_ends_once_and_restarts_nothing() {
+async fn one_fault_in_every_answer_restarts_nothing() {
     let all = Spoil::ALL.map(|spoil| async move {
         assert_no_restart(always(spoil), &chats(6), &format!("{spoil:?}")).await;
     });
     futures_util::future::join_all(all).await;
 }
 
-/// Random faults, a different one for every answer: the seed decides which.
+/// Random faults, another one for every answer, by seed.
 #[tokio::test]
-async fn runs_whose_answers_are_spoiled_at_random_restart_no_finished_sync() {
+async fn random_faults_restart_no_finished_sync() {
     let runs = (0..4).map(|seed| async move {
         let random = Mutex::new(StdRng::seed_from_u64(seed));
         let choose = Box::new(move || *Spoil::ALL.choose(&mut *random.lock().unwrap()).unwrap());

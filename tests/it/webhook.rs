@@ -1,4 +1,4 @@
-//! The front door as it runs: the real program behind a function URL or an HTTP API, an emulated AWS behind it.
+//! The webhook as deployed: the real program behind a function URL or an API, with an emulated AWS.
 
 mod hostile;
 mod openapi;

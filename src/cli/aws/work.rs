@@ -81,7 +81,7 @@ impl Source for ObservedQueue {
     async fn receive(&self, max: usize) -> Result<Vec<Record>, ServiceError> {
         let received = self.queue.receive(max).await;
         self.error.replace(received.as_ref().err().cloned());
-        if received.as_ref().is_err_and(|error| !error.may_pass()) {
+        if received.as_ref().is_err_and(|error| !error.is_retryable()) {
             // No retry will succeed: stop without further log lines.
             self.refused.notify_one();
             return std::future::pending().await;

@@ -10,7 +10,7 @@ fn answer_to(status: u16, body: &Body) -> Answer {
     Answer::from_response(&ChatId::parse(CHAT).unwrap(), status, None, body, Mask::NONE)
 }
 
-/// A body of which this much arrived.
+/// A body of which only this much arrived.
 fn cut(body: &str, fault: BodyFault) -> Body {
     Body::arrived(body.into(), Some(fault))
 }
@@ -27,7 +27,7 @@ fn history(status: &str) -> String {
 }
 
 #[test]
-fn a_documented_answer_under_any_2xx_is_what_it_says() {
+fn documented_answers_are_read_under_any_2xx() {
     for (status, expected) in [
         ("SYNC_STARTED", Answer::InProgress(Progress::Started)),
         ("SYNC_RUNNING", Answer::InProgress(Progress::Running)),
@@ -42,14 +42,14 @@ fn a_documented_answer_under_any_2xx_is_what_it_says() {
 }
 
 #[test]
-fn members_of_tomorrow_and_escapes_do_not_matter() {
+fn unknown_members_and_escapes_are_accepted() {
     let body = r#" {"progress": {"n": 1e999}, "status": "SYNC\u005fDONE", "chat_id": "chat_01HXYZ",
         "object": "ChatHistorySync", "cursor": null} "#;
     assert_eq!(answer(200, body), Answer::Over(Finish::Done));
 }
 
 #[test]
-fn what_might_be_an_end_is_never_asked_again() {
+fn possible_ends_are_never_polled_again() {
     for body in [
         r#"{"object": "ChatHistorySync", "chat_id": "chat_other", "status": "SYNC_DONE"}"#,
         r#"{"object": "ChatHistorySync", "status": "SYNC_ERROR"}"#,
@@ -60,7 +60,7 @@ fn what_might_be_an_end_is_never_asked_again() {
         r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "sync_running"}"#,
         r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": ""}"#,
         r#"{"title": "Busy", "type": "errors/unexpected_error", "status": "500"}"#,
-        // of the wrong chat, and something in it says an end
+        // of the wrong chat, and it mentions an end
         r#"{"object": "ChatHistorySync", "chat_id": "chat_other", "status": "SYNC_RUNNING", "last": "SYNC_DONE"}"#,
         // no readable status
         r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": ["SYNC_DONE"]}"#,
@@ -69,7 +69,7 @@ fn what_might_be_an_end_is_never_asked_again() {
         // in progress, but within something that has ended
         r#"{status: "SYNC_DONE", "previous": {"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_RUNNING"}}"#,
         r#"us": {"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_RUNNING"}, "status": "SYNC_DONE"}"#,
-        // wrapped, several, cut short, or no JSON
+        // wrapped, several, cut short, or not JSON
         r#"{"data": {"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_DONE"}}"#,
         r#"{"data": "{\"object\": \"ChatHistorySync\", \"status\": \"SYNC_DONE\"}"}"#,
         r#"[{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_DONE"}]"#,
@@ -89,14 +89,14 @@ fn what_might_be_an_end_is_never_asked_again() {
 }
 
 #[test]
-fn an_end_within_a_whole_answer_is_none() {
+fn an_end_inside_a_whole_answer_does_not_count() {
     let body =
         r#"{"object": "ChatHistorySync", "chat_id": "chat_01HXYZ", "status": "SYNC_RUNNING", "previous": "SYNC_DONE"}"#;
     assert_eq!(answer(200, body), Answer::InProgress(Progress::Running));
 }
 
 #[test]
-fn what_says_nothing_of_an_end_is_unusable() {
+fn answers_without_an_end_are_unusable() {
     for body in [
         r#"{"object": "ChatHistorySync", "chat_id": "chat_other", "status": "SYNC_RUNNING"}"#,
         r#"{"object": "Chat", "chat_id": "chat_01HXYZ", "status": "SYNC_STARTED"}"#,
@@ -123,7 +123,7 @@ fn what_says_nothing_of_an_end_is_unusable() {
 }
 
 #[test]
-fn what_arrived_whole_counts_however_the_rest_of_it_failed() {
+fn a_whole_object_counts_whatever_failed_after_it() {
     for fault in [BodyFault::Cut, BodyFault::TooLarge, BodyFault::TimedOut] {
         assert_eq!(answer_to(200, &cut(&history("SYNC_DONE"), fault)), Answer::Over(Finish::Done));
         assert_eq!(answer_to(200, &cut(&history("SYNC_RUNNING"), fault)), Answer::InProgress(Progress::Running));
@@ -136,7 +136,7 @@ fn what_arrived_whole_counts_however_the_rest_of_it_failed() {
 }
 
 #[test]
-fn a_body_that_had_said_nothing_by_the_deadline_is_a_call_that_timed_out() {
+fn a_body_without_content_by_the_deadline_is_a_timeout() {
     for (status, arrived) in [(200, ""), (200, r#"{"object": "ChatHist"#), (404, ""), (404, r#"{"title": "#), (503, "")]
     {
         let Answer::Failed(failure) = answer_to(status, &cut(arrived, BodyFault::TimedOut)) else {
@@ -148,7 +148,7 @@ fn a_body_that_had_said_nothing_by_the_deadline_is_a_call_that_timed_out() {
 }
 
 #[test]
-fn an_error_that_may_pass_is_final_where_it_mentions_an_end() {
+fn a_retryable_error_is_terminal_if_it_mentions_an_end() {
     let body = history("SYNC_DONE");
     for status in [429, 500, 503, 999] {
         let ended = failure(status, &body);
@@ -165,7 +165,7 @@ fn an_error_that_may_pass_is_final_where_it_mentions_an_end() {
 }
 
 #[test]
-fn what_is_not_understood_but_may_be_an_end_is_quoted_bounded_and_without_the_key() {
+fn a_possible_end_is_quoted_bounded_and_without_the_key() {
     let detail = |body: &str| {
         let chat = ChatId::parse(CHAT).unwrap();
         match Answer::from_response(&chat, 200, None, &Body::whole(body), Mask::new(KEY)) {
@@ -185,7 +185,7 @@ fn what_is_not_understood_but_may_be_an_end_is_quoted_bounded_and_without_the_ke
 }
 
 #[test]
-fn a_foreign_status_is_named_and_bounded() {
+fn an_unknown_status_is_named_and_bounded() {
     assert_eq!(
         failure(200, &history("SYNC_PAUSED")).detail,
         r#"postpress answered the unknown status "SYNC_PAUSED"; it may be an end, so it ends the run"#
@@ -200,7 +200,7 @@ fn a_foreign_status_is_named_and_bounded() {
 }
 
 #[test]
-fn an_envelope_is_read_as_far_as_it_can_be() {
+fn envelopes_are_read_as_far_as_possible() {
     let read = |body: &str| failure(404, body).envelope.map(|envelope| serde_json::to_string(&envelope).unwrap());
     for (body, expected) in [
         (
@@ -226,7 +226,7 @@ fn an_envelope_is_read_as_far_as_it_can_be() {
         ),
         (r#"{"title": "T", "type": ""}"#, None),
         (r#"{"title": "T", "type": 7}"#, None),
-        // the gateway's form
+        // the gateway's format
         (
             r#"{"error": {"code": "key_missing", "message": "Send a key", "request_id": "req_1"}}"#,
             Some(r#"{"title":"Send a key","instance":"req_1","type":"errors/key_missing","status":404}"#),
@@ -267,7 +267,7 @@ fn an_envelope_is_read_as_far_as_it_can_be() {
 }
 
 #[test]
-fn an_envelope_in_latin_1_is_read() {
+fn envelopes_in_latin_1_are_read() {
     let body = Body::whole(*b"{\"title\": \"Ung\xfcltig\", \"type\": \"errors/expired_credentials\"}");
     let Answer::Failed(failure) = answer_to(401, &body) else { panic!() };
     assert_eq!(failure.retry_class, RetryClass::Credentials);
@@ -275,7 +275,7 @@ fn an_envelope_in_latin_1_is_read() {
 }
 
 #[test]
-fn a_401_of_the_gateways_passes_once_whatever_its_code() {
+fn a_gateway_401_is_about_the_key_whatever_its_code() {
     for (code, expected) in [
         ("key_missing", RetryClass::Credentials),
         ("errors/key_missing", RetryClass::Credentials),
@@ -300,7 +300,7 @@ fn a_401_of_the_gateways_passes_once_whatever_its_code() {
 }
 
 #[test]
-fn an_error_follows_the_http_status_and_the_documented_type() {
+fn errors_follow_the_http_status_and_the_documented_type() {
     use RetryClass::{Connecting, Credentials, Retryable, Terminal};
     for (http_status, kind, claimed, expected, status) in [
         (404, "errors/resource_not_found", 404, Terminal, 404),
@@ -323,7 +323,7 @@ fn an_error_follows_the_http_status_and_the_documented_type() {
 }
 
 #[test]
-fn without_an_envelope_the_http_status_decides_and_the_detail_says_so() {
+fn http_status_decides_without_an_envelope() {
     use RetryClass::{Retryable, Terminal};
     for (http_status, expected, status) in [
         (101, Terminal, 502),
@@ -350,13 +350,13 @@ fn without_an_envelope_the_http_status_decides_and_the_detail_says_so() {
 }
 
 #[test]
-fn a_redirect_has_no_envelope_whatever_its_body_says() {
+fn redirects_have_no_envelope() {
     let redirect = failure(302, r#"{"title": "T", "type": "errors/x", "status": 302}"#);
     assert_eq!((redirect.envelope, redirect.status), (None, 502));
 }
 
 #[test]
-fn details_name_the_thing_and_the_remedy() {
+fn details_name_cause_and_remedy() {
     let envelope = r#"{"title": "Not found", "type": "errors/resource_not_found", "status": 404}"#;
     let mut details = vec![failure(404, envelope).detail, failure(404, "").detail, failure(302, "").detail];
     details.push(failure(502, "<html>").detail);
@@ -366,14 +366,14 @@ fn details_name_the_thing_and_the_remedy() {
     insta::assert_snapshot!(details.join("\n"), @r"
     postpress answered 404: Not found (errors/resource_not_found)
     postpress answered 404 without an error envelope, so the base URL is wrong; set POSTPRESS_BASE_URL to https://api.postpress.ai/v1 or to https://api.postpress.ai/api/v1
-    postpress answered 302, a redirect, which is not followed, because the API key would go along; check POSTPRESS_BASE_URL
+    postpress answered 302, a redirect, which is not followed because it would receive the API key; check POSTPRESS_BASE_URL
     postpress answered 502 without an error envelope
-    postpress answered 404 without an error envelope: the body broke off
+    postpress answered 404 without an error envelope: the body is incomplete
     ");
 }
 
 #[test]
-fn texts_of_unusable_answers_say_what_was_wrong() {
+fn unusable_answers_say_why() {
     let bodies = [
         r#"{"object": "ChatHistorySync", "chat_id": "chat_other", "status": "SYNC_RUNNING"}"#,
         r#"{"object": "ChatHistorySync", "status": "SYNC_RUNNING"}"#,
@@ -392,19 +392,19 @@ fn texts_of_unusable_answers_say_what_was_wrong() {
         })
         .collect();
     insta::assert_snapshot!(texts.join("\n"), @r#"
-    postpress answered SYNC_RUNNING with chat_id "chat_other" instead of "chat_01HXYZ", so it is not believed
-    postpress answered SYNC_RUNNING with no readable chat_id instead of "chat_01HXYZ", so it is not believed
-    postpress answered SYNC_STARTED with object "Chat" instead of "ChatHistorySync", so it is not believed
+    postpress answered SYNC_RUNNING with chat_id "chat_other" instead of "chat_01HXYZ", so it is not trusted
+    postpress answered SYNC_RUNNING with no readable chat_id instead of "chat_01HXYZ", so it is not trusted
+    postpress answered SYNC_STARTED with object "Chat" instead of "ChatHistorySync", so it is not trusted
     postpress answered 200 with an error envelope: Busy (errors/unexpected_error)
     postpress answered 200 with no readable `status`
-    postpress answered 200, but the body's JSON has no end
+    postpress answered 200, but the body's JSON is cut short
     postpress answered 200, but the body is not a JSON object
     postpress answered 200, but the body is empty
     "#);
 }
 
 #[test]
-fn retry_after_stays_with_every_failing_answer() {
+fn every_failure_keeps_its_retry_after() {
     let chat = ChatId::parse(CHAT).unwrap();
     let wait = Some(Duration::from_secs(9));
     for (status, body) in [(404, ""), (503, "{}"), (302, ""), (200, r#"{"status": "SYNC_PAUSED"}"#)] {
@@ -420,7 +420,7 @@ const KEY: &str = "pp_live/hunter2";
 const KEY_ESCAPED: &str = r"pp\u005flive\/hunter2";
 
 #[test]
-fn a_key_that_the_provider_echoes_is_hidden_in_every_text_that_is_kept() {
+fn an_echoed_key_is_hidden_in_every_kept_text() {
     for key in [KEY, KEY_ESCAPED] {
         let envelope =
             format!(r#"{{"title": "T {key}", "detail": "D {key}", "instance": "I {key}", "type": "errors/{key}"}}"#);
@@ -445,7 +445,7 @@ fn a_key_that_the_provider_echoes_is_hidden_in_every_text_that_is_kept() {
 }
 
 #[test]
-fn no_part_of_an_echoed_key_is_left_where_a_text_is_cut() {
+fn no_part_of_an_echoed_key_remains_where_a_text_is_cut() {
     for before in LABEL_MAX_BYTES - KEY.len()..=LABEL_MAX_BYTES {
         let title = format!("{}{KEY}", "x".repeat(before));
         let body = format!(r#"{{"title": "{title}", "type": "errors/x"}}"#);

@@ -23,7 +23,7 @@ fn utf_16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
 }
 
 #[test]
-fn the_one_object_is_found_in_any_text_around_it() {
+fn the_only_object_is_found_in_any_text() {
     for (before, after) in [
         ("", ""),
         ("\u{feff}", ""),
@@ -44,7 +44,7 @@ fn the_one_object_is_found_in_any_text_around_it() {
 }
 
 #[test]
-fn what_is_not_one_object_at_the_top_says_what_it_is() {
+fn other_bodies_are_described() {
     for (body, expected) in [
         ("".to_owned(), NoObject::Empty),
         (" \n".to_owned(), NoObject::Empty),
@@ -68,7 +68,7 @@ fn what_is_not_one_object_at_the_top_says_what_it_is() {
 }
 
 #[test]
-fn bytes_are_decoded_as_what_they_are() {
+fn encodings_are_detected() {
     let text = r#"{"status": "é"}"#;
     let marked = |mark: &[u8], bytes: Vec<u8>| [mark, &bytes].concat();
     for bytes in [
@@ -87,7 +87,7 @@ fn bytes_are_decoded_as_what_they_are() {
 }
 
 #[test]
-fn what_came_out_of_gzip_before_an_error_is_kept() {
+fn gzip_output_before_an_error_is_kept() {
     let whole = gzip(OBJECT.as_bytes());
     let end = whole.len() - 8; // CRC32 and length
     let mut wrong_checksum = whole.clone();
@@ -110,7 +110,7 @@ fn what_came_out_of_gzip_before_an_error_is_kept() {
 }
 
 #[test]
-fn a_body_that_grows_when_it_is_decompressed_is_cut_at_the_bound() {
+fn decompressed_bodies_are_bounded() {
     let bomb = gzip(&vec![b' '; 16 * BODY_MAX_BYTES]);
     for bytes in [bomb.clone(), gzip(&bomb)] {
         let body = Body::whole(bytes);
@@ -119,7 +119,7 @@ fn a_body_that_grows_when_it_is_decompressed_is_cut_at_the_bound() {
 }
 
 #[test]
-fn a_name_that_stands_twice_has_a_text_only_if_both_are_the_same() {
+fn repeated_names_need_equal_values() {
     for (json, text) in [
         (r#"{"a": "x", "a": "x"}"#, Some("x")),
         (r#"{"a": "x", "a": "y"}"#, None),
@@ -132,7 +132,7 @@ fn a_name_that_stands_twice_has_a_text_only_if_both_are_the_same() {
 }
 
 #[test]
-fn escapes_are_resolved_wherever_they_stand() {
+fn escapes_are_resolved_anywhere() {
     for (text, plain) in [
         ("plain", "plain"),
         (r"SYNC\u005fDONE", "SYNC_DONE"),
@@ -149,8 +149,8 @@ fn escapes_are_resolved_wherever_they_stand() {
 }
 
 #[test]
-fn searching_takes_time_in_proportion_to_the_text() {
-    // A search that began again at every brace would take hours for each of these.
+fn search_time_is_linear() {
+    // A search that restarted at every brace would take hours for each of these.
     let braces = BODY_MAX_BYTES / 5;
     for text in [r#"{"a":"#.repeat(braces), format!("{}x", r#"{"a":"#.repeat(braces)), r#"{"a" "#.repeat(braces)] {
         assert!(Body::whole(text).object().is_err());
@@ -159,13 +159,13 @@ fn searching_takes_time_in_proportion_to_the_text() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn no_bytes_cause_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let body = Body::whole(bytes);
         let _ = (body.object(), unescape(body.text()));
     }
 
     #[test]
-    fn the_object_is_found_behind_any_text_without_a_brace(before in "[^{\\[]{0,40}", after in "[^{]{0,40}") {
+    fn the_object_is_found_after_any_text_without_a_brace(before in "[^{\\[]{0,40}", after in "[^{]{0,40}") {
         prop_assume!(!before.starts_with('"'));
         let body = Body::whole(format!("{before}{OBJECT}{after}"));
         prop_assert_eq!(status(&body), Ok(Some("SYNC_DONE".to_owned())));

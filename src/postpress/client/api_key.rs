@@ -1,4 +1,4 @@
-//! The API key, in the form in which it is sent.
+//! The API key, as it is sent.
 
 use std::fmt;
 
@@ -11,28 +11,28 @@ use crate::postpress::Mask;
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(HeaderValue);
 
-/// Why a text is no API key. No variant shows the text.
+/// Why a text is not an API key. No variant shows the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidApiKey {
     /// It has no characters.
     #[error("the API key is empty; copy it from the postpress dashboard")]
     Empty,
-    /// It has white space around it, as files and secrets often do.
-    #[error("the API key begins or ends with white space, often a line break that came with a paste; remove it")]
+    /// It has white space around it, as texts from files and pastes often do.
+    #[error("the API key begins or ends with white space, often a line break from a paste; remove it")]
     WhiteSpace,
-    /// It has spaces, control characters or others outside ASCII.
+    /// It has spaces, control characters or non-ASCII characters.
     #[error("the API key has characters that no key has; copy it again from the postpress dashboard")]
     Characters,
 }
 
-/// What a key is for, as its first letters say.
+/// The kind of a key, by its prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyKind {
     /// `pp_live_`.
     Live,
     /// `pp_test_`: the sandbox.
     Sandbox,
-    /// Neither.
+    /// Another prefix.
     Unknown,
 }
 
@@ -49,7 +49,7 @@ impl ApiKey {
         if key.trim() != key {
             return Err(InvalidApiKey::WhiteSpace);
         }
-        // A header would also take spaces and bytes beyond ASCII, but no key has them: something else was pasted along.
+        // A header could also carry spaces and non-ASCII bytes, but no key has them: something else was pasted as well.
         if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(InvalidApiKey::Characters);
         }
@@ -58,7 +58,7 @@ impl ApiKey {
         Ok(Self(value))
     }
 
-    /// What it is for.
+    /// Its kind.
     pub fn kind(&self) -> KeyKind {
         let begins = |prefix: &[u8]| self.0.as_bytes().starts_with(prefix);
         match (begins(b"pp_live_"), begins(b"pp_test_")) {
@@ -68,12 +68,12 @@ impl ApiKey {
         }
     }
 
-    /// The value of the header, marked as sensitive, so that nothing on its way prints it.
+    /// The header value, marked as sensitive, so that HTTP libraries do not print it.
     pub(super) fn header(&self) -> HeaderValue {
         self.0.clone()
     }
 
-    /// Hides the key in what the provider says.
+    /// Hides the key in the provider's texts.
     pub(super) fn mask(&self) -> Mask<'_> {
         self.0.to_str().map_or(Mask::NONE, Mask::new)
     }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_no_header_can_carry_is_refused_and_not_shown() {
+    fn invalid_keys_are_refused_and_not_shown() {
         for (text, why) in [
             ("", InvalidApiKey::Empty),
             ("  ", InvalidApiKey::WhiteSpace),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_sent_as_it_is_and_hides_from_debug() {
+    fn key_is_sent_unchanged_and_masked_in_debug() {
         let key = ApiKey::parse(&SecretString::from("pp_live_hunter2")).unwrap();
         assert_eq!(key.header().as_bytes(), b"pp_live_hunter2");
         assert!(key.header().is_sensitive());

@@ -1,4 +1,4 @@
-//! Where the provider is: `POSTPRESS_BASE_URL`, checked.
+//! The provider's base URL, `POSTPRESS_BASE_URL`.
 
 use std::fmt;
 
@@ -6,21 +6,21 @@ use url::{Host, Url};
 
 use crate::ids::ChatId;
 
-/// The address that `/chats/{chat_id}/sync` is appended to: `https`, or `http` on this very machine.
+/// The URL that `/chats/{chat_id}/sync` is appended to: `https`, or `http` on this machine.
 ///
-/// It may have a query, which is sent on every call: postpress passes a workspace's port that way where custom ports are
+/// It may have a query, which is sent with every call: postpress accepts a workspace's port that way where custom ports are
 /// blocked (`https://api.postpress.ai/v1?port=13111`).
 #[derive(Clone, PartialEq, Eq)]
 pub struct BaseUrl {
-    /// Everything before the query, without slashes at its end.
+    /// Everything before the query, without trailing slashes.
     path: String,
     query: Option<String>,
 }
 
-/// Why a text is no base URL. No variant shows the text, which may hold a password.
+/// Why a text is not a base URL. No variant shows the text, which may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBaseUrl {
-    /// It is no URL at all.
+    /// It is not a URL.
     #[error("the base URL is not a URL ({0}); set it to something like {DEFAULT_BASE_URL}")]
     Malformed(url::ParseError),
     /// It is neither `https` nor `http`.
@@ -30,7 +30,7 @@ pub enum InvalidBaseUrl {
     #[error("the base URL is http:// to `{0}`, which would send the API key in the clear; use https://")]
     Cleartext(String),
     /// It has a user name or a password.
-    #[error("the base URL has a user name or password before an `@`; remove it: the API key has a setting of its own")]
+    #[error("the base URL has a user name or password before an `@`; remove it: the API key has its own setting")]
     UserInfo,
     /// It has a fragment.
     #[error("the base URL has a fragment after a `#`; remove it: a path is appended to the base URL")]
@@ -41,7 +41,7 @@ pub enum InvalidBaseUrl {
 pub const DEFAULT_BASE_URL: &str = "https://api.postpress.ai/v1";
 
 impl BaseUrl {
-    /// Checks a base URL that came from outside; slashes at its end are dropped.
+    /// Checks a base URL that came from outside, and drops trailing slashes.
     ///
     /// # Errors
     /// Says which rule it breaks and what to do about it.
@@ -64,8 +64,8 @@ impl BaseUrl {
         Ok(Self::from(url))
     }
 
-    /// The two base URLs that the documentation gives, at this one's host, without this one. Never another host: the API
-    /// key goes along.
+    /// The documentation's two base URLs at this host, except for this one. Never another host, which would receive the API
+    /// key.
     pub fn alternatives(&self) -> Vec<Self> {
         let Ok(url) = Url::parse(&self.path) else { return Vec::new() };
         let at_this_host = ["/v1", "/api/v1"].map(|path| {
@@ -76,9 +76,9 @@ impl BaseUrl {
         at_this_host.into_iter().filter(|other| other != self).collect()
     }
 
-    /// The address of one chat's sync.
+    /// The URL of one chat's sync.
     ///
-    /// Appended as text: the `url` crate's own ways of adding a path would resolve it, which a chat id must not take part in.
+    /// Appended as text: the `url` crate would resolve the path, and a chat id must not take part in that.
     pub fn sync_of(&self, chat: &ChatId) -> String {
         let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
         format!("{}/chats/{}/sync{query}", self.path, chat.path_segment())
@@ -93,7 +93,7 @@ impl From<Url> for BaseUrl {
     }
 }
 
-/// For messages: values in the query are shown only if they are numbers, as a port is, since any other could be a secret.
+/// For messages. A value in the query is shown only if it is a number, such as a port; any other could be a secret.
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path)?;
@@ -117,7 +117,7 @@ impl fmt::Debug for BaseUrl {
     }
 }
 
-/// Whether what is sent to this host stays on this machine.
+/// Whether this host is this machine.
 fn is_this_machine(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => *name == "localhost",
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_alternatives_are_at_the_same_host() {
+    fn alternatives_keep_the_host() {
         for (text, others) in [
             ("https://api.postpress.ai/v1", &["https://api.postpress.ai/api/v1"][..]),
             ("https://api.postpress.ai/api/v1", &["https://api.postpress.ai/v1"]),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_url_is_kept_without_slashes_at_its_end() {
+    fn trailing_slashes_are_dropped() {
         for (text, kept) in [
             ("https://api.postpress.ai/v1", "https://api.postpress.ai/v1"),
             ("https://api.postpress.ai/api/v1/", "https://api.postpress.ai/api/v1"),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_url_is_refused_with_what_is_wrong() {
+    fn invalid_base_urls_are_refused_with_the_reason() {
         use InvalidBaseUrl::{Cleartext, Fragment, Malformed, Scheme, UserInfo};
         for (text, why) in [
             ("", Malformed(url::ParseError::RelativeUrlWithoutBase)),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_sent_on_every_call_and_shown_only_where_it_is_a_number() {
+    fn query_is_sent_with_every_call_and_shown_only_if_numeric() {
         let chat = ChatId::parse("a?b/c").unwrap();
         for (text, sent, shown) in [
             ("https://a.example/v1?port=13111", "/v1/chats/a%3Fb%2Fc/sync?port=13111", "/v1?port=13111"),
@@ -212,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_chat_id_is_exactly_one_segment_of_the_path(text in "[^\\p{Cc}]{1,100}|[./%2eE?#\\\\]{1,12}") {
+        fn every_chat_id_is_one_path_segment(text in "[^\\p{Cc}]{1,100}|[./%2eE?#\\\\]{1,12}") {
             prop_assume!(ChatId::parse(&text).is_ok());
             let base = BaseUrl::parse("https://api.postpress.ai/v1").unwrap();
             let url = Url::parse(&base.sync_of(&ChatId::parse(&text).unwrap())).unwrap();

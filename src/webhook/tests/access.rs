@@ -1,11 +1,11 @@
-//! Who is let in.
+//! Who may make a call.
 
 use super::*;
 
 const BODY: &str = r#"{"chat_id": "c"}"#;
 const UNAUTHORIZED: &str = "401 bridge/unauthorized";
 
-/// The request without some of its headers, and with others.
+/// The request without some headers, and with others.
 fn changed(mut request: Request, without: &[&str], with: &[(&str, &str)]) -> Request {
     without.iter().for_each(|name| drop(request.headers.remove(*name)));
     for (name, value) in with {
@@ -16,13 +16,13 @@ fn changed(mut request: Request, without: &[&str], with: &[(&str, &str)]) -> Req
 }
 
 #[tokio::test]
-async fn a_signature_is_good_for_its_id_its_time_and_its_body_and_once_each() {
-    let house = House::with(Some(SECRET), None);
+async fn signatures_cover_id_time_and_body() {
+    let fixture = Fixture::with(Some(SECRET), None);
     let good = || signed(SECRET, now(), &[], BODY);
     let at = |seconds: i64| signed(SECRET, now() + seconds, &[], BODY);
     let both = format!("v1,{} {}", "x".repeat(44), signature(SECRET, "msg_1", now(), BODY));
     let signs = ["webhook-id", "webhook-timestamp", "webhook-signature"];
-    for (name, request, told) in [
+    for (name, request, expected) in [
         ("right", good(), "202"),
         ("four minutes old", at(-240), "202"),
         ("four minutes early", at(240), "202"),
@@ -43,14 +43,14 @@ async fn a_signature_is_good_for_its_id_its_time_and_its_body_and_once_each() {
         ("an empty signature", changed(good(), &["webhook-signature"], &[("webhook-signature", "v1,")]), UNAUTHORIZED),
         ("bytes that are not UTF-8", Request { body: b"\xff".to_vec(), ..good() }, UNAUTHORIZED),
     ] {
-        assert_eq!(house.told(&request).await, told, "{name}");
+        assert_eq!(fixture.outcome(&request).await, expected, "{name}");
     }
-    assert_eq!(house.sent().len(), 4);
+    assert_eq!(fixture.sent().len(), 4);
 }
 
 #[tokio::test]
-async fn the_names_that_svix_gives_the_headers_mean_the_same_and_never_another_value() {
-    let house = House::with(Some(SECRET), Some(TOKEN));
+async fn svix_header_names_are_equivalent() {
+    let fixture = Fixture::with(Some(SECRET), Some(TOKEN));
     let (at, bearer) = (now(), format!("Bearer {TOKEN}"));
     let (time, later) = (at.to_string(), (at + 1).to_string());
     let (right, wrong) = (signature(SECRET, "msg_1", at, BODY), signature(OLD_SECRET, "msg_1", at, BODY));
@@ -58,7 +58,7 @@ async fn the_names_that_svix_gives_the_headers_mean_the_same_and_never_another_v
     let svix = [("svix-id", "msg_1"), ("svix-timestamp", &*time), ("svix-signature", &*right)];
     let forged = [("svix-id", "msg_1"), ("svix-timestamp", &*time), ("svix-signature", &*wrong)];
     let and = |headers: &[(&'static str, &'static str)]| headers.to_vec();
-    for (name, headers, told) in [
+    for (name, headers, expected) in [
         ("by Svix's names", svix.to_vec(), "202"),
         ("by both", [svix, standard].concat(), "202"),
         ("by either", vec![standard[0], svix[1], svix[2]], "202"),
@@ -76,27 +76,27 @@ async fn the_names_that_svix_gives_the_headers_mean_the_same_and_never_another_v
     ] {
         let request =
             request("POST", "/v1/syncs", &[&[("content-type", "application/json")], &headers[..]].concat(), BODY);
-        let response = house.answer(&request).await;
-        assert_eq!(house.told(&request).await, told, "{name}");
-        if told == "202" {
+        let response = fixture.answer(&request).await;
+        assert_eq!(fixture.outcome(&request).await, expected, "{name}");
+        if expected == "202" {
             assert!(response.body().contains(r#""idempotency_key":"msg_1""#), "{name}: {}", response.body());
         }
     }
 }
 
 #[tokio::test]
-async fn a_signed_body_that_is_not_text_is_told_why_no_signature_fits() {
-    let house = House::with(Some(SECRET), None);
+async fn a_signed_body_that_is_not_utf_8_is_refused_with_the_reason() {
+    let fixture = Fixture::with(Some(SECRET), None);
     for body in [&b"\xff\xfe{\0}\0"[..], b"{\"chat_id\": \"\xe9\"}"] {
-        let response = house.answer(&Request { body: body.to_vec(), ..signed(SECRET, now(), &[], BODY) }).await;
+        let response = fixture.answer(&Request { body: body.to_vec(), ..signed(SECRET, now(), &[], BODY) }).await;
         assert_eq!(response.status(), 401);
         assert!(response.body().contains("the body is not UTF-8"), "{}", response.body());
     }
 }
 
 #[tokio::test]
-async fn an_absurd_timestamp_is_refused_and_overflows_nothing() {
-    let house = House::with(Some(SECRET), None);
+async fn absurd_timestamps_are_refused() {
+    let fixture = Fixture::with(Some(SECRET), None);
     let unreadable = "send each of";
     for (timestamp, why) in [
         ("", unreadable),
@@ -113,37 +113,37 @@ async fn an_absurd_timestamp_is_refused_and_overflows_nothing() {
         let sign = timestamp.parse().map_or("v1,x".to_owned(), |seconds| signature(SECRET, "msg_1", seconds, BODY));
         let with = [("webhook-timestamp", timestamp), ("webhook-signature", &*sign)];
         let request = changed(signed(SECRET, now(), &[], BODY), &["webhook-timestamp", "webhook-signature"], &with);
-        let response = house.answer(&request).await;
+        let response = fixture.answer(&request).await;
         assert_eq!(response.status(), 401, "{timestamp:?}");
         assert!(response.body().contains(why), "{timestamp:?}: {}", response.body());
     }
 }
 
 #[tokio::test]
-async fn while_it_is_rotated_both_the_old_and_the_new_one_count() {
-    let house =
-        House::with(Some(&format!("{OLD_SECRET} {SECRET}")), Some("old-token-of-the-test new-token-of-the-test"));
+async fn old_and_new_values_are_valid_during_a_rotation() {
+    let fixture =
+        Fixture::with(Some(&format!("{OLD_SECRET} {SECRET}")), Some("old-token-of-the-test new-token-of-the-test"));
     for secret in [OLD_SECRET, SECRET] {
-        assert_eq!(house.told(&signed(secret, now(), &[], BODY)).await, "202");
+        assert_eq!(fixture.outcome(&signed(secret, now(), &[], BODY)).await, "202");
     }
-    for (token, told) in [
+    for (token, expected) in [
         ("old-token-of-the-test", "404 bridge/no_run"),
         ("new-token-of-the-test", "404 bridge/no_run"),
         ("old", UNAUTHORIZED),
     ] {
         let bearer = format!("Bearer {token}");
         let request = request("GET", "/v1/chats/c/sync", &[("authorization", &bearer)], "");
-        assert_eq!(house.told(&request).await, told, "{token}");
+        assert_eq!(fixture.outcome(&request).await, expected, "{token}");
     }
 }
 
 #[tokio::test]
-async fn a_token_is_compared_whole_and_presented_once() {
-    let house = House::with(None, Some(TOKEN));
+async fn tokens_are_compared_whole_and_sent_once() {
+    let fixture = Fixture::with(None, Some(TOKEN));
     let bearer = format!("Bearer {TOKEN}");
     let long = format!("Bearer {TOKEN}x");
     let short = &bearer[..bearer.len() - 1];
-    for (values, told) in [
+    for (values, expected) in [
         (&[&*bearer][..], "404 bridge/no_run"),
         (&[&*bearer.replace("Bearer", "bearer")], "404 bridge/no_run"),
         (&[&*bearer.replace(' ', "  ")], "404 bridge/no_run"),
@@ -158,21 +158,21 @@ async fn a_token_is_compared_whole_and_presented_once() {
         (&[], UNAUTHORIZED),
     ] {
         let headers: Vec<_> = values.iter().map(|value| ("authorization", *value)).collect();
-        assert_eq!(house.told(&request("GET", "/v1/chats/c/sync", &headers, "")).await, told, "{values:?}");
+        assert_eq!(fixture.outcome(&request("GET", "/v1/chats/c/sync", &headers, "")).await, expected, "{values:?}");
     }
 }
 
 #[tokio::test]
-async fn whatever_is_presented_must_be_right() {
-    let (secret_only, token_only) = (House::with(Some(SECRET), None), House::with(None, Some(TOKEN)));
-    let both = House::with(Some(SECRET), Some(TOKEN));
+async fn every_credential_sent_must_be_valid() {
+    let (secret_only, token_only) = (Fixture::with(Some(SECRET), None), Fixture::with(None, Some(TOKEN)));
+    let both = Fixture::with(Some(SECRET), Some(TOKEN));
     let (right, wrong) = (format!("Bearer {TOKEN}"), "Bearer wrong".to_owned());
     let as_token = format!("Bearer {SECRET}");
     let with = |secret, bearer: &str| signed(secret, now(), &[("authorization", bearer)], BODY);
-    for (name, house, request, told) in [
+    for (name, fixture, request, expected) in [
         ("both right", &both, with(SECRET, &right), "202"),
-        ("a wrong signature is not rescued", &both, with(OLD_SECRET, &right), UNAUTHORIZED),
-        ("a wrong token is not rescued", &both, with(SECRET, &wrong), UNAUTHORIZED),
+        ("a wrong signature is not excused", &both, with(OLD_SECRET, &right), UNAUTHORIZED),
+        ("a wrong token is not excused", &both, with(SECRET, &wrong), UNAUTHORIZED),
         ("a signature alone", &both, signed(SECRET, now(), &[], BODY), "202"),
         ("a token alone", &both, post(&[], BODY), "202"),
         ("a token, and an id that is no credential", &both, post(&[("webhook-id", "x")], BODY), "202"),
@@ -183,7 +183,7 @@ async fn whatever_is_presented_must_be_right() {
         ("the same, without its prefix", &both, post_with(&as_token.replace("whsec_", "")), UNAUTHORIZED),
         ("the same, where there is no token", &secret_only, post_with(&as_token), UNAUTHORIZED),
     ] {
-        assert_eq!(house.told(&request).await, told, "{name}");
+        assert_eq!(fixture.outcome(&request).await, expected, "{name}");
     }
 }
 
@@ -192,42 +192,42 @@ fn post_with(authorization: &str) -> Request {
 }
 
 #[tokio::test]
-async fn a_status_takes_a_token_and_the_refusal_says_if_there_is_none() {
-    let house = House::with(Some(SECRET), None);
+async fn a_query_requires_a_token() {
+    let fixture = Fixture::with(Some(SECRET), None);
     for request in [get("/v1/chats/c/sync", &[]), request("GET", "/v1/chats/c/sync", &[], "")] {
-        let response = house.answer(&request).await;
+        let response = fixture.answer(&request).await;
         assert_eq!(response.status(), 401);
         assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"postpress-bridge\"");
         assert!(response.body().contains("has no bearer token"), "{}", response.body());
     }
     // A signature covers no path, so that it would be good for every chat.
-    let both = House::with(Some(SECRET), Some(TOKEN));
+    let both = Fixture::with(Some(SECRET), Some(TOKEN));
     let read = Request {
         method: Method::GET,
         path: Path::Encoded("/v1/chats/c/sync".to_owned()),
         ..signed(SECRET, now(), &[], "")
     };
-    assert_eq!(both.told(&read).await, UNAUTHORIZED);
+    assert_eq!(both.outcome(&read).await, UNAUTHORIZED);
 }
 
 #[tokio::test]
-async fn behind_iam_nothing_is_asked_for() {
-    let house = House::new(Auth::Iam);
+async fn iam_requires_no_credentials() {
+    let fixture = Fixture::new(Auth::Iam);
     let request = request("POST", "/v1/syncs", &[("content-type", "application/json")], BODY);
-    assert_eq!(house.told(&request).await, "202");
-    assert_eq!(house.told(&get("/v1/chats/c/sync", &[])).await, "404 bridge/no_run");
+    assert_eq!(fixture.outcome(&request).await, "202");
+    assert_eq!(fixture.outcome(&get("/v1/chats/c/sync", &[])).await, "404 bridge/no_run");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotated_token_counts_at_once_and_the_store_is_asked_once_a_minute() {
+async fn a_rotated_token_is_valid_at_once_and_read_once_a_minute() {
     const OLD: &str = "old-token-of-the-test";
     const NEW: &str = "new-token-of-the-test";
     let kept = Rc::new(Kept { credentials: RefCell::new(Ok(credentials(None, Some(NEW)))), reads: Cell::default() });
     let rotating = Rotating::new("credentials", credentials(None, Some(OLD)), Some(Rc::clone(&kept)));
-    let house = House::new(Auth::Credentials(rotating));
+    let fixture = Fixture::new(Auth::Credentials(rotating));
     let ask = async |token: &str| {
         let bearer = format!("Bearer {token}");
-        house.told(&request("GET", "/v1/chats/c/sync", &[("authorization", &bearer)], "")).await
+        fixture.outcome(&request("GET", "/v1/chats/c/sync", &[("authorization", &bearer)], "")).await
     };
     assert_eq!((ask(OLD).await.as_str(), kept.reads.get()), ("404 bridge/no_run", 0));
     assert_eq!((ask(NEW).await.as_str(), kept.reads.get()), ("404 bridge/no_run", 1));
@@ -238,25 +238,25 @@ async fn a_rotated_token_counts_at_once_and_the_store_is_asked_once_a_minute() {
         }
         advance(MINUTE / 4).await;
     }
-    // Whoever presents nothing has nothing that could have been rotated.
-    assert_eq!(house.told(&request("GET", "/v1/chats/c/sync", &[], "")).await, UNAUTHORIZED);
+    // Without credentials, nothing can have been rotated.
+    assert_eq!(fixture.outcome(&request("GET", "/v1/chats/c/sync", &[], "")).await, UNAUTHORIZED);
     assert_eq!(kept.reads.get(), 3);
 
     *kept.credentials.borrow_mut() = Err(ServiceError::Transient("throttled".to_owned()));
     assert_eq!((ask("guess").await.as_str(), kept.reads.get()), (UNAUTHORIZED, 4));
-    assert_eq!(ask(NEW).await, "404 bridge/no_run", "what was read last counts on");
+    assert_eq!(ask(NEW).await, "404 bridge/no_run", "the last value stays in use");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revoked_token_ends_within_minutes_although_nothing_fails() {
+async fn a_revoked_token_stops_working_within_minutes() {
     const OLD: &str = "old-token-of-the-test";
     const NEW: &str = "new-token-of-the-test";
     let kept = Rc::new(Kept { credentials: RefCell::new(Ok(credentials(None, Some(OLD)))), reads: Cell::default() });
     let rotating = Rotating::new("credentials", credentials(None, Some(OLD)), Some(Rc::clone(&kept)));
-    let house = House::new(Auth::Credentials(rotating));
+    let fixture = Fixture::new(Auth::Credentials(rotating));
     let ask = async |token: &str| {
         let bearer = format!("Bearer {token}");
-        house.told(&request("GET", "/v1/chats/c/sync", &[("authorization", &bearer)], "")).await
+        fixture.outcome(&request("GET", "/v1/chats/c/sync", &[("authorization", &bearer)], "")).await
     };
     for reads in 0..3 {
         assert_eq!((ask(OLD).await.as_str(), kept.reads.get()), ("404 bridge/no_run", reads), "every 5 minutes");
@@ -264,7 +264,7 @@ async fn a_revoked_token_ends_within_minutes_although_nothing_fails() {
         assert_eq!((ask(OLD).await.as_str(), kept.reads.get()), ("404 bridge/no_run", reads));
         advance(MINUTE).await;
     }
-    // What cannot be read again remains valid; reading it is tried once a minute, not with each request.
+    // If reading fails, the last value stays in use, and reading is tried once a minute, not with every request.
     for failure in [ServiceError::Permanent("it is JSON".to_owned()), ServiceError::Transient("throttled".to_owned())] {
         *kept.credentials.borrow_mut() = Err(failure);
         let before = kept.reads.get();
@@ -278,7 +278,7 @@ async fn a_revoked_token_ends_within_minutes_although_nothing_fails() {
     *kept.credentials.borrow_mut() = Ok(credentials(None, Some(NEW)));
     assert_eq!(ask(OLD).await, UNAUTHORIZED);
     assert_eq!(ask(NEW).await, "404 bridge/no_run");
-    // A rotation just after that counts at once all the same.
+    // A rotation just after that takes effect at once, too.
     *kept.credentials.borrow_mut() = Ok(credentials(None, Some("newer-token-of-the-test")));
     advance(MINUTE).await;
     assert_eq!(ask("newer-token-of-the-test").await, "404 bridge/no_run");

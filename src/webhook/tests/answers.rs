@@ -1,8 +1,8 @@
-//! What is answered, and what is put on the queue.
+//! Answers, and what is sent to the queue.
 
 use super::*;
 
-/// What SQS would deliver of a message that was sent.
+/// A sent message as the worker reads it.
 fn read(body: &str) -> Message {
     let record = Record {
         message_id: MessageId::new("m-1"),
@@ -15,21 +15,21 @@ fn read(body: &str) -> Message {
     Message::parse(&record, DEFAULT_EVENT_SOURCE)
 }
 
-fn house() -> House {
-    House::with(Some(SECRET), Some(TOKEN))
+fn fixture() -> Fixture {
+    Fixture::with(Some(SECRET), Some(TOKEN))
 }
 
 #[tokio::test]
-async fn an_accepted_trigger_is_one_message_that_the_worker_reads_as_it_was_meant() {
-    let house = house();
+async fn an_accepted_trigger_is_one_message_that_the_worker_reads_unchanged() {
+    let fixture = fixture();
     let body = r#" {"chat_id": "a/b é", "correlation_id": "o-1", "metadata": {"n": 1.50, "m": 12345678901234567890123}, "new": 1}"#;
-    let response = house.answer(&post(&[("idempotency-key", "crm-1")], body)).await;
+    let response = fixture.answer(&post(&[("idempotency-key", "crm-1")], body)).await;
     assert_eq!(response.status(), 202);
     insta::assert_snapshot!(
         response.body(),
         @r#"{"object":"SyncRequest","chat_id":"a/b é","message_id":"m-1","idempotency_key":"crm-1"}"#
     );
-    let [sent] = &house.sent()[..] else { panic!("{:?}", house.sent()) };
+    let [sent] = &fixture.sent()[..] else { panic!("{:?}", fixture.sent()) };
     let Message::Trigger(message) = read(sent) else { panic!("{sent}") };
     assert_eq!(message.chat_id.as_str(), "a/b é");
     assert_eq!(message.trigger.correlation_id.as_deref(), Some("o-1"));
@@ -39,35 +39,35 @@ async fn an_accepted_trigger_is_one_message_that_the_worker_reads_as_it_was_mean
 }
 
 #[tokio::test]
-async fn the_key_is_the_bodys_else_the_webhook_id_else_the_header() {
+async fn idempotency_key_comes_from_body_then_webhook_id_then_header() {
     let (with, without) = (r#"{"chat_id": "c", "idempotency_key": "body"}"#, r#"{"chat_id": "c"}"#);
     let header = [("idempotency-key", "header")];
     for (name, request, key) in [
         ("the body's", signed(SECRET, now(), &header, with), Some("body")),
         ("the signed id", signed(SECRET, now(), &header, without), Some("msg_1")),
         ("the header", post(&header, without), Some("header")),
-        ("an id that nobody signed", post(&[("webhook-id", "msg_2"), header[0]], without), Some("msg_2")),
+        ("an unsigned id", post(&[("webhook-id", "msg_2"), header[0]], without), Some("msg_2")),
         ("none", post(&[], without), None),
     ] {
-        let house = house();
-        let response = house.answer(&request).await;
+        let fixture = fixture();
+        let response = fixture.answer(&request).await;
         let body: Value = serde_json::from_str(response.body()).unwrap();
         assert_eq!((response.status().as_u16(), body["idempotency_key"].as_str()), (202, key), "{name}");
-        let Message::Trigger(message) = read(&house.sent()[0]) else { panic!("{:?}", house.sent()) };
+        let Message::Trigger(message) = read(&fixture.sent()[0]) else { panic!("{:?}", fixture.sent()) };
         assert_eq!(message.trigger.idempotency_key.as_deref(), key, "{name}");
     }
 }
 
 #[tokio::test]
-async fn what_is_no_trigger_is_refused_and_nothing_is_put_on_the_queue() {
-    let house = house();
+async fn invalid_triggers_are_refused_and_not_sent() {
+    let fixture = fixture();
     let json = |body: Value| post(&[], &body.to_string());
     let own_event = json!({"schema_version": "1", "event_id": uuid::Uuid::nil(), "chat_id": "c", "triggers": []});
     let from_bus =
         json!({"source": DEFAULT_EVENT_SOURCE, "detail-type": "SYNC_DONE", "detail": {"chat_id": "c"}, "chat_id": "c"});
     let long = "x".repeat(257);
     const INVALID: &str = "400 bridge/invalid_trigger";
-    for (name, request, told) in [
+    for (name, request, expected) in [
         ("empty", post(&[], ""), INVALID),
         ("blank", post(&[], " \n"), INVALID),
         ("not JSON", post(&[], "chat_id=c"), INVALID),
@@ -102,16 +102,16 @@ async fn what_is_no_trigger_is_refused_and_nothing_is_put_on_the_queue() {
         ("16 KiB and one", post(&[], &" ".repeat(16 * 1024 + 1)), "413 bridge/body_too_large"),
         ("16 KiB", post(&[], &" ".repeat(16 * 1024)), INVALID),
     ] {
-        assert_eq!(house.told(&request).await, told, "{name}");
+        assert_eq!(fixture.outcome(&request).await, expected, "{name}");
     }
-    assert_eq!(house.ports.requests.get(), 0);
+    assert_eq!(fixture.ports.requests.get(), 0);
 }
 
 #[tokio::test]
-async fn a_path_answers_its_methods_and_no_others() {
-    let house = house();
+async fn paths_answer_only_their_methods() {
+    let fixture = fixture();
     let chat = "/v1/chats/c/sync";
-    for (method, path, told, allow) in [
+    for (method, path, expected, allow) in [
         ("GET", "/healthz", "200", None),
         ("HEAD", "/healthz", "200", None),
         ("OPTIONS", "/healthz", "204", Some("GET, HEAD, OPTIONS")),
@@ -126,17 +126,17 @@ async fn a_path_answers_its_methods_and_no_others() {
         ("GET", "/", "404 bridge/no_such_path", None),
     ] {
         let request = request(method, path, &[], "");
-        let response = house.answer(&request).await;
-        assert_eq!(house.told(&request).await, told, "{method} {path}");
+        let response = fixture.answer(&request).await;
+        assert_eq!(fixture.outcome(&request).await, expected, "{method} {path}");
         let found = response.headers().get("allow").map(|value| value.to_str().unwrap());
         assert_eq!(found, allow, "{method} {path}");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
         assert_eq!(response.headers()["cache-control"], "no-store");
     }
-    assert_eq!(house.ports.requests.get(), 0, "none of these asks anybody");
+    assert_eq!(fixture.ports.requests.get(), 0, "none of these calls a port");
 }
 
-/// A run that has been answered twice, with everything in it that nobody else is to see.
+/// A run after two answers, with everything that a status must not show.
 fn item(more: &Value) -> Item {
     let mut item = json!({
         "chat_id": "c",
@@ -160,30 +160,30 @@ fn item(more: &Value) -> Item {
 }
 
 #[tokio::test]
-async fn a_status_tells_what_is_known_of_the_run_and_nothing_that_is_not_the_callers() {
+async fn a_status_shows_the_run_and_nothing_private() {
     let finished = json!({"status": "SYNC_DONE", "ended_by": "answer", "finished_at": "2026-11-24T10:04:10.000Z"});
     let error = json!({"title": "No handler", "type": "errors/no_handler", "status": 503});
     let failed = json!({"error": error, "origin": "postpress", "ended_by": "retries", "finished_at": "2026-11-24T10:04:10.000Z"});
-    let mut told = Vec::new();
+    let mut bodies = Vec::new();
     for item in [
         item(&json!({"learned": {}})),
         item(&json!({})),
         item(&json!({"phase": "ended", "outcome": finished})),
         item(&json!({"phase": "ended", "outcome": failed})),
     ] {
-        let house = house();
-        house.ports.item.replace(Some(item));
-        let response = house.answer(&get("/v1/chats/c/sync", &[])).await;
+        let fixture = fixture();
+        fixture.ports.item.replace(Some(item));
+        let response = fixture.answer(&get("/v1/chats/c/sync", &[])).await;
         assert_eq!(
             (response.status().as_u16(), &response.headers()["content-type"]),
             (200, &"application/json".parse().unwrap())
         );
         assert_eq!(response.headers()["cache-control"], "private, no-cache");
-        told.push(response.into_body());
+        bodies.push(response.into_body());
     }
-    let told = told.join("\n");
-    assert!(!told.contains("hidden") && !told.contains("0007\""), "{told}");
-    insta::assert_snapshot!(told, @r#"
+    let bodies = bodies.join("\n");
+    assert!(!bodies.contains("hidden") && !bodies.contains("0007\""), "{bodies}");
+    insta::assert_snapshot!(bodies, @r#"
     {"object":"ChatHistorySync","chat_id":"c","phase":"active","run_id":"0f8f5c1e-6b1d-4c57-9a53-2f1f0f0f7e11","polls":2,"restarts":0,"requested_at":"2026-11-24T10:00:00.000Z"}
     {"object":"ChatHistorySync","chat_id":"c","phase":"active","status":"SYNC_RUNNING","run_id":"0f8f5c1e-6b1d-4c57-9a53-2f1f0f0f7e11","polls":2,"restarts":1,"requested_at":"2026-11-24T10:00:00.000Z"}
     {"object":"ChatHistorySync","chat_id":"c","phase":"ended","status":"SYNC_DONE","run_id":"0f8f5c1e-6b1d-4c57-9a53-2f1f0f0f7e11","polls":2,"restarts":1,"requested_at":"2026-11-24T10:00:00.000Z","finished_at":"2026-11-24T10:04:10.000Z"}
@@ -192,29 +192,33 @@ async fn a_status_tells_what_is_known_of_the_run_and_nothing_that_is_not_the_cal
 }
 
 #[tokio::test]
-async fn no_run_and_a_run_that_is_forgotten_are_the_same() {
-    let house = house();
-    assert_eq!(house.told(&get("/v1/chats/c/sync", &[])).await, "404 bridge/no_run");
+async fn an_expired_run_is_not_found() {
+    let fixture = fixture();
+    assert_eq!(fixture.outcome(&get("/v1/chats/c/sync", &[])).await, "404 bridge/no_run");
     let seconds = u64::try_from(now()).unwrap();
     let outcome = json!({"status": "SYNC_DONE", "ended_by": "answer", "finished_at": "2026-11-24T10:04:10.000Z"});
     let published = json!({"phase": "ended", "published": true, "outcome": outcome, "open": null});
-    for (expires_at, told) in [(seconds - 5, "404 bridge/no_run"), (seconds + 600, "200")] {
+    for (expires_at, expected) in [(seconds - 5, "404 bridge/no_run"), (seconds + 600, "200")] {
         let mut published = published.clone();
         published["expires_at"] = expires_at.into();
-        house.ports.item.replace(Some(item(&published)));
-        assert_eq!(house.told(&get("/v1/chats/c/sync", &[])).await, told);
+        fixture.ports.item.replace(Some(item(&published)));
+        assert_eq!(fixture.outcome(&get("/v1/chats/c/sync", &[])).await, expected);
     }
-    assert_eq!(house.told(&get("/v1/chats/%2e%2e/sync", &[])).await, "400 bridge/invalid_chat_id");
+    assert_eq!(fixture.outcome(&get("/v1/chats/%2e%2e/sync", &[])).await, "400 bridge/invalid_chat_id");
     let stranger = request("GET", "/v1/chats/%2e%2e/sync", &[], "");
-    assert_eq!(house.told(&stranger).await, "401 bridge/unauthorized", "who may not ask is told nothing else");
+    assert_eq!(
+        fixture.outcome(&stranger).await,
+        "401 bridge/unauthorized",
+        "without authentication, nothing else is reported"
+    );
 }
 
 #[tokio::test]
-async fn a_status_that_the_client_has_is_not_sent_again() {
-    let house = house();
-    house.ports.item.replace(Some(item(&json!({}))));
+async fn an_unchanged_status_is_not_sent_again() {
+    let fixture = fixture();
+    fixture.ports.item.replace(Some(item(&json!({}))));
     let path = "/v1/chats/c/sync";
-    let first = house.answer(&get(path, &[])).await;
+    let first = fixture.answer(&get(path, &[])).await;
     let tag = first.headers()["etag"].to_str().unwrap().to_owned();
     assert!(tag.starts_with('"') && tag.ends_with('"'), "{tag}");
     for (condition, status) in [
@@ -224,18 +228,18 @@ async fn a_status_that_the_client_has_is_not_sent_again() {
         ("\"x\"".to_owned(), 200),
         (tag.replace('"', ""), 200),
     ] {
-        let response = house.answer(&get(path, &[("if-none-match", &condition)])).await;
+        let response = fixture.answer(&get(path, &[("if-none-match", &condition)])).await;
         assert_eq!(response.status(), status, "{condition}");
         assert_eq!(response.headers()["etag"].to_str().unwrap(), tag);
         assert_eq!(response.headers()["cache-control"], "private, no-cache");
         assert_eq!(response.body().is_empty(), status == 304, "{condition}");
     }
-    house.ports.item.replace(Some(item(&json!({"polls": 3}))));
-    let later = house.answer(&get(path, &[("if-none-match", &tag)])).await;
+    fixture.ports.item.replace(Some(item(&json!({"polls": 3}))));
+    let later = fixture.answer(&get(path, &[("if-none-match", &tag)])).await;
     assert_eq!(later.status(), 200, "another body has another tag");
 
     let head = Request { method: Method::HEAD, ..get(path, &[]) };
-    let (head, whole) = (house.answer(&head).await, house.answer(&get(path, &[])).await);
+    let (head, whole) = (fixture.answer(&head).await, fixture.answer(&get(path, &[])).await);
     assert_eq!(head.body(), "");
     assert_eq!(head.headers()["content-length"].to_str().unwrap(), whole.body().len().to_string());
     assert_eq!(head.headers()["etag"], whole.headers()["etag"]);
@@ -259,15 +263,15 @@ async fn a_503_says_whether_the_trigger_may_be_on_the_queue() {
         ((Mood::Breaks, None), &without, PERHAPS),
         ((Mood::Hangs, None), &with_key, PERHAPS),
         ((Mood::Hangs, None), &without, PERHAPS),
-        // What may have happened at first is not undone by what happens later.
+        // What may have happened first is not undone by a later failure.
         ((Mood::Breaks, Some(Mood::Throttles)), &with_key, PERHAPS),
         ((Mood::Hangs, Some(Mood::Refuses)), &with_key, PERHAPS),
         ((Mood::Throttles, Some(Mood::Breaks)), &without, PERHAPS),
     ] {
-        let house = house();
-        house.ports.mood.set(moods.0);
-        house.ports.then.set(moods.1);
-        let response = house.answer(request).await;
+        let fixture = fixture();
+        fixture.ports.mood.set(moods.0);
+        fixture.ports.then.set(moods.1);
+        let response = fixture.answer(request).await;
         assert_eq!(response.status(), 503, "{moods:?}");
         let has_key = request.headers.contains_key("idempotency-key");
         let keyless = "has no idempotency key";
@@ -277,20 +281,19 @@ async fn a_503_says_whether_the_trigger_may_be_on_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trigger_without_a_key_is_sent_again_while_it_is_certain_that_it_is_not_on_the_queue() {
+async fn a_trigger_without_a_key_is_retried_while_it_cannot_be_on_the_queue() {
     let without = post(&[], r#"{"chat_id": "c"}"#);
     for mood in [Mood::Throttles, Mood::NoConnection] {
-        let house = house();
-        house.ports.mood.set(mood);
-        house.ports.then.set(Some(Mood::Works));
-        assert_eq!(house.told(&without).await, "202", "{mood:?}");
-        assert_eq!((house.ports.requests.get(), house.sent().len()), (2, 1));
+        let fixture = fixture();
+        fixture.ports.mood.set(mood);
+        fixture.ports.then.set(Some(Mood::Works));
+        assert_eq!(fixture.outcome(&without).await, "202", "{mood:?}");
+        assert_eq!((fixture.ports.requests.get(), fixture.sent().len()), (2, 1));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_behind_it_is_503_in_time_and_only_what_has_a_key_is_sent_again_after_a_send_that_may_have_arrived()
-{
+async fn failing_ports_are_a_503_in_time() {
     let with_key = post(&[("idempotency-key", "k")], r#"{"chat_id": "c"}"#);
     let without = post(&[], r#"{"chat_id": "c"}"#);
     let read = get("/v1/chats/c/sync", &[]);
@@ -309,26 +312,26 @@ async fn what_fails_behind_it_is_503_in_time_and_only_what_has_a_key_is_sent_aga
         (Mood::Panics, &read, false),
     ] {
         for left in [MINUTE, Duration::from_secs(2), Duration::ZERO] {
-            let house = house();
-            house.ports.mood.set(mood);
+            let fixture = fixture();
+            fixture.ports.mood.set(mood);
             let began = Instant::now();
-            let response = house.webhook.answer(request, began + left).await;
+            let response = fixture.webhook.answer(request, began + left).await;
             assert_eq!(response.status(), 503, "{mood:?}");
             assert_eq!(response.headers()["retry-after"], "5");
             assert!(response.body().contains("bridge/unavailable"), "{}", response.body());
             assert!(began.elapsed() <= left.min(Duration::from_secs(10)), "{mood:?}: {:?}", began.elapsed());
             if left == MINUTE {
-                assert_eq!(house.ports.requests.get() > 1, asked_again, "{mood:?}: {}", house.ports.requests.get());
+                assert_eq!(fixture.ports.requests.get() > 1, asked_again, "{mood:?}: {}", fixture.ports.requests.get());
             }
-            house.ports.mood.set(Mood::Works);
-            assert_eq!(house.told(&with_key).await, "202", "it goes on");
+            fixture.ports.mood.set(Mood::Works);
+            assert_eq!(fixture.outcome(&with_key).await, "202", "it continues");
         }
     }
 }
 
 #[tokio::test]
-async fn an_error_is_the_providers_envelope_with_the_requests_id() {
-    let response = house().answer(&request("GET", "/v1/chats/c/sync", &[], "")).await;
+async fn errors_are_envelopes_with_the_request_id() {
+    let response = fixture().answer(&request("GET", "/v1/chats/c/sync", &[], "")).await;
     assert_eq!(response.headers()["content-type"], "application/problem+json");
     insta::assert_snapshot!(
         response.body(),

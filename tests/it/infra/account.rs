@@ -17,14 +17,14 @@ pub(super) struct Account {
     pub(super) aws: Emulated,
     /// The queue of `errors-to-queue.yaml`.
     pub(super) errors_url: String,
-    /// A queue that plays the API destination of `http-webhook.yaml`.
+    /// A queue that stands for the API destination of `http-webhook.yaml`.
     pub(super) destination_url: String,
     pub(super) http_webhook: Stack,
     pub(super) simulator: Simulator,
 }
 
 impl Account {
-    /// Makes the stacks, and puts the key into its secret, as an operator does. The provider is simulated.
+    /// Creates the stacks and stores the key, as an operator does. The provider is simulated.
     pub(super) async fn deploy() -> Self {
         let simulator = Simulator::new(Faults::default());
         let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), simulator.clone()).await.unwrap();
@@ -54,7 +54,7 @@ impl Account {
         Self { bridge, aws, errors_url, destination_url, http_webhook, simulator }
     }
 
-    /// The worker as the template sets it up, with AWS at this endpoint.
+    /// The worker as configured by the template, with AWS at this endpoint.
     pub(super) fn worker(&self, endpoint: &str) -> Lambda {
         sync_worker();
         let template = &self.bridge.template;
@@ -63,13 +63,13 @@ impl Account {
         Lambda::new(Function::sync_worker(self.settings("SyncWorker", endpoint), timeout))
     }
 
-    /// The webhook behind its URL, likewise.
+    /// The webhook behind its URL, in the same way.
     pub(super) fn webhook(&self, endpoint: &str) -> Front {
         let timeout = seconds(&self.bridge.properties("Webhook")["Timeout"]);
         Front::new(Function::webhook(self.settings("Webhook", endpoint), timeout), Kind::FunctionUrl)
     }
 
-    /// The webhook's token, which the stack has made.
+    /// The webhook's token, created by the stack.
     pub(super) async fn token(&self) -> String {
         let secret = aws_sdk_secretsmanager::Client::new(&self.aws.sdk).get_secret_value();
         let secret = secret.secret_id(self.bridge.output("WebhookTokenArn")).send().await.unwrap();
@@ -81,7 +81,7 @@ impl Account {
         settings.chain([("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned())])
     }
 
-    /// The event source mapping as the template sets it up.
+    /// The event source mapping as configured by the template.
     pub(super) fn mapping(&self) -> Mapping {
         let template = &self.bridge.template;
         let number = |parameter| default_of(template, parameter).parse::<u32>().unwrap();
@@ -92,12 +92,12 @@ impl Account {
         }
     }
 
-    /// What the schedule puts on the queue.
+    /// The message that the schedule sends.
     pub(super) fn sweep(&self) -> &str {
         self.bridge.properties("Sweep")["Target"]["Input"].as_str().unwrap()
     }
 
-    /// Takes what the subscriber of some errors has.
+    /// Takes the events of the error subscriber.
     pub(super) async fn take_errors(&self) -> Vec<Value> {
         self.take(&self.errors_url).await
     }

@@ -1,4 +1,4 @@
-//! Least privilege: each role may do what its function was seen doing, and nothing else.
+//! Least privilege: each role allows what its function was observed doing, and nothing else.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use super::stack::Stack;
 use crate::harness::emulator;
 use crate::harness::proxy::{Of, Proxy, RecentKeys};
 
-/// Where the emulator has everything.
+/// The account and region of the emulator.
 const HERE: &str = "us-east-1:123456789012";
 const LONG: Duration = Duration::from_mins(3);
 
-/// What IAM asks for before a request is carried out: the action, and the ARN of what it is done to.
+/// What IAM requires for a request: the action and the resource's ARN.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html>
 fn asked_for(seen: &RecentKeys) -> Vec<(String, String)> {
     let text = |name: &str| seen.body[name].as_str().unwrap_or_else(|| panic!("no {name}: {seen:?}"));
@@ -27,7 +27,7 @@ fn asked_for(seen: &RecentKeys) -> Vec<(String, String)> {
     let table = || format!("arn:aws:dynamodb:{HERE}:table/{}", text("TableName"));
     let operation = seen.operation.as_str();
     match operation {
-        // A batch needs the permission of the single request.
+        // A batch requires the permission of a single request.
         "SendMessage" | "SendMessageBatch" => vec![("sqs:SendMessage".to_owned(), queue())],
         "ChangeMessageVisibility" | "ChangeMessageVisibilityBatch" => {
             vec![("sqs:ChangeMessageVisibility".to_owned(), queue())]
@@ -44,7 +44,7 @@ fn asked_for(seen: &RecentKeys) -> Vec<(String, String)> {
     }
 }
 
-/// The role allows what was seen and `besides`, which others do in its name, and nothing else.
+/// Checks that the role allows what was observed and `besides`, which others do on its behalf, and nothing else.
 fn assert_exact(stack: &Stack, role: &str, seen: &[RecentKeys], besides: &[(&str, &str)]) {
     let logs = stack.permissions[role].iter().filter(|(action, _)| action.starts_with("logs:"));
     let [create, put] = &logs.collect::<Vec<_>>()[..] else { panic!("{role}: {:?}", stack.permissions[role]) };
@@ -63,7 +63,7 @@ fn assert_exact(stack: &Stack, role: &str, seen: &[RecentKeys], besides: &[(&str
     assert!(missing.is_empty() && spare.is_empty(), "{role}: missing {missing:#?}, spare {spare:#?}");
 }
 
-/// Has the run of this chat look as if it had been lost long ago.
+/// Makes the run of this chat look lost.
 async fn lose(account: &Account, chat: &str) {
     let long_ago = || AttributeValue::N("1".to_owned());
     let update = aws_sdk_dynamodb::Client::new(&account.aws.sdk).update_item().table_name(&account.aws.table);
@@ -76,7 +76,7 @@ async fn lose(account: &Account, chat: &str) {
 }
 
 #[tokio::test]
-async fn the_worker_may_do_what_it_does_and_no_more() {
+async fn the_workers_role_is_exact() {
     const LOST: &str = "done-in-1h";
     let account = Account::deploy().await;
     let proxy = Proxy::start(emulator::endpoint()).await;
@@ -87,15 +87,15 @@ async fn the_worker_may_do_what_it_does_and_no_more() {
         }
     };
     let scene = async {
-        // A run that is over at its first poll; one that goes on, and a trigger that joins it.
+        // A run that ends at its first poll, another one, and a trigger that joins it.
         for (chat, key) in [("done-in-2s", "1"), (LOST, "2"), (LOST, "3")] {
             account.aws.put(&json!({"chat_id": chat, "idempotency_key": key}).to_string()).await;
         }
-        // From a later version: handed back.
+        // From a newer version: returned.
         account.aws.put(r#"{"postpress_bridge": "poll", "v": 1000}"#).await;
         seen("ChangeMessageVisibilityBatch").await;
         seen("PutEvents").await;
-        // A sweep that finds a run to look into.
+        // A sweep that finds a lost run.
         lose(&account, LOST).await;
         account.aws.put(account.sweep()).await;
         seen("Query").await;
@@ -110,7 +110,7 @@ async fn the_worker_may_do_what_it_does_and_no_more() {
 }
 
 #[tokio::test]
-async fn the_webhook_may_do_what_it_does_and_no_more() {
+async fn the_webhooks_role_is_exact() {
     let account = Account::deploy().await;
     let proxy = Proxy::start(emulator::endpoint()).await;
     let front = account.webhook(proxy.endpoint());
@@ -125,13 +125,13 @@ async fn the_webhook_may_do_what_it_does_and_no_more() {
 }
 
 #[tokio::test]
-async fn the_schedule_and_the_rule_may_each_do_one_thing() {
+async fn schedule_and_rule_have_one_permission_each() {
     let account = Account::deploy().await;
     let only = |action: &str, resource: &str| BTreeSet::from([(action.to_owned(), resource.to_owned())]);
     let bridge = &account.bridge;
     assert_eq!(bridge.permissions["SweepRole"], only("sqs:SendMessage", bridge.output("QueueArn")));
     let rule = &account.http_webhook.permissions["RuleRole"];
-    // A queue plays the destination.
+    // A queue stands for the destination.
     let destination = account.destination_url.rsplit('/').next().unwrap();
     assert_eq!(*rule, only("events:InvokeApiDestination", &format!("arn:aws:sqs:{HERE}:{destination}")));
 }

@@ -1,4 +1,4 @@
-//! What the template makes, and what its parameters change.
+//! What the template creates, and what its parameters change.
 
 use aws_sdk_dynamodb::types::{BillingMode, KeyType, ProjectionType, TableDescription};
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -18,7 +18,7 @@ async fn attributes(queue_url: &str) -> impl Fn(QueueAttributeName) -> String {
 }
 
 #[tokio::test]
-async fn the_queue_gives_up_on_a_message_after_ten_receives_and_keeps_it_among_the_dead_letters() {
+async fn messages_are_dead_letters_after_ten_receives() {
     use QueueAttributeName::{
         MessageRetentionPeriod, QueueArn, RedrivePolicy, SqsManagedSseEnabled, VisibilityTimeout,
     };
@@ -40,7 +40,7 @@ fn keys<'a>(
 }
 
 #[tokio::test]
-async fn the_run_table_is_paid_by_use_and_indexes_the_open_runs_only() {
+async fn the_run_table_is_on_demand_and_indexes_open_runs() {
     let stack = Stack::create(BRIDGE, &[]).await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&emulator::sdk(&emulator::endpoint()).await);
     let described = dynamodb.describe_table().table_name(stack.output("TableName")).send().await.unwrap();
@@ -52,7 +52,7 @@ async fn the_run_table_is_paid_by_use_and_indexes_the_open_runs_only() {
     assert_eq!(keys(index.key_schema()), [("open", KeyType::Hash), ("sweep_at_ms", KeyType::Range)]);
     assert_eq!(index.projection().unwrap().projection_type(), Some(&ProjectionType::KeysOnly));
 
-    // The emulator's CloudFormation overlooks these.
+    // The emulator's CloudFormation ignores these.
     let runs = stack.properties("Runs");
     assert_eq!(runs["TimeToLiveSpecification"], json!({"AttributeName": "expires_at", "Enabled": true}));
     assert_eq!(runs["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
@@ -60,7 +60,7 @@ async fn the_run_table_is_paid_by_use_and_indexes_the_open_runs_only() {
 }
 
 #[tokio::test]
-async fn the_bus_keeps_every_event_of_ours_for_a_while() {
+async fn the_bus_archives_our_events() {
     let stack = Stack::create(BRIDGE, &[("ArchiveRetentionDays", "7")]).await;
     let events = aws_sdk_eventbridge::Client::new(&emulator::sdk(&emulator::endpoint()).await);
     let bus = events.describe_event_bus().name(stack.output("EventBusName")).send().await.unwrap();
@@ -72,7 +72,7 @@ async fn the_bus_keeps_every_event_of_ours_for_a_while() {
 }
 
 #[tokio::test]
-async fn the_schedule_puts_on_the_queue_what_the_worker_takes_for_a_sweep() {
+async fn the_schedule_sends_a_sweep() {
     let template = template(BRIDGE).await;
     let schedule = properties(&template, "Sweep");
     assert_eq!(schedule["Target"]["Input"], SWEEP_BODY);
@@ -81,7 +81,7 @@ async fn the_schedule_puts_on_the_queue_what_the_worker_takes_for_a_sweep() {
 }
 
 #[tokio::test]
-async fn the_worker_may_invoke_itself_and_is_braked_by_its_mapping_alone() {
+async fn only_the_mapping_limits_the_workers_concurrency() {
     let template = template(BRIDGE).await;
     let worker = &template["Resources"]["SyncWorker"];
     assert_eq!(worker["Properties"]["RecursiveLoop"], "Allow");
@@ -96,7 +96,7 @@ async fn the_worker_may_invoke_itself_and_is_braked_by_its_mapping_alone() {
 }
 
 #[tokio::test]
-async fn a_public_url_lets_everybody_call_and_nobody_invoke_past_it() {
+async fn a_public_url_allows_calls_through_it_only() {
     let template = template(BRIDGE).await;
     let permissions = template["Resources"].as_object().unwrap().values();
     let permissions: Vec<_> = permissions.filter(|resource| resource["Type"] == "AWS::Lambda::Permission").collect();
@@ -113,7 +113,7 @@ async fn a_public_url_lets_everybody_call_and_nobody_invoke_past_it() {
 }
 
 #[tokio::test]
-async fn of_all_services_only_the_named_producers_may_put_messages_on_the_queue_and_nobody_without_tls() {
+async fn only_named_producers_may_send_and_only_over_tls() {
     let template = template(BRIDGE).await;
     let [refused, producers] =
         &properties(&template, "QueueAccess")["PolicyDocument"]["Statement"].as_array().unwrap()[..]
@@ -129,14 +129,14 @@ async fn of_all_services_only_the_named_producers_may_put_messages_on_the_queue_
     assert_eq!(allowed["Condition"], json!({"ArnLike": {"aws:SourceArn": {"Ref": "ProducerArns"}}}));
 }
 
-/// The settings that the worker reads from the environment that the stack gives it.
+/// The worker's settings in the environment from the stack.
 fn settings(stack: &Stack) -> WorkerSettings {
     let environment = &stack.environments["SyncWorker"];
     WorkerSettings::read(&|name| environment.get(name).cloned()).unwrap()
 }
 
 #[tokio::test]
-async fn what_an_operator_does_not_set_is_as_the_program_has_it() {
+async fn unset_parameters_are_the_programs_defaults() {
     let settings = settings(&Stack::create(BRIDGE, &[]).await);
     assert_eq!(settings.schedule, Schedule::default());
     assert_eq!(settings.limits, Limits::default());
@@ -144,7 +144,7 @@ async fn what_an_operator_does_not_set_is_as_the_program_has_it() {
 }
 
 #[tokio::test]
-async fn an_operators_own_bus_secret_and_key_are_used_and_nothing_is_made_in_their_place() {
+async fn existing_resources_are_used_instead_of_new_ones() {
     const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1";
     const SECRET: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:ours-AbCdEf";
     let stack = Stack::create(

@@ -1,4 +1,4 @@
-//! One run, through what the templates make: from the webhook's URL to the subscribers.
+//! One run through the resources of the templates, from the webhook's URL to the subscribers.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use tokio::time::{sleep, timeout};
 use super::account::Account;
 use crate::harness::emulator;
 
-/// Longer than any machine takes: a run waits for a batch window and a poll, seconds each.
+/// Long enough for any machine: a run waits for a batch window and a poll, of seconds each.
 const LONG: Duration = Duration::from_mins(3);
 
 #[tokio::test]
-async fn a_run_goes_from_the_front_door_to_the_subscribers_of_its_ending() {
+async fn a_run_goes_from_the_webhook_to_the_subscribers() {
     let account = Account::deploy().await;
     let front = account.webhook(&emulator::endpoint());
     let bearer = format!("Bearer {}", account.token().await);
@@ -39,7 +39,7 @@ async fn a_run_goes_from_the_front_door_to_the_subscribers_of_its_ending() {
         panic!("not over after {LONG:?}: {}", worker.function.log());
     };
     assert!(figures.failed.is_empty() && figures.returned == 0, "{figures:?}\n{}", worker.function.log());
-    // The sweep, three triggers, and the poll of the sync that went on.
+    // The sweep, three triggers, and the poll of the longer sync.
     assert_eq!(figures.deliveries, 5, "{figures:?}");
     assert_eq!(account.aws.take_dead_letters().await, [""; 0]);
 

@@ -16,22 +16,22 @@ use crate::harness::tools::without_private_settings;
 /// The bridge's template.
 pub(super) const BRIDGE: &str = "template.yaml";
 
-/// A stack that was made.
+/// A created stack.
 #[derive(Debug, Deserialize)]
 pub(super) struct Stack {
     /// Its template, without the SAM parts.
     pub(super) template: Value,
     pub(super) outputs: BTreeMap<String, String>,
-    /// What each function finds in its environment.
+    /// The environment of each function.
     pub(super) environments: BTreeMap<String, BTreeMap<String, String>>,
-    /// What each role may do: the action, and the ARN that it may do it to.
+    /// The permissions of each role: action and resource ARN.
     pub(super) permissions: BTreeMap<String, BTreeSet<(String, String)>>,
 }
 
 impl Stack {
-    /// Makes a stack of this file in `infra/`, with a name of its own.
+    /// Creates a stack from this file in `infra/`, with a unique name.
     pub(super) async fn create(file: &str, parameters: &[(&str, &str)]) -> Self {
-        // Short: of it and more an archive's name is made, which may have 48 characters.
+        // Short, since it is part of an archive's name, which may have 48 characters.
         let name = format!("bridge-{:08x}", Uuid::new_v4().as_fields().0);
         let parameters: BTreeMap<_, _> = parameters.iter().copied().collect();
         serde_json::from_value(stack_py(json!({"template": path(file), "name": name, "parameters": parameters})).await)
@@ -59,7 +59,7 @@ pub(super) fn properties<'a>(template: &'a Value, resource: &str) -> &'a Value {
     properties
 }
 
-/// What a parameter is unless an operator sets it, as the text that CloudFormation makes of it.
+/// The default of a parameter, as CloudFormation renders it.
 pub(super) fn default_of(template: &Value, parameter: &str) -> String {
     match &template["Parameters"][parameter]["Default"] {
         Value::String(text) => text.clone(),

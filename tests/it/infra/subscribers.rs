@@ -1,4 +1,4 @@
-//! The example subscribers: which events reach which, in which form, and who may deliver them.
+//! The example subscribers: which events they get, in which format, and who may deliver them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -32,7 +32,7 @@ async fn publish(account: &Account, event: &Value) {
 }
 
 #[tokio::test]
-async fn each_subscriber_gets_the_events_that_it_is_for_and_no_others() {
+async fn each_subscriber_gets_only_its_events() {
     let account = Account::deploy().await;
     let with_error = |event: &Value, kind: &str| {
         let mut event = event.clone();
@@ -44,7 +44,7 @@ async fn each_subscriber_gets_the_events_that_it_is_for_and_no_others() {
     let types = default_of(&template("subscribers/errors-to-queue.yaml").await, "ErrorTypes");
     let types: Vec<_> = types.split(',').map(str::trim).collect();
     let wanted: Vec<_> = types.iter().map(|kind| with_error(not_found, kind)).collect();
-    // As somebody else's, or a replayed mistake.
+    // An event of another source, or a replayed mistake.
     let foreign = samples.iter().map(|event| {
         let mut event = event.clone();
         event["source"] = "somebody.else".into();
@@ -77,7 +77,7 @@ async fn each_subscriber_gets_the_events_that_it_is_for_and_no_others() {
 }
 
 #[tokio::test]
-async fn what_is_posted_says_by_which_id_repeats_are_dropped() {
+async fn posts_carry_the_id_for_dropping_repeats() {
     let template = template("subscribers/http-webhook.yaml").await;
     let target = &template["Resources"]["Rule"]["Properties"]["Targets"][0];
     assert_eq!(target["HttpParameters"]["HeaderParameters"], json!({"webhook-id": "$.detail.event_id"}));
@@ -87,7 +87,7 @@ async fn what_is_posted_says_by_which_id_repeats_are_dropped() {
 }
 
 #[tokio::test]
-async fn only_its_rule_may_put_messages_on_a_subscribers_queues_and_what_fails_is_kept() {
+async fn only_its_rule_may_send_to_a_subscribers_queue() {
     for file in SUBSCRIBERS {
         let template = template(file).await;
         let resources = template["Resources"].as_object().unwrap();

@@ -1,4 +1,4 @@
-//! The figures that depend on one another. CloudFormation cannot calculate, so the template has them as figures.
+//! Values that depend on one another. CloudFormation cannot calculate, so the template contains them as constants.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::account::seconds;
 use super::stack::{BRIDGE, properties, template};
 
-/// For each call timeout that an operator can choose: it, the function's timeout, and the queue's visibility timeout.
+/// Each call timeout that an operator can choose, with the function's timeout and the queue's visibility timeout.
 fn timeouts(template: &Value) -> Vec<[Duration; 3]> {
     let rows = template["Mappings"]["Timeouts"].as_object().unwrap();
     let choices = template["Parameters"]["CallTimeoutSeconds"]["AllowedValues"].as_array().unwrap();
@@ -23,7 +23,7 @@ fn timeouts(template: &Value) -> Vec<[Duration; 3]> {
 }
 
 #[tokio::test]
-async fn an_invocation_has_time_for_four_calls_and_a_message_stays_invisible_for_six_invocations() {
+async fn timeouts_allow_for_four_calls_and_six_invocations() {
     let template = template(BRIDGE).await;
     let largest_window = seconds(&template["Parameters"]["BatchWindowSeconds"]["MaxValue"]);
     for [call, function, visibility] in timeouts(&template) {
@@ -35,10 +35,10 @@ async fn an_invocation_has_time_for_four_calls_and_a_message_stays_invisible_for
 }
 
 #[tokio::test]
-async fn a_message_outlasts_an_hour_of_outage_whatever_chance_says() {
+async fn a_message_survives_an_hour_of_outage() {
     let template = template(BRIDGE).await;
     let receives = properties(&template, "Queue")["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap();
-    // After the last receive there is no other: of ten receives, nine waits count.
+    // There is no wait after the last receive: ten receives have nine waits.
     let waits = 1..u32::try_from(receives).unwrap();
     for chance in [0, u16::MAX] {
         let lasts: Duration = waits.clone().map(|n| Schedule::default().redelivery_backoff(n, chance)).sum();
@@ -47,26 +47,26 @@ async fn a_message_outlasts_an_hour_of_outage_whatever_chance_says() {
 }
 
 #[tokio::test]
-async fn a_finished_run_is_remembered_for_longer_than_its_messages_can_live() {
+async fn runs_are_remembered_longer_than_their_messages_live() {
     let template = template(BRIDGE).await;
     let retention = |queue| seconds(&properties(&template, queue)["MessageRetentionPeriod"]);
     assert!(retention("Queue") + retention("DeadLetters") < Limits::default().run_ttl);
 }
 
 #[tokio::test]
-async fn no_honest_delay_counts_as_a_lost_run() {
+async fn no_regular_delay_counts_as_a_lost_run() {
     let template = template(BRIDGE).await;
     let overdue = Limits::default().overdue;
     for [_, function, _] in timeouts(&template) {
         assert!(overdue > DELAY_MAX + function);
     }
-    // Nor does a message that was handed back.
+    // Nor does a returned message.
     let longest = Schedule::default().redelivery_backoff(u32::MAX, u16::MAX);
     assert!(overdue > longest, "a message may stay away for {longest:?}");
 }
 
 #[tokio::test]
-async fn the_largest_batch_calls_the_provider_all_at_once() {
+async fn the_largest_batch_calls_the_provider_concurrently() {
     let template = template(BRIDGE).await;
     let largest = template["Parameters"]["BatchSize"]["MaxValue"].as_u64().unwrap();
     assert!(usize::try_from(largest).unwrap() <= Limits::default().max_in_flight);

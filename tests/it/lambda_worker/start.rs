@@ -13,7 +13,7 @@ use crate::harness::lambda::{Deadline, Environment, Function, Outcome};
 const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
-async fn faults_in_the_settings_end_the_process_with_one_message_that_lists_them_all_and_shows_no_secret() {
+async fn invalid_settings_end_the_process_with_one_message() {
     let settings = [
         ("POSTPRESS_API_KEY", "pp_live_hunter2\u{7f}"),
         ("POSTPRESS_BASE_URL", "https://someone:hunter2@api.postpress.example/v1"),
@@ -26,8 +26,8 @@ async fn faults_in_the_settings_end_the_process_with_one_message_that_lists_them
     };
     assert_eq!(status.code(), Some(1));
     insta::assert_snapshot!(function.log(), @r#"
-    sync-worker: set these environment variables right and start again:
-    - `POSTPRESS_BASE_URL` cannot be used: the base URL has a user name or password before an `@`; remove it: the API key has a setting of its own
+    sync-worker: fix these environment variables and start again:
+    - `POSTPRESS_BASE_URL` cannot be used: the base URL has a user name or password before an `@`; remove it: the API key has its own setting
     - `POSTPRESS_API_KEY` cannot be used: the API key has characters that no key has; copy it again from the postpress dashboard
     - `BRIDGE_MAX_POLLS` is "many"; allowed: a whole number from 1 to 1000000
     - `BRIDGE_QUEUE_URL` is missing; set it to the URL of the SQS queue

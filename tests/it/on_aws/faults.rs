@@ -154,7 +154,7 @@ async fn a_poll_that_sqs_refuses_comes_back_alone() {
 }
 
 #[tokio::test]
-async fn an_event_that_eventbridge_fails_is_put_again_if_that_may_pass_and_else_is_retry() {
+async fn an_event_that_eventbridge_fails_is_put_again_if_that_may_pass_and_otherwise_returned() {
     for (code, puts, dealt) in [
         ("ThrottlingException", 2, ENDED),
         ("InternalFailure", 2, ENDED),

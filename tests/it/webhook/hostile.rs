@@ -1,11 +1,11 @@
-//! What comes over the wire that should not: refused with what it is, and never on the queue.
+//! Invalid requests: they are refused with the reason, and nothing is sent to the queue.
 
 use http::{HeaderMap, Request};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::world::{OLD_SECRET, SECRET, TOKEN, front, get, now, open_to_both, post, request, signed, told};
+use super::world::{OLD_SECRET, SECRET, TOKEN, front, get, now, open_front, outcome, post, request, signed};
 use crate::harness::emulator::Emulated;
 use crate::harness::lambda::{Front, Kind, Outcome, RawQuery};
 
@@ -32,12 +32,11 @@ fn body_of(request: Request<Bytes>, body: impl Into<Bytes>) -> Request<Bytes> {
     request.map(|_| body.into())
 }
 
-/// Asks each, and holds that nothing came of any of them: no message, no second process, and nothing in the log that the
-/// requests brought.
-async fn assert_told(aws: &Emulated, front: &Front, cases: Vec<(&str, Request<Bytes>, &str)>) {
+/// Sends each request, and checks that it had no effect: no message, no second process, and nothing of the requests in the log.
+async fn assert_refused(aws: &Emulated, front: &Front, cases: Vec<(&str, Request<Bytes>, &str)>) {
     for (name, request, expected) in cases {
         let response = front.answer(&request).await;
-        assert_eq!(told(&response), expected, "{name}: {response:?}\n{}", front.log());
+        assert_eq!(outcome(&response), expected, "{name}: {response:?}\n{}", front.log());
         assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{name}");
         assert_eq!(response.headers()["cache-control"], "no-store", "{name}");
     }
@@ -51,10 +50,10 @@ async fn assert_told(aws: &Emulated, front: &Front, cases: Vec<(&str, Request<By
 }
 
 #[tokio::test]
-async fn who_is_not_known_is_refused() {
+async fn unauthenticated_requests_are_refused() {
     const UNAUTHORIZED: &str = "401 bridge/unauthorized";
     let aws = Emulated::new().await;
-    let front = open_to_both(&aws);
+    let front = open_front(&aws);
     let good = || signed(SECRET, now(), BODY);
     let bearer = |token: &str| with(post(BODY), "authorization", &format!("Bearer {token}"));
     let signature = good().headers()["webhook-signature"].to_str().unwrap().to_owned();
@@ -85,17 +84,17 @@ async fn who_is_not_known_is_refused() {
             UNAUTHORIZED,
         ),
         ("a status, signed", read_signed, UNAUTHORIZED),
-        ("a status, for nobody", nothing, UNAUTHORIZED),
-        ("a body in Base64 that nobody signed", body_of(good(), vec![0xff, 0xfe]), UNAUTHORIZED),
+        ("a status, without credentials", nothing, UNAUTHORIZED),
+        ("an unsigned body in Base64", body_of(good(), vec![0xff, 0xfe]), UNAUTHORIZED),
     ];
-    assert_told(&aws, &front, cases).await;
+    assert_refused(&aws, &front, cases).await;
 }
 
 #[tokio::test]
-async fn what_is_no_trigger_is_refused() {
+async fn invalid_triggers_are_refused() {
     const INVALID: &str = "400 bridge/invalid_trigger";
     let aws = Emulated::new().await;
-    let front = open_to_both(&aws);
+    let front = open_front(&aws);
     let of = |value: serde_json::Value| post(value.to_string());
     let cases = vec![
         ("empty", post(""), INVALID),
@@ -118,7 +117,7 @@ async fn what_is_no_trigger_is_refused() {
         ("two types", and(post(BODY), "content-type", "application/json"), "415 bridge/unsupported_media_type"),
         ("no type", without(post(BODY), "content-type"), "415 bridge/unsupported_media_type"),
         (
-            "another alphabet",
+            "another charset",
             with(post(BODY), "content-type", "application/json; charset=utf-16"),
             "415 bridge/unsupported_media_type",
         ),
@@ -128,13 +127,13 @@ async fn what_is_no_trigger_is_refused() {
         ("another path", request("POST", "/v1/syncs/", &[], BODY), "404 bridge/no_such_path"),
         ("another version", request("POST", "/v2/syncs", &[], BODY), "404 bridge/no_such_path"),
     ];
-    assert_told(&aws, &front, cases).await;
+    assert_refused(&aws, &front, cases).await;
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_read_is_refused_with_the_true_reason() {
+async fn unreadable_bodies_are_refused_with_the_reason() {
     let aws = Emulated::new().await;
-    let front = open_to_both(&aws);
+    let front = open_front(&aws);
     let utf_16: Vec<u8> = "\u{feff}{\"chat_id\": \"c\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (body, why) in [
         (b"\xef\xbb\xbf{\"chat_id\": \"c\"}".to_vec(), "begins with a byte-order mark"),
@@ -145,20 +144,20 @@ async fn a_body_that_cannot_be_read_is_refused_with_the_true_reason() {
         (br#"{"chat_id": "c", "correlation_id": "\udc00"}"#.to_vec(), "`correlation_id` cannot be read: it has a lone"),
     ] {
         let response = front.answer(&post(body)).await;
-        assert_eq!(told(&response), "400 bridge/invalid_trigger", "{why}: {response:?}");
+        assert_eq!(outcome(&response), "400 bridge/invalid_trigger", "{why}: {response:?}");
         let problem: Value = serde_json::from_slice(response.body()).unwrap();
         assert!(problem["detail"].as_str().unwrap().contains(why), "{why}: {problem}");
         assert!(front.log().contains(why), "{why}: {}", front.log());
     }
     assert!(aws.queue_is_empty().await && front.processes_started() == 1, "{}", front.log());
     let sound = with(post(BODY), "content-type", "application/json; charset=utf8");
-    assert_eq!(told(&front.answer(&sound).await), "202");
+    assert_eq!(outcome(&front.answer(&sound).await), "202");
 }
 
 #[tokio::test]
-async fn an_event_of_another_front_end_is_answered_or_fails_with_what_it_is() {
+async fn events_of_other_front_ends_are_described() {
     let aws = Emulated::new().await;
-    let front = open_to_both(&aws);
+    let front = open_front(&aws);
     let balancer = json!({
         "requestContext": {"elb": {"targetGroupArn": "arn"}}, "httpMethod": "GET", "path": "/healthz", "headers": {}, "body": "",
         "isBase64Encoded": false,
@@ -204,17 +203,17 @@ async fn an_event_of_another_front_end_is_answered_or_fails_with_what_it_is() {
 }
 
 #[tokio::test]
-async fn an_odd_chat_id_is_decoded_exactly_or_refused() {
+async fn odd_chat_ids_are_decoded_exactly_or_refused() {
     let aws = Emulated::new().await;
     let long = "x".repeat(513);
     let longest = "x".repeat(512);
-    for (kind, told) in [
+    for (kind, outcomes) in [
         (Kind::FunctionUrl, ["400 bridge/invalid_chat_id", "404 bridge/no_such_path", "404 bridge/no_run"]),
-        // Nothing tells a slash of a chat id from another behind an API: `..%2F..` is the name of a chat.
+        // Behind an API, a slash in a chat id looks like any other: `..%2F..` is the name of a chat.
         (Kind::HttpApi { stage: "$default" }, ["400 bridge/invalid_chat_id", "404 bridge/no_run", "404 bridge/no_run"]),
     ] {
         let front = front(&aws, kind, &[("BRIDGE_WEBHOOK_TOKEN", TOKEN)]);
-        let [invalid, no_segment, no_run] = told;
+        let [invalid, no_segment, no_run] = outcomes;
         let chat = |segment: &str| get(&format!("/v1/chats/{segment}/sync"));
         let cases = vec![
             ("a slash", chat("a%2Fb"), no_run),
@@ -230,36 +229,36 @@ async fn an_odd_chat_id_is_decoded_exactly_or_refused() {
             ("513 bytes", chat(&long), invalid),
             ("512 bytes", chat(&longest), no_run),
         ];
-        assert_told(&aws, &front, cases).await;
+        assert_refused(&aws, &front, cases).await;
     }
-    let front = open_to_both(&aws);
+    let front = open_front(&aws);
     let cases = vec![
         ("a bare percent", get("/v1/chats/50%/sync"), "400 bridge/invalid_chat_id"),
         ("not UTF-8", get("/v1/chats/%FF/sync"), "400 bridge/invalid_chat_id"),
     ];
-    assert_told(&aws, &front, cases).await;
+    assert_refused(&aws, &front, cases).await;
 }
 
 #[tokio::test]
-async fn a_header_that_is_not_ascii_is_no_matter_where_it_is_not_read() {
+async fn unread_headers_may_be_non_ascii() {
     let aws = Emulated::new().await;
-    let front = open_to_both(&aws);
+    let front = open_front(&aws);
     for (name, value, expected) in
         [("x-odd", "é", "200"), ("authorization", "Bearer é", "401 bridge/unauthorized"), ("if-none-match", "é", "200")]
     {
         let path = if expected == "200" { "/healthz?a=%22&b=é" } else { "/v1/chats/c/sync" };
-        assert_eq!(told(&front.answer(&request("GET", path, &[(name, value)], "")).await), expected, "{name}");
+        assert_eq!(outcome(&front.answer(&request("GET", path, &[(name, value)], "")).await), expected, "{name}");
     }
     assert_eq!(front.processes_started(), 1);
 }
 
 #[tokio::test]
-async fn a_query_is_never_read() {
+async fn query_strings_are_ignored() {
     let aws = Emulated::new().await;
-    let front = open_to_both(&aws);
+    let front = open_front(&aws);
     for query in ["a=1", "a=\"b\"", "{}|^`<> é", "%"] {
         let mut request = request("GET", "/healthz", &[], "");
         request.extensions_mut().insert(RawQuery(query));
-        assert_eq!(told(&front.answer(&request).await), "200", "{query}: {}", front.log());
+        assert_eq!(outcome(&front.answer(&request).await), "200", "{query}: {}", front.log());
     }
 }

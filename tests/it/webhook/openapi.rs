@@ -1,5 +1,5 @@
-//! The OpenAPI description, held against the running function by Schemathesis: requests that it allows and requests that it
-//! does not, with the token and without.
+//! The OpenAPI description, checked against the running function by Schemathesis: requests that it allows and requests that it
+//! does not, with and without the token.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,24 +9,24 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::world::{TOKEN, open_to_both, remember};
+use super::world::{TOKEN, open_front, remember};
 use crate::harness::emulator::Emulated;
 use crate::harness::tools;
 
 const DESCRIPTION: &str = "events/schemas/webhook.openapi.json";
 
-/// The schema counts characters where we count bytes, and cannot say what marks our own messages: it takes what we refuse.
+/// The schema counts characters where we count bytes, and cannot describe our own messages, so it allows some that we refuse.
 const ACCEPTANCE: &str = "positive_data_acceptance";
 /// With the token in every request, no request has a wrong one.
 const AUTHENTICATION: &str = "ignored_auth";
 
-/// Runs Schemathesis with this description against a function of its own, but for these checks.
+/// Runs Schemathesis with this description against a new function, without these checks.
 async fn run(description: &Path, header: Option<&str>, without: &[&str]) -> Output {
     let schemathesis = tools::schemathesis();
     let aws = Emulated::new().await;
-    // The chat of the description's examples, so that a status is among the answers.
+    // The chat of the description's examples, so that one answer is a status.
     remember(&aws, "chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR").await;
-    let front = open_to_both(&aws);
+    let front = open_front(&aws);
     let directory = TempDir::new().unwrap();
     let output = front
         .serve(async |url| {
@@ -57,14 +57,14 @@ fn description() -> PathBuf {
 }
 
 #[tokio::test]
-async fn the_function_does_what_its_description_says() {
+async fn the_function_matches_its_description() {
     let bearer = format!("Authorization: Bearer {TOKEN}");
     assert_finds_nothing(&run(&description(), Some(&bearer), &[ACCEPTANCE, AUTHENTICATION]).await);
     assert_finds_nothing(&run(&description(), None, &[ACCEPTANCE]).await);
 }
 
 #[tokio::test]
-async fn a_description_that_is_wrong_is_found_out() {
+async fn a_wrong_description_is_detected() {
     let text = fs::read_to_string(description()).unwrap();
     let mut wrong: Value = serde_json::from_str(&text).unwrap();
     wrong["components"]["schemas"]["ChatHistorySync"]["required"] = json!(["version"]);

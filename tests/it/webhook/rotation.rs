@@ -1,8 +1,8 @@
-//! Credentials in Secrets Manager: read at the start, and again once they no longer fit.
+//! Credentials in Secrets Manager: read at startup, and again when a request does not match them.
 
 use uuid::Uuid;
 
-use super::world::{OLD_SECRET, SECRET, TIMEOUT, front, now, request, settings, signed, told};
+use super::world::{OLD_SECRET, SECRET, TIMEOUT, front, now, outcome, request, settings, signed};
 use crate::harness::emulator::{self, Emulated};
 use crate::harness::lambda::{Environment, Function, Kind};
 
@@ -11,7 +11,7 @@ async fn secrets() -> aws_sdk_secretsmanager::Client {
 }
 
 #[tokio::test]
-async fn a_stored_secret_is_rotated_under_a_running_function() {
+async fn a_running_function_notices_a_rotation() {
     let (aws, secrets, name) = (Emulated::new().await, secrets().await, format!("webhook-{}", Uuid::new_v4()));
     let holding = |secret: &str| format!(r#"{{"signing": "{secret}", "token": "stored-token-of-the-test"}}"#);
     secrets.create_secret().name(&name).secret_string(holding(OLD_SECRET)).send().await.unwrap();
@@ -21,12 +21,15 @@ async fn a_stored_secret_is_rotated_under_a_running_function() {
     let front = front(&aws, Kind::FunctionUrl, &stored);
     let bearer = [("authorization", "Bearer stored-token-of-the-test")];
     let status = request("GET", "/v1/chats/c/sync", &bearer, "");
-    assert_eq!(told(&front.answer(&status).await), "404 bridge/no_run", "{}", front.log());
-    assert_eq!(told(&front.answer(&signed(OLD_SECRET, now(), r#"{"chat_id": "c"}"#)).await), "202");
+    assert_eq!(outcome(&front.answer(&status).await), "404 bridge/no_run", "{}", front.log());
+    assert_eq!(outcome(&front.answer(&signed(OLD_SECRET, now(), r#"{"chat_id": "c"}"#)).await), "202");
 
     secrets.put_secret_value().secret_id(&name).secret_string(holding(SECRET)).send().await.unwrap();
-    assert_eq!(told(&front.answer(&signed(SECRET, now(), r#"{"chat_id": "c"}"#)).await), "202", "{}", front.log());
-    assert_eq!(told(&front.answer(&signed(OLD_SECRET, now(), r#"{"chat_id": "c"}"#)).await), "401 bridge/unauthorized");
+    assert_eq!(outcome(&front.answer(&signed(SECRET, now(), r#"{"chat_id": "c"}"#)).await), "202", "{}", front.log());
+    assert_eq!(
+        outcome(&front.answer(&signed(OLD_SECRET, now(), r#"{"chat_id": "c"}"#)).await),
+        "401 bridge/unauthorized"
+    );
     assert_eq!(front.processes_started(), 1);
     assert!(
         !front.log().contains("stored-token-of-the-test") && !front.log().contains(&SECRET[6..]),
@@ -36,7 +39,7 @@ async fn a_stored_secret_is_rotated_under_a_running_function() {
 }
 
 #[tokio::test]
-async fn a_stored_secret_that_is_none_ends_the_process_and_is_not_shown() {
+async fn an_invalid_stored_secret_ends_the_process_and_is_not_shown() {
     let (aws, secrets) = (Emulated::new().await, secrets().await);
     let json = format!(r#"{{"signing": "{SECRET}"}}"#);
     for (holds, said) in [

@@ -16,17 +16,17 @@ use postpress_bridge::worker::{Worker, WorkerConfig};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::world::{SECRET, TIMEOUT, TOKEN, body, front, get, now, open_to_both, post, queued, request, signed, told};
+use super::world::{SECRET, TIMEOUT, TOKEN, body, front, get, now, open_front, outcome, post, queued, request, signed};
 use crate::harness::emulator::Emulated;
 use crate::harness::lambda::{Kind, Outcome};
 
 #[tokio::test]
-async fn a_signed_trigger_is_on_the_queue_once_it_is_accepted_as_the_worker_reads_it() {
+async fn an_accepted_trigger_is_on_the_queue_unchanged() {
     let aws = Emulated::new().await;
-    let front = open_to_both(&aws);
+    let front = open_front(&aws);
     let trigger = r#"{"chat_id": "a/b é", "correlation_id": "order-17", "metadata": {"n": 1.50}}"#;
     let response = front.answer(&signed(SECRET, now(), trigger)).await;
-    assert_eq!(told(&response), "202", "{response:?}\n{}", front.log());
+    assert_eq!(outcome(&response), "202", "{response:?}\n{}", front.log());
     let trigger = queued(&aws).await;
     assert_eq!(trigger.chat_id.as_str(), "a/b é");
     assert_eq!(trigger.key, TriggerKey::of("msg_1"));
@@ -46,7 +46,7 @@ async fn a_signed_trigger_is_on_the_queue_once_it_is_accepted_as_the_worker_read
 }
 
 #[tokio::test]
-async fn a_trigger_and_a_status_are_the_same_behind_every_front_end() {
+async fn every_front_end_behaves_the_same() {
     for (kind, prefix) in [
         (Kind::FunctionUrl, ""),
         (Kind::HttpApi { stage: "$default" }, ""),
@@ -63,7 +63,7 @@ async fn a_trigger_and_a_status_are_the_same_behind_every_front_end() {
             request
         };
         let trigger = at(signed(SECRET, now(), r#"{"chat_id": "é"}"#));
-        assert_eq!(told(&front.answer(&trigger).await), "202", "{kind:?}: {}", front.log());
+        assert_eq!(outcome(&front.answer(&trigger).await), "202", "{kind:?}: {}", front.log());
         assert_eq!(queued(&aws).await.chat_id.as_str(), "é");
         for (path, expected) in [
             ("/healthz", "200"),
@@ -72,17 +72,17 @@ async fn a_trigger_and_a_status_are_the_same_behind_every_front_end() {
             ("/v1/syncs", "405 bridge/method_not_allowed"),
             ("/v2/syncs", "404 bridge/no_such_path"),
         ] {
-            assert_eq!(told(&front.answer(&at(get(path))).await), expected, "{kind:?} {path}: {}", front.log());
+            assert_eq!(outcome(&front.answer(&at(get(path))).await), expected, "{kind:?} {path}: {}", front.log());
         }
         let mut twice = at(post(r#"{"chat_id": "c"}"#));
         twice.headers_mut().append("authorization", "Bearer another-token-of-the-test".parse().unwrap());
-        assert_eq!(told(&front.answer(&twice).await), "401 bridge/unauthorized", "{kind:?}: {}", front.log());
+        assert_eq!(outcome(&front.answer(&twice).await), "401 bridge/unauthorized", "{kind:?}: {}", front.log());
         assert_eq!(front.processes_started(), 1);
     }
 }
 
 #[tokio::test]
-async fn an_event_of_payload_format_1_is_answered_as_api_gateway_takes_it() {
+async fn payload_format_1_is_answered() {
     let aws = Emulated::new().await;
     let front = front(&aws, Kind::HttpApi1 { stage: "prod" }, &[("BRIDGE_WEBHOOK_TOKEN", "a-token-for-trying")]);
     let event = serde_json::from_str(include_str!("../../data/http-api-payload-1.0.json")).unwrap();
@@ -95,15 +95,15 @@ async fn an_event_of_payload_format_1_is_answered_as_api_gateway_takes_it() {
 }
 
 #[tokio::test]
-async fn a_status_follows_the_run_from_before_it_to_after_it() {
+async fn a_status_follows_the_run() {
     let aws = Emulated::new().await;
-    let (front, worker) = (open_to_both(&aws), worker(&aws));
+    let (front, worker) = (open_front(&aws), worker(&aws));
     let path = "/v1/chats/done-in-1s%20%C3%A9%2F%25/sync";
-    assert_eq!(told(&front.answer(&get(path)).await), "404 bridge/no_run", "{}", front.log());
+    assert_eq!(outcome(&front.answer(&get(path)).await), "404 bridge/no_run", "{}", front.log());
 
     let accepted = front.answer(&post(r#"{"chat_id": "done-in-1s é/%", "correlation_id": "hidden"}"#)).await;
-    assert_eq!(told(&accepted), "202", "{}", front.log());
-    assert_eq!(told(&front.answer(&get(path)).await), "404 bridge/no_run", "the worker has not seen it yet");
+    assert_eq!(outcome(&accepted), "202", "{}", front.log());
+    assert_eq!(outcome(&front.answer(&get(path)).await), "404 bridge/no_run", "the worker has not seen it yet");
 
     let mut seen = Vec::new();
     while seen.last() != Some(&json!("SYNC_DONE")) {
@@ -112,12 +112,12 @@ async fn a_status_follows_the_run_from_before_it_to_after_it() {
         aws.queue(&aws.sdk).delete(&record).await.unwrap();
         let response = front.answer(&get(path)).await;
         let status = body(&response);
-        assert_eq!(told(&response), "200", "{}", front.log());
+        assert_eq!(outcome(&response), "200", "{}", front.log());
         assert_eq!((&status["object"], &status["chat_id"]), (&json!("ChatHistorySync"), &json!("done-in-1s é/%")));
         assert!(!status.to_string().contains("hidden"), "{status}");
         seen.push(status["status"].clone());
     }
-    // The first call's answer is in the poll on the queue: the table knows it one poll later.
+    // The first call's answer is in the poll on the queue, and reaches the table one poll later.
     assert_eq!(seen.first(), Some(&Value::Null));
 
     let ended = front.answer(&get(path)).await;
@@ -126,11 +126,11 @@ async fn a_status_follows_the_run_from_before_it_to_after_it() {
     assert!(status["requested_at"].as_str() < status["finished_at"].as_str(), "{status}");
     let bearer = format!("Bearer {TOKEN}");
     let again = request("GET", path, &[("authorization", &bearer), ("if-none-match", tag)], "");
-    assert_eq!(told(&front.answer(&again).await), "304");
+    assert_eq!(outcome(&front.answer(&again).await), "304");
     assert_eq!(front.processes_started(), 1);
 }
 
-/// A worker in a hurry, and a provider in this process.
+/// A worker with short delays, and a provider in this process.
 fn worker(aws: &Emulated) -> Worker<InProcess, DynamoStore, SqsQueue, EventBridgeBus> {
     let schedule = Schedule { poll_initial: Duration::from_secs(1), poll_factor: 1.0, ..Schedule::default() };
     let limits = Limits { lease_margin: Duration::ZERO, ..Limits::default() };

@@ -1,11 +1,11 @@
-//! SQS fails behind the front door, on the wire: what its 503 says of where the trigger is.
+//! SQS fails on the wire: what the 503 says about the trigger.
 
 use futures_util::future::join_all;
 use http::Response;
 use hyper::body::Bytes;
 use rustls::version::TLS13;
 
-use super::world::{TOKEN, body, front, post, told};
+use super::world::{TOKEN, body, front, outcome, post};
 use crate::harness::emulator::{Emulated, endpoint};
 use crate::harness::lambda::{Front, Kind};
 use crate::harness::proxy::{Fault, Of, Proxy};
@@ -24,7 +24,7 @@ fn at(aws: &Emulated, endpoint: &str) -> Front {
 }
 
 fn assert_says(response: &Response<Bytes>, says: &str, what: &str) {
-    assert_eq!(told(response), "503 bridge/unavailable", "{what}");
+    assert_eq!(outcome(response), "503 bridge/unavailable", "{what}");
     let body = body(response);
     let detail = body["detail"].as_str().unwrap();
     assert!(detail.contains(says), "{what}: {detail}");
@@ -32,9 +32,9 @@ fn assert_says(response: &Response<Bytes>, says: &str, what: &str) {
 }
 
 #[tokio::test]
-async fn what_sqs_answers_and_what_it_does_not_answer_are_told_apart() {
+async fn refused_and_lost_sends_are_distinguished() {
     let aws = Emulated::new().await;
-    // Ten seconds of attempts are fewer than this.
+    // More than the attempts of ten seconds.
     const ALWAYS: usize = 40;
     let cases = [
         (Fault::Answers(400, "ThrottlingException"), NOT_ON_IT, true),
@@ -63,22 +63,22 @@ async fn what_sqs_answers_and_what_it_does_not_answer_are_told_apart() {
     join_all(tried).await;
     assert!(aws.queue_is_empty().await);
 
-    // Once is passed over, where it is certain that nothing was enqueued.
+    // One failure is retried if nothing can have been enqueued.
     let proxy = Proxy::start(endpoint()).await;
     proxy.once(SEND, Fault::Answers(400, "ThrottlingException"));
     let response = at(&aws, proxy.endpoint()).answer(&post(KEYLESS)).await;
-    assert_eq!((told(&response), proxy.seen(SEND).len()), ("202".to_owned(), 2));
+    assert_eq!((outcome(&response), proxy.seen(SEND).len()), ("202".to_owned(), 2));
 }
 
 #[tokio::test]
-async fn a_trigger_that_is_there_although_its_reply_was_lost_is_never_said_to_be_lost() {
+async fn a_trigger_with_a_lost_reply_is_not_reported_as_lost() {
     let aws = Emulated::new().await;
     let proxy = Proxy::start(endpoint()).await;
     proxy.once(SEND, Fault::ReplyLost);
     let front = at(&aws, proxy.endpoint());
     assert_says(&front.answer(&post(KEYLESS)).await, PERHAPS, "without a key");
     assert_eq!(aws.take_visible().await.len(), 1);
-    // What happened to the first send is not forgotten over the refusal of the second.
+    // The first send counts although the second was refused.
     proxy.once(SEND, Fault::ReplyLost);
     proxy.once(SEND, Fault::Answers(403, "AccessDeniedException"));
     assert_says(&front.answer(&post(WITH_KEY)).await, PERHAPS, "with a key");
@@ -90,7 +90,7 @@ async fn without_a_connection_nothing_is_on_the_queue() {
     let aws = Emulated::new().await;
     let stranger = TlsServer::start("127.0.0.1", &TLS13, String::new());
     for (what, endpoint) in [
-        ("nobody listens", "http://127.0.0.1:1".to_owned()),
+        ("no listener", "http://127.0.0.1:1".to_owned()),
         ("a certificate that is not trusted", format!("https://{}", stranger.address)),
         ("no such name", "http://sqs.invalid".to_owned()),
     ] {
@@ -110,6 +110,6 @@ async fn without_a_connection_nothing_is_on_the_queue() {
         let server = RawServer::start(std::iter::repeat_n(moves, 100)).await;
         let front = at(&aws, &format!("http://{}", server.address()));
         assert_says(&front.answer(&post(KEYLESS)).await, PERHAPS, what);
-        assert_eq!(server.seen().requests.len(), 1, "{what}: it is left to the client whether to send again");
+        assert_eq!(server.seen().requests.len(), 1, "{what}: the client decides whether to send again");
     }
 }

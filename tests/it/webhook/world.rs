@@ -1,4 +1,4 @@
-//! Everything around the webhook, and how it is asked.
+//! What the webhook needs around it, and requests to it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ pub(super) const TOKEN: &str = "token-of-the-test";
 /// Longer than any request takes.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The webhook's environment, but for who may call.
+/// The webhook's environment, without its credentials.
 pub(super) fn settings(aws: &Emulated) -> Vec<(String, String)> {
     let settings = [
         ("AWS_ENDPOINT_URL", &*emulator::endpoint()),
@@ -30,14 +30,14 @@ pub(super) fn settings(aws: &Emulated) -> Vec<(String, String)> {
     settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
-/// A function with these settings on top.
+/// A function with these additional settings.
 pub(super) fn front(aws: &Emulated, kind: Kind, more: &[(&str, &str)]) -> Front {
     let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Front::new(Function::webhook(settings(aws).into_iter().chain(more), TIMEOUT), kind)
 }
 
-/// A function URL that takes signatures and tokens.
-pub(super) fn open_to_both(aws: &Emulated) -> Front {
+/// A function URL that accepts signatures and tokens.
+pub(super) fn open_front(aws: &Emulated) -> Front {
     front(aws, Kind::FunctionUrl, &[("BRIDGE_WEBHOOK_SECRET", SECRET), ("BRIDGE_WEBHOOK_TOKEN", TOKEN)])
 }
 
@@ -50,12 +50,12 @@ pub(super) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: 
     request
 }
 
-/// Asks for a path with the token.
+/// A query with the token.
 pub(super) fn get(path: &str) -> Request<Bytes> {
     request("GET", path, &[("authorization", &format!("Bearer {TOKEN}"))], "")
 }
 
-/// Hands in a body with the token.
+/// A trigger with the token.
 pub(super) fn post(body: impl Into<Bytes>) -> Request<Bytes> {
     let bearer = format!("Bearer {TOKEN}");
     request("POST", "/v1/syncs", &[("authorization", &bearer), ("content-type", "application/json")], body)
@@ -65,7 +65,7 @@ pub(super) fn now() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
 }
 
-/// Hands in a body that was signed then.
+/// A trigger that was signed at this time.
 pub(super) fn signed(secret: &str, timestamp: i64, body: &str) -> Request<Bytes> {
     let signature = standardwebhooks::Webhook::new(secret).unwrap().sign("msg_1", timestamp, body.as_bytes()).unwrap();
     let headers = [
@@ -82,7 +82,7 @@ pub(super) fn body(response: &Response<Bytes>) -> Value {
 }
 
 /// The status of an answer, and the `type` if it is an error.
-pub(super) fn told(response: &Response<Bytes>) -> String {
+pub(super) fn outcome(response: &Response<Bytes>) -> String {
     let status = response.status().as_u16();
     body(response)["type"].as_str().map_or(status.to_string(), |kind| format!("{status} {kind}"))
 }

@@ -100,7 +100,7 @@ fn of_secret_error(check: &'static str, error: ServiceError) -> Finding {
             aws_query::denied(check, "secretsmanager:GetSecretValue (and kms:Decrypt, for a customer managed key)")
         }
         ServiceError::Misconfigured(fault) => aws_query::misconfigured(check, fault),
-        error if error.may_pass() => Finding::fault(check, error.to_string(), "run `doctor` again later"),
+        error if error.is_retryable() => Finding::fault(check, error.to_string(), "run `doctor` again later"),
         error => {
             let remedy = "fix the secret, or the variable that names it: `ID`, or `ID#field` if it is a JSON object";
             Finding::fault(check, error.to_string(), remedy)
