@@ -25,9 +25,9 @@ queue_url=$(queue bridge "{\"RedrivePolicy\": \"$redrive\", \"VisibilityTimeout\
 subscriber=$(queue subscriber)
 
 aws dynamodb create-table --table-name bridge-runs --billing-mode PAY_PER_REQUEST \
-    --attribute-definitions AttributeName=chat_id,AttributeType=S AttributeName=open,AttributeType=N \
+    --attribute-definitions AttributeName=subject,AttributeType=S AttributeName=open,AttributeType=N \
     AttributeName=sweep_at_ms,AttributeType=N \
-    --key-schema AttributeName=chat_id,KeyType=HASH \
+    --key-schema AttributeName=subject,KeyType=HASH \
     --global-secondary-indexes '[{"IndexName": "open", "Projection": {"ProjectionType": "KEYS_ONLY"}, "KeySchema": [
         {"AttributeName": "open", "KeyType": "HASH"}, {"AttributeName": "sweep_at_ms", "KeyType": "RANGE"}]}]' >&2
 aws dynamodb update-time-to-live --table-name bridge-runs \

@@ -108,6 +108,55 @@ impl JsonSchema for ChatId {
     }
 }
 
+/// What a run syncs: the run table's hash key, `{workspace}/chat/{chat id}`. There is one workspace, `default`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subject(ChatId);
+
+impl Subject {
+    const PREFIX: &str = "default/chat/";
+
+    /// The chat that is synced.
+    pub fn chat_id(&self) -> &ChatId {
+        &self.0
+    }
+
+    /// Reads what `Display` wrote; `None` if it is not a subject.
+    pub fn parse(text: &str) -> Option<Self> {
+        ChatId::parse(text.strip_prefix(Self::PREFIX)?).ok().map(Self)
+    }
+}
+
+impl From<ChatId> for Subject {
+    fn from(chat_id: ChatId) -> Self {
+        Self(chat_id)
+    }
+}
+
+impl From<&ChatId> for Subject {
+    fn from(chat_id: &ChatId) -> Self {
+        Self(chat_id.clone())
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Self::PREFIX, self.0)
+    }
+}
+
+impl Serialize for Subject {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Subject {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("`subject` is not `default/chat/` and a chat id"))
+    }
+}
+
 /// SQS's id of a message: the same at every delivery, and a new one if the message is sent or moved again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -240,6 +289,18 @@ impl<'de> Deserialize<'de> for TriggerKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_subject_can_be_read_back_whatever_the_chat_id() {
+        for id in ["c", "a/b", "default/chat/c", "„ü“"] {
+            let subject = Subject::from(ChatId::parse(id).unwrap());
+            assert_eq!(subject.to_string(), format!("default/chat/{id}"));
+            assert_eq!(Subject::parse(&subject.to_string()), Some(subject));
+        }
+        for text in ["", "c", "default/chat/", "default/account/a", "other/chat/c", "default/chat/.."] {
+            assert_eq!(Subject::parse(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn invalid_chat_ids_are_refused_with_the_reason() {

@@ -16,7 +16,7 @@ pub const CHAT: &str = "c";
 /// Run 1 of [`CHAT`], active, which the message `starter` has just claimed with claim 1.
 pub fn active() -> Item {
     Item {
-        chat_id: ChatId::parse(CHAT).expect("it is one"),
+        subject: ChatId::parse(CHAT).expect("it is one").into(),
         run_id: RunId::from_random(1),
         claim_id: ClaimId::from_random(1),
         holder: MessageId::new("starter"),

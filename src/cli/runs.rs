@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{Attribute, Cell, Color, Table};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::run::{Item, Next, OPEN_SHARDS};
 use crate::settings::{FromEnv, ReadSettings};
 use crate::store::{DUE_PAGE, DueRun, RunTable};
@@ -90,13 +90,13 @@ async fn open(table: &RunTable, limit: usize) -> anyhow::Result<Listing> {
     for shard in 0..OPEN_SHARDS {
         due.extend(due_of_shard(table, shard, limit).await?);
     }
-    due.sort_by(|one, other| (one.sweep_at_ms, &one.chat_id).cmp(&(other.sweep_at_ms, &other.chat_id)));
+    due.sort_by(|one, other| (one.sweep_at_ms, &one.subject).cmp(&(other.sweep_at_ms, &other.subject)));
     let is_cut = due.len() > limit;
     due.truncate(limit);
     let mut runs: Vec<Item> = read_all(table, due).await?;
     // The index is eventually consistent.
     runs.retain(|item| item.state.open().is_some());
-    runs.sort_by(|one, other| (one.started_at_ms, &one.chat_id).cmp(&(other.started_at_ms, &other.chat_id)));
+    runs.sort_by(|one, other| (one.started_at_ms, &one.subject).cmp(&(other.started_at_ms, &other.subject)));
     let note = match runs.len() {
         0 => Some("no open runs".to_owned()),
         listed if is_cut => Some(format!("only the {listed} runs that a sweep reads first; for more, see `--limit`")),
@@ -120,7 +120,7 @@ async fn due_of_shard(table: &RunTable, shard: u8, limit: usize) -> anyhow::Resu
 }
 
 async fn read_all(table: &RunTable, due: Vec<DueRun>) -> anyhow::Result<Vec<Item>> {
-    let reads = due.into_iter().map(|due| async move { table.read(&due.chat_id).await });
+    let reads = due.into_iter().map(|due| async move { table.read(due.subject.chat_id()).await });
     let items: Vec<Option<Item>> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
     Ok(items.into_iter().flatten().collect())
 }
@@ -128,7 +128,7 @@ async fn read_all(table: &RunTable, due: Vec<DueRun>) -> anyhow::Result<Vec<Item
 /// Scans for ended runs until it has `limit` of them or has read [`PAGES_MAX`] pages; sorted by end, latest first.
 async fn ended(table: &RunTable, limit: usize, now: Millis) -> anyhow::Result<Listing> {
     let (mut runs, mut scanned) = (Vec::new(), 0);
-    let mut after: Option<ChatId> = None;
+    let mut after: Option<Subject> = None;
     let mut pages = 0;
     let is_complete = loop {
         let page = table.ended_page(after.as_ref()).await?;
@@ -146,7 +146,7 @@ async fn ended(table: &RunTable, limit: usize, now: Millis) -> anyhow::Result<Li
     };
     runs.truncate(limit);
     let finished_at = |item: &Item| item.state.outcome().map(|outcome| outcome.finished_at);
-    runs.sort_by(|one, other| finished_at(other).cmp(&finished_at(one)).then(one.chat_id.cmp(&other.chat_id)));
+    runs.sort_by(|one, other| finished_at(other).cmp(&finished_at(one)).then(one.subject.cmp(&other.subject)));
     let cost = if table.is_swept() { ", each of which costs read units" } else { "" };
     let rest = if is_complete {
         "this is the whole table"
@@ -171,7 +171,7 @@ fn open_table(runs: &[Item], now: Millis, overdue: Duration, columns: Option<u16
             }
         };
         listed.add_row([
-            item.chat_id.as_str().into(),
+            item.chat_id().as_str().into(),
             ending(item).or(status(item)).unwrap_or("none yet").into(),
             Cell::new(item.polls),
             Cell::new(item.learned.failures),
@@ -187,7 +187,7 @@ fn ended_table(runs: &[Item], now: Millis, columns: Option<u16>) -> Table {
     for item in runs {
         let finished_at = item.state.outcome().map(|outcome| outcome.finished_at);
         listed.add_row([
-            item.chat_id.as_str().into(),
+            item.chat_id().as_str().into(),
             ending(item).unwrap_or_default().into(),
             Cell::new(item.polls),
             Cell::new(item.learned.restarts),
@@ -204,10 +204,11 @@ mod tests {
 
     use super::*;
     use crate::cli::run_report::tests::{NOW, item};
+    use crate::ids::ChatId;
 
     #[test]
     fn list_fits_the_terminal_whatever_the_ids() {
-        let named = |name: &str| Item { chat_id: ChatId::parse(name).unwrap(), ..item() };
+        let named = |name: &str| Item { subject: ChatId::parse(name).unwrap().into(), ..item() };
         let runs = [named("c"), named(&"chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR".repeat(4)), named(&"会話".repeat(40))];
         for columns in [60, 80, 120] {
             for listed in [

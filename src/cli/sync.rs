@@ -153,7 +153,7 @@ impl Session {
     /// Puts the messages on the queue that start or resume a chat.
     async fn begin(&self, chat: &ChatId, queue: &MemoryQueue) -> anyhow::Result<()> {
         let now = Clock::System.now();
-        let item = self.store.read(chat).await?;
+        let item = self.store.read(&chat.into()).await?;
         match self.state(item, now) {
             ChatState::Ended(item) => self.show_from_table(chat, &item)?,
             ChatState::SyncedAgain => self.synced_again(chat),
@@ -190,7 +190,7 @@ impl Session {
 
     async fn check(&self, chat: &ChatId, queue: &MemoryQueue) -> anyhow::Result<()> {
         let now = Clock::System.now();
-        match self.state(self.store.read(chat).await?, now) {
+        match self.state(self.store.read(&chat.into()).await?, now) {
             ChatState::Ended(item) => self.show_from_table(chat, &item)?,
             ChatState::SyncedAgain => self.synced_again(chat),
             // Longer than any poll waits, so the process that had it is gone. The fence stops a superfluous poll.

@@ -129,7 +129,7 @@ pub(crate) fn item() -> impl Strategy<Value = Item> {
         let (state, polls, learned, lease_until_ms, started_at_ms) = rest;
         let (run_id, claim_id, holder) = (RunId::from_random(run), ClaimId::from_random(claim), MessageId::new(holder));
         Item {
-            chat_id,
+            subject: chat_id.into(),
             run_id,
             claim_id,
             holder,

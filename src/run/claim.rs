@@ -1,6 +1,6 @@
 //! Before the call: which message may make it, and what the others do instead.
 
-use crate::ids::{ClaimId, MessageId, RunId};
+use crate::ids::{ClaimId, MessageId, RunId, Subject};
 use crate::time::Millis;
 
 use super::{
@@ -70,7 +70,7 @@ pub(super) fn for_trigger(
     let is_known = is_own || item.is_duplicate(message.key, now, rules.run_ttl);
     match &item.state {
         RunState::Active { .. } if is_own && item.lease_expired(now) => TriggerDecision::Claim(Write::Claim {
-            chat_id: item.chat_id.clone(),
+            subject: item.subject.clone(),
             condition: ClaimCondition::ByTrigger { claim_id: item.claim_id },
             claim: claimant.claim(None),
             now,
@@ -92,7 +92,7 @@ pub(super) fn for_trigger(
 fn join(item: &Item, message: &TriggerMessage) -> Write {
     let mut trigger = message.trigger.clone();
     trigger.joined = true;
-    Write::Join { chat_id: item.chat_id.clone(), run_id: item.run_id, key: message.key, trigger }
+    Write::Join { subject: item.subject.clone(), run_id: item.run_id, key: message.key, trigger }
 }
 
 /// Starts a run, in place of an earlier one whose keys are then among those `seen`.
@@ -104,13 +104,15 @@ fn start(
     rules: &Rules,
 ) -> Write {
     let (over, seen) = earlier.unzip();
+    let subject = Subject::from(&message.chat_id);
+    let open = Open::new(&subject, now + rules.overdue);
     let item = Item {
-        chat_id: message.chat_id.clone(),
+        subject,
         run_id: claimant.run_id,
         claim_id: claimant.claim_id,
         holder: claimant.message_id.clone(),
         lease_until_ms: claimant.lease_until_ms,
-        state: RunState::Active { open: Open::new(&message.chat_id, now + rules.overdue) },
+        state: RunState::Active { open },
         triggers: vec![message.trigger.clone()],
         keys: [message.key].into(),
         seen: seen.unwrap_or_default(),
@@ -124,7 +126,7 @@ fn start(
 /// The claim that a poll makes.
 pub(super) fn for_poll(poll: &Poll, claimant: &Claimant, now: Millis) -> Write {
     Write::Claim {
-        chat_id: poll.chat_id.clone(),
+        subject: Subject::from(&poll.chat_id),
         condition: ClaimCondition::ByPoll { run_id: poll.run_id, claim_id: poll.claim_id },
         claim: claimant.claim(Some(poll)),
         now,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Outcome, Poll, PollState, RecentKeys, Trigger};
-use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use crate::ids::{ChatId, ClaimId, MessageId, RunId, Subject, TriggerKey};
 use crate::time::Millis;
 
 /// The most triggers that one run answers.
@@ -18,8 +18,8 @@ pub const OPEN_SHARDS: u8 = 8;
 /// One chat's item. Its fields are the table's attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Item {
-    /// The table's hash key.
-    pub chat_id: ChatId,
+    /// What is synced: the table's hash key.
+    pub subject: Subject,
     /// Random, new for each run; also the `event_id` of the run's ending.
     pub run_id: RunId,
     /// The fence, new for each claim.
@@ -92,14 +92,19 @@ pub struct Open {
 }
 
 impl Open {
-    /// The place of a chat whose run a sweep looks at then.
-    pub fn new(chat_id: &ChatId, sweep_at_ms: Millis) -> Self {
-        let [first, ..] = TriggerKey::of(chat_id.as_str()).to_bytes();
+    /// The place of a subject whose run a sweep looks at then.
+    pub fn new(subject: &Subject, sweep_at_ms: Millis) -> Self {
+        let [first, ..] = TriggerKey::of(&subject.to_string()).to_bytes();
         Self { shard: first % OPEN_SHARDS, sweep_at_ms }
     }
 }
 
 impl Item {
+    /// The chat that is synced.
+    pub fn chat_id(&self) -> &ChatId {
+        self.subject.chat_id()
+    }
+
     /// Whether the lease of the current claim has expired at `now`.
     pub fn lease_expired(&self, now: Millis) -> bool {
         self.lease_until_ms < now
@@ -118,7 +123,7 @@ impl Item {
 
     /// A poll of this run under its current claim.
     pub fn poll(&self, learned: Option<PollState>, answer: Option<Outcome>) -> Poll {
-        Poll { chat_id: self.chat_id.clone(), run_id: self.run_id, claim_id: self.claim_id, learned, answer }
+        Poll { chat_id: self.chat_id().clone(), run_id: self.run_id, claim_id: self.claim_id, learned, answer }
     }
 }
 

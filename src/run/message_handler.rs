@@ -4,7 +4,7 @@
 //! steps out on AWS, the tests in memory, and a model check under every fault. The order of the effects, on which the
 //! protocol's promises rest, is written down here and nowhere else.
 
-use crate::ids::{ChatId, RunId};
+use crate::ids::{ChatId, RunId, Subject};
 use crate::postpress::Answer;
 use crate::time::Millis;
 
@@ -40,8 +40,8 @@ pub struct StepContext<'a> {
 /// The next step to carry out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Read this chat's item, consistently.
-    Read(ChatId),
+    /// Read the item of this subject, consistently.
+    Read(Subject),
     /// Carry out this write. One that claims needs enough time left in the invocation for a call.
     Write(Write),
     /// Call the provider for this chat, once, within the time left in the invocation.
@@ -93,7 +93,7 @@ enum State {
     Recording(Box<Poll>),
     HandingOn,
     Publishing {
-        chat_id: ChatId,
+        subject: Subject,
         run_id: RunId,
         then: Then,
     },
@@ -155,9 +155,9 @@ impl MessageHandler {
                 self.send(State::HandingOn, *poll, Delay::NONE)
             }
             (State::HandingOn, StepResult::Done) => ack(AckReason::HandedOn),
-            (State::Publishing { chat_id, run_id, then }, StepResult::Done) => {
+            (State::Publishing { subject, run_id, then }, StepResult::Done) => {
                 let expires_at = (context.now + context.rules.run_ttl).epoch_seconds();
-                self.write(State::Marking(then), Write::MarkPublished { chat_id, run_id, expires_at })
+                self.write(State::Marking(then), Write::MarkPublished { subject, run_id, expires_at })
             }
             // If the condition failed, the chat has another run by now, or its item has expired.
             (State::Marking(then), StepResult::Written(_)) => match then {
@@ -245,7 +245,7 @@ impl MessageHandler {
     /// The claim is ours, and a call follows.
     fn call(&mut self, item: Box<Item>) -> Step {
         self.held_until = Some(item.lease_until_ms);
-        let chat_id = item.chat_id.clone();
+        let chat_id = item.chat_id().clone();
         self.state = State::Calling(item);
         Step::Call(chat_id)
     }
@@ -269,7 +269,7 @@ impl MessageHandler {
 
     fn record(&mut self, item: &Item, outcome: Outcome, learned: PollState) -> Step {
         let write = Write::End {
-            chat_id: item.chat_id.clone(),
+            subject: item.subject.clone(),
             claim_id: self.claimant.claim_id,
             outcome: outcome.clone(),
             learned: learned.clone(),
@@ -295,7 +295,7 @@ impl MessageHandler {
     }
 
     fn publish(&mut self, ended: Box<EndedRun>, then: Then) -> Step {
-        self.state = State::Publishing { chat_id: ended.chat_id.clone(), run_id: ended.run_id, then };
+        self.state = State::Publishing { subject: Subject::from(&ended.chat_id), run_id: ended.run_id, then };
         Step::Publish(Publication::Ending(ended))
     }
 
@@ -304,9 +304,9 @@ impl MessageHandler {
     }
 
     fn read(&mut self, message: Box<TriggerMessage>) -> Step {
-        let chat_id = message.chat_id.clone();
+        let subject = Subject::from(&message.chat_id);
         self.state = State::Reading(message);
-        Step::Read(chat_id)
+        Step::Read(subject)
     }
 
     fn write(&mut self, state: State, write: Write) -> Step {

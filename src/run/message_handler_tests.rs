@@ -14,7 +14,7 @@ const LEASE: Duration = Duration::from_secs(60);
 /// An active run that nothing has happened to yet, claimed by the message `starter`.
 pub(in crate::run) fn item() -> Item {
     Item {
-        chat_id: ChatId::parse("c").unwrap(),
+        subject: ChatId::parse("c").unwrap().into(),
         run_id: RunId::from_random(1),
         claim_id: ClaimId::from_random(1),
         holder: MessageId::new("starter"),
@@ -87,7 +87,7 @@ fn answer_task(claim: u128) -> Task {
 }
 
 fn chat_id() -> ChatId {
-    item().chat_id
+    item().chat_id().clone()
 }
 
 fn call() -> Step {
@@ -303,7 +303,7 @@ fn an_unpublished_ending_is_published_before_the_next_run_starts() {
     scene.carry_out();
     assert!(matches!(scene.step, Step::Write(Write::MarkPublished { .. })));
     scene.carry_out();
-    assert_eq!(scene.step, Step::Read(chat_id()), "decided from a new read");
+    assert_eq!(scene.step, Step::Read(chat_id().into()), "decided from a new read");
     assert_eq!(scene.until_effect().step, call());
     assert_eq!(scene.table().run_id, RunId::from_random(Scene::CLAIM));
 }

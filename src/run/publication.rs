@@ -34,7 +34,7 @@ impl EndedRun {
     /// The run of `item`, which ended with `outcome`.
     pub fn new(item: &Item, outcome: &Outcome) -> Self {
         Self {
-            chat_id: item.chat_id.clone(),
+            chat_id: item.chat_id().clone(),
             run_id: item.run_id,
             outcome: outcome.clone(),
             triggers: item.triggers.clone(),

@@ -29,7 +29,7 @@ pub fn sweep(item: &Item, now: Millis, rules: &Rules) -> Option<Recovery> {
     let poll = is_lost.then(|| item.recovery_poll());
     // The step doubles with each attempt, without a counter: the lease stays where it is until a message claims.
     let to = if is_lost { now + rules.overdue.max(now.since(item.lease_until_ms)) } else { overdue };
-    let move_to = Write::MoveSweep { chat_id: item.chat_id.clone(), from: open.sweep_at_ms, to };
+    let move_to = Write::MoveSweep { subject: item.subject.clone(), from: open.sweep_at_ms, to };
     Some(Recovery { poll, move_to })
 }
 

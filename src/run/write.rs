@@ -3,7 +3,7 @@
 //! [`Write::apply`] defines them. The memory and embedded tables call it; DynamoDB gets the same as expressions, and one
 //! contract suite tests all of them against it.
 
-use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
 use crate::time::Millis;
 
 use super::{Item, Outcome, PollState, RunState, TRIGGERS_MAX, Trigger};
@@ -20,8 +20,8 @@ pub enum Write {
     },
     /// Claim an active run.
     Claim {
-        /// The chat.
-        chat_id: ChatId,
+        /// The item's key.
+        subject: Subject,
         /// The condition.
         condition: ClaimCondition,
         /// What the claim sets.
@@ -31,8 +31,8 @@ pub enum Write {
     },
     /// Add a trigger to an active run, whoever holds it.
     Join {
-        /// The chat.
-        chat_id: ChatId,
+        /// The item's key.
+        subject: Subject,
         /// The run, as read.
         run_id: RunId,
         /// The trigger's key, which the item must not have yet.
@@ -42,8 +42,8 @@ pub enum Write {
     },
     /// Record the ending, under the claim that produced it.
     End {
-        /// The chat.
-        chat_id: ChatId,
+        /// The item's key.
+        subject: Subject,
         /// Our claim, which must still be the item's.
         claim_id: ClaimId,
         /// The ending.
@@ -53,8 +53,8 @@ pub enum Write {
     },
     /// Record that the ending's event is published.
     MarkPublished {
-        /// The chat.
-        chat_id: ChatId,
+        /// The item's key.
+        subject: Subject,
         /// The run, which must have ended.
         run_id: RunId,
         /// When the table may delete the item, in epoch seconds.
@@ -62,8 +62,8 @@ pub enum Write {
     },
     /// Move the run's place in the index of open runs.
     MoveSweep {
-        /// The chat.
-        chat_id: ChatId,
+        /// The item's key.
+        subject: Subject,
         /// The place as read, which must still be the item's.
         from: Millis,
         /// The new place.
@@ -113,15 +113,15 @@ pub enum WriteResult {
 }
 
 impl Write {
-    /// The chat whose item it changes.
-    pub fn chat_id(&self) -> &ChatId {
+    /// The key of the item that it changes.
+    pub fn subject(&self) -> &Subject {
         match self {
-            Self::Start { item, .. } => &item.chat_id,
-            Self::Claim { chat_id, .. }
-            | Self::Join { chat_id, .. }
-            | Self::End { chat_id, .. }
-            | Self::MarkPublished { chat_id, .. }
-            | Self::MoveSweep { chat_id, .. } => chat_id,
+            Self::Start { item, .. } => &item.subject,
+            Self::Claim { subject, .. }
+            | Self::Join { subject, .. }
+            | Self::End { subject, .. }
+            | Self::MarkPublished { subject, .. }
+            | Self::MoveSweep { subject, .. } => subject,
         }
     }
 

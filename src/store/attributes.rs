@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::DueRun;
-use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
 use crate::run::{Item, Open, Phase, RecentKeys, StateAttributes};
 use crate::service::ServiceError;
 use crate::time::Millis;
@@ -32,7 +32,7 @@ pub(super) fn of_item(item: &Item) -> Result<Attributes, ServiceError> {
     let triggers = item.triggers.iter().map(json).collect::<Result<_, _>>()?;
     let StateAttributes { phase, published, outcome, open, expires_at } = item.state.clone().into();
     let mut attributes = vec![
-        ("chat_id", string(item.chat_id.as_str())),
+        ("subject", string(&item.subject.to_string())),
         ("run_id", string(&item.run_id.to_string())),
         ("claim_id", string(&item.claim_id.to_hex())),
         ("holder", string(item.holder.as_str())),
@@ -76,7 +76,7 @@ pub(super) fn to_item(attributes: &Attributes) -> Result<Item, ServiceError> {
         expires_at: read.number("expires_at"),
     };
     Ok(Item {
-        chat_id: read.chat_id()?,
+        subject: read.subject()?,
         run_id: read.parsed("run_id", |text| serde_json::from_value::<RunId>(text.into()).ok())?,
         claim_id: read.parsed("claim_id", ClaimId::from_hex)?,
         holder: read.parsed("holder", |text| Some(MessageId::new(text)))?,
@@ -95,12 +95,12 @@ pub(super) fn to_item(attributes: &Attributes) -> Result<Item, ServiceError> {
 pub(super) fn to_due_run(attributes: &Attributes) -> Result<DueRun, ServiceError> {
     let read = Reader(attributes);
     let sweep_at_ms = Millis(read.required_number("sweep_at_ms")?);
-    Ok(DueRun { sweep_at_ms, chat_id: read.chat_id()? })
+    Ok(DueRun { sweep_at_ms, subject: read.subject()? })
 }
 
 /// The chat of a key.
-pub(super) fn to_chat_id(attributes: &Attributes) -> Result<ChatId, ServiceError> {
-    Reader(attributes).chat_id()
+pub(super) fn to_subject(attributes: &Attributes) -> Result<Subject, ServiceError> {
+    Reader(attributes).subject()
 }
 
 struct Reader<'a>(&'a Attributes);
@@ -137,8 +137,8 @@ impl Reader<'_> {
         self.text(name).and_then(parse).ok_or_else(|| unreadable(name))
     }
 
-    fn chat_id(&self) -> Result<ChatId, ServiceError> {
-        self.parsed("chat_id", |text| ChatId::parse(text).ok())
+    fn subject(&self) -> Result<Subject, ServiceError> {
+        self.parsed("subject", Subject::parse)
     }
 
     fn seen(&self) -> Result<RecentKeys, ServiceError> {

@@ -17,13 +17,15 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{DUE_PAGE, DueRun, EndedPage, RunStore, SCAN_PAGE, attributes};
 use crate::aws::{Resource, service_error};
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::run::{Claim, ClaimCondition, Item, TRIGGERS_MAX, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
 /// The sparse index of open runs.
 pub(crate) const OPEN_INDEX: &str = "open";
+/// The table's hash key.
+pub(crate) const KEY: &str = "subject";
 
 /// A run table in DynamoDB.
 #[derive(Debug, Clone)]
@@ -44,9 +46,9 @@ impl DynamoStore {
     ///
     /// # Errors
     /// If the table cannot be read.
-    pub async fn ended_page(&self, after: Option<&ChatId>) -> Result<EndedPage, ServiceError> {
+    pub async fn ended_page(&self, after: Option<&Subject>) -> Result<EndedPage, ServiceError> {
         let filter = Expression::condition("#phase = :ended").with(":ended", string("ended"));
-        let after = after.map(|chat_id| HashMap::from([("chat_id".to_owned(), string(chat_id))]));
+        let after = after.map(|subject| HashMap::from([(KEY.to_owned(), string(subject))]));
         let request = self
             .client
             .scan()
@@ -60,7 +62,7 @@ impl DynamoStore {
         Ok(EndedPage {
             runs: output.items.unwrap_or_default().iter().map(attributes::to_item).collect::<Result<_, _>>()?,
             looked_at: usize::try_from(output.scanned_count).unwrap_or_default(),
-            next: output.last_evaluated_key.as_ref().map(attributes::to_chat_id).transpose()?,
+            next: output.last_evaluated_key.as_ref().map(attributes::to_subject).transpose()?,
         })
     }
 
@@ -90,12 +92,12 @@ impl DynamoStore {
         }
     }
 
-    async fn update(&self, chat_id: &ChatId, update: Expression) -> Result<WriteResult, ServiceError> {
+    async fn update(&self, subject: &Subject, update: Expression) -> Result<WriteResult, ServiceError> {
         let request = self
             .client
             .update_item()
             .table_name(&self.table)
-            .key("chat_id", string(chat_id.as_str()))
+            .key(KEY, string(subject))
             .update_expression(update.changes)
             .condition_expression(update.condition)
             .set_expression_attribute_names(Some(update.names))
@@ -122,13 +124,8 @@ fn refused(item: Option<&Attributes>) -> Result<WriteResult, ServiceError> {
 }
 
 impl RunStore for DynamoStore {
-    async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
-        let request = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key("chat_id", string(chat_id.as_str()))
-            .consistent_read(true);
+    async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
+        let request = self.client.get_item().table_name(&self.table).key(KEY, string(subject)).consistent_read(true);
         let output = request.send().await.map_err(|error| self.failed("GetItem", &error))?;
         output.item.as_ref().map(attributes::to_item).transpose()
     }
@@ -136,17 +133,17 @@ impl RunStore for DynamoStore {
     async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
         match write {
             Write::Start { item, over: None } => {
-                self.put(item, Expression::condition("attribute_not_exists(#chat_id)")).await
+                self.put(item, Expression::condition("attribute_not_exists(#subject)")).await
             }
             Write::Start { item, over: Some(run_id) } => {
                 let condition =
                     Expression::condition("#run_id = :run_id AND #phase = :ended AND attribute_exists(#published)");
                 self.put(item, condition.with(":run_id", string(run_id)).with(":ended", string("ended"))).await
             }
-            Write::Claim { chat_id, condition, claim, now } => {
-                self.update(chat_id, claim_expression(condition, claim, *now)?).await
+            Write::Claim { subject, condition, claim, now } => {
+                self.update(subject, claim_expression(condition, claim, *now)?).await
             }
-            Write::Join { chat_id, run_id, key, trigger } => {
+            Write::Join { subject, run_id, key, trigger } => {
                 let update = Expression::update(
                     "SET #triggers = list_append(#triggers, :trigger) ADD #keys :keys",
                     "#run_id = :run_id AND #phase = :active AND size(#triggers) < :full AND NOT contains(#keys, :key)",
@@ -160,9 +157,9 @@ impl RunStore for DynamoStore {
                     .with(":run_id", string(run_id))
                     .with(":active", string("active"))
                     .with(":full", number(TRIGGERS_MAX));
-                self.update(chat_id, update).await
+                self.update(subject, update).await
             }
-            Write::End { chat_id, claim_id, outcome, learned } => {
+            Write::End { subject, claim_id, outcome, learned } => {
                 let update = Expression::update(
                     "SET #phase = :ended, #outcome = :outcome, #learned = :learned",
                     "#claim_id = :claim_id AND #phase = :active",
@@ -173,9 +170,9 @@ impl RunStore for DynamoStore {
                     .with(":learned", attributes::json(learned)?)
                     .with(":claim_id", string(claim_id.to_hex()))
                     .with(":active", string("active"));
-                self.update(chat_id, update).await
+                self.update(subject, update).await
             }
-            Write::MarkPublished { chat_id, run_id, expires_at } => {
+            Write::MarkPublished { subject, run_id, expires_at } => {
                 let update = Expression::update(
                     "SET #published = :true, #expires_at = :expires_at REMOVE #open, #sweep_at_ms",
                     "#run_id = :run_id AND #phase = :ended",
@@ -185,11 +182,11 @@ impl RunStore for DynamoStore {
                     .with(":expires_at", number(expires_at))
                     .with(":run_id", string(run_id))
                     .with(":ended", string("ended"));
-                self.update(chat_id, update).await
+                self.update(subject, update).await
             }
-            Write::MoveSweep { chat_id, from, to } => {
+            Write::MoveSweep { subject, from, to } => {
                 let update = Expression::update("SET #sweep_at_ms = :to", "#sweep_at_ms = :from");
-                self.update(chat_id, update.with(":to", number(to.0)).with(":from", number(from.0))).await
+                self.update(subject, update.with(":to", number(to.0)).with(":from", number(from.0))).await
             }
         }
     }
@@ -198,11 +195,8 @@ impl RunStore for DynamoStore {
         let condition = Expression::condition("#open = :shard AND #sweep_at_ms < :before");
         let condition = condition.with(":shard", number(shard)).with(":before", number(before.0));
         let after = after.map(|due| {
-            let place = [
-                ("open", number(shard)),
-                ("sweep_at_ms", number(due.sweep_at_ms.0)),
-                ("chat_id", string(due.chat_id.as_str())),
-            ];
+            let place =
+                [("open", number(shard)), ("sweep_at_ms", number(due.sweep_at_ms.0)), (KEY, string(&due.subject))];
             place.map(|(name, value)| (name.to_owned(), value)).into()
         });
         let request = self

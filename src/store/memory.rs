@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use super::{DUE_PAGE, DueRun, RunStore};
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::run::{Item, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
@@ -12,7 +12,7 @@ use crate::time::Millis;
 /// A table that lives as long as the process.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    items: RefCell<HashMap<ChatId, Item>>,
+    items: RefCell<HashMap<Subject, Item>>,
 }
 
 impl MemoryStore {
@@ -23,27 +23,27 @@ impl MemoryStore {
 }
 
 impl RunStore for MemoryStore {
-    async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
-        Ok(self.items.borrow().get(chat_id).cloned())
+    async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
+        Ok(self.items.borrow().get(subject).cloned())
     }
 
     async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
         let mut items = self.items.borrow_mut();
-        let written = write.apply(items.get(write.chat_id()));
+        let written = write.apply(items.get(write.subject()));
         if let WriteResult::Applied(item) = &written {
-            items.insert(item.chat_id.clone(), (**item).clone());
+            items.insert(item.subject.clone(), (**item).clone());
         }
         Ok(written)
     }
 
     async fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Result<Vec<DueRun>, ServiceError> {
-        let place = |due: &DueRun| (due.sweep_at_ms, due.chat_id.clone());
+        let place = |due: &DueRun| (due.sweep_at_ms, due.subject.clone());
         let mut due: Vec<DueRun> = self
             .items
             .borrow()
             .values()
             .filter_map(|item| item.state.open().filter(|open| open.shard == shard).map(|open| (item, open)))
-            .map(|(item, open)| DueRun { sweep_at_ms: open.sweep_at_ms, chat_id: item.chat_id.clone() })
+            .map(|(item, open)| DueRun { sweep_at_ms: open.sweep_at_ms, subject: item.subject.clone() })
             .filter(|due| due.sweep_at_ms < before && after.is_none_or(|after| place(due) > place(after)))
             .collect();
         due.sort_by_key(place);

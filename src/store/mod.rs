@@ -2,7 +2,7 @@
 //!
 //! A store carries out the [`Write`]s that [`crate::run`] describes; it decides nothing.
 
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::run::{Item, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
@@ -37,7 +37,7 @@ pub struct EndedPage {
     /// How many items were looked at to find them; each costs as if it were read.
     pub looked_at: usize,
     /// The chat after which the next page goes on; nothing at the table's end.
-    pub next: Option<ChatId>,
+    pub next: Option<Subject>,
 }
 
 /// A run in the index of open runs.
@@ -46,13 +46,13 @@ pub struct DueRun {
     /// When a sweep is to look at it.
     pub sweep_at_ms: Millis,
     /// Its chat.
-    pub chat_id: ChatId,
+    pub subject: Subject,
 }
 
 /// Where the runs are kept.
 pub trait RunStore {
     /// Reads a chat's item, and sees every write that was taken before.
-    fn read(&self, chat_id: &ChatId) -> impl Future<Output = Result<Option<Item>, ServiceError>>;
+    fn read(&self, subject: &Subject) -> impl Future<Output = Result<Option<Item>, ServiceError>>;
 
     /// Carries a conditional write out. A refusal brings the item that refused it.
     fn write(&self, write: &Write) -> impl Future<Output = Result<WriteResult, ServiceError>>;
@@ -67,8 +67,8 @@ pub trait RunStore {
 }
 
 impl<S: RunStore> RunStore for std::rc::Rc<S> {
-    async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
-        (**self).read(chat_id).await
+    async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
+        (**self).read(subject).await
     }
 
     async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {

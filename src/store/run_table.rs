@@ -10,7 +10,7 @@ use tokio::time::Instant;
 #[cfg(feature = "aws")]
 use super::DynamoStore;
 use super::{DueRun, EndedPage, RunStore, SqliteStore};
-use crate::ids::ChatId;
+use crate::ids::{ChatId, Subject};
 use crate::run::Item;
 #[cfg(feature = "aws")]
 use crate::service::attempt_to_reach;
@@ -63,10 +63,11 @@ impl RunTable {
     /// # Errors
     /// If the table cannot be read.
     pub async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
+        let subject = Subject::from(chat_id);
         match self {
             #[cfg(feature = "aws")]
-            Self::Deployed(table) => table.look(async || table.store.read(chat_id).await).await,
-            Self::File(path) => in_file(path, None, async |store| store.read(chat_id).await).await,
+            Self::Deployed(table) => table.look(async || table.store.read(&subject).await).await,
+            Self::File(path) => in_file(path, None, async |store| store.read(&subject).await).await,
         }
     }
 
@@ -86,7 +87,7 @@ impl RunTable {
     ///
     /// # Errors
     /// If the table cannot be read.
-    pub async fn ended_page(&self, after: Option<&ChatId>) -> Result<EndedPage, ServiceError> {
+    pub async fn ended_page(&self, after: Option<&Subject>) -> Result<EndedPage, ServiceError> {
         let nothing = EndedPage { runs: Vec::new(), looked_at: 0, next: None };
         match self {
             #[cfg(feature = "aws")]

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{DUE_PAGE, DueRun, EndedPage, RunStore, SCAN_PAGE};
-use crate::ids::ChatId;
+use crate::ids::{ChatId, Subject};
 use crate::run::{Item, StateAttributes, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
@@ -27,13 +27,13 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.')
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS runs (
-        chat_id     TEXT PRIMARY KEY,
+        subject     TEXT PRIMARY KEY,
         item        TEXT NOT NULL,
         open        INTEGER,
         sweep_at_ms INTEGER,
         expires_at  INTEGER
     ) STRICT;
-    CREATE INDEX IF NOT EXISTS open ON runs (open, sweep_at_ms, chat_id) WHERE open IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS open ON runs (open, sweep_at_ms, subject) WHERE open IS NOT NULL;
     CREATE TABLE IF NOT EXISTS commands (
         key   TEXT PRIMARY KEY,
         chats TEXT NOT NULL UNIQUE
@@ -118,16 +118,17 @@ impl SqliteStore {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn ended_page(&self, after: Option<&ChatId>) -> Result<EndedPage, ServiceError> {
-        let query = format!("SELECT item FROM runs WHERE chat_id > ?1 ORDER BY chat_id LIMIT {SCAN_PAGE}");
+    pub fn ended_page(&self, after: Option<&Subject>) -> Result<EndedPage, ServiceError> {
+        let query = format!("SELECT item FROM runs WHERE subject > ?1 ORDER BY subject LIMIT {SCAN_PAGE}");
         let items: Vec<Item> = self.reading(|transaction| {
             let mut statement = transaction.prepare(&query)?;
-            let rows =
-                statement.query_map([after.map_or("", ChatId::as_str)], |row| to_item(&row.get::<_, String>(0)?))?;
+            let rows = statement.query_map([after.map_or_else(String::new, Subject::to_string)], |row| {
+                to_item(&row.get::<_, String>(0)?)
+            })?;
             rows.collect()
         })?;
         let looked_at = items.len();
-        let next = items.last().filter(|_| looked_at == SCAN_PAGE).map(|item| item.chat_id.clone());
+        let next = items.last().filter(|_| looked_at == SCAN_PAGE).map(|item| item.subject.clone());
         let runs = items.into_iter().filter(|item| !item.state.is_active()).collect();
         Ok(EndedPage { runs, looked_at, next })
     }
@@ -210,13 +211,13 @@ impl SqliteStore {
 }
 
 impl RunStore for SqliteStore {
-    async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
-        self.reading(|transaction| load(transaction, chat_id))
+    async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
+        self.reading(|transaction| load(transaction, subject))
     }
 
     async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
         self.transaction(|transaction| {
-            let written = write.apply(load(transaction, write.chat_id())?.as_ref());
+            let written = write.apply(load(transaction, write.subject())?.as_ref());
             if let WriteResult::Applied(item) = &written {
                 save(transaction, item)?;
             }
@@ -226,17 +227,19 @@ impl RunStore for SqliteStore {
 
     async fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Result<Vec<DueRun>, ServiceError> {
         let query = format!(
-            "SELECT sweep_at_ms, chat_id FROM runs
-             WHERE open = ?1 AND sweep_at_ms < ?2 AND (sweep_at_ms, chat_id) > (?3, ?4)
-             ORDER BY sweep_at_ms, chat_id LIMIT {DUE_PAGE}"
+            "SELECT sweep_at_ms, subject FROM runs
+             WHERE open = ?1 AND sweep_at_ms < ?2 AND (sweep_at_ms, subject) > (?3, ?4)
+             ORDER BY sweep_at_ms, subject LIMIT {DUE_PAGE}"
         );
-        let (after_ms, after_chat) = after.map_or((-1, ""), |due| (integer(due.sweep_at_ms), due.chat_id.as_str()));
+        let (after_ms, after_subject) =
+            after.map_or((-1, String::new()), |due| (integer(due.sweep_at_ms), due.subject.to_string()));
         self.reading(|transaction| {
             let mut statement = transaction.prepare(&query)?;
-            let rows = statement.query_map(params![shard, integer(before), after_ms, after_chat], |row| {
+            let rows = statement.query_map(params![shard, integer(before), after_ms, after_subject], |row| {
                 let sweep_at_ms = Millis(u64::try_from(row.get::<_, i64>(0)?).unwrap_or_default());
-                let chat_id = ChatId::parse(&row.get::<_, String>(1)?).map_err(|error| unreadable(1, error))?;
-                Ok(DueRun { sweep_at_ms, chat_id })
+                let subject =
+                    serde_json::from_value(row.get::<_, String>(1)?.into()).map_err(|error| unreadable(1, error))?;
+                Ok(DueRun { sweep_at_ms, subject })
             })?;
             rows.collect()
         })
@@ -290,9 +293,9 @@ fn format(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-fn load(transaction: &Transaction<'_>, chat_id: &ChatId) -> rusqlite::Result<Option<Item>> {
-    let mut statement = transaction.prepare("SELECT item FROM runs WHERE chat_id = ?1")?;
-    let json: Option<String> = statement.query_row([chat_id.as_str()], |row| row.get(0)).optional()?;
+fn load(transaction: &Transaction<'_>, subject: &Subject) -> rusqlite::Result<Option<Item>> {
+    let mut statement = transaction.prepare("SELECT item FROM runs WHERE subject = ?1")?;
+    let json: Option<String> = statement.query_row([subject.to_string()], |row| row.get(0)).optional()?;
     json.map(|json| to_item(&json)).transpose()
 }
 
@@ -303,13 +306,13 @@ fn to_item(json: &str) -> rusqlite::Result<Item> {
 fn save(transaction: &Transaction<'_>, item: &Item) -> rusqlite::Result<()> {
     let json = serde_json::to_string(item).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let mut statement = transaction.prepare(
-        "INSERT OR REPLACE INTO runs (chat_id, item, open, sweep_at_ms, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO runs (subject, item, open, sweep_at_ms, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     let StateAttributes { open, expires_at, .. } = item.state.clone().into();
     let shard = open.map(|open| open.shard);
     let sweep_at_ms = open.map(|open| integer(open.sweep_at_ms));
     let expires_at = expires_at.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
-    statement.execute(params![item.chat_id.as_str(), json, shard, sweep_at_ms, expires_at]).map(|_| ())
+    statement.execute(params![item.subject.to_string(), json, shard, sweep_at_ms, expires_at]).map(|_| ())
 }
 
 fn integer(time: Millis) -> i64 {
@@ -426,7 +429,7 @@ mod tests {
             let path = folder.path().join("state.db");
             let start = Write::Start { item: Box::new(item.clone()), over: None };
             SqliteStore::open(&path).unwrap().write(&start).now_or_never().unwrap().unwrap();
-            let read = SqliteStore::open(&path).unwrap().read(&item.chat_id).now_or_never().unwrap().unwrap();
+            let read = SqliteStore::open(&path).unwrap().read(&item.subject).now_or_never().unwrap().unwrap();
             prop_assert_eq!(read, Some(item));
         }
     }

@@ -18,7 +18,7 @@ use super::status::{SyncStatus, entity_tag, is_known};
 use super::{JSON, Request, Response};
 use crate::credentials::SecretStore;
 use crate::credentials::webhook::Credentials;
-use crate::ids::{ChatId, MessageId};
+use crate::ids::{ChatId, MessageId, Subject};
 use crate::message::TriggerBody;
 use crate::queue::{Outgoing, Queue};
 use crate::service::{ServiceError, retry_until, retry_while};
@@ -131,10 +131,11 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
     ) -> Result<Response, Problem> {
         self.auth.may_read(request, until).await.map_err(unauthorized)?;
         let chat_id = chat_id.map_err(|why| Problem::new(Kind::InvalidChatId, why))?;
-        let read = retry_until(until, async || self.store.read(&chat_id).await).await.map_err(|error| {
-            tracing::error!(request_id = request.id, %chat_id, %error, "run table not read");
-            Problem::unavailable("the run table cannot be read; try again")
-        })?;
+        let read =
+            retry_until(until, async || self.store.read(&Subject::from(&chat_id)).await).await.map_err(|error| {
+                tracing::error!(request_id = request.id, %chat_id, %error, "run table not read");
+                Problem::unavailable("the run table cannot be read; try again")
+            })?;
         let now = self.clock.now();
         let Some(item) = read.filter(|item| !item.is_expired(now)) else {
             let detail = "no sync of this chat was requested here, or its run has expired (BRIDGE_RUN_TTL_SECONDS)";

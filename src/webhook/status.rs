@@ -110,7 +110,7 @@ impl SyncStatus {
         let requested_at = item.triggers.first().map_or(item.started_at_ms, |trigger| trigger.requested_at);
         Self {
             object: "ChatHistorySync",
-            chat_id: item.chat_id.clone(),
+            chat_id: item.chat_id().clone(),
             phase: item.state.phase(),
             status: Status::of(item),
             run_id: item.run_id.as_uuid(),

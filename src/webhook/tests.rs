@@ -12,7 +12,7 @@ use tokio::time::{Instant, advance};
 use super::{Auth, Path, Request, Response, Webhook};
 use crate::credentials::webhook::{Credentials, SigningSecrets, Tokens};
 use crate::credentials::{Rotating, SecretStore};
-use crate::ids::{ChatId, MessageId};
+use crate::ids::{MessageId, Subject};
 use crate::message::{Message, Record};
 use crate::queue::{Outgoing, Queue, VisibilityChange};
 use crate::run::{Item, Write, WriteResult};
@@ -84,10 +84,10 @@ impl Queue for Rc<Ports> {
 }
 
 impl RunStore for Rc<Ports> {
-    async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
+    async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
         self.requests.update(|requests| requests + 1);
         self.mood.get().show().await?;
-        Ok(self.item.borrow().clone().filter(|item| item.chat_id == *chat_id))
+        Ok(self.item.borrow().clone().filter(|item| item.subject == *subject))
     }
 
     async fn write(&self, _: &Write) -> Result<WriteResult, ServiceError> {

@@ -65,8 +65,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             telemetry.next(&step);
             let result = match step {
                 Step::Done(disposition) => return (disposition, handler.held_until()),
-                Step::Read(chat_id) => {
-                    match retry_until(invocation.claim_by(), async || self.store.read(&chat_id).await).await {
+                Step::Read(subject) => {
+                    match retry_until(invocation.claim_by(), async || self.store.read(&subject).await).await {
                         Ok(item) => {
                             telemetry.read(item.as_ref());
                             StepResult::Read(item.map(Box::new))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::bus::EventBus;
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::metrics::Metric;
 use crate::postpress::Provider;
 use crate::queue::Queue;
@@ -65,15 +65,15 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         let mut found = Vec::new();
         let mut result = Ok(());
         for due in page {
-            let item = match self.read(&due.chat_id, invocation).await {
+            let item = match self.read(&due.subject, invocation).await {
                 Ok(Some(item)) => item,
                 Ok(None) => {
-                    tracing::debug!(chat_id = %due.chat_id, "the index still has a run whose item is gone");
+                    tracing::debug!(subject = %due.subject, "the index still has a run whose item is gone");
                     continue;
                 }
                 // One unreadable item must not hide those behind it.
                 Err(ServiceError::Permanent(error)) => {
-                    tracing::error!(error, chat_id = %due.chat_id, "the sweep passes over a run that cannot be read");
+                    tracing::error!(error, subject = %due.subject, "the sweep passes over a run that cannot be read");
                     continue;
                 }
                 Err(transient) => {
@@ -89,7 +89,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             }
             let recovery = sweep(&item, self.now(), &self.config.rules);
             let is_lost = recovery.as_ref().is_some_and(|recovery| recovery.poll.is_some());
-            tracing::debug!(chat_id = %item.chat_id, run_id = %item.run_id, is_lost, "open run looked at");
+            tracing::debug!(chat_id = %item.chat_id(), run_id = %item.run_id, is_lost, "open run looked at");
             found.extend(recovery.map(|recovery| (recovery, trace(&item))));
         }
         self.recover(found, invocation).await.and(result)
@@ -120,8 +120,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
     }
 
-    async fn read(&self, chat_id: &ChatId, invocation: &Invocation) -> Result<Option<Item>, ServiceError> {
-        retry_until(invocation.finish_by(), async || self.store.read(chat_id).await).await
+    async fn read(&self, subject: &Subject, invocation: &Invocation) -> Result<Option<Item>, ServiceError> {
+        retry_until(invocation.finish_by(), async || self.store.read(subject).await).await
     }
 
     /// Moves a run in the index. If the condition fails, another sweep has moved it, or its ending is published.

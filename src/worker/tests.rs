@@ -127,7 +127,7 @@ impl Scene {
     /// The chat's item.
     fn item(&self, chat: &str) -> Item {
         let chat = ChatId::parse(chat).unwrap();
-        self.store.inner.items().into_iter().find(|item| item.chat_id == chat).unwrap()
+        self.store.inner.items().into_iter().find(|item| *item.chat_id() == chat).unwrap()
     }
 
     /// What was published.

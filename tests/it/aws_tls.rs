@@ -26,7 +26,7 @@ async fn table(endpoint: &str, roots: RootCertStore) -> DynamoStore {
 }
 
 async fn read(store: &DynamoStore) -> Result<bool, ServiceError> {
-    store.read(&ChatId::parse("c").unwrap()).await.map(|item| item.is_some())
+    store.read(&ChatId::parse("c").unwrap().into()).await.map(|item| item.is_some())
 }
 
 #[tokio::test]

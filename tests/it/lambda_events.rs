@@ -146,7 +146,7 @@ async fn other_events_fail_the_invocation_before_any_claim() {
         }
         assert_eq!(world.simulator.stats().total.calls, 0);
         for chat in ["deleted~c", "c1"] {
-            let read = world.aws.store(&world.aws.sdk).read(&ChatId::parse(chat).unwrap()).await.unwrap();
+            let read = world.aws.store(&world.aws.sdk).read(&ChatId::parse(chat).unwrap().into()).await.unwrap();
             assert_eq!(read, None, "{chat}");
         }
         // The same process continues.

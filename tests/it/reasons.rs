@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use postpress_bridge::bus::MemoryBus;
-use postpress_bridge::ids::{ChatId, RunId};
+use postpress_bridge::ids::{RunId, Subject};
 use postpress_bridge::message::Record;
 use postpress_bridge::queue::{MemoryQueue, Source};
 use postpress_bridge::run::{AckReason, Disposition, Item, Schedule, Write, WriteResult};
@@ -45,18 +45,18 @@ enum Twist {
 struct Twisted(MemoryStore, Twist);
 
 impl RunStore for Twisted {
-    async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
+    async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
         match self.1 {
             Twist::Unreadable => Err(ServiceError::Permanent("AccessDenied".to_owned())),
             Twist::Panics => panic!("the table was told to panic"),
-            _ => self.0.read(chat_id).await,
+            _ => self.0.read(subject).await,
         }
     }
 
     async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
         match (self.1, write) {
             (Twist::Overtakes, Write::Join { run_id, .. }) => {
-                let mut item = self.0.read(write.chat_id()).await?.unwrap();
+                let mut item = self.0.read(write.subject()).await?.unwrap();
                 item.run_id = RunId::from_random(run_id.as_uuid().as_u128() + 1);
                 Ok(WriteResult::ConditionFailed(Some(Box::new(item))))
             }

@@ -57,7 +57,7 @@ async fn write(store: &impl RunStore, write: &Write) -> WriteResult {
 }
 
 async fn read(store: &impl RunStore, chat_id: &ChatId) -> Option<Item> {
-    store.read(chat_id).await.unwrap()
+    store.read(&chat_id.into()).await.unwrap()
 }
 
 async fn take(store: &impl RunStore, taken: &Write) -> Item {
@@ -146,7 +146,7 @@ async fn one_write(store: &impl RunStore, history: &[Write], tried: &Write, take
         WriteResult::Applied(item) => Some(*item),
         WriteResult::ConditionFailed(item) => item.map(|item| *item),
     };
-    assert_eq!(read(store, tried.chat_id()).await, after, "{what}");
+    assert_eq!(read(store, tried.subject().chat_id()).await, after, "{what}");
 }
 
 async fn a_read_sees_every_write_before_it(store: &impl RunStore) {
@@ -172,7 +172,7 @@ async fn metadata_comes_back_byte_for_byte(store: &impl RunStore) {
     for text in texts {
         let (run_id, key) = (RunId::from_random(1), TriggerKey::of(text));
         let trigger = trigger("joins", text);
-        take(store, &Write::Join { chat_id: writes.0.clone(), run_id, key, trigger }).await;
+        take(store, &Write::Join { subject: (&writes.0).into(), run_id, key, trigger }).await;
     }
     take(store, &writes.end(1)).await;
     let item = read(store, &writes.0).await.unwrap();
@@ -196,8 +196,8 @@ async fn everything_that_an_item_holds_comes_back(store: &impl RunStore) {
         take(store, &Write::Start { item: Box::new(item.clone()), over: None }).await;
         assert_eq!(read(store, &chat(name)).await, Some(item.clone()));
 
-        let (chat_id, claim_id) = (item.chat_id.clone(), item.claim_id);
-        take(store, &Write::End { chat_id, claim_id, outcome: outcome.clone(), learned: learned() }).await;
+        let (subject, claim_id) = (item.subject.clone(), item.claim_id);
+        take(store, &Write::End { subject, claim_id, outcome: outcome.clone(), learned: learned() }).await;
         let open = item.state.open().unwrap();
         let ended = Item { state: RunState::Ended { outcome: outcome.clone(), open }, ..item };
         assert_eq!(read(store, &chat(name)).await, Some(ended));
@@ -230,7 +230,7 @@ async fn due_runs_are_paged_each_once_soonest_first(store: &impl RunStore) {
                 let item = Box::new(Item { state, ..new_run(&chat_id, 1) });
                 take(store, &Write::Start { item, over: None }).await;
             }
-            expected.push(DueRun { sweep_at_ms, chat_id });
+            expected.push(DueRun { sweep_at_ms, subject: chat_id.into() });
         }
     }
     for (before, count) in [(early, 0), (equal, 3), (late, 3 + 2 * DUE_PAGE + 7), (Millis(late.0 + 1), expected.len())]
@@ -240,7 +240,7 @@ async fn due_runs_are_paged_each_once_soonest_first(store: &impl RunStore) {
         let mut expected = expected[..count].to_vec();
         // Tables may differ in the order of equal times, but each run is there once.
         for runs in [&mut found, &mut expected] {
-            runs.sort_by(|one, other| (one.sweep_at_ms, &one.chat_id).cmp(&(other.sweep_at_ms, &other.chat_id)));
+            runs.sort_by(|one, other| (one.sweep_at_ms, &one.subject).cmp(&(other.sweep_at_ms, &other.subject)));
         }
         assert_eq!(found, expected);
     }
@@ -251,7 +251,7 @@ async fn the_index_follows_the_run_and_forgets_it_once_published(store: &impl Ru
     let writes = Writes(chat("c"));
     let (first, second) = (NOW + Duration::from_secs(1800), NOW + Duration::from_secs(3600));
     let long_after = second + Duration::from_secs(1);
-    let place = |sweep_at_ms| vec![DueRun { sweep_at_ms, chat_id: chat("c") }];
+    let place = |sweep_at_ms| vec![DueRun { sweep_at_ms, subject: chat("c").into() }];
     for (step, index) in [
         (writes.start(1, None), place(first)),
         (writes.claim_by_poll(1, 1, 2, "p", NOW), place(first)),
@@ -281,7 +281,7 @@ async fn all_ended(table: &RunTable) -> (Vec<String>, usize, usize) {
     loop {
         let page = table.ended_page(after.as_ref()).await.unwrap();
         assert!(page.looked_at <= SCAN_PAGE);
-        found.extend(page.runs.into_iter().map(|item| item.chat_id.to_string()));
+        found.extend(page.runs.into_iter().map(|item| item.chat_id().to_string()));
         (looked_at, pages, after) = (looked_at + page.looked_at, pages + 1, page.next);
         if after.is_none() {
             found.sort();

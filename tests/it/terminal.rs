@@ -256,7 +256,7 @@ async fn phases(state: &Path, chats: &[&str]) -> BTreeMap<ChatId, Phase> {
     let store = SqliteStore::open(state).unwrap();
     let mut phases = BTreeMap::new();
     for chat in chats.iter().map(|chat| ChatId::parse(chat).unwrap()) {
-        if let Some(item) = store.read(&chat).await.unwrap() {
+        if let Some(item) = store.read(&(&chat).into()).await.unwrap() {
             phases.insert(chat, item.state.phase());
         }
     }

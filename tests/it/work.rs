@@ -79,7 +79,7 @@ async fn work_drains_the_queue_and_every_trigger_gets_its_event() {
     assert_eq!(events.len(), received.len(), "{events:#?}");
     assert_eq!(simulator.stats().total.restarts, 0);
     for (chat, _) in EXPECTED {
-        let item = aws.store(&aws.sdk).read(&ChatId::parse(chat).unwrap()).await.unwrap().unwrap();
+        let item = aws.store(&aws.sdk).read(&ChatId::parse(chat).unwrap().into()).await.unwrap().unwrap();
         assert!(item.state.is_published(), "{chat}: {item:?}");
     }
     aws.assert_keeps_no_secret().await;

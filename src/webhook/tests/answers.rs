@@ -139,7 +139,7 @@ async fn paths_answer_only_their_methods() {
 /// A run after two answers, with everything that a status must not show.
 fn item(more: &Value) -> Item {
     let mut item = json!({
-        "chat_id": "c",
+        "subject": "default/chat/c",
         "run_id": "0f8f5c1e-6b1d-4c57-9a53-2f1f0f0f7e11",
         "claim_id": "00000000000000000000000000000007",
         "holder": "hidden-holder",

@@ -10,7 +10,7 @@ use tokio::time::{Instant, advance, sleep};
 
 use crate::bus::{EventBus, MemoryBus};
 use crate::event::Event;
-use crate::ids::{ChatId, MessageId};
+use crate::ids::{ChatId, MessageId, Subject};
 use crate::postpress::{Answer, Finish, Progress, Provider};
 use crate::queue::{MemoryQueue, Outgoing, Queue, VisibilityChange};
 use crate::run::{Item, Write, WriteResult};
@@ -174,8 +174,8 @@ impl FaultyStore {
 }
 
 impl RunStore for FaultyStore {
-    async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
-        self.faults.around(format!("read {chat_id}"), self.inner.read(chat_id)).await
+    async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
+        self.faults.around(format!("read {}", subject.chat_id()), self.inner.read(subject)).await
     }
 
     async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
@@ -187,7 +187,7 @@ impl RunStore for FaultyStore {
             Write::MarkPublished { .. } => "mark",
             Write::MoveSweep { .. } => "move",
         };
-        self.faults.around(format!("{kind} {}", write.chat_id()), self.inner.write(write)).await
+        self.faults.around(format!("{kind} {}", write.subject().chat_id()), self.inner.write(write)).await
     }
 
     async fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Result<Vec<DueRun>, ServiceError> {

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::ports::{DONE, Fault, Move, RUNNING};
 use super::{EPOCH, INVOCATION, SECOND, Scene};
-use crate::ids::ChatId;
+use crate::ids::{ChatId, Subject};
 use crate::message::SWEEP_BODY;
 use crate::postpress::{Answer, Finish};
 use crate::run::{AckReason, Disposition, Item, Open, Phase, Poll, RetryReason, RunState, SWEEP_ACTIVE_MAX, Write};
@@ -59,7 +59,7 @@ async fn a_run_whose_poll_was_lost_is_revived_under_its_own_claim_and_ends() {
     assert_eq!(swept_next(&scene), item.lease_until_ms + DEFAULT_OVERDUE, "but looked at as soon as it would be");
 
     sleep(SECOND).await;
-    let Item { chat_id, run_id, claim_id, .. } = item;
+    let (chat_id, run_id, claim_id) = (item.chat_id().clone(), item.run_id, item.claim_id);
     assert_eq!(sweep(&scene).await, [Poll { chat_id, run_id, claim_id, learned: None, answer: None }]);
     assert_eq!(scene.play_out().await, [ENDED]);
     assert_eq!(scene.events()[0].detail.polls, Some(2));
@@ -132,9 +132,9 @@ async fn one_sweep_revives_at_most_a_thousand_runs_and_the_next_the_rest() {
     let scene = lost_run().await;
     let lost = scene.item("c");
     for number in 1..SWEEP_ACTIVE_MAX + 100 {
-        let chat_id = ChatId::parse(&format!("c{number}")).unwrap();
-        let open = Open::new(&chat_id, lost.state.open().unwrap().sweep_at_ms);
-        let item = Box::new(Item { chat_id, state: RunState::Active { open }, ..lost.clone() });
+        let subject = Subject::from(ChatId::parse(&format!("c{number}")).unwrap());
+        let open = Open::new(&subject, lost.state.open().unwrap().sweep_at_ms);
+        let item = Box::new(Item { subject, state: RunState::Active { open }, ..lost.clone() });
         scene.store.inner.write(&Write::Start { item, over: None }).await.unwrap();
     }
     wait_until(&scene, LOST_AFTER + SECOND).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postpress_bridge::bus::EventBus;
 use postpress_bridge::event::Event;
-use postpress_bridge::ids::{ChatId, MessageId};
+use postpress_bridge::ids::{ChatId, MessageId, Subject};
 use postpress_bridge::postpress::{Answer, Body, Mask, Provider};
 use postpress_bridge::queue::{Outgoing, Queue, VisibilityChange};
 use postpress_bridge::run::{Item, Write, WriteResult};
@@ -129,13 +129,13 @@ impl Invocation {
 }
 
 impl RunStore for Invocation {
-    async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
-        let chat = chat_id.clone();
+    async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
+        let chat = subject.chat_id().clone();
         let read = move |world: &World, _: &[usize]| {
             let item = world.read(&chat);
             (item.clone(), Effect::Read(item.map(Box::new)))
         };
-        self.ask(Request::Read(chat_id.clone()), read).await
+        self.ask(Request::Read(subject.chat_id().clone()), read).await
     }
 
     async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {

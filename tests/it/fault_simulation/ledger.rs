@@ -162,8 +162,8 @@ impl Ledger {
         }
         let attempt = || Attempt { asked, invocation, fault: fault.cloned(), done: None, taken: false };
         match request {
-            Request::Write(Write::End { chat_id, claim_id, outcome, .. }) => {
-                let (chat, claim, outcome) = (chat_id.clone(), *claim_id, outcome.clone());
+            Request::Write(Write::End { subject, claim_id, outcome, .. }) => {
+                let (chat, claim, outcome) = (subject.chat_id().clone(), *claim_id, outcome.clone());
                 self.end_attempts.push(EndAttempt { chat, claim, outcome, attempt: attempt() });
             }
             Request::Write(Write::MarkPublished { run_id, .. }) => self.mark_attempts.push((*run_id, attempt())),
@@ -222,7 +222,7 @@ impl Ledger {
         if let Some(claim) = write.claims() {
             self.claimed.insert(claim, (invocation, item.holder.clone()));
         }
-        let (chat, run) = (item.chat_id.clone(), item.run_id);
+        let (chat, run) = (item.chat_id().clone(), item.run_id);
         match write {
             Write::Start { item, .. } => {
                 self.started.insert(run, place);

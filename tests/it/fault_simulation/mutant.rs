@@ -50,7 +50,7 @@ impl Mutant {
     pub(super) fn before(self, write: &Write) -> Option<Write> {
         match (self, write) {
             (Self::StartsOverAnUnpublishedEnding, Write::Start { item, over: Some(run_id) }) => {
-                Some(Write::MarkPublished { chat_id: item.chat_id.clone(), run_id: *run_id, expires_at: u64::MAX })
+                Some(Write::MarkPublished { subject: item.subject.clone(), run_id: *run_id, expires_at: u64::MAX })
             }
             _ => None,
         }

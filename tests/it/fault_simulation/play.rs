@@ -35,7 +35,7 @@ pub(super) fn play(seed: u64, mutant: Option<Mutant>) -> History {
         let life = async { is_dry.set(live(&world, mutant).await) };
         plan.mapping.run(&*world, &lambda, life).await;
         let mut items = world.store.items();
-        items.sort_by(|one, other| one.chat_id.cmp(&other.chat_id));
+        items.sort_by(|one, other| one.subject.cmp(&other.subject));
         History {
             plan,
             entries: world.chance.log.take(),

@@ -62,7 +62,7 @@ fn came_twice_though_nothing_was_lost(restarts: &[Restart], repeats: &[Repeat]) 
 
 fn no_run_is_stuck(history: &History, breaches: &mut Vec<String>) {
     for item in history.items.iter().filter(|item| !item.state.is_published()) {
-        breaches.push(format!("{} is stuck: {:?}", item.chat_id, item.state));
+        breaches.push(format!("{} is stuck: {:?}", item.chat_id(), item.state));
     }
     if !history.is_dry {
         breaches.push("the world does not run dry".to_owned());

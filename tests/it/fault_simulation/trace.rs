@@ -114,24 +114,29 @@ impl Names {
         match write {
             Write::Start { item, over } => {
                 let over = over.map_or("nothing".to_owned(), |run| self.run(run));
-                format!("start {} {} of {} over {over}", self.run(item.run_id), self.claim(item.claim_id), item.chat_id)
+                format!(
+                    "start {} {} of {} over {over}",
+                    self.run(item.run_id),
+                    self.claim(item.claim_id),
+                    item.chat_id()
+                )
             }
-            Write::Claim { chat_id, condition, claim, .. } => {
+            Write::Claim { subject, condition, claim, .. } => {
                 let new = self.claim(claim.claim_id);
                 let (ClaimCondition::ByPoll { claim_id, .. } | ClaimCondition::ByTrigger { claim_id }) = condition;
                 let (old, until) = (self.claim(*claim_id), claim.lease_until_ms);
-                format!("claim {chat_id} as {new} by {} under {old} until {until}", claim.holder)
+                format!("claim {subject} as {new} by {} under {old} until {until}", claim.holder)
             }
-            Write::Join { chat_id, run_id, trigger, .. } => {
-                format!("join {} to {} of {chat_id}", trigger.message_id, self.run(*run_id))
+            Write::Join { subject, run_id, trigger, .. } => {
+                format!("join {} to {} of {subject}", trigger.message_id, self.run(*run_id))
             }
-            Write::End { chat_id, claim_id, outcome, .. } => {
-                format!("end {chat_id} under {}: {:?}", self.claim(*claim_id), outcome.ending)
+            Write::End { subject, claim_id, outcome, .. } => {
+                format!("end {subject} under {}: {:?}", self.claim(*claim_id), outcome.ending)
             }
-            Write::MarkPublished { chat_id, run_id, .. } => {
-                format!("mark {} of {chat_id} published", self.run(*run_id))
+            Write::MarkPublished { subject, run_id, .. } => {
+                format!("mark {} of {subject} published", self.run(*run_id))
             }
-            Write::MoveSweep { chat_id, from, to } => format!("move {chat_id} in the index from {from} to {to}"),
+            Write::MoveSweep { subject, from, to } => format!("move {subject} in the index from {from} to {to}"),
         }
     }
 

@@ -45,7 +45,7 @@ impl World {
 
     /// The chat's item, for all to see.
     pub(super) fn item(&self, chat: &ChatId) -> Option<Item> {
-        at_once(self.store.read(chat)).expect("a table in memory does not fail")
+        at_once(self.store.read(&chat.into())).expect("a table in memory does not fail")
     }
 
     /// The chat's item as a worker reads it.
@@ -63,7 +63,7 @@ impl World {
         if let Some(before) = mutant.before(write) {
             carry_out(&before);
         }
-        carry_out(&mutant.write(write.clone(), self.item(write.chat_id())))
+        carry_out(&mutant.write(write.clone(), self.item(write.subject().chat_id())))
     }
 
     pub(super) fn publish(&self, event: &Event) {

@@ -237,9 +237,9 @@ async fn create_table(dynamodb: &aws_sdk_dynamodb::Client, name: &str) {
         .create_table()
         .table_name(name)
         .billing_mode(BillingMode::PayPerRequest)
-        .key_schema(key("chat_id", KeyType::Hash))
+        .key_schema(key("subject", KeyType::Hash))
         .set_attribute_definitions(Some(vec![
-            attribute("chat_id", S),
+            attribute("subject", S),
             attribute("open", N),
             attribute("sweep_at_ms", N),
         ]))

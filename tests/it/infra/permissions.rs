@@ -68,8 +68,8 @@ async fn lose(account: &Account, chat: &str) {
     let long_ago = || AttributeValue::N("1".to_owned());
     let update = aws_sdk_dynamodb::Client::new(&account.aws.sdk).update_item().table_name(&account.aws.table);
     let update = update
-        .key("chat_id", AttributeValue::S(chat.to_owned()))
-        .condition_expression("attribute_exists(chat_id)")
+        .key("subject", AttributeValue::S(format!("default/chat/{chat}")))
+        .condition_expression("attribute_exists(subject)")
         .update_expression("SET lease_until_ms = :long_ago, sweep_at_ms = :long_ago")
         .expression_attribute_values(":long_ago", long_ago());
     update.send().await.unwrap();

@@ -46,7 +46,7 @@ async fn the_run_table_is_on_demand_and_indexes_open_runs() {
     let described = dynamodb.describe_table().table_name(stack.output("TableName")).send().await.unwrap();
     let table: TableDescription = described.table.unwrap();
     assert_eq!(table.billing_mode_summary().unwrap().billing_mode(), Some(&BillingMode::PayPerRequest));
-    assert_eq!(keys(table.key_schema()), [("chat_id", KeyType::Hash)]);
+    assert_eq!(keys(table.key_schema()), [("subject", KeyType::Hash)]);
     let [index] = table.global_secondary_indexes() else { panic!("{table:?}") };
     assert_eq!(index.index_name(), Some("open"));
     assert_eq!(keys(index.key_schema()), [("open", KeyType::Hash), ("sweep_at_ms", KeyType::Range)]);

@@ -77,6 +77,6 @@ impl Bridge {
     }
 
     pub(super) async fn item(&self, chat: &str) -> Option<Item> {
-        self.aws.store(&self.aws.sdk).read(&ChatId::parse(chat).unwrap()).await.unwrap()
+        self.aws.store(&self.aws.sdk).read(&ChatId::parse(chat).unwrap().into()).await.unwrap()
     }
 }

@@ -149,9 +149,9 @@ async fn with_three_open(state: &Path) {
         store.write(&Write::Start { item: Box::new(item), over: None }).await.unwrap();
     }
     let not_out = open_run("not-out", now, now);
-    let (chat_id, claim_id, learned) = (not_out.chat_id, not_out.claim_id, not_out.learned);
+    let (subject, claim_id, learned) = (not_out.subject, not_out.claim_id, not_out.learned);
     let outcome = Outcome { finished_at: now - hour, ..done() };
-    store.write(&Write::End { chat_id, claim_id, outcome, learned }).await.unwrap();
+    store.write(&Write::End { subject, claim_id, outcome, learned }).await.unwrap();
 }
 
 #[tokio::test]
@@ -189,11 +189,11 @@ async fn ended_runs_are_limited() {
     let store = SqliteStore::open(&state).unwrap();
     for n in 0..5 {
         let run = open_run(&format!("c-{n}"), Millis(n), Millis(n));
-        let (chat_id, claim_id, learned) = (run.chat_id.clone(), run.claim_id, run.learned.clone());
+        let (subject, claim_id, learned) = (run.subject.clone(), run.claim_id, run.learned.clone());
         let outcome = Outcome { finished_at: Millis(n), ..done() };
         store.write(&Write::Start { item: Box::new(run), over: None }).await.unwrap();
-        store.write(&Write::End { chat_id: chat_id.clone(), claim_id, outcome, learned }).await.unwrap();
-        assert_eq!(store.read(&chat_id).await.unwrap().unwrap().state.phase(), Phase::Ended);
+        store.write(&Write::End { subject: subject.clone(), claim_id, outcome, learned }).await.unwrap();
+        assert_eq!(store.read(&subject).await.unwrap().unwrap().state.phase(), Phase::Ended);
     }
     let ended = said(&mut on_file(&state, &["runs", "--ended", "--json", "--limit", "3"])).await;
     assert_eq!(ended.field("chat_id"), ["c-2", "c-1", "c-0"], "the scanned ones, latest first");

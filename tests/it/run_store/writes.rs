@@ -37,7 +37,7 @@ pub(super) fn trigger(message_id: &str, metadata: &str) -> Trigger {
 /// A run of `chat` that the message `starter` has just claimed with fence 1.
 pub(crate) fn new_run(chat: &ChatId, run: u128) -> Item {
     Item {
-        chat_id: chat.clone(),
+        subject: chat.into(),
         run_id: RunId::from_random(run),
         claim_id: ClaimId::from_random(1),
         holder: MessageId::new("starter"),
@@ -86,7 +86,7 @@ impl Writes {
     pub(super) fn claim(&self, condition: ClaimCondition, to: u128, holder: &str, now: Millis) -> Write {
         let (claim_id, holder) = (ClaimId::from_random(to), MessageId::new(holder));
         let claim = Claim { claim_id, holder, lease_until_ms: now + LEASE, learned: Some(learned()), calls: true };
-        Write::Claim { chat_id: self.0.clone(), condition, claim, now }
+        Write::Claim { subject: (&self.0).into(), condition, claim, now }
     }
 
     pub(super) fn claim_by_poll(&self, run: u128, from: u128, to: u128, holder: &str, now: Millis) -> Write {
@@ -102,9 +102,9 @@ impl Writes {
     /// The claim of a poll that brings its answer along and learned nothing.
     pub(super) fn claim_to_record(&self, from: u128, to: u128) -> Write {
         match self.claim_by_poll(1, from, to, "p", NOW) {
-            Write::Claim { chat_id, condition, claim, now } => {
+            Write::Claim { subject, condition, claim, now } => {
                 let claim = Claim { learned: None, calls: false, ..claim };
-                Write::Claim { chat_id, condition, claim, now }
+                Write::Claim { subject, condition, claim, now }
             }
             other => other,
         }
@@ -114,20 +114,20 @@ impl Writes {
         let mut trigger = trigger(message_id, "{}");
         trigger.joined = true;
         let (run_id, key) = (RunId::from_random(run), TriggerKey::of(message_id));
-        Write::Join { chat_id: self.0.clone(), run_id, key, trigger }
+        Write::Join { subject: (&self.0).into(), run_id, key, trigger }
     }
 
     pub(super) fn end(&self, claim: u128) -> Write {
         let claim_id = ClaimId::from_random(claim);
-        Write::End { chat_id: self.0.clone(), claim_id, outcome: done(), learned: learned() }
+        Write::End { subject: (&self.0).into(), claim_id, outcome: done(), learned: learned() }
     }
 
     pub(super) fn mark(&self, run: u128) -> Write {
         let expires_at = (NOW + Duration::from_secs(2_592_000)).epoch_seconds();
-        Write::MarkPublished { chat_id: self.0.clone(), run_id: RunId::from_random(run), expires_at }
+        Write::MarkPublished { subject: (&self.0).into(), run_id: RunId::from_random(run), expires_at }
     }
 
     pub(super) fn move_sweep(&self, from: Millis, to: Millis) -> Write {
-        Write::MoveSweep { chat_id: self.0.clone(), from, to }
+        Write::MoveSweep { subject: (&self.0).into(), from, to }
     }
 }

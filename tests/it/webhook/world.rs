@@ -90,7 +90,7 @@ pub(super) fn outcome(response: &Response<Bytes>) -> String {
 /// Puts a run of this chat into the table, ended in an error after one poll.
 pub(super) async fn remember(aws: &Emulated, chat: &str) {
     let item = json!({
-        "chat_id": chat,
+        "subject": format!("default/chat/{chat}"),
         "run_id": Uuid::new_v4(),
         "claim_id": "00000000000000000000000000000007",
         "holder": "m",

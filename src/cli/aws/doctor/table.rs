@@ -41,9 +41,9 @@ fn judge(table: &TableDescription) -> Vec<Finding> {
         other => Finding::fault(TABLE, format!("it is {other}"), "wait until it is ACTIVE, or recreate it"),
     }];
     let key = key(table, table.key_schema());
-    if key != [("chat_id", true, "S")] {
-        let found = format!("its key is {}, not chat_id (S) alone", words(&key));
-        findings.push(Finding::fault(TABLE, found, "recreate it with the hash key `chat_id` (S) and no range key"));
+    if key != [("subject", true, "S")] {
+        let found = format!("its key is {}, not subject (S) alone", words(&key));
+        findings.push(Finding::fault(TABLE, found, "recreate it with the hash key `subject` (S) and no range key"));
     }
     findings.extend(of_index(table));
     findings
@@ -156,7 +156,7 @@ mod tests {
 
     type Key = &'static [(&'static str, KeyType, ScalarAttributeType)];
 
-    const CHAT: Key = &[("chat_id", KeyType::Hash, ScalarAttributeType::S)];
+    const SUBJECT: Key = &[("subject", KeyType::Hash, ScalarAttributeType::S)];
     const SWEEP: Key =
         &[("open", KeyType::Hash, ScalarAttributeType::N), ("sweep_at_ms", KeyType::Range, ScalarAttributeType::N)];
 
@@ -194,25 +194,25 @@ mod tests {
         use IndexStatus::{Active, Creating};
         use ProjectionType::{All, KeysOnly};
         const ID: Key = &[("id", KeyType::Hash, ScalarAttributeType::S)];
-        const NUMBER: Key = &[("chat_id", KeyType::Hash, ScalarAttributeType::N)];
+        const NUMBER: Key = &[("subject", KeyType::Hash, ScalarAttributeType::N)];
         const RANGED: Key =
-            &[("chat_id", KeyType::Hash, ScalarAttributeType::S), ("run_id", KeyType::Range, ScalarAttributeType::S)];
+            &[("subject", KeyType::Hash, ScalarAttributeType::S), ("run_id", KeyType::Range, ScalarAttributeType::S)];
         const TEXTS: Key =
             &[("open", KeyType::Hash, ScalarAttributeType::S), ("sweep_at_ms", KeyType::Range, ScalarAttributeType::N)];
         let right = || Some(index(SWEEP, Active, KeysOnly));
         for (table, expected) in [
-            (table([CHAT, SWEEP], right()), &[][..]),
-            (table([ID, SWEEP], right()), &[(CheckResult::Fault, "hash id (S), not chat_id")]),
-            (table([NUMBER, SWEEP], right()), &[(CheckResult::Fault, "hash chat_id (N), not chat_id (S)")]),
+            (table([SUBJECT, SWEEP], right()), &[][..]),
+            (table([ID, SWEEP], right()), &[(CheckResult::Fault, "hash id (S), not subject")]),
+            (table([NUMBER, SWEEP], right()), &[(CheckResult::Fault, "hash subject (N), not subject (S)")]),
             (table([RANGED, SWEEP], right()), &[(CheckResult::Fault, "range run_id (S)")]),
-            (table([CHAT, SWEEP], None), &[(CheckResult::Fault, "no index `open`")]),
-            (table([CHAT, TEXTS], Some(index(TEXTS, Active, KeysOnly))), &[(CheckResult::Fault, "hash open (S)")]),
+            (table([SUBJECT, SWEEP], None), &[(CheckResult::Fault, "no index `open`")]),
+            (table([SUBJECT, TEXTS], Some(index(TEXTS, Active, KeysOnly))), &[(CheckResult::Fault, "hash open (S)")]),
             (
-                table([CHAT, SWEEP], Some(index(&SWEEP[..1], Active, KeysOnly))),
+                table([SUBJECT, SWEEP], Some(index(&SWEEP[..1], Active, KeysOnly))),
                 &[(CheckResult::Fault, "is hash open (N)")],
             ),
-            (table([CHAT, SWEEP], Some(index(SWEEP, Creating, KeysOnly))), &[(CheckResult::Fault, "is CREATING")]),
-            (table([CHAT, SWEEP], Some(index(SWEEP, Active, All))), &[(CheckResult::Warning, "more than keys")]),
+            (table([SUBJECT, SWEEP], Some(index(SWEEP, Creating, KeysOnly))), &[(CheckResult::Fault, "is CREATING")]),
+            (table([SUBJECT, SWEEP], Some(index(SWEEP, Active, All))), &[(CheckResult::Warning, "more than keys")]),
             (table([ID, &[]], None), &[(CheckResult::Fault, "its key"), (CheckResult::Fault, "no index")]),
         ] {
             let findings = judge(&table);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::Message as SqsMessage;
 use postpress_bridge::event::Detail;
-use postpress_bridge::ids::MessageId;
+use postpress_bridge::ids::{MessageId, Subject};
 use postpress_bridge::message::{Message, Record};
 use postpress_bridge::run::TriggerMessage;
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, DEFAULT_RUN_TTL};
@@ -93,7 +93,7 @@ impl Reckoning {
     /// No ending tells of it, so a run that has accepted it would have to be in the table.
     async fn was_accepted(&self, trigger: &TriggerMessage, soaked: &Soaked) -> bool {
         let store = soaked.world.aws.store(&soaked.world.aws.sdk);
-        let item = store.read(&trigger.chat_id).await.unwrap();
+        let item = store.read(&Subject::from(&trigger.chat_id)).await.unwrap();
         item.is_some_and(|item| item.is_duplicate(trigger.key, Clock::System.now(), DEFAULT_RUN_TTL))
     }
 

@@ -52,7 +52,7 @@ async fn let_time_pass(world: &World) {
         let update = dynamodb
             .update_item()
             .table_name(&world.aws.table)
-            .key("chat_id", item["chat_id"].clone())
+            .key("subject", item["subject"].clone())
             .update_expression("SET lease_until_ms = :long_ago, sweep_at_ms = :long_ago")
             .condition_expression(lost)
             .expression_attribute_names("#open", "open")
@@ -72,7 +72,7 @@ pub(super) async fn open_runs(world: &World) -> Vec<ChatId> {
     let mut open = Vec::new();
     for shard in 0..OPEN_SHARDS {
         let due = store.due(shard, end_of_time, None).await.unwrap();
-        open.extend(due.into_iter().map(|due| due.chat_id));
+        open.extend(due.into_iter().map(|due| due.subject.chat_id().clone()));
     }
     open
 }
