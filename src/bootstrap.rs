@@ -20,7 +20,7 @@ use crate::settings::{Access, Backend, ProviderSettings, SecretSource, WebhookSe
 use crate::store::DynamoStore;
 use crate::time::Clock;
 use crate::webhook::{Auth, Webhook};
-use crate::worker::{Worker, WorkerConfig};
+use crate::worker::Worker;
 
 /// How long the start may wait for a secret: Lambda gives an initialisation ten seconds.
 const SECRET_MAX: Duration = Duration::from_secs(8);
@@ -57,15 +57,10 @@ pub async fn worker(settings: &WorkerSettings) -> anyhow::Result<WorkerParts> {
     let bus = EventBridgeBus::new(
         aws_sdk_eventbridge::Client::new(&aws),
         settings.event_bus.clone(),
-        settings.event_source.clone(),
+        settings.config.event_source.clone(),
     );
     let store = DynamoStore::new(aws_sdk_dynamodb::Client::new(&aws), table.clone());
-    let config = WorkerConfig {
-        rules: settings.limits.rules(&settings.schedule),
-        limits: settings.limits.clone(),
-        event_source: settings.event_source.clone(),
-    };
-    let worker = Worker::new(provider, store.clone(), queue.clone(), bus, Clock::System, config);
+    let worker = Worker::new(provider, store.clone(), queue.clone(), bus, Clock::System, settings.config.clone());
     Ok(WorkerParts { worker, queue, store })
 }
 

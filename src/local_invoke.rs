@@ -14,11 +14,10 @@ use crate::ids::MessageId;
 use crate::message::Record;
 use crate::postpress::Provider;
 use crate::queue::MemoryQueue;
-use crate::run::Schedule;
 use crate::settings::WorkerSettings;
 use crate::store::MemoryStore;
 use crate::time::Clock;
-use crate::worker::{Worker, WorkerConfig};
+use crate::worker::Worker;
 
 /// How many times faster than production the runs go.
 const SPEEDUP: u32 = 100;
@@ -32,23 +31,19 @@ pub async fn invoke(
     provider: impl Provider,
     settings: &WorkerSettings,
 ) -> Vec<MessageId> {
-    let invocation = settings.limits.invocation_of_one();
+    let mut config = settings.config.clone();
+    config.rules.schedule.speedup = SPEEDUP;
+    let invocation = config.invocation_of_one();
     let queue = Rc::new(MemoryQueue::new("memory", Clock::System, invocation, 3));
     for record in records {
         queue.put_as(record.message_id.clone(), &record.body, record.sent_at, Duration::ZERO);
     }
     let store = Rc::new(MemoryStore::default());
-    let source = settings.event_source.clone();
+    let source = config.event_source.clone();
     let bus = MemoryBus::with_subscriber(Box::new(move |event| {
         println!("{}", event.to_line(&source));
         Ok(())
     }));
-    let schedule = Schedule { speedup: SPEEDUP, ..settings.schedule.clone() };
-    let config = WorkerConfig {
-        rules: settings.limits.rules(&schedule),
-        limits: settings.limits.clone(),
-        event_source: settings.event_source.clone(),
-    };
     let worker = Worker::new(provider, Rc::clone(&store), Rc::clone(&queue), bus, Clock::System, config);
     let mapping = EventSourceMapping { batch_size: 10, concurrency: 10, invocation };
 

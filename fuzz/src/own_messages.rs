@@ -4,9 +4,8 @@ use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::message::{Message, VERSION};
 use postpress_bridge::postpress::Envelope;
 use postpress_bridge::run::{
-    Claimant, Ending, Jitter, MessageHandler, Poll, Schedule, Step, StepContext, StepResult, Task, Write, WriteResult,
+    Claimant, Ending, Jitter, MessageHandler, Poll, Rules, Step, StepContext, StepResult, Task, Write, WriteResult,
 };
-use postpress_bridge::settings::Limits;
 
 use super::run::{LEASE, NOW, active};
 use super::wrapping::{WRAPPINGS, parse, wrap};
@@ -60,8 +59,7 @@ fn check_fence(poll: &Poll) {
     let is_ours = (&poll.chat_id, poll.run_id, poll.claim_id) == (before.chat_id(), before.run_id, before.claim_id);
     let mut item = Some(before).filter(|item| *item.chat_id() == poll.chat_id);
 
-    let limits = Limits::default();
-    let rules = limits.rules(&Schedule::default());
+    let rules = Rules::default();
     let tick = StepContext { now: NOW, jitter: Jitter::NONE, rules: &rules };
     let claimant = Claimant {
         message_id: MessageId::new("m-1"),

@@ -26,7 +26,7 @@ use crate::settings::{FromEnv, TerminalSettings};
 use crate::store::{Command, RunStore, SqliteStore};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
-use crate::worker::{Worker, WorkerConfig};
+use crate::worker::Worker;
 
 use super::args::duration;
 use super::aws::provider;
@@ -111,9 +111,9 @@ impl Session {
             self.display.note("resuming an earlier command for these chats");
         }
         // One message per invocation, which is as long as one call with its margins.
-        let limits = &self.settings.limits;
-        let invocation = limits.invocation_of_one();
-        let visibility_timeout = invocation + limits.lease_margin;
+        let config = self.settings.config.clone();
+        let invocation = config.invocation_of_one();
+        let visibility_timeout = invocation + config.rules.lease_margin;
         let queue = Rc::new(MemoryQueue::new(&self.new_name(), Clock::System, visibility_timeout, u32::MAX));
         for chat in &self.chats {
             self.begin(chat, &queue).await.with_context(|| format!("could not start with {chat}"))?;
@@ -124,14 +124,10 @@ impl Session {
             provider,
             observe: move |chat: &ChatId, answer: &_| observer.update(chat, &describe(answer)),
         };
-        let config = WorkerConfig {
-            rules: limits.rules(&self.settings.schedule),
-            limits: limits.clone(),
-            event_source: self.settings.event_source.clone(),
-        };
+        let concurrency = config.limits.max_in_flight;
         let worker =
             Worker::new(provider, Rc::clone(&self.store), Rc::clone(&queue), self.bus(), Clock::System, config);
-        let mapping = EventSourceMapping { batch_size: 1, concurrency: limits.max_in_flight, invocation };
+        let mapping = EventSourceMapping { batch_size: 1, concurrency, invocation };
         let mut interrupted = false;
         let finished_or_interrupted = async {
             tokio::select! {
@@ -203,12 +199,12 @@ impl Session {
     }
 
     fn state(&self, item: Option<Item>, now: Millis) -> ChatState {
-        ChatState::of(item, TriggerKey::of(&self.command.key), now, self.settings.limits.run_ttl)
+        ChatState::of(item, TriggerKey::of(&self.command.key), now, self.settings.config.rules.run_ttl)
     }
 
     fn show_from_table(&self, chat: &ChatId, item: &Item) -> Result<(), ServiceError> {
         if let Some(event) = Event::of_run(item) {
-            self.results.insert(chat, show(&event, chat, &self.display, &self.settings.event_source)?);
+            self.results.insert(chat, show(&event, chat, &self.display, &self.settings.config.event_source)?);
         }
         Ok(())
     }
@@ -229,7 +225,7 @@ impl Session {
     /// Prints each event; an event with our trigger is its chat's result.
     fn bus(&self) -> MemoryBus {
         let (display, results) = (Rc::clone(&self.display), Rc::clone(&self.results));
-        let (key, source) = (self.command.key.clone(), self.settings.event_source.clone());
+        let (key, source) = (self.command.key.clone(), self.settings.config.event_source.clone());
         MemoryBus::with_subscriber(Box::new(move |event| {
             let ours = |trigger: &crate::run::Trigger| trigger.idempotency_key.as_ref() == Some(&key);
             match &event.detail.chat_id {

@@ -6,7 +6,7 @@ use super::*;
 use crate::event::Event;
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use crate::postpress::{Failure, Finish, Progress, RetryClass};
-use crate::run::{ClaimCondition, EndedBy, Ending, Open, Phase, RecentKeys, Schedule, TRIGGERS_MAX, Trigger};
+use crate::run::{ClaimCondition, EndedBy, Ending, Open, Phase, RecentKeys, TRIGGERS_MAX, Trigger};
 
 const NOW: Millis = Millis(1_000_000);
 const LEASE: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ pub(in crate::run) fn item() -> Item {
 }
 
 pub(in crate::run) fn rules() -> Rules {
-    Rules { schedule: Schedule::default(), overdue: Duration::from_secs(1800), run_ttl: Duration::from_secs(2_592_000) }
+    Rules::default()
 }
 
 fn open() -> Open {

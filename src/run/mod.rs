@@ -63,13 +63,35 @@ pub use write::{Claim, ClaimCondition, Write, WriteResult};
 
 use std::time::Duration;
 
+/// How long an ended run is remembered: 30 days, longer than a queue and its dead-letter queue together can keep a message
+/// (14 days each).
+pub const DEFAULT_RUN_TTL: Duration = Duration::from_hours(30 * 24);
+/// The clock skew tolerated between two Lambdas.
+pub const DEFAULT_LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// How long after its last lease a run counts as lost.
+pub const DEFAULT_OVERDUE: Duration = Duration::from_mins(30);
+
 /// The rules of the protocol that a deployment can set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     /// When to poll, and when to stop.
     pub schedule: Schedule,
-    /// How long after its last lease a run counts as lost (`BRIDGE_OVERDUE_SECONDS`).
+    /// `BRIDGE_LEASE_MARGIN_SECONDS`: the clock skew tolerated between two Lambdas; may be zero.
+    pub lease_margin: Duration,
+    /// `BRIDGE_OVERDUE_SECONDS`: how long after its last lease a run counts as lost; more than SQS's longest delay.
     pub overdue: Duration,
-    /// How long an ended run is remembered (`BRIDGE_RUN_TTL_SECONDS`).
+    /// `BRIDGE_RUN_TTL_SECONDS`: how long an ended run is remembered.
     pub run_ttl: Duration,
+}
+
+impl Default for Rules {
+    /// The defaults of the settings.
+    fn default() -> Self {
+        Self {
+            schedule: Schedule::default(),
+            lease_margin: DEFAULT_LEASE_MARGIN,
+            overdue: DEFAULT_OVERDUE,
+            run_ttl: DEFAULT_RUN_TTL,
+        }
+    }
 }

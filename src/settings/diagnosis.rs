@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::{Backend, Fault, Limits, SecretSource, process_env};
+use super::{Backend, Config, Fault, SecretSource, process_env};
 use crate::postpress::client::{ApiKey, BaseUrl};
 use crate::telemetry::LogFilter;
 
@@ -17,10 +17,8 @@ pub struct SettingsDiagnosis {
     pub base_url: Option<BaseUrl>,
     /// Where the key comes from.
     pub key: Option<SecretSource<ApiKey>>,
-    /// The bounds; where one is wrong, its default.
-    pub limits: Limits,
-    /// The `source` of the events sent.
-    pub event_source: String,
+    /// The worker's configuration; where a setting is wrong, its default.
+    pub config: Config,
     /// The name or ARN of the bus.
     pub event_bus: String,
     /// Where queue, bus and runs are.
@@ -61,10 +59,7 @@ impl SettingsDiagnosis {
     pub fn read(env: &impl Fn(&str) -> Option<String>) -> Self {
         let mut reader = Reader::new(env);
         let (base_url, key) = (reader.base_url(), reader.api_key());
-        // Only for its faults.
-        reader.schedule();
-        let limits = reader.limits();
-        let event_source = reader.event_source();
+        let config = reader.config();
         let event_bus = reader.event_bus();
         let deployment = deployment(&mut reader);
         #[cfg(feature = "aws")]
@@ -78,8 +73,7 @@ impl SettingsDiagnosis {
             faults,
             base_url,
             key,
-            limits,
-            event_source,
+            config,
             event_bus,
             deployment,
             #[cfg(feature = "aws")]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::postpress::client::{ApiKey, BaseUrl};
-use crate::run::{Rules, Schedule};
+use crate::run::Rules;
 use crate::telemetry::LogFilter;
 
 mod diagnosis;
@@ -42,13 +42,6 @@ pub const DEFAULT_EVENT_SOURCE: &str = "postpress.bridge";
 pub const DEFAULT_METRICS_NAMESPACE: &str = "PostpressBridge";
 /// The most concurrent provider calls of one process.
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 50;
-/// How long an ended run is remembered: 30 days, longer than a queue and its dead-letter queue together can keep a message
-/// (14 days each).
-pub const DEFAULT_RUN_TTL: Duration = Duration::from_hours(30 * 24);
-/// The clock skew tolerated between two Lambdas.
-pub const DEFAULT_LEASE_MARGIN: Duration = Duration::from_secs(5);
-/// How long after its last lease a run counts as lost.
-pub const DEFAULT_OVERDUE: Duration = Duration::from_mins(30);
 /// The terminal's run table, inside the user's state directory.
 pub const DEFAULT_STATE_FILE: &str = "postpress-bridge/runs.sqlite3";
 
@@ -57,12 +50,8 @@ pub const DEFAULT_STATE_FILE: &str = "postpress-bridge/runs.sqlite3";
 pub struct WorkerSettings {
     /// The provider.
     pub provider: ProviderSettings,
-    /// When to poll again, and when to stop.
-    pub schedule: Schedule,
-    /// The limits of processing a batch.
-    pub limits: Limits,
-    /// `BRIDGE_EVENT_SOURCE`: the `source` of published events, which are never triggers.
-    pub event_source: String,
+    /// The worker's configuration.
+    pub config: Config,
     /// `BRIDGE_EVENT_BUS`: the name or ARN of the bus.
     pub event_bus: String,
     /// Where queue, bus and runs are.
@@ -78,12 +67,8 @@ pub struct WorkerSettings {
 pub struct TerminalSettings {
     /// The provider.
     pub provider: ProviderSettings,
-    /// When to poll again, and when to stop.
-    pub schedule: Schedule,
-    /// The limits of processing a run.
-    pub limits: Limits,
-    /// `BRIDGE_EVENT_SOURCE`: the `source` of printed events.
-    pub event_source: String,
+    /// The worker's configuration.
+    pub config: Config,
     /// `BRIDGE_STATE_FILE`: the embedded run table.
     pub state_file: PathBuf,
     /// `BRIDGE_LOG`: what is logged.
@@ -119,43 +104,45 @@ pub struct SecretRef {
     pub field: Option<String>,
 }
 
-/// The bounds within which messages are worked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// `POSTPRESS_TIMEOUT_SECONDS`: how long one call of the provider may take, body included.
-    pub provider_timeout: Duration,
-    /// `BRIDGE_MAX_IN_FLIGHT`: the most provider calls at once in this process; at least 1.
-    pub max_in_flight: usize,
-    /// `BRIDGE_LEASE_MARGIN_SECONDS`: the clock skew allowed between two Lambdas; may be zero.
-    pub lease_margin: Duration,
-    /// `BRIDGE_OVERDUE_SECONDS`: how long after its last lease a run counts as lost; more than SQS's longest delay.
-    pub overdue: Duration,
-    /// `BRIDGE_RUN_TTL_SECONDS`: how long a finished run is remembered.
-    pub run_ttl: Duration,
+/// The configuration of a worker, wherever it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The run protocol's rules.
+    pub rules: Rules,
+    /// The worker's limits.
+    pub limits: Limits,
+    /// `BRIDGE_EVENT_SOURCE`: the `source` of the bridge's own events, which are never triggers.
+    pub event_source: String,
 }
 
-impl Limits {
-    /// As long as an invocation may last that deals with one message: a call, the margin before it and after it, and at
-    /// least a second for what goes around it.
-    pub fn invocation_of_one(&self) -> Duration {
-        self.provider_timeout + (2 * self.lease_margin).max(self.lease_margin + Duration::from_secs(1))
-    }
+/// The limits of a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// `POSTPRESS_TIMEOUT_SECONDS`: the longest that one provider call may take, body included.
+    pub provider_timeout: Duration,
+    /// `BRIDGE_MAX_IN_FLIGHT`: the most concurrent provider calls of one process; at least 1.
+    pub max_in_flight: usize,
+}
 
-    /// The rules of the run protocol that go with this schedule.
-    pub fn rules(&self, schedule: &Schedule) -> Rules {
-        Rules { schedule: schedule.clone(), overdue: self.overdue, run_ttl: self.run_ttl }
+impl Config {
+    /// The shortest invocation that can handle one message: a call, the margin before and after it, and at least a second for
+    /// everything else.
+    pub fn invocation_of_one(&self) -> Duration {
+        let margin = self.rules.lease_margin;
+        self.limits.provider_timeout + (2 * margin).max(margin + Duration::from_secs(1))
+    }
+}
+
+impl Default for Config {
+    /// The defaults of the settings.
+    fn default() -> Self {
+        Self { rules: Rules::default(), limits: Limits::default(), event_source: DEFAULT_EVENT_SOURCE.to_owned() }
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            provider_timeout: DEFAULT_PROVIDER_TIMEOUT,
-            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
-            lease_margin: DEFAULT_LEASE_MARGIN,
-            overdue: DEFAULT_OVERDUE,
-            run_ttl: DEFAULT_RUN_TTL,
-        }
+        Self { provider_timeout: DEFAULT_PROVIDER_TIMEOUT, max_in_flight: DEFAULT_MAX_IN_FLIGHT }
     }
 }
 
@@ -219,36 +206,23 @@ fn complete<T>(
 impl FromEnv for WorkerSettings {
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
         let provider = reader.provider();
-        let schedule = reader.schedule();
-        let limits = reader.limits();
-        let event_source = reader.event_source();
+        let config = reader.config();
         let event_bus = reader.event_bus();
         let metrics_namespace = reader.metrics_namespace();
         let backend = reader.backend();
         let log_filter = reader.log_filter(LogFilter::default());
-        Some(Self {
-            provider: provider?,
-            schedule,
-            limits,
-            event_source,
-            event_bus,
-            backend: backend?,
-            metrics_namespace,
-            log_filter,
-        })
+        Some(Self { provider: provider?, config, event_bus, backend: backend?, metrics_namespace, log_filter })
     }
 }
 
 impl FromEnv for TerminalSettings {
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
         let provider = reader.provider();
-        let schedule = reader.schedule();
-        let limits = reader.limits();
-        let event_source = reader.event_source();
+        let config = reader.config();
         let state_file = reader.state_file();
         // The live lines show what happens; only warnings and errors need log lines.
         let log_filter = reader.log_filter(LogFilter::warnings());
-        Some(Self { provider: provider?, schedule, limits, event_source, state_file: state_file?, log_filter })
+        Some(Self { provider: provider?, config, state_file: state_file?, log_filter })
     }
 }
 

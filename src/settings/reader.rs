@@ -9,13 +9,13 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::{
-    Backend, DEFAULT_EVENT_BUS, DEFAULT_EVENT_SOURCE, DEFAULT_LEASE_MARGIN, DEFAULT_MAX_IN_FLIGHT,
-    DEFAULT_METRICS_NAMESPACE, DEFAULT_OVERDUE, DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RUN_TTL, DEFAULT_STATE_FILE, Fault,
-    Limits, ProviderSettings, Runs, SecretRef, SecretSource, SettingsError,
+    Backend, Config, DEFAULT_EVENT_BUS, DEFAULT_EVENT_SOURCE, DEFAULT_MAX_IN_FLIGHT, DEFAULT_METRICS_NAMESPACE,
+    DEFAULT_PROVIDER_TIMEOUT, DEFAULT_STATE_FILE, Fault, Limits, ProviderSettings, Runs, SecretRef, SecretSource,
+    SettingsError,
 };
 use crate::credentials::secret_text;
 use crate::postpress::client::{ApiKey, BaseUrl, DEFAULT_BASE_URL};
-use crate::run::{DELAY_MAX, Schedule};
+use crate::run::{DEFAULT_LEASE_MARGIN, DEFAULT_OVERDUE, DEFAULT_RUN_TTL, DELAY_MAX, Rules, Schedule};
 use crate::telemetry::LogFilter;
 use crate::text::bounded;
 
@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         Some(ProviderSettings { base_url: base_url?, key: key? })
     }
 
-    pub(super) fn schedule(&mut self) -> Schedule {
+    fn schedule(&mut self) -> Schedule {
         let (poll_initial, poll_max) = self.poll_bounds();
         let budget = SHORTEST..=LONGEST_BUDGET;
         let default = Schedule::default();
@@ -77,17 +77,28 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn limits(&mut self) -> Limits {
-        let in_flight = 1..=MOST_IN_FLIGHT;
-        let call = SHORTEST..=LONGEST_CALL;
+    pub(super) fn config(&mut self) -> Config {
         let margin = 0.0..=LONGEST_CALL;
-        Limits {
-            provider_timeout: self.seconds("POSTPRESS_TIMEOUT_SECONDS", DEFAULT_PROVIDER_TIMEOUT, call),
-            max_in_flight: self.number("BRIDGE_MAX_IN_FLIGHT", DEFAULT_MAX_IN_FLIGHT, in_flight, "a whole number"),
+        let rules = Rules {
+            schedule: self.schedule(),
             lease_margin: self.seconds("BRIDGE_LEASE_MARGIN_SECONDS", DEFAULT_LEASE_MARGIN, margin),
             overdue: self.overdue(),
             run_ttl: self.run_ttl(),
-        }
+        };
+        let limits = Limits {
+            provider_timeout: self.seconds(
+                "POSTPRESS_TIMEOUT_SECONDS",
+                DEFAULT_PROVIDER_TIMEOUT,
+                SHORTEST..=LONGEST_CALL,
+            ),
+            max_in_flight: self.number(
+                "BRIDGE_MAX_IN_FLIGHT",
+                DEFAULT_MAX_IN_FLIGHT,
+                1..=MOST_IN_FLIGHT,
+                "a whole number",
+            ),
+        };
+        Config { rules, limits, event_source: self.event_source() }
     }
 
     pub(super) fn overdue(&mut self) -> Duration {

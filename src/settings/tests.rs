@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::run::Schedule;
 
 /// The required settings of a worker.
 const WORKER: [(&str, &str); 3] = [
@@ -30,11 +31,10 @@ fn only_fault(variables: &[(&str, &str)]) -> String {
 #[test]
 fn required_settings_alone_give_the_defaults() {
     let settings = worker(&[("BRIDGE_MAX_POLLS", ""), ("BRIDGE_BACKEND", ""), ("BRIDGE_EVENT_BUS", "")]).unwrap();
-    assert_eq!(settings.schedule, Schedule::default());
-    assert_eq!(settings.limits, Limits::default());
+    assert_eq!(settings.config, Config::default());
     assert_eq!(settings.provider.base_url.to_string(), "https://api.postpress.ai/v1");
     assert_eq!(settings.event_bus, "default");
-    assert_eq!(settings.event_source, "postpress.bridge");
+    assert_eq!(settings.config.event_source, "postpress.bridge");
     assert_eq!(settings.metrics_namespace, "PostpressBridge");
     assert_eq!(settings.log_filter, LogFilter::default());
     let queue_url = WORKER[1].1.to_owned();
@@ -68,14 +68,14 @@ fn every_number_is_read() {
         max_polls: 1,
         speedup: 1,
     };
-    let limits = Limits {
-        provider_timeout: Duration::from_millis(2500),
-        max_in_flight: 7,
+    let rules = Rules {
+        schedule,
         lease_margin: Duration::ZERO,
         overdue: Duration::from_secs(901),
         run_ttl: Duration::from_secs(3),
     };
-    assert_eq!((settings.schedule, settings.limits), (schedule, limits));
+    let limits = Limits { provider_timeout: Duration::from_millis(2500), max_in_flight: 7 };
+    assert_eq!(settings.config, Config { rules, limits, ..Config::default() });
 }
 
 #[test]

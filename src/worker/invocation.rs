@@ -11,7 +11,7 @@ use super::once::Once;
 use crate::metrics::Metrics;
 use crate::run::WriteResult;
 use crate::service::ServiceError;
-use crate::settings::Limits;
+use crate::settings::Config;
 use crate::time::Millis;
 
 /// Kept free at the end, to give the answer of the batch.
@@ -35,9 +35,9 @@ pub struct Invocation {
 
 impl Invocation {
     /// An invocation that ends then; `now` is the time of day.
-    pub fn new(ends: Instant, now: Millis, limits: &Limits) -> Self {
+    pub fn new(ends: Instant, now: Millis, config: &Config) -> Self {
         let ends_at = now + ends.saturating_duration_since(Instant::now());
-        let Limits { provider_timeout, lease_margin: margin, .. } = *limits;
+        let (provider_timeout, margin) = (config.limits.provider_timeout, config.rules.lease_margin);
         Self {
             ends,
             ends_at,
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn invocation(seconds: u64) -> Invocation {
-        Invocation::new(Instant::now() + Duration::from_secs(seconds), Millis(1_000), &Limits::default())
+        Invocation::new(Instant::now() + Duration::from_secs(seconds), Millis(1_000), &Config::default())
     }
 
     #[tokio::test(start_paused = true)]

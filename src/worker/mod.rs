@@ -26,8 +26,8 @@ use crate::message::{Message, Record};
 use crate::metrics::{Metric, Metrics};
 use crate::postpress::Provider;
 use crate::queue::Queue;
-use crate::run::{AckReason, Disposition, Jitter, RetryReason, Rules, StepContext, Task};
-use crate::settings::Limits;
+use crate::run::{AckReason, Disposition, Jitter, RetryReason, StepContext, Task};
+use crate::settings::Config;
 use crate::store::RunStore;
 use crate::telemetry;
 use crate::time::{Clock, Millis};
@@ -49,17 +49,6 @@ use message_telemetry::MessageTelemetry;
 use outbox::{Outbox, PendingCall};
 pub use reason::Reason;
 
-/// The worker's configuration.
-#[derive(Debug, Clone)]
-pub struct WorkerConfig {
-    /// The run protocol's rules.
-    pub rules: Rules,
-    /// Timeouts and bounds.
-    pub limits: Limits,
-    /// The `source` of the bridge's own events.
-    pub event_source: String,
-}
-
 /// The handler of triggers, polls and sweeps.
 pub struct Worker<P, S, Q, B> {
     provider: P,
@@ -67,7 +56,7 @@ pub struct Worker<P, S, Q, B> {
     queue: Q,
     bus: B,
     clock: Clock,
-    config: WorkerConfig,
+    config: Config,
     /// Source of ids and jitter.
     rng: RefCell<StdRng>,
     /// One for each provider call that may be in progress at the same time.
@@ -119,7 +108,7 @@ impl Redelivery {
 
 impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     /// A worker over these ports, with unpredictable ids.
-    pub fn new(provider: P, store: S, queue: Q, bus: B, clock: Clock, config: WorkerConfig) -> Self {
+    pub fn new(provider: P, store: S, queue: Q, bus: B, clock: Clock, config: Config) -> Self {
         let permits = Semaphore::new(config.limits.max_in_flight);
         let rng = RefCell::new(StdRng::from_rng(&mut rand::rng()));
         Self { provider, store, queue, bus, clock, config, rng, permits }
@@ -134,7 +123,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
 
     /// Handles a batch. No message fails another, and nothing outlives the invocation.
     pub async fn handle(&self, records: &[Record], ends: Instant) -> BatchResult {
-        let invocation = Invocation::new(ends, self.clock.now(), &self.config.limits);
+        let invocation = Invocation::new(ends, self.clock.now(), &self.config);
         if !invocation.has_time_to_call() {
             tracing::error!(
                 left_ms = invocation.left().as_millis(),

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{BatchResult, Worker, WorkerConfig};
+use super::{BatchResult, Worker};
 use crate::event::Event;
 use crate::ids::ChatId;
 use crate::message::Record;
 use crate::metrics::Metrics;
 use crate::queue::{MemoryQueue, Source};
-use crate::run::{Disposition, Item, Schedule};
-use crate::settings::Limits;
+use crate::run::{Disposition, Item, Rules, Schedule};
+use crate::settings::Config;
 use crate::time::{Clock, Millis};
 
 mod batch;
@@ -48,15 +48,18 @@ struct Scene {
 impl Scene {
     /// A worker with the default settings.
     fn new() -> Self {
-        Self::with(&Schedule::default(), Limits::default())
+        Self::with(Config::default())
     }
 
-    fn with(schedule: &Schedule, limits: Limits) -> Self {
+    /// A worker with this schedule, and default settings otherwise.
+    fn polling(schedule: Schedule) -> Self {
+        Self::with(Config { rules: Rules { schedule, ..Rules::default() }, ..Config::default() })
+    }
+
+    fn with(config: Config) -> Self {
         let clock = Clock::starting_at(EPOCH);
         let (provider, store, bus) = (Rc::default(), Rc::new(FaultyStore::new()), Rc::new(FaultyBus::new()));
         let queue = Rc::new(FaultyQueue::new(MemoryQueue::new("m", clock, VISIBILITY, 5)));
-        let rules = limits.rules(schedule);
-        let config = WorkerConfig { rules, limits, event_source: "postpress.bridge".to_owned() };
         let (ports_store, ports_queue, ports_bus) = (Rc::clone(&store), Rc::clone(&queue), Rc::clone(&bus));
         let worker = Worker::new(Rc::clone(&provider), ports_store, ports_queue, ports_bus, clock, config);
         Self { provider, store, queue, bus, clock, worker }

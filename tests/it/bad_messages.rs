@@ -8,12 +8,12 @@ use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ChatId, MessageId};
 use postpress_bridge::message::{Message, Record, SWEEP_BODY};
 use postpress_bridge::queue::{MemoryQueue, Source};
-use postpress_bridge::run::{AckReason, Disposition, Item, RetryReason, Schedule};
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::run::{AckReason, Disposition, Item, RetryReason};
+use postpress_bridge::settings::{Config, DEFAULT_EVENT_SOURCE};
 use postpress_bridge::simulator::{Faults, InProcess, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::{Clock, Millis};
-use postpress_bridge::worker::{Worker, WorkerConfig};
+use postpress_bridge::worker::Worker;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -46,9 +46,7 @@ impl Scene {
         let simulator = Simulator::new(Faults::default());
         let queue = Rc::new(MemoryQueue::new("m", clock, Duration::from_secs(90), 5));
         let (store, bus) = (Rc::new(MemoryStore::default()), Rc::new(MemoryBus::default()));
-        let limits = Limits::default();
-        let rules = limits.rules(&Schedule::default());
-        let config = WorkerConfig { rules, limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+        let config = Config::default();
         let provider = InProcess::new(simulator.clone());
         let worker = Worker::new(provider, Rc::clone(&store), Rc::clone(&queue), Rc::clone(&bus), clock, config);
         Self { simulator, store, queue, bus, worker, log: Log::start() }

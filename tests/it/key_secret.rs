@@ -12,14 +12,14 @@ use postpress_bridge::ids::ChatId;
 use postpress_bridge::postpress::rotating::RotatingClient;
 use postpress_bridge::postpress::{Answer, Failure, Finish, Provider, RetryClass};
 use postpress_bridge::queue::MemoryQueue;
-use postpress_bridge::run::Schedule;
+use postpress_bridge::run::{Rules, Schedule};
 use postpress_bridge::secrets::StoredSecret;
 use postpress_bridge::service::ServiceError;
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits, SecretRef};
+use postpress_bridge::settings::{Config, DEFAULT_EVENT_SOURCE, SecretRef};
 use postpress_bridge::simulator::{Faults, Server, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::Clock;
-use postpress_bridge::worker::{Worker, WorkerConfig};
+use postpress_bridge::worker::Worker;
 use tokio::time::{Instant, advance, pause, resume};
 use uuid::Uuid;
 
@@ -164,9 +164,8 @@ async fn a_run_continues_with_a_rotated_key() {
 
     let queue = Rc::new(MemoryQueue::new("m", Clock::System, 60 * SECOND, 2));
     let bus = Rc::new(MemoryBus::default());
-    let limits = Limits::default();
     let schedule = Schedule { poll_initial: SECOND, speedup: 15, ..Schedule::default() };
-    let config = WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+    let config = Config { rules: Rules { schedule, ..Rules::default() }, ..Config::default() };
     let (ports_queue, ports_bus) = (Rc::clone(&queue), Rc::clone(&bus));
     let worker = Worker::new(provider, MemoryStore::default(), ports_queue, ports_bus, Clock::System, config);
     queue.put(r#"{"chat_id": "done-in-10ms"}"#, Duration::ZERO);

@@ -8,15 +8,14 @@ use postpress_bridge::bus::{EventBus, MemoryBus};
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::MessageId;
 use postpress_bridge::queue::{MemoryQueue, Source};
-use postpress_bridge::run::Schedule;
 use postpress_bridge::service::ServiceError;
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::settings::Config;
 use postpress_bridge::simulator::{Faults, InProcess, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::telemetry;
 use postpress_bridge::time::{Clock, Millis};
 use postpress_bridge::trace::TraceHeader;
-use postpress_bridge::worker::{BatchResult, Worker, WorkerConfig};
+use postpress_bridge::worker::{BatchResult, Worker};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -43,9 +42,7 @@ impl<B: EventBus> Scene<B> {
     fn with(bus: B) -> Self {
         let clock = Clock::starting_at(Millis(1_795_514_400_000));
         let queue = Rc::new(MemoryQueue::new("m", clock, Duration::from_secs(90), 10));
-        let limits = Limits::default();
-        let rules = limits.rules(&Schedule::default());
-        let config = WorkerConfig { rules, limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+        let config = Config::default();
         let provider = InProcess::new(Simulator::new(Faults::default()));
         let worker = Worker::new(provider, Rc::default(), Rc::clone(&queue), bus, clock, config);
         Self { queue, worker, invocations: 0 }

@@ -11,14 +11,14 @@ use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::ids::{RunId, Subject};
 use postpress_bridge::message::Record;
 use postpress_bridge::queue::{MemoryQueue, Source};
-use postpress_bridge::run::{AckReason, Disposition, Item, Schedule, Write, WriteResult};
+use postpress_bridge::run::{AckReason, Disposition, Item, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::settings::Config;
 use postpress_bridge::simulator::{Faults, InProcess, Simulator};
 use postpress_bridge::store::{DueRun, MemoryStore, RunStore};
 use postpress_bridge::telemetry;
 use postpress_bridge::time::{Clock, Millis};
-use postpress_bridge::worker::{Reason, Worker, WorkerConfig};
+use postpress_bridge::worker::{Reason, Worker};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -83,9 +83,7 @@ impl Scene {
     fn new(twist: Twist) -> Self {
         let clock = Clock::starting_at(Millis(1_795_514_400_000));
         let queue = Rc::new(MemoryQueue::new("m", clock, Duration::from_secs(90), 10));
-        let limits = Limits::default();
-        let rules = limits.rules(&Schedule::default());
-        let config = WorkerConfig { rules, limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+        let config = Config::default();
         let provider = InProcess::new(Simulator::new(Faults::default()));
         let store = Rc::new(Twisted(MemoryStore::default(), twist));
         let (ports_store, bus) = (Rc::clone(&store), MemoryBus::default());

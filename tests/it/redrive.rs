@@ -9,12 +9,12 @@ use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
 use postpress_bridge::message::{Record, SWEEP_BODY};
 use postpress_bridge::postpress::Finish;
 use postpress_bridge::queue::{Outgoing, Queue, Source, VisibilityChange};
-use postpress_bridge::run::{EndedBy, Ending, Outcome, Poll, Schedule};
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::run::{EndedBy, Ending, Outcome, Poll, Rules, Schedule};
+use postpress_bridge::settings::Config;
 use postpress_bridge::simulator::{Faults, InProcess, Server, Simulator};
 use postpress_bridge::time::{Clock, Millis};
 use postpress_bridge::trace::TraceHeader;
-use postpress_bridge::worker::{Worker, WorkerConfig};
+use postpress_bridge::worker::Worker;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::Instant;
@@ -372,8 +372,7 @@ async fn drain(aws: &Emulated, base_url: &str) {
 /// One invocation with a message, which is not deleted.
 async fn handle(aws: &Emulated, simulator: &Simulator, record: &Record) {
     let schedule = Schedule { poll_initial: Duration::from_secs(1), ..Schedule::default() };
-    let limits = Limits::default();
-    let config = WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+    let config = Config { rules: Rules { schedule, ..Rules::default() }, ..Config::default() };
     let (queue, bus) = (aws.queue(&aws.sdk), aws.bus(&aws.sdk));
     let provider = InProcess::new(simulator.clone());
     let worker = Worker::new(provider, aws.store(&aws.sdk), queue, bus, Clock::System, config);

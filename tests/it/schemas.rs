@@ -20,7 +20,7 @@ use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, FromEnv, WorkerSettings};
 use postpress_bridge::simulator::{Faults, InProcess, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::{Clock, Millis};
-use postpress_bridge::worker::{Worker, WorkerConfig};
+use postpress_bridge::worker::Worker;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -319,13 +319,9 @@ async fn rehearse(bodies: &[String]) -> Vec<Event> {
     let queue = Rc::new(MemoryQueue::new("q", clock, invocation, 3));
     bodies.iter().for_each(|body| drop(queue.put(body, Duration::ZERO)));
     let bus = Rc::new(MemoryBus::default());
-    let config = WorkerConfig {
-        rules: settings.limits.rules(&settings.schedule),
-        limits: settings.limits,
-        event_source: settings.event_source,
-    };
     let provider = InProcess::new(Simulator::new(Faults::default()));
-    let worker = Worker::new(provider, MemoryStore::default(), Rc::clone(&queue), Rc::clone(&bus), clock, config);
+    let worker =
+        Worker::new(provider, MemoryStore::default(), Rc::clone(&queue), Rc::clone(&bus), clock, settings.config);
     let mapping = EventSourceMapping { batch_size: 10, concurrency: 10, invocation };
     mapping.run(&*queue, &worker, queue.drained()).await;
     assert!(queue.dead_letters().is_empty());

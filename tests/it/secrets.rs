@@ -12,12 +12,12 @@ use postpress_bridge::event_source_mapping::EventSourceMapping;
 use postpress_bridge::ids::MessageId;
 use postpress_bridge::postpress::client::Client;
 use postpress_bridge::queue::{MemoryQueue, Outgoing, Queue, VisibilityChange};
-use postpress_bridge::run::Schedule;
+use postpress_bridge::run::{Rules, Schedule};
 use postpress_bridge::service::ServiceError;
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::settings::{Config, DEFAULT_EVENT_SOURCE, Limits};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::Clock;
-use postpress_bridge::worker::{Worker, WorkerConfig};
+use postpress_bridge::worker::Worker;
 use serde_json::json;
 
 use crate::harness::canary::{CANARY, assert_no_secret};
@@ -52,7 +52,7 @@ async fn work(client: Client) -> Event {
     // A hundred times as fast, with retries for a fifth of a second.
     let schedule =
         Schedule { poll_initial: SECOND, poll_factor: 1.0, retry: 20 * SECOND, speedup: 100, ..Schedule::default() };
-    let config = WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+    let config = Config { rules: Rules { schedule, ..Rules::default() }, limits, ..Config::default() };
     let worker =
         Worker::new(client, Rc::clone(&store), CheckedQueue(Rc::clone(&queue)), Rc::clone(&bus), clock, config);
 

@@ -12,12 +12,12 @@ use postpress_bridge::event_source_mapping::EventSourceMapping;
 use postpress_bridge::postpress::client::Client;
 use postpress_bridge::postpress::{Answer, Failure, Finish, Progress, RetryClass};
 use postpress_bridge::queue::MemoryQueue;
-use postpress_bridge::run::Schedule;
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::run::{Rules, Schedule};
+use postpress_bridge::settings::{Config, Limits};
 use postpress_bridge::simulator::{Faults, Server, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::Clock;
-use postpress_bridge::worker::{Worker, WorkerConfig};
+use postpress_bridge::worker::Worker;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -101,9 +101,9 @@ impl Bridge {
         let queue = Rc::new(MemoryQueue::new("m", Clock::System, 2 * INVOCATION, 10));
         let bus = Rc::new(MemoryBus::default());
         let schedule = Schedule { speedup: 50, ..Schedule::default() };
-        let limits = Limits { provider_timeout: CALL, lease_margin: Duration::from_millis(100), ..Limits::default() };
-        let config =
-            WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+        let rules = Rules { schedule, lease_margin: Duration::from_millis(100), ..Rules::default() };
+        let limits = Limits { provider_timeout: CALL, ..Limits::default() };
+        let config = Config { rules, limits, ..Config::default() };
         let store = Rc::new(MemoryStore::default());
         let worker = Worker::new(client, store, Rc::clone(&queue), Rc::clone(&bus), Clock::System, config);
         Self { queue, bus, worker }

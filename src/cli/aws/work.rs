@@ -111,7 +111,7 @@ impl Work {
     pub async fn run(self) -> anyhow::Result<()> {
         let settings = WorkerSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
-        let least = settings.limits.invocation_of_one();
+        let least = settings.config.invocation_of_one();
         anyhow::ensure!(
             self.invocation >= least,
             "--invocation is too short for a single call; set at least {least:?}"

@@ -17,13 +17,12 @@ use crate::event_source_mapping::{EventSourceMapping, Handler};
 use crate::ids::ChatId;
 use crate::message::Record;
 use crate::queue::MemoryQueue;
-use crate::run::Schedule;
-use crate::settings::{DEFAULT_EVENT_SOURCE, Limits, log_filter_from_env};
+use crate::settings::{Config, DEFAULT_EVENT_SOURCE, log_filter_from_env};
 use crate::simulator::{Faults, InProcess, Simulator, Span, Stats};
 use crate::store::MemoryStore;
 use crate::telemetry::{self, LogFilter, LogFormat};
 use crate::time::Clock;
-use crate::worker::{Worker, WorkerConfig};
+use crate::worker::Worker;
 
 use super::observed_provider::{ObservedProvider, describe};
 use super::progress::{Mark, ProgressDisplay};
@@ -174,13 +173,10 @@ fn ended_as(event: &Event) -> String {
 }
 
 async fn run_bridge(setup: &Setup, display: &Rc<ProgressDisplay>, bus: &Rc<MemoryBus>, kill: &Rc<Kill>) -> bool {
-    let limits = Limits {
-        provider_timeout: Duration::from_secs(1),
-        lease_margin: Duration::from_millis(100),
-        ..Limits::default()
-    };
-    let rules = limits.rules(&Schedule { speedup: SPEEDUP, ..Schedule::default() });
-    let config = WorkerConfig { rules, limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+    let mut config = Config::default();
+    config.rules.schedule.speedup = SPEEDUP;
+    config.rules.lease_margin = Duration::from_millis(100);
+    config.limits.provider_timeout = Duration::from_secs(1);
     let observer = Rc::clone(display);
     let provider = ObservedProvider {
         provider: InProcess::new(setup.simulator.clone()),

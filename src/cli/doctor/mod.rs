@@ -57,7 +57,7 @@ impl Doctor {
         let Inspection { key, account, deployment } = aws::inspect(&settings, &http).await;
         findings.extend(account);
         findings.extend(match &settings.base_url {
-            Some(base) => provider::check(http, base, key, &settings.limits).await,
+            Some(base) => provider::check(http, base, key, &settings.config).await,
             None => vec![Finding::skipped("base URL", "there is no valid one; see the settings")],
         });
         findings.extend(deployment);

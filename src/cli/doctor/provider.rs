@@ -8,7 +8,7 @@ use crate::cli::finding::Finding;
 use crate::ids::ChatId;
 use crate::postpress::client::{ApiKey, BaseUrl, Client, Head, KeyKind};
 use crate::postpress::{Answer, Envelope, Failure, Finish, RetryClass};
-use crate::settings::Limits;
+use crate::settings::Config;
 use crate::text::bounded;
 
 /// The chat to call for. It must not exist, because the call that reads a status also starts a sync.
@@ -38,13 +38,13 @@ struct Response {
 /// Calls the base URL, and if it is not postpress's, the provider's other one.
 ///
 /// Without a key, it calls with an invalid one, which still checks the base URL.
-pub(super) async fn check(http: reqwest::Client, base: &BaseUrl, key: Option<ApiKey>, limits: &Limits) -> Vec<Finding> {
+pub(super) async fn check(http: reqwest::Client, base: &BaseUrl, key: Option<ApiKey>, config: &Config) -> Vec<Finding> {
     let kind = key.as_ref().map(ApiKey::kind);
     let Some(key) = key.or_else(|| ApiKey::parse(&"none".to_owned().into()).ok()) else { return Vec::new() };
     let client = |base: &BaseUrl| Client::over(http.clone(), base.clone(), key.clone());
-    let response = call(&client(base), limits).await;
+    let response = call(&client(base), config).await;
     // The clock of another server says nothing about ours.
-    let clock = || of_clock(&response, limits.lease_margin);
+    let clock = || of_clock(&response, config.rules.lease_margin);
     match identify(base, &response) {
         Server::Postpress(envelope, retry_class) => {
             let key = of_key(envelope, retry_class, kind);
@@ -54,7 +54,7 @@ pub(super) async fn check(http: reqwest::Client, base: &BaseUrl, key: Option<Api
         Server::WrongPath(found) => {
             let mut right = None;
             for other in base.alternatives() {
-                let response = call(&client(&other), limits).await;
+                let response = call(&client(&other), config).await;
                 match identify(&other, &response) {
                     Server::Postpress(envelope, retry_class) => {
                         right = right.or(Some((other, of_key(envelope, retry_class, kind))));
@@ -78,10 +78,10 @@ pub(super) async fn check(http: reqwest::Client, base: &BaseUrl, key: Option<Api
     }
 }
 
-async fn call(client: &Client, limits: &Limits) -> Response {
+async fn call(client: &Client, config: &Config) -> Response {
     let sent = SystemTime::now();
     let (answer, head) = match ChatId::parse(NO_CHAT) {
-        Ok(chat) => client.sync_with_head(&chat, limits.provider_timeout).await,
+        Ok(chat) => client.sync_with_head(&chat, config.limits.provider_timeout).await,
         Err(error) => (Answer::Unusable(error.to_string()), None),
     };
     Response { answer, head, sent, received: SystemTime::now() }

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::ports::{DONE, Fault, Move};
 use super::{SECOND, Scene};
 use crate::run::{AckReason, Disposition, RetryReason, Schedule};
-use crate::settings::Limits;
 
 const ENDED: Disposition = Disposition::Ack(AckReason::Ended);
 const FAILED: Disposition = Disposition::Retry(RetryReason::Failed);
@@ -20,7 +19,7 @@ const LEASE: Duration = Duration::from_secs(65);
 /// The delays of ten runs' first polls, all due after 20 s except for their jitter, from a worker of this seed.
 async fn delays(seed: u64) -> Vec<Duration> {
     let schedule = Schedule { poll_initial: 20 * SECOND, ..Schedule::default() };
-    let scene = Scene::with(&schedule, Limits::default());
+    let scene = Scene::polling(schedule);
     let scene = Scene { worker: scene.worker.with_seed(seed), ..scene };
     (0..10).for_each(|chat| scene.trigger(&chat.to_string()));
     assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::PolledOn); 10]);

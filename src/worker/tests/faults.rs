@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::ports::{DONE, Fault, RUNNING, STARTED};
 use super::{INVOCATION, SECOND, Scene};
 use crate::run::{AckReason, Disposition, Poll, RetryReason, Schedule};
-use crate::settings::Limits;
 
 const FAILED: Disposition = Disposition::Retry(RetryReason::Failed);
 const SUPERSEDED: Disposition = Disposition::Ack(AckReason::Superseded);
@@ -26,7 +25,7 @@ async fn run_of_two_triggers(scene: &Scene) -> Vec<Disposition> {
 
 fn polls_after_100_s() -> Scene {
     let schedule = Schedule { poll_initial: 100 * SECOND, poll_factor: 1.0, ..Schedule::default() };
-    Scene::with(&schedule, Limits::default())
+    Scene::polling(schedule)
 }
 
 /// The run is over after three calls, with one ending that has the same bytes each of the times that it was published.

@@ -8,7 +8,6 @@ use super::{SECOND, Scene};
 use crate::message::SWEEP_BODY;
 use crate::postpress::{Answer, Progress};
 use crate::run::{AckReason, Disposition, Poll, RetryReason, Schedule};
-use crate::settings::Limits;
 
 const POLLED_ON: Disposition = Disposition::Ack(AckReason::PolledOn);
 const FAILED: Disposition = Disposition::Retry(RetryReason::Failed);
@@ -20,7 +19,7 @@ fn running_after(time: Duration) -> Move {
 /// The first delay is 20 s, from 18 to 22 s with its jitter.
 fn polls_after_20_s() -> Scene {
     let schedule = Schedule { poll_initial: 20 * SECOND, ..Schedule::default() };
-    Scene::with(&schedule, Limits::default())
+    Scene::polling(schedule)
 }
 
 #[tokio::test(start_paused = true)]

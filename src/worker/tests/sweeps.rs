@@ -9,8 +9,10 @@ use super::{EPOCH, INVOCATION, SECOND, Scene};
 use crate::ids::{ChatId, Subject};
 use crate::message::SWEEP_BODY;
 use crate::postpress::{Answer, Finish};
-use crate::run::{AckReason, Disposition, Item, Open, Phase, Poll, RetryReason, RunState, SWEEP_ACTIVE_MAX, Write};
-use crate::settings::{DEFAULT_LEASE_MARGIN, DEFAULT_OVERDUE};
+use crate::run::{
+    AckReason, DEFAULT_LEASE_MARGIN, DEFAULT_OVERDUE, Disposition, Item, Open, Phase, Poll, RetryReason, RunState,
+    SWEEP_ACTIVE_MAX, Write,
+};
 use crate::store::RunStore;
 use crate::time::Millis;
 

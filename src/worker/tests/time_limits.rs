@@ -5,15 +5,15 @@ use std::time::Duration;
 use super::ports::{Fault, Move};
 use super::{INVOCATION, SECOND, Scene};
 use crate::postpress::{Answer, Progress};
-use crate::run::{AckReason, Disposition, RetryReason, Schedule};
-use crate::settings::Limits;
+use crate::run::{AckReason, Disposition, RetryReason};
+use crate::settings::{Config, Limits};
 
 const NO_TIME: Disposition = Disposition::Retry(RetryReason::NoTime);
 const POLLED_ON: Disposition = Disposition::Ack(AckReason::PolledOn);
 
 /// Only one call at once, and the first takes 8 s.
 fn one_at_a_time() -> Scene {
-    let scene = Scene::with(&Schedule::default(), Limits { max_in_flight: 1, ..Limits::default() });
+    let scene = Scene::with(Config { limits: Limits { max_in_flight: 1, ..Limits::default() }, ..Config::default() });
     scene.provider.script("slow", [Move::SayAfter(8 * SECOND, Answer::InProgress(Progress::Started))]);
     scene.trigger("slow");
     scene.trigger("waits");

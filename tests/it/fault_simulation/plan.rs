@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use postpress_bridge::event_source_mapping::EventSourceMapping;
-use postpress_bridge::run::Schedule;
-use postpress_bridge::settings::Limits;
+use postpress_bridge::run::{Rules, Schedule};
+use postpress_bridge::settings::{Config, Limits};
 use postpress_bridge::simulator::{Faults as ProviderFaults, Span};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -19,8 +19,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) troubles: Troubles,
-    pub(super) schedule: Schedule,
-    pub(super) limits: Limits,
+    pub(super) config: Config,
     pub(super) provider: ProviderFaults,
     pub(super) slowest_answer: Duration,
     pub(super) mapping: EventSourceMapping,
@@ -101,11 +100,10 @@ impl Plan {
         Self {
             seed,
             troubles,
-            schedule: schedule(random),
-            limits: Limits {
-                overdue: overdue(random),
-                max_in_flight: *[1, 2, 50, 50].choose(random).unwrap(),
-                ..Limits::default()
+            config: Config {
+                rules: Rules { schedule: schedule(random), overdue: overdue(random), ..Rules::default() },
+                limits: Limits { max_in_flight: *[1, 2, 50, 50].choose(random).unwrap(), ..Limits::default() },
+                ..Config::default()
             },
             provider,
             slowest_answer,
@@ -128,7 +126,7 @@ impl Plan {
     pub(super) fn is_gentle(&self) -> bool {
         let Troubles { crashes, replies_lost, late, refusals, .. } = self.troubles;
         let ProviderFaults { drop_reply_rate, late_rate, .. } = self.provider;
-        let is_fast = self.slowest_answer < self.limits.provider_timeout;
+        let is_fast = self.slowest_answer < self.config.limits.provider_timeout;
         crashes + replies_lost + late + refusals + drop_reply_rate + late_rate == 0.0
             && is_fast
             && self.brown_outs.is_empty()

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use postpress_bridge::event_source_mapping::{Handler, InvocationResult};
 use postpress_bridge::message::Record;
-use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
 use postpress_bridge::time::Clock;
-use postpress_bridge::worker::{Worker, WorkerConfig};
+use postpress_bridge::worker::Worker;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -100,14 +99,9 @@ impl Handler for Lambda {
         let process = Rc::new(Invocation::new(number, Rc::clone(world), Rc::clone(&self.calls)));
         let messages = batch.iter().map(|record| (record.message_id.clone(), record.receive_count)).collect();
         process.note(What::Invoked { messages });
-        let config = WorkerConfig {
-            rules: plan.limits.rules(&plan.schedule),
-            limits: plan.limits.clone(),
-            event_source: DEFAULT_EVENT_SOURCE.to_owned(),
-        };
         let port = || Rc::clone(&process);
         let clock: Clock = world.chance.clock(self.began);
-        let worker = Worker::new(port(), port(), port(), port(), clock, config);
+        let worker = Worker::new(port(), port(), port(), port(), clock, plan.config.clone());
         let worker = worker.with_seed(plan.seed << 32 | u64::from(number));
         let life = async {
             let report = worker.handle(batch, ends).await;

@@ -241,7 +241,7 @@ fn unexplained(history: &History, ledger: &Ledger, all: &[Delivery], delivery: &
         Some(Disposition::Retry(RetryReason::NoTime)) => {
             let returned = ledger.returned.get(&invocation).map_or(Duration::ZERO, |place| history.entries[*place].at);
             let took = returned - history.entries[delivery.at].at;
-            took + plan.limits.provider_timeout + plan.limits.lease_margin >= plan.mapping.invocation
+            took + plan.config.limits.provider_timeout + plan.config.rules.lease_margin >= plan.mapping.invocation
         }
         Some(Disposition::Retry(RetryReason::LeaseHeld)) => {
             all.iter().any(|other| other.invocation != invocation && claimed(other.invocation))

@@ -3,8 +3,7 @@
 use aws_sdk_dynamodb::types::{BillingMode, KeyType, ProjectionType, TableDescription};
 use aws_sdk_sqs::types::QueueAttributeName;
 use postpress_bridge::message::SWEEP_BODY;
-use postpress_bridge::run::Schedule;
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, FromEnv, Limits, WorkerSettings};
+use postpress_bridge::settings::{Config, FromEnv, WorkerSettings};
 use serde_json::{Value, json};
 
 use super::stack::{BRIDGE, Stack, default_of, properties, template};
@@ -138,9 +137,7 @@ fn settings(stack: &Stack) -> WorkerSettings {
 #[tokio::test]
 async fn unset_parameters_are_the_programs_defaults() {
     let settings = settings(&Stack::create(BRIDGE, &[]).await);
-    assert_eq!(settings.schedule, Schedule::default());
-    assert_eq!(settings.limits, Limits::default());
-    assert_eq!(settings.event_source, DEFAULT_EVENT_SOURCE);
+    assert_eq!(settings.config, Config::default());
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use postpress_bridge::run::{DELAY_MAX, Schedule};
-use postpress_bridge::settings::Limits;
+use postpress_bridge::run::{DEFAULT_LEASE_MARGIN, DEFAULT_OVERDUE, DEFAULT_RUN_TTL, DELAY_MAX, Schedule};
+use postpress_bridge::settings::DEFAULT_MAX_IN_FLIGHT;
 use serde_json::Value;
 
 use super::account::seconds;
@@ -27,7 +27,7 @@ async fn timeouts_allow_for_four_calls_and_six_invocations() {
     let template = template(BRIDGE).await;
     let largest_window = seconds(&template["Parameters"]["BatchWindowSeconds"]["MaxValue"]);
     for [call, function, visibility] in timeouts(&template) {
-        let least = 4 * call + Limits::default().lease_margin;
+        let least = 4 * call + DEFAULT_LEASE_MARGIN;
         assert!(function >= least, "calls of {call:?}: the function has {function:?} of {least:?}");
         let least = 6 * function + largest_window;
         assert!(visibility >= least, "calls of {call:?}: the queue has {visibility:?} of {least:?}");
@@ -50,13 +50,13 @@ async fn a_message_survives_an_hour_of_outage() {
 async fn runs_are_remembered_longer_than_their_messages_live() {
     let template = template(BRIDGE).await;
     let retention = |queue| seconds(&properties(&template, queue)["MessageRetentionPeriod"]);
-    assert!(retention("Queue") + retention("DeadLetters") < Limits::default().run_ttl);
+    assert!(retention("Queue") + retention("DeadLetters") < DEFAULT_RUN_TTL);
 }
 
 #[tokio::test]
 async fn no_regular_delay_counts_as_a_lost_run() {
     let template = template(BRIDGE).await;
-    let overdue = Limits::default().overdue;
+    let overdue = DEFAULT_OVERDUE;
     for [_, function, _] in timeouts(&template) {
         assert!(overdue > DELAY_MAX + function);
     }
@@ -69,5 +69,5 @@ async fn no_regular_delay_counts_as_a_lost_run() {
 async fn the_largest_batch_calls_the_provider_concurrently() {
     let template = template(BRIDGE).await;
     let largest = template["Parameters"]["BatchSize"]["MaxValue"].as_u64().unwrap();
-    assert!(usize::try_from(largest).unwrap() <= Limits::default().max_in_flight);
+    assert!(usize::try_from(largest).unwrap() <= DEFAULT_MAX_IN_FLIGHT);
 }

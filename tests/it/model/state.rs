@@ -18,9 +18,7 @@ use std::time::Duration;
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::message::{self, Record};
-use postpress_bridge::run::{
-    Item, Jitter, PollState, Rules, RunState, Schedule, Step, StepContext, Task, Write, WriteResult,
-};
+use postpress_bridge::run::{Item, Jitter, PollState, Rules, RunState, Step, StepContext, Task, Write, WriteResult};
 use postpress_bridge::time::Millis;
 
 use super::canonical::{Fingerprint, Name, Part};
@@ -107,11 +105,7 @@ impl fmt::Display for Action {
 pub(super) type Next = Vec<(Action, State)>;
 
 pub(super) fn rules() -> Rules {
-    Rules {
-        schedule: Schedule::default(),
-        overdue: Duration::from_secs(500),
-        run_ttl: Duration::from_secs(1_000_000_000),
-    }
+    Rules { overdue: Duration::from_secs(500), run_ttl: Duration::from_secs(1_000_000_000), ..Rules::default() }
 }
 
 pub(super) fn tick(rules: &Rules) -> StepContext<'_> {

@@ -6,12 +6,12 @@ use postpress_bridge::bus::EventBridgeBus;
 use postpress_bridge::ids::{ChatId, MessageId};
 use postpress_bridge::message::Record;
 use postpress_bridge::queue::{Source, SqsQueue};
-use postpress_bridge::run::{Disposition, Item, Schedule};
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::run::{DEFAULT_OVERDUE, Disposition, Item, Rules, Schedule};
+use postpress_bridge::settings::{Config, Limits};
 use postpress_bridge::simulator::{Faults, InProcess, Simulator};
 use postpress_bridge::store::{DynamoStore, RunStore};
 use postpress_bridge::time::Clock;
-use postpress_bridge::worker::{Worker, WorkerConfig};
+use postpress_bridge::worker::Worker;
 use tokio::time::Instant;
 
 use crate::harness::emulator::{self, Emulated, LONG_VISIBILITY};
@@ -32,7 +32,7 @@ impl Bridge {
     /// A bridge that is in a hurry: polls come after a second, SQS's shortest delay, and so do messages that are handed
     /// back. Its invocations last so long.
     pub(super) async fn new(invocation: Duration) -> Self {
-        Self::with(invocation, LONG_VISIBILITY, Limits::default().overdue).await
+        Self::with(invocation, LONG_VISIBILITY, DEFAULT_OVERDUE).await
     }
 
     /// The same, with this visibility timeout; a message is received once, and a run is lost so long after its lease.
@@ -42,9 +42,9 @@ impl Bridge {
         let proxy = Proxy::start(emulator::endpoint()).await;
         let sdk = emulator::sdk(proxy.endpoint()).await;
         let schedule = Schedule { poll_initial: SECOND, poll_factor: 1.0, speedup: 15, ..Schedule::default() };
-        let limits = Limits { provider_timeout: SECOND, lease_margin: Duration::ZERO, overdue, ..Limits::default() };
-        let config =
-            WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+        let rules = Rules { schedule, lease_margin: Duration::ZERO, overdue, ..Rules::default() };
+        let limits = Limits { provider_timeout: SECOND, ..Limits::default() };
+        let config = Config { rules, limits, ..Config::default() };
         let simulator = Simulator::new(Faults::default());
         let (provider, queue) = (InProcess::new(simulator.clone()), aws.queue(&sdk));
         let worker = Worker::new(provider, aws.store(&sdk), queue, aws.bus(&sdk), Clock::System, config);

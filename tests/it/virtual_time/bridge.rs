@@ -8,12 +8,12 @@ use postpress_bridge::event::{Detail, Event};
 use postpress_bridge::event_source_mapping::{EventSourceMapping, Handler};
 use postpress_bridge::ids::ChatId;
 use postpress_bridge::queue::{MemoryQueue, Redelivery};
-use postpress_bridge::run::Schedule;
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::run::{Rules, Schedule};
+use postpress_bridge::settings::Config;
 use postpress_bridge::simulator::{Faults, InProcess, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::{Clock, Millis};
-use postpress_bridge::worker::{Worker, WorkerConfig};
+use postpress_bridge::worker::Worker;
 
 /// When every bridge and its provider begin.
 pub(super) const EPOCH: Millis = Millis(1_795_514_400_000);
@@ -47,9 +47,8 @@ impl Bridge {
         let clock = Clock::starting_at(EPOCH);
         let queue = Rc::new(queue(clock, redelivery));
         let (store, bus) = (Rc::new(MemoryStore::default()), Rc::new(MemoryBus::default()));
-        let limits = Limits::default();
-        let config =
-            WorkerConfig { rules: limits.rules(schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+        let rules = Rules { schedule: schedule.clone(), ..Rules::default() };
+        let config = Config { rules, ..Config::default() };
         let provider = InProcess::new(simulator.clone());
         let worker = Worker::new(provider, Rc::clone(&store), Rc::clone(&queue), Rc::clone(&bus), clock, config);
         Self { simulator, queue, store, bus, worker }

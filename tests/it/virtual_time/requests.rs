@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use postpress_bridge::settings::DEFAULT_RUN_TTL;
+use postpress_bridge::run::DEFAULT_RUN_TTL;
 use serde_json::json;
 
 use super::bridge::{Bridge, summary};

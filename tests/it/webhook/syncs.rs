@@ -7,12 +7,12 @@ use hyper::body::Bytes;
 use postpress_bridge::bus::EventBridgeBus;
 use postpress_bridge::ids::TriggerKey;
 use postpress_bridge::queue::{Source, SqsQueue};
-use postpress_bridge::run::Schedule;
-use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, Limits};
+use postpress_bridge::run::{Rules, Schedule};
+use postpress_bridge::settings::Config;
 use postpress_bridge::simulator::{Faults, InProcess, Simulator};
 use postpress_bridge::store::DynamoStore;
 use postpress_bridge::time::Clock;
-use postpress_bridge::worker::{Worker, WorkerConfig};
+use postpress_bridge::worker::Worker;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -133,8 +133,8 @@ async fn a_status_follows_the_run() {
 /// A worker with short delays, and a provider in this process.
 fn worker(aws: &Emulated) -> Worker<InProcess, DynamoStore, SqsQueue, EventBridgeBus> {
     let schedule = Schedule { poll_initial: Duration::from_secs(1), poll_factor: 1.0, ..Schedule::default() };
-    let limits = Limits { lease_margin: Duration::ZERO, ..Limits::default() };
-    let config = WorkerConfig { rules: limits.rules(&schedule), limits, event_source: DEFAULT_EVENT_SOURCE.to_owned() };
+    let rules = Rules { schedule, lease_margin: Duration::ZERO, ..Rules::default() };
+    let config = Config { rules, ..Config::default() };
     let provider = InProcess::new(Simulator::new(Faults::default()));
     Worker::new(provider, aws.store(&aws.sdk), aws.queue(&aws.sdk), aws.bus(&aws.sdk), Clock::System, config)
 }

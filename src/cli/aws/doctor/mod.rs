@@ -113,7 +113,7 @@ async fn deployed(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Vec<Finding>
     let unset = |check| vec![Finding::skipped(check, "it is not set, or invalid; see the settings")];
     let queue = async {
         match queue_url {
-            Some(url) => queue::inspect(&aws_sdk_sqs::Client::new(aws), url, &settings.limits).await,
+            Some(url) => queue::inspect(&aws_sdk_sqs::Client::new(aws), url, &settings.config).await,
             None => unset(queue::QUEUE),
         }
     };
@@ -124,7 +124,7 @@ async fn deployed(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Vec<Finding>
         }
     };
     let client = aws_sdk_eventbridge::Client::new(aws);
-    let bus = bus::inspect(&client, &settings.event_bus, &settings.event_source);
+    let bus = bus::inspect(&client, &settings.event_bus, &settings.config.event_source);
     let (queue, table, bus) = tokio::join!(queue, table, bus);
     [queue, table, bus].concat()
 }

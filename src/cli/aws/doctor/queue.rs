@@ -10,7 +10,7 @@ use crate::aws::Resource;
 use crate::cli::aws::dead_letter_queue::{self, Attributes};
 use crate::cli::finding::Finding;
 use crate::queue::redrive_policy::RedrivePolicy;
-use crate::settings::Limits;
+use crate::settings::Config;
 
 pub(super) const QUEUE: &str = "queue";
 const DEAD_LETTERS: &str = "dead letters";
@@ -18,15 +18,15 @@ const DEAD_LETTERS: &str = "dead letters";
 /// With fewer receives, a temporary error of AWS or the provider creates dead letters.
 const RECEIVES_MIN: u64 = 10;
 
-pub(super) async fn inspect(client: &Client, url: &str, limits: &Limits) -> Vec<Finding> {
+pub(super) async fn inspect(client: &Client, url: &str, config: &Config) -> Vec<Finding> {
     let queue = match attributes(client, QUEUE, Resource::Queue(url), url).await {
         Ok(attributes) => attributes,
         Err(finding) => return vec![finding],
     };
-    let mut findings = judge(&queue, limits);
+    let mut findings = judge(&queue, config);
     if let Some(policy) = queue.get(&Attribute::RedrivePolicy).and_then(|json| RedrivePolicy::parse(json)) {
         findings.extend(match dead_letters(client, &policy).await {
-            Ok(dead) => judge_dead_letters(&queue, &dead, limits.run_ttl),
+            Ok(dead) => judge_dead_letters(&queue, &dead, config.rules.run_ttl),
             Err(finding) => vec![finding],
         });
     }
@@ -59,13 +59,13 @@ fn seconds(attributes: &Attributes, name: &Attribute) -> Option<Duration> {
 }
 
 /// Checks the queue's own attributes.
-fn judge(queue: &Attributes, limits: &Limits) -> Vec<Finding> {
+fn judge(queue: &Attributes, config: &Config) -> Vec<Finding> {
     if queue.get(&Attribute::FifoQueue).is_some_and(|is_fifo| is_fifo == "true") {
         let remedy = "use a standard queue: a FIFO queue cannot delay single messages, and every poll is delayed";
         return vec![Finding::fault(QUEUE, "it is a FIFO queue", remedy)];
     }
     let mut findings = vec![Finding::well(QUEUE, summary(queue))];
-    findings.extend(of_visibility(queue, limits));
+    findings.extend(of_visibility(queue, config));
     findings.extend(of_policy(queue));
     findings
 }
@@ -90,11 +90,11 @@ fn summary(queue: &Attributes) -> String {
 
 /// The function's timeout is four calls and a margin, so that a batch that waits for its slowest call still ends. AWS recommends
 /// six times that timeout, and requires at least the timeout itself.
-fn of_visibility(queue: &Attributes, limits: &Limits) -> Option<Finding> {
+fn of_visibility(queue: &Attributes, config: &Config) -> Option<Finding> {
     let visibility = seconds(queue, &Attribute::VisibilityTimeout)?;
-    let function = 4 * limits.provider_timeout + limits.lease_margin;
+    let function = 4 * config.limits.provider_timeout + config.rules.lease_margin;
     let recommended = (6 * function).as_secs_f64().ceil();
-    let is_short = visibility < function.max(limits.invocation_of_one());
+    let is_short = visibility < function.max(config.invocation_of_one());
     is_short.then(|| {
         let found = format!(
             "its visibility timeout is {} s: a message may be delivered again while it is processed",
@@ -213,15 +213,16 @@ mod tests {
             (&[(Attribute::VisibilityTimeout, "1")], &[(Warning, "visibility"), (Warning, "no dead-letter queue")]),
             (&[(Attribute::VisibilityTimeout, "1"), (Attribute::FifoQueue, "true")], &[(Fault, "FIFO")]),
         ] {
-            assert_problems(judge(&attributes(queue), &Limits::default()), expected);
+            assert_problems(judge(&attributes(queue), &Config::default()), expected);
         }
     }
 
     #[test]
     fn slower_provider_needs_a_longer_visibility_timeout() {
         let queue = attributes(&[(Attribute::VisibilityTimeout, "100"), (Attribute::RedrivePolicy, &policy(10))]);
-        let limits = Limits { provider_timeout: Duration::from_secs(30), ..Limits::default() };
-        let [_, finding] = &judge(&queue, &limits)[..] else { panic!("one warning") };
+        let mut config = Config::default();
+        config.limits.provider_timeout = Duration::from_secs(30);
+        let [_, finding] = &judge(&queue, &config)[..] else { panic!("one warning") };
         assert!(finding.remedy.as_deref().unwrap().contains("750 s"), "{finding:?}");
     }
 

@@ -72,7 +72,7 @@ impl Stateless {
         let Message::Trigger(trigger) = Message::parse(record, "") else {
             anyhow::bail!("no trigger");
         };
-        match self.provider.sync(&trigger.chat_id, self.settings.limits.provider_timeout).await {
+        match self.provider.sync(&trigger.chat_id, self.settings.config.limits.provider_timeout).await {
             Answer::InProgress(_)
             | Answer::Unusable(_)
             | Answer::Failed(Failure { retry_class: RetryClass::Retryable | RetryClass::Credentials, .. }) => {
@@ -86,7 +86,7 @@ impl Stateless {
 
     /// Sends these again, later; gives those that could not be sent.
     async fn poll_again<'a>(&self, records: &[&'a Record]) -> Vec<&'a MessageId> {
-        let delay = self.settings.schedule.poll_max;
+        let delay = self.settings.config.rules.schedule.poll_max;
         let again: Vec<_> =
             records.iter().map(|record| Outgoing { body: record.body.clone(), delay, trace: None }).collect();
         let sent = self.queue.send(&again).await;
@@ -97,7 +97,7 @@ impl Stateless {
     async fn publish(&self, detail: serde_json::Value) -> anyhow::Result<Next> {
         let entry = PutEventsRequestEntry::builder()
             .event_bus_name(&self.settings.event_bus)
-            .source(&self.settings.event_source)
+            .source(&self.settings.config.event_source)
             .detail_type("OVER")
             .detail(detail.to_string());
         let put = self.bus.put_events().entries(entry.build()).send().await?;
