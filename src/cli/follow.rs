@@ -35,7 +35,7 @@ pub(super) struct Follow {
 }
 
 /// One chat.
-struct Trigger {
+struct FollowedChat {
     key: TriggerKey,
     /// When the trigger was last seen in the table; initially the start.
     seen: Instant,
@@ -91,17 +91,19 @@ impl Follow {
 
     async fn until_finished(&self, keys: BTreeMap<ChatId, TriggerKey>) -> anyhow::Result<()> {
         let began = Instant::now();
-        let mut open: BTreeMap<ChatId, Trigger> =
-            keys.into_iter().map(|(chat, key)| (chat, Trigger { key, seen: began, shown: String::new() })).collect();
+        let mut open: BTreeMap<ChatId, FollowedChat> = keys
+            .into_iter()
+            .map(|(chat, key)| (chat, FollowedChat { key, seen: began, shown: String::new() }))
+            .collect();
         while !open.is_empty() {
             let reads =
-                open.iter().map(|(chat, trigger)| async { (chat.clone(), self.state(chat, trigger.key).await) });
+                open.iter().map(|(chat, followed)| async { (chat.clone(), self.state(chat, followed.key).await) });
             let states: Vec<_> = stream::iter(reads).buffer_unordered(CONCURRENT_READS).collect().await;
             for (chat, state) in states {
                 let state = state?;
                 self.finish(&chat, &state)?;
-                if let Some(trigger) = open.get_mut(&chat) {
-                    self.update(&chat, &state, trigger);
+                if let Some(followed) = open.get_mut(&chat) {
+                    self.update(&chat, &state, followed);
                 }
             }
             open.retain(|chat, _| !self.results.borrow().contains_key(chat));
@@ -113,21 +115,21 @@ impl Follow {
     }
 
     /// Shows a change of a chat without an ending, and gives up on it if its trigger does not reach the table.
-    fn update(&self, chat: &ChatId, state: &ChatState, trigger: &mut Trigger) {
+    fn update(&self, chat: &ChatId, state: &ChatState, followed: &mut FollowedChat) {
         let text = match state {
             ChatState::Ended(_) | ChatState::SyncedAgain => return,
             ChatState::Open { run, ours: true } => {
-                trigger.seen = Instant::now();
+                followed.seen = Instant::now();
                 brief(run)
             }
-            ChatState::Open { ours: false, .. } | ChatState::Fresh if trigger.seen.elapsed() < self.timeout => {
+            ChatState::Open { ours: false, .. } | ChatState::Fresh if followed.seen.elapsed() < self.timeout => {
                 "its trigger is in the queue".to_owned()
             }
             ChatState::Open { .. } | ChatState::Fresh => return self.give_up(chat),
         };
-        if trigger.shown != text {
+        if followed.shown != text {
             self.display.update(chat, &text);
-            trigger.shown = text;
+            followed.shown = text;
         }
     }
 

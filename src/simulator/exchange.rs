@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::faults::{Fate, Faults, Mishap};
-use super::log::{CallId, Record, Stats};
+use super::log::{CallId, CallRecord, Stats};
 use super::reply::Reply;
 use super::world::World;
 use crate::ids::ChatId;
@@ -23,7 +23,7 @@ struct Shared {
     world: Mutex<World>,
     faults: Faults,
     began: Instant,
-    observer: Box<dyn Fn(&Record) + Send + Sync>,
+    observer: Box<dyn Fn(&CallRecord) + Send + Sync>,
 }
 
 impl Simulator {
@@ -33,7 +33,7 @@ impl Simulator {
     }
 
     /// Like [`Simulator::new`], and calls `observer` with each call when its caller has an answer or gives up.
-    pub fn observed(faults: Faults, observer: impl Fn(&Record) + Send + Sync + 'static) -> Self {
+    pub fn observed(faults: Faults, observer: impl Fn(&CallRecord) + Send + Sync + 'static) -> Self {
         let (world, began) = (Mutex::new(World::new()), Instant::now());
         Self { shared: Arc::new(Shared { world, faults, began, observer: Box::new(observer) }) }
     }
@@ -44,7 +44,7 @@ impl Simulator {
     }
 
     /// The calls so far, in the order of sending; after many calls only the latest.
-    pub fn log(&self) -> Vec<Record> {
+    pub fn log(&self) -> Vec<CallRecord> {
         self.shared.with_world(World::log)
     }
 
@@ -124,7 +124,7 @@ mod tests {
             let reply = timeout(Duration::from_secs(1), simulator.call(&chat)).await;
             answered.push(reply.is_ok());
         }
-        let records: Vec<Record> = receiver.try_iter().collect();
+        let records: Vec<CallRecord> = receiver.try_iter().collect();
         assert_eq!(records.iter().map(|record| record.delivered).collect::<Vec<_>>(), answered);
         assert!(answered.contains(&true) && answered.contains(&false));
         let delivered = records.iter().filter(|record| record.delivered);

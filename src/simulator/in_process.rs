@@ -50,7 +50,7 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::super::faults::Faults;
-    use super::super::log::Record;
+    use super::super::log::CallRecord;
     use super::super::reply::Said;
     use super::super::span::Span;
     use super::*;
@@ -136,7 +136,7 @@ mod tests {
     }
 
     /// The log of two chats, polled concurrently with every fault.
-    async fn history(seed: u64) -> Vec<Record> {
+    async fn history(seed: u64) -> Vec<CallRecord> {
         let latency = Span::between(Duration::from_millis(10), Duration::from_secs(3));
         let rates = Faults { drop_request_rate: 0.1, drop_reply_rate: 0.2, error_rate: 0.1, ..Faults::default() };
         let provider = provider(Faults { seed, latency, late_rate: 0.1, ..rates });
@@ -158,7 +158,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn every_restart_follows_a_terminal_answer() {
-        let mut landed: Vec<Record> = history(3).await.into_iter().filter(|record| record.said.is_some()).collect();
+        let mut landed: Vec<CallRecord> = history(3).await.into_iter().filter(|record| record.said.is_some()).collect();
         landed.sort_by_key(|record| (record.landed_at_ms, record.number));
         for id in ["done-in-5s", "error-in-2s"] {
             let said = landed.iter().filter(|record| record.chat_id == chat(id)).filter_map(|record| record.said);

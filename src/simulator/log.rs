@@ -18,7 +18,7 @@ pub struct CallId(pub(super) u64);
 
 /// One call and its progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Record {
+pub struct CallRecord {
     /// Its number in the world, from 1, in the order of sending.
     pub number: u64,
     /// The chat.
@@ -33,7 +33,7 @@ pub struct Record {
     pub delivered: bool,
 }
 
-impl Record {
+impl CallRecord {
     pub(super) fn sent(call: CallId, chat: &ChatId, now: Duration) -> Self {
         let (number, chat_id) = (call.0, chat.clone());
         Self { number, chat_id, sent_at_ms: milliseconds(now), landed_at_ms: None, said: None, delivered: false }
@@ -50,7 +50,7 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 /// One line for people: `12.345 s  done~1  SYNC_DONE, reply lost`.
-impl fmt::Display for Record {
+impl fmt::Display for CallRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, rest) = (self.sent_at_ms / 1000, self.sent_at_ms % 1000);
         write!(f, "{seconds:>5}.{rest:03} s  {}  ", self.chat_id)?;
@@ -65,11 +65,11 @@ impl fmt::Display for Record {
 /// The latest calls, in the order of sending.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    records: VecDeque<Record>,
+    records: VecDeque<CallRecord>,
 }
 
 impl Log {
-    pub(super) fn push(&mut self, record: Record) {
+    pub(super) fn push(&mut self, record: CallRecord) {
         if self.records.len() == CAPACITY {
             self.records.pop_front();
         }
@@ -77,13 +77,13 @@ impl Log {
     }
 
     /// The record of a call, unless it was dropped.
-    pub(super) fn get_mut(&mut self, call: CallId) -> Option<&mut Record> {
+    pub(super) fn get_mut(&mut self, call: CallId) -> Option<&mut CallRecord> {
         let first = self.records.front()?.number;
         let index = usize::try_from(call.0.checked_sub(first)?).ok()?;
         self.records.get_mut(index)
     }
 
-    pub(super) fn to_vec(&self) -> Vec<Record> {
+    pub(super) fn to_vec(&self) -> Vec<CallRecord> {
         self.records.iter().cloned().collect()
     }
 }
@@ -150,7 +150,7 @@ mod tests {
         let mut log = Log::default();
         let last = u64::try_from(CAPACITY).unwrap() + 1;
         for number in 1..=last {
-            log.push(Record::sent(CallId(number), &chat, Duration::ZERO));
+            log.push(CallRecord::sent(CallId(number), &chat, Duration::ZERO));
         }
         assert_eq!(log.to_vec().len(), CAPACITY);
         assert_eq!(log.get_mut(CallId(1)), None);
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn record_is_displayed_in_one_line() {
-        let mut record = Record::sent(CallId(1), &ChatId::parse("done~1").unwrap(), Duration::from_millis(12_345));
+        let mut record = CallRecord::sent(CallId(1), &ChatId::parse("done~1").unwrap(), Duration::from_millis(12_345));
         assert_eq!(record.to_string(), "   12.345 s  done~1  no answer: the call has not arrived");
         record.landed(Duration::from_secs(13), Said::Running);
         assert_eq!(record.to_string(), "   12.345 s  done~1  SYNC_RUNNING, reply lost");

@@ -31,7 +31,7 @@ mod world;
 pub use exchange::Simulator;
 pub use faults::{Fate, Faults, Mishap};
 pub use in_process::InProcess;
-pub use log::{CallId, Counts, Record, Stats};
+pub use log::{CallId, CallRecord, Counts, Stats};
 pub use reply::{Reply, Said};
 pub use server::{BindError, Server};
 pub use span::{InvalidSpan, Span};

@@ -163,13 +163,13 @@ impl Serialize for Said {
 
 #[cfg(test)]
 mod tests {
-    use super::super::script::{Plot, Script};
+    use super::super::script::{Behaviour, Script};
     use super::*;
 
     fn error(id: &str) -> Said {
-        match Script::of(&ChatId::parse(id).unwrap()).plot {
-            Plot::Error(error) => Said::Error(error),
-            plot => panic!("{plot:?} is not an error"),
+        match Script::of(&ChatId::parse(id).unwrap()).behaviour {
+            Behaviour::Error(error) => Said::Error(error),
+            behaviour => panic!("{behaviour:?} is not an error"),
         }
     }
 

@@ -41,7 +41,7 @@ Example: 503-for-2-calls-then-limit_exceeded-for-1-call-then-done-in-10s~7";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Script {
     opening: Vec<TemporaryError>,
-    pub(super) plot: Plot,
+    pub(super) behaviour: Behaviour,
 }
 
 /// An error that ends after some calls.
@@ -53,7 +53,7 @@ struct TemporaryError {
 
 /// The behaviour of a chat after its opening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plot {
+pub(super) enum Behaviour {
     /// It syncs whenever a sync is started.
     Sync { lasts: Duration, finish: Finish },
     /// It is deleted from the start.
@@ -114,14 +114,14 @@ impl Script {
     /// The script of a chat; an ordinary sync if its id selects nothing.
     pub(super) fn of(chat: &ChatId) -> Self {
         let (name, _suffix) = chat.as_str().split_once('~').unwrap_or((chat.as_str(), ""));
-        Self::parse(name).unwrap_or_else(|| Self { opening: Vec::new(), plot: ordinary(Finish::Done) })
+        Self::parse(name).unwrap_or_else(|| Self { opening: Vec::new(), behaviour: ordinary(Finish::Done) })
     }
 
     fn parse(name: &str) -> Option<Self> {
         let mut parts: Vec<&str> = name.split("-then-").collect();
-        let plot = Plot::parse(parts.pop()?)?;
+        let behaviour = Behaviour::parse(parts.pop()?)?;
         let opening = parts.into_iter().map(TemporaryError::parse).collect::<Option<_>>()?;
-        Some(Self { opening, plot })
+        Some(Self { opening, behaviour })
     }
 
     /// The error for the call after `answered` others, unless the opening is over.
@@ -145,7 +145,7 @@ impl TemporaryError {
     }
 }
 
-impl Plot {
+impl Behaviour {
     fn parse(part: &str) -> Option<Self> {
         if part == "deleted" {
             return Some(Self::Gone);
@@ -171,8 +171,8 @@ impl Plot {
     }
 }
 
-fn ordinary(finish: Finish) -> Plot {
-    Plot::Sync { lasts: ORDINARY_SYNC, finish }
+fn ordinary(finish: Finish) -> Behaviour {
+    Behaviour::Sync { lasts: ORDINARY_SYNC, finish }
 }
 
 impl ErrorAnswer {
@@ -217,8 +217,8 @@ mod tests {
         Script::of(&ChatId::parse(id).unwrap())
     }
 
-    fn sync(finish: Finish, milliseconds: u64) -> Plot {
-        Plot::Sync { lasts: Duration::from_millis(milliseconds), finish }
+    fn sync(finish: Finish, milliseconds: u64) -> Behaviour {
+        Behaviour::Sync { lasts: Duration::from_millis(milliseconds), finish }
     }
 
     fn error(name: &str) -> ErrorAnswer {
@@ -227,24 +227,27 @@ mod tests {
 
     #[test]
     fn id_selects_the_behaviour() {
-        for (id, plot) in [
+        for (id, behaviour) in [
             ("done", sync(Finish::Done, 3_000)),
             ("error", sync(Finish::Error, 3_000)),
-            ("deleted", Plot::Gone),
+            ("deleted", Behaviour::Gone),
             ("done-in-30s", sync(Finish::Done, 30_000)),
             ("done-in-0s", sync(Finish::Done, 0)),
             ("error-in-1500ms", sync(Finish::Error, 1_500)),
             ("deleted-in-5m", sync(Finish::Deleted, 300_000)),
             ("done-in-2h~1~2", sync(Finish::Done, 7_200_000)),
-            ("resource_not_found", Plot::Error(error("resource_not_found"))),
-            ("resource_not_found~7", Plot::Error(error("resource_not_found"))),
-            ("503", Plot::Error(ErrorAnswer::status(503))),
-            ("302~x", Plot::Error(ErrorAnswer::status(302))),
+            ("resource_not_found", Behaviour::Error(error("resource_not_found"))),
+            ("resource_not_found~7", Behaviour::Error(error("resource_not_found"))),
+            ("503", Behaviour::Error(ErrorAnswer::status(503))),
+            ("302~x", Behaviour::Error(ErrorAnswer::status(302))),
         ] {
-            assert_eq!(script(id), Script { opening: vec![], plot }, "{id}");
+            assert_eq!(script(id), Script { opening: vec![], behaviour }, "{id}");
         }
         for (name, oddity) in ODDITIES {
-            assert_eq!(script(name).plot, Plot::Error(ErrorAnswer { kind: ErrorKind::Odd(oddity), retry_after: None }));
+            assert_eq!(
+                script(name).behaviour,
+                Behaviour::Error(ErrorAnswer { kind: ErrorKind::Odd(oddity), retry_after: None })
+            );
         }
     }
 
@@ -265,7 +268,7 @@ mod tests {
             "503-for-some-calls-then-done",
             "503-for-2-calls-then-",
         ] {
-            assert_eq!(script(id), Script { opening: vec![], plot: sync(Finish::Done, 3_000) }, "{id}");
+            assert_eq!(script(id), Script { opening: vec![], behaviour: sync(Finish::Done, 3_000) }, "{id}");
         }
     }
 
@@ -277,7 +280,7 @@ mod tests {
         for (answered, error) in (0..).zip(expected) {
             assert_eq!(script.opening_error(answered), error, "{answered}");
         }
-        assert_eq!(script.plot, sync(Finish::Done, 1_000));
+        assert_eq!(script.behaviour, sync(Finish::Done, 1_000));
     }
 
     #[test]

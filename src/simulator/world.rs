@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::faults::{Fate, Mishap};
-use super::log::{CallId, Counts, Log, Record, Stats};
+use super::log::{CallId, CallRecord, Counts, Log, Stats};
 use super::reply::{Reply, Said};
-use super::script::{ErrorAnswer, Plot, Script};
+use super::script::{Behaviour, ErrorAnswer, Script};
 use crate::ids::ChatId;
 use crate::postpress::Finish;
 
@@ -41,14 +41,14 @@ struct Awaited {
 #[derive(Debug)]
 struct Chat {
     script: Script,
-    phase: Phase,
+    state: SyncState,
     /// Number of calls answered.
     answered: u64,
     counts: Counts,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum SyncState {
     /// No sync was started yet.
     Idle,
     /// A sync is running, or is over and not yet reported.
@@ -75,7 +75,7 @@ impl World {
         self.settle(now);
         self.sent += 1;
         let call = CallId(self.sent);
-        self.log.push(Record::sent(call, chat, now));
+        self.log.push(CallRecord::sent(call, chat, now));
         self.chats.entry(chat.clone()).or_insert_with(|| Chat::new(chat)).counts.sent();
         self.total.sent();
         self.awaited.insert(call, Awaited { chat: chat.clone(), reply: None });
@@ -102,7 +102,7 @@ impl World {
     }
 
     /// Stops waiting, with or without a reply, and returns the record of the call so far.
-    pub fn hang_up(&mut self, call: CallId, now: Duration) -> Option<Record> {
+    pub fn hang_up(&mut self, call: CallId, now: Duration) -> Option<CallRecord> {
         self.settle(now);
         let Awaited { chat, .. } = self.awaited.remove(&call)?;
         if let Some(chat) = self.chats.get_mut(&chat) {
@@ -121,7 +121,7 @@ impl World {
     }
 
     /// The calls so far, in the order of sending; after many calls only the latest.
-    pub fn log(&mut self, now: Duration) -> Vec<Record> {
+    pub fn log(&mut self, now: Duration) -> Vec<CallRecord> {
         self.settle(now);
         self.log.to_vec()
     }
@@ -159,7 +159,7 @@ impl World {
 
 impl Chat {
     fn new(id: &ChatId) -> Self {
-        Self { script: Script::of(id), phase: Phase::Idle, answered: 0, counts: Counts::default() }
+        Self { script: Script::of(id), state: SyncState::Idle, answered: 0, counts: Counts::default() }
     }
 
     fn answer(&mut self, now: Duration) -> Said {
@@ -168,27 +168,27 @@ impl Chat {
         if let Some(error) = self.script.opening_error(answered) {
             return Said::Error(error);
         }
-        match self.script.plot {
-            Plot::Error(error) => Said::Error(error),
-            Plot::Gone => Said::Over(Finish::Deleted),
-            Plot::Sync { lasts, finish } => self.sync(lasts, finish, now),
+        match self.script.behaviour {
+            Behaviour::Error(error) => Said::Error(error),
+            Behaviour::Gone => Said::Over(Finish::Deleted),
+            Behaviour::Sync { lasts, finish } => self.sync(lasts, finish, now),
         }
     }
 
     /// Starts a sync or reports its state: both are the same call.
     fn sync(&mut self, lasts: Duration, finish: Finish, now: Duration) -> Said {
-        match self.phase {
-            Phase::Idle | Phase::Reported => {
-                let restart = self.phase == Phase::Reported;
-                self.phase = Phase::Syncing { ends_at: now.saturating_add(lasts) };
+        match self.state {
+            SyncState::Idle | SyncState::Reported => {
+                let restart = self.state == SyncState::Reported;
+                self.state = SyncState::Syncing { ends_at: now.saturating_add(lasts) };
                 Said::Started { restart }
             }
-            Phase::Syncing { ends_at } if now < ends_at => Said::Running,
-            Phase::Syncing { .. } => {
-                self.phase = if finish == Finish::Deleted { Phase::Gone } else { Phase::Reported };
+            SyncState::Syncing { ends_at } if now < ends_at => Said::Running,
+            SyncState::Syncing { .. } => {
+                self.state = if finish == Finish::Deleted { SyncState::Gone } else { SyncState::Reported };
                 Said::Over(finish)
             }
-            Phase::Gone => Said::Over(Finish::Deleted),
+            SyncState::Gone => Said::Over(Finish::Deleted),
         }
     }
 }

@@ -9,13 +9,13 @@ use crate::cli::finding::{CheckResult, Finding};
 
 /// All findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Report {
+pub(super) struct Diagnosis {
     /// `fault` if there is any, otherwise `warning` if there is any, otherwise `well`.
     pub(super) result: CheckResult,
     pub(super) checks: Vec<Finding>,
 }
 
-impl Report {
+impl Diagnosis {
     pub(super) fn of(checks: Vec<Finding>) -> Self {
         let occurs = |result: &CheckResult| checks.iter().any(|finding| finding.result == *result);
         let result = [CheckResult::Fault, CheckResult::Warning].into_iter().find(occurs).unwrap_or(CheckResult::Well);
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn table_has_each_check_and_its_remedy() {
-        insta::assert_snapshot!(Report::of(findings()).table(60), @"
+        insta::assert_snapshot!(Diagnosis::of(findings()).table(60), @"
          ok       settings  every variable that is set is valid
          FAULT    base URL  https://api.postpress.ai/v2 answers 404
                             without an error envelope
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn json_has_the_same_content() {
-        let report = Report::of(findings().into_iter().skip(2).take(2).collect());
-        insta::assert_snapshot!(serde_json::to_string_pretty(&report).unwrap(), @r#"
+        let diagnosis = Diagnosis::of(findings().into_iter().skip(2).take(2).collect());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&diagnosis).unwrap(), @r#"
         {
           "result": "warning",
           "checks": [
@@ -125,7 +125,7 @@ mod tests {
             (&all[3..], CheckResult::Well),
             (&all[..1], CheckResult::Well),
         ] {
-            assert_eq!(Report::of(checks.to_vec()).result, result);
+            assert_eq!(Diagnosis::of(checks.to_vec()).result, result);
         }
     }
 }
