@@ -8,13 +8,12 @@ use anyhow::Context;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep};
 
-use crate::event::Event;
 use crate::ids::{ChatId, TriggerKey};
 use crate::settings::FollowSettings;
 use crate::store::RunTable;
 use crate::time::Clock;
 
-use super::chat_state::{ChatResult, ChatState, show, show_synced_again, summary};
+use super::chat_state::{ChatResult, ChatState, summary};
 use super::format::{brief, span};
 use super::progress::{Mark, ProgressDisplay};
 use super::shutdown;
@@ -56,15 +55,9 @@ impl Follow {
 
     /// Shows the result of a chat that has one.
     pub(super) fn finish(&self, chat: &ChatId, state: &ChatState) -> anyhow::Result<()> {
-        let result = match state {
-            ChatState::Ended(item) => match Event::of_run(item) {
-                Some(event) => show(&event, chat, &self.display, &self.settings.event_source)?,
-                None => return Ok(()),
-            },
-            ChatState::SyncedAgain => show_synced_again(chat, &self.display),
-            ChatState::Fresh | ChatState::Open { .. } => return Ok(()),
-        };
-        self.results.borrow_mut().insert(chat.clone(), result);
+        if let Some(result) = state.show(chat, &self.display, &self.settings.event_source)? {
+            self.results.borrow_mut().insert(chat.clone(), result);
+        }
         Ok(())
     }
 

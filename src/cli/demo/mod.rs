@@ -12,7 +12,7 @@ use clap::Args;
 use tokio::time::timeout;
 
 use crate::bus::MemoryBus;
-use crate::event::{DetailType, Event};
+use crate::event::Event;
 use crate::event_source_mapping::{EventSourceMapping, Handler};
 use crate::ids::ChatId;
 use crate::message::Record;
@@ -25,8 +25,9 @@ use crate::telemetry::{self, LogFilter, LogFormat};
 use crate::time::Clock;
 use crate::worker::{Worker, WorkerConfig};
 
+use super::chat_state::show;
 use super::observed_provider::{ObservedProvider, describe};
-use super::progress::{Mark, ProgressDisplay};
+use super::progress::ProgressDisplay;
 
 mod chats;
 mod kill;
@@ -157,20 +158,10 @@ impl Setup {
 /// A bus that prints each event, and shows how its chat ended.
 fn bus(display: &Rc<ProgressDisplay>) -> MemoryBus {
     let display = Rc::clone(display);
-    MemoryBus::with_subscriber(Box::new(move |event| {
-        display.data(&event.to_line(DEFAULT_EVENT_SOURCE))?;
-        if let Some(chat) = &event.detail.chat_id {
-            let mark = if event.detail_type == DetailType::SyncDone { Mark::Success } else { Mark::Failure };
-            display.finish(chat, &format!("event {}", ended_as(event)), mark);
-        }
-        Ok(())
+    MemoryBus::with_subscriber(Box::new(move |event| match &event.detail.chat_id {
+        Some(chat) => show(event, chat, &display, DEFAULT_EVENT_SOURCE).map(drop),
+        None => display.data(&event.to_line(DEFAULT_EVENT_SOURCE)),
     }))
-}
-
-/// The event in a few words.
-fn ended_as(event: &Event) -> String {
-    let kind = event.detail.error.as_ref().map_or("", |error| error.kind.as_str());
-    format!("{} {kind}", event.detail_type.as_str()).trim_end().to_owned()
 }
 
 async fn run_bridge(setup: &Setup, display: &Rc<ProgressDisplay>, bus: &Rc<MemoryBus>, kill: &Rc<Kill>) -> bool {

@@ -1,11 +1,10 @@
 //! All findings, as a table for people and as JSON for programs.
 
-use std::io::IsTerminal;
-
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color};
 use serde::Serialize;
 
 use crate::cli::finding::{CheckResult, Finding};
+use crate::cli::table;
 
 /// All findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,12 +23,7 @@ impl Diagnosis {
 
     /// The table, this many columns wide, and a summary below it.
     pub(super) fn table(&self, width: usize) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
-        if !std::io::stdout().is_terminal() {
-            table.force_no_tty();
-        }
+        let mut table = table::table(&[], u16::try_from(width).ok());
         for Finding { check, result, found, remedy } in &self.checks {
             let text = match remedy {
                 Some(remedy) => format!("{found}\n→ {remedy}"),
@@ -37,7 +31,7 @@ impl Diagnosis {
             };
             table.add_row([label(*result), Cell::new(check), Cell::new(text)]);
         }
-        format!("{}\n\n{}\n", table.trim_fmt(), self.summary())
+        format!("{}\n{}\n", table::text(&table), self.summary())
     }
 
     fn summary(&self) -> String {
@@ -57,7 +51,7 @@ fn label(result: CheckResult) -> Cell {
         CheckResult::Unknown => ("unknown", Color::Yellow),
         CheckResult::Skipped => ("skipped", Color::Reset),
     };
-    Cell::new(label).fg(colour).add_attribute(Attribute::Bold)
+    table::bold(label).fg(colour)
 }
 
 #[cfg(test)]
