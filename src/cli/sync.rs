@@ -113,7 +113,9 @@ impl Session {
         let limits = &self.settings.limits;
         let invocation = limits.invocation_of_one();
         let visibility_timeout = invocation + limits.lease_margin;
-        let queue = Rc::new(MemoryQueue::new(&self.new_name(), Clock::System, visibility_timeout, u32::MAX));
+        // The run table remembers message ids, so their prefix must be new in each process.
+        let prefix = uuid::Uuid::new_v4().to_string();
+        let queue = Rc::new(MemoryQueue::new(&prefix, Clock::System, visibility_timeout, u32::MAX));
         for chat in &self.chats {
             self.begin(chat, &queue).await.with_context(|| format!("could not start with {chat}"))?;
         }
@@ -212,11 +214,6 @@ impl Session {
 
     fn trigger(&self, chat: &ChatId) -> String {
         serde_json::json!({ "chat_id": chat, "idempotency_key": self.command.key }).to_string()
-    }
-
-    /// A prefix for message ids that no earlier process has used: the run table remembers them.
-    fn new_name(&self) -> String {
-        uuid::Uuid::new_v4().to_string()
     }
 
     /// Prints each event; an event with our trigger is its chat's result.
