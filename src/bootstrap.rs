@@ -1,4 +1,4 @@
-//! The programs of a deployed bridge: the ports over AWS, put together from the settings.
+//! Builds the worker and the webhook over AWS from the settings.
 
 use std::future::ready;
 use std::time::Duration;
@@ -22,29 +22,29 @@ use crate::time::Clock;
 use crate::webhook::{Auth, Webhook};
 use crate::worker::Worker;
 
-/// How long the start may wait for a secret: Lambda gives an initialisation ten seconds.
+/// Time limit of reading secrets at start; Lambda's init phase has ten seconds.
 const SECRET_MAX: Duration = Duration::from_secs(8);
 
-/// The worker as it is deployed.
+/// The worker over AWS.
 pub type AwsWorker = Worker<RotatingClient<StoredSecret>, DynamoStore, SqsQueue, EventBridgeBus>;
 
-/// The webhook as it is deployed.
+/// The webhook over AWS.
 pub type AwsWebhook = Webhook<DynamoStore, SqsQueue, StoredCredentials>;
 
-/// A worker, and the queue that its messages come from.
+/// A worker with its queue and table.
 pub struct WorkerParts {
     /// The worker.
     pub worker: AwsWorker,
-    /// The queue.
+    /// The queue that its messages come from.
     pub queue: SqsQueue,
     /// The run table.
     pub store: DynamoStore,
 }
 
-/// Makes the clients, once for the process, and reads the key.
+/// Creates the clients and the worker, once per process, and reads the key.
 ///
 /// # Errors
-/// If the backend is not AWS, a client cannot be made, or the key cannot be read.
+/// If the backend is not AWS, a client cannot be created, or the key cannot be read.
 pub async fn worker(settings: &WorkerSettings) -> anyhow::Result<WorkerParts> {
     let Backend::Aws { queue_url, table } = &settings.backend else {
         anyhow::bail!("BRIDGE_BACKEND is `memory`, but this needs the deployed queue and table; unset it");
@@ -64,16 +64,16 @@ pub async fn worker(settings: &WorkerSettings) -> anyhow::Result<WorkerParts> {
     Ok(WorkerParts { worker, queue, store })
 }
 
-/// The provider, for a program that needs nothing of AWS but perhaps its key.
+/// Creates the provider's client, for a program that needs AWS only if the key is stored there.
 ///
 /// # Errors
-/// If the client cannot be made, or the key cannot be read.
+/// If the client cannot be created, or the key cannot be read.
 pub async fn provider(settings: &ProviderSettings) -> anyhow::Result<RotatingClient<StoredSecret>> {
     let http = http_client(mozilla_roots())?;
     provider_over(http.clone(), settings, aws::connect(http)).await
 }
 
-/// `aws` is waited for only where the key is kept there.
+/// Awaits `aws` only if the key is stored there.
 async fn provider_over(
     http: reqwest::Client,
     settings: &ProviderSettings,
@@ -91,13 +91,13 @@ async fn provider_over(
 
 async fn read_key(secret: &StoredSecret) -> anyhow::Result<ApiKey> {
     let until = Instant::now() + SECRET_MAX;
-    retry_until(until, async || secret.read().await).await.context("the API key cannot be read from Secrets Manager")
+    retry_until(until, async || secret.read().await).await.context("cannot read the API key from Secrets Manager")
 }
 
-/// Makes the webhook and its clients, once for the process, and reads its secrets.
+/// Creates the webhook and its clients, once per process, and reads its secrets.
 ///
 /// # Errors
-/// If a client cannot be made, or a secret cannot be read.
+/// If a client cannot be created, or a secret cannot be read.
 pub async fn webhook(settings: &WebhookSettings) -> anyhow::Result<AwsWebhook> {
     let aws = aws::connect(aws::http_client()?).await?;
     let auth = match &settings.access {
@@ -116,56 +116,56 @@ pub async fn webhook(settings: &WebhookSettings) -> anyhow::Result<AwsWebhook> {
     Ok(Webhook::new(store, queue, auth, Clock::System, settings.event_source.clone()))
 }
 
-/// The webhook's secret and its token, each in the environment or in Secrets Manager.
+/// The webhook's signing secret and token, each from the environment or from Secrets Manager.
 #[derive(Debug)]
 pub struct StoredCredentials {
-    signing: Option<Kept<SigningSecrets>>,
-    tokens: Option<Kept<Tokens>>,
+    signing: Option<Credential<SigningSecrets>>,
+    tokens: Option<Credential<Tokens>>,
 }
 
-/// A secret that is known, or where it is kept.
+/// A secret, or its location in Secrets Manager.
 #[derive(Debug)]
-enum Kept<T> {
-    Here(T),
+enum Credential<T> {
+    Plain(T),
     Stored(StoredSecret),
 }
 
-impl<T> Kept<T> {
+impl<T> Credential<T> {
     fn new(client: &aws_sdk_secretsmanager::Client, source: SecretSource<T>) -> Self {
         match source {
-            SecretSource::Plain(secret) => Self::Here(secret),
+            SecretSource::Plain(secret) => Self::Plain(secret),
             SecretSource::Stored(place) => Self::Stored(StoredSecret::new(client.clone(), place)),
         }
     }
 }
 
 impl StoredCredentials {
-    /// Credentials that come from there.
+    /// Credentials from these sources.
     pub fn new(
         client: &aws_sdk_secretsmanager::Client,
         signing: Option<SecretSource<SigningSecrets>>,
         tokens: Option<SecretSource<Tokens>>,
     ) -> Self {
-        let signing = signing.map(|source| Kept::new(client, source));
-        Self { signing, tokens: tokens.map(|source| Kept::new(client, source)) }
+        let signing = signing.map(|source| Credential::new(client, source));
+        Self { signing, tokens: tokens.map(|source| Credential::new(client, source)) }
     }
 
-    /// Whether they can change while the process runs.
+    /// Whether they are in Secrets Manager, so that they can change while the process runs.
     pub fn is_stored(&self) -> bool {
-        matches!(self.signing, Some(Kept::Stored(_))) || matches!(self.tokens, Some(Kept::Stored(_)))
+        matches!(self.signing, Some(Credential::Stored(_))) || matches!(self.tokens, Some(Credential::Stored(_)))
     }
 }
 
 impl SecretStore<Credentials> for StoredCredentials {
     async fn read(&self) -> Result<Credentials, ServiceError> {
         let signing = match &self.signing {
-            Some(Kept::Stored(secret)) => Some(secret.read_as(SigningSecrets::parse).await?),
-            Some(Kept::Here(signing)) => Some(signing.clone()),
+            Some(Credential::Stored(secret)) => Some(secret.read_as(SigningSecrets::parse).await?),
+            Some(Credential::Plain(signing)) => Some(signing.clone()),
             None => None,
         };
         let tokens = match &self.tokens {
-            Some(Kept::Stored(secret)) => Some(secret.read_as(Tokens::parse).await?),
-            Some(Kept::Here(tokens)) => Some(tokens.clone()),
+            Some(Credential::Stored(secret)) => Some(secret.read_as(Tokens::parse).await?),
+            Some(Credential::Plain(tokens)) => Some(tokens.clone()),
             None => None,
         };
         let same = |error| ServiceError::Permanent(format!("the webhook's signing secret and its token {error}"));

@@ -1,6 +1,6 @@
-//! Plays Lambda's event source mapping: receives batches, invokes a handler with each, deletes what it acknowledged.
+//! Simulates Lambda's event source mapping: receives batches, invokes a handler with each, deletes the handled messages.
 //!
-//! For the terminal, for the memory backend and for tests; on AWS the real mapping does this.
+//! For the terminal, the memory backend and tests; on AWS the real mapping does this.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -17,21 +17,21 @@ use crate::queue::{Queue, Source};
 use crate::store::RunStore;
 use crate::worker::Worker;
 
-/// How long to wait after a receive that failed.
+/// How long to wait after a failed receive.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// Whoever deals with a batch.
+/// Handles batches of messages.
 pub trait Handler {
-    /// Deals with a batch by then, and tells what became of it.
+    /// Handles a batch before `ends`.
     fn handle(&self, batch: &[Record], ends: Instant) -> impl Future<Output = InvocationResult>;
 }
 
-/// What became of an invocation.
+/// The result of an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InvocationResult {
-    /// It came to its end; these messages are to come back.
+    /// It completed and returned these messages to the queue.
     Completed(Vec<MessageId>),
-    /// It was killed: every message of the batch comes back.
+    /// It was killed: every message of the batch is redelivered.
     Killed,
 }
 
@@ -42,19 +42,19 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Handler for Worker<P, S, Q
     }
 }
 
-/// How messages are consumed.
+/// The configuration of the mapping.
 #[derive(Debug, Clone)]
 pub struct EventSourceMapping {
-    /// The most messages of one invocation.
+    /// Maximum number of messages per invocation.
     pub batch_size: usize,
-    /// The most invocations at once.
+    /// Maximum number of concurrent invocations.
     pub concurrency: usize,
-    /// How long an invocation may last; then it is killed, as Lambda does.
+    /// Time limit of an invocation, after which it is killed, as on Lambda.
     pub invocation: Duration,
 }
 
 impl EventSourceMapping {
-    /// Consumes until `stop`, and then waits for the invocations under way, so that no answer of theirs is lost.
+    /// Consumes until `stop` completes, then waits for the running invocations, so that no answer is lost.
     pub async fn run(&self, source: &impl Source, handler: &impl Handler, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut invocations = FuturesUnordered::new();
@@ -73,7 +73,7 @@ impl EventSourceMapping {
         while invocations.next().await.is_some() {}
     }
 
-    /// Waits for a batch, through failures. Those under way go on meanwhile.
+    /// Receives a batch, and retries after failures, while the running invocations continue.
     async fn receive(&self, source: &impl Source) -> Vec<Record> {
         loop {
             match source.receive(self.batch_size).await {
@@ -86,11 +86,11 @@ impl EventSourceMapping {
 
     async fn invoke(&self, source: &impl Source, handler: &impl Handler, batch: Vec<Record>) {
         let ends = Instant::now() + self.invocation;
-        let handled = timeout_at(ends, handler.handle(&batch, ends)).await.unwrap_or(InvocationResult::Killed);
-        let InvocationResult::Completed(returned) = handled else { return };
+        let result = timeout_at(ends, handler.handle(&batch, ends)).await.unwrap_or(InvocationResult::Killed);
+        let InvocationResult::Completed(returned) = result else { return };
         let done: Vec<_> = batch.into_iter().filter(|record| !returned.contains(&record.message_id)).collect();
         if let Err(error) = source.delete(&done).await {
-            tracing::error!(%error, "could not delete messages; they come again");
+            tracing::error!(%error, "could not delete messages; they will be redelivered");
         }
     }
 }
@@ -105,7 +105,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Notes what it is given, and takes as long, or fails in the way, that the body says.
+    /// Records its messages, and hangs or fails as the body says.
     #[derive(Default)]
     struct Scripted(RefCell<Vec<(String, u32)>>);
 
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_acknowledged_comes_again() {
+    async fn unhandled_messages_are_redelivered() {
         let queue = MemoryQueue::new("test", Clock::starting_at(Millis(0)), 30 * SECOND, 5);
         for body in ["fine", "killed", "returned", "hangs"] {
             queue.put(body, Duration::ZERO);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stopping_waits_for_what_is_under_way() {
+    async fn stop_waits_for_running_invocations() {
         struct Slow(RefCell<u32>);
         impl Handler for Slow {
             async fn handle(&self, _batch: &[Record], _ends: Instant) -> InvocationResult {

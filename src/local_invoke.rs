@@ -1,7 +1,7 @@
-//! `BRIDGE_BACKEND=memory`: one invocation of the Lambda, played out to the end of its runs with no AWS.
+//! `BRIDGE_BACKEND=memory`: one invocation of the Lambda without AWS, which drives its runs to their endings.
 //!
-//! Queue, bus and runs begin empty and end with the invocation. Delays and budgets are a hundredfold shorter, so that a run
-//! of minutes fits into seconds; the provider is a real one, or `postpress-bridge simulate` beside it.
+//! Queue, bus and runs start empty and end with the invocation. Delays and budgets are a hundred times shorter, so that a run of
+//! minutes takes seconds. The provider is a real one, or `postpress-bridge simulate`.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use crate::store::MemoryStore;
 use crate::time::Clock;
 use crate::worker::Worker;
 
-/// How many times faster than production the runs go.
+/// How many times faster than in production the runs are.
 const SPEEDUP: u32 = 100;
-/// Kept free at the end, to give the answer of the batch.
+/// Reserved at the end for returning the batch's response.
 const TO_ANSWER: Duration = Duration::from_millis(500);
 
-/// Plays a batch out, prints the events on stdout, and tells which of its messages did not come to an end in time.
+/// Drives the runs of a batch to their endings and prints the events to stdout. Returns the messages without an ending in time.
 pub async fn invoke(
     records: &[Record],
     ends: Instant,
@@ -50,12 +50,12 @@ pub async fn invoke(
     let out_of_time = sleep_until(ends.checked_sub(TO_ANSWER).unwrap_or(ends));
     tokio::select! {
         () = mapping.run(&*queue, &worker, queue.drained()) => {}
-        () = out_of_time => tracing::error!("the invocation ended before its runs; a shorter sync fits in"),
+        () = out_of_time => tracing::error!("the invocation ended before its runs; use a shorter sync"),
     }
     unfinished(records, &queue, &store)
 }
 
-/// The messages that are still on the queue, or whose run still is.
+/// The messages that are still in the queue, or whose run is still open.
 fn unfinished(records: &[Record], queue: &MemoryQueue, store: &MemoryStore) -> Vec<MessageId> {
     let waiting = queue.waiting();
     let dead = queue.dead_letters();

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_is_a_whole_number_and_its_unit() {
+    fn duration_is_a_whole_number_and_its_unit() {
         for (text, milliseconds) in [
             ("0s", Some(0)),
             ("1500ms", Some(1_500)),

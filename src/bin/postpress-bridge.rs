@@ -1,4 +1,4 @@
-//! The terminal's program: wiring only.
+//! The terminal's program.
 
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
     match Cli::parse().run().await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // Whoever reads our data has read enough of it (`| head`).
+        // The reader closed the pipe (`| head`).
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             anstream::eprintln!("postpress-bridge: {error:#}");

@@ -1,4 +1,4 @@
-//! The Lambda behind the queue: wiring only.
+//! The Lambda behind the queue.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -47,10 +47,10 @@ async fn serve(settings: &WorkerSettings) -> anyhow::Result<()> {
         let span = telemetry::invocation(&context.request_id);
         let records = lambda::records(&payload, context.xray_trace_id.as_deref(), Clock::System.now())?;
         let report = worker.handle(&records, ends).instrument(span).await;
-        // A line that is not whole, or not printed, costs figures and no message.
+        // A failed line loses metrics, but no messages.
         match metrics.borrow_mut().line(&report.metrics, &context.request_id, SystemTime::now()) {
             Ok(line) => drop(io::stdout().write_all(&line)),
-            Err(error) => tracing::error!(%error, "this invocation has no metrics"),
+            Err(error) => tracing::error!(%error, "could not write the metrics of this invocation"),
         }
         Ok(BatchResponse::returning(report.batch_item_failures()))
     }))

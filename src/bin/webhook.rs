@@ -1,4 +1,4 @@
-//! The Lambda in front of the queue: wiring only.
+//! The Lambda in front of the queue.
 
 use std::process::ExitCode;
 use std::time::SystemTime;

@@ -37,6 +37,23 @@ impl ChatState {
             (false, ours) => Self::Open { run: Box::new(item), ours },
         }
     }
+
+    /// Shows the result of a chat that has one.
+    pub(super) fn show(
+        &self,
+        chat: &ChatId,
+        display: &ProgressDisplay,
+        source: &str,
+    ) -> Result<Option<ChatResult>, ServiceError> {
+        match self {
+            Self::Ended(item) => Event::of_run(item).map(|event| show(&event, chat, display, source)).transpose(),
+            Self::SyncedAgain => {
+                display.finish(chat, "ended, and another command has synced it again since", Mark::Failure);
+                Ok(Some(ChatResult::SyncedAgain))
+            }
+            Self::Fresh | Self::Open { .. } => Ok(None),
+        }
+    }
 }
 
 /// What a command reports about a chat at its end.
@@ -91,12 +108,6 @@ pub(super) fn show(
     let text = format!("event {} {kind}", event.detail_type.as_str());
     display.finish(chat, text.trim_end(), if result.is_success() { Mark::Success } else { Mark::Failure });
     Ok(result)
-}
-
-/// Shows that a chat's ending is no longer available.
-pub(super) fn show_synced_again(chat: &ChatId, display: &ProgressDisplay) -> ChatResult {
-    display.finish(chat, "ended, and another command has synced it again since", Mark::Failure);
-    ChatResult::SyncedAgain
 }
 
 #[cfg(test)]

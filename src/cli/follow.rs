@@ -8,13 +8,12 @@ use anyhow::Context;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep};
 
-use crate::event::Event;
 use crate::ids::{ChatId, TriggerKey};
 use crate::settings::FollowSettings;
 use crate::store::RunTable;
 use crate::time::Clock;
 
-use super::chat_state::{ChatResult, ChatState, show, show_synced_again, summary};
+use super::chat_state::{ChatResult, ChatState, summary};
 use super::format::{brief, span};
 use super::progress::{Mark, ProgressDisplay};
 use super::shutdown;
@@ -35,7 +34,7 @@ pub(super) struct Follow {
 }
 
 /// One chat.
-struct Trigger {
+struct FollowedChat {
     key: TriggerKey,
     /// When the trigger was last seen in the table; initially the start.
     seen: Instant,
@@ -56,15 +55,9 @@ impl Follow {
 
     /// Shows the result of a chat that has one.
     pub(super) fn finish(&self, chat: &ChatId, state: &ChatState) -> anyhow::Result<()> {
-        let result = match state {
-            ChatState::Ended(item) => match Event::of_run(item) {
-                Some(event) => show(&event, chat, &self.display, &self.settings.event_source)?,
-                None => return Ok(()),
-            },
-            ChatState::SyncedAgain => show_synced_again(chat, &self.display),
-            ChatState::Fresh | ChatState::Open { .. } => return Ok(()),
-        };
-        self.results.borrow_mut().insert(chat.clone(), result);
+        if let Some(result) = state.show(chat, &self.display, &self.settings.event_source)? {
+            self.results.borrow_mut().insert(chat.clone(), result);
+        }
         Ok(())
     }
 
@@ -91,17 +84,19 @@ impl Follow {
 
     async fn until_finished(&self, keys: BTreeMap<ChatId, TriggerKey>) -> anyhow::Result<()> {
         let began = Instant::now();
-        let mut open: BTreeMap<ChatId, Trigger> =
-            keys.into_iter().map(|(chat, key)| (chat, Trigger { key, seen: began, shown: String::new() })).collect();
+        let mut open: BTreeMap<ChatId, FollowedChat> = keys
+            .into_iter()
+            .map(|(chat, key)| (chat, FollowedChat { key, seen: began, shown: String::new() }))
+            .collect();
         while !open.is_empty() {
             let reads =
-                open.iter().map(|(chat, trigger)| async { (chat.clone(), self.state(chat, trigger.key).await) });
+                open.iter().map(|(chat, followed)| async { (chat.clone(), self.state(chat, followed.key).await) });
             let states: Vec<_> = stream::iter(reads).buffer_unordered(CONCURRENT_READS).collect().await;
             for (chat, state) in states {
                 let state = state?;
                 self.finish(&chat, &state)?;
-                if let Some(trigger) = open.get_mut(&chat) {
-                    self.update(&chat, &state, trigger);
+                if let Some(followed) = open.get_mut(&chat) {
+                    self.update(&chat, &state, followed);
                 }
             }
             open.retain(|chat, _| !self.results.borrow().contains_key(chat));
@@ -113,21 +108,21 @@ impl Follow {
     }
 
     /// Shows a change of a chat without an ending, and gives up on it if its trigger does not reach the table.
-    fn update(&self, chat: &ChatId, state: &ChatState, trigger: &mut Trigger) {
+    fn update(&self, chat: &ChatId, state: &ChatState, followed: &mut FollowedChat) {
         let text = match state {
             ChatState::Ended(_) | ChatState::SyncedAgain => return,
             ChatState::Open { run, ours: true } => {
-                trigger.seen = Instant::now();
+                followed.seen = Instant::now();
                 brief(run)
             }
-            ChatState::Open { ours: false, .. } | ChatState::Fresh if trigger.seen.elapsed() < self.timeout => {
+            ChatState::Open { ours: false, .. } | ChatState::Fresh if followed.seen.elapsed() < self.timeout => {
                 "its trigger is in the queue".to_owned()
             }
             ChatState::Open { .. } | ChatState::Fresh => return self.give_up(chat),
         };
-        if trigger.shown != text {
+        if followed.shown != text {
             self.display.update(chat, &text);
-            trigger.shown = text;
+            followed.shown = text;
         }
     }
 

@@ -41,13 +41,13 @@ mod table;
 pub struct Cli {
     /// The command; `demo` by default
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<Commands>,
 }
 
 /// A command of the terminal.
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "a doc here would hide the command's own from its `--help`")]
-pub enum Command {
+pub enum Commands {
     Demo(demo::Demo),
     Sync(sync::Sync),
     Simulate(simulate::Simulate),
@@ -67,8 +67,8 @@ impl Cli {
     /// # Errors
     /// If the command could not run; the message says what to do.
     pub async fn run(self) -> anyhow::Result<bool> {
-        let command = self.command.unwrap_or(Command::Demo(demo::Demo {}));
-        let is_doctor = matches!(command, Command::Doctor(_));
+        let command = self.command.unwrap_or(Commands::Demo(demo::Demo {}));
+        let is_doctor = matches!(command, Commands::Doctor(_));
         let result = command.run().await;
         if is_doctor { result } else { result.map_err(with_hint) }
     }
@@ -89,20 +89,20 @@ fn with_hint(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-impl Command {
+impl Commands {
     async fn run(self) -> anyhow::Result<bool> {
         match self {
-            Command::Demo(demo) => demo.run().await,
-            Command::Sync(sync) => sync.run().await,
-            Command::Simulate(simulate) => simulate.run().await.map(|()| true),
-            Command::Work(work) => work.run().await.map(|()| true),
-            Command::Trigger(trigger) => trigger.run().await,
-            Command::Status(status) => status.run().await,
-            Command::Runs(runs) => runs.run().await,
-            Command::Redrive(redrive) => redrive.run().await,
-            Command::Doctor(doctor) => doctor.run().await,
-            Command::Schema(schema) => schema.run().map(|()| true),
-            Command::Completions(completions) => completions.run().map(|()| true),
+            Commands::Demo(demo) => demo.run().await,
+            Commands::Sync(sync) => sync.run().await,
+            Commands::Simulate(simulate) => simulate.run().await.map(|()| true),
+            Commands::Work(work) => work.run().await.map(|()| true),
+            Commands::Trigger(trigger) => trigger.run().await,
+            Commands::Status(status) => status.run().await,
+            Commands::Runs(runs) => runs.run().await,
+            Commands::Redrive(redrive) => redrive.run().await,
+            Commands::Doctor(doctor) => doctor.run().await,
+            Commands::Schema(schema) => schema.run().map(|()| true),
+            Commands::Completions(completions) => completions.run().map(|()| true),
         }
     }
 }

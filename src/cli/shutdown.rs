@@ -3,14 +3,8 @@
 /// Completes at the first signal; never, if signals cannot be received.
 pub(super) async fn signal() {
     tokio::select! {
-        () = ctrl_c() => {}
+        Ok(()) = tokio::signal::ctrl_c() => {}
         () = terminate() => {}
-    }
-}
-
-async fn ctrl_c() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

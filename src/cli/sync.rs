@@ -15,7 +15,6 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::bus::MemoryBus;
-use crate::event::Event;
 use crate::event_source_mapping::EventSourceMapping;
 use crate::ids::{ChatId, TriggerKey};
 use crate::postpress::Provider;
@@ -30,7 +29,7 @@ use crate::worker::Worker;
 
 use super::args::duration;
 use super::aws::provider;
-use super::chat_state::{ChatResult, ChatState, show, show_synced_again, summary};
+use super::chat_state::{ChatResult, ChatState, show, summary};
 use super::observed_provider::{ObservedProvider, describe};
 use super::progress::ProgressDisplay;
 use super::shutdown::{self, second_signal};
@@ -114,7 +113,9 @@ impl Session {
         let config = self.settings.config.clone();
         let invocation = config.invocation_of_one();
         let visibility_timeout = invocation + config.rules.lease_margin;
-        let queue = Rc::new(MemoryQueue::new(&self.new_name(), Clock::System, visibility_timeout, u32::MAX));
+        // The run table remembers message ids, so their prefix must be new in each process.
+        let prefix = uuid::Uuid::new_v4().to_string();
+        let queue = Rc::new(MemoryQueue::new(&prefix, Clock::System, visibility_timeout, u32::MAX));
         for chat in &self.chats {
             self.begin(chat, &queue).await.with_context(|| format!("could not start with {chat}"))?;
         }
@@ -151,8 +152,7 @@ impl Session {
         let now = Clock::System.now();
         let item = self.store.read(&chat.into()).await?;
         match self.state(item, now) {
-            ChatState::Ended(item) => self.show_from_table(chat, &item)?,
-            ChatState::SyncedAgain => self.synced_again(chat),
+            state @ (ChatState::Ended(_) | ChatState::SyncedAgain) => self.finish(chat, &state)?,
             ChatState::Fresh => {
                 queue.put(&self.trigger(chat), Duration::ZERO);
             }
@@ -187,8 +187,7 @@ impl Session {
     async fn check(&self, chat: &ChatId, queue: &MemoryQueue) -> anyhow::Result<()> {
         let now = Clock::System.now();
         match self.state(self.store.read(&chat.into()).await?, now) {
-            ChatState::Ended(item) => self.show_from_table(chat, &item)?,
-            ChatState::SyncedAgain => self.synced_again(chat),
+            state @ (ChatState::Ended(_) | ChatState::SyncedAgain) => self.finish(chat, &state)?,
             // Longer than any poll waits, so the process that had it is gone. The fence stops a superfluous poll.
             ChatState::Open { run, .. } if now.since(run.lease_until_ms) > DELAY_MAX && queue.is_empty() => {
                 queue.put(&run.recovery_poll().to_body(), Duration::ZERO);
@@ -202,24 +201,15 @@ impl Session {
         ChatState::of(item, TriggerKey::of(&self.command.key), now, self.settings.config.rules.run_ttl)
     }
 
-    fn show_from_table(&self, chat: &ChatId, item: &Item) -> Result<(), ServiceError> {
-        if let Some(event) = Event::of_run(item) {
-            self.results.insert(chat, show(&event, chat, &self.display, &self.settings.config.event_source)?);
+    fn finish(&self, chat: &ChatId, state: &ChatState) -> Result<(), ServiceError> {
+        if let Some(result) = state.show(chat, &self.display, &self.settings.config.event_source)? {
+            self.results.insert(chat, result);
         }
         Ok(())
     }
 
-    fn synced_again(&self, chat: &ChatId) {
-        self.results.insert(chat, show_synced_again(chat, &self.display));
-    }
-
     fn trigger(&self, chat: &ChatId) -> String {
         serde_json::json!({ "chat_id": chat, "idempotency_key": self.command.key }).to_string()
-    }
-
-    /// A prefix for message ids that no earlier process has used: the run table remembers them.
-    fn new_name(&self) -> String {
-        uuid::Uuid::new_v4().to_string()
     }
 
     /// Prints each event; an event with our trigger is its chat's result.

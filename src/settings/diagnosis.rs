@@ -1,4 +1,4 @@
-//! The environment as `doctor` looks at it: every part as far as it is sound, and all that is wrong.
+//! The environment as `doctor` reads it: every valid part, and every fault.
 
 use std::path::PathBuf;
 
@@ -7,40 +7,40 @@ use super::{Backend, Config, Fault, SecretSource, process_env};
 use crate::postpress::client::{ApiKey, BaseUrl};
 use crate::telemetry::LogFilter;
 
-/// Settings that need not be right.
+/// Settings that may be invalid.
 #[derive(Debug, Clone)]
 pub struct SettingsDiagnosis {
-    /// All that a worker, or a terminal, would refuse to start with, and for a deployed bridge what is set of who may call
-    /// its webhook.
+    /// Every fault for which a worker or a local `sync` would not start; for a deployed bridge, also those of the webhook's
+    /// credentials.
     pub faults: Vec<Fault>,
-    /// Whom to call.
+    /// The provider's base URL.
     pub base_url: Option<BaseUrl>,
-    /// Where the key comes from.
+    /// The source of the API key.
     pub key: Option<SecretSource<ApiKey>>,
-    /// The worker's configuration; where a setting is wrong, its default.
+    /// The worker's configuration; an invalid setting has its default.
     pub config: Config,
     /// The name or ARN of the bus.
     pub event_bus: String,
-    /// Where queue, bus and runs are.
+    /// The location of queue, bus and runs.
     pub deployment: Deployment,
-    /// Who may call the webhook, if that is set and right.
+    /// The webhook's access settings, if they are set and valid.
     #[cfg(feature = "aws")]
     pub webhook: Option<super::Access>,
     /// What is logged.
     pub log_filter: LogFilter,
 }
 
-/// Where queue, bus and runs are.
+/// The location of queue, bus and runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deployment {
-    /// In AWS, each as far as it is set right.
+    /// In AWS; a missing or invalid setting is `None`.
     Aws {
         /// `BRIDGE_QUEUE_URL`.
         queue_url: Option<String>,
         /// `BRIDGE_TABLE`.
         table: Option<String>,
     },
-    /// At a person's terminal, since neither queue nor table is set.
+    /// On this machine: neither queue nor table is set.
     Terminal {
         /// `BRIDGE_STATE_FILE`.
         state_file: Option<PathBuf>,
@@ -91,7 +91,7 @@ fn deployment(reader: &mut Reader<'_>) -> Deployment {
                 Deployment::Aws { queue_url: Some(queue_url), table: Some(table) }
             }
             Some(Backend::Memory) => Deployment::Memory,
-            // What is wrong is told by now; what is right of it is looked at.
+            // The faults are recorded; read the valid parts again.
             None => {
                 let mut again = reader.again();
                 Deployment::Aws { queue_url: again.queue_url(), table: again.table() }
@@ -117,7 +117,7 @@ mod tests {
     const KEY: (&str, &str) = ("POSTPRESS_API_KEY", "key");
 
     #[test]
-    fn what_a_worker_would_refuse_is_found_and_nothing_else() {
+    fn faults_are_those_of_the_worker() {
         let cases: [Variables; 8] = [
             &[QUEUE, TABLE, KEY],
             &[QUEUE, KEY],
@@ -136,7 +136,7 @@ mod tests {
 
     #[cfg(feature = "aws")]
     #[test]
-    fn what_a_webhook_would_refuse_is_found_where_one_is_set_up() {
+    fn faults_include_those_of_the_webhook() {
         let cases: [Variables; 4] = [
             &[("BRIDGE_WEBHOOK_AUTH", "iam")],
             &[("BRIDGE_WEBHOOK_AUTH", "none")],
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn without_queue_and_table_it_is_a_terminal_that_is_looked_at() {
+    fn without_queue_and_table_the_faults_are_those_of_the_terminal() {
         let cases: [Variables; 3] =
             [&[KEY, ("HOME", "/home/me")], &[KEY], &[("BRIDGE_LOG", "a=b=c"), ("BRIDGE_QUEUE_URL", "")]];
         for variables in cases {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_is_there_beside_what_is_wrong() {
+    fn valid_settings_are_kept_despite_faults() {
         let diagnosis = SettingsDiagnosis::read(&env(&[("BRIDGE_QUEUE_URL", "bridge"), TABLE, KEY]));
         assert_eq!(diagnosis.deployment, Deployment::Aws { queue_url: None, table: Some("runs".to_owned()) });
         assert!(diagnosis.base_url.is_some() && diagnosis.key.is_some());

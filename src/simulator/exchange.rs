@@ -1,4 +1,4 @@
-//! One call, from being sent to being answered or lost, on tokio's clock.
+//! One call on tokio's clock, from sent to answered or lost.
 
 use std::fmt;
 use std::future::pending;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::faults::{Fate, Faults, Mishap};
-use super::log::{CallId, Record, Stats};
+use super::log::{CallId, CallRecord, Stats};
 use super::reply::Reply;
 use super::world::World;
 use crate::ids::ChatId;
 
-/// The handle to a played provider; clones share one [`World`].
+/// The handle to a simulated provider; clones share one [`World`].
 #[derive(Clone)]
 pub struct Simulator {
     shared: Arc<Shared>,
@@ -23,33 +23,33 @@ struct Shared {
     world: Mutex<World>,
     faults: Faults,
     began: Instant,
-    observer: Box<dyn Fn(&Record) + Send + Sync>,
+    observer: Box<dyn Fn(&CallRecord) + Send + Sync>,
 }
 
 impl Simulator {
-    /// A new world that begins now, with these faults.
+    /// A new world that starts now, with these faults.
     pub fn new(faults: Faults) -> Self {
         Self::observed(faults, |_| {})
     }
 
-    /// The same, and `observer` is told of each call when its caller has an answer or waits no more.
-    pub fn observed(faults: Faults, observer: impl Fn(&Record) + Send + Sync + 'static) -> Self {
+    /// Like [`Simulator::new`], and calls `observer` with each call when its caller has an answer or gives up.
+    pub fn observed(faults: Faults, observer: impl Fn(&CallRecord) + Send + Sync + 'static) -> Self {
         let (world, began) = (Mutex::new(World::new()), Instant::now());
         Self { shared: Arc::new(Shared { world, faults, began, observer: Box::new(observer) }) }
     }
 
     /// The counts so far.
     pub fn stats(&self) -> Stats {
-        self.shared.look(World::stats)
+        self.shared.with_world(World::stats)
     }
 
-    /// The calls so far, in the order of sending; in a long life only the latest.
-    pub fn log(&self) -> Vec<Record> {
-        self.shared.look(World::log)
+    /// The calls so far, in the order of sending; after many calls only the latest.
+    pub fn log(&self) -> Vec<CallRecord> {
+        self.shared.with_world(World::log)
     }
 
-    /// Makes one call. Nothing comes back when the connection is closed without an answer; a late call does not come
-    /// back at all, until its caller drops it.
+    /// Makes one call. Returns `None` if the connection is closed without an answer. A late call never returns; its caller has
+    /// to drop it.
     pub(super) async fn call(&self, chat: &ChatId) -> Option<Reply> {
         let call = self.send(chat);
         if call.fate.mishap == Mishap::Late {
@@ -63,7 +63,7 @@ impl Simulator {
     }
 
     fn send(&self, chat: &ChatId) -> Call {
-        self.shared.look(|world, now| {
+        self.shared.with_world(|world, now| {
             let fate = self.shared.faults.fate(chat, world.calls_of(chat));
             Call { shared: Arc::clone(&self.shared), id: world.send(chat, now, fate), fate }
         })
@@ -77,14 +77,14 @@ impl fmt::Debug for Simulator {
 }
 
 impl Shared {
-    /// Looks at the world as it is now. The time is read under the lock, so that it never runs backwards.
-    fn look<T>(&self, f: impl FnOnce(&mut World, Duration) -> T) -> T {
+    /// Accesses the world at the current time, which is read under the lock so that it never goes backwards.
+    fn with_world<T>(&self, f: impl FnOnce(&mut World, Duration) -> T) -> T {
         let mut world: MutexGuard<'_, World> = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         f(&mut world, self.began.elapsed())
     }
 }
 
-/// A call that is awaited. Dropping it hangs up, whether it has its reply, its caller crashed or gave up.
+/// A call that is awaited. Dropping it hangs up, whether it has its reply or its caller crashed or gave up.
 struct Call {
     shared: Arc<Shared>,
     id: CallId,
@@ -93,13 +93,13 @@ struct Call {
 
 impl Call {
     fn take_reply(&self) -> Option<Reply> {
-        self.shared.look(|world, now| world.take_reply(self.id, now))
+        self.shared.with_world(|world, now| world.take_reply(self.id, now))
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let record = self.shared.look(|world, now| world.hang_up(self.id, now));
+        let record = self.shared.with_world(|world, now| world.hang_up(self.id, now));
         if let Some(record) = record {
             (self.shared.observer)(&record);
         }
@@ -114,17 +114,17 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_observer_is_told_of_each_call_once_also_of_a_late_one() {
-        let (told, heard) = std::sync::mpsc::channel();
+    async fn observer_gets_each_call_once_even_a_late_one() {
+        let (sender, receiver) = std::sync::mpsc::channel();
         let faults = Faults { late_rate: 0.5, ..Faults::default() };
-        let simulator = Simulator::observed(faults, move |record| told.send(record.clone()).unwrap());
+        let simulator = Simulator::observed(faults, move |record| sender.send(record.clone()).unwrap());
         let chat = ChatId::parse("deleted").unwrap();
         let mut answered = Vec::new();
         for _ in 0..20 {
             let reply = timeout(Duration::from_secs(1), simulator.call(&chat)).await;
             answered.push(reply.is_ok());
         }
-        let records: Vec<Record> = heard.try_iter().collect();
+        let records: Vec<CallRecord> = receiver.try_iter().collect();
         assert_eq!(records.iter().map(|record| record.delivered).collect::<Vec<_>>(), answered);
         assert!(answered.contains(&true) && answered.contains(&false));
         let delivered = records.iter().filter(|record| record.delivered);

@@ -1,4 +1,4 @@
-//! What goes wrong on the way, drawn from a seed.
+//! Faults in transit, generated from a seed.
 
 use std::time::Duration;
 
@@ -9,28 +9,27 @@ use sha2::{Digest, Sha256};
 use super::span::Span;
 use crate::ids::ChatId;
 
-/// The 5xx of a gateway in front of the provider: they carry no envelope.
+/// The 5xx of a gateway in front of the provider, which have no envelope.
 const GATEWAY_ERRORS: [u16; 4] = [500, 502, 503, 504];
 
-/// How often what goes wrong. The default is that nothing does, and that nothing takes time.
+/// The rates of faults, and the latency. By default there are no faults and no latency.
 ///
-/// The rates are shares of all calls, from 0 to 1. At most one of these things happens to a call, so they should add up
-/// to no more than 1.
+/// The rates are shares of all calls, from 0 to 1. A call has at most one fault, so they should add up to at most 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Faults {
-    /// The same seed does the same to the n-th call of the same chat, whatever is going on beside it.
+    /// With the same seed, the n-th call of a chat has the same fate, whatever other calls there are.
     pub seed: u64,
-    /// How long an answer takes, half of it on the way there and half on the way back.
+    /// How long an answer takes; half of it is the request, half the reply.
     pub latency: Span,
-    /// Calls lost before they reach the provider: nothing changes there.
+    /// Calls lost before they reach the provider; they have no effect.
     pub drop_request_rate: f64,
-    /// Calls that do their work and whose reply is lost.
+    /// Calls that have their effect, but whose reply is lost.
     pub drop_reply_rate: f64,
-    /// Calls answered with a 5xx that start nothing.
+    /// Calls that are answered with a 5xx and have no effect.
     pub error_rate: f64,
-    /// Calls that get no answer until their caller gives up, and that reach the provider after [`Faults::late_after`].
+    /// Calls that are never answered, and reach the provider after [`Faults::late_after`].
     pub late_rate: f64,
-    /// How long after its sending a late call arrives.
+    /// How long after it is sent a late call arrives.
     pub late_after: Span,
 }
 
@@ -48,41 +47,40 @@ impl Default for Faults {
     }
 }
 
-/// What is going to happen to one call. The default is nothing, in no time.
+/// What happens to one call. By default it arrives without delay or fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fate {
-    /// The time it takes to the provider.
+    /// How long the request takes.
     pub there: Duration,
-    /// The time its reply takes.
+    /// How long the reply takes.
     pub back: Duration,
-    /// What goes wrong.
+    /// The fault.
     pub mishap: Mishap,
 }
 
-/// The one thing that goes wrong with a call.
+/// The fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mishap {
-    /// Nothing.
+    /// No fault.
     #[default]
     None,
-    /// The connection closes before the call is read.
+    /// The connection closes before the request is read.
     RequestLost,
-    /// The connection closes after the call has done its work.
+    /// The connection closes after the call has had its effect.
     ReplyLost,
-    /// A gateway answers with this status in the provider's stead.
+    /// A gateway answers with this status; the call does not reach the provider.
     Refused(u16),
-    /// The caller hears nothing until it gives up; the call arrives all the same.
+    /// There is never an answer; the call arrives late.
     Late,
 }
 
 impl Faults {
-    /// What happens to the call of `chat` that comes after `earlier` others of that chat.
+    /// The fate of the call for `chat` after `earlier` others for that chat.
     ///
-    /// A generator of its own for each call, and not one for all, since calls of several chats race each other: their
-    /// order must not decide what happens to them.
+    /// Each call has its own generator: calls of several chats race, and their order must not affect their fates.
     pub fn fate(&self, chat: &ChatId, earlier: u64) -> Fate {
         let mut random = self.generator(chat, earlier);
-        // All are drawn, needed or not, so that one rate changed leaves the other draws as they were.
+        // Always generate all values, so that changing one rate leaves the others unchanged.
         let leg = self.latency.at(random.random()) / 2;
         let mishap = self.mishap(random.random(), random.random_range(0..GATEWAY_ERRORS.len()));
         let late = self.late_after.at(random.random());
@@ -98,7 +96,7 @@ impl Faults {
         StdRng::from_seed(hash.finalize().into())
     }
 
-    /// The rates laid end to end from 0: the mishap on whose stretch `point` falls.
+    /// The mishap whose interval contains `point`, with the rates as adjacent intervals from 0.
     fn mishap(&self, point: f64, gateway_error: usize) -> Mishap {
         let mut end = 0.0;
         for (rate, mishap) in [
@@ -137,19 +135,19 @@ mod tests {
     }
 
     #[test]
-    fn by_default_nothing_goes_wrong() {
+    fn default_has_no_faults() {
         assert!(fates(&Faults::default(), "done").iter().all(|fate| *fate == Fate::default()));
     }
 
     #[test]
-    fn a_seed_reproduces_every_fate() {
+    fn seed_reproduces_every_fate() {
         assert_eq!(fates(&rough(), "done"), fates(&rough(), "done"));
         assert_ne!(fates(&rough(), "done"), fates(&Faults { seed: 1, ..rough() }, "done"));
         assert_ne!(fates(&rough(), "done"), fates(&rough(), "done~2"));
     }
 
     #[test]
-    fn the_rates_are_shares_of_all_calls() {
+    fn rates_are_shares_of_all_calls() {
         let fates = fates(&rough(), "done");
         let share = |wanted: fn(&Mishap) -> bool| fates.iter().filter(|fate| wanted(&fate.mishap)).count();
         for (count, expected) in [
@@ -164,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn latency_is_split_between_the_two_ways() {
+    fn latency_is_split_between_request_and_reply() {
         for fate in fates(&rough(), "done") {
             let there = if fate.mishap == Mishap::Late { Duration::from_secs(30) } else { fate.back };
             assert_eq!(fate.there, there);

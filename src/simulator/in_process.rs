@@ -1,5 +1,5 @@
-//! The simulator behind the trait [`Provider`], without a socket: for tests in virtual time, since tokio's paused clock
-//! takes a pending socket for idleness.
+//! The simulator as a [`Provider`] without a socket, for tests in virtual time: tokio's paused clock advances while a socket is
+//! pending.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use super::reply::Reply;
 use crate::ids::ChatId;
 use crate::postpress::{Answer, Body, Failure, Mask, Provider};
 
-/// A provider in this process; clones share one world.
+/// A simulated provider in this process; clones share one world.
 #[derive(Debug, Clone)]
 pub struct InProcess(Simulator);
 
 impl InProcess {
-    /// The provider that this simulator plays.
+    /// A provider over this simulator.
     pub fn new(simulator: Simulator) -> Self {
         Self(simulator)
     }
 
-    /// The simulator behind it, to read what happened.
+    /// The simulator, for its counts and log.
     pub fn simulator(&self) -> &Simulator {
         &self.0
     }
@@ -36,7 +36,7 @@ impl Provider for InProcess {
     }
 }
 
-/// Read as the client over HTTP reads it.
+/// Parses a reply as the HTTP client does.
 fn classify(chat: &ChatId, reply: &Reply) -> Answer {
     Answer::from_response(chat, reply.http_status, reply.retry_after, &Body::whole(&*reply.body), Mask::NONE)
 }
@@ -50,7 +50,7 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::super::faults::Faults;
-    use super::super::log::Record;
+    use super::super::log::CallRecord;
     use super::super::reply::Said;
     use super::super::span::Span;
     use super::*;
@@ -66,17 +66,17 @@ mod tests {
         ChatId::parse(id).unwrap()
     }
 
-    fn passing(answer: &Answer) -> (u16, bool) {
+    fn retryable(answer: &Answer) -> (u16, bool) {
         match answer {
             Answer::Failed(Failure { retry_class: RetryClass::Retryable, status, may_land_late, .. }) => {
                 (*status, *may_land_late)
             }
-            other => panic!("{other:?} does not pass"),
+            other => panic!("{other:?} is not retryable"),
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_hour_of_syncing_takes_no_time() {
+    async fn hour_of_syncing_takes_no_time() {
         let (provider, chat) = (provider(Faults::default()), chat("done-in-1h"));
         assert_eq!(provider.sync(&chat, DEADLINE).await, Answer::InProgress(Progress::Started));
         sleep(Duration::from_secs(3_599)).await;
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_takes_its_latency() {
+    async fn answer_takes_its_latency() {
         let provider = provider(Faults { latency: Span::fixed(Duration::from_millis(300)), ..Faults::default() });
         let began = Instant::now();
         provider.sync(&chat("done"), DEADLINE).await;
@@ -95,20 +95,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_closed_connection_fails_with_502_and_the_work_is_done_or_not() {
+    async fn closed_connection_is_a_502_with_or_without_effect() {
         let lost_request = provider(Faults { drop_request_rate: 1.0, ..Faults::default() });
         let lost_reply = provider(Faults { drop_reply_rate: 1.0, ..Faults::default() });
         for (provider, syncs) in [(lost_request, 0), (lost_reply, 1)] {
-            assert_eq!(passing(&provider.sync(&chat("done"), DEADLINE).await), (502, false));
+            assert_eq!(retryable(&provider.sync(&chat("done"), DEADLINE).await), (502, false));
             assert_eq!(provider.simulator().stats().total.syncs_started, syncs);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_late_call_times_out_at_the_deadline_and_lands_later() {
+    async fn late_call_times_out_at_the_deadline_and_lands_later() {
         let provider = provider(Faults { late_rate: 1.0, ..Faults::default() });
         let began = Instant::now();
-        assert_eq!(passing(&provider.sync(&chat("done"), DEADLINE).await), (504, true));
+        assert_eq!(retryable(&provider.sync(&chat("done"), DEADLINE).await), (504, true));
         assert_eq!(began.elapsed(), DEADLINE);
         assert_eq!(provider.simulator().stats().total.landed, 0);
         sleep(Duration::from_secs(20)).await;
@@ -117,15 +117,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_slower_than_the_deadline_has_done_its_work() {
+    async fn answer_slower_than_the_deadline_has_its_effect() {
         let provider = provider(Faults { latency: Span::fixed(Duration::from_secs(15)), ..Faults::default() });
-        assert_eq!(passing(&provider.sync(&chat("done"), DEADLINE).await), (504, true));
+        assert_eq!(retryable(&provider.sync(&chat("done"), DEADLINE).await), (504, true));
         let record = provider.simulator().log().remove(0);
         assert_eq!((record.landed_at_ms, record.delivered), (Some(7_500), false));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_crashed_caller_hangs_up_and_its_call_lands() {
+    async fn call_of_a_crashed_caller_lands() {
         let provider = provider(Faults { latency: Span::fixed(Duration::from_secs(4)), ..Faults::default() });
         let crash = timeout(Duration::from_secs(1), provider.sync(&chat("done"), DEADLINE)).await;
         assert!(crash.is_err());
@@ -135,8 +135,8 @@ mod tests {
         assert_eq!(provider.simulator().stats().total.syncs_started, 1);
     }
 
-    /// Two chats polled side by side through every fault, and what the log says of it.
-    async fn history(seed: u64) -> Vec<Record> {
+    /// The log of two chats, polled concurrently with every fault.
+    async fn history(seed: u64) -> Vec<CallRecord> {
         let latency = Span::between(Duration::from_millis(10), Duration::from_secs(3));
         let rates = Faults { drop_request_rate: 0.1, drop_reply_rate: 0.2, error_rate: 0.1, ..Faults::default() };
         let provider = provider(Faults { seed, latency, late_rate: 0.1, ..rates });
@@ -150,15 +150,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_seed_reproduces_a_whole_history() {
+    async fn seed_reproduces_a_whole_history() {
         let one = history(1).await;
         assert_eq!(one, history(1).await);
         assert_ne!(one, history(2).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn every_restart_comes_after_a_terminal_answer() {
-        let mut landed: Vec<Record> = history(3).await.into_iter().filter(|record| record.said.is_some()).collect();
+    async fn every_restart_follows_a_terminal_answer() {
+        let mut landed: Vec<CallRecord> = history(3).await.into_iter().filter(|record| record.said.is_some()).collect();
         landed.sort_by_key(|record| (record.landed_at_ms, record.number));
         for id in ["done-in-5s", "error-in-2s"] {
             let said = landed.iter().filter(|record| record.chat_id == chat(id)).filter_map(|record| record.said);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn two_calls_of_one_chat_at_once_are_seen() {
+    async fn concurrent_calls_of_one_chat_are_counted() {
         let provider = provider(Faults { latency: Span::fixed(Duration::from_secs(1)), ..Faults::default() });
         let (one, two) = (chat("done~1"), chat("done~2"));
         tokio::join!(provider.sync(&one, DEADLINE), provider.sync(&two, DEADLINE));

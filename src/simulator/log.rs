@@ -1,4 +1,4 @@
-//! What happened in a world: each call, and the counts.
+//! The log of a world: its calls, and their counts.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -9,31 +9,31 @@ use serde::Serialize;
 use super::reply::Said;
 use crate::ids::ChatId;
 
-/// The most calls that a log holds; a simulator that runs for days forgets the oldest.
+/// Maximum number of calls in a log; a simulator that runs for days drops the oldest.
 const CAPACITY: usize = 100_000;
 
-/// A call, by its number in the world.
+/// The number of a call in its world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub(super) u64);
 
-/// One call, as far as it has come.
+/// One call and its progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Record {
+pub struct CallRecord {
     /// Its number in the world, from 1, in the order of sending.
     pub number: u64,
-    /// The chat it is about.
+    /// The chat.
     pub chat_id: ChatId,
     /// When it was sent, since the world began.
     pub sent_at_ms: u64,
-    /// When it reached the provider; absent while it is on its way, and for ever if it was lost there.
+    /// When it reached the provider; absent while it is in transit, and forever if the request was lost.
     pub landed_at_ms: Option<u64>,
-    /// What it was told.
+    /// The answer.
     pub said: Option<Said>,
-    /// Whether the caller got to know that.
+    /// Whether the answer reached the caller.
     pub delivered: bool,
 }
 
-impl Record {
+impl CallRecord {
     pub(super) fn sent(call: CallId, chat: &ChatId, now: Duration) -> Self {
         let (number, chat_id) = (call.0, chat.clone());
         Self { number, chat_id, sent_at_ms: milliseconds(now), landed_at_ms: None, said: None, delivered: false }
@@ -50,7 +50,7 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 /// One line for people: `12.345 s  done~1  SYNC_DONE, reply lost`.
-impl fmt::Display for Record {
+impl fmt::Display for CallRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, rest) = (self.sent_at_ms / 1000, self.sent_at_ms % 1000);
         write!(f, "{seconds:>5}.{rest:03} s  {}  ", self.chat_id)?;
@@ -65,35 +65,35 @@ impl fmt::Display for Record {
 /// The latest calls, in the order of sending.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    records: VecDeque<Record>,
+    records: VecDeque<CallRecord>,
 }
 
 impl Log {
-    pub(super) fn push(&mut self, record: Record) {
+    pub(super) fn push(&mut self, record: CallRecord) {
         if self.records.len() == CAPACITY {
             self.records.pop_front();
         }
         self.records.push_back(record);
     }
 
-    /// The record of a call, if it is not forgotten.
-    pub(super) fn get_mut(&mut self, call: CallId) -> Option<&mut Record> {
+    /// The record of a call, unless it was dropped.
+    pub(super) fn get_mut(&mut self, call: CallId) -> Option<&mut CallRecord> {
         let first = self.records.front()?.number;
         let index = usize::try_from(call.0.checked_sub(first)?).ok()?;
         self.records.get_mut(index)
     }
 
-    pub(super) fn to_vec(&self) -> Vec<Record> {
+    pub(super) fn to_vec(&self) -> Vec<CallRecord> {
         self.records.iter().cloned().collect()
     }
 }
 
-/// What is counted, for one chat or for all.
+/// The counts of one chat or of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Calls sent.
     pub calls: u64,
-    /// Calls that reached the provider, also those that nobody waited for any more.
+    /// Calls that reached the provider, even after their callers gave up.
     pub landed: u64,
     /// Replies that reached the caller.
     pub delivered: u64,
@@ -101,11 +101,11 @@ pub struct Counts {
     pub syncs_started: u64,
     /// Syncs started after the chat's last one was reported as over.
     pub restarts: u64,
-    /// `SYNC_DONE`, `SYNC_ERROR` and `CHAT_DELETED` said, whether or not they arrived.
+    /// `SYNC_DONE`, `SYNC_ERROR` and `CHAT_DELETED` answers, whether or not they arrived.
     pub terminal_answers: u64,
-    /// Calls awaited now.
+    /// Calls in flight now.
     pub in_flight: u64,
-    /// The most calls that were awaited at once.
+    /// Maximum number of concurrent calls.
     pub max_in_flight: u64,
 }
 
@@ -124,7 +124,7 @@ impl Counts {
                 self.restarts += u64::from(restart);
             }
             Said::Over(_) => self.terminal_answers += 1,
-            Said::Running | Said::Trouble(_) => {}
+            Said::Running | Said::Error(_) => {}
         }
     }
 }
@@ -134,7 +134,7 @@ impl Counts {
 pub struct Stats {
     /// Over all chats.
     pub total: Counts,
-    /// The most calls that were awaited at once for one and the same chat.
+    /// Maximum number of concurrent calls for the same chat.
     pub max_in_flight_per_chat: u64,
     /// Each chat that was called.
     pub chats: BTreeMap<ChatId, Counts>,
@@ -145,12 +145,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_log_forgets_the_oldest_calls() {
+    fn full_log_drops_the_oldest_calls() {
         let chat = ChatId::parse("done").unwrap();
         let mut log = Log::default();
         let last = u64::try_from(CAPACITY).unwrap() + 1;
         for number in 1..=last {
-            log.push(Record::sent(CallId(number), &chat, Duration::ZERO));
+            log.push(CallRecord::sent(CallId(number), &chat, Duration::ZERO));
         }
         assert_eq!(log.to_vec().len(), CAPACITY);
         assert_eq!(log.get_mut(CallId(1)), None);
@@ -160,8 +160,8 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_one_line_for_people() {
-        let mut record = Record::sent(CallId(1), &ChatId::parse("done~1").unwrap(), Duration::from_millis(12_345));
+    fn record_is_displayed_in_one_line() {
+        let mut record = CallRecord::sent(CallId(1), &ChatId::parse("done~1").unwrap(), Duration::from_millis(12_345));
         assert_eq!(record.to_string(), "   12.345 s  done~1  no answer: the call has not arrived");
         record.landed(Duration::from_secs(13), Said::Running);
         assert_eq!(record.to_string(), "   12.345 s  done~1  SYNC_RUNNING, reply lost");

@@ -1,23 +1,22 @@
-//! The provider, played: every status and every documented error on demand, with faults.
+//! A simulated provider: every status and every documented error on demand, with faults.
 //!
 //! ```text
-//! script.rs      what a chat does, read from its id     reply.rs       what is said, as HTTP
-//! world.rs       the chats and their syncs              log.rs         what happened, counted and listed
-//! faults.rs      what goes wrong, from a seed           span.rs        a length of time, or a range of them
+//! script.rs      a chat's behaviour, from its id         reply.rs       answers, as HTTP
+//! world.rs       the chats and their syncs               log.rs         the calls, counted and listed
+//! faults.rs      faults, from a seed                     span.rs        a duration, or a range of durations
 //! exchange.rs    one call, from sent to answered or lost: the handle `Simulator`
-//! in_process.rs  behind the trait `Provider`            server.rs      behind HTTP on loopback
+//! in_process.rs  the trait `Provider`                    server.rs      HTTP on loopback
 //! ```
 //!
-//! A [`World`] is pure: time is handed in as the time since it began, and the fate of each call with it. A
-//! [`Simulator`] shares one world between any number of callers and brings in tokio's clock, real or paused.
-//! [`InProcess`] and [`Server`] are two doors to it and may be open at once.
+//! A [`World`] is pure: its inputs are the time since it began and the fate of each call. A [`Simulator`] shares one world
+//! between any number of callers and adds tokio's clock, real or paused. [`InProcess`] and [`Server`] give access to it, even
+//! at the same time.
 //!
-//! The restart that the bridge exists to avoid is played as documented: the first call after a sync's end reports
-//! `SYNC_DONE` or `SYNC_ERROR`, whether or not that reply arrives, and the next call starts the sync again. The log
-//! tells for each restart which answer came before it and whether it was delivered.
+//! It simulates the restart that the bridge exists to avoid as documented: the first call after a sync's end reports `SYNC_DONE`
+//! or `SYNC_ERROR`, whether or not that reply arrives, and the next call starts the sync again. The log shows for each restart
+//! which answer preceded it, and whether that was delivered.
 //!
-//! A call that was sent arrives, also when nobody waits for it any more: a caller that is dropped half-way (a crash)
-//! or gives up (a timeout) hangs up on the reply, not on the call.
+//! A call that was sent arrives even if its caller crashes or times out: that loses the reply, not the call.
 
 mod exchange;
 mod faults;
@@ -32,7 +31,7 @@ mod world;
 pub use exchange::Simulator;
 pub use faults::{Fate, Faults, Mishap};
 pub use in_process::InProcess;
-pub use log::{CallId, Counts, Record, Stats};
+pub use log::{CallId, CallRecord, Counts, Stats};
 pub use reply::{Reply, Said};
 pub use server::{BindError, Server};
 pub use span::{InvalidSpan, Span};

@@ -1,21 +1,21 @@
-//! What the played provider says, and how that looks as HTTP.
+//! The simulated answers, and their form as HTTP.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::script::{ODDITIES, Oddity, Trouble, TroubleKind};
+use super::script::{ErrorAnswer, ErrorKind, ODDITIES, Oddity};
 use crate::ids::ChatId;
 use crate::postpress::catalogue::ErrorType;
 use crate::postpress::{Envelope, Finish};
 
 const JSON: &str = "application/json";
 
-/// Whom the answers of the wrong chat are about.
+/// The chat id of answers for the wrong chat.
 const ANOTHER_CHAT: &str = "chat_of_someone_else";
 
-/// One answer, as the client sees it.
+/// One HTTP response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// The HTTP status.
@@ -28,30 +28,30 @@ pub struct Reply {
     pub body: String,
 }
 
-/// What a call was told.
+/// The answer to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
     /// `SYNC_STARTED`: this call started a sync.
     Started {
-        /// The chat's last sync had been reported as over, so this is the restart that the bridge exists to avoid.
+        /// Whether the last sync had been reported as over: the restart that the bridge exists to avoid.
         restart: bool,
     },
     /// `SYNC_RUNNING`.
     Running,
-    /// The sync is over, or the chat is gone.
+    /// The sync is over, or the chat is deleted.
     Over(Finish),
-    /// An error or an odd answer.
-    Trouble(Trouble),
+    /// An error or a malformed answer.
+    Error(ErrorAnswer),
 }
 
 impl Said {
-    /// The answer to a call for `chat`, the world's `number`-th.
+    /// The reply to call `number`, which is for `chat`.
     pub(super) fn reply(self, chat: &ChatId, number: u64) -> Reply {
         match self {
             Self::Started { .. } => status_reply(chat, "SYNC_STARTED"),
             Self::Running => status_reply(chat, "SYNC_RUNNING"),
             Self::Over(finish) => status_reply(chat, finish.as_str()),
-            Self::Trouble(trouble) => trouble.reply(chat, number),
+            Self::Error(error) => error.reply(chat, number),
         }
     }
 }
@@ -60,7 +60,7 @@ fn status_reply(chat: &ChatId, status: &str) -> Reply {
     ok(sync_body("ChatHistorySync", chat.as_str(), status))
 }
 
-/// The documented answer, its fields in the documented order.
+/// The documented answer, with its fields in the documented order.
 #[derive(Serialize)]
 struct ChatHistorySync<'a> {
     object: &'a str,
@@ -80,12 +80,12 @@ fn ok(body: String) -> Reply {
     Reply { http_status: 200, retry_after: None, content_type: JSON, body }
 }
 
-impl Trouble {
+impl ErrorAnswer {
     fn reply(self, chat: &ChatId, number: u64) -> Reply {
         let reply = match self.kind {
-            TroubleKind::Error(error) => error_reply(error, number),
-            TroubleKind::Status(status) => bare_reply(status),
-            TroubleKind::Odd(oddity) => odd_reply(oddity, chat, number),
+            ErrorKind::Error(error) => error_reply(error, number),
+            ErrorKind::Status(status) => bare_reply(status),
+            ErrorKind::Odd(oddity) => odd_reply(oddity, chat, number),
         };
         Reply { retry_after: self.retry_after, ..reply }
     }
@@ -96,7 +96,7 @@ pub(super) fn error_reply(error: &ErrorType, number: u64) -> Reply {
     Reply { http_status: error.status, ..ok(envelope_body(error.kind, error.status, error.meaning, number)) }
 }
 
-/// A status without an envelope, as a gateway or a wrong base URL answers.
+/// A status without an envelope, like that of a gateway or a wrong base URL.
 pub(super) fn bare_reply(status: u16) -> Reply {
     Reply { http_status: status, content_type: "text/plain", ..ok(String::new()) }
 }
@@ -129,7 +129,7 @@ fn odd_reply(oddity: Oddity, chat: &ChatId, number: u64) -> Reply {
     }
 }
 
-/// As it stands in the log: `SYNC_DONE`, `404 errors/resource_not_found`, `200 html`.
+/// As in the log: `SYNC_DONE`, `404 errors/resource_not_found`, `200 html`.
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -137,12 +137,12 @@ impl fmt::Display for Said {
             Self::Started { restart: true } => f.write_str("SYNC_STARTED (restart)"),
             Self::Running => f.write_str("SYNC_RUNNING"),
             Self::Over(finish) => f.write_str(finish.as_str()),
-            Self::Trouble(trouble) => trouble.kind.fmt(f),
+            Self::Error(error) => error.kind.fmt(f),
         }
     }
 }
 
-impl fmt::Display for TroubleKind {
+impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Error(error) => write!(f, "{} {}", error.status, error.kind),
@@ -163,18 +163,18 @@ impl Serialize for Said {
 
 #[cfg(test)]
 mod tests {
-    use super::super::script::{Plot, Script};
+    use super::super::script::{Behaviour, Script};
     use super::*;
 
-    fn trouble(id: &str) -> Said {
-        match Script::of(&ChatId::parse(id).unwrap()).plot {
-            Plot::Trouble(trouble) => Said::Trouble(trouble),
-            plot => panic!("{plot:?} is no trouble"),
+    fn error(id: &str) -> Said {
+        match Script::of(&ChatId::parse(id).unwrap()).behaviour {
+            Behaviour::Error(error) => Said::Error(error),
+            behaviour => panic!("{behaviour:?} is not an error"),
         }
     }
 
     #[test]
-    fn a_status_is_the_documented_object() {
+    fn status_is_the_documented_object() {
         let chat = ChatId::parse("a\"b").unwrap();
         let reply = Said::Over(Finish::Done).reply(&chat, 1);
         assert_eq!(reply.http_status, 200);
@@ -182,9 +182,9 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_the_documented_envelope() {
+    fn error_is_the_documented_envelope() {
         let chat = ChatId::parse("x").unwrap();
-        let reply = trouble("resource_not_found-retry-after-7s").reply(&chat, 42);
+        let reply = error("resource_not_found-retry-after-7s").reply(&chat, 42);
         assert_eq!((reply.http_status, reply.retry_after), (404, Some(Duration::from_secs(7))));
         let envelope: Envelope = serde_json::from_str(&reply.body).unwrap();
         assert_eq!(
@@ -200,13 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn the_log_names_what_was_said() {
+    fn answers_are_displayed_as_in_the_log() {
         for (said, text) in [
             (Said::Started { restart: true }, "SYNC_STARTED (restart)"),
             (Said::Over(Finish::Deleted), "CHAT_DELETED"),
-            (trouble("limit_exceeded"), "422 errors/limit_exceeded"),
-            (trouble("503"), "503"),
-            (trouble("wrong-chat"), "200 wrong-chat"),
+            (error("limit_exceeded"), "422 errors/limit_exceeded"),
+            (error("503"), "503"),
+            (error("wrong-chat"), "200 wrong-chat"),
         ] {
             assert_eq!(said.to_string(), text);
         }

@@ -1,7 +1,6 @@
-//! What a chat does, read from its id: name a chat, and you have asked for its behaviour.
+//! The behaviour of a chat, which its id selects.
 //!
-//! [`GRAMMAR`] is the description for people, shown by `simulate --help`. An id outside the grammar is an ordinary chat
-//! that syncs in [`ORDINARY_SYNC`].
+//! `simulate --help` shows the [`GRAMMAR`]. A chat with any other id syncs within [`ORDINARY_SYNC`].
 
 use std::time::Duration;
 
@@ -10,78 +9,78 @@ use crate::postpress::Finish;
 use crate::postpress::catalogue::{ERROR_TYPES, ErrorType};
 use crate::time::parse_duration;
 
-/// How long a sync lasts whose chat does not say.
+/// How long a sync lasts by default.
 pub const ORDINARY_SYNC: Duration = Duration::from_secs(3);
 
-/// The ids and what they do, for people.
+/// Describes the ids and their behaviour.
 pub const GRAMMAR: &str = "\
-A chat's id says what the chat does:
+A chat's id selects its behaviour:
 
   done  error                   a sync of 3 s, then SYNC_DONE or SYNC_ERROR
-  done-in-30s  error-in-1500ms  the same, of that length (ms, s, m, h)
-  deleted  deleted-in-5s        CHAT_DELETED for ever, at once or after a sync
+  done-in-30s  error-in-1500ms  the same with that duration (ms, s, m, h)
+  deleted  deleted-in-5s        always CHAT_DELETED, or after a sync
   anything else                 a sync of 3 s, then SYNC_DONE
 
-A trouble starts no sync:
+These errors start no sync:
 
-  resource_not_found            any of the documented types, as its envelope
+  resource_not_found            any documented error type, in its envelope
   503  429  404                 an HTTP status, 300 to 599, without an envelope
   html  empty  truncated        a 200 that is not the documented JSON
-  wrong-chat  wrong-chat-done   a 200 of another chat, in progress or over
-  wrong-object  unknown-status  a 200 that is not as documented
-  envelope-in-200               a 200 that holds an error envelope
+  wrong-chat  wrong-chat-done   a 200 for another chat, in progress or over
+  wrong-object  unknown-status  a 200 that contradicts the documentation
+  envelope-in-200               a 200 with an error envelope
 
-  TROUBLE-retry-after-20s       with that Retry-After, in whole seconds
-  TROUBLE-for-2-calls-then-ID   for the first 2 calls, then what ID says
+  ERROR-retry-after-20s         with that Retry-After, in whole seconds
+  ERROR-for-2-calls-then-ID     for the first 2 calls, then the behaviour of ID
 
-  ID~anything                   the same under another id: done~1, done~2
+  ID~anything                   the same with another id: done~1, done~2
 
 Example: 503-for-2-calls-then-limit_exceeded-for-1-call-then-done-in-10s~7";
 
-/// What a chat does from its first call on.
+/// The behaviour of a chat from its first call on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Script {
-    opening: Vec<Passing>,
-    pub(super) plot: Plot,
+    opening: Vec<TemporaryError>,
+    pub(super) behaviour: Behaviour,
 }
 
-/// A trouble that is over after some calls.
+/// An error that ends after some calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Passing {
-    trouble: Trouble,
+struct TemporaryError {
+    error: ErrorAnswer,
     calls: u64,
 }
 
-/// What a chat does once its opening is over.
+/// The behaviour of a chat after its opening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plot {
-    /// It syncs, each time that a sync is started.
+pub(super) enum Behaviour {
+    /// It syncs whenever a sync is started.
     Sync { lasts: Duration, finish: Finish },
     /// It is deleted from the start.
     Gone,
-    /// It never answers as it should.
-    Trouble(Trouble),
+    /// It always answers with an error.
+    Error(ErrorAnswer),
 }
 
-/// An answer that starts nothing and ends nothing.
+/// An answer that neither starts nor ends a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trouble {
-    pub(super) kind: TroubleKind,
+pub struct ErrorAnswer {
+    pub(super) kind: ErrorKind,
     pub(super) retry_after: Option<Duration>,
 }
 
-/// What a trouble looks like.
+/// The form of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TroubleKind {
+pub(super) enum ErrorKind {
     /// A documented error, in its envelope.
     Error(&'static ErrorType),
-    /// An HTTP status and nothing else.
+    /// Only an HTTP status.
     Status(u16),
-    /// A 200 that cannot be believed.
+    /// A malformed 200.
     Odd(Oddity),
 }
 
-/// What is wrong with a 200.
+/// The defect of a 200.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Oddity {
     Html,
@@ -94,7 +93,7 @@ pub(super) enum Oddity {
     EnvelopeIn200,
 }
 
-/// The odd answers by name.
+/// The malformed answers by name.
 pub(super) const ODDITIES: [(&str, Oddity); 8] = [
     ("html", Oddity::Html),
     ("empty", Oddity::Empty),
@@ -106,52 +105,52 @@ pub(super) const ODDITIES: [(&str, Oddity); 8] = [
     ("envelope-in-200", Oddity::EnvelopeIn200),
 ];
 
-/// Finds a documented error by its name, `errors/` left out.
+/// Finds a documented error by its name without `errors/`.
 pub fn documented_error(name: &str) -> Option<&'static ErrorType> {
     ERROR_TYPES.iter().find(|error| error.kind.strip_prefix("errors/") == Some(name))
 }
 
 impl Script {
-    /// The script of a chat, an ordinary sync if its id says nothing.
+    /// The script of a chat; an ordinary sync if its id selects nothing.
     pub(super) fn of(chat: &ChatId) -> Self {
         let (name, _suffix) = chat.as_str().split_once('~').unwrap_or((chat.as_str(), ""));
-        Self::parse(name).unwrap_or_else(|| Self { opening: Vec::new(), plot: ordinary(Finish::Done) })
+        Self::parse(name).unwrap_or_else(|| Self { opening: Vec::new(), behaviour: ordinary(Finish::Done) })
     }
 
     fn parse(name: &str) -> Option<Self> {
         let mut parts: Vec<&str> = name.split("-then-").collect();
-        let plot = Plot::parse(parts.pop()?)?;
-        let opening = parts.into_iter().map(Passing::parse).collect::<Option<_>>()?;
-        Some(Self { opening, plot })
+        let behaviour = Behaviour::parse(parts.pop()?)?;
+        let opening = parts.into_iter().map(TemporaryError::parse).collect::<Option<_>>()?;
+        Some(Self { opening, behaviour })
     }
 
-    /// The trouble that meets the chat's call after `answered` others, if the opening is not over yet.
-    pub(super) fn opening_trouble(&self, answered: u64) -> Option<Trouble> {
+    /// The error for the call after `answered` others, unless the opening is over.
+    pub(super) fn opening_error(&self, answered: u64) -> Option<ErrorAnswer> {
         let mut end: u64 = 0;
-        for passing in &self.opening {
-            end = end.saturating_add(passing.calls);
+        for temporary in &self.opening {
+            end = end.saturating_add(temporary.calls);
             if answered < end {
-                return Some(passing.trouble);
+                return Some(temporary.error);
             }
         }
         None
     }
 }
 
-impl Passing {
+impl TemporaryError {
     fn parse(part: &str) -> Option<Self> {
-        let (trouble, calls) = part.rsplit_once("-for-")?;
+        let (error, calls) = part.rsplit_once("-for-")?;
         let count = calls.strip_suffix("-calls").or_else(|| calls.strip_suffix("-call"))?;
-        Some(Self { trouble: Trouble::parse(trouble)?, calls: count.parse().ok()? })
+        Some(Self { error: ErrorAnswer::parse(error)?, calls: count.parse().ok()? })
     }
 }
 
-impl Plot {
+impl Behaviour {
     fn parse(part: &str) -> Option<Self> {
         if part == "deleted" {
             return Some(Self::Gone);
         }
-        Self::parse_sync(part).or_else(|| Trouble::parse(part).map(Self::Trouble))
+        Self::parse_sync(part).or_else(|| ErrorAnswer::parse(part).map(Self::Error))
     }
 
     fn parse_sync(part: &str) -> Option<Self> {
@@ -172,13 +171,13 @@ impl Plot {
     }
 }
 
-fn ordinary(finish: Finish) -> Plot {
-    Plot::Sync { lasts: ORDINARY_SYNC, finish }
+fn ordinary(finish: Finish) -> Behaviour {
+    Behaviour::Sync { lasts: ORDINARY_SYNC, finish }
 }
 
-impl Trouble {
+impl ErrorAnswer {
     pub(super) fn status(status: u16) -> Self {
-        Self { kind: TroubleKind::Status(status), retry_after: None }
+        Self { kind: ErrorKind::Status(status), retry_after: None }
     }
 
     fn parse(part: &str) -> Option<Self> {
@@ -186,7 +185,7 @@ impl Trouble {
             Some((name, time)) => (name, Some(parse_whole_seconds(time)?)),
             None => (part, None),
         };
-        Some(Self { kind: TroubleKind::parse(name)?, retry_after })
+        Some(Self { kind: ErrorKind::parse(name)?, retry_after })
     }
 }
 
@@ -195,7 +194,7 @@ fn parse_whole_seconds(text: &str) -> Option<Duration> {
     parse_duration(text).filter(|time| time.subsec_nanos() == 0)
 }
 
-impl TroubleKind {
+impl ErrorKind {
     fn parse(name: &str) -> Option<Self> {
         if let Some(error) = documented_error(name) {
             return Some(Self::Error(error));
@@ -218,39 +217,42 @@ mod tests {
         Script::of(&ChatId::parse(id).unwrap())
     }
 
-    fn sync(finish: Finish, milliseconds: u64) -> Plot {
-        Plot::Sync { lasts: Duration::from_millis(milliseconds), finish }
+    fn sync(finish: Finish, milliseconds: u64) -> Behaviour {
+        Behaviour::Sync { lasts: Duration::from_millis(milliseconds), finish }
     }
 
-    fn error(name: &str) -> Trouble {
-        Trouble { kind: TroubleKind::Error(documented_error(name).unwrap()), retry_after: None }
+    fn error(name: &str) -> ErrorAnswer {
+        ErrorAnswer { kind: ErrorKind::Error(documented_error(name).unwrap()), retry_after: None }
     }
 
     #[test]
-    fn an_id_says_what_its_chat_does() {
-        for (id, plot) in [
+    fn id_selects_the_behaviour() {
+        for (id, behaviour) in [
             ("done", sync(Finish::Done, 3_000)),
             ("error", sync(Finish::Error, 3_000)),
-            ("deleted", Plot::Gone),
+            ("deleted", Behaviour::Gone),
             ("done-in-30s", sync(Finish::Done, 30_000)),
             ("done-in-0s", sync(Finish::Done, 0)),
             ("error-in-1500ms", sync(Finish::Error, 1_500)),
             ("deleted-in-5m", sync(Finish::Deleted, 300_000)),
             ("done-in-2h~1~2", sync(Finish::Done, 7_200_000)),
-            ("resource_not_found", Plot::Trouble(error("resource_not_found"))),
-            ("resource_not_found~7", Plot::Trouble(error("resource_not_found"))),
-            ("503", Plot::Trouble(Trouble::status(503))),
-            ("302~x", Plot::Trouble(Trouble::status(302))),
+            ("resource_not_found", Behaviour::Error(error("resource_not_found"))),
+            ("resource_not_found~7", Behaviour::Error(error("resource_not_found"))),
+            ("503", Behaviour::Error(ErrorAnswer::status(503))),
+            ("302~x", Behaviour::Error(ErrorAnswer::status(302))),
         ] {
-            assert_eq!(script(id), Script { opening: vec![], plot }, "{id}");
+            assert_eq!(script(id), Script { opening: vec![], behaviour }, "{id}");
         }
         for (name, oddity) in ODDITIES {
-            assert_eq!(script(name).plot, Plot::Trouble(Trouble { kind: TroubleKind::Odd(oddity), retry_after: None }));
+            assert_eq!(
+                script(name).behaviour,
+                Behaviour::Error(ErrorAnswer { kind: ErrorKind::Odd(oddity), retry_after: None })
+            );
         }
     }
 
     #[test]
-    fn an_id_outside_the_grammar_is_an_ordinary_chat() {
+    fn other_ids_are_ordinary_chats() {
         for id in [
             "chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR",
             "~done",
@@ -266,23 +268,23 @@ mod tests {
             "503-for-some-calls-then-done",
             "503-for-2-calls-then-",
         ] {
-            assert_eq!(script(id), Script { opening: vec![], plot: sync(Finish::Done, 3_000) }, "{id}");
+            assert_eq!(script(id), Script { opening: vec![], behaviour: sync(Finish::Done, 3_000) }, "{id}");
         }
     }
 
     #[test]
-    fn troubles_pass_in_the_order_they_are_named() {
+    fn temporary_errors_end_in_the_order_of_the_id() {
         let script = script("503-for-2-calls-then-limit_exceeded-retry-after-5s-for-1-call-then-done-in-1s~7");
-        let limit = Trouble { retry_after: Some(Duration::from_secs(5)), ..error("limit_exceeded") };
-        let expected = [Some(Trouble::status(503)), Some(Trouble::status(503)), Some(limit), None, None];
-        for (answered, trouble) in (0..).zip(expected) {
-            assert_eq!(script.opening_trouble(answered), trouble, "{answered}");
+        let limit = ErrorAnswer { retry_after: Some(Duration::from_secs(5)), ..error("limit_exceeded") };
+        let expected = [Some(ErrorAnswer::status(503)), Some(ErrorAnswer::status(503)), Some(limit), None, None];
+        for (answered, error) in (0..).zip(expected) {
+            assert_eq!(script.opening_error(answered), error, "{answered}");
         }
-        assert_eq!(script.plot, sync(Finish::Done, 1_000));
+        assert_eq!(script.behaviour, sync(Finish::Done, 1_000));
     }
 
     #[test]
-    fn the_examples_for_people_are_in_the_grammar() {
+    fn examples_in_the_grammar_are_valid() {
         for line in GRAMMAR.lines() {
             assert!(line.len() <= 80, "a terminal would wrap {line:?}");
             let Some(column) = line.strip_prefix("  ").and_then(|line| line.get(..30)) else {
@@ -290,7 +292,7 @@ mod tests {
             };
             let ids = column.split("  ").map(str::trim).filter(|id| !id.is_empty() && *id != "anything else");
             for id in ids {
-                let id = id.replace("TROUBLE", "html").replace("ID", "done").replace("~anything", "");
+                let id = id.replace("ERROR", "html").replace("ID", "done").replace("~anything", "");
                 assert!(Script::parse(&id).is_some(), "{id}");
             }
         }
@@ -300,16 +302,16 @@ mod tests {
         #[test]
         fn every_chat_has_a_script(id in "\\PC{1,60}", calls: u64) {
             if let Ok(chat) = ChatId::parse(&id) {
-                Script::of(&chat).opening_trouble(calls);
+                Script::of(&chat).opening_error(calls);
             }
         }
 
         #[test]
-        fn what_looks_like_the_grammar_has_a_script_too(
+        fn ids_that_resemble_the_grammar_have_a_script(
             id in "(503|html|limit_exceeded)?(-retry-after-)?[0-9]{0,30}(h|s)?(-for-)?[0-9]{0,25}(-calls-then-){0,3}(done|error)?(-in-)?[0-9]{0,30}(ms|h)?"
         ) {
             if let Ok(chat) = ChatId::parse(&id) {
-                Script::of(&chat).opening_trouble(u64::MAX);
+                Script::of(&chat).opening_error(u64::MAX);
             }
         }
     }

@@ -6,8 +6,8 @@
 //! GET /log                        the latest calls, in the order of sending
 //! ```
 //!
-//! Any `X-API-KEY` is good but an empty one (`errors/missing_credentials`) and `expired`
-//! (`errors/expired_credentials`). A path that is not there is a 404 without an envelope, as from a wrong base URL.
+//! Every `X-API-KEY` is valid except an empty one (`errors/missing_credentials`) and `expired` (`errors/expired_credentials`). An
+//! unknown path is a 404 without an envelope, as at a wrong base URL.
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,8 +31,8 @@ use super::reply::{Reply, bare_reply, error_reply};
 use super::script::documented_error;
 use crate::ids::ChatId;
 
-/// How long to wait after a connection could not be accepted: what is missing then, such as file descriptors, comes back
-/// when other connections end.
+/// How long to wait after a failed accept: a missing resource, such as a file descriptor, is freed when other connections
+/// end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The simulator on a port of this machine.
@@ -43,27 +43,27 @@ pub struct Server {
     simulator: Simulator,
 }
 
-/// Why a server does not listen.
+/// Why a server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The simulator has no real keys to check, so nobody but this machine may reach it.
+    /// The simulator checks no real keys, so only this machine may reach it.
     #[error("the simulator listens on loopback only, and `{0}` is not; use 127.0.0.1 or ::1")]
     NotLoopback(SocketAddr),
-    /// The address cannot be had.
-    #[error("cannot listen on `{address}`; choose another port, or 0 for any that is free")]
+    /// The address is not available.
+    #[error("cannot listen on `{address}`; choose another port, or 0 for any free one")]
     Listen {
-        /// The address asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl Server {
-    /// Listens at an address of loopback; port 0 takes any that is free.
+    /// Listens on a loopback address; port 0 is any free port.
     ///
     /// # Errors
-    /// If the address is not of loopback or cannot be had.
+    /// If the address is not loopback or not available.
     pub async fn bind(address: SocketAddr, simulator: Simulator) -> Result<Self, BindError> {
         if !address.ip().is_loopback() {
             return Err(BindError::NotLoopback(address));
@@ -74,17 +74,17 @@ impl Server {
         Ok(Self { listener, address, simulator })
     }
 
-    /// What `POSTPRESS_BASE_URL` has to be.
+    /// The value for `POSTPRESS_BASE_URL`.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    /// The simulator behind it, to read what happened.
+    /// The simulator, for its counts and log.
     pub fn simulator(&self) -> &Simulator {
         &self.simulator
     }
 
-    /// Answers calls until `shutdown` is done; connections still open then are closed.
+    /// Answers calls until `shutdown` completes, then closes the open connections.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let mut connections = JoinSet::new();
@@ -103,13 +103,13 @@ impl Server {
 
 async fn serve(stream: TcpStream, simulator: Simulator) {
     let service = service_fn(|request| answer(&simulator, request));
-    // An error here is a client that went away or a call that was to be dropped: both are in the log.
+    // An error is a client that disconnected or a call to drop; both are in the log.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Closes the connection without an answer: hyper does so when a service fails.
+/// Closes the connection without an answer, as hyper does if a service fails.
 #[derive(Debug, thiserror::Error)]
-#[error("the call is dropped, as the faults want it")]
+#[error("simulated connection loss")]
 struct Dropped;
 
 async fn answer(simulator: &Simulator, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Dropped> {
@@ -129,7 +129,7 @@ async fn answer(simulator: &Simulator, request: Request<Incoming>) -> Result<Res
     }
 }
 
-/// What there is to ask for.
+/// A resource.
 #[derive(Debug, PartialEq, Eq)]
 enum Route<'a> {
     Sync { segment: &'a str },
@@ -152,7 +152,7 @@ impl<'a> Route<'a> {
     }
 }
 
-/// Refuses a call without a good key, with the name of the documented error.
+/// Checks the key; an error is the name of the documented error.
 fn check_key(headers: &HeaderMap) -> Result<(), &'static str> {
     match headers.get("x-api-key").map(HeaderValue::as_bytes) {
         None | Some(b"") => Err("missing_credentials"),
@@ -161,13 +161,13 @@ fn check_key(headers: &HeaderMap) -> Result<(), &'static str> {
     }
 }
 
-/// Reads the chat id from its segment of the path, or gives the name of the documented error.
+/// Parses the chat id from its path segment; an error is the name of the documented error.
 fn read_chat(segment: &str) -> Result<ChatId, &'static str> {
     let id = percent_decode_str(segment).decode_utf8().map_err(|_| "invalid_resource_identifier")?;
     ChatId::parse(&id).map_err(|_| "invalid_resource_identifier")
 }
 
-/// An error of the front door: the call reached no chat, so it has no number in the log.
+/// The reply to a request that reaches no chat, so it has no number in the log.
 fn documented_reply(name: &str) -> Reply {
     documented_error(name).map_or_else(|| bare_reply(500), |error| error_reply(error, 0))
 }
@@ -205,7 +205,7 @@ mod tests {
     use super::super::span::Span;
     use super::*;
 
-    /// Serves a simulator on a free port for as long as the test runs.
+    /// Serves a simulator on a free port until the test ends.
     async fn serve_with(faults: Faults) -> (SocketAddr, Simulator) {
         let simulator = Simulator::new(faults);
         let server = Server::bind(([127, 0, 0, 1], 0).into(), simulator.clone()).await.unwrap();
@@ -214,7 +214,7 @@ mod tests {
         (address, simulator)
     }
 
-    /// The whole answer to one request on a connection of its own; empty if there is none.
+    /// The raw response to one request on a new connection; empty if there is none.
     async fn raw(address: SocketAddr, method: &str, path: &str, headers: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!("{method} {path} HTTP/1.1\r\nHost: simulator\r\nConnection: close\r\n{headers}\r\n");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sync_is_played_under_both_documented_base_urls() {
+    async fn both_documented_base_urls_work() {
         let (address, simulator) = serve_with(Faults::default()).await;
         for (path, id, status) in [
             ("/v1/chats/done-in-0s/sync", "done-in-0s", "SYNC_STARTED"),
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_front_door_refuses_what_is_no_call() {
+    async fn invalid_requests_are_rejected() {
         let (address, simulator) = serve_with(Faults::default()).await;
         let key = "X-API-KEY: anything\r\n";
         for (method, path, headers, status, kind) in [
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_drop_closes_the_connection_without_an_answer() {
+    async fn lost_reply_closes_the_connection_without_an_answer() {
         let (address, simulator) = serve_with(Faults { drop_reply_rate: 1.0, ..Faults::default() }).await;
         assert_eq!(get(address, "/v1/chats/done/sync").await, "");
         let total = simulator.stats().total;
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_goes_away_is_no_longer_in_flight_and_its_call_lands() {
+    async fn call_of_a_disconnected_client_lands() {
         let latency = Span::fixed(Duration::from_secs(1));
         let (address, simulator) = serve_with(Faults { latency, ..Faults::default() }).await;
         let client = tokio::spawn(async move { get(address, "/v1/chats/done/sync").await });
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_counts_and_the_log_can_be_read_over_http() {
+    async fn counts_and_log_can_be_read_over_http() {
         let (address, _) = serve_with(Faults::default()).await;
         get(address, "/v1/chats/deleted/sync").await;
         let stats: Value = serde_json::from_str(body(&get(address, "/stats").await)).unwrap();
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_loopback_is_listened_on() {
+    async fn other_addresses_than_loopback_are_rejected() {
         for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
             let bound = Server::bind(address.parse().unwrap(), Simulator::new(Faults::default())).await;
             assert!(matches!(bound, Err(BindError::NotLoopback(_))), "{address}");
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_shutdown_ends_the_server_and_its_connections() {
+    async fn shutdown_ends_the_server_and_its_connections() {
         let simulator = Simulator::new(Faults { late_rate: 1.0, ..Faults::default() });
         let server = Server::bind(([127, 0, 0, 1], 0).into(), simulator.clone()).await.unwrap();
         let address = server.address;

@@ -1,34 +1,34 @@
-//! A length of time as people write it, or a range of them.
+//! A duration as people write it, or a range of durations.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::time::parse_duration;
 
-/// A length of time that is drawn anew for each call: from `shortest` to `longest`, both included.
+/// A duration that is random for each call, from `shortest` to `longest` inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
     shortest: Duration,
     longest: Duration,
 }
 
-/// A text that is no [`Span`].
+/// A text that is not a [`Span`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is neither a time like `200ms` nor a range like `50ms..2s`")]
+#[error("`{0}` is neither a duration like `200ms` nor a range like `50ms..2s`")]
 pub struct InvalidSpan(String);
 
 impl Span {
-    /// Always the same length.
+    /// Always the same duration.
     pub const fn fixed(length: Duration) -> Self {
         Self { shortest: length, longest: length }
     }
 
-    /// Any length between the two, whichever is the longer.
+    /// Any duration between the two, in either order.
     pub fn between(one: Duration, other: Duration) -> Self {
         Self { shortest: one.min(other), longest: one.max(other) }
     }
 
-    /// The length at `share` of the way (0 to 1) from the shortest to the longest.
+    /// The duration at `share` (0 to 1) of the way from the shortest to the longest.
     pub(super) fn at(&self, share: f64) -> Duration {
         self.shortest + (self.longest - self.shortest).mul_f64(share)
     }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_is_fixed_or_a_range() {
+    fn span_is_fixed_or_a_range() {
         let second = Duration::from_secs(1);
         assert_eq!("1s".parse(), Ok(Span::fixed(second)));
         assert_eq!("3s..1s".parse(), Ok(Span::between(second, 3 * second)));

@@ -1,33 +1,32 @@
-//! The chats of a played provider, and the calls on their way to it. Pure: time is handed in.
+//! The chats of a simulated provider, and the calls in transit. Pure: time is an input.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::faults::{Fate, Mishap};
-use super::log::{CallId, Counts, Log, Record, Stats};
+use super::log::{CallId, CallRecord, Counts, Log, Stats};
 use super::reply::{Reply, Said};
-use super::script::{Plot, Script, Trouble};
+use super::script::{Behaviour, ErrorAnswer, Script};
 use crate::ids::ChatId;
 use crate::postpress::Finish;
 
-/// A played provider.
+/// A simulated provider.
 ///
-/// A call is sent, lands, and its reply is taken. Landing is what changes a chat; it happens in the order of the
-/// landing times, as soon as anybody looks at the world at or after that time. So a call lands whether or not its caller
-/// still waits.
+/// A call is sent, lands, and its reply is taken. Landing changes the chat. Calls land in the order of their landing times, at
+/// the first access to the world at or after that time, whether or not their callers still wait.
 #[derive(Debug, Default)]
 pub struct World {
     chats: HashMap<ChatId, Chat>,
     total: Counts,
     sent: u64,
-    under_way: BTreeMap<(Duration, CallId), UnderWay>,
+    in_transit: BTreeMap<(Duration, CallId), InTransit>,
     awaited: HashMap<CallId, Awaited>,
     log: Log,
 }
 
 /// A call that has not landed yet.
 #[derive(Debug)]
-struct UnderWay {
+struct InTransit {
     chat: ChatId,
     mishap: Mishap,
 }
@@ -42,19 +41,19 @@ struct Awaited {
 #[derive(Debug)]
 struct Chat {
     script: Script,
-    phase: Phase,
-    /// Calls that the script has answered.
+    state: SyncState,
+    /// Number of calls answered.
     answered: u64,
     counts: Counts,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum SyncState {
     /// No sync was started yet.
     Idle,
-    /// A sync runs, or is over and nobody has asked yet.
+    /// A sync is running, or is over and not yet reported.
     Syncing { ends_at: Duration },
-    /// The sync was reported as over: the next call starts it again.
+    /// The sync was reported as over; the next call starts it again.
     Reported,
     /// The chat no longer exists.
     Gone,
@@ -66,28 +65,28 @@ impl World {
         Self::default()
     }
 
-    /// How many calls of this chat were sent.
+    /// The number of calls sent for this chat.
     pub fn calls_of(&self, chat: &ChatId) -> u64 {
         self.chats.get(chat).map_or(0, |chat| chat.counts.calls)
     }
 
-    /// Sends a call. Its caller waits for it until [`World::hang_up`].
+    /// Sends a call. Its caller waits until [`World::hang_up`].
     pub fn send(&mut self, chat: &ChatId, now: Duration, fate: Fate) -> CallId {
         self.settle(now);
         self.sent += 1;
         let call = CallId(self.sent);
-        self.log.push(Record::sent(call, chat, now));
+        self.log.push(CallRecord::sent(call, chat, now));
         self.chats.entry(chat.clone()).or_insert_with(|| Chat::new(chat)).counts.sent();
         self.total.sent();
         self.awaited.insert(call, Awaited { chat: chat.clone(), reply: None });
         if fate.mishap != Mishap::RequestLost {
-            let landing = UnderWay { chat: chat.clone(), mishap: fate.mishap };
-            self.under_way.insert((now.saturating_add(fate.there), call), landing);
+            let landing = InTransit { chat: chat.clone(), mishap: fate.mishap };
+            self.in_transit.insert((now.saturating_add(fate.there), call), landing);
         }
         call
     }
 
-    /// The reply to a call that has landed, once; nothing if the call or its reply was lost.
+    /// The reply to a call that has landed, once; `None` if the call or its reply was lost.
     pub fn take_reply(&mut self, call: CallId, now: Duration) -> Option<Reply> {
         self.settle(now);
         let Awaited { chat, reply } = self.awaited.get_mut(&call)?;
@@ -102,8 +101,8 @@ impl World {
         Some(reply)
     }
 
-    /// The caller waits no more, with or without a reply. Tells what has become of the call so far.
-    pub fn hang_up(&mut self, call: CallId, now: Duration) -> Option<Record> {
+    /// Stops waiting, with or without a reply, and returns the record of the call so far.
+    pub fn hang_up(&mut self, call: CallId, now: Duration) -> Option<CallRecord> {
         self.settle(now);
         let Awaited { chat, .. } = self.awaited.remove(&call)?;
         if let Some(chat) = self.chats.get_mut(&chat) {
@@ -121,29 +120,29 @@ impl World {
         Stats { total: self.total, max_in_flight_per_chat, chats }
     }
 
-    /// The calls so far, in the order of sending; in a long life only the latest.
-    pub fn log(&mut self, now: Duration) -> Vec<Record> {
+    /// The calls so far, in the order of sending; after many calls only the latest.
+    pub fn log(&mut self, now: Duration) -> Vec<CallRecord> {
         self.settle(now);
         self.log.to_vec()
     }
 
-    /// Lands every call whose time has come.
+    /// Lands every call that is due.
     fn settle(&mut self, now: Duration) {
-        while let Some(first) = self.under_way.first_entry() {
+        while let Some(first) = self.in_transit.first_entry() {
             let (lands_at, call) = *first.key();
             if lands_at > now {
                 return;
             }
-            let under_way = first.remove();
-            self.land(call, &under_way, lands_at);
+            let in_transit = first.remove();
+            self.land(call, &in_transit, lands_at);
         }
     }
 
-    fn land(&mut self, call: CallId, under_way: &UnderWay, now: Duration) {
-        let UnderWay { chat: id, mishap } = under_way;
+    fn land(&mut self, call: CallId, in_transit: &InTransit, now: Duration) {
+        let InTransit { chat: id, mishap } = in_transit;
         let chat = self.chats.entry(id.clone()).or_insert_with(|| Chat::new(id));
         let said = match mishap {
-            Mishap::Refused(status) => Said::Trouble(Trouble::status(*status)),
+            Mishap::Refused(status) => Said::Error(ErrorAnswer::status(*status)),
             _ => chat.answer(now),
         };
         chat.counts.landed(said);
@@ -160,36 +159,36 @@ impl World {
 
 impl Chat {
     fn new(id: &ChatId) -> Self {
-        Self { script: Script::of(id), phase: Phase::Idle, answered: 0, counts: Counts::default() }
+        Self { script: Script::of(id), state: SyncState::Idle, answered: 0, counts: Counts::default() }
     }
 
     fn answer(&mut self, now: Duration) -> Said {
         let answered = self.answered;
         self.answered += 1;
-        if let Some(trouble) = self.script.opening_trouble(answered) {
-            return Said::Trouble(trouble);
+        if let Some(error) = self.script.opening_error(answered) {
+            return Said::Error(error);
         }
-        match self.script.plot {
-            Plot::Trouble(trouble) => Said::Trouble(trouble),
-            Plot::Gone => Said::Over(Finish::Deleted),
-            Plot::Sync { lasts, finish } => self.sync(lasts, finish, now),
+        match self.script.behaviour {
+            Behaviour::Error(error) => Said::Error(error),
+            Behaviour::Gone => Said::Over(Finish::Deleted),
+            Behaviour::Sync { lasts, finish } => self.sync(lasts, finish, now),
         }
     }
 
-    /// Starts a sync or tells how it goes: to the provider these are one and the same call.
+    /// Starts a sync or reports its state: both are the same call.
     fn sync(&mut self, lasts: Duration, finish: Finish, now: Duration) -> Said {
-        match self.phase {
-            Phase::Idle | Phase::Reported => {
-                let restart = self.phase == Phase::Reported;
-                self.phase = Phase::Syncing { ends_at: now.saturating_add(lasts) };
+        match self.state {
+            SyncState::Idle | SyncState::Reported => {
+                let restart = self.state == SyncState::Reported;
+                self.state = SyncState::Syncing { ends_at: now.saturating_add(lasts) };
                 Said::Started { restart }
             }
-            Phase::Syncing { ends_at } if now < ends_at => Said::Running,
-            Phase::Syncing { .. } => {
-                self.phase = if finish == Finish::Deleted { Phase::Gone } else { Phase::Reported };
+            SyncState::Syncing { ends_at } if now < ends_at => Said::Running,
+            SyncState::Syncing { .. } => {
+                self.state = if finish == Finish::Deleted { SyncState::Gone } else { SyncState::Reported };
                 Said::Over(finish)
             }
-            Phase::Gone => Said::Over(Finish::Deleted),
+            SyncState::Gone => Said::Over(Finish::Deleted),
         }
     }
 }
@@ -206,7 +205,7 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
-    /// A call that takes no time, and what it was told.
+    /// Makes a call without delay and returns the answer.
     fn call(world: &mut World, id: &str, now: u64) -> String {
         let call = world.send(&chat(id), at(now), Fate::default());
         world.take_reply(call, at(now)).unwrap();
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sync_is_started_runs_is_reported_once_and_starts_again() {
+    fn sync_starts_runs_is_reported_once_and_starts_again() {
         for (id, finish) in [("done-in-2s", "SYNC_DONE"), ("error-in-2s", "SYNC_ERROR")] {
             let mut world = World::new();
             for (now, said) in [
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_chat_stays_deleted() {
+    fn deleted_chat_stays_deleted() {
         let mut world = World::new();
         for (now, said) in [(0, "SYNC_STARTED"), (5_000, "CHAT_DELETED"), (5_001, "CHAT_DELETED")] {
             assert_eq!(call(&mut world, "deleted-in-5s", now), said);
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_starts_nothing() {
+    fn errors_start_nothing() {
         let mut world = World::new();
         for _ in 0..3 {
             assert_eq!(call(&mut world, "resource_not_found", 0), "404 errors/resource_not_found");
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_reply_has_done_its_work_and_a_lost_request_has_not() {
+    fn lost_reply_has_its_effect_and_lost_request_has_none() {
         let mut world = World::new();
         let id = chat("done-in-0s");
         let lose = |world: &mut World, now, mishap| {
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_call_does_not_reach_the_chat() {
+    fn refused_call_does_not_reach_the_chat() {
         let mut world = World::new();
         let refused = Fate { mishap: Mishap::Refused(502), ..Fate::default() };
         let call_id = world.send(&chat("done"), at(0), refused);
@@ -287,14 +286,14 @@ mod tests {
     }
 
     #[test]
-    fn a_late_call_lands_in_its_turn_though_its_caller_is_gone() {
+    fn late_call_lands_at_its_time_without_its_caller() {
         let mut world = World::new();
         assert_eq!(call(&mut world, "done-in-1s", 0), "SYNC_STARTED");
         let late =
             world.send(&chat("done-in-1s"), at(10), Fate { there: at(5_000), back: at(0), mishap: Mishap::Late });
         assert_eq!(world.hang_up(late, at(20)).unwrap().said, None);
         assert_eq!(call(&mut world, "done-in-1s", 1_000), "SYNC_DONE");
-        // The next look is long after; the late call restarted the sync in its own time, so it is over again by now.
+        // The world is next accessed much later. The late call restarted the sync at its own time, so it is over again.
         assert_eq!(call(&mut world, "done-in-1s", 7_000), "SYNC_DONE");
         let record = world.log(at(7_000))[1].clone();
         assert_eq!((record.landed_at_ms, record.delivered), (Some(5_010), false));
@@ -302,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_awaited_at_once_are_counted_per_chat_and_in_total() {
+    fn concurrent_calls_are_counted_per_chat_and_in_total() {
         let mut world = World::new();
         let slow = Fate { there: at(50), back: at(50), mishap: Mishap::None };
         let first = world.send(&chat("done~1"), at(0), slow);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use postpress_bridge::event::Detail;
 use postpress_bridge::ids::ChatId;
 use postpress_bridge::run::Phase;
-use postpress_bridge::simulator::{Faults, Record, Said, Server, Simulator, Span};
+use postpress_bridge::simulator::{CallRecord, Faults, Said, Server, Simulator, Span};
 use postpress_bridge::store::{RunStore, SqliteStore};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -231,14 +231,14 @@ async fn sync_resumes_after_kill_9_and_every_restart_is_explained() {
 
 /// A restart is explained if a kill between the terminal answer and the restarting call left the run active: the answer was
 /// given, but not recorded.
-fn is_explained(over: &Record, again: &Record, kills: &[Kill]) -> bool {
+fn is_explained(over: &CallRecord, again: &CallRecord, kills: &[Kill]) -> bool {
     let between = kills.iter().filter(|kill| over.sent_at_ms <= kill.at_ms && kill.at_ms <= again.sent_at_ms);
     between.into_iter().any(|kill| kill.phases.get(&over.chat_id) == Some(&Phase::Active))
 }
 
 /// The calls that restarted a chat's sync, each with the terminal answer before it.
-fn restarts(simulator: &Simulator, chat: &ChatId) -> Vec<(Record, Record)> {
-    let mut log: Vec<Record> = simulator.log().into_iter().filter(|record| record.chat_id == *chat).collect();
+fn restarts(simulator: &Simulator, chat: &ChatId) -> Vec<(CallRecord, CallRecord)> {
+    let mut log: Vec<CallRecord> = simulator.log().into_iter().filter(|record| record.chat_id == *chat).collect();
     log.sort_by_key(|record| (record.landed_at_ms, record.number));
     let mut last_over = None;
     let mut restarts = Vec::new();

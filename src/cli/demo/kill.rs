@@ -7,7 +7,7 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::cast::KILLED;
+use super::chats::KILLED;
 use crate::bus::EventBus;
 use crate::event::Event;
 use crate::event_source_mapping::{Handler, InvocationResult};

@@ -12,7 +12,7 @@ use clap::Args;
 use tokio::time::timeout;
 
 use crate::bus::MemoryBus;
-use crate::event::{DetailType, Event};
+use crate::event::Event;
 use crate::event_source_mapping::{EventSourceMapping, Handler};
 use crate::ids::ChatId;
 use crate::message::Record;
@@ -24,15 +24,16 @@ use crate::telemetry::{self, LogFilter, LogFormat};
 use crate::time::Clock;
 use crate::worker::Worker;
 
+use super::chat_state::show;
 use super::observed_provider::{ObservedProvider, describe};
-use super::progress::{Mark, ProgressDisplay};
+use super::progress::ProgressDisplay;
 
-mod cast;
+mod chats;
 mod kill;
 mod stateless;
 mod table;
 
-use cast::{CAST, DELIVERED_AGAIN_AFTER, DELIVERED_TWICE, KILLED, Part, chat_id};
+use chats::{CHATS, DELIVERED_AGAIN_AFTER, DELIVERED_TWICE, DemoChat, KILLED, chat_id};
 use kill::{Kill, KillableHandler, KillingBus};
 use stateless::Stateless;
 
@@ -66,7 +67,7 @@ impl Demo {
         let filter = log_filter_from_env(LogFilter::off())?;
         telemetry::init(&filter, LogFormat::Compact)?;
 
-        let chats = CAST.each_ref().map(chat_id);
+        let chats = CHATS.each_ref().map(chat_id);
         let display = Rc::new(ProgressDisplay::new(&chats));
         display.note("Nine chats with one trigger message each. The provider is simulated, and everything is ten times faster.\n");
         let (bridge, stateless) = (Setup::new(), Setup::new());
@@ -77,7 +78,7 @@ impl Demo {
 
         let (ended, stateless_endings) =
             tokio::join!(run_bridge(&bridge, &display, &bus, &kill), run_stateless(&stateless));
-        let result = Outcome {
+        let result = Comparison {
             events: bus.events(),
             bridge: bridge.simulator.stats(),
             stateless: stateless.simulator.stats(),
@@ -95,14 +96,14 @@ impl Demo {
 }
 
 /// The result of the demo.
-struct Outcome {
+struct Comparison {
     events: Vec<Event>,
     bridge: Stats,
     stateless: Stats,
     stateless_endings: Vec<ChatId>,
 }
 
-impl Outcome {
+impl Comparison {
     /// The events about a chat, without repeats.
     fn endings_of(&self, chat: &ChatId) -> Vec<&Event> {
         let mut seen = BTreeSet::new();
@@ -110,16 +111,16 @@ impl Outcome {
         about.filter(|event| seen.insert(event.detail.event_id)).collect()
     }
 
-    fn kept_for(&self, part: &Part) -> bool {
-        let chat = chat_id(part);
-        let endings = self.endings_of(&chat);
-        let has_right_ending = endings.len() == 1 && endings[0].detail_type.as_str() == part.ending;
-        let has_all_triggers = endings.iter().all(|event| event.detail.triggers.len() == part.triggers.len());
-        has_right_ending && has_all_triggers && syncs(&self.bridge, &chat) == part.syncs
+    fn kept_for(&self, chat: &DemoChat) -> bool {
+        let id = chat_id(chat);
+        let endings = self.endings_of(&id);
+        let has_right_ending = endings.len() == 1 && endings[0].detail_type.as_str() == chat.ending;
+        let has_all_triggers = endings.iter().all(|event| event.detail.triggers.len() == chat.triggers.len());
+        has_right_ending && has_all_triggers && syncs(&self.bridge, &id) == chat.syncs
     }
 
     fn kept(&self) -> bool {
-        CAST.iter().all(|part| self.kept_for(part))
+        CHATS.iter().all(|chat| self.kept_for(chat))
             && self.bridge.total.restarts == 0
             && self.bridge.max_in_flight_per_chat <= 1
     }
@@ -140,8 +141,8 @@ impl Setup {
             again.then_some(DELIVERED_AGAIN_AFTER)
         };
         let queue = MemoryQueue::new("message", Clock::System, INVOCATION, 5).with_redelivery(Box::new(redelivery));
-        for (part, delay) in CAST.iter().flat_map(|part| part.triggers.iter().map(move |delay| (part, delay))) {
-            queue.put(&part.trigger(), *delay);
+        for (chat, delay) in CHATS.iter().flat_map(|chat| chat.triggers.iter().map(move |delay| (chat, delay))) {
+            queue.put(&chat.trigger(), *delay);
         }
         Self { simulator, queue: Rc::new(queue) }
     }
@@ -156,20 +157,10 @@ impl Setup {
 /// A bus that prints each event, and shows how its chat ended.
 fn bus(display: &Rc<ProgressDisplay>) -> MemoryBus {
     let display = Rc::clone(display);
-    MemoryBus::with_subscriber(Box::new(move |event| {
-        display.data(&event.to_line(DEFAULT_EVENT_SOURCE))?;
-        if let Some(chat) = &event.detail.chat_id {
-            let mark = if event.detail_type == DetailType::SyncDone { Mark::Success } else { Mark::Failure };
-            display.finish(chat, &format!("event {}", ended_as(event)), mark);
-        }
-        Ok(())
+    MemoryBus::with_subscriber(Box::new(move |event| match &event.detail.chat_id {
+        Some(chat) => show(event, chat, &display, DEFAULT_EVENT_SOURCE).map(drop),
+        None => display.data(&event.to_line(DEFAULT_EVENT_SOURCE)),
     }))
-}
-
-/// The event in a few words.
-fn ended_as(event: &Event) -> String {
-    let kind = event.detail.error.as_ref().map_or("", |error| error.kind.as_str());
-    format!("{} {kind}", event.detail_type.as_str()).trim_end().to_owned()
 }
 
 async fn run_bridge(setup: &Setup, display: &Rc<ProgressDisplay>, bus: &Rc<MemoryBus>, kill: &Rc<Kill>) -> bool {

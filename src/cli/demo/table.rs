@@ -2,15 +2,15 @@
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets};
 
-use super::cast::CAST;
-use super::{Outcome, chat_id, syncs};
+use super::chats::CHATS;
+use super::{Comparison, chat_id, syncs};
 use crate::cli::progress::columns;
 
 /// The width of the whole table; a narrower terminal gets it without the explanations.
 const WIDE: usize = 80;
 
 /// The table, and the summary below it.
-pub(super) fn render(outcome: &Outcome) -> String {
+pub(super) fn render(comparison: &Comparison) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.use_stderr().set_width(u16::try_from(columns()).unwrap_or(u16::MAX));
@@ -19,21 +19,21 @@ pub(super) fn render(outcome: &Outcome) -> String {
     if columns() < WIDE {
         table.column_mut(1).map(|column| column.set_constraint(ColumnConstraint::Hidden));
     }
-    for part in &CAST {
-        let chat = chat_id(part);
-        let endings: Vec<_> = outcome.endings_of(&chat).iter().map(|event| event.detail_type.as_str()).collect();
-        let calls = outcome.bridge.chats.get(&chat).map_or(0, |counts| counts.calls);
-        let (ours, theirs) = (syncs(&outcome.bridge, &chat), syncs(&outcome.stateless, &chat));
+    for chat in &CHATS {
+        let id = chat_id(chat);
+        let endings: Vec<_> = comparison.endings_of(&id).iter().map(|event| event.detail_type.as_str()).collect();
+        let calls = comparison.bridge.chats.get(&id).map_or(0, |counts| counts.calls);
+        let (ours, theirs) = (syncs(&comparison.bridge, &id), syncs(&comparison.stateless, &id));
         table.add_row([
-            Cell::new(part.short_name()),
-            Cell::new(part.shows),
-            Cell::new(endings.join(", ")).fg(colour(outcome.kept_for(part))),
+            Cell::new(chat.short_name()),
+            Cell::new(chat.shows),
+            Cell::new(endings.join(", ")).fg(colour(comparison.kept_for(chat))),
             number(calls),
-            number(ours).fg(colour(ours == part.syncs)),
-            number(theirs).fg(colour(theirs == part.syncs)),
+            number(ours).fg(colour(ours == chat.syncs)),
+            number(theirs).fg(colour(theirs == chat.syncs)),
         ]);
     }
-    let (ours, theirs) = (outcome.bridge.total, outcome.stateless.total);
+    let (ours, theirs) = (comparison.bridge.total, comparison.stateless.total);
     format!(
         "\n{table}\n\nSyncs that the provider started: {}, restarts among them: {}.\nWith a stateless poller, the same messages \
          and the same faults: {}, restarts: {}, endings: {}.",
@@ -41,7 +41,7 @@ pub(super) fn render(outcome: &Outcome) -> String {
         ours.restarts,
         theirs.syncs_started,
         theirs.restarts,
-        outcome.stateless_endings.len(),
+        comparison.stateless_endings.len(),
     )
 }
 

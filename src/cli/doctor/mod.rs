@@ -14,11 +14,11 @@ use crate::telemetry::{self, LogFormat};
 use super::aws;
 use super::progress::columns;
 use crate::cli::finding::{CheckResult, Finding, Inspection};
-use report::Report;
+use diagnosis::Diagnosis;
 
+mod diagnosis;
 mod local;
 mod provider;
-mod report;
 
 /// Maximum width of the table; longer lines are hard to read.
 const WIDEST: usize = 120;
@@ -63,13 +63,13 @@ impl Doctor {
         findings.extend(deployment);
         findings.extend(not_in_aws(&settings.deployment));
 
-        let report = Report::of(findings);
+        let diagnosis = Diagnosis::of(findings);
         let text = match self.json {
-            true => serde_json::to_string(&report)? + "\n",
-            false => report.table(columns().min(WIDEST)),
+            true => serde_json::to_string(&diagnosis)? + "\n",
+            false => diagnosis.table(columns().min(WIDEST)),
         };
         anstream::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
-        Ok(report.result != CheckResult::Fault)
+        Ok(diagnosis.result != CheckResult::Fault)
     }
 }
 

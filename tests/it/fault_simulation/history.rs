@@ -243,7 +243,7 @@ pub(super) struct History {
     pub(super) plan: Plan,
     pub(super) entries: Vec<Entry>,
     /// The provider's calls.
-    pub(super) calls: Vec<simulator::Record>,
+    pub(super) calls: Vec<simulator::CallRecord>,
     /// The table at the end.
     pub(super) items: Vec<Item>,
     pub(super) dead_letters: Vec<Record>,

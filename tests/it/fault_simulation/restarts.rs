@@ -2,7 +2,7 @@
 
 use postpress_bridge::postpress::{Answer, Failure};
 use postpress_bridge::run::{AckReason, Disposition, Ending};
-use postpress_bridge::simulator::{Record, Said};
+use postpress_bridge::simulator::{CallRecord, Said};
 
 use super::history::History;
 use super::ledger::{Called, Ledger};
@@ -43,10 +43,10 @@ impl Restart {
 
 /// The restarts in the provider's log, and those that nothing explains.
 pub(super) fn restarts(history: &History, ledger: &Ledger) -> (Vec<Restart>, Vec<String>) {
-    let mut landed: Vec<&Record> = history.calls.iter().filter(|call| call.landed_at_ms.is_some()).collect();
+    let mut landed: Vec<&CallRecord> = history.calls.iter().filter(|call| call.landed_at_ms.is_some()).collect();
     landed.sort_by_key(|call| (&call.chat_id, call.landed_at_ms, call.number));
     let (mut explained, mut unexplained) = (Vec::new(), Vec::new());
-    let mut told: Option<&Record> = None;
+    let mut told: Option<&CallRecord> = None;
     for call in landed {
         match call.said {
             Some(Said::Over(_)) => told = Some(call),
@@ -70,8 +70,8 @@ pub(super) fn restarts(history: &History, ledger: &Ledger) -> (Vec<Restart>, Vec
 }
 
 /// `call` restarted the sync whose end `end` was told.
-fn explain(history: &History, ledger: &Ledger, end: &Record, call: &Record) -> Result<Restart, String> {
-    let of = |record: &Record| ledger.calls.get(&record.number).ok_or("a call without a run".to_owned());
+fn explain(history: &History, ledger: &Ledger, end: &CallRecord, call: &CallRecord) -> Result<Restart, String> {
+    let of = |record: &CallRecord| ledger.calls.get(&record.number).ok_or("a call without a run".to_owned());
     let (told, begun) = (of(end)?, of(call)?);
     let landed_at = u128::from(call.landed_at_ms.unwrap_or_default());
     let gone_at = history.entries[begun.over].at.as_millis();

@@ -71,9 +71,7 @@ fn of_account(aws: &SdkConfig) -> Finding {
 
 /// Reads the key from its secret. The key itself is never shown.
 async fn key_in(secret: Option<StoredSecret>) -> Option<(Option<ApiKey>, Finding)> {
-    let read = timeout(SECRET_MAX, secret?.read()).await;
-    let read = read.unwrap_or_else(|_| Err(ServiceError::Transient("Secrets Manager took too long".to_owned())));
-    Some(match read {
+    Some(match in_time(secret?.read()).await {
         Ok(key) => (Some(key), Finding::well(SECRET, "it can be read, and holds a well-formed key")),
         Err(error) => (None, of_secret_error(SECRET, error)),
     })
@@ -87,11 +85,15 @@ async fn webhook(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Option<Findin
     if !store.is_stored() {
         return None;
     }
-    let read = timeout(SECRET_MAX, store.read()).await;
-    Some(match read.unwrap_or_else(|_| Err(ServiceError::Transient("Secrets Manager took too long".to_owned()))) {
+    Some(match in_time(store.read()).await {
         Ok(_) => Finding::well(WEBHOOK, "its secret and token can be read, and are well-formed"),
         Err(error) => of_secret_error(WEBHOOK, error),
     })
+}
+
+async fn in_time<T>(read: impl Future<Output = Result<T, ServiceError>>) -> Result<T, ServiceError> {
+    let late = || ServiceError::Transient("Secrets Manager took too long".to_owned());
+    timeout(SECRET_MAX, read).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn of_secret_error(check: &'static str, error: ServiceError) -> Finding {

@@ -36,7 +36,7 @@ pub(super) struct DeadLetters {
     pub(super) waiting: u64,
     /// `ApproximateNumberOfMessagesNotVisible`: messages that others have received and not yet deleted.
     pub(super) held_by_others: u64,
-    queue: SqsQueue,
+    pub(super) queue: SqsQueue,
 }
 
 impl DeadLetters {
@@ -106,11 +106,6 @@ impl DeadLetters {
         let mut taken: Vec<Record> = taken.into_values().collect();
         taken.sort_by_key(|record| record.sent_at);
         Ok(Some(taken))
-    }
-
-    /// Deletes dead letters, with one result for each.
-    pub(super) async fn delete(&self, records: &[Record]) -> Vec<Result<(), ServiceError>> {
-        self.queue.delete_each(records).await
     }
 
     /// Makes dead letters visible again at once. If that fails, they become visible when the hold expires.

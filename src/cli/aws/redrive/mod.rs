@@ -242,7 +242,7 @@ impl Executor {
             let place = if letter.action() == Action::Drop { &mut settled } else { &mut *remaining };
             place.push(letter.record.clone());
         }
-        let deleted = self.dead_letters.delete(&settled).await;
+        let deleted = self.dead_letters.queue.delete_each(&settled).await;
         for (index, (record, deleted)) in settled.into_iter().zip(deleted).enumerate() {
             match deleted {
                 Ok(()) if index < sent => {}

@@ -9,7 +9,7 @@ use crate::run::TriggerMessage;
 /// What kind of message a dead letter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
+pub(super) enum MessageKind {
     /// A request to sync a chat.
     Trigger,
     /// A poll that carries an ending that could not be written: it exists nowhere else.
@@ -40,7 +40,7 @@ pub(super) enum Action {
     Leave,
 }
 
-impl Kind {
+impl MessageKind {
     pub(super) const ALL: [Self; 8] = [
         Self::Trigger,
         Self::PollWithAnswer,
@@ -79,7 +79,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DeadLetter {
     pub(super) record: Record,
-    pub(super) kind: Kind,
+    pub(super) kind: MessageKind,
     pub(super) body: String,
 }
 
@@ -87,14 +87,14 @@ impl DeadLetter {
     /// Classifies a dead letter. `event_source` is the `source` of the bridge's own events.
     pub(super) fn of(record: Record, event_source: &str) -> Self {
         let (kind, body) = match Message::parse(&record, event_source) {
-            Message::Trigger(trigger) => (Kind::Trigger, with_first_key(&record, trigger)),
-            Message::Poll(poll) if poll.answer.is_some() => (Kind::PollWithAnswer, record.body.clone()),
-            Message::Poll(_) => (Kind::Poll, String::new()),
-            Message::Sweep => (Kind::Sweep, String::new()),
-            Message::OwnEvent => (Kind::OwnEvent, String::new()),
-            Message::Malformed { .. } => (Kind::Malformed, String::new()),
-            Message::Newer { .. } => (Kind::Newer, String::new()),
-            Message::Invalid(_) => (Kind::Invalid, record.body.clone()),
+            Message::Trigger(trigger) => (MessageKind::Trigger, with_first_key(&record, trigger)),
+            Message::Poll(poll) if poll.answer.is_some() => (MessageKind::PollWithAnswer, record.body.clone()),
+            Message::Poll(_) => (MessageKind::Poll, String::new()),
+            Message::Sweep => (MessageKind::Sweep, String::new()),
+            Message::OwnEvent => (MessageKind::OwnEvent, String::new()),
+            Message::Malformed { .. } => (MessageKind::Malformed, String::new()),
+            Message::Newer { .. } => (MessageKind::Newer, String::new()),
+            Message::Invalid(_) => (MessageKind::Invalid, record.body.clone()),
         };
         Self { record, kind, body }
     }
@@ -126,7 +126,7 @@ fn with_first_key(record: &Record, message: TriggerMessage) -> String {
 /// One line of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Line {
-    pub(super) kind: Kind,
+    pub(super) kind: MessageKind,
     pub(super) count: usize,
     #[serde(rename = "fate")]
     pub(super) action: Action,
@@ -134,11 +134,11 @@ pub(super) struct Line {
 
 /// The number of messages of each kind present.
 pub(super) fn lines(letters: &[DeadLetter]) -> Vec<Line> {
-    let line = |kind: Kind| {
+    let line = |kind: MessageKind| {
         let count = letters.iter().filter(|letter| letter.kind == kind).count();
         Line { kind, count, action: kind.action() }
     };
-    Kind::ALL.into_iter().map(line).filter(|line| line.count > 0).collect()
+    MessageKind::ALL.into_iter().map(line).filter(|line| line.count > 0).collect()
 }
 
 /// The number of messages with this action.
@@ -195,18 +195,18 @@ mod tests {
         };
         let own_event = json!({"source": SOURCE, "detail-type": "SYNC_DONE", "detail": {}}).to_string();
         for (body, kind, action) in [
-            (r#"{"chat_id": "c"}"#, Kind::Trigger, Action::Send),
-            (&poll(Some(answer)), Kind::PollWithAnswer, Action::Send),
-            ("hello", Kind::Invalid, Action::Send),
-            (&poll(None), Kind::Poll, Action::Drop),
-            (SWEEP_BODY, Kind::Sweep, Action::Drop),
-            (&own_event, Kind::OwnEvent, Action::Drop),
-            (r#"{"postpress_bridge": "poll", "v": 1}"#, Kind::Malformed, Action::Drop),
-            (r#"{"postpress_bridge": "poll", "v": 2}"#, Kind::Newer, Action::Leave),
+            (r#"{"chat_id": "c"}"#, MessageKind::Trigger, Action::Send),
+            (&poll(Some(answer)), MessageKind::PollWithAnswer, Action::Send),
+            ("hello", MessageKind::Invalid, Action::Send),
+            (&poll(None), MessageKind::Poll, Action::Drop),
+            (SWEEP_BODY, MessageKind::Sweep, Action::Drop),
+            (&own_event, MessageKind::OwnEvent, Action::Drop),
+            (r#"{"postpress_bridge": "poll", "v": 1}"#, MessageKind::Malformed, Action::Drop),
+            (r#"{"postpress_bridge": "poll", "v": 2}"#, MessageKind::Newer, Action::Leave),
         ] {
             let letter = letter(body);
             assert_eq!((letter.kind, letter.action()), (kind, action), "{body}");
-            let is_changed = action == Action::Send && kind != Kind::Trigger && letter.body != body;
+            let is_changed = action == Action::Send && kind != MessageKind::Trigger && letter.body != body;
             assert!(!is_changed, "{body} became {}", letter.body);
         }
     }
@@ -247,7 +247,7 @@ mod tests {
     fn plan_counts_the_messages_of_each_kind() {
         let letters = ["hello", SWEEP_BODY, r#"{"chat_id": "c"}"#, SWEEP_BODY].map(letter);
         let lines: Vec<_> = lines(&letters).into_iter().map(|line| (line.kind, line.count)).collect();
-        assert_eq!(lines, [(Kind::Trigger, 1), (Kind::Invalid, 1), (Kind::Sweep, 2)]);
+        assert_eq!(lines, [(MessageKind::Trigger, 1), (MessageKind::Invalid, 1), (MessageKind::Sweep, 2)]);
         assert_eq!([Action::Send, Action::Drop, Action::Leave].map(|action| count(&letters, action)), [2, 2, 0]);
     }
 }

@@ -101,17 +101,17 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::aws::redrive::plan::Kind;
+    use crate::cli::aws::redrive::plan::MessageKind;
 
     fn report() -> Report {
-        let line = |(count, kind): (usize, Kind)| Line { kind, count: count + 1, action: kind.action() };
+        let line = |(count, kind): (usize, MessageKind)| Line { kind, count: count + 1, action: kind.action() };
         Report {
             queue: "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge".to_owned(),
             dead_letter_queue: "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge-dead".to_owned(),
             waiting: 40,
             held_by_others: 2,
             received: 36,
-            plan: Kind::ALL.into_iter().enumerate().map(line).collect(),
+            plan: MessageKind::ALL.into_iter().enumerate().map(line).collect(),
             done: None,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use postpress_bridge::event::Detail;
 use postpress_bridge::ids::ChatId;
-use postpress_bridge::simulator::{Record, Said};
+use postpress_bridge::simulator::{CallRecord, Said};
 use postpress_bridge::time::Millis;
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ pub(super) struct Restarts {
 pub(super) struct Evidence<'a> {
     /// When the provider's clock began.
     pub(super) began_ms: u64,
-    pub(super) calls: &'a [Record],
+    pub(super) calls: &'a [CallRecord],
     /// The endings, each once.
     pub(super) endings: &'a [&'a Detail],
     pub(super) handed: &'a [Handed],
@@ -42,7 +42,7 @@ impl Evidence<'_> {
     /// A chat's calls are those of its runs, one run after the other: up to an ending's `finished_at` they are of its run, and
     /// after the last ending there are none.
     pub(super) fn restarts(&self) -> Restarts {
-        let mut calls: BTreeMap<&ChatId, Vec<&Record>> = BTreeMap::new();
+        let mut calls: BTreeMap<&ChatId, Vec<&CallRecord>> = BTreeMap::new();
         for call in self.calls {
             calls.entry(&call.chat_id).or_default().push(call);
         }
@@ -61,8 +61,8 @@ impl Evidence<'_> {
     }
 
     /// A run's calls: each of its syncs from its start to its end. All ends but the last, which is the run's, went unrecorded.
-    fn judge(&self, run: &[&Record], earlier_runs: usize, ending: &Detail, restarts: &mut Restarts) {
-        let mut last_end: Option<&Record> = None;
+    fn judge(&self, run: &[&CallRecord], earlier_runs: usize, ending: &Detail, restarts: &mut Restarts) {
+        let mut last_end: Option<&CallRecord> = None;
         for (place, call) in run.iter().enumerate() {
             match (call.said, last_end.take()) {
                 (Some(Said::Started { restart }), None) if place == 0 && restart == (earlier_runs > 0) => {
@@ -85,7 +85,7 @@ impl Evidence<'_> {
         }
     }
 
-    fn caller_was_killed(&self, call: &Record) -> bool {
+    fn caller_was_killed(&self, call: &CallRecord) -> bool {
         let sent_ms = self.began_ms + call.sent_at_ms;
         self.handed.iter().any(|handed| {
             let during = *handed.time_ms.start()..=handed.time_ms.end() + READ_LATE_MS;
@@ -94,7 +94,7 @@ impl Evidence<'_> {
     }
 
     /// The answer travelled on in a poll, since it could not be recorded, and that poll is a dead letter.
-    fn poll_with_answer_is_dead(&self, end: &Record, next: &Record) -> bool {
+    fn poll_with_answer_is_dead(&self, end: &CallRecord, next: &CallRecord) -> bool {
         let between = self.landed_ms(end)..=self.began_ms + next.sent_at_ms;
         self.dead.iter().any(|body| {
             let body: Value = serde_json::from_str(body).unwrap();
@@ -110,7 +110,7 @@ impl Evidence<'_> {
         endings
     }
 
-    fn landed_ms(&self, call: &Record) -> u64 {
+    fn landed_ms(&self, call: &CallRecord) -> u64 {
         self.began_ms + call.landed_at_ms.unwrap_or(call.sent_at_ms)
     }
 }
@@ -158,7 +158,7 @@ fn a_restart_is_explained_by_a_kill_of_its_own_chat_between_the_answer_and_the_r
         ("an ending without an answer", &lost[..1], &[0], None, 0, 0, 1),
         ("a restart without an end", &[started(false), started(true), over], &[2], None, 0, 0, 1),
     ] {
-        let record = |(number, said): (u64, &Said)| Record {
+        let record = |(number, said): (u64, &Said)| CallRecord {
             number,
             chat_id: ChatId::parse("done~1").unwrap(),
             sent_at_ms: number * 1000,
@@ -166,7 +166,7 @@ fn a_restart_is_explained_by_a_kill_of_its_own_chat_between_the_answer_and_the_r
             said: Some(*said),
             delivered: true,
         };
-        let calls: Vec<Record> = (0..).zip(said).map(record).collect();
+        let calls: Vec<CallRecord> = (0..).zip(said).map(record).collect();
         let endings: Vec<Detail> = endings.iter().map(|second| ending(*second)).collect();
         let endings: Vec<&Detail> = endings.iter().collect();
         let handed: Vec<Handed> = handed.into_iter().collect();

@@ -1,21 +1,20 @@
 //! All findings, as a table for people and as JSON for programs.
 
-use std::io::IsTerminal;
-
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color};
 use serde::Serialize;
 
 use crate::cli::finding::{CheckResult, Finding};
+use crate::cli::table;
 
 /// All findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Report {
+pub(super) struct Diagnosis {
     /// `fault` if there is any, otherwise `warning` if there is any, otherwise `well`.
     pub(super) result: CheckResult,
     pub(super) checks: Vec<Finding>,
 }
 
-impl Report {
+impl Diagnosis {
     pub(super) fn of(checks: Vec<Finding>) -> Self {
         let occurs = |result: &CheckResult| checks.iter().any(|finding| finding.result == *result);
         let result = [CheckResult::Fault, CheckResult::Warning].into_iter().find(occurs).unwrap_or(CheckResult::Well);
@@ -24,12 +23,7 @@ impl Report {
 
     /// The table, this many columns wide, and a summary below it.
     pub(super) fn table(&self, width: usize) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
-        if !std::io::stdout().is_terminal() {
-            table.force_no_tty();
-        }
+        let mut table = table::table(&[], u16::try_from(width).ok());
         for Finding { check, result, found, remedy } in &self.checks {
             let text = match remedy {
                 Some(remedy) => format!("{found}\n→ {remedy}"),
@@ -37,7 +31,7 @@ impl Report {
             };
             table.add_row([label(*result), Cell::new(check), Cell::new(text)]);
         }
-        format!("{}\n\n{}\n", table.trim_fmt(), self.summary())
+        format!("{}\n{}\n", table::text(&table), self.summary())
     }
 
     fn summary(&self) -> String {
@@ -57,7 +51,7 @@ fn label(result: CheckResult) -> Cell {
         CheckResult::Unknown => ("unknown", Color::Yellow),
         CheckResult::Skipped => ("skipped", Color::Reset),
     };
-    Cell::new(label).fg(colour).add_attribute(Attribute::Bold)
+    table::bold(label).fg(colour)
 }
 
 #[cfg(test)]
@@ -76,7 +70,7 @@ mod tests {
 
     #[test]
     fn table_has_each_check_and_its_remedy() {
-        insta::assert_snapshot!(Report::of(findings()).table(60), @"
+        insta::assert_snapshot!(Diagnosis::of(findings()).table(60), @"
          ok       settings  every variable that is set is valid
          FAULT    base URL  https://api.postpress.ai/v2 answers 404
                             without an error envelope
@@ -94,8 +88,8 @@ mod tests {
 
     #[test]
     fn json_has_the_same_content() {
-        let report = Report::of(findings().into_iter().skip(2).take(2).collect());
-        insta::assert_snapshot!(serde_json::to_string_pretty(&report).unwrap(), @r#"
+        let diagnosis = Diagnosis::of(findings().into_iter().skip(2).take(2).collect());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&diagnosis).unwrap(), @r#"
         {
           "result": "warning",
           "checks": [
@@ -125,7 +119,7 @@ mod tests {
             (&all[3..], CheckResult::Well),
             (&all[..1], CheckResult::Well),
         ] {
-            assert_eq!(Report::of(checks.to_vec()).result, result);
+            assert_eq!(Diagnosis::of(checks.to_vec()).result, result);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::ids::ChatId;
 
 /// One chat of the demo.
-pub(super) struct Part {
+pub(super) struct DemoChat {
     /// Its id, which selects its behaviour in the simulator.
     pub(super) chat_id: &'static str,
     /// What it shows.
@@ -18,7 +18,7 @@ pub(super) struct Part {
     pub(super) triggers: &'static [Duration],
 }
 
-impl Part {
+impl DemoChat {
     const fn new(chat_id: &'static str, shows: &'static str, ending: &'static str, syncs: u64) -> Self {
         Self { chat_id, shows, ending, syncs, triggers: &[Duration::ZERO] }
     }
@@ -40,37 +40,37 @@ impl Part {
 }
 
 /// The chat whose trigger SQS delivers again after it was deleted.
-pub(super) const DELIVERED_TWICE: Part =
-    Part::new("done-in-1s~delivered-twice", "SQS redelivers its trigger after the end", "SYNC_DONE", 1);
+pub(super) const DELIVERED_TWICE: DemoChat =
+    DemoChat::new("done-in-1s~delivered-twice", "SQS redelivers its trigger after the end", "SYNC_DONE", 1);
 /// How long after the deletion it is redelivered.
 pub(super) const DELIVERED_AGAIN_AFTER: Duration = Duration::from_secs(4);
 
 /// The chat whose handler is killed before it publishes the ending.
-pub(super) const KILLED: Part =
-    Part::new("done-in-1s~killed", "its handler is killed before it publishes", "SYNC_DONE", 1);
+pub(super) const KILLED: DemoChat =
+    DemoChat::new("done-in-1s~killed", "its handler is killed before it publishes", "SYNC_DONE", 1);
 
 /// All chats.
-pub(super) const CAST: [Part; 9] = [
-    Part::new("done-in-1s~short", "an ordinary sync", "SYNC_DONE", 1),
-    Part::new("done-in-6s~long", "a long one: delays grow", "SYNC_DONE", 1),
-    Part::new("error-in-1s~failing", "the provider gives up", "SYNC_ERROR", 1),
-    Part::new("deleted~gone", "the chat no longer exists", "CHAT_DELETED", 0),
-    Part::new("resource_not_found~typo", "a terminal error", "ERROR_ENVELOPE", 0),
-    Part::new("service_unavailable-for-2-calls-then-done-in-1s~flaky", "two 503s, then success", "SYNC_DONE", 1),
-    Part {
+pub(super) const CHATS: [DemoChat; 9] = [
+    DemoChat::new("done-in-1s~short", "an ordinary sync", "SYNC_DONE", 1),
+    DemoChat::new("done-in-6s~long", "a long one: delays grow", "SYNC_DONE", 1),
+    DemoChat::new("error-in-1s~failing", "the provider gives up", "SYNC_ERROR", 1),
+    DemoChat::new("deleted~gone", "the chat no longer exists", "CHAT_DELETED", 0),
+    DemoChat::new("resource_not_found~typo", "a terminal error", "ERROR_ENVELOPE", 0),
+    DemoChat::new("service_unavailable-for-2-calls-then-done-in-1s~flaky", "two 503s, then success", "SYNC_DONE", 1),
+    DemoChat {
         triggers: &[Duration::ZERO, Duration::from_millis(800)],
-        ..Part::new("done-in-2s~asked-twice", "a second trigger joins the run", "SYNC_DONE", 1)
+        ..DemoChat::new("done-in-2s~asked-twice", "a second trigger joins the run", "SYNC_DONE", 1)
     },
     DELIVERED_TWICE,
     KILLED,
 ];
 
-/// The id of a part's chat.
+/// The id of a demo chat.
 ///
 /// # Panics
 /// Never: a test parses all of them.
-pub(super) fn chat_id(part: &Part) -> ChatId {
-    ChatId::parse(part.chat_id).expect("the ids are valid")
+pub(super) fn chat_id(chat: &DemoChat) -> ChatId {
+    ChatId::parse(chat.chat_id).expect("the ids are valid")
 }
 
 #[cfg(test)]
@@ -79,10 +79,10 @@ mod tests {
 
     #[test]
     fn every_id_is_valid_and_names_no_other_chat() {
-        for (index, part) in CAST.iter().enumerate() {
-            let trigger = part.trigger();
-            assert!(trigger.contains(chat_id(part).as_str()));
-            let named: Vec<usize> = (0..CAST.len()).filter(|other| CAST[*other].is_named_in(&trigger)).collect();
+        for (index, chat) in CHATS.iter().enumerate() {
+            let trigger = chat.trigger();
+            assert!(trigger.contains(chat_id(chat).as_str()));
+            let named: Vec<usize> = (0..CHATS.len()).filter(|other| CHATS[*other].is_named_in(&trigger)).collect();
             assert_eq!(named, [index]);
         }
     }
