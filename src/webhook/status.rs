@@ -3,13 +3,13 @@
 
 use http::HeaderMap;
 use http::header::IF_NONE_MATCH;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::ids::ChatId;
-use crate::postpress::{Envelope, Finish, Progress};
+use crate::postpress::{Envelope, Finish, Progress, Status};
 use crate::run::{Ending, Item, Phase};
 
 /// A chat's latest run, as the run table has it.
@@ -35,7 +35,7 @@ pub struct SyncStatus {
     phase: Phase,
     /// The provider's last status in the table, up to one poll old. Absent until the first answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Status")]
+    #[schemars(schema_with = "status_schema")]
     status: Option<Status>,
     /// The run, and the `event_id` of its ending.
     run_id: Uuid,
@@ -55,29 +55,11 @@ pub struct SyncStatus {
     error: Option<Envelope>,
 }
 
-/// A status of the provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-enum Status {
-    InProgress(Progress),
-    Ended(Finish),
-}
-
-impl JsonSchema for Status {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Status".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let in_progress = [Progress::Started, Progress::Running].map(Self::InProgress);
-        let ended = [Finish::Done, Finish::Error, Finish::Deleted].map(Self::Ended);
-        let all = [in_progress.as_slice(), ended.as_slice()].concat();
-        schemars::json_schema!({ "type": "string", "enum": all })
-    }
+/// The schema of [`Status`].
+fn status_schema(_: &mut SchemaGenerator) -> Schema {
+    let in_progress = [Progress::Started, Progress::Running].map(Status::InProgress);
+    let all = [in_progress.as_slice(), Finish::ALL.map(Status::Over).as_slice()].concat();
+    json_schema!({ "type": "string", "enum": all })
 }
 
 impl SyncStatus {
@@ -85,7 +67,7 @@ impl SyncStatus {
     pub fn of(item: &Item) -> Self {
         let learned = item.learned.status.map(Status::InProgress);
         let (status, error) = match item.outcome.as_ref().map(|outcome| &outcome.ending) {
-            Some(Ending::Sync { status }) => (Some(Status::Ended(*status)), None),
+            Some(Ending::Sync { status }) => (Some(Status::Over(*status)), None),
             Some(Ending::Error { error, .. }) => (learned, Some(error.clone())),
             None => (learned, None),
         };
