@@ -9,7 +9,7 @@ pub enum Resource<'a> {
     Table(&'a str),
     /// The SQS queue of this URL.
     Queue(&'a str),
-    /// The dead-letter queue with this name or URL, from the queue's RedrivePolicy.
+    /// The dead-letter queue with this name or URL, from the queue's `RedrivePolicy`.
     DeadLetterQueue(&'a str),
     /// The EventBridge bus of this name or ARN.
     Bus(&'a str),
