@@ -24,6 +24,7 @@ mod redrive;
 mod tests;
 #[cfg(feature = "aws")]
 mod webhook;
+mod webhook_variables;
 
 pub use examined::{Examined, Place};
 pub use fault::{Fault, SettingsError};
