@@ -3,6 +3,7 @@
 //! ```text
 //! account.rs   region, credentials and endpoint, checked before anything is sent
 //! failure.rs   the meaning of an SDK error: retryable or not, what may have happened, how to fix it
+//! resource.rs  table, queue, bus or secret: its name in permissions, and the remedy if it is missing
 //! ```
 //!
 //! The SDK's own HTTP client would be a second TLS stack with its own root certificates, which costs a Lambda several
@@ -29,10 +30,12 @@ use crate::postpress::client::{BuildError, http_client_within, mozilla_roots};
 
 mod account;
 mod failure;
+mod resource;
 
 pub use account::connect;
 pub(crate) use failure::Fault;
-pub use failure::{Resource, entry_error, service_error};
+pub use failure::{entry_error, service_error};
+pub use resource::Resource;
 
 /// The basis of a configuration, for callers that set region, credentials or endpoint themselves. All others [`connect`].
 ///

@@ -62,7 +62,7 @@ pub(crate) fn absent_not_null(schema: &mut Schema) {
 struct Form {
     title: &'static str,
     /// The fields it has.
-    has: &'static [&'static str],
+    has: &'static [&'static [&'static str]],
     /// The fields it may have.
     may_have: &'static [&'static str],
     /// The `type` of its `error`, if it is always the same.
@@ -72,50 +72,28 @@ struct Form {
 /// The fields of every event.
 const ALWAYS: [&str; 2] = ["schema_version", "event_id"];
 
+/// The fields of every event of a run.
+const OF_A_RUN: &[&str] =
+    &["chat_id", "run_id", "ended_by", "triggers", "polls", "restarts", "requested_at", "finished_at"];
+
 /// The forms of events.
 const FORMS: [Form; 4] = [
     Form {
         title: "SYNC_DONE, SYNC_ERROR, CHAT_DELETED",
-        has: &[
-            "status",
-            "chat_id",
-            "run_id",
-            "ended_by",
-            "triggers",
-            "polls",
-            "restarts",
-            "requested_at",
-            "finished_at",
-        ],
+        has: &[&["status"], OF_A_RUN],
         may_have: &[],
         error_type: None,
     },
-    Form {
-        title: "ERROR_ENVELOPE of a run",
-        has: &[
-            "error",
-            "origin",
-            "chat_id",
-            "run_id",
-            "ended_by",
-            "triggers",
-            "polls",
-            "restarts",
-            "requested_at",
-            "finished_at",
-        ],
-        may_have: &[],
-        error_type: None,
-    },
+    Form { title: "ERROR_ENVELOPE of a run", has: &[&["error", "origin"], OF_A_RUN], may_have: &[], error_type: None },
     Form {
         title: "ERROR_ENVELOPE of a trigger that was not accepted",
-        has: &["error", "origin", "chat_id", "triggers"],
+        has: &[&["error", "origin", "chat_id", "triggers"]],
         may_have: &[],
         error_type: Some("bridge/too_many_triggers"),
     },
     Form {
         title: "ERROR_ENVELOPE of an invalid trigger",
-        has: &["error", "origin", "input", "triggers"],
+        has: &[&["error", "origin", "input", "triggers"]],
         may_have: &["chat_id", "truncated"],
         error_type: Some("bridge/invalid_trigger"),
     },
@@ -124,14 +102,15 @@ const FORMS: [Form; 4] = [
 impl Form {
     /// The form as a schema: the fields it requires, and those of `event` it excludes.
     fn schema(&self, event: &Schema) -> Value {
-        let named = |field: &str| [&ALWAYS, self.has, self.may_have].iter().any(|names| names.contains(&field));
+        let required = self.has.concat();
+        let named = |field: &str| [&ALWAYS, &*required, self.may_have].iter().any(|names| names.contains(&field));
         let fields = event.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
         let mut properties: Map<_, _> =
             fields.filter(|field| !named(field)).map(|field| (field.clone(), false.into())).collect();
         if let Some(kind) = self.error_type {
             properties.insert("error".to_owned(), json!({ "properties": { "type": { "const": kind } } }));
         }
-        json!({ "title": self.title, "required": self.has, "properties": properties })
+        json!({ "title": self.title, "required": required, "properties": properties })
     }
 }
 

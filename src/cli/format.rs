@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use crate::postpress::Envelope;
+use crate::postpress::{Envelope, Status};
 use crate::run::{EndedBy, Ending, Item, Next};
 use crate::time::Millis;
-use crate::webhook::status::Status;
 
 /// A duration, rounded to one unit.
 pub(super) fn span(time: Duration) -> String {
@@ -36,7 +35,7 @@ pub(super) fn error(envelope: &Envelope) -> String {
 
 /// The provider's last known status.
 pub(super) fn status(item: &Item) -> Option<&'static str> {
-    Status::of(item).map(Status::as_str)
+    item.status().map(Status::as_str)
 }
 
 /// What ended a run.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::de::IntoDeserializer;
+use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
 use super::body::{Body, BodyFault, NoObject, Object, unescape};
@@ -63,6 +65,32 @@ impl Finish {
             Self::Done => "SYNC_DONE",
             Self::Error => "SYNC_ERROR",
             Self::Deleted => "CHAT_DELETED",
+        }
+    }
+}
+
+/// A documented status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Status {
+    /// Of a sync in progress.
+    InProgress(Progress),
+    /// Of an ended sync.
+    Over(Finish),
+}
+
+impl Status {
+    /// Reads a status as the provider writes it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text: StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
+        Self::deserialize(text).ok()
+    }
+
+    /// The status as the provider writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InProgress(progress) => progress.as_str(),
+            Self::Over(finish) => finish.as_str(),
         }
     }
 }
@@ -147,7 +175,13 @@ impl Response<'_> {
             let instead = self.instead_of_status(&object);
             return self.unreadable(format!("postpress answered {http_status} with {instead}"));
         };
-        match (Status::parse(&status), self.mismatch(&object, chat)) {
+        let Some(known) = Status::parse(&status) else {
+            let status = self.label(status);
+            return Answer::Failed(self.possible_end(format!(
+                "postpress answered the unknown status {status:?}; it may be an end, so it ends the run"
+            )));
+        };
+        match (known, self.mismatch(&object, chat)) {
             // The text around an object that is not the whole body may say that the sync has ended.
             (Status::InProgress(_), None) if object.around().into_iter().any(may_be_an_end) => {
                 Answer::Failed(self.mentions_an_end(&format!("postpress answered {status} within other text")))
@@ -160,12 +194,6 @@ impl Response<'_> {
             (Status::Over(_), Some(mismatch)) => {
                 Answer::Failed(self.possible_end(format!(
                     "postpress answered {status} {mismatch}; it may be an end, so it ends the run"
-                )))
-            }
-            (Status::Unknown, _) => {
-                let status = self.label(status);
-                Answer::Failed(self.possible_end(format!(
-                    "postpress answered the unknown status {status:?}; it may be an end, so it ends the run"
                 )))
             }
         }
@@ -193,28 +221,15 @@ impl Response<'_> {
             return self.mentions_an_end(&format!("postpress answered {status}"));
         }
         if let Some(ErrorBody { envelope, .. }) = error {
-            return Failure {
-                retry_class,
-                detail: format!("postpress answered {status}: {} ({})", envelope.title, envelope.kind),
-                envelope: Some(envelope),
-                status,
-                retry_after: self.retry_after,
-                may_land_late: false,
-            };
+            let detail = format!("postpress answered {status}: {} ({})", envelope.title, envelope.kind);
+            return Failure { envelope: Some(envelope), ..self.failure(retry_class, detail) };
         }
         let what = without_envelope(status, self.body.fault());
         // The envelope, which decides what the status means, may not have arrived yet.
         if self.body.fault() == Some(BodyFault::TimedOut) && object.is_err() {
             return Failure { retry_after: self.retry_after, ..Failure::lost(504, what, true) };
         }
-        Failure {
-            retry_class,
-            envelope: None,
-            status: if status >= 400 { status } else { 502 },
-            detail: what,
-            retry_after: self.retry_after,
-            may_land_late: false,
-        }
+        self.failure(retry_class, what)
     }
 
     fn mentions_an_end(&self, what: &str) -> Failure {
@@ -224,8 +239,12 @@ impl Response<'_> {
 
     /// An answer that may be an end but cannot be trusted.
     fn possible_end(&self, detail: String) -> Failure {
+        self.failure(RetryClass::Terminal, detail)
+    }
+
+    fn failure(&self, retry_class: RetryClass, detail: String) -> Failure {
         Failure {
-            retry_class: RetryClass::Terminal,
+            retry_class,
             envelope: None,
             status: if self.status >= 400 { self.status } else { 502 },
             detail,
@@ -274,26 +293,6 @@ pub fn may_be_an_end(text: &str) -> bool {
     };
     let unescaped = unescape(text);
     Finish::ALL.iter().any(|finish| is_quoted(text, finish.as_str()) || is_quoted(&unescaped, finish.as_str()))
-}
-
-/// The `status` of a 2xx.
-enum Status {
-    InProgress(Progress),
-    Over(Finish),
-    Unknown,
-}
-
-impl Status {
-    fn parse(text: &str) -> Self {
-        match text {
-            "SYNC_STARTED" => Self::InProgress(Progress::Started),
-            "SYNC_RUNNING" => Self::InProgress(Progress::Running),
-            "SYNC_DONE" => Self::Over(Finish::Done),
-            "SYNC_ERROR" => Self::Over(Finish::Error),
-            "CHAT_DELETED" => Self::Over(Finish::Deleted),
-            _ => Self::Unknown,
-        }
-    }
 }
 
 /// Describes an answer that is neither a 2xx nor an error envelope.

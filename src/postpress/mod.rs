@@ -23,7 +23,7 @@ pub mod mask;
 pub mod retry_after;
 pub mod rotating;
 
-pub use answer::{Answer, Failure, Finish, Progress};
+pub use answer::{Answer, Failure, Finish, Progress, Status};
 pub use body::{Body, BodyFault};
 pub use catalogue::RetryClass;
 pub use envelope::Envelope;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Poll, PollState, RecentKeys, Trigger};
+use super::{Ending, Outcome, Poll, PollState, RecentKeys, Trigger};
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, Subject, TriggerKey};
+use crate::postpress::Status;
 use crate::time::Millis;
 
 /// The most triggers that one run answers.
@@ -119,6 +120,14 @@ impl Item {
     /// Whether the table may delete the item. DynamoDB does so within a few days after that.
     pub fn is_expired(&self, now: Millis) -> bool {
         matches!(self.state, RunState::Published { expires_at, .. } if expires_at < now.epoch_seconds())
+    }
+
+    /// The provider's last known status.
+    pub fn status(&self) -> Option<Status> {
+        match self.state.outcome().map(|outcome| &outcome.ending) {
+            Some(Ending::Sync { status }) => Some(Status::Over(*status)),
+            Some(Ending::Error { .. }) | None => self.learned.status.map(Status::InProgress),
+        }
     }
 
     /// A poll of this run under its current claim.

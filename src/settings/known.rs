@@ -5,17 +5,8 @@ use std::collections::BTreeSet;
 
 use super::{
     FollowSettings, FromEnv, ReadSettings, RedriveSettings, SendSettings, SettingsDiagnosis, TerminalSettings,
-    WorkerSettings,
+    WorkerSettings, webhook_variables,
 };
-
-/// The webhook's own variables, which a build without `aws` knows although it does not read them.
-pub(super) mod webhook {
-    pub(in crate::settings) const AUTH: &str = "BRIDGE_WEBHOOK_AUTH";
-    pub(in crate::settings) const SECRET: &str = "BRIDGE_WEBHOOK_SECRET";
-    pub(in crate::settings) const STORED_SECRET: &str = "BRIDGE_WEBHOOK_SECRET_SECRET_ID";
-    pub(in crate::settings) const TOKEN: &str = "BRIDGE_WEBHOOK_TOKEN";
-    pub(in crate::settings) const STORED_TOKEN: &str = "BRIDGE_WEBHOOK_TOKEN_SECRET_ID";
-}
 
 /// A variable with one of these prefixes is meant for us.
 const PREFIXES: [&str; 2] = ["BRIDGE_", "POSTPRESS_"];
@@ -44,8 +35,7 @@ pub fn known_variables() -> BTreeSet<String> {
     };
     drop((WorkerSettings::read(&env), TerminalSettings::read(&env), SettingsDiagnosis::read(&env)));
     drop((ReadSettings::read(&env), <(SendSettings, FollowSettings)>::read(&env), RedriveSettings::read(&env)));
-    let webhook = [webhook::AUTH, webhook::SECRET, webhook::STORED_SECRET, webhook::TOKEN, webhook::STORED_TOKEN];
-    read.into_inner().into_iter().chain(webhook.map(str::to_owned)).collect()
+    read.into_inner().into_iter().chain(webhook_variables::ALL.map(str::to_owned)).collect()
 }
 
 /// Those of these variables that are meant for us but read by no program: they have our prefix, or are a misspelt variable of
@@ -95,7 +85,7 @@ mod tests {
         drop(crate::settings::WebhookSettings::read(&env));
         let read = read.into_inner();
         assert!(read.iter().all(|name| known.contains(name)), "{read:?}");
-        assert!(read.iter().any(|name| name == webhook::AUTH));
+        assert!(read.iter().any(|name| name == webhook_variables::AUTH));
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod reader;
 mod tests;
 #[cfg(feature = "aws")]
 mod webhook;
+mod webhook_variables;
 
 pub use diagnosis::{Deployment, SettingsDiagnosis};
 pub use fault::{Fault, SettingsError};

@@ -1,6 +1,6 @@
 //! The settings of the webhook: no provider and no bus, but a secret or a token.
 
-use super::known::webhook::{AUTH, SECRET, STORED_SECRET, STORED_TOKEN, TOKEN};
+use super::webhook_variables::{AUTH, SECRET, STORED_SECRET, STORED_TOKEN, TOKEN};
 use super::{Backend, FromEnv, Reader, SecretSource};
 use crate::credentials::webhook::{Credentials, SigningSecrets, Tokens};
 use crate::telemetry::LogFilter;

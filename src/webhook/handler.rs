@@ -72,8 +72,9 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         match (&request.method, route) {
             (&Method::POST, Route::Syncs) => self.accept(request, until).await,
             (&Method::GET | &Method::HEAD, Route::Chat(chat_id)) => self.status(request, chat_id, until).await,
+            // Depends on no other service.
             (&Method::GET | &Method::HEAD, Route::Health) => {
-                Ok(json(StatusCode::OK, &Health { status: "ok" }, NO_STORE))
+                Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" }), NO_STORE))
             }
             (&Method::OPTIONS, route) => Ok(options(&route)),
             (_, route) => Err(Problem::method_not_allowed(route.allow())),
@@ -158,12 +159,6 @@ struct NotEnqueued {
     error: ServiceError,
     /// Whether it may be on the queue anyway: after a timeout, a broken connection, or a failure inside SQS.
     may_be_on_queue: bool,
-}
-
-/// The answer of `/healthz`, which depends on no other service.
-#[derive(Serialize)]
-struct Health {
-    status: &'static str,
 }
 
 fn unauthorized(refusal: Refusal) -> Problem {

@@ -39,21 +39,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 11] = [
-        Self::UnreadableRequest,
-        Self::InvalidTrigger,
-        Self::InvalidIdempotencyKey,
-        Self::InvalidChatId,
-        Self::Unauthorized,
-        Self::NoSuchPath,
-        Self::NoRun,
-        Self::MethodNotAllowed,
-        Self::BodyTooLarge,
-        Self::UnsupportedMediaType,
-        Self::Unavailable,
-    ];
-
     /// Its status, `type` and `title`.
     const fn row(self) -> (StatusCode, &'static str, &'static str) {
         match self {

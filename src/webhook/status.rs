@@ -3,13 +3,13 @@
 
 use http::HeaderMap;
 use http::header::IF_NONE_MATCH;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::ids::ChatId;
-use crate::postpress::{Envelope, Finish, Progress};
+use crate::postpress::{Envelope, Finish, Progress, Status};
 use crate::run::{Ending, Item, Phase};
 
 /// A chat's latest run, as the run table has it.
@@ -35,7 +35,7 @@ pub struct SyncStatus {
     phase: Phase,
     /// The provider's last status in the table, up to one poll old. Absent until the first answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Status")]
+    #[schemars(schema_with = "status_schema")]
     status: Option<Status>,
     /// The run, and the `event_id` of its ending.
     run_id: Uuid,
@@ -55,49 +55,11 @@ pub struct SyncStatus {
     error: Option<Envelope>,
 }
 
-/// A status of the provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Status {
-    /// The sync is in progress.
-    InProgress(Progress),
-    /// The sync has ended.
-    Ended(Finish),
-}
-
-impl Status {
-    /// The last status that the table knows of a run.
-    pub fn of(item: &Item) -> Option<Self> {
-        match item.state.outcome().map(|outcome| &outcome.ending) {
-            Some(Ending::Sync { status }) => Some(Self::Ended(*status)),
-            _ => item.learned.status.map(Self::InProgress),
-        }
-    }
-
-    /// The status as the provider writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InProgress(progress) => progress.as_str(),
-            Self::Ended(finish) => finish.as_str(),
-        }
-    }
-}
-
-impl JsonSchema for Status {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Status".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let in_progress = [Progress::Started, Progress::Running].map(Self::InProgress);
-        let ended = [Finish::Done, Finish::Error, Finish::Deleted].map(Self::Ended);
-        let all = [in_progress.as_slice(), ended.as_slice()].concat();
-        schemars::json_schema!({ "type": "string", "enum": all })
-    }
+/// The schema of [`Status`].
+fn status_schema(_: &mut SchemaGenerator) -> Schema {
+    let in_progress = [Progress::Started, Progress::Running].map(Status::InProgress);
+    let all = [in_progress.as_slice(), Finish::ALL.map(Status::Over).as_slice()].concat();
+    json_schema!({ "type": "string", "enum": all })
 }
 
 impl SyncStatus {
@@ -112,7 +74,7 @@ impl SyncStatus {
             object: "ChatHistorySync",
             chat_id: item.chat_id().clone(),
             phase: item.state.phase(),
-            status: Status::of(item),
+            status: item.status(),
             run_id: item.run_id.as_uuid(),
             polls: item.polls,
             restarts: item.learned.restarts,

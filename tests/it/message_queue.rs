@@ -185,7 +185,7 @@ async fn a_visibility_change_decides_the_next_delivery<Q: TestQueue>() {
     queue.send("hello", Duration::ZERO).await;
     let mut record = queue.next().await;
     for (receive_count, invisible) in [(2, Duration::ZERO), (3, SECOND)] {
-        let handed_back = Instant::now();
+        let returned = Instant::now();
         let results = queue
             .queue()
             .change_visibility(&[VisibilityChange { receipt_handle: record.receipt_handle, invisible }])
@@ -193,7 +193,7 @@ async fn a_visibility_change_decides_the_next_delivery<Q: TestQueue>() {
         assert_eq!(results, [Ok(())]);
         record = queue.next().await;
         assert_eq!(record.receive_count, receive_count);
-        assert!(handed_back.elapsed() >= invisible, "it came after {:?}", handed_back.elapsed());
+        assert!(returned.elapsed() >= invisible, "it came after {:?}", returned.elapsed());
     }
 }
 
@@ -203,12 +203,12 @@ async fn an_expired_receipt_affects_no_other_message<Q: TestQueue>() {
     for body in &bodies {
         queue.send(body, Duration::ZERO).await;
     }
-    let mut handed_back = vec![VisibilityChange { receipt_handle: "no receipt".to_owned(), invisible: Duration::ZERO }];
+    let mut returned = vec![VisibilityChange { receipt_handle: "no receipt".to_owned(), invisible: Duration::ZERO }];
     for _ in &bodies {
-        let VisibilityChange { invisible, .. } = handed_back[0];
-        handed_back.push(VisibilityChange { receipt_handle: queue.next().await.receipt_handle, invisible });
+        let VisibilityChange { invisible, .. } = returned[0];
+        returned.push(VisibilityChange { receipt_handle: queue.next().await.receipt_handle, invisible });
     }
-    let results = queue.queue().change_visibility(&handed_back).await;
+    let results = queue.queue().change_visibility(&returned).await;
     assert_eq!(results[1..], vec![Ok(()); bodies.len()]);
     let mut came = BTreeSet::new();
     for _ in &bodies {
@@ -327,7 +327,7 @@ async fn an_entry_without_a_result_has_failed() {
         trace: None,
     };
     let received = [0, 1].map(received);
-    let handed_back = received.clone().map(|record| {
+    let returned = received.clone().map(|record| {
         let receipt_handle = record.receipt_handle;
         VisibilityChange { receipt_handle, invisible: Duration::ZERO }
     });
@@ -336,7 +336,7 @@ async fn an_entry_without_a_result_has_failed() {
         says("SendMessageBatch");
         assert_eq!(summary(&queue.send(&messages).await), expected, "sent: {answer}");
         says("ChangeMessageVisibilityBatch");
-        assert_eq!(summary(&queue.change_visibility(&handed_back).await), expected, "handed back: {answer}");
+        assert_eq!(summary(&queue.change_visibility(&returned).await), expected, "returned: {answer}");
         says("DeleteMessageBatch");
         assert_eq!(summary(&queue.delete_each(&received).await), expected, "deleted: {answer}");
     }

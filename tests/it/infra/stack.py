@@ -1,6 +1,6 @@
 """Makes a stack of a template in the emulator, as `sam deploy` would in an account.
 
-Reads `{"template": path, "name": …, "parameters": {…}}` from stdin, and writes to stdout what came of it: the template
+Reads `{"template": path, "name": …, "parameters": {…}}` from stdin, and writes the result to stdout: the template
 without its SAM parts, the stack's outputs, the environment that each function would find, and what each role may do, both
 with every reference resolved. Where AWS is, it finds in its environment, as every SDK does. Without a name it makes no stack.
 """
