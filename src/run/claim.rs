@@ -76,12 +76,11 @@ pub(super) fn for_trigger(
             now,
         }),
         RunState::Active { .. } if is_own => TriggerDecision::ComeBack { held_until: item.lease_until_ms },
-        RunState::Active { .. } if is_known => TriggerDecision::Duplicate,
+        RunState::Active { .. } | RunState::Published { .. } if is_known => TriggerDecision::Duplicate,
         RunState::Active { .. } if item.triggers.len() >= TRIGGERS_MAX => TriggerDecision::TooMany,
         RunState::Active { .. } => TriggerDecision::Join(join(item, message)),
         RunState::Ended { outcome, .. } if is_known => TriggerDecision::Publish(Box::new(EndedRun::new(item, outcome))),
         RunState::Ended { outcome, .. } => TriggerDecision::PublishThenDecide(Box::new(EndedRun::new(item, outcome))),
-        RunState::Published { .. } if is_known => TriggerDecision::Duplicate,
         RunState::Published { outcome, .. } => {
             let seen = item.seen.after(&item.keys, outcome.finished_at, now, rules.run_ttl);
             TriggerDecision::Claim(start(Some((item.run_id, seen)), message, claimant, now, rules))

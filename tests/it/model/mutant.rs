@@ -243,11 +243,9 @@ impl Mutant {
             }
             M::TriggerForgetsEarlierRuns => item.seen = Default::default(),
             M::TwinLeavesAnEnding
-                if !is_own && item.triggers.iter().any(|trigger| trigger.message_id == handler.id) =>
+                if !is_own && !is_active && item.triggers.iter().any(|trigger| trigger.message_id == handler.id) =>
             {
-                if !is_active {
-                    item.state = published(&item.state);
-                }
+                item.state = published(&item.state);
             }
             M::StartsOverAnUnpublishedEnding if !is_active => item.state = published(&item.state),
             M::JoinIgnoresThePhase if !item.state.is_published() => item.state = active(&item.state),
