@@ -1,7 +1,7 @@
 //! The handler behind the queue: each message of a batch on its own, all at once, within the invocation's time.
 //!
-//! [`MessageHandler`](crate::run::MessageHandler) decides each step of a message, and `steps` carries it out with a time limit. At the end a message is
-//! either acknowledged or delivered again.
+//! [`MessageHandler`](crate::run::MessageHandler) decides each step of a message, and `steps` carries it out with a time
+//! limit. At the end a message is either acknowledged or delivered again.
 //!
 //! A message runs on its own until it is settled, or until it sends a poll: polls wait in the `outbox` for the batch's last
 //! provider call, and then share their sends. Endings wait for no other message.
