@@ -1,6 +1,6 @@
-//! What arrives on the queue: triggers (plain, or wrapped by EventBridge or SNS), and the bridge's own polls and sweeps.
+//! Messages on the queue: triggers (plain, or wrapped by EventBridge or SNS), and the bridge's own polls and sweeps.
 //!
-//! Everything is checked here, once; behind this module a [`Message`] is sound.
+//! Everything is validated here, once; the rest of the code can rely on a [`Message`].
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -19,33 +19,33 @@ pub use trigger::TriggerBody;
 
 /// The version of our own messages that this program writes, and the newest that it reads.
 pub const VERSION: u64 = 1;
-/// The most bytes of an invalid body that its event carries.
+/// The maximum length of an invalid body in its event, in bytes.
 pub const INPUT_MAX_BYTES: usize = 8 * 1024;
 
-/// One SQS record, as the event source mapping hands it over.
+/// One SQS record, as the event source mapping delivers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The same at every redelivery.
     pub message_id: MessageId,
     /// New at every receive; deletes the message or changes its visibility.
     pub receipt_handle: String,
-    /// The text of the message.
+    /// The message's text.
     pub body: String,
     /// `SentTimestamp`: when SQS accepted the message.
     pub sent_at: Millis,
     /// `ApproximateReceiveCount`: 1 at the first delivery.
     pub receive_count: u32,
-    /// `AWSTraceHeader`: the trace that it belongs to, if whoever sent it said so.
+    /// `AWSTraceHeader`: the trace it belongs to, if the sender set one.
     pub trace: Option<TraceHeader>,
 }
 
 impl Record {
-    /// The trace that everything belongs to that comes of this message.
+    /// The trace of everything that follows from this message.
     pub fn trace(&self) -> TraceHeader {
         self.trace.clone().unwrap_or_else(|| TraceHeader::of_message(&self.message_id, self.sent_at))
     }
 
-    /// When it was to be dealt with: what our own message says, else when it was sent. Nothing but a metric depends on it.
+    /// When the message is due: the time that our own message carries, otherwise the time it was sent. Only metrics use it.
     pub fn due_at(&self) -> Millis {
         #[derive(Deserialize)]
         struct Due {
@@ -57,28 +57,28 @@ impl Record {
     }
 }
 
-/// What a record turns out to be.
+/// What a record contains.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Message {
-    /// Somebody wants a chat synced.
+    /// A request to sync a chat.
     Trigger(TriggerMessage),
-    /// We asked ourselves to look at a run again.
+    /// Our own request to look at a run again.
     Poll(Poll),
-    /// The schedule asks for lost runs to be found.
+    /// The schedule's request to find lost runs.
     Sweep,
-    /// One of our own events came back as a message. Answering it would loop for ever.
+    /// One of our own events, delivered as a message. Answering it would cause an endless loop.
     OwnEvent,
-    /// One of our own messages, of a version that this program does not know yet.
+    /// One of our own messages, in a version that this program does not know yet.
     Newer {
-        /// The version that it says.
+        /// Its version.
         version: u64,
     },
-    /// It says that it is one of ours, but it is not sound.
+    /// A malformed message of our own.
     Malformed {
         /// What is wrong with it.
         reason: String,
     },
-    /// It is nothing that the bridge understands.
+    /// Anything else.
     Invalid(InvalidTrigger),
 }
 
@@ -88,8 +88,7 @@ impl Poll {
         self.body(None)
     }
 
-    /// The body of a message that is sent with a delay: it tells when it is due, since SQS does not. Only [`Record::due_at`]
-    /// reads it.
+    /// The body of a message sent with a delay. It carries the due time, since SQS does not. Only [`Record::due_at`] reads it.
     pub fn to_body_due_at(&self, due_at: Millis) -> String {
         self.body(Some(due_at))
     }
@@ -109,7 +108,7 @@ impl Poll {
     }
 }
 
-/// Escapes the two characters that SQS refuses; in JSON they can only stand inside a string.
+/// Escapes the two characters that SQS rejects; in JSON they can only occur inside a string.
 fn acceptable_to_sqs(json: &str) -> String {
     json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
@@ -127,7 +126,7 @@ impl Message {
     }
 }
 
-/// The head of a message of our own.
+/// The head of one of our own messages.
 #[derive(Deserialize)]
 struct OwnMessage {
     postpress_bridge: serde_json::Value,
@@ -135,7 +134,7 @@ struct OwnMessage {
 }
 
 impl OwnMessage {
-    /// The head, if the body is a JSON object that carries our mark.
+    /// The head, if the body is a JSON object with our marker.
     fn read(body: &str) -> Option<Self> {
         #[derive(Deserialize)]
         struct Mark<'a> {
@@ -145,7 +144,7 @@ impl OwnMessage {
             v: Option<&'a RawValue>,
         }
         if !body.trim_start().starts_with('{') {
-            return None; // serde would also read a struct from an array
+            return None; // serde would also deserialize a struct from an array
         }
         let Mark { postpress_bridge, v } = serde_json::from_str(body).ok()?;
         Some(Self {
@@ -177,7 +176,7 @@ impl OwnMessage {
     }
 }
 
-/// A version is a whole number from 1; one that is too large to read is surely newer.
+/// A version is a whole number from 1 up; one that is too large to parse is certainly newer.
 fn version(json: &str) -> Option<u64> {
     let is_whole = json.bytes().all(|byte| byte.is_ascii_digit());
     is_whole.then(|| json.parse().unwrap_or(u64::MAX)).filter(|version| *version > 0)
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_survives_the_wire() {
+    fn a_poll_round_trips() {
         let plain = poll();
         assert_eq!(parse(&plain.to_body()), Message::Poll(plain.clone()));
 
@@ -233,7 +232,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_poll_survives_the_wire(poll in arbitrary::poll()) {
+        fn every_poll_round_trips(poll in arbitrary::poll()) {
             let body = poll.to_body();
             let is_refused = body.contains(['\u{fffe}', '\u{ffff}']);
             prop_assert!(!is_refused);
@@ -242,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_polls_foreign_text_is_cut_to_what_an_item_may_hold() {
+    fn provider_text_in_a_poll_is_truncated_to_fit_an_item() {
         let long = || Envelope {
             title: "é".repeat(10_000),
             detail: Some("é".repeat(10_000)),
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_has_no_character_that_sqs_refuses() {
+    fn a_poll_escapes_characters_that_sqs_rejects() {
         let poll = Poll { chat_id: ChatId::parse("a\u{fffe}b\u{ffff}").unwrap(), ..poll() };
         let body = poll.to_body();
         assert!(!body.contains(['\u{fffe}', '\u{ffff}']));
@@ -268,12 +267,12 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_reads_as_the_protocol_writes_it() {
+    fn a_poll_has_the_documented_wire_format() {
         insta::assert_snapshot!(poll().to_body(), @r#"{"postpress_bridge":"poll","v":1,"chat_id":"c","run_id":"00000000-0000-4000-8000-000000000001","claim_id":"00000000000000000000000000000002","learned":{"failures":2}}"#);
     }
 
     #[test]
-    fn a_poll_tells_when_it_is_due_and_a_trigger_is_due_when_it_is_sent() {
+    fn a_poll_carries_its_due_time_and_a_trigger_is_due_when_sent() {
         let sent_at = record("").sent_at;
         let due_at = Millis(sent_at.0 + 45_000);
         let body = poll().to_body_due_at(due_at);
@@ -292,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_message_of_ours_is_told_from_a_broken_one() {
+    fn a_newer_own_message_is_not_malformed() {
         assert_eq!(parse(r#"{"postpress_bridge": "poll", "v": 2}"#), Message::Newer { version: 2 });
         assert_eq!(parse(r#"{"postpress_bridge": "audit", "v": 7}"#), Message::Newer { version: 7 });
         let beyond = r#"{"postpress_bridge": "poll", "v": 99999999999999999999}"#;

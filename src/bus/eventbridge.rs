@@ -1,7 +1,7 @@
 //! The event bus on EventBridge.
 //!
-//! To a bus that does not exist EventBridge answers with success and drops the event, so there is nothing to see here of the
-//! most likely fault; the deployment passes the bus by reference.
+//! EventBridge answers success for a bus that does not exist and drops the event, so this module cannot detect the most
+//! likely misconfiguration; the deployment therefore passes the bus by reference.
 
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
@@ -14,7 +14,7 @@ use crate::queue::packing::pack;
 use crate::service::ServiceError;
 use crate::trace::TraceHeader;
 
-const UNKNOWN: &str = "EventBridge said nothing of the entry";
+const UNKNOWN: &str = "EventBridge returned no result for the entry";
 
 /// A bus on EventBridge.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct EventBridgeBus {
 }
 
 impl EventBridgeBus {
-    /// The bus of this name or ARN; the events get this `source`.
+    /// Publishes to the bus of this name or ARN; events have this `source`.
     pub fn new(client: Client, bus: String, source: String) -> Self {
         Self { client, bus, source }
     }
@@ -64,7 +64,7 @@ impl EventBus for EventBridgeBus {
     }
 }
 
-/// PutEvents answers 200 also when entries fail. An entry that was accepted has an `EventId`, one that failed an `ErrorCode`
+/// PutEvents answers 200 even if entries fail. An accepted entry has an `EventId`, a failed one an `ErrorCode`
 /// (<https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html>).
 fn entry_result(entry: &PutEventsResultEntry) -> Result<(), ServiceError> {
     match (&entry.error_code, &entry.event_id) {

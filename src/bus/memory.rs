@@ -7,13 +7,13 @@ use crate::event::Event;
 use crate::service::ServiceError;
 use crate::trace::TraceHeader;
 
-/// A subscriber of a [`MemoryBus`], called with each event. What it fails to take is not published.
+/// A subscriber of a [`MemoryBus`], called with each event. An event that it fails to take is not published.
 pub(super) type Subscriber = Box<dyn Fn(&Event) -> Result<(), ServiceError>>;
 
-/// Decides whether an entry of a request fails, each on its own: PutEvents answers 200 also when entries fail.
+/// Decides for each entry of a request whether it fails: PutEvents answers 200 even if entries fail.
 pub(super) type EntryFault = Box<dyn Fn(&Event) -> Option<ServiceError>>;
 
-/// A bus that keeps what was published, and may hand it to one subscriber.
+/// A bus that keeps the published events and can pass them to one subscriber.
 #[derive(Default)]
 pub struct MemoryBus {
     events: RefCell<Vec<Event>>,
@@ -22,18 +22,18 @@ pub struct MemoryBus {
 }
 
 impl MemoryBus {
-    /// A bus that hands each event on.
+    /// A bus that passes each event on.
     pub fn with_subscriber(subscriber: Subscriber) -> Self {
         Self { subscriber: Some(subscriber), ..Self::default() }
     }
 
-    /// The same bus, whose entries fail where `fault` says so.
+    /// The same bus, but entries fail where `fault` says so.
     #[must_use]
     pub fn with_faults(self, fault: EntryFault) -> Self {
         Self { fault: Some(fault), ..self }
     }
 
-    /// What was published, in its order, repeats included.
+    /// The published events in order, repeats included.
     pub fn events(&self) -> Vec<Event> {
         self.events.borrow().clone()
     }
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn entries_fail_one_by_one() {
+    async fn entries_fail_independently() {
         let fault = |event: &Event| {
             (event.resources() == ["b"]).then(|| ServiceError::Transient("ThrottlingException".to_owned()))
         };

@@ -1,4 +1,4 @@
-//! The event bus: where endings go.
+//! The event bus: where the endings of runs are published.
 
 use crate::event::Event;
 use crate::service::ServiceError;
@@ -14,7 +14,7 @@ pub use memory::MemoryBus;
 
 /// Where events are published.
 pub trait EventBus {
-    /// Publishes events of one trace, sharing as few requests as they fit in. Each has a result of its own, in their order.
+    /// Publishes events of one trace in as few requests as possible. Returns one result per event, in order.
     fn publish(
         &self,
         events: &[Event],

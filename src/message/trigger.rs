@@ -1,4 +1,4 @@
-//! Triggers: the fields, their bounds, and the wrappings that a rule or a topic puts around them.
+//! Triggers: their fields, their limits, and the wrappings that a rule or a topic adds.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,9 +11,9 @@ use crate::json;
 use crate::run::{InvalidTrigger, Metadata, Trigger, TriggerMessage};
 use crate::text::bounded;
 
-/// The longest `correlation_id` and the longest `idempotency_key`, in bytes.
+/// The maximum length of a `correlation_id` and of an `idempotency_key`, in bytes.
 const LABEL_MAX_BYTES: usize = 256;
-/// The longest `metadata`, in bytes of JSON.
+/// The maximum length of `metadata`, in bytes of JSON.
 const METADATA_MAX_BYTES: usize = 1024;
 /// How many wrappings a trigger may have: a rule's, a topic's, or one of each.
 const WRAPPINGS_MAX: usize = 2;
@@ -29,30 +29,30 @@ const WRAPPINGS_MAX: usize = 2;
 pub struct TriggerBody {
     /// The chat to sync: at most 512 bytes, no control characters, neither `.` nor `..`.
     pub chat_id: ChatId,
-    /// Comes back in the event: at most 256 bytes.
+    /// Returned in the event: at most 256 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = LABEL_MAX_BYTES))]
     pub correlation_id: Option<String>,
-    /// Two triggers for one chat with one key are one request: at most 256 bytes.
+    /// Two triggers for one chat with the same key are one request: at most 256 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = LABEL_MAX_BYTES))]
     pub idempotency_key: Option<String>,
-    /// Comes back in the event, byte for byte: at most 1 KiB of JSON.
+    /// Returned in the event, byte for byte: at most 1 KiB of JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
 }
 
 impl TriggerBody {
-    /// A trigger for a chat, with nothing else in it.
+    /// A trigger for a chat, with no other fields.
     pub fn new(chat_id: ChatId) -> Self {
         Self { chat_id, correlation_id: None, idempotency_key: None, metadata: None }
     }
 
-    /// Reads a trigger that somebody hands in, with no wrapping around it. `event_source` is the `source` of our own
+    /// Parses a trigger that is submitted directly, without wrappings. `event_source` is the `source` of our own
     /// events, which are never triggers.
     ///
     /// # Errors
-    /// Says all that is wrong with it, and what to send instead.
+    /// Lists everything that is wrong with it, and what to send instead.
     pub fn parse(json: &str, event_source: &str) -> Result<Self, String> {
         if holds_own_event(json, event_source) {
             return Err(
@@ -67,10 +67,10 @@ impl TriggerBody {
         Fields::of(&layer).into_body()
     }
 
-    /// Reads an idempotency key that came beside the body, under the rules of the one inside.
+    /// Checks an idempotency key sent outside the body, by the rules of the one inside.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// Describes what is wrong with it.
     pub fn check_key(name: &str, key: &str) -> Result<(), String> {
         checked_label(name, key)
     }
@@ -96,20 +96,20 @@ pub(super) fn parse(record: &Record, event_source: &str) -> Message {
     }
 }
 
-/// What is left when the wrappings are off.
+/// A body without its wrappings.
 enum Unwrapped {
     Trigger {
         layer: String,
         wrapped_id: Option<String>,
     },
-    /// One of our own messages, with what is wrong with it: a sound one has been read before.
+    /// A malformed message of our own, and what is wrong with it: valid ones are recognized earlier.
     OwnMessage(String),
     Invalid(String),
 }
 
 impl Unwrapped {
-    /// Of a body that cannot be read through. What may be a broken message of our own is taken for one, since its fence must
-    /// not go out in an event's `input`.
+    /// A body that cannot be parsed. A possibly malformed message of our own is treated as such, since its fence must not
+    /// appear in an event's `input`.
     fn unreadable(body: &str, reason: String) -> Self {
         if body.contains("postpress_bridge") { Self::OwnMessage(reason) } else { Self::Invalid(reason) }
     }
@@ -150,7 +150,7 @@ fn too_many_wrappings() -> String {
     format!("the trigger is wrapped more than {WRAPPINGS_MAX} times; send it with fewer wrappings")
 }
 
-/// A trigger's fields, each as far as it is sound, and what is wrong with the rest.
+/// A trigger's valid fields, and what is wrong with the others.
 #[derive(Default)]
 struct Fields {
     chat_id: Option<ChatId>,
@@ -249,7 +249,7 @@ fn metadata(raw: Option<&RawValue>) -> Result<Option<Metadata>, String> {
     if bytes > METADATA_MAX_BYTES {
         return Err(format!("`metadata` is {bytes} bytes of JSON; at most {METADATA_MAX_BYTES} are allowed"));
     }
-    // What an ordinary parser refuses (`1e400`, a lone surrogate) would come back to a consumer that cannot read it.
+    // What common parsers reject (`1e400`, a lone surrogate) would reach a consumer that cannot read it.
     serde_json::from_str::<serde_json::Value>(raw.get())
         .map_err(|error| format!("`metadata` is refused: {}", json::reason(&error)))?;
     Ok(Some(Metadata::of_object(raw.to_owned())))
@@ -275,7 +275,7 @@ mod tests {
         Message::parse(&record, "postpress.bridge")
     }
 
-    fn sound(body: &str) -> TriggerMessage {
+    fn valid(body: &str) -> TriggerMessage {
         match parse_body(body) {
             Message::Trigger(trigger) => trigger,
             other => panic!("{body} is {other:?}"),
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_trigger_needs_only_a_chat_id() {
-        let message = sound(r#"{"chat_id": "c", "correlation_id": null, "later": [1]}"#);
+        let message = valid(r#"{"chat_id": "c", "correlation_id": null, "later": [1]}"#);
         assert_eq!(message.chat_id.as_str(), "c");
         assert_eq!(message.key, TriggerKey::of("m-1"));
         assert_eq!(message.trigger.correlation_id, None);
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn metadata_is_kept_byte_for_byte() {
         let metadata = r#"{"b":0.1000, "a" : 12345678901234567890123, "é":"\u00e9"}"#;
-        let message = sound(&format!(r#"{{"chat_id": "c", "metadata": {metadata}}}"#));
+        let message = valid(&format!(r#"{{"chat_id": "c", "metadata": {metadata}}}"#));
         assert_eq!(message.trigger.metadata.as_ref().map(Metadata::as_str), Some(metadata));
         let stored = serde_json::to_string(&message.trigger).unwrap();
         assert!(stored.contains(metadata), "{stored}");
@@ -326,14 +326,14 @@ mod tests {
             (event_bridge(&sns(&trigger)), "eb-1"),
             (sns(&json!({"chat_id": "c", "idempotency_key": "own"})), "own"),
         ] {
-            let message = sound(&body.to_string());
+            let message = valid(&body.to_string());
             assert_eq!(message.chat_id.as_str(), "c");
             assert_eq!(message.key, TriggerKey::of(key), "{body}");
         }
     }
 
     #[test]
-    fn a_third_wrapping_is_one_too_many() {
+    fn a_third_wrapping_is_rejected() {
         let body = sns(&event_bridge(&sns(&json!({"chat_id": "c"}))));
         assert!(invalid(&body.to_string()).reason.contains("more than 2 times"));
     }
@@ -341,7 +341,7 @@ mod tests {
     const EVENT_ID: &str = "2d7c61a8-54b3-4e09-9f10-83c2d6e50f01";
 
     #[test]
-    fn our_own_events_are_never_triggers_at_any_layer() {
+    fn own_events_are_recognized_at_any_layer() {
         let detail = json!({"event_id": EVENT_ID, "schema_version": "1", "chat_id": "c", "triggers": []});
         let event =
             json!({"id": "1", "detail-type": "SYNC_DONE", "source": "postpress.bridge", "detail": {"chat_id": "c"}});
@@ -366,14 +366,14 @@ mod tests {
         ] {
             assert_eq!(parse_body(&body.to_string()), Message::OwnEvent, "{body}");
         }
-        // A trigger that quotes what it follows on.
-        sound(&json!({"chat_id": "c", "metadata": {"after": {"event_id": EVENT_ID, "schema_version": "1", "triggers": []}}}).to_string());
-        sound(&json!({"chat_id": "c", "previous": detail}).to_string());
-        sound(r#"{"chat_id": "c", "source": "postpress.bridge"}"#);
+        // A trigger that quotes the event it responds to.
+        valid(&json!({"chat_id": "c", "metadata": {"after": {"event_id": EVENT_ID, "schema_version": "1", "triggers": []}}}).to_string());
+        valid(&json!({"chat_id": "c", "previous": detail}).to_string());
+        valid(r#"{"chat_id": "c", "source": "postpress.bridge"}"#);
     }
 
     #[test]
-    fn our_own_events_are_recognised_by_their_form() {
+    fn own_events_are_recognized_by_their_fields() {
         let own = json!({
             "schema_version": "1", "event_id": EVENT_ID, "chat_id": "c", "triggers": [{"message_id": "m"}], "origin": "bridge",
         });
@@ -416,15 +416,15 @@ mod tests {
             json!({"event_id": EVENT_ID, "schema_version": "1", "chat_id": "c", "origin": ["bridge"]}),
         ] {
             for body in [theirs.clone(), sns(&theirs), event_bridge(&theirs), sns(&event_bridge(&theirs))] {
-                assert_eq!(sound(&body.to_string()).chat_id.as_str(), "c", "{body}");
+                assert_eq!(valid(&body.to_string()).chat_id.as_str(), "c", "{body}");
             }
-            let handed_in = TriggerBody::parse(&theirs.to_string(), "postpress.bridge").unwrap();
-            assert_eq!(handed_in.chat_id.as_str(), "c", "{theirs}");
+            let submitted = TriggerBody::parse(&theirs.to_string(), "postpress.bridge").unwrap();
+            assert_eq!(submitted.chat_id.as_str(), "c", "{theirs}");
         }
     }
 
     #[test]
-    fn a_bad_trigger_says_all_that_is_wrong_and_keeps_what_is_sound() {
+    fn an_invalid_trigger_lists_every_error_and_keeps_its_valid_fields() {
         let body = r#"{"chat_id": "c", "correlation_id": 7, "idempotency_key": "k", "metadata": [1]}"#;
         let invalid = invalid(body);
         assert_eq!(invalid.reason, "`correlation_id` is not a string; `metadata` is not a JSON object");
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trigger_is_refused_with_a_reason() {
+    fn an_invalid_trigger_is_rejected_with_a_reason() {
         let long = "x".repeat(10_000);
         let deep = format!("{{\"chat_id\": {}1{}}}", "[".repeat(5000), "]".repeat(5000));
         for (body, reason) in [
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_message_of_our_own_is_never_echoed() {
+    fn a_malformed_own_message_is_never_echoed() {
         let poll = r#"{"postpress_bridge": "poll", "v": 1, "claim_id": "00000000000000000000000000000001","#;
         for body in [
             format!("{poll} }}"),
@@ -488,11 +488,11 @@ mod tests {
         ] {
             assert!(matches!(parse_body(&body), Message::Malformed { .. }), "{body}: {:?}", parse_body(&body));
         }
-        sound(r#"{"chat_id": "c", "metadata": {"postpress_bridge": "poll"}}"#);
+        valid(r#"{"chat_id": "c", "metadata": {"postpress_bridge": "poll"}}"#);
     }
 
     #[test]
-    fn a_bad_trigger_that_only_mentions_our_mark_does_not_vanish() {
+    fn an_invalid_trigger_that_only_mentions_our_marker_is_answered() {
         for body in [
             r#"{"chat_id": "", "correlation_id": "postpress_bridge"}"#.to_owned(),
             r#"{"chat_id": "c", "metadata": {"postpress_bridge": 1e400}}"#.to_owned(),
@@ -503,22 +503,22 @@ mod tests {
     }
 
     #[test]
-    fn a_trigger_that_is_handed_in_reaches_the_worker_as_it_was() {
+    fn a_submitted_trigger_reaches_the_worker_unchanged() {
         let metadata = r#"{"b":0.1000, "é":"\u00e9"}"#;
         let body = format!(
             r#"{{"chat_id": "c\ufffe", "correlation_id": "o-1", "idempotency_key": "k", "metadata": {metadata}, "x": 1}}"#
         );
-        let handed_in = TriggerBody::parse(&body, "postpress.bridge").unwrap();
-        let message = handed_in.to_body();
-        assert!(!message.contains('\u{fffe}'), "SQS would refuse it");
-        let TriggerMessage { chat_id, key, trigger } = sound(&message);
+        let submitted = TriggerBody::parse(&body, "postpress.bridge").unwrap();
+        let message = submitted.to_body();
+        assert!(!message.contains('\u{fffe}'), "SQS would reject it");
+        let TriggerMessage { chat_id, key, trigger } = valid(&message);
         assert_eq!((chat_id.as_str(), key), ("c\u{fffe}", TriggerKey::of("k")));
         assert_eq!(trigger.correlation_id.as_deref(), Some("o-1"));
         assert_eq!(trigger.metadata.as_ref().map(Metadata::as_str), Some(metadata));
     }
 
     #[test]
-    fn only_a_plain_trigger_can_be_handed_in() {
+    fn only_a_plain_trigger_can_be_submitted() {
         let event = json!({"event_id": EVENT_ID, "schema_version": "1", "chat_id": "c", "triggers": []});
         for (body, reason) in [
             (event_bridge(&event).to_string(), "own events"),
@@ -536,18 +536,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_just_short_enough_is_sound() {
+    fn fields_of_the_maximum_length_are_valid() {
         let label = "x".repeat(LABEL_MAX_BYTES);
         let metadata = format!(r#"{{"a":"{}"}}"#, "x".repeat(METADATA_MAX_BYTES - 8));
         assert_eq!(metadata.len(), METADATA_MAX_BYTES);
         let body = json!({"chat_id": "c", "correlation_id": label, "idempotency_key": label}).to_string();
-        let message = sound(&body.replacen('{', &format!(r#"{{"metadata": {metadata},"#), 1));
+        let message = valid(&body.replacen('{', &format!(r#"{{"metadata": {metadata},"#), 1));
         assert_eq!(message.trigger.correlation_id.as_ref(), Some(&label));
         assert_eq!(message.trigger.metadata.as_ref().map(Metadata::as_str), Some(&*metadata));
     }
 
     #[test]
-    fn a_long_input_is_cut_and_says_so() {
+    fn a_long_input_is_truncated_and_marked() {
         let invalid = invalid(&"é".repeat(10_000));
         assert!(invalid.truncated);
         assert_eq!(invalid.input.len(), INPUT_MAX_BYTES);

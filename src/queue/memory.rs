@@ -1,4 +1,4 @@
-//! An SQS standard queue in memory, which behaves like the real one where the bridge depends on it: delays, the visibility
+//! An in-memory SQS standard queue that behaves like the real one where the bridge depends on it: delays, the visibility
 //! timeout, redelivery under the same message id with a growing receive count, and the dead-letter queue.
 
 use std::cell::{Cell, RefCell};
@@ -14,7 +14,7 @@ use crate::service::ServiceError;
 use crate::time::{Clock, Millis};
 use crate::trace::TraceHeader;
 
-/// Decides whether a message is delivered once more although it was deleted, and how much later: "on rare occasions […] you
+/// Decides whether a deleted message is delivered once more, and how much later: "on rare occasions […] you
 /// might get that message copy again" (SQS, at-least-once delivery).
 pub type Redelivery = Box<dyn Fn(&Record) -> Option<Duration>>;
 
@@ -43,10 +43,10 @@ struct Stored {
 }
 
 impl MemoryQueue {
-    /// A queue with this visibility timeout, and a dead-letter queue behind it after so many receives.
+    /// A queue with this visibility timeout; a message becomes a dead letter after `max_receive_count` receives.
     ///
-    /// Message ids begin with `name`. Where runs outlive the process, so must the ids be new in each: the protocol
-    /// takes two messages of one id for one.
+    /// Message ids begin with `name`. If runs outlive the process, each process needs a name of its own: the protocol
+    /// treats two messages with one id as the same message.
     pub fn new(name: &str, clock: Clock, visibility_timeout: Duration, max_receive_count: u32) -> Self {
         Self {
             name: name.to_owned(),
@@ -62,25 +62,25 @@ impl MemoryQueue {
         }
     }
 
-    /// The same queue, which delivers what it has deleted once more where `redelivery` says so.
+    /// The same queue, but deleted messages are delivered once more where `redelivery` says so.
     #[must_use]
     pub fn with_redelivery(self, redelivery: Redelivery) -> Self {
         Self { redelivery: Some(redelivery), ..self }
     }
 
-    /// Puts a message on the queue and tells its new id.
+    /// Puts a message on the queue and returns its new id.
     pub fn put(&self, body: &str, delay: Duration) -> MessageId {
         self.put_traced(body, delay, None)
     }
 
-    /// The same with a message that belongs to a trace.
+    /// Like [`MemoryQueue::put`], for a message that belongs to a trace.
     pub fn put_traced(&self, body: &str, delay: Duration, trace: Option<TraceHeader>) -> MessageId {
         let message_id = MessageId::new(format!("{}-{}", self.name, self.next_id()));
         self.store(message_id.clone(), body, self.clock.now(), delay, trace);
         message_id
     }
 
-    /// Puts a message on the queue that has an id and a time of its own.
+    /// Puts a message with the given id and time on the queue.
     pub fn put_as(&self, message_id: MessageId, body: &str, sent_at: Millis, delay: Duration) {
         self.store(message_id, body, sent_at, delay, None);
     }
@@ -98,12 +98,12 @@ impl MemoryQueue {
         self.changed.notify_waiters();
     }
 
-    /// Nothing waits here, visible or not.
+    /// Whether the queue has no messages, visible or not.
     pub fn is_empty(&self) -> bool {
         self.messages.borrow().is_empty()
     }
 
-    /// Waits until nothing waits here: what was received counts until it is deleted.
+    /// Waits until the queue is empty. A received message counts until it is deleted.
     pub async fn drained(&self) {
         loop {
             let changed = self.changed.notified();
@@ -114,22 +114,22 @@ impl MemoryQueue {
         }
     }
 
-    /// The ids of what waits here, visible or not.
+    /// The ids of all messages in the queue, visible or not.
     pub fn waiting(&self) -> Vec<MessageId> {
         self.messages.borrow().iter().map(|message| message.message_id.clone()).collect()
     }
 
-    /// What was received too often.
+    /// Messages that were received too often.
     pub fn dead_letters(&self) -> Vec<Record> {
         self.dead_letters.borrow().clone()
     }
 
-    /// How many SendMessageBatch requests were made.
+    /// The number of SendMessageBatch requests so far.
     pub fn send_requests(&self) -> u64 {
         self.requests.get()
     }
 
-    /// Takes at most so many of the messages that are visible now.
+    /// Receives at most `max` of the messages that are visible now.
     pub fn receive_now(&self, max: usize) -> Vec<Record> {
         let now = Instant::now();
         let mut messages = self.messages.borrow_mut();
@@ -153,7 +153,7 @@ impl MemoryQueue {
         received
     }
 
-    /// Makes a received message visible again after so long, if this receipt is still its last.
+    /// Makes a received message visible again after `timeout`, if this receipt is still its latest.
     pub fn set_visibility_timeout(&self, receipt_handle: &str, timeout: Duration) {
         let mut messages = self.messages.borrow_mut();
         if let Some(message) = messages.iter_mut().find(|message| message.is_held_by(receipt_handle)) {
@@ -166,7 +166,7 @@ impl MemoryQueue {
         let again = self.redelivery.as_ref().and_then(|redelivery| redelivery(record));
         let mut messages = self.messages.borrow_mut();
         let Some(index) = messages.iter().position(|message| message.is_held_by(&record.receipt_handle)) else {
-            return; // the visibility timeout is over and somebody else has it: as with SQS, it is not deleted
+            return; // it was received again after its visibility timeout: as with SQS, it is not deleted
         };
         match again {
             Some(delay) => messages[index].visible_at = Instant::now() + delay,
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn too_many_receives_make_a_dead_letter() {
+    async fn a_message_received_too_often_becomes_a_dead_letter() {
         let queue = queue();
         queue.put("poison", Duration::ZERO);
         queue.receive(1).await.unwrap();
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deleted_message_may_come_once_more() {
+    async fn a_deleted_message_may_be_delivered_once_more() {
         let once = |record: &Record| (record.receive_count == 1).then_some(SECOND);
         let queue = queue().with_redelivery(Box::new(once));
         queue.put("hello", Duration::ZERO);

@@ -1,4 +1,4 @@
-//! The queue: where messages wait, and come again until they are deleted.
+//! The queue: where messages wait, and from which they are delivered again until deleted.
 
 use std::time::Duration;
 
@@ -24,34 +24,34 @@ pub struct Outgoing {
     pub body: String,
     /// How long it stays invisible.
     pub delay: Duration,
-    /// The trace that it belongs to.
+    /// The trace it belongs to.
     pub trace: Option<TraceHeader>,
 }
 
-/// A message that is to come back.
+/// A new visibility timeout for a received message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VisibilityChange {
-    /// Of its last receive.
+    /// The receipt of its latest receive.
     pub receipt_handle: String,
     /// How long it stays invisible from now.
     pub invisible: Duration,
 }
 
-/// Where the bridge sends its messages to itself.
+/// Where the bridge sends its own messages.
 pub trait Queue {
-    /// Sends messages, sharing as few requests as they fit in. Each has a result of its own, in their order: its new id.
+    /// Sends messages in as few requests as possible. Returns one result per message, in order: its new id.
     fn send(&self, messages: &[Outgoing]) -> impl Future<Output = Vec<Result<MessageId, ServiceError>>>;
 
-    /// Sets when received messages become visible again. Each has a result of its own, in their order.
+    /// Sets when received messages become visible again. Returns one result per message, in order.
     fn change_visibility(&self, messages: &[VisibilityChange]) -> impl Future<Output = Vec<Result<(), ServiceError>>>;
 }
 
-/// Where messages are received from: what Lambda's event source mapping does for us in production.
+/// Where messages are received from. In production, Lambda's event source mapping does this.
 pub trait Source {
-    /// Waits for messages and takes at most so many. They stay invisible for the visibility timeout.
+    /// Waits for messages and receives at most `max`. They stay invisible for the visibility timeout.
     fn receive(&self, max: usize) -> impl Future<Output = Result<Vec<Record>, ServiceError>>;
 
-    /// Deletes what was dealt with.
+    /// Deletes handled messages.
     fn delete(&self, records: &[Record]) -> impl Future<Output = Result<(), ServiceError>>;
 }
 

@@ -1,12 +1,12 @@
-//! How entries share requests: SendMessageBatch, PutEvents and their like take 10 entries, and 1 MiB in all.
+//! How entries share requests: SendMessageBatch, PutEvents and similar calls take at most 10 entries and 1 MiB.
 
-/// The most entries of one request.
+/// The maximum number of entries in a request.
 pub const ENTRIES_MAX: usize = 10;
-/// The most bytes of one request's entries together. The services take 1 MiB; what they count beside the payload is small.
+/// The maximum total size of a request's entries. The services take 1 MiB; what they count besides the payload is small.
 pub const BYTES_MAX: usize = 900 * 1024;
 
-/// Cuts entries of these sizes, in their order, into ranges that fit a request each. An entry that alone is too large gets a
-/// request alone, which the service then refuses by name.
+/// Splits entries of these sizes, in order, into ranges that each fit into a request. An entry that is too large by itself
+/// gets its own request, which the service then rejects with a specific error.
 pub fn pack(sizes: &[usize]) -> Vec<std::ops::Range<usize>> {
     let mut packs = Vec::new();
     let (mut start, mut bytes) = (0, 0);

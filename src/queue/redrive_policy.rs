@@ -3,25 +3,25 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The attribute, read.
+/// The parsed attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedrivePolicy {
-    /// How often a message is received before it is a dead letter.
+    /// How often a message is received before it becomes a dead letter.
     pub max_receive_count: u64,
     /// The name of the dead-letter queue.
     pub dead_letter_queue: String,
-    /// The account that it belongs to.
+    /// The account of the dead-letter queue.
     pub account: String,
 }
 
 impl RedrivePolicy {
-    /// Reads the attribute; nothing, if it is not as SQS writes it.
+    /// Parses the attribute; `None` if it is not in SQS's format.
     pub fn parse(json: &str) -> Option<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Policy {
             dead_letter_target_arn: String,
-            /// A number, which older tools have written as a text.
+            /// A number, which older tools wrote as a string.
             max_receive_count: Value,
         }
         let Policy { dead_letter_target_arn, max_receive_count } = serde_json::from_str(json).ok()?;
@@ -35,7 +35,7 @@ impl RedrivePolicy {
         (!name.is_empty()).then_some(Self { max_receive_count, dead_letter_queue: name, account })
     }
 
-    /// The dead-letter queue is a FIFO queue.
+    /// Whether the dead-letter queue is a FIFO queue.
     pub fn is_fifo(&self) -> bool {
         self.dead_letter_queue.ends_with(".fifo")
     }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_policy_is_none() {
+    fn an_invalid_policy_is_none() {
         for json in [
             "",
             "{}",

@@ -22,9 +22,9 @@ use crate::service::ServiceError;
 use crate::time::{Clock, Millis};
 use crate::trace::TraceHeader;
 
-/// The longest that `ReceiveMessage` waits for a message.
+/// How long `ReceiveMessage` waits for a message at most.
 const WAIT_SECONDS: i32 = 20;
-/// How long a receive may take, its waiting included, and how long a delete.
+/// Time limits of a receive, including its wait, and of a delete.
 const RECEIVE_MAX: Duration = Duration::from_secs(30);
 const DELETE_MAX: Duration = Duration::from_secs(5);
 /// The longest `DelaySeconds`.
@@ -43,7 +43,7 @@ pub struct SqsQueue {
 /// How messages are received.
 #[derive(Debug, Clone, Copy)]
 struct Receiving {
-    /// How long they stay invisible; as long as the queue says, if nothing is said.
+    /// How long they stay invisible; `None` for the queue's own setting.
     hold_seconds: Option<i32>,
     /// How long to wait for one.
     wait_seconds: i32,
@@ -58,8 +58,8 @@ impl SqsQueue {
         Self { client, url, receiving }
     }
 
-    /// The same queue for somebody who goes through what is there: what is received stays invisible for `hold`, at most 12
-    /// hours, whatever the queue says, and an empty queue is told after `wait`, at most 20 seconds.
+    /// The same queue, for inspecting its messages: received messages stay invisible for `hold`, at most 12 hours, whatever
+    /// the queue's setting, and a receive from an empty queue returns after `wait`, at most 20 seconds.
     #[must_use]
     pub fn held_for(self, hold: Duration, wait: Duration) -> Self {
         let hold_seconds = Some(whole_seconds(hold, VISIBILITY_MAX_SECONDS));
@@ -71,7 +71,7 @@ impl SqsQueue {
         Resource::Queue(&self.url)
     }
 
-    /// Deletes messages. Each has a result of its own, in their order.
+    /// Deletes messages. Returns one result per message, in order.
     pub async fn delete_each(&self, records: &[Record]) -> Vec<Result<(), ServiceError>> {
         join_all(records.chunks(ENTRIES_MAX).map(|pack| self.delete_pack(pack))).await.concat()
     }
@@ -119,7 +119,7 @@ impl SqsQueue {
         }
     }
 
-    async fn hand_back_pack(&self, messages: &[VisibilityChange]) -> Results<()> {
+    async fn change_visibility_pack(&self, messages: &[VisibilityChange]) -> Results<()> {
         let entry = |(index, message): (usize, &VisibilityChange)| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
@@ -144,7 +144,7 @@ impl SqsQueue {
     }
 }
 
-/// The message's own trace. It goes before the one in the request's HTTP header, which the SDK sets to the invocation's.
+/// The message's own trace. It overrides the one in the request's HTTP header, which the SDK sets to the invocation's.
 fn trace_attribute(
     trace: &TraceHeader,
 ) -> Result<HashMap<MessageSystemAttributeNameForSends, MessageSystemAttributeValue>, BuildError> {
@@ -152,7 +152,7 @@ fn trace_attribute(
     Ok(HashMap::from([(MessageSystemAttributeNameForSends::AwsTraceHeader, value)]))
 }
 
-/// An entry that the SDK would not even build.
+/// An entry that the SDK cannot build.
 fn refused(error: &BuildError) -> ServiceError {
     ServiceError::Permanent(error.to_string())
 }
@@ -169,7 +169,7 @@ impl Queue for SqsQueue {
     }
 
     async fn change_visibility(&self, messages: &[VisibilityChange]) -> Vec<Result<(), ServiceError>> {
-        join_all(messages.chunks(ENTRIES_MAX).map(|pack| self.hand_back_pack(pack))).await.concat()
+        join_all(messages.chunks(ENTRIES_MAX).map(|pack| self.change_visibility_pack(pack))).await.concat()
     }
 }
 
@@ -196,12 +196,12 @@ impl Source for SqsQueue {
     }
 }
 
-/// The SDK sets no limit of its own.
+/// Limits a request's time, since the SDK sets no limit.
 async fn within<T>(limit: Duration, request: impl Future<Output = T>) -> Result<T, ServiceError> {
     tokio::time::timeout(limit, request).await.map_err(|_| ServiceError::Transient("SQS took too long".to_owned()))
 }
 
-/// A message as the event source mapping would hand it over; nothing, and a line in the log, if SQS gave it no id.
+/// A message as the event source mapping would deliver it; logs an error and returns `None` if SQS gave it no id.
 fn record(message: Message) -> Option<Record> {
     let Some(message_id) = message.message_id else {
         tracing::error!("SQS delivered a message without an id; it is left on the queue");
@@ -221,7 +221,7 @@ fn record(message: Message) -> Option<Record> {
     })
 }
 
-/// A result for each entry, by its id, which is its index.
+/// One result per entry, found by its id, which is its index.
 fn results<'a, T>(
     entries: usize,
     done: impl Iterator<Item = (&'a str, T)>,
@@ -235,15 +235,15 @@ fn results<'a, T>(
                 Some(BatchResultErrorEntry { code, message, sender_fault, .. }) => {
                     Err(entry_error(code, message.as_deref(), Some(*sender_fault)))
                 }
-                None => {
-                    done.remove(&*id).ok_or_else(|| ServiceError::Transient("SQS said nothing of the entry".to_owned()))
-                }
+                None => done
+                    .remove(&*id)
+                    .ok_or_else(|| ServiceError::Transient("SQS returned no result for the entry".to_owned())),
             }
         })
         .collect()
 }
 
-/// SQS takes whole seconds. Rounded up: nothing is due before its time.
+/// SQS takes whole seconds. Rounds up, so that nothing is due early.
 fn whole_seconds(time: Duration, max: u64) -> i32 {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     i32::try_from(seconds.min(max)).unwrap_or(i32::MAX)
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_are_whole_and_never_too_few() {
+    fn seconds_are_rounded_up() {
         for (milliseconds, seconds) in [(0, 0), (1, 1), (1000, 1), (1001, 2), (899_999, 900), (2_000_000, 900)] {
             assert_eq!(whole_seconds(Duration::from_millis(milliseconds), DELAY_MAX_SECONDS), seconds);
         }
@@ -272,13 +272,13 @@ mod tests {
         ];
         let done = [("0", "sent as 0"), ("3", "sent as 3")];
         let results = results(6, done.into_iter(), &failed);
-        let told = results.iter().map(|result| match result {
+        let texts = results.iter().map(|result| match result {
             Ok(sent) => sent,
             Err(ServiceError::Transient(_)) => "perhaps",
             Err(ServiceError::Throttled(_)) => "throttled",
             Err(ServiceError::Permanent(_)) => "refused",
             Err(other) => panic!("{other:?}"),
         });
-        assert_eq!(told.collect::<Vec<_>>(), ["sent as 0", "perhaps", "refused", "sent as 3", "throttled", "perhaps"]);
+        assert_eq!(texts.collect::<Vec<_>>(), ["sent as 0", "perhaps", "refused", "sent as 3", "throttled", "perhaps"]);
     }
 }

@@ -172,7 +172,7 @@ mod tests {
         Answer::Failed(Failure { retry_class, envelope, status, detail, retry_after: None, may_land_late: false })
     }
 
-    fn passing() -> Answer {
+    fn retryable() -> Answer {
         failure(RetryClass::Retryable, Some(envelope("errors/provider_error", 500)), 500)
     }
 
@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    /// The error's type, its status, whose it is, and what ended the run; or the status of the sync.
+    /// The error's type, status and origin, and what ended the run; or the status of the sync.
     fn ending(after: AfterCall) -> (String, u16, Option<Origin>, EndedBy) {
         match after {
             AfterCall::End { outcome: Outcome { ending, ended_by, .. }, .. } => match ending {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_status_ends_the_run_as_what_it_says() {
+    fn a_terminal_status_ends_the_run() {
         for status in [Finish::Done, Finish::Error, Finish::Deleted] {
             let end = ending(after(&run_with(PollState::default()), &Answer::Over(status), NOW));
             assert_eq!(end, (status.as_str().to_owned(), 0, None, EndedBy::Answer));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sync_that_begins_again_under_our_eyes_is_counted() {
+    fn an_observed_restart_of_the_sync_is_counted() {
         let started = Answer::InProgress(Progress::Started);
         let running = Answer::InProgress(Progress::Running);
         let mut item = run_with(PollState::default());
@@ -224,10 +224,10 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_in_progress_ends_the_row_of_failures() {
+    fn an_answer_in_progress_resets_consecutive_failures() {
         let mut item = run_with(PollState::default());
-        item.learned = learned(after(&item, &passing(), NOW));
-        item.learned = learned(after(&item, &passing(), NOW + Duration::from_secs(9)));
+        item.learned = learned(after(&item, &retryable(), NOW));
+        item.learned = learned(after(&item, &retryable(), NOW + Duration::from_secs(9)));
         assert_eq!((item.learned.failures, item.learned.failing_since_ms), (2, Some(NOW)));
         assert!(item.learned.envelope.is_some());
         item.learned = learned(after(&item, &Answer::InProgress(Progress::Running), NOW));
@@ -236,12 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn passing_failures_end_the_run_when_their_budget_is_spent() {
+    fn retryable_failures_end_the_run_when_their_budget_is_exhausted() {
         let since = PollState { failing_since_ms: Some(NOW), ..PollState::default() };
         let spent = NOW + Duration::from_secs(3600);
-        learned(after(&run_with(since.clone()), &passing(), spent - Duration::from_millis(1)));
+        learned(after(&run_with(since.clone()), &retryable(), spent - Duration::from_millis(1)));
         let postpress = Some(Origin::Postpress);
-        let end = ending(after(&run_with(since.clone()), &passing(), spent));
+        let end = ending(after(&run_with(since.clone()), &retryable(), spent));
         assert_eq!(end, ("errors/provider_error".into(), 500, postpress, EndedBy::Retries));
 
         let no_answer = failure(RetryClass::Retryable, None, 504);
@@ -254,9 +254,9 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_has_its_say_in_the_delay() {
+    fn a_failure_affects_the_delay() {
         let seconds = |retry_after: Option<u64>, may_land_late| {
-            let Answer::Failed(failure) = passing() else { unreachable!() };
+            let Answer::Failed(failure) = retryable() else { unreachable!() };
             let retry_after = retry_after.map(Duration::from_secs);
             let answer = Answer::Failed(Failure { retry_after, may_land_late, ..failure });
             match after(&run_with(PollState::default()), &answer, NOW) {
@@ -267,14 +267,14 @@ mod tests {
         assert_eq!((seconds(None, false), seconds(Some(20), false), seconds(None, true)), (5, 20, 60));
         let almost_spent =
             PollState { failing_since_ms: Some(NOW - Duration::from_secs(3597)), ..PollState::default() };
-        let AfterCall::PollAgain { delay, .. } = after(&run_with(almost_spent), &passing(), NOW) else {
+        let AfterCall::PollAgain { delay, .. } = after(&run_with(almost_spent), &retryable(), NOW) else {
             unreachable!()
         };
-        assert_eq!(delay.after(Duration::ZERO).as_secs(), 3, "cut to the end of the budget");
+        assert_eq!(delay.after(Duration::ZERO).as_secs(), 3, "limited by the end of the budget");
     }
 
     #[test]
-    fn a_refused_key_passes_once_in_a_run() {
+    fn rejected_credentials_are_retried_once_per_run() {
         let refused = failure(RetryClass::Credentials, Some(envelope("errors/expired_credentials", 401)), 401);
         let mut item = run_with(PollState::default());
         item.learned = learned(after(&item, &refused, NOW));
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_is_not_connected_has_its_grace_within_the_retry_budget() {
+    fn a_disconnected_account_has_a_grace_period_within_the_retry_budget() {
         let error = || envelope("errors/disconnected_account", 401);
         let refused = failure(RetryClass::Connecting, Some(error()), 401);
         let item = run_with(PollState::default());
@@ -302,14 +302,14 @@ mod tests {
         };
         let failing = run_with(PollState { failing_since_ms: Some(NOW), ..PollState::default() });
         let at_once = after_call(&failing, &refused, NOW, Jitter::NONE, &budgets(0, 3600));
-        assert_eq!(ending(at_once), end(EndedBy::Answer), "0 switches the grace off");
+        assert_eq!(ending(at_once), end(EndedBy::Answer), "0 disables the grace period");
         let late = NOW + Duration::from_secs(60);
         let spent = after_call(&failing, &refused, late, Jitter::NONE, &budgets(3600, 60));
-        assert_eq!(ending(spent), end(EndedBy::Retries), "the retry budget ends first");
+        assert_eq!(ending(spent), end(EndedBy::Retries), "the retry budget is exhausted first");
     }
 
     #[test]
-    fn a_run_that_only_ever_met_the_wrong_host_says_so() {
+    fn a_run_that_only_reached_the_wrong_host_says_so() {
         let detail = |kind: &str, status| {
             let answer = failure(RetryClass::Retryable, Some(envelope(kind, 503)), 503);
             let before = PollState { status, failing_since_ms: Some(NOW), ..PollState::default() };
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_final_failure_ends_the_run_at_once() {
+    fn a_terminal_failure_ends_the_run_at_once() {
         let item = run_with(PollState::default());
         let enveloped = failure(RetryClass::Terminal, Some(envelope("errors/wrong_account", 401)), 401);
         let postpress = Some(Origin::Postpress);
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn past_the_deadline_one_more_call_tells_the_truth_if_there_is_one() {
+    fn a_call_after_the_deadline_may_still_find_the_ending() {
         let item = run_with(PollState::default());
         let late = NOW + Duration::from_secs(86_400);
         let running = Answer::InProgress(Progress::Running);
@@ -363,12 +363,12 @@ mod tests {
         let end = ending(after(&item, &running, late));
         assert_eq!(end, ("bridge/deadline_exceeded".into(), 504, Some(Origin::Bridge), EndedBy::Deadline));
         assert_eq!(ending(after(&item, &Answer::Over(Finish::Done), late)).0, "SYNC_DONE");
-        let failing = ending(after(&item, &passing(), late));
+        let failing = ending(after(&item, &retryable(), late));
         assert_eq!(failing, ("errors/provider_error".into(), 500, Some(Origin::Postpress), EndedBy::Deadline));
     }
 
     #[test]
-    fn the_last_of_the_polls_ends_the_run() {
+    fn an_exhausted_poll_budget_ends_the_run() {
         let running = Answer::InProgress(Progress::Running);
         let item = Item { polls: 1000, ..run_with(PollState::default()) };
         let end = ending(after(&item, &running, NOW));

@@ -1,4 +1,4 @@
-//! Each clause of the protocol, shown on the way of a message: a case fails if its clause is left out.
+//! Each clause of the protocol, tested on a message's path: a case fails if its clause is removed.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::run::{ClaimCondition, EndedBy, Ending, Open, Phase, RecentKeys, TRIGG
 const NOW: Millis = Millis(1_000_000);
 const LEASE: Duration = Duration::from_secs(60);
 
-/// An active run that nothing has happened to yet, claimed by the message `starter`.
+/// A new active run, claimed by the message `starter`.
 pub(in crate::run) fn item() -> Item {
     Item {
         subject: ChatId::parse("c").unwrap().into(),
@@ -94,7 +94,7 @@ fn call() -> Step {
     Step::Call(chat_id())
 }
 
-/// A table of one item that carries out what a handling asks for, and the handling that asks.
+/// A table of one item that executes a handler's steps, and the handler.
 struct Scene {
     table: Option<Item>,
     handling: MessageHandler,
@@ -104,7 +104,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// The fence of a scene's handling: none that any item has.
+    /// The fence of the scene's handler, which no item has.
     const CLAIM: u128 = 99;
 
     fn new(table: Option<Item>, task: Task, message_id: &str, now: Millis) -> Self {
@@ -126,7 +126,7 @@ impl Scene {
         self
     }
 
-    /// Carries the step out on the table.
+    /// Executes the step on the table.
     fn apply(&mut self) -> StepResult {
         match &self.step {
             Step::Read(_) => StepResult::Read(self.table.clone().map(Box::new)),
@@ -139,7 +139,7 @@ impl Scene {
             }
             Step::Send { .. } | Step::Publish(_) => StepResult::Done,
             Step::Call(_) => panic!("the provider is called"),
-            Step::Done(verdict) => panic!("it is over: {verdict:?}"),
+            Step::Done(disposition) => panic!("already done: {disposition:?}"),
         }
     }
 
@@ -148,7 +148,7 @@ impl Scene {
         self.give(input)
     }
 
-    /// Goes on to a call, a send, a publication or the end, whatever comes first.
+    /// Advances to a call, a send, a publication or the end, whichever comes first.
     fn until_effect(&mut self) -> &mut Self {
         while matches!(self.step, Step::Read(_) | Step::Write(_)) {
             self.carry_out();
@@ -156,11 +156,11 @@ impl Scene {
         self
     }
 
-    /// Goes on to the end without another call.
-    fn verdict(&mut self) -> Disposition {
+    /// Advances to the end without another call.
+    fn disposition(&mut self) -> Disposition {
         loop {
             match self.step {
-                Step::Done(verdict) => return verdict,
+                Step::Done(disposition) => return disposition,
                 _ => self.carry_out(),
             };
         }
@@ -193,13 +193,13 @@ fn a_trigger_for_an_unknown_chat_starts_a_run_and_calls() {
 }
 
 #[test]
-fn what_a_trigger_does_is_decided_by_the_item() {
+fn a_triggers_disposition_depends_on_the_item() {
     use AckReason::{Duplicate, Joined, Published, Refused};
     use RetryReason::LeaseHeld;
     let full = Item { triggers: vec![trigger("x"); TRIGGERS_MAX], ..item() };
     let known_before = Item { seen: RecentKeys::default().after(&item().keys, NOW, NOW, rules().run_ttl), ..item() };
     let known_before = Item { keys: [TriggerKey::of("other")].into(), ..known_before };
-    for (what, table, message, now, verdict) in [
+    for (what, table, message, now, disposition) in [
         ("rule 1: its own run, lease held", item(), "starter", NOW + LEASE, Disposition::Retry(LeaseHeld)),
         ("rule 1: its own ending, unpublished", ended(), "starter", NOW, Disposition::Ack(Published)),
         ("rule 1: its own ending, published", published(), "starter", NOW, Disposition::Ack(Duplicate)),
@@ -234,12 +234,12 @@ fn what_a_trigger_does_is_decided_by_the_item() {
         ("rule 3: a run in flight", item(), "b", NOW, Disposition::Ack(Joined)),
         ("rule 3: a run that is full", full, "b", NOW, Disposition::Ack(Refused)),
     ] {
-        assert_eq!(Scene::new(Some(table), trigger_task(message), message, now).verdict(), verdict, "{what}");
+        assert_eq!(Scene::new(Some(table), trigger_task(message), message, now).disposition(), disposition, "{what}");
     }
 }
 
 #[test]
-fn a_trigger_whose_lease_is_over_claims_its_run_again() {
+fn a_trigger_with_an_expired_lease_claims_its_run_again() {
     let mut scene = Scene::new(Some(item()), trigger_task("starter"), "starter", EXPIRED);
     assert_eq!(scene.until_effect().step, call());
     let item = scene.table();
@@ -248,9 +248,9 @@ fn a_trigger_whose_lease_is_over_claims_its_run_again() {
 }
 
 #[test]
-fn a_join_is_told_in_the_item_and_asks_nobody() {
+fn join_is_recorded_without_a_provider_call() {
     let mut scene = Scene::new(Some(item()), trigger_task("b"), "b", EXPIRED);
-    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Joined));
+    assert_eq!(scene.disposition(), Disposition::Ack(AckReason::Joined));
     let table = scene.table();
     assert!(table.triggers[1].joined);
     assert!(table.keys.contains(&TriggerKey::of("b")));
@@ -258,16 +258,16 @@ fn a_join_is_told_in_the_item_and_asks_nobody() {
 }
 
 #[test]
-fn a_join_whose_reply_was_lost_is_recognised() {
+fn a_join_with_a_lost_reply_is_recognized() {
     let mut scene = Scene::new(Some(item()), trigger_task("b"), "b", NOW);
     scene.carry_out();
-    scene.apply(); // written, and the reply lost: the same write goes out again
-    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Joined));
+    scene.apply(); // written, but the reply is lost: the same write is sent again
+    assert_eq!(scene.disposition(), Disposition::Ack(AckReason::Joined));
     assert_eq!(scene.table().triggers.len(), 2);
 }
 
 #[test]
-fn a_start_whose_reply_was_lost_is_recognised_and_called_for() {
+fn a_start_with_a_lost_reply_is_recognized_and_leads_to_a_call() {
     let mut scene = Scene::new(None, trigger_task("a"), "a", NOW);
     scene.carry_out();
     scene.apply();
@@ -276,12 +276,12 @@ fn a_start_whose_reply_was_lost_is_recognised_and_called_for() {
 }
 
 #[test]
-fn a_twins_start_is_not_taken_for_our_own() {
-    // The same message, delivered twice at once: the twin's claim has our key, but not our fence.
+fn a_start_by_a_concurrent_delivery_is_not_our_own() {
+    // The same message, delivered twice at once: the other delivery's claim has our key, but not our fence.
     let mut scene = Scene::new(None, trigger_task("starter"), "starter", NOW);
     scene.carry_out();
     scene.table = Some(item());
-    assert_eq!(scene.verdict(), Disposition::Retry(RetryReason::LeaseHeld));
+    assert_eq!(scene.disposition(), Disposition::Retry(RetryReason::LeaseHeld));
 }
 
 #[test]
@@ -309,15 +309,15 @@ fn an_unpublished_ending_is_published_before_the_next_run_starts() {
 }
 
 #[test]
-fn a_start_gives_way_when_the_run_it_was_to_follow_is_not_the_one_read() {
+fn a_start_yields_if_the_previous_run_has_changed() {
     let mut scene = Scene::new(Some(published()), trigger_task("b"), "b", NOW);
     scene.carry_out();
     scene.table = Some(Item { run_id: RunId::from_random(5), ..item() });
-    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Joined));
+    assert_eq!(scene.disposition(), Disposition::Ack(AckReason::Joined));
 }
 
 #[test]
-fn a_trigger_decides_five_times_and_then_comes_back() {
+fn a_trigger_is_retried_after_five_decisions() {
     let mut scene = Scene::new(Some(item()), trigger_task("b"), "b", NOW);
     scene.carry_out();
     for run in 0..4 {
@@ -331,19 +331,19 @@ fn a_trigger_decides_five_times_and_then_comes_back() {
 }
 
 #[test]
-fn a_poll_claims_under_the_fence_it_names_whether_or_not_the_lease_is_over() {
+fn a_poll_claims_under_its_fence_regardless_of_the_lease() {
     for now in [NOW, EXPIRED] {
         let mut scene = Scene::new(Some(item()), poll_task(1), "p", now);
         assert_eq!(scene.until_effect().step, call());
         let table = scene.table();
         assert_eq!((table.polls, table.holder.as_str()), (2, "p"));
         assert_eq!(table.claim_id, ClaimId::from_random(Scene::CLAIM));
-        assert_eq!(table.learned.status, Some(Progress::Running), "what the poll learned is kept");
+        assert_eq!(table.learned.status, Some(Progress::Running), "the poll's state is kept");
     }
 }
 
 #[test]
-fn a_poll_that_learned_nothing_leaves_the_items_own_record() {
+fn a_poll_without_state_keeps_the_items_state() {
     let learned = PollState { invalid_responses: 2, ..PollState::default() };
     let Task::Poll(poll) = poll_task(1) else { unreachable!() };
     let task = Task::Poll(Poll { learned: None, ..poll });
@@ -353,14 +353,14 @@ fn a_poll_that_learned_nothing_leaves_the_items_own_record() {
 }
 
 #[test]
-fn what_a_poll_does_that_is_refused_is_decided_by_the_item() {
+fn the_disposition_of_a_poll_that_cannot_claim_depends_on_the_item() {
     use AckReason::{Over, Published, Superseded};
     let held_by = |holder: &str| Item { claim_id: ClaimId::from_random(7), holder: MessageId::new(holder), ..item() };
     let other_run = Item { run_id: RunId::from_random(5), ..item() };
-    for (what, table, now, verdict) in [
+    for (what, table, now, disposition) in [
         ("2: no item", None, NOW, Disposition::Ack(Over)),
         ("2: another run", Some(other_run), NOW, Disposition::Ack(Over)),
-        ("3: ended, unpublished, whoever holds it", Some(ended()), NOW, Disposition::Ack(Published)),
+        ("3: ended, unpublished, any holder", Some(ended()), NOW, Disposition::Ack(Published)),
         ("4: ended and published", Some(published()), NOW, Disposition::Ack(Over)),
         (
             "5: an earlier delivery holds it",
@@ -368,31 +368,31 @@ fn what_a_poll_does_that_is_refused_is_decided_by_the_item() {
             NOW + LEASE,
             Disposition::Retry(RetryReason::LeaseHeld),
         ),
-        ("6: somebody else has claimed", Some(held_by("q")), EXPIRED, Disposition::Ack(Superseded)),
+        ("6: another message has claimed", Some(held_by("q")), EXPIRED, Disposition::Ack(Superseded)),
     ] {
-        assert_eq!(Scene::new(table, poll_task(1), "p", now).verdict(), verdict, "{what}");
+        assert_eq!(Scene::new(table, poll_task(1), "p", now).disposition(), disposition, "{what}");
     }
 }
 
 #[test]
-fn a_poll_that_died_half_way_claims_again_once_its_lease_is_over() {
+fn a_poll_whose_worker_died_claims_again_after_its_lease() {
     let table = Item { claim_id: ClaimId::from_random(7), holder: MessageId::new("p"), ..item() };
     let mut scene = Scene::new(Some(table), poll_task(1), "p", EXPIRED);
     assert_eq!(scene.until_effect().step, call());
 }
 
 #[test]
-fn a_message_stays_away_for_as_long_as_the_run_is_or_may_be_held() {
+fn a_message_stays_invisible_while_the_run_is_or_may_be_held() {
     // Held by an earlier delivery of this message.
     let mut again = Scene::new(Some(item()), trigger_task("starter"), "starter", NOW);
-    assert_eq!(again.verdict(), Disposition::Retry(RetryReason::LeaseHeld));
+    assert_eq!(again.disposition(), Disposition::Retry(RetryReason::LeaseHeld));
     assert_eq!(again.handling.held_until(), Some(item().lease_until_ms));
-    // By us, if a claim of which no answer came was written.
+    // By us, if a claim without a reply was written.
     let mut lost = Scene::new(Some(item()), poll_task(1), "poll", NOW);
     lost.give(StepResult::Failed);
     assert_eq!(lost.step, Step::Done(Disposition::Retry(RetryReason::Failed)));
     assert_eq!(lost.handling.held_until(), Some(NOW + LEASE));
-    // By nobody.
+    // Not held.
     let unread = Scene::new(Some(item()), trigger_task("another"), "another", NOW)
         .give(StepResult::Failed)
         .handling
@@ -401,7 +401,7 @@ fn a_message_stays_away_for_as_long_as_the_run_is_or_may_be_held() {
 }
 
 #[test]
-fn a_polls_claim_whose_reply_was_lost_is_recognised() {
+fn a_claim_with_a_lost_reply_is_recognized() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.apply();
     assert_eq!(scene.carry_out().step, call());
@@ -409,18 +409,18 @@ fn a_polls_claim_whose_reply_was_lost_is_recognised() {
 }
 
 #[test]
-fn an_answer_in_progress_sends_a_poll_under_our_own_claim() {
+fn an_answer_in_progress_sends_a_poll_under_our_claim() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect().give(running());
     let Step::Send { poll, delay } = &scene.step else { panic!("{:?}", scene.step) };
     assert_eq!(poll.claim_id, ClaimId::from_random(Scene::CLAIM));
     assert_eq!(poll.learned.as_ref().unwrap().status, Some(Progress::Running));
     assert_eq!(delay.after(Duration::ZERO), Duration::from_millis(7500));
-    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::PolledOn));
+    assert_eq!(scene.disposition(), Disposition::Ack(AckReason::PolledOn));
 }
 
 #[test]
-fn a_poll_that_cannot_be_sent_brings_the_message_back() {
+fn an_unsent_poll_retries_the_message() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect().give(running()).give(StepResult::Failed);
     assert_eq!(scene.step, Step::Done(Disposition::Retry(RetryReason::Failed)));
@@ -441,11 +441,11 @@ fn an_ending_is_recorded_then_published_then_marked() {
 }
 
 #[test]
-fn the_event_tells_of_a_trigger_that_joined_during_the_call() {
+fn the_event_includes_a_trigger_that_joined_during_the_call() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect();
     let mut join = Scene::new(scene.table.clone(), trigger_task("b"), "b", NOW);
-    join.verdict();
+    join.disposition();
     scene.table = join.table;
     scene.give(over()).carry_out();
     let Step::Publish(Publication::Ending(ended)) = &scene.step else { panic!("{:?}", scene.step) };
@@ -453,26 +453,26 @@ fn the_event_tells_of_a_trigger_that_joined_during_the_call() {
 }
 
 #[test]
-fn an_ending_that_cannot_be_recorded_travels_on_in_a_poll_without_delay() {
+fn an_unrecorded_ending_is_forwarded_in_a_poll_without_delay() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect().give(over()).give(StepResult::Failed);
     let Step::Send { poll, delay } = &scene.step else { panic!("{:?}", scene.step) };
     assert_eq!((poll.claim_id, poll.answer.clone()), (ClaimId::from_random(Scene::CLAIM), Some(done())));
     assert_eq!(delay.after(Duration::ZERO), Duration::ZERO);
-    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::HandedOn));
+    assert_eq!(scene.disposition(), Disposition::Ack(AckReason::HandedOn));
 }
 
 #[test]
-fn a_poll_with_an_answer_makes_no_call_and_counts_as_none() {
+fn a_poll_with_an_answer_makes_and_counts_no_call() {
     let mut scene = Scene::new(Some(item()), answer_task(1), "p", NOW);
     scene.carry_out();
     assert!(matches!(scene.step, Step::Write(Write::End { .. })));
     assert_eq!(scene.table().polls, 1);
-    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Ended));
+    assert_eq!(scene.disposition(), Disposition::Ack(AckReason::Ended));
 }
 
 #[test]
-fn an_answer_that_cannot_be_recorded_again_travels_on_under_the_new_claim() {
+fn an_answer_unrecorded_again_is_forwarded_under_the_new_claim() {
     let mut scene = Scene::new(Some(item()), answer_task(1), "p", NOW);
     scene.carry_out().give(StepResult::Failed);
     let Step::Send { poll, .. } = &scene.step else { panic!("{:?}", scene.step) };
@@ -481,36 +481,36 @@ fn an_answer_that_cannot_be_recorded_again_travels_on_under_the_new_claim() {
 }
 
 #[test]
-fn a_stale_answer_is_held_up_by_the_fence() {
+fn a_stale_answer_is_stopped_by_the_fence() {
     let mut scene = Scene::new(Some(item()), answer_task(8), "p", NOW);
-    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Superseded));
+    assert_eq!(scene.disposition(), Disposition::Ack(AckReason::Superseded));
     assert!(scene.table().state.is_active());
 }
 
 #[test]
-fn an_outcome_whose_reply_was_lost_is_recognised() {
+fn an_outcome_with_a_lost_reply_is_recognized() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect().give(over());
     scene.apply();
-    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Ended));
+    assert_eq!(scene.disposition(), Disposition::Ack(AckReason::Ended));
 }
 
 #[test]
-fn an_outcome_that_comes_too_late_gives_way() {
-    for (what, table, verdict) in [
-        ("somebody else has claimed", item(), AckReason::Superseded),
-        ("somebody else has ended it", ended(), AckReason::Published),
+fn a_late_outcome_yields() {
+    for (what, table, disposition) in [
+        ("another message has claimed", item(), AckReason::Superseded),
+        ("another message has ended it", ended(), AckReason::Published),
         ("it is over", published(), AckReason::Superseded),
     ] {
         let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
         scene.until_effect().give(over());
         scene.table = Some(table);
-        assert_eq!(scene.verdict(), Disposition::Ack(verdict), "{what}");
+        assert_eq!(scene.disposition(), Disposition::Ack(disposition), "{what}");
     }
 }
 
 #[test]
-fn a_failure_to_publish_or_to_mark_brings_the_message_back() {
+fn a_failure_to_publish_or_mark_retries_the_message() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect().give(over()).carry_out().give(StepResult::Failed);
     assert_eq!(scene.step, Step::Done(Disposition::Retry(RetryReason::Failed)));
@@ -521,15 +521,15 @@ fn a_failure_to_publish_or_to_mark_brings_the_message_back() {
 }
 
 #[test]
-fn a_refused_mark_is_no_failure() {
+fn a_mark_with_a_failed_condition_is_not_an_error() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect().give(over()).carry_out().carry_out();
     scene.table = Some(Item { run_id: RunId::from_random(5), ..item() });
-    assert_eq!(scene.verdict(), Disposition::Ack(AckReason::Ended));
+    assert_eq!(scene.disposition(), Disposition::Ack(AckReason::Ended));
 }
 
 #[test]
-fn one_ending_has_one_id_and_one_form_whoever_publishes_it() {
+fn an_ending_has_one_id_and_one_form_for_every_publisher() {
     let event = |mut scene: Scene| match scene.until_effect().step.clone() {
         Step::Publish(publication) => Event::from(publication).detail_json(),
         other => panic!("{other:?}"),
@@ -544,7 +544,7 @@ fn one_ending_has_one_id_and_one_form_whoever_publishes_it() {
 }
 
 #[test]
-fn nothing_is_claimed_and_nothing_called_without_the_time_for_it() {
+fn nothing_is_claimed_or_called_without_enough_time() {
     let mut scene = Scene::new(None, trigger_task("a"), "a", NOW);
     scene.carry_out().give(StepResult::NoTime);
     assert_eq!(scene.step, Step::Done(Disposition::Retry(RetryReason::NoTime)));
@@ -555,7 +555,7 @@ fn nothing_is_claimed_and_nothing_called_without_the_time_for_it() {
 }
 
 #[test]
-fn a_call_that_failed_for_good_ends_the_run_with_its_envelope() {
+fn a_permanent_failure_ends_the_run_with_its_envelope() {
     let failure = Failure {
         retry_class: RetryClass::Terminal,
         envelope: None,
@@ -572,19 +572,19 @@ fn a_call_that_failed_for_good_ends_the_run_with_its_envelope() {
 }
 
 #[test]
-fn a_poll_asks_for_the_claim_of_its_own_run_only() {
+fn a_poll_claims_only_its_own_run() {
     let scene = Scene::new(None, poll_task(1), "p", NOW);
     let Step::Write(Write::Claim { condition, .. }) = &scene.step else { panic!("{:?}", scene.step) };
     let claim_id = ClaimId::from_random(1);
     assert_eq!(*condition, ClaimCondition::ByPoll { run_id: RunId::from_random(1), claim_id });
     let same_fence_other_run = Item { run_id: RunId::from_random(5), ..item() };
     assert_eq!(
-        Scene::new(Some(same_fence_other_run), poll_task(1), "p", NOW).verdict(),
+        Scene::new(Some(same_fence_other_run), poll_task(1), "p", NOW).disposition(),
         Disposition::Ack(AckReason::Over)
     );
 }
 
-/// What the message is returned for, if it met a bug.
+/// The reason for returning the message, if it hit a bug.
 fn bug(step: &Step) -> Option<&'static str> {
     match step {
         Step::Done(Disposition::Retry(RetryReason::Bug(found))) => Some(found),
@@ -593,7 +593,7 @@ fn bug(step: &Step) -> Option<&'static str> {
 }
 
 #[test]
-fn the_result_of_another_step_is_a_bug_and_brings_the_message_back() {
+fn the_result_of_another_step_is_a_bug_and_retries_the_message() {
     let results = || {
         let read = StepResult::Read(Some(Box::new(item())));
         [read, StepResult::Written(WriteResult::ConditionFailed(None)), running(), StepResult::Done]
@@ -651,7 +651,7 @@ fn give_to(mut scene: Scene, input: StepResult) -> Scene {
 }
 
 #[test]
-fn an_item_that_is_gone_under_a_claim_acknowledges_nothing() {
+fn a_claimed_item_that_disappears_acknowledges_nothing() {
     let mut scene = Scene::new(Some(item()), poll_task(1), "p", NOW);
     scene.until_effect().give(over());
     scene.table = None;

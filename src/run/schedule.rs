@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_is_a_tenth_at_most() {
+    fn jitter_is_at_most_a_tenth() {
         assert_eq!(Jitter::from_random(0), Jitter(-100));
         assert_eq!(Jitter::from_random(u16::MAX), Jitter(100));
         let schedule = Schedule::default();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_delay_of_a_budget_is_cut_to_its_end() {
+    fn the_last_delay_ends_with_the_budget() {
         let schedule = Schedule::default();
         let failing_since = NOW - secs(3600 - 40);
         let item = after_call(9);
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(delay.after(secs(10)), secs(60));
 
         let long = Schedule::default().delay(&after_call(8), failed(NOW, None, true), NOW, Jitter::NONE);
-        assert_eq!(long.after(secs(10)).as_millis(), 75_429, "what is above a minute is shortened by the wait");
+        assert_eq!(long.after(secs(10)).as_millis(), 75_429, "the part above a minute is shortened by the wait");
     }
 
     #[test]
@@ -286,14 +286,14 @@ mod tests {
         )
     }
 
-    /// With budgets that cut nothing.
+    /// The same schedule with budgets that limit nothing.
     fn unbounded(schedule: &Schedule) -> Schedule {
         Schedule { retry: secs(315_360_000), run_deadline: secs(315_360_000), speedup: 1, ..schedule.clone() }
     }
 
     proptest! {
         #[test]
-        fn no_delay_is_shorter_than_the_one_before(schedule in schedules(), polls in 1..2000_u32) {
+        fn delays_never_shrink(schedule in schedules(), polls in 1..2000_u32) {
             let schedule = unbounded(&schedule);
             let (one, next) = (delay(&schedule, &after_call(polls)), delay(&schedule, &after_call(polls + 1)));
             prop_assert!(one <= next, "{one:?}, then {next:?}");
@@ -301,7 +301,7 @@ mod tests {
         }
 
         #[test]
-        fn retry_after_is_never_undercut(
+        fn every_delay_respects_retry_after(
             schedule in schedules(), polls in 1..2000_u32, bits: u16, asked in 0..2000_u64, late: bool,
         ) {
             let (schedule, item) = (unbounded(&schedule), after_call(polls));
@@ -310,7 +310,7 @@ mod tests {
         }
 
         #[test]
-        fn the_next_poll_comes_by_the_end_of_a_budget(
+        fn the_next_poll_is_due_by_the_end_of_a_budget(
             schedule in schedules(), polls in 1..2000_u32, bits: u16, running in 0..400_000_000_u64,
             failing in 0..400_000_000_u64, asked in proptest::option::of(0..2000_u64),
         ) {

@@ -1,7 +1,7 @@
 //! Converts items to DynamoDB's attributes and back.
 //!
-//! Fields that conditions look at have attributes of their own type. The rest (triggers, the poll state, the outcome) is JSON
-//! text, so that a producer's metadata comes back byte for byte.
+//! Fields used in conditions have attributes of their own types. The rest (triggers, the poll state, the outcome) is JSON
+//! text, so that a producer's metadata is returned byte for byte.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<AttributeValue, ServiceErro
     Ok(AttributeValue::S(text))
 }
 
-/// The item's attributes; an absent field has none.
+/// The item's attributes; absent fields have none.
 pub(super) fn of_item(item: &Item) -> Result<Attributes, ServiceError> {
     let string = |text: &str| AttributeValue::S(text.to_owned());
     let number = |number: u64| AttributeValue::N(number.to_string());
@@ -91,7 +91,7 @@ pub(super) fn to_item(attributes: &Attributes) -> Result<Item, ServiceError> {
     })
 }
 
-/// A run in the index, which has only the keys.
+/// A run from the index, which has only the keys.
 pub(super) fn to_due_run(attributes: &Attributes) -> Result<DueRun, ServiceError> {
     let read = Reader(attributes);
     let sweep_at_ms = Millis(read.required_number("sweep_at_ms")?);
@@ -172,7 +172,7 @@ fn to_phase(text: &str) -> Option<Phase> {
     [Phase::Active, Phase::Ended].into_iter().find(|phase| name_of(*phase) == text)
 }
 
-/// Another program wrote to the table, or a version of this one that stores items differently.
+/// The item was written by another program, or by a version of this one that stores items differently.
 fn unreadable(name: &str) -> ServiceError {
     ServiceError::Permanent(format!(
         "the run table has an item whose `{name}` cannot be read; is BRIDGE_TABLE the right table?"
@@ -188,7 +188,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_item_survives_its_attributes(item in arbitrary::item()) {
+        fn every_item_round_trips_through_its_attributes(item in arbitrary::item()) {
             prop_assert_eq!(to_item(&of_item(&item).unwrap()).unwrap(), item);
         }
     }

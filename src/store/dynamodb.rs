@@ -1,6 +1,6 @@
-//! The run table in DynamoDB: each write is one conditional request, and a refusal brings the item along.
+//! The run table in DynamoDB: each write is one conditional request, and a failed condition returns the item.
 //!
-//! What a write means is [`Write::apply`]; here it is said in expressions. Every attribute goes through a `#name`, since
+//! [`Write::apply`] defines what a write means; here it becomes expressions. Every attribute goes through a `#name`, since
 //! `keys`, `open` and `status` are among DynamoDB's reserved words.
 
 use std::collections::HashMap;
@@ -42,7 +42,7 @@ impl DynamoStore {
         Self { client, table }
     }
 
-    /// Looks a page of the table through for runs that have ended, going on after this chat.
+    /// Scans a page of the table for ended runs, continuing after the given chat.
     ///
     /// # Errors
     /// If the table cannot be read.
@@ -117,7 +117,7 @@ impl DynamoStore {
     }
 }
 
-/// The item that refused a write; DynamoDB gives none where there is none.
+/// The result of a failed condition; DynamoDB returns no item if there is none.
 fn refused(item: Option<&Attributes>) -> Result<WriteResult, ServiceError> {
     let item = item.filter(|item| !item.is_empty()).map(attributes::to_item).transpose()?;
     Ok(WriteResult::ConditionFailed(item.map(Box::new)))
@@ -249,7 +249,7 @@ fn claim_expression(condition: &ClaimCondition, claim: &Claim, now: Millis) -> R
         .with(":now", number(now.0)))
 }
 
-/// What to change and under which condition, the names in both, and the values that they are given.
+/// Changes and their condition, the attribute names in both, and the values of their placeholders.
 struct Expression {
     changes: String,
     condition: String,
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_claim_uses_every_value_and_changes_no_attribute_twice() {
-        // DynamoDB refuses a request that breaks either rule; emulators may not.
+        // DynamoDB rejects a request that breaks either rule; emulators may not.
         let by_poll = ClaimCondition::ByPoll { run_id: RunId::from_random(1), claim_id: ClaimId::from_random(1) };
         let by_trigger = ClaimCondition::ByTrigger { claim_id: ClaimId::from_random(1) };
         for condition in [by_poll, by_trigger] {

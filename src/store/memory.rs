@@ -16,7 +16,7 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// Every item, for tests and for summaries.
+    /// All items, for tests and summaries.
     pub fn items(&self) -> Vec<Item> {
         self.items.borrow().values().cloned().collect()
     }

@@ -23,41 +23,41 @@ pub use memory::MemoryStore;
 pub use run_table::RunTable;
 pub use sqlite::{Command, SqliteStore, StateFileError};
 
-/// How many runs [`RunStore::due`] gives at once.
+/// The page size of [`RunStore::due`].
 pub const DUE_PAGE: usize = 100;
 
-/// How many items [`RunTable::ended_page`] looks at.
+/// The page size of [`RunTable::ended_page`], counted in scanned items.
 pub const SCAN_PAGE: usize = 250;
 
-/// A part of the table that was looked through for runs that have ended.
+/// The ended runs of a scanned page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndedPage {
-    /// Those found.
+    /// The runs.
     pub runs: Vec<Item>,
-    /// How many items were looked at to find them; each costs as if it were read.
+    /// How many items were scanned; each costs as much as a read.
     pub looked_at: usize,
-    /// The chat after which the next page goes on; nothing at the table's end.
+    /// The subject to continue after; `None` at the end of the table.
     pub next: Option<Subject>,
 }
 
 /// A run in the index of open runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueRun {
-    /// When a sweep is to look at it.
+    /// When a sweep next looks at it.
     pub sweep_at_ms: Millis,
-    /// Its chat.
+    /// Its subject.
     pub subject: Subject,
 }
 
-/// Where the runs are kept.
+/// Where runs are stored.
 pub trait RunStore {
-    /// Reads a chat's item, and sees every write that was taken before.
+    /// Reads an item, strongly consistent with all earlier writes.
     fn read(&self, subject: &Subject) -> impl Future<Output = Result<Option<Item>, ServiceError>>;
 
-    /// Carries a conditional write out. A refusal brings the item that refused it.
+    /// Executes a conditional write. If its condition fails, returns the item.
     fn write(&self, write: &Write) -> impl Future<Output = Result<WriteResult, ServiceError>>;
 
-    /// The open runs of one shard that are due before then, soonest first, at most [`DUE_PAGE`], going on after `after`.
+    /// The open runs of one shard due before `before`, soonest first, at most [`DUE_PAGE`], continuing after `after`.
     fn due(
         &self,
         shard: u8,

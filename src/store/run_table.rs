@@ -1,4 +1,4 @@
-//! The run table as those see it who only look: deployed, or in a terminal's file.
+//! Read-only access to the run table: a deployed one, or a local state file.
 
 #[cfg(feature = "aws")]
 use std::cell::Cell;
@@ -17,21 +17,21 @@ use crate::service::attempt_to_reach;
 use crate::service::{ServiceError, retry_until};
 use crate::time::Millis;
 
-/// How long a look may take, tries that fail and may pass included.
+/// The time limit of a read, including retries.
 const LOOK_MAX: Duration = Duration::from_secs(10);
 
-/// A run table to look at. Nothing is written to it.
+/// A read-only run table.
 #[derive(Debug, Clone)]
 pub enum RunTable {
     /// The table of a deployed bridge.
     #[cfg(feature = "aws")]
     Deployed(DeployedTable),
-    /// The file that `sync` keeps at a terminal. It is opened for each look, so that nobody who writes meets us there, and a
-    /// file that is made meanwhile is found.
+    /// The local state file of `sync`. It is opened for each read, so that it blocks no writer and a file created in the
+    /// meantime is found.
     File(PathBuf),
 }
 
-/// A table in DynamoDB, and whether it was ever read.
+/// A table in DynamoDB, and whether it has been read successfully.
 #[cfg(feature = "aws")]
 #[derive(Debug, Clone)]
 pub struct DeployedTable {
@@ -58,7 +58,7 @@ impl RunTable {
         Self::Deployed(DeployedTable { store, was_read: Cell::new(false) })
     }
 
-    /// A chat's item, as the last write left it.
+    /// A chat's item as of the last write.
     ///
     /// # Errors
     /// If the table cannot be read.
@@ -71,7 +71,7 @@ impl RunTable {
         }
     }
 
-    /// The open runs of one shard, as [`RunStore::due`] gives them.
+    /// The open runs of one shard, as in [`RunStore::due`].
     ///
     /// # Errors
     /// If the table cannot be read.
@@ -83,7 +83,7 @@ impl RunTable {
         }
     }
 
-    /// Looks a page of the table through for runs that have ended, going on after this chat. There is no index of them.
+    /// Scans a page of the table for ended runs, continuing after the given chat. There is no index of them.
     ///
     /// # Errors
     /// If the table cannot be read.
@@ -96,13 +96,13 @@ impl RunTable {
         }
     }
 
-    /// Whether a sweep comes by and revives what is lost. At a terminal `sync` itself does.
+    /// Whether sweeps recover lost runs here. Locally, `sync` does that itself.
     pub fn is_swept(&self) -> bool {
         !matches!(self, Self::File(_))
     }
 }
 
-/// Looks into the file; `nothing` if it is not there yet.
+/// Reads from the file; returns `nothing` if it does not exist yet.
 async fn in_file<T: Clone>(
     path: &Path,
     nothing: T,

@@ -1,7 +1,7 @@
-//! The run table in one file, for the terminal: what `sync` has begun survives Ctrl-C and kill -9.
+//! The run table in a file, for the terminal: the runs of `sync` survive Ctrl-C and `kill -9`.
 //!
-//! Every operation is a transaction of its own on a local file, done in place: there is nobody else on this thread whom a
-//! millisecond's wait would hurt.
+//! Every operation is its own transaction on a local file and runs synchronously: nothing else on this thread would mind
+//! waiting a millisecond.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use crate::run::{Item, StateAttributes, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
-/// The form of the file; a newer one is refused rather than misread.
+/// The file's format; a file with a newer one is rejected rather than misread.
 const FORMAT: i64 = 1;
 
-/// How long to wait for another process that writes.
+/// How long to wait for another process's write.
 const BUSY_MAX: Duration = Duration::from_secs(2);
 
-/// What stays readable of a path in a `file:` URI.
+/// The characters of a path to escape in a `file:` URI.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 const SCHEMA: &str = "
@@ -43,12 +43,12 @@ const SCHEMA: &str = "
 /// Why the state file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateFileError {
-    /// It cannot be opened or made.
+    /// It cannot be opened or created.
     #[error("the state file {path} cannot be opened ({cause}); set BRIDGE_STATE_FILE to a file that can be written")]
     Unusable {
-        /// Which file.
+        /// Its path.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: String,
     },
     /// A newer version of this program wrote it.
@@ -56,7 +56,7 @@ pub enum StateFileError {
         "the state file {path} was written by a newer postpress-bridge; use that one, or another BRIDGE_STATE_FILE"
     )]
     Newer {
-        /// Which file.
+        /// Its path.
         path: PathBuf,
     },
 }
@@ -67,17 +67,17 @@ pub struct SqliteStore {
     connection: std::cell::RefCell<Connection>,
 }
 
-/// One `sync` command: its chats, and the idempotency key that all its triggers carry.
+/// One `sync` command: its chats, and the idempotency key of all its triggers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     /// The key.
     pub key: String,
-    /// It was begun by an earlier process, which did not get to print every ending.
+    /// Whether an earlier process began it and did not print every ending.
     pub resumed: bool,
 }
 
 impl SqliteStore {
-    /// Opens the file, and makes it and its folder if they are not there.
+    /// Opens the file, and creates it and its directory if they do not exist.
     ///
     /// # Errors
     /// If the file cannot be used; the message says what to do.
@@ -94,7 +94,7 @@ impl SqliteStore {
         }
     }
 
-    /// Opens the file only to read it, also while another process writes; nothing if there is none yet, or nothing in it.
+    /// Opens the file read-only, even while another process writes; `None` if it does not exist or is empty.
     ///
     /// # Errors
     /// If the file cannot be used; the message says what to do.
@@ -114,7 +114,7 @@ impl SqliteStore {
         }
     }
 
-    /// Looks a page of the table through for runs that have ended, going on after this chat.
+    /// Scans a page of the table for ended runs, continuing after the given chat.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -133,7 +133,7 @@ impl SqliteStore {
         Ok(EndedPage { runs, looked_at, next })
     }
 
-    /// The command with exactly these chats: the one that an earlier process left, or a new one with this key.
+    /// The command with exactly these chats: the one an earlier process left unfinished, or a new one with this key.
     ///
     /// # Errors
     /// If the file cannot be read or written.
@@ -141,8 +141,8 @@ impl SqliteStore {
         self.command_named(&serde_json::json!(chats).to_string(), new_key)
     }
 
-    /// As [`SqliteStore::command`], for a command that sends its triggers to this queue: the same chats at another place are
-    /// another command.
+    /// Like [`SqliteStore::command`], for a command that sends its triggers to this queue: the same chats on another queue
+    /// are another command.
     ///
     /// # Errors
     /// If the file cannot be read or written.
@@ -167,7 +167,7 @@ impl SqliteStore {
         })
     }
 
-    /// Forgets a command, once its last ending is printed.
+    /// Deletes a command whose last ending is printed.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -177,7 +177,7 @@ impl SqliteStore {
         })
     }
 
-    /// Forgets the runs that have expired by now, as DynamoDB's TTL does.
+    /// Deletes the runs that have expired at `now`, as DynamoDB's TTL does.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -190,7 +190,7 @@ impl SqliteStore {
         self.transaction_of(TransactionBehavior::Immediate, work)
     }
 
-    /// A transaction that writes nothing, and so keeps no writer waiting.
+    /// A read-only transaction, which blocks no writer.
     fn reading<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, ServiceError> {
         self.transaction_of(TransactionBehavior::Deferred, work)
     }
@@ -246,14 +246,14 @@ impl RunStore for SqliteStore {
     }
 }
 
-/// A connection that changes nothing. In WAL mode even a reader makes files beside the database and leaves them there, unless
-/// it is told that nobody writes (<https://sqlite.org/wal.html#read_only_databases>), and nobody does while there is no WAL.
+/// A read-only connection. In WAL mode even a reader creates files beside the database and leaves them there, unless the
+/// database is opened as immutable (<https://sqlite.org/wal.html#read_only_databases>), which is safe while there is no WAL.
 fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
     let immutable = if Path::new(&wal).exists() { "" } else { "?immutable=1" };
     let path = path.as_os_str().as_encoded_bytes();
-    // What follows two slashes would be taken for a host, so that a path from the root has an empty one before it.
+    // A path after two slashes would be parsed as a host, so an absolute path gets an empty host.
     let host = if path.starts_with(b"/") { "//" } else { "" };
     let uri = format!("file:{host}{}{immutable}", percent_encode(path, PATH));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
@@ -262,8 +262,8 @@ fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Sets the file up while others may do the same: the switch to WAL wants it for itself, and SQLite does not wait for that
-/// as it does for a write (<https://sqlite.org/c3ref/busy_handler.html>: a handler is not always called).
+/// Sets up the file while other processes may do the same: switching to WAL needs exclusive access, for which SQLite does
+/// not wait as it does for a write (<https://sqlite.org/c3ref/busy_handler.html>: a handler is not always called).
 fn prepare_patiently(connection: &Connection) -> rusqlite::Result<i64> {
     let give_up = Instant::now() + BUSY_MAX;
     loop {
@@ -274,14 +274,14 @@ fn prepare_patiently(connection: &Connection) -> rusqlite::Result<i64> {
     }
 }
 
-/// Sets the file up and tells its format.
+/// Sets up the file and returns its format.
 fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     connection.busy_timeout(BUSY_MAX)?;
     let format = format(connection)?;
     if format > FORMAT {
         return Ok(format);
     }
-    // WAL: others can read while we write. FULL: what was written is still there after a power cut.
+    // WAL: others can read while we write. FULL: committed writes survive a power loss.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.execute_batch(SCHEMA)?;
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_state_file_is_refused_and_left_alone() {
+    fn a_file_of_another_kind_is_rejected_and_left_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.txt");
         std::fs::write(&path, "these are my notes, and not a database at all".repeat(50)).unwrap();
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_file_is_refused() {
+    fn a_newer_file_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
         Connection::open(&path).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
@@ -396,14 +396,14 @@ mod tests {
     }
 
     #[test]
-    fn reading_leaves_a_folder_as_it_was() {
+    fn reading_leaves_the_folder_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("50% sure? #1.db");
         assert!(SqliteStore::open_to_read(&path).unwrap().is_none());
         assert_eq!(contents(folder.path()), []);
 
         std::fs::write(&path, "").unwrap();
-        assert!(SqliteStore::open_to_read(&path).unwrap().is_none(), "nothing is set up in it");
+        assert!(SqliteStore::open_to_read(&path).unwrap().is_none(), "the file is still empty");
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
 
         drop(SqliteStore::open(&path).unwrap());
@@ -411,20 +411,20 @@ mod tests {
         assert_eq!(before.len(), 1);
         let store = SqliteStore::open_to_read(&path).unwrap().unwrap();
         assert_eq!(store.ended_page(None).unwrap().looked_at, 0);
-        assert!(store.command(&chats(&["a"]), "k").is_err(), "it cannot write");
+        assert!(store.command(&chats(&["a"]), "k").is_err(), "the connection is read-only");
         drop(store);
         #[cfg(unix)]
         {
             let twice = Path::new("/").join(format!("/{}", path.display()));
             assert!(SqliteStore::open_to_read(&twice).unwrap().is_some(), "{}", twice.display());
         }
-        assert!(contents(folder.path()) == before, "something in the folder has changed");
+        assert!(contents(folder.path()) == before, "the folder has changed");
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))] // each is a file of its own
+        #![proptest_config(ProptestConfig::with_cases(64))] // each case creates a file
         #[test]
-        fn every_item_survives_the_file(item in arbitrary::item()) {
+        fn every_item_round_trips_through_the_file(item in arbitrary::item()) {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("state.db");
             let start = Write::Start { item: Box::new(item.clone()), over: None };

@@ -1,6 +1,6 @@
-//! The time that an invocation has, what may still be begun in it, what it counts, and what its messages share.
+//! An invocation: its time limits, its metrics, and the results that its messages share.
 //!
-//! By the monotonic clock; only the lease, which other processes read, is a time of day.
+//! All times are by the monotonic clock, except the lease, which other processes read.
 
 use std::cell::{RefCell, RefMut};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::service::ServiceError;
 use crate::settings::Config;
 use crate::time::Millis;
 
-/// Kept free at the end, to give the answer of the batch.
+/// Reserved at the end, to return the batch's result.
 const TO_ANSWER: Duration = Duration::from_millis(200);
-/// Kept free before that, to send on an ending that the table would not take.
-const TO_HAND_ON: Duration = Duration::from_secs(2);
+/// Reserved before that, to forward an ending that could not be recorded.
+const TO_FORWARD: Duration = Duration::from_secs(2);
 
 /// One invocation's time.
 #[derive(Debug)]
@@ -27,14 +27,14 @@ pub struct Invocation {
     provider_timeout: Duration,
     margin: Duration,
     metrics: RefCell<Metrics>,
-    /// The events that it published, by `event_id`.
+    /// The events it published, by `event_id`.
     pub(super) published: Once<Result<(), ServiceError>>,
-    /// The runs that it marked as published.
+    /// The runs it marked as published.
     pub(super) marked: Once<Result<WriteResult, ServiceError>>,
 }
 
 impl Invocation {
-    /// An invocation that ends then; `now` is the time of day.
+    /// An invocation that ends at `ends`; `now` is the time of day.
     pub fn new(ends: Instant, now: Millis, config: &Config) -> Self {
         let ends_at = now + ends.saturating_duration_since(Instant::now());
         let (provider_timeout, margin) = (config.limits.provider_timeout, config.rules.lease_margin);
@@ -49,46 +49,46 @@ impl Invocation {
         }
     }
 
-    /// What it has counted so far, to count more. Not to be held over an `await`: its messages go on side by side.
+    /// Its metrics so far, to be added to. Must not be held across an `await`, since its messages run concurrently.
     pub(super) fn metrics(&self) -> RefMut<'_, Metrics> {
         self.metrics.borrow_mut()
     }
 
-    /// What is left of it.
+    /// The time left.
     pub fn left(&self) -> Duration {
         self.ends.saturating_duration_since(Instant::now())
     }
 
-    /// The end of a claim's lease: nothing of this invocation is alive by then, on any clock within the margin.
+    /// The end of a claim's lease. By then this invocation has ended, by any clock within the margin.
     pub fn lease_until(&self) -> Millis {
         self.ends_at + self.margin
     }
 
-    /// The last moment to claim, so that a whole call still fits in.
+    /// The last moment for a claim that leaves time for a whole call.
     pub fn claim_by(&self) -> Instant {
         self.ends.checked_sub(self.provider_timeout + self.margin).unwrap_or_else(Instant::now)
     }
 
-    /// The last moment for everything that is no call.
+    /// The last moment for anything except calls.
     pub fn finish_by(&self) -> Instant {
         self.ends.checked_sub(TO_ANSWER).unwrap_or_else(Instant::now)
     }
 
-    /// The last moment to record an ending that is known now. It is tried for as long as the invocation lasts, but for what
-    /// it takes to send it on in a poll: else it would be lost, and found out by another call that restarts the sync.
+    /// The last moment to record a known ending. Recording is retried for the whole invocation, except for the time to
+    /// forward the ending in a poll: otherwise it would be lost, and another call would restart the sync to find out.
     pub fn record_by(&self) -> Instant {
         let finish_by = self.finish_by();
         let left = finish_by.saturating_duration_since(Instant::now());
-        finish_by.checked_sub(TO_HAND_ON.min(left / 2)).unwrap_or(finish_by)
+        finish_by.checked_sub(TO_FORWARD.min(left / 2)).unwrap_or(finish_by)
     }
 
-    /// A whole call still fits in, so that a run may be claimed.
+    /// Whether a whole call still fits in, so that a run may be claimed.
     pub fn has_time_to_call(&self) -> bool {
         self.left() >= self.provider_timeout + self.margin
     }
 
-    /// How long a call may take that begins now; nothing if the claim came back so late that half a timeout is not left.
-    /// A shorter call would most likely be given up on half-way, and land without anybody to hear the answer.
+    /// The time limit of a call that starts now; `None` if less than half a timeout is left after a slow claim. A shorter
+    /// call would most likely be aborted midway and still reach the provider, with its answer lost.
     pub fn call_deadline(&self) -> Option<Duration> {
         let left = self.left().saturating_sub(self.margin);
         (left >= self.provider_timeout / 2).then(|| left.min(self.provider_timeout))
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_claimed_unless_a_whole_call_and_the_margin_fit_in() {
+    async fn nothing_is_claimed_without_time_for_a_whole_call_and_the_margin() {
         let invocation = invocation(15);
         assert!(invocation.has_time_to_call());
         tokio::time::advance(Duration::from_millis(1)).await;
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_ending_is_recorded_in_time_to_be_handed_on_instead() {
+    async fn recording_leaves_time_to_forward_the_ending() {
         let invocation = invocation(60);
         for (waited, record, hand_on) in [(0, 57_800, 2_000), (57, 1_400, 1_400)] {
             tokio::time::advance(Duration::from_secs(waited)).await;

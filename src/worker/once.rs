@@ -1,4 +1,4 @@
-//! What the messages of one invocation do once between them.
+//! Work that the messages of one invocation do only once.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,15 +7,15 @@ use std::rc::Rc;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-/// Results by id, each worked out by the first to ask and shared with all others.
+/// Results by id. The first caller computes one, and all others share it.
 #[derive(Debug)]
 pub(super) struct Once<T>(RefCell<HashMap<Uuid, Rc<OnceCell<T>>>>);
 
 impl<T: Clone> Once<T> {
-    /// The result under this id. The first caller does the work; the others wait for its result, whatever that is.
+    /// The result for this id. The first caller does the work; the others wait for its result, even if it is an error.
     ///
-    /// If the first caller panics or is dropped before it has a result, the next one does the work: no one waits for a
-    /// caller that is gone.
+    /// If the first caller panics or is dropped before it has a result, the next one does the work, so no caller waits
+    /// forever.
     pub(super) async fn get(&self, id: Uuid, work: impl Future<Output = T>) -> T {
         let cell = Rc::clone(self.0.borrow_mut().entry(id).or_default());
         cell.get_or_init(|| work).await.clone()
@@ -43,7 +43,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn all_callers_share_one_result_and_each_id_has_its_own() {
+    async fn callers_share_one_result_per_id() {
         let (once, calls) = (Once::default(), Cell::new(0));
         let work = |id: u128| {
             let calls = &calls;

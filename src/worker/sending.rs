@@ -26,7 +26,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             };
             let results = self.send(batch.iter().map(outgoing).collect(), invocation).await;
             for (queued, result) in batch.into_iter().zip(results) {
-                let _ = queued.sent.send(result); // fails only if its message is gone
+                let _ = queued.sent.send(result); // fails only if its message was dropped
             }
         }
     }
@@ -90,7 +90,11 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         if failed > 0 {
             let error = results.iter().find_map(|result| result.as_ref().err().map(ToString::to_string));
             let error = error.unwrap_or_else(|| "no result in time".to_owned());
-            tracing::warn!(error, messages = failed, "messages come back only after their visibility timeout");
+            tracing::warn!(
+                error,
+                messages = failed,
+                "messages are delivered again only after their visibility timeout"
+            );
         }
     }
 }

@@ -33,7 +33,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
     }
 
-    /// Carries out one step after the other until the message is settled.
+    /// Executes one step after another until the message is settled.
     pub(super) async fn run_steps(
         &self,
         task: Task,
@@ -95,7 +95,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 }
                 Step::Publish(publication) => {
                     if is_poll {
-                        call = None; // a poll only marks its ending after this; a trigger may still start a run
+                        call = None; // after this a poll only marks its ending; a trigger may still start a run
                     }
                     self.publish(publication.into(), trace, telemetry).await
                 }
@@ -154,7 +154,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
     }
 
-    /// A permit for a call, if one is free in time for a claim.
+    /// A permit for a call, if one becomes free in time for a claim.
     async fn permit(&self, invocation: &Invocation) -> Result<SemaphorePermit<'_>, RetryReason> {
         match timeout_at(invocation.claim_by(), self.permits.acquire()).await {
             Ok(permit) => permit.map_err(|_closed| RetryReason::Bug("the semaphore of the calls is closed")),

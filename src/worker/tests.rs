@@ -1,4 +1,4 @@
-//! The worker against ports that go wrong, one invocation after the other, in virtual time.
+//! The worker against faulty ports, one invocation at a time, in virtual time.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -28,14 +28,14 @@ mod time_limits;
 use ports::{Faults, FaultyBus, FaultyQueue, FaultyStore, Scripted};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// How long an invocation lasts where a test does not say.
+/// How long an invocation lasts unless a test says otherwise.
 const INVOCATION: Duration = Duration::from_mins(1);
 /// How long a received message stays invisible: longer than its lease, which is the invocation and the margin of 5 s.
 const VISIBILITY: Duration = Duration::from_secs(90);
 /// When every scene begins.
 const EPOCH: Millis = Millis(1_795_514_400_000);
 
-/// A worker among its ports.
+/// A worker and its ports.
 struct Scene {
     provider: Rc<Scripted>,
     store: Rc<FaultyStore>,
@@ -75,21 +75,21 @@ impl Scene {
         self.put(&serde_json::json!({"chat_id": chat}).to_string());
     }
 
-    /// Waits for messages and takes at most ten.
+    /// Receives at most ten messages, waiting for the first.
     async fn receive(&self) -> Vec<Record> {
         self.queue.inner.receive(10).await.unwrap()
     }
 
-    /// One invocation: what became of each message, in the order in which they were received.
+    /// Runs one invocation and returns the disposition of each message, in the order received.
     async fn invoke(&self) -> Vec<Disposition> {
         self.invoke_for(INVOCATION).await
     }
 
     async fn invoke_for(&self, time: Duration) -> Vec<Disposition> {
-        self.report_for(time).await.messages.into_iter().map(|(_, dealt)| dealt).collect()
+        self.report_for(time).await.messages.into_iter().map(|(_, disposition)| disposition).collect()
     }
 
-    /// One invocation: what it counted.
+    /// Runs one invocation and returns its metrics.
     async fn measure(&self) -> Metrics {
         self.report_for(INVOCATION).await.metrics
     }
@@ -103,22 +103,22 @@ impl Scene {
         report
     }
 
-    /// Invokes until the queue is empty, and tells what became of every message at every delivery.
+    /// Invokes until the queue is empty and returns the disposition of every delivery.
     async fn play_out(&self) -> Vec<Disposition> {
-        let mut dealt = Vec::new();
+        let mut dispositions = Vec::new();
         while !self.queue.inner.is_empty() {
-            dealt.extend(self.invoke().await);
+            dispositions.extend(self.invoke().await);
         }
-        dealt
+        dispositions
     }
 
-    /// Loses the next messages, as if they had become dead letters.
+    /// Loses the next messages, as if they became dead letters.
     async fn lose_messages(&self) {
         let lost = self.receive().await;
         self.queue.inner.delete(&lost).await.unwrap();
     }
 
-    /// Where this kind of operation goes wrong.
+    /// The faults of the port with this kind of operation.
     fn faults_of(&self, operation: &str) -> &Faults {
         match operation {
             "send" | "entry" => &self.queue.faults,
@@ -133,7 +133,7 @@ impl Scene {
         self.store.inner.items().into_iter().find(|item| *item.chat_id() == chat).unwrap()
     }
 
-    /// What was published.
+    /// The published events.
     fn events(&self) -> Vec<Event> {
         self.bus.inner.events()
     }

@@ -95,7 +95,7 @@ async fn cargo_lambda_runs_every_sample_input_against_an_emulated_aws() {
     assert_eq!(response["batchItemFailures"].as_array().map(Vec::len), Some(2), "{response}");
     let stderr = watch.printed("stderr");
     let warnings: Vec<_> =
-        stderr.lines().filter(|line| line.contains("come back only after their visibility")).collect();
+        stderr.lines().filter(|line| line.contains("delivered again only after their visibility")).collect();
     assert!(matches!(warnings[..], [warning] if warning.contains(r#""messages":2"#)), "{stderr}");
     assert!(stderr.contains("ReceiptHandleIsInvalid"), "{stderr}");
 }

@@ -85,7 +85,7 @@ macro_rules! contract {
                 messages_are_redelivered_until_deleted,
                 a_visibility_change_decides_the_next_delivery,
                 an_expired_receipt_affects_no_other_message,
-                too_many_receives_make_a_dead_letter,
+                a_message_received_too_often_becomes_a_dead_letter,
             );
         }
     )*};
@@ -217,7 +217,7 @@ async fn an_expired_receipt_affects_no_other_message<Q: TestQueue>() {
     assert_eq!(came, bodies);
 }
 
-async fn too_many_receives_make_a_dead_letter<Q: TestQueue>() {
+async fn a_message_received_too_often_becomes_a_dead_letter<Q: TestQueue>() {
     let queue = Q::open(SECOND, 2).await;
     queue.send("poison", Duration::ZERO).await;
     for receive_count in [1, 2] {

@@ -1,4 +1,4 @@
-//! A batch: each message on its own, and what each costs.
+//! A batch: each message is independent, and what each costs.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ const OWN_EVENT: &str =
 const INVALID: &str = r#"{"chat_id": "", "correlation_id": "order-17"}"#;
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_message_never_fails_its_neighbours() {
+async fn an_invalid_message_never_fails_its_neighbors() {
     let scene = Scene::new();
     scene.provider.script("panics", [Move::Panic]);
     scene.provider.script("done", [DONE]);
@@ -45,14 +45,14 @@ async fn a_bad_message_never_fails_its_neighbours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_is_to_come_back_comes_back() {
-    for (body, comes_back) in
+async fn only_retried_messages_stay_on_the_queue() {
+    for (body, is_retried) in
         [(MALFORMED, false), (OWN_EVENT, false), (INVALID, false), (SWEEP_BODY, false), (NEWER, true)]
     {
         let scene = Scene::new();
         scene.put(body);
         scene.invoke().await;
-        assert_eq!(scene.queue.inner.is_empty(), !comes_back, "{body}");
+        assert_eq!(scene.queue.inner.is_empty(), !is_retried, "{body}");
         let tally = scene.store.faults.tally();
         assert!(tally.keys().all(|operation| operation == "due"), "{body} touched a run: {tally:?}");
         assert_eq!(scene.provider.calls(), [], "{body}");
@@ -60,7 +60,7 @@ async fn only_what_is_to_come_back_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_invalid_trigger_is_answered_with_the_same_bytes_until_its_event_is_out() {
+async fn an_invalid_trigger_is_answered_with_the_same_bytes_until_published() {
     let scene = Scene::new();
     scene.bus.faults.once("publish", Fault::Refused);
     scene.put(INVALID);
@@ -80,7 +80,7 @@ async fn an_invalid_trigger_is_answered_with_the_same_bytes_until_its_event_is_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_polls_in_progress_cost_ten_writes_and_one_send() {
+async fn ten_polls_in_progress_take_ten_writes_and_one_send() {
     let scene = Scene::new();
     begin_ten_runs(&scene).await;
     assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::PolledOn); 10]);
@@ -91,7 +91,7 @@ async fn ten_polls_in_progress_cost_ten_writes_and_one_send() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_endings_cost_three_writes_and_one_publication_each() {
+async fn ten_endings_take_three_writes_and_one_publication_each() {
     let scene = Scene::new();
     begin_ten_runs(&scene).await;
     for chat in 0..10 {
@@ -104,11 +104,11 @@ async fn ten_endings_cost_three_writes_and_one_publication_each() {
     assert_eq!(scene.provider.calls().len(), 20);
 }
 
-/// Ten runs whose polls are visible, with nothing counted but their ten calls.
+/// Ten runs whose polls are visible; only their ten calls have been counted.
 async fn begin_ten_runs(scene: &Scene) {
     (0..10).for_each(|chat| scene.trigger(&chat.to_string()));
     assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::PolledOn); 10]);
-    // Longer than any of the first delays, so that all ten are received at once.
+    // Longer than every first delay, so that all ten are received at once.
     tokio::time::sleep(super::SECOND * 10).await;
     scene.store.faults.forget();
     scene.queue.faults.forget();

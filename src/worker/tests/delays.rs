@@ -1,4 +1,4 @@
-//! When polls are due, and when a message that was handed back comes again.
+//! When polls are due, and when a retried message is delivered again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const LEASE_HELD: Disposition = Disposition::Retry(RetryReason::LeaseHeld);
 /// The invocation's 60 s and the margin of 5 s.
 const LEASE: Duration = Duration::from_secs(65);
 
-/// The delays of ten runs' first polls, all due after 20 s except for their jitter, from a worker of this seed.
+/// The delays of ten runs' first polls, all due after 20 s before jitter, from a worker with this seed.
 async fn delays(seed: u64) -> Vec<Duration> {
     let schedule = Schedule { poll_initial: 20 * SECOND, ..Schedule::default() };
     let scene = Scene::polling(schedule);
@@ -27,7 +27,7 @@ async fn delays(seed: u64) -> Vec<Duration> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn runs_that_start_together_are_polled_apart() {
+async fn runs_that_start_together_are_polled_at_different_times() {
     let (one, other) = (delays(1).await, delays(2).await);
     for delays in [&one, &other] {
         assert!(delays.iter().all(|delay| (18 * SECOND..=22 * SECOND).contains(delay)), "{delays:?}");
@@ -35,13 +35,13 @@ async fn runs_that_start_together_are_polled_apart() {
         let (first, last) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());
         assert!(*last - *first > SECOND, "{delays:?}");
     }
-    assert_ne!(one, other, "two workers draw different delays");
-    assert_eq!(one, delays(1).await, "a seed decides them all");
+    assert_ne!(one, other, "two workers choose different delays");
+    assert_eq!(one, delays(1).await, "the seed determines them all");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_may_hold_the_run_comes_back_when_its_lease_is_over() {
-    // Its backoff alone would bring it back after 15 to 21 s, and again after 30 to 42 s more: within the lease both times.
+async fn a_message_that_may_hold_the_run_is_redelivered_after_its_lease() {
+    // Its backoff alone would redeliver it after 15 to 21 s, and again 30 to 42 s later: both times within the lease.
     type Case = (&'static str, fn(&Scene), &'static [Disposition]);
     let cases: [Case; 2] = [
         (
@@ -63,12 +63,12 @@ async fn a_message_that_may_hold_the_run_comes_back_when_its_lease_is_over() {
         arrange(&scene);
         scene.trigger("c");
         let began = Instant::now();
-        let mut dealt = Vec::new();
-        while dealt.last() != Some(&ENDED) {
-            dealt.extend(scene.invoke().await);
-            assert!(dealt.len() <= expected.len(), "{what}: {dealt:?}");
+        let mut dispositions = Vec::new();
+        while dispositions.last() != Some(&ENDED) {
+            dispositions.extend(scene.invoke().await);
+            assert!(dispositions.len() <= expected.len(), "{what}: {dispositions:?}");
         }
-        assert_eq!(dealt, expected, "{what}");
+        assert_eq!(dispositions, expected, "{what}");
         let took = began.elapsed();
         assert!((LEASE..LEASE + 2 * SECOND).contains(&took), "{what}: {took:?}");
     }

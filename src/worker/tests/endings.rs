@@ -1,4 +1,4 @@
-//! Messages of one invocation that meet the same unpublished ending publish it once between them.
+//! Messages of one invocation that find the same unpublished ending publish it once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,7 +17,7 @@ const POLLED_ON: Disposition = Disposition::Ack(AckReason::PolledOn);
 const PUBLISHED: Disposition = Disposition::Ack(AckReason::Published);
 const KEYED: &str = r#"{"chat_id": "c", "idempotency_key": "k"}"#;
 
-/// A chat whose run ended unpublished, since the process that recorded the ending died. The next call starts a sync.
+/// A chat whose run has an unpublished ending, because the process that recorded it died. The next call starts a sync.
 async fn unpublished() -> Scene {
     let scene = Scene::new();
     scene.provider.script("c", [DONE, STARTED]);
@@ -42,28 +42,28 @@ fn publishes(scene: &Scene) -> usize {
     scene.bus.faults.asked("publish").len()
 }
 
-fn sorted(mut dealt: Vec<Disposition>) -> Vec<Disposition> {
-    dealt.sort();
-    dealt
+fn sorted(mut dispositions: Vec<Disposition>) -> Vec<Disposition> {
+    dispositions.sort();
+    dispositions
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_triggers_publish_the_last_ending_once_and_one_starts_the_next_run() {
+async fn ten_triggers_publish_the_ending_once_and_one_starts_the_next_run() {
     let scene = ten_triggers().await;
-    scene.bus.faults.always("publish", Fault::Slow(SECOND)); // so that all ten meet the ending
-    let dealt = sorted(scene.invoke().await);
-    assert_eq!(dealt, [vec![POLLED_ON], vec![JOINED; 9]].concat());
+    scene.bus.faults.always("publish", Fault::Slow(SECOND)); // so that all ten find the ending
+    let dispositions = sorted(scene.invoke().await);
+    assert_eq!(dispositions, [vec![POLLED_ON], vec![JOINED; 9]].concat());
     assert_eq!(publishes(&scene), 1);
     let writes = [("read", 20), ("mark", 1), ("start", 1), ("join", 9)];
     let writes: HashMap<_, _> = writes.map(|(operation, times)| (operation.to_owned(), times)).into();
     assert_eq!(scene.store.faults.tally(), writes);
     let endings: HashSet<_> = scene.bus.offered().into_iter().collect();
-    assert_eq!(endings.len(), 1, "the same bytes as before its publisher died");
+    assert_eq!(endings.len(), 1, "the same bytes as before the publisher died");
     assert_eq!(scene.item("c").triggers.len(), 10);
 }
 
 #[tokio::test(start_paused = true)]
-async fn polls_and_known_triggers_share_the_publication_too() {
+async fn polls_and_duplicate_triggers_share_the_publication() {
     let scene = unpublished().await;
     scene.bus.faults.always("publish", Fault::Slow(SECOND));
     let poll = scene.item("c").recovery_poll().to_body_due_at(scene.clock.now());
@@ -74,7 +74,7 @@ async fn polls_and_known_triggers_share_the_publication_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_come_back_if_the_ending_is_not_published_and_the_next_invocation_publishes_it_once() {
+async fn an_unpublished_ending_retries_all_messages_and_is_published_once_later() {
     for fault in [Fault::Refused, Fault::Throttled, Fault::Slow(3600 * SECOND)] {
         let scene = ten_triggers().await;
         scene.bus.faults.always("publish", fault);
@@ -83,7 +83,7 @@ async fn all_come_back_if_the_ending_is_not_published_and_the_next_invocation_pu
         assert!(began.elapsed() < INVOCATION, "{fault:?}: no message outlasts the invocation");
         let tries = scene.bus.faults.asked("publish");
         let moments: HashSet<_> = tries.iter().collect();
-        assert_eq!(tries.len(), moments.len(), "{fault:?}: one message tries for all");
+        assert_eq!(tries.len(), moments.len(), "{fault:?}: one message publishes for all");
         assert_eq!(tries.len() == 1, fault == Fault::Refused, "{fault:?}: {tries:?}");
         assert!(scene.store.faults.asked("mark").is_empty(), "{fault:?}");
 
@@ -96,7 +96,7 @@ async fn all_come_back_if_the_ending_is_not_published_and_the_next_invocation_pu
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mark_that_fails_brings_all_back() {
+async fn a_failed_mark_retries_all_messages() {
     let scene = ten_triggers().await;
     scene.bus.faults.always("publish", Fault::Slow(SECOND));
     scene.store.faults.once("mark", Fault::Refused);
@@ -105,17 +105,17 @@ async fn a_mark_that_fails_brings_all_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_publisher_that_panics_leaves_the_ending_to_the_next() {
+async fn a_panicking_publisher_leaves_the_ending_to_the_next() {
     let scene = ten_triggers().await;
     scene.bus.faults.once("publish", Fault::Panics);
-    let dealt = scene.invoke().await;
-    assert_eq!(dealt[0], Disposition::Retry(RetryReason::Bug("handling panicked")));
-    assert_eq!(sorted(dealt[1..].to_vec()), [vec![POLLED_ON], vec![JOINED; 8]].concat());
+    let dispositions = scene.invoke().await;
+    assert_eq!(dispositions[0], Disposition::Retry(RetryReason::Bug("handling panicked")));
+    assert_eq!(sorted(dispositions[1..].to_vec()), [vec![POLLED_ON], vec![JOINED; 8]].concat());
     assert_eq!(publishes(&scene), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_of_different_messages_are_published_each() {
+async fn events_of_different_messages_are_published_separately() {
     let scene = unpublished().await;
     let item = scene.item("c");
     let triggers = vec![item.triggers[0].clone(); TRIGGERS_MAX];

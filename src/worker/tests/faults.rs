@@ -1,4 +1,4 @@
-//! Operations that fail, or that were carried out and whose reply was lost, never change what a run comes to.
+//! Operations that fail, or whose reply is lost after they succeed, never change the result of a run.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,14 +13,14 @@ const HANDED_ON: Disposition = Disposition::Ack(AckReason::HandedOn);
 
 /// A run of three calls, about 100 s apart, and a second trigger that joins it; one more call would panic.
 ///
-/// Tells what became of every message at every delivery, once there is nothing more to do.
+/// Returns the disposition of every delivery, until nothing is left to do.
 async fn run_of_two_triggers(scene: &Scene) -> Vec<Disposition> {
     scene.provider.script("c", [STARTED, RUNNING, DONE]);
     scene.trigger("c");
-    let mut dealt = scene.invoke().await;
+    let mut dispositions = scene.invoke().await;
     scene.trigger("c");
-    dealt.extend(scene.play_out().await);
-    dealt
+    dispositions.extend(scene.play_out().await);
+    dispositions
 }
 
 fn polls_after_100_s() -> Scene {
@@ -28,7 +28,7 @@ fn polls_after_100_s() -> Scene {
     Scene::polling(schedule)
 }
 
-/// The run is over after three calls, with one ending that has the same bytes each of the times that it was published.
+/// The run ended after three calls, with one ending whose bytes are the same each time it was published.
 fn assert_ended_once(scene: &Scene, published: usize, what: &str) {
     let item = scene.item("c");
     assert!(item.state.is_published(), "{what}");
@@ -43,48 +43,48 @@ fn assert_ended_once(scene: &Scene, published: usize, what: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_passes_within_an_invocation_changes_nothing_whether_or_not_it_was_carried_out() {
+async fn transient_faults_change_nothing_whether_or_not_the_operation_was_executed() {
     for fault in [Fault::Throttled, Fault::ReplyLost, Fault::Silent, Fault::Slow(3600 * SECOND)] {
         for operation in ["read", "start", "join", "claim", "end", "mark", "publish", "send", "entry"] {
             if operation == "entry" && fault != Fault::Throttled {
-                continue; // one entry of a request has no reply of its own that could be lost
+                continue; // an entry has no reply of its own to lose
             }
             let what = format!("{operation}: {fault:?}");
             let scene = polls_after_100_s();
             scene.faults_of(operation).once(operation, fault);
-            let dealt = run_of_two_triggers(&scene).await;
-            let twice = |of: &str| usize::from(operation == of && fault.hides_what_was_done());
+            let dispositions = run_of_two_triggers(&scene).await;
+            let twice = |of: &str| usize::from(operation == of && fault.hides_success());
             assert_ended_once(&scene, 1 + twice("publish"), &what);
-            assert!(!dealt.iter().any(|dealt| dealt.is_retry()), "{what}: {dealt:?}");
-            // A poll that was sent twice dies at its second delivery, for the first has claimed.
-            let superseded = dealt.iter().filter(|dealt| **dealt == SUPERSEDED).count();
-            assert_eq!(superseded, twice("send"), "{what}: {dealt:?}");
+            assert!(!dispositions.iter().any(|disposition| disposition.is_retry()), "{what}: {dispositions:?}");
+            // A poll that was sent twice is dropped at its second delivery, since the first has claimed.
+            let superseded = dispositions.iter().filter(|disposition| **disposition == SUPERSEDED).count();
+            assert_eq!(superseded, twice("send"), "{what}: {dispositions:?}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_is_not_tried_again_before_the_message_comes_back() {
+async fn a_permanent_error_is_not_retried_before_redelivery() {
     for operation in ["read", "start", "join", "claim", "end", "mark", "publish", "send", "entry"] {
         let scene = polls_after_100_s();
         scene.faults_of(operation).once(operation, Fault::Refused);
-        let dealt = run_of_two_triggers(&scene).await;
+        let dispositions = run_of_two_triggers(&scene).await;
         assert_ended_once(&scene, if operation == "mark" { 2 } else { 1 }, operation);
-        // An ending that cannot be recorded does not come back: that would call again. It travels on.
-        let (came_back, handed_on) = if operation == "end" { (0, 1) } else { (1, 0) };
-        let count = |of: Disposition| dealt.iter().filter(|dealt| **dealt == of).count();
-        assert_eq!((count(FAILED), count(HANDED_ON)), (came_back, handed_on), "{operation}: {dealt:?}");
+        // An ending that cannot be recorded is not retried, which would call again. It is forwarded.
+        let (retried, forwarded) = if operation == "end" { (0, 1) } else { (1, 0) };
+        let count = |of: Disposition| dispositions.iter().filter(|disposition| **disposition == of).count();
+        assert_eq!((count(FAILED), count(HANDED_ON)), (retried, forwarded), "{operation}: {dispositions:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ending_that_is_not_published_comes_back_and_is_published_with_the_same_bytes() {
+async fn an_unpublished_ending_is_published_later_with_the_same_bytes() {
     let scene = Scene::new();
     scene.bus.faults.always("publish", Fault::Throttled);
     scene.provider.script("c", [DONE]);
     scene.trigger("c");
     assert_eq!(scene.invoke().await, [FAILED]);
-    assert!(scene.bus.faults.asked("publish").len() > 5, "tried for as long as the invocation lasts");
+    assert!(scene.bus.faults.asked("publish").len() > 5, "retried for as long as the invocation lasts");
     assert!(scene.item("c").state.is_unpublished());
 
     scene.bus.faults.heal();
@@ -95,22 +95,22 @@ async fn an_ending_that_is_not_published_comes_back_and_is_published_with_the_sa
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ending_that_cannot_be_recorded_travels_on_until_it_is_without_another_call() {
+async fn an_unrecorded_ending_is_forwarded_until_recorded_without_another_call() {
     for fault in [Fault::Throttled, Fault::Slow(3600 * SECOND), Fault::Refused] {
         let scene = Scene::new();
-        scene.queue.faults.always("send", Fault::Slow(SECOND)); // for which there must be time
+        scene.queue.faults.always("send", Fault::Slow(SECOND)); // which must fit into the invocation
         scene.store.faults.always("end", fault);
         scene.provider.script("c", [DONE]);
         scene.trigger("c");
         let answered_at = scene.clock.now();
         let mut claims = HashSet::new();
-        // The tries to record end at some time of the invocation's last seconds, which depends on its length.
+        // Recording is retried until some time in the invocation's last seconds, which depends on its length.
         for half_seconds in 0..6 {
             let invocation = INVOCATION + half_seconds * SECOND / 2;
             assert_eq!(scene.invoke_for(invocation).await, [HANDED_ON], "{fault:?}, {invocation:?}");
             let poll = sent_poll(&scene);
             assert_eq!(poll.answer.unwrap().finished_at, answered_at, "{fault:?}");
-            assert!(claims.insert(poll.claim_id), "each travels under the claim of its own worker");
+            assert!(claims.insert(poll.claim_id), "each is forwarded under its own worker's claim");
         }
         assert!(scene.item("c").state.is_active(), "{fault:?}");
 
@@ -122,7 +122,7 @@ async fn an_ending_that_cannot_be_recorded_travels_on_until_it_is_without_anothe
     }
 }
 
-/// The one poll that was sent last, which has no delay.
+/// The last poll sent, the only one, which has no delay.
 fn sent_poll(scene: &Scene) -> Poll {
     let [sent] = &scene.queue.take_sent()[..] else { panic!("not one message was sent") };
     assert_eq!(sent.delay, Duration::ZERO);

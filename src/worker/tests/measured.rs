@@ -1,4 +1,4 @@
-//! What an invocation counts, measures and passes on.
+//! The metrics of an invocation, and the trace that it passes on.
 
 use std::collections::HashSet;
 
@@ -9,12 +9,12 @@ use crate::message::SWEEP_BODY;
 use crate::metrics::{Metric, Metrics, Unit};
 use crate::postpress::{Answer, Body, Mask};
 
-/// A documented failure that may pass.
+/// A documented transient failure.
 fn failing() -> Move {
     Move::Say(Answer::from_response(&ChatId::parse("c").unwrap(), 503, None, &Body::whole(""), Mask::NONE))
 }
 
-/// Everything but the times, as `Polls=1`, `PollsSoFar=1,2`.
+/// Every metric except the times, as `Polls=1`, `PollsSoFar=1,2`.
 fn counted(metrics: &Metrics) -> String {
     let counted = metrics.seen().filter(|(metric, _)| metric.unit() == Unit::Count);
     let text = counted.map(|(metric, values)| {
@@ -25,7 +25,7 @@ fn counted(metrics: &Metrics) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_invocation_of_a_run_counts_what_it_saw_and_nothing_of_the_others() {
+async fn each_invocation_counts_only_its_own_part_of_a_run() {
     let scene = Scene::new();
     let unusable = Move::Say(Answer::Unusable("not JSON".to_owned()));
     scene.provider.script("c", [STARTED, RUNNING, STARTED, failing(), unusable, RUNNING, DONE]);
@@ -44,7 +44,7 @@ async fn each_invocation_of_a_run_counts_what_it_saw_and_nothing_of_the_others()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_starts_no_call_is_counted_by_what_became_of_it() {
+async fn messages_without_a_call_are_counted_by_disposition() {
     let scene = Scene::new();
     scene.provider.script("c", [STARTED, DONE]);
     scene.trigger("c");
@@ -61,7 +61,7 @@ async fn what_starts_no_call_is_counted_by_what_became_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_run_that_is_revived_and_a_stale_poll_are_counted() {
+async fn a_recovered_run_and_a_stale_poll_are_counted() {
     let scene = Scene::new();
     scene.provider.script("c", [STARTED, DONE]);
     scene.trigger("c");
@@ -80,7 +80,7 @@ async fn a_lost_run_that_is_revived_and_a_stale_poll_are_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn times_are_measured_from_when_they_count() {
+async fn times_are_measured_from_the_right_moment() {
     let scene = Scene::new();
     let Move::Say(started) = STARTED else { unreachable!() };
     scene.provider.script("c", [Move::SayAfter(3 * SECOND, started), DONE]);
@@ -95,13 +95,13 @@ async fn times_are_measured_from_when_they_count() {
     let second = scene.measure().await;
     assert_eq!((waiting, second.of(Metric::ProviderLatency)), (1, &[0][..]));
     let [lag] = second.of(Metric::Lag) else { panic!("{second:?}") };
-    assert!((4_000..6_500).contains(lag), "due when its delay was over: {lag}");
+    assert!((4_000..6_500).contains(lag), "due at the end of its delay: {lag}");
     let [time] = second.of(Metric::TimeToEnding) else { panic!("{second:?}") };
     assert_eq!(*time, 15, "from the first trigger");
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_messages_of_a_run_carry_one_trace_also_after_it_was_lost() {
+async fn all_messages_of_a_run_carry_one_trace_even_after_recovery() {
     let scene = Scene::new();
     scene.provider.script("c", [STARTED, RUNNING, RUNNING, DONE]);
     scene.trigger("c");
@@ -122,7 +122,7 @@ async fn all_messages_of_a_run_carry_one_trace_also_after_it_was_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_failed_and_came_back_is_counted_once_for_each_time_that_it_came() {
+async fn a_retried_message_is_counted_at_each_delivery() {
     let scene = Scene::new();
     scene.provider.script("c", [STARTED]);
     scene.faults_of("read").always("read", Fault::Throttled);

@@ -1,4 +1,4 @@
-//! Ports that go wrong where a test says so, over those in memory; each notes what it was asked for, and when.
+//! Ports over the in-memory ones that inject faults where a test says so; each records the requests and their times.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -19,22 +19,22 @@ use crate::store::{DueRun, MemoryStore, RunStore};
 use crate::time::Millis;
 use crate::trace::TraceHeader;
 
-/// What goes wrong with an operation.
+/// A fault of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It is not carried out, which may pass.
+    /// It is not executed; the error is transient.
     Throttled,
-    /// It is not carried out, and never will be.
+    /// It is not executed; the error is permanent.
     Refused,
-    /// It is carried out, and the caller hears of a failure that may pass.
+    /// It is executed, but the caller gets a transient error.
     ReplyLost,
-    /// It is carried out, and the caller hears nothing.
+    /// It is executed, but the caller gets no reply.
     Silent,
-    /// It is carried out after so long.
+    /// It is executed after this time.
     Slow(Duration),
     /// It panics after a second.
     Panics,
-    /// It holds the whole thread up for so long, as a blocking table does, so that no time limit can cut it short.
+    /// It blocks the whole thread for this time, as a blocking table does, so that no time limit can interrupt it.
     Blocks(Duration),
 }
 
@@ -46,15 +46,15 @@ impl Fault {
         }
     }
 
-    /// The caller may ask again for what has been done.
-    pub(super) fn hides_what_was_done(self) -> bool {
+    /// Whether the caller may repeat what was already done.
+    pub(super) fn hides_success(self) -> bool {
         matches!(self, Self::ReplyLost | Self::Silent)
     }
 }
 
-/// What a port was asked for, and what is to go wrong with it.
+/// A port's requests, and the faults to inject.
 ///
-/// An operation is named by its kind and, on the table, by its chat: `claim c`. A plan for `claim` is for every chat's.
+/// An operation is named by its kind and, on the table, by its chat: `claim c`. A fault for `claim` applies to every chat.
 pub(super) struct Faults {
     began: Instant,
     plans: RefCell<Vec<Plan>>,
@@ -72,27 +72,27 @@ impl Faults {
         Self { began: Instant::now(), plans: RefCell::default(), asked: RefCell::default() }
     }
 
-    /// The next operation of this name goes wrong.
+    /// Makes the next operation of this name fail.
     pub(super) fn once(&self, operation: &str, fault: Fault) {
         self.plan(operation, fault, 1);
     }
 
-    /// Every operation of this name goes wrong, until [`Faults::heal`].
+    /// Makes every operation of this name fail, until [`Faults::heal`].
     pub(super) fn always(&self, operation: &str, fault: Fault) {
         self.plan(operation, fault, u32::MAX);
     }
 
-    /// Nothing goes wrong any more.
+    /// Removes all faults.
     pub(super) fn heal(&self) {
         self.plans.borrow_mut().clear();
     }
 
-    /// The operations of this name so far: when each was asked for.
+    /// When each operation of this name was requested.
     pub(super) fn asked(&self, operation: &str) -> Vec<Duration> {
         self.asked.borrow().iter().filter(|(name, _)| is_named(name, operation)).map(|(_, at)| *at).collect()
     }
 
-    /// How many operations there were of each kind.
+    /// The number of operations of each kind.
     pub(super) fn tally(&self) -> HashMap<String, usize> {
         let mut tally = HashMap::new();
         for (name, _) in self.asked.borrow().iter() {
@@ -101,7 +101,7 @@ impl Faults {
         tally
     }
 
-    /// Forgets what was asked for so far.
+    /// Forgets the requests so far.
     pub(super) fn forget(&self) {
         self.asked.borrow_mut().clear();
     }
@@ -142,10 +142,10 @@ impl Faults {
             }
             Fault::Panics => {
                 sleep(Duration::from_secs(1)).await;
-                panic!("a port was told to panic");
+                panic!("this fault panics");
             }
             Fault::Blocks(time) => {
-                // Its first poll moves the clock on.
+                // Its first poll advances the clock.
                 advance(time).now_or_never();
                 carry_out.await
             }
@@ -207,7 +207,7 @@ impl FaultyQueue {
         Self { inner, faults: Faults::new(), sent: RefCell::default() }
     }
 
-    /// What was sent since this was asked last.
+    /// The messages sent since the last call.
     pub(super) fn take_sent(&self) -> Vec<Outgoing> {
         self.sent.take()
     }
@@ -232,7 +232,7 @@ impl Queue for FaultyQueue {
 
     async fn change_visibility(&self, messages: &[VisibilityChange]) -> Vec<Result<(), ServiceError>> {
         let request = async { Ok(self.inner.change_visibility(messages).await) };
-        let results = self.faults.around("hand back".to_owned(), request).await;
+        let results = self.faults.around("change visibility".to_owned(), request).await;
         results.unwrap_or_else(|error| vec![Err(error); messages.len()])
     }
 }
@@ -249,7 +249,7 @@ impl FaultyBus {
         Self { inner: MemoryBus::default(), faults: Faults::new(), offered: RefCell::default() }
     }
 
-    /// The details of all events that it was to publish, also of those that it did not.
+    /// The details of all events offered for publication, including the unpublished ones.
     pub(super) fn offered(&self) -> Vec<String> {
         self.offered.borrow().clone()
     }
@@ -264,12 +264,12 @@ impl EventBus for FaultyBus {
     }
 }
 
-/// What a provider does about one call.
+/// What the provider does for one call.
 #[derive(Debug, Clone)]
 pub(super) enum Move {
     /// It answers.
     Say(Answer),
-    /// It answers after so long.
+    /// It answers after this time.
     SayAfter(Duration, Answer),
     /// The call panics.
     Panic,
@@ -286,7 +286,7 @@ pub(super) struct Called {
     pub(super) deadline: Duration,
 }
 
-/// A provider that answers from a script; chats without one are in progress for ever.
+/// A provider that answers from a script; chats without one stay in progress forever.
 #[derive(Default)]
 pub(super) struct Scripted {
     scripts: RefCell<HashMap<String, VecDeque<Move>>>,
@@ -296,7 +296,7 @@ pub(super) struct Scripted {
 }
 
 impl Scripted {
-    /// What the chat's next calls come to; one call more panics.
+    /// Scripts the chat's next calls; one more panics.
     pub(super) fn script(&self, chat: &str, moves: impl IntoIterator<Item = Move>) {
         self.scripts.borrow_mut().entry(chat.to_owned()).or_default().extend(moves);
     }
@@ -306,7 +306,7 @@ impl Scripted {
         self.calls.borrow().clone()
     }
 
-    /// The most calls that were under way at once.
+    /// The maximum number of concurrent calls.
     pub(super) fn max_in_flight(&self) -> usize {
         self.max_in_flight.get()
     }
@@ -330,7 +330,7 @@ impl Provider for Scripted {
                 sleep(time).await;
                 answer
             }
-            Move::Panic => panic!("the provider was called for {chat} once too often, or was told to panic"),
+            Move::Panic => panic!("the provider was called too often for {chat}, or its script panics"),
         };
         self.in_flight.update(|calls| calls - 1);
         answer

@@ -23,7 +23,7 @@ fn polls_after_20_s() -> Scene {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_polls_of_a_batch_share_one_send_and_the_wait_is_taken_off_their_delays() {
+async fn polls_of_a_batch_share_one_send_and_the_wait_shortens_their_delays() {
     let scene = polls_after_20_s();
     scene.provider.script("slow", [running_after(9 * SECOND)]);
     scene.trigger("fast");
@@ -36,7 +36,7 @@ async fn the_polls_of_a_batch_share_one_send_and_the_wait_is_taken_off_their_del
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ending_is_out_before_a_slow_neighbour_is_done() {
+async fn an_ending_is_published_without_waiting_for_a_slow_neighbor() {
     let scene = Scene::new();
     scene.provider.script("slow", [running_after(9 * SECOND)]);
     scene.provider.script("done", [DONE]);
@@ -50,7 +50,7 @@ async fn an_ending_is_out_before_a_slow_neighbour_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_does_not_wait_for_a_neighbours_ending() {
+async fn a_poll_does_not_wait_for_a_neighbors_ending() {
     for port in ["mark ends", "end ends", "publish"] {
         let scene = Scene::new();
         scene.provider.script("ends", [DONE]);
@@ -59,15 +59,15 @@ async fn a_poll_does_not_wait_for_a_neighbours_ending() {
         scene.bus.faults.always(port, Fault::Throttled);
         scene.trigger("ends");
         scene.trigger("polls");
-        let dealt = scene.invoke().await;
-        assert_eq!(dealt[1], POLLED_ON, "{port}");
-        assert_ne!(dealt[0], Disposition::Ack(AckReason::Ended), "{port}");
-        assert_eq!(scene.queue.faults.asked("send")[0], SECOND, "{port}: sent as soon as the last call was answered");
+        let dispositions = scene.invoke().await;
+        assert_eq!(dispositions[1], POLLED_ON, "{port}");
+        assert_ne!(dispositions[0], Disposition::Ack(AckReason::Ended), "{port}");
+        assert_eq!(scene.queue.faults.asked("send")[0], SECOND, "{port}: sent as soon as the last call is answered");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_does_not_wait_for_a_sweep_or_a_refusal() {
+async fn a_poll_does_not_wait_for_a_sweep_or_an_invalid_trigger() {
     for neighbour in [SWEEP_BODY, "not a trigger"] {
         let scene = Scene::new();
         scene.provider.script("polls", [running_after(SECOND)]);
@@ -81,31 +81,31 @@ async fn a_poll_does_not_wait_for_a_sweep_or_a_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_that_is_not_sent_brings_its_message_back_and_no_other() {
-    for (fault, requests, dealt) in [
+async fn an_unsent_poll_retries_only_its_own_message() {
+    for (fault, requests, dispositions) in [
         (Fault::Throttled, 2, [POLLED_ON; 3]), // the one entry is sent again
         (Fault::Refused, 1, [FAILED, POLLED_ON, POLLED_ON]),
     ] {
         let scene = Scene::new();
         scene.queue.faults.once("entry", fault);
         ["a", "b", "c"].into_iter().for_each(|chat| scene.trigger(chat));
-        assert_eq!(scene.invoke().await, dealt, "{fault:?}");
+        assert_eq!(scene.invoke().await, dispositions, "{fault:?}");
         assert_eq!(scene.queue.faults.asked("send").len(), requests, "{fault:?}");
         let sent = scene.queue.take_sent().into_iter().map(|sent| serde_json::from_str::<Poll>(&sent.body).unwrap());
         let sent: BTreeSet<_> = sent.map(|poll| poll.chat_id.to_string()).collect();
-        let polled = ["a", "b", "c"].into_iter().zip(dealt).filter(|(_, dealt)| *dealt == POLLED_ON);
+        let polled = ["a", "b", "c"].into_iter().zip(dispositions).filter(|(_, disposition)| *disposition == POLLED_ON);
         assert_eq!(sent, polled.map(|(chat, _)| chat.to_owned()).collect(), "{fault:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_whose_poll_could_not_be_sent_goes_on_when_its_message_comes_back() {
+async fn a_run_with_an_unsent_poll_continues_at_redelivery() {
     let scene = Scene::new();
     scene.queue.faults.always("send", Fault::Throttled);
     scene.provider.script("c", [Move::Say(Answer::InProgress(Progress::Started)), DONE]);
     scene.trigger("c");
     assert_eq!(scene.invoke().await, [FAILED]);
-    assert!(scene.queue.faults.asked("send").len() > 5, "tried for as long as the invocation lasts");
+    assert!(scene.queue.faults.asked("send").len() > 5, "retried for as long as the invocation lasts");
     scene.queue.faults.heal();
     assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::Ended)]);
     assert_eq!(scene.events()[0].detail.polls, Some(2));

@@ -1,4 +1,4 @@
-//! The sweep finds what was lost, and leaves alone what was not.
+//! The sweep recovers lost runs and leaves the others alone.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::time::Millis;
 
 const ENDED: Disposition = Disposition::Ack(AckReason::Ended);
 const POLLED_ON: Disposition = Disposition::Ack(AckReason::PolledOn);
-/// A run whose message is lost counts as lost this long after it was claimed, and not before.
+/// A run whose message is lost counts as lost this long after its claim, and not before.
 const LOST_AFTER: Duration = INVOCATION.saturating_add(DEFAULT_LEASE_MARGIN).saturating_add(DEFAULT_OVERDUE);
 
-/// A sweep in an invocation of its own: the polls that it sends.
+/// Runs a sweep in its own invocation and returns the polls it sends.
 async fn sweep(scene: &Scene) -> Vec<Poll> {
     scene.put(SWEEP_BODY);
     assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::Swept)]);
@@ -53,12 +53,16 @@ async fn wait_until(scene: &Scene, after: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_whose_poll_was_lost_is_revived_under_its_own_claim_and_ends() {
+async fn a_run_with_a_lost_poll_is_recovered_under_its_own_claim_and_ends() {
     let scene = lost_run().await;
     let item = scene.item("c");
     wait_until(&scene, LOST_AFTER).await;
     assert_eq!(sweep(&scene).await, [], "not yet");
-    assert_eq!(swept_next(&scene), item.lease_until_ms + DEFAULT_OVERDUE, "but looked at as soon as it would be");
+    assert_eq!(
+        swept_next(&scene),
+        item.lease_until_ms + DEFAULT_OVERDUE,
+        "but checked again at the earliest possible time"
+    );
 
     sleep(SECOND).await;
     let (chat_id, run_id, claim_id) = (item.chat_id().clone(), item.run_id, item.claim_id);
@@ -68,7 +72,7 @@ async fn a_run_whose_poll_was_lost_is_revived_under_its_own_claim_and_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_is_polled_ever_more_rarely_while_its_polls_are_lost() {
+async fn a_run_is_recovered_less_and_less_often_while_its_polls_are_lost() {
     let scene = lost_run().await;
     let lease_until = scene.item("c").lease_until_ms;
     wait_until(&scene, LOST_AFTER + SECOND).await;
@@ -77,7 +81,7 @@ async fn a_run_is_polled_ever_more_rarely_while_its_polls_are_lost() {
         assert_eq!(sweep(&scene).await.len(), 1);
         assert_eq!(swept_next(&scene), now + now.since(lease_until));
         scene.lose_messages().await;
-        assert_eq!(sweep(&scene).await, [], "its poll may be on its way");
+        assert_eq!(sweep(&scene).await, [], "its poll may still arrive");
         sleep(swept_next(&scene).since(scene.clock.now()) + SECOND).await;
     }
     assert_eq!(sweep(&scene).await.len(), 1);
@@ -85,7 +89,7 @@ async fn a_run_is_polled_ever_more_rarely_while_its_polls_are_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_that_the_sweep_cannot_send_is_due_at_the_next() {
+async fn a_poll_that_a_sweep_cannot_send_is_due_at_the_next_sweep() {
     let scene = lost_run().await;
     wait_until(&scene, LOST_AFTER + SECOND).await;
     let due = swept_next(&scene);
@@ -98,7 +102,7 @@ async fn a_poll_that_the_sweep_cannot_send_is_due_at_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ending_whose_publisher_died_is_published() {
+async fn an_ending_is_published_after_its_publisher_died() {
     let scene = Scene::new();
     scene.provider.script("c", [DONE]);
     scene.bus.faults.once("publish", Fault::Refused);
@@ -113,12 +117,12 @@ async fn an_ending_whose_publisher_died_is_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_sent_while_a_lease_is_held() {
+async fn a_sweep_sends_nothing_while_a_lease_is_held() {
     for (operation, last_answer, phase) in [("send", RUNNING, Phase::Active), ("publish", DONE, Phase::Ended)] {
         let scene = lost_run_then(last_answer).await;
         wait_until(&scene, LOST_AFTER + SECOND).await;
         assert_eq!(sweep(&scene).await.len(), 1);
-        // The poll is late; whoever takes it dies after its call, so that the run is due and held at once.
+        // The poll is late, and its receiver dies after the call, so that the run is due and held at the same time.
         wait_until(&scene, swept_next(&scene).since(EPOCH) + SECOND).await;
         scene.faults_of(operation).once(operation, Fault::Refused);
         assert_eq!(scene.invoke().await, [Disposition::Retry(RetryReason::Failed)]);
@@ -130,7 +134,7 @@ async fn nothing_is_sent_while_a_lease_is_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_sweep_revives_at_most_a_thousand_runs_and_the_next_the_rest() {
+async fn a_sweep_recovers_at_most_a_thousand_runs() {
     let scene = lost_run().await;
     let lost = scene.item("c");
     for number in 1..SWEEP_ACTIVE_MAX + 100 {
@@ -149,7 +153,7 @@ async fn one_sweep_revives_at_most_a_thousand_runs_and_the_next_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_sweeps_at_once_are_only_a_duplicate_poll() {
+async fn concurrent_sweeps_only_cause_a_duplicate_poll() {
     let scene = lost_run_then(Move::SayAfter(SECOND, Answer::Over(Finish::Done))).await;
     wait_until(&scene, LOST_AFTER + SECOND).await;
     scene.store.faults.always("move", Fault::Slow(SECOND / 100)); // so that both find it before either moves it on
@@ -157,15 +161,15 @@ async fn two_sweeps_at_once_are_only_a_duplicate_poll() {
     scene.put(SWEEP_BODY);
     assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::Swept); 2]);
     assert_eq!(scene.queue.take_sent().len(), 2);
-    let mut dealt = scene.play_out().await;
-    dealt.sort();
-    assert_eq!(dealt, [ENDED, Disposition::Ack(AckReason::Superseded)]);
+    let mut dispositions = scene.play_out().await;
+    dispositions.sort();
+    assert_eq!(dispositions, [ENDED, Disposition::Ack(AckReason::Superseded)]);
     assert_eq!(scene.provider.calls().len(), 2);
     assert_eq!(scene.events().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_run_that_cannot_be_read_hides_no_other() {
+async fn an_unreadable_run_does_not_hide_others() {
     let scene = Scene::new();
     let chats: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
     for chat in &chats {
@@ -180,6 +184,6 @@ async fn one_run_that_cannot_be_read_hides_no_other() {
     scene.store.faults.always("read c7", Fault::Refused);
     wait_until(&scene, LOST_AFTER + SECOND).await;
     let revived = sweep(&scene).await;
-    assert_eq!(revived.len(), 9, "all but the one");
+    assert_eq!(revived.len(), 9, "all except one");
     assert!(revived.iter().all(|poll| poll.chat_id.as_str() != "c7"));
 }

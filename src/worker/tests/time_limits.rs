@@ -1,4 +1,4 @@
-//! Nothing is begun for which there is no time, and no more calls at once than allowed.
+//! Nothing is started without enough time for it, and concurrent calls are limited.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::settings::{Config, Limits};
 const NO_TIME: Disposition = Disposition::Retry(RetryReason::NoTime);
 const POLLED_ON: Disposition = Disposition::Ack(AckReason::PolledOn);
 
-/// Only one call at once, and the first takes 8 s.
+/// Only one call at a time, and the first takes 8 s.
 fn one_at_a_time() -> Scene {
     let scene = Scene::with(Config { limits: Limits { max_in_flight: 1, ..Limits::default() }, ..Config::default() });
     scene.provider.script("slow", [Move::SayAfter(8 * SECOND, Answer::InProgress(Progress::Started))]);
@@ -21,7 +21,7 @@ fn one_at_a_time() -> Scene {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_for_the_call_is_taken_before_the_claim() {
+async fn a_call_permit_is_taken_before_the_claim() {
     let scene = one_at_a_time();
     assert_eq!(scene.invoke().await, [POLLED_ON; 2]);
     assert_eq!(scene.store.faults.asked("start slow"), [Duration::ZERO]);
@@ -30,9 +30,9 @@ async fn a_place_for_the_call_is_taken_before_the_claim() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_gets_no_place_in_time_comes_back_unclaimed() {
+async fn a_message_without_a_permit_in_time_is_retried_unclaimed() {
     let scene = one_at_a_time();
-    // A claim would have to be made in the first 7 s, and the place is free after 8.
+    // A claim would have to be made in the first 7 s, and the permit is free after 8.
     assert_eq!(scene.invoke_for(22 * SECOND).await, [POLLED_ON, NO_TIME]);
     assert!(scene.store.faults.asked("start waits").is_empty());
     assert_eq!(scene.store.inner.items().len(), 1);
@@ -40,9 +40,9 @@ async fn a_message_that_gets_no_place_in_time_comes_back_unclaimed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_claimed_unless_a_whole_call_fits_in() {
+async fn nothing_is_claimed_without_time_for_a_whole_call() {
     let enough = 15 * SECOND; // POSTPRESS_TIMEOUT_SECONDS and BRIDGE_LEASE_MARGIN_SECONDS
-    for (time, dealt, calls) in [(enough - Duration::from_millis(1), NO_TIME, 1), (enough, POLLED_ON, 3)] {
+    for (time, disposition, calls) in [(enough - Duration::from_millis(1), NO_TIME, 1), (enough, POLLED_ON, 3)] {
         let scene = Scene::new();
         scene.trigger("polled");
         scene.invoke().await;
@@ -50,35 +50,35 @@ async fn nothing_is_claimed_unless_a_whole_call_fits_in() {
         scene.trigger("triggered");
         scene.store.faults.forget();
 
-        assert_eq!(scene.invoke_for(time).await, [dealt; 2]);
+        assert_eq!(scene.invoke_for(time).await, [disposition; 2]);
         let writes = scene.store.faults.asked("claim").len() + scene.store.faults.asked("start").len();
         assert_eq!((writes, scene.provider.calls().len()), (calls - 1, calls), "{time:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_cut_to_the_invocation_and_not_begun_after_a_claim_that_came_back_too_late() {
+async fn a_call_is_limited_to_the_invocation_and_skipped_after_a_slow_claim() {
     let whole = Limits::default().provider_timeout;
     for (blocked, deadline) in [(0, Some(whole)), (3, Some(7 * SECOND)), (5, Some(5 * SECOND)), (6, None)] {
         let scene = Scene::new();
         scene.store.faults.once("start", Fault::Blocks(blocked * SECOND));
         scene.trigger("c");
-        let dealt = scene.invoke_for(15 * SECOND).await;
+        let dispositions = scene.invoke_for(15 * SECOND).await;
         let deadlines: Vec<_> = scene.provider.calls().iter().map(|call| call.deadline).collect();
         assert_eq!(deadlines, Vec::from_iter(deadline), "blocked for {blocked} s");
-        assert_eq!(dealt, [if deadline.is_some() { POLLED_ON } else { NO_TIME }]);
-        assert_eq!(scene.item("c").polls, 1, "it is claimed all the same");
+        assert_eq!(dispositions, [if deadline.is_some() { POLLED_ON } else { NO_TIME }]);
+        assert_eq!(scene.item("c").polls, 1, "it is claimed nevertheless");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_hangs_brings_the_message_back_before_the_invocation_ends() {
+async fn a_hanging_table_retries_the_message_before_the_invocation_ends() {
     let scene = Scene::new();
     scene.store.faults.always("read", Fault::Slow(3600 * SECOND));
     scene.trigger("c");
     let began = tokio::time::Instant::now();
     assert_eq!(scene.invoke().await, [Disposition::Retry(RetryReason::Failed)]);
-    assert!(began.elapsed() <= INVOCATION - 15 * SECOND, "it was tried for {:?}", began.elapsed());
+    assert!(began.elapsed() <= INVOCATION - 15 * SECOND, "it was retried for {:?}", began.elapsed());
     assert!(scene.store.faults.asked("read").len() > 5);
     assert_eq!(scene.provider.calls(), []);
 }

@@ -200,7 +200,7 @@ impl Fault {
     }
 
     /// The caller may ask again for what has been done, or will be.
-    pub(super) fn hides_what_was_done(&self) -> bool {
+    pub(super) fn hides_success(&self) -> bool {
         matches!(self, Self::ReplyLost | Self::Silent | Self::Late(_))
     }
 }

@@ -27,7 +27,7 @@ impl Repeat {
 /// Why `later` was asked for, although `earlier` had been, and both came out.
 pub(super) fn explain(ledger: &Ledger, earlier: &Publication, later: &Publication) -> Result<Repeat, String> {
     let (first, second) = (&earlier.attempt, &later.attempt);
-    let is_hidden = first.fault.as_ref().is_some_and(Fault::hides_what_was_done);
+    let is_hidden = first.fault.as_ref().is_some_and(Fault::hides_success);
     let Some(run) = later.event.detail.run_id else {
         return match first.invocation == second.invocation {
             true if is_hidden => Ok(Repeat::ReplyLost),

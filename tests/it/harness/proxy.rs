@@ -38,13 +38,13 @@ pub(crate) enum Fault {
 
 /// A request as it went over the wire.
 #[derive(Debug, Clone)]
-pub(crate) struct RecentKeys {
+pub(crate) struct SeenRequest {
     /// `UpdateItem`.
     pub(crate) operation: String,
     pub(crate) body: Value,
 }
 
-impl RecentKeys {
+impl SeenRequest {
     /// The entries of a batch.
     pub(crate) fn entries(&self) -> &[Value] {
         self.body["Entries"].as_array().map_or(&[], Vec::as_slice)
@@ -56,7 +56,7 @@ impl RecentKeys {
 pub(crate) struct Of(pub(crate) &'static str, pub(crate) &'static str);
 
 impl Of {
-    fn is(&self, seen: &RecentKeys) -> bool {
+    fn is(&self, seen: &SeenRequest) -> bool {
         seen.operation == self.0 && seen.body.to_string().contains(self.1)
     }
 }
@@ -64,7 +64,7 @@ impl Of {
 #[derive(Default)]
 struct State {
     plans: Vec<(Of, Fault)>,
-    seen: Vec<RecentKeys>,
+    seen: Vec<SeenRequest>,
 }
 
 /// A proxy on loopback. It ends with the test's runtime.
@@ -95,12 +95,12 @@ impl Proxy {
     }
 
     /// The requests so far of these.
-    pub(crate) fn seen(&self, of: Of) -> Vec<RecentKeys> {
+    pub(crate) fn seen(&self, of: Of) -> Vec<SeenRequest> {
         self.state().seen.iter().filter(|seen| of.is(seen)).cloned().collect()
     }
 
     /// All requests so far.
-    pub(crate) fn all_seen(&self) -> Vec<RecentKeys> {
+    pub(crate) fn all_seen(&self) -> Vec<SeenRequest> {
         self.state().seen.clone()
     }
 
@@ -154,7 +154,7 @@ impl Way {
         let body = body.collect().await?.to_bytes();
         let target = parts.headers.get(TARGET).map_or("", |target| target.to_str().unwrap());
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let seen = RecentKeys { operation, body: serde_json::from_slice(&body)? };
+        let seen = SeenRequest { operation, body: serde_json::from_slice(&body)? };
         let fault = self.note(&seen);
         match fault {
             None => self.carry_out(&parts.headers, body).await,
@@ -170,7 +170,7 @@ impl Way {
         }
     }
 
-    fn note(&self, seen: &RecentKeys) -> Option<Fault> {
+    fn note(&self, seen: &SeenRequest) -> Option<Fault> {
         let mut state = self.state.lock().unwrap();
         state.seen.push(seen.clone());
         let plan = state.plans.iter().position(|(of, _)| of.is(seen))?;
@@ -194,7 +194,7 @@ impl Way {
     async fn carry_out_without(
         &self,
         headers: &HeaderMap,
-        batch: RecentKeys,
+        batch: SeenRequest,
         text: &str,
         code: &str,
     ) -> Result<Answer, Box<dyn Error + Send + Sync>> {

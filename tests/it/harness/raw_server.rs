@@ -44,7 +44,7 @@ pub(crate) fn cut(head: &str, body: &str) -> Move {
 
 /// What the server has seen and done so far.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct RecentKeys {
+pub(crate) struct ServerLog {
     /// Connections that were accepted.
     pub(crate) connections: usize,
     /// Of those, the ones that are over.
@@ -58,7 +58,7 @@ pub(crate) struct RecentKeys {
 /// A scripted server on loopback. It ends with the test's runtime.
 pub(crate) struct RawServer {
     port: u16,
-    seen: watch::Sender<RecentKeys>,
+    seen: watch::Sender<ServerLog>,
 }
 
 impl RawServer {
@@ -67,7 +67,7 @@ impl RawServer {
     pub(crate) async fn start(scripts: impl IntoIterator<Item = Vec<Move>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let seen = watch::Sender::new(RecentKeys::default());
+        let seen = watch::Sender::new(ServerLog::default());
         let scripts: Vec<_> = scripts.into_iter().collect();
         tokio::spawn(serve(listener, scripts, seen.clone()));
         Self { port, seen }
@@ -84,17 +84,17 @@ impl RawServer {
     }
 
     /// What it has seen so far.
-    pub(crate) fn seen(&self) -> RecentKeys {
+    pub(crate) fn seen(&self) -> ServerLog {
         self.seen.borrow().clone()
     }
 
     /// What it has seen once `condition` holds.
-    pub(crate) async fn wait_for(&self, condition: impl FnMut(&RecentKeys) -> bool) -> RecentKeys {
+    pub(crate) async fn wait_for(&self, condition: impl FnMut(&ServerLog) -> bool) -> ServerLog {
         self.seen.subscribe().wait_for(condition).await.unwrap().clone()
     }
 }
 
-async fn serve(listener: TcpListener, scripts: Vec<Vec<Move>>, seen: watch::Sender<RecentKeys>) {
+async fn serve(listener: TcpListener, scripts: Vec<Vec<Move>>, seen: watch::Sender<ServerLog>) {
     let mut scripts = scripts.into_iter();
     while let Ok((stream, _)) = listener.accept().await {
         seen.send_modify(|seen| seen.connections += 1);
@@ -108,7 +108,7 @@ async fn serve(listener: TcpListener, scripts: Vec<Vec<Move>>, seen: watch::Send
     }
 }
 
-async fn play(mut stream: TcpStream, script: Vec<Move>, seen: &watch::Sender<RecentKeys>) -> io::Result<()> {
+async fn play(mut stream: TcpStream, script: Vec<Move>, seen: &watch::Sender<ServerLog>) -> io::Result<()> {
     for step in script {
         match step {
             Move::Read => {
@@ -133,7 +133,7 @@ async fn play(mut stream: TcpStream, script: Vec<Move>, seen: &watch::Sender<Rec
     Ok(())
 }
 
-async fn send(stream: &mut TcpStream, bytes: &[u8], seen: &watch::Sender<RecentKeys>) -> io::Result<()> {
+async fn send(stream: &mut TcpStream, bytes: &[u8], seen: &watch::Sender<ServerLog>) -> io::Result<()> {
     stream.write_all(bytes).await?;
     seen.send_modify(|seen| seen.sent += bytes.len());
     Ok(())

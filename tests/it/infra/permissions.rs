@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::account::Account;
 use super::stack::Stack;
 use crate::harness::emulator;
-use crate::harness::proxy::{Of, Proxy, RecentKeys};
+use crate::harness::proxy::{Of, Proxy, SeenRequest};
 
 /// The account and region of the emulator.
 const HERE: &str = "us-east-1:123456789012";
@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_mins(3);
 
 /// What IAM requires for a request: the action and the resource's ARN.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html>
-fn asked_for(seen: &RecentKeys) -> Vec<(String, String)> {
+fn asked_for(seen: &SeenRequest) -> Vec<(String, String)> {
     let text = |name: &str| seen.body[name].as_str().unwrap_or_else(|| panic!("no {name}: {seen:?}"));
     let queue = || format!("arn:aws:sqs:{HERE}:{}", text("QueueUrl").rsplit('/').next().unwrap());
     let table = || format!("arn:aws:dynamodb:{HERE}:table/{}", text("TableName"));
@@ -45,7 +45,7 @@ fn asked_for(seen: &RecentKeys) -> Vec<(String, String)> {
 }
 
 /// Checks that the role allows what was observed and `besides`, which others do on its behalf, and nothing else.
-fn assert_exact(stack: &Stack, role: &str, seen: &[RecentKeys], besides: &[(&str, &str)]) {
+fn assert_exact(stack: &Stack, role: &str, seen: &[SeenRequest], besides: &[(&str, &str)]) {
     let logs = stack.permissions[role].iter().filter(|(action, _)| action.starts_with("logs:"));
     let [create, put] = &logs.collect::<Vec<_>>()[..] else { panic!("{role}: {:?}", stack.permissions[role]) };
     assert_eq!((create.0.as_str(), put.0.as_str()), ("logs:CreateLogStream", "logs:PutLogEvents"));
