@@ -1,9 +1,9 @@
 //! Sync a postpress chat, and receive one event.
 //!
-//! postpress can load a chat's whole history: one call starts the sync, and the same call, repeated, reports its progress. One
-//! call too many **starts the whole sync again**. postpress-bridge turns that into a message in and an event out: a trigger on
-//! SQS starts a run, the run polls with messages that it sends to itself with a delay, and its ending goes to EventBridge,
-//! even though SQS delivers messages twice, Lambdas are killed and replies get lost.
+//! postpress can load a chat's whole history: one call starts the sync, and the same call, repeated, reports its progress. A
+//! call after the end **starts the whole sync again**. postpress-bridge turns that into a message in and an event out. A
+//! trigger on SQS starts a run; the run polls by messages that it sends to itself with a delay; the run's ending goes to
+//! EventBridge. SQS may deliver a message twice, Lambdas are killed and replies get lost: the sync is still not restarted.
 //!
 //! # How a message flows
 //!
@@ -15,7 +15,7 @@
 //!                                                           bus        publish the ending
 //! ```
 //!
-//! [`worker`] takes a batch of records, and [`message`] parses each. [`run`] decides the next step and is given its result; it
+//! [`worker`] takes a batch of records, and [`message`] parses each. [`run`] decides a step, and from the step's result the next one; it
 //! knows no clock, no network and no SDK. The worker carries the steps out on four ports: [`store`] (the run table),
 //! [`postpress`] (the provider), [`queue`] and [`bus`].
 //!
@@ -29,7 +29,7 @@
 //! | [`event`] | the events that are published |
 //! | [`worker`] | a batch: concurrency, time limits, retries, partial failures |
 //! | [`store`], [`queue`], [`bus`] | the ports, each a small trait with its adapters |
-//! | [`service`] | how a port fails, and how often an operation is retried |
+//! | [`service`] | how a port fails, and for how long a failed operation is retried |
 //! | [`webhook`] | the HTTP front door: authentication, triggers, the status of a run |
 //! | [`cli`] | the terminal's commands |
 //! | [`settings`], [`credentials`] | the environment; keys, tokens and signing secrets, and their rotation |
@@ -42,15 +42,18 @@
 //!
 //! # Where to make a change
 //!
+//! Paths without a prefix are in `src/`.
+//!
 //! | change | files |
 //! | --- | --- |
-//! | a provider error type | `postpress/catalogue.rs`, and the provider's text that a test compares it with, `tests/data/postpress-sync-endpoint.txt` |
-//! | when to poll, retry or give up | `run/schedule.rs` (delays, budgets), `run/ending.rs` (what an answer means) |
-//! | a metric | its line in `metrics.rs`, its call site (`worker/message_telemetry.rs`), the dashboard in `infra/template.yaml` |
-//! | a setting | the reader in `settings/reader.rs`, its use, `docs/reference/settings.md` |
-//! | a store backend | a file in `store/`, a line in `bootstrap.rs`, a line in `tests/it/run_store.rs` |
-//! | an event's field | `event.rs`, `run/publication.rs` |
-//! | a command | a file in `cli/`, `cli/mod.rs` |
+//! | a provider error type | `postpress/catalogue.rs`; a test compares it with a copy of the provider's documentation, `tests/data/postpress-sync-endpoint.txt`, which gets the same row. The simulator follows by itself |
+//! | the backoff of polls, budgets | `run/schedule.rs`, which also has the delay of redeliveries. Retries of a failed AWS operation are in `service.rs` |
+//! | what an answer means for a run | `run/ending.rs` |
+//! | a metric | its line in `metrics.rs`; the call that counts it, usually in `worker/message_telemetry.rs`; the dashboard in `infra/template.yaml`; `docs/reference/metrics.md` |
+//! | a setting | its variable in `settings/reader.rs`; its field in `settings/mod.rs`; `docs/reference/settings.md`; `infra/template.yaml` if a stack can set it |
+//! | a store backend | a file in `store/`, listed in `store/mod.rs`; the place that chooses it (`bootstrap.rs` on AWS, `cli/sync.rs` in a terminal); its line in `tests/it/run_store.rs` |
+//! | an event's field | `run/publication.rs` (the data), `event.rs` (the event) |
+//! | a command | a file in `cli/`, listed in `cli/mod.rs` |
 //!
 //! # Glossary
 //!
@@ -58,15 +61,16 @@
 //! | --- | --- |
 //! | trigger | a request to sync a chat; its *key* identifies repeats of the same request |
 //! | run | one sync of one chat, from the trigger that starts it to its one ending |
-//! | subject | what a run syncs, and the run table's key: `default/chat/{id}` |
-//! | poll | the bridge's own message that continues a run; also the call that it leads to |
+//! | subject | what a run syncs, and the run table's key: `{workspace}/chat/{id}`, with one workspace, `default` |
+//! | poll | the bridge's own message that continues a run; handling it calls the provider once |
 //! | claim | the conditional write that gives one delivery the right to call the provider |
-//! | fence | the `claim_id`: new for each claim, so that everything sent under an earlier one is stale |
+//! | fence | the claim's id: new for each claim, so that everything sent under an earlier one is stale |
 //! | holder | the message that made the current claim |
-//! | lease | how long the claim is protected: the claiming invocation and a margin for clock skew |
-//! | poll state | what a run has learned from the provider's answers; attribute `learned` |
-//! | outcome, ending | how a run ended, as stored; as published |
-//! | open index | the table's sparse index of runs whose ending is not published |
+//! | lease | until when the claim is protected: the end of the claiming invocation, plus a margin for clock skew |
+//! | poll state | what a run has learned from the provider's answers; the table's attribute `learned` |
+//! | ending | the terminal status or the error that a run ended with |
+//! | outcome | the ending as the run table stores it, with its time and cause |
+//! | open index | the table's index that contains only the runs whose ending is not published |
 //! | sweep | a scheduled message that looks through the open index for lost runs and sends a poll for each |
 //! | disposition | what happens to a message: it is acknowledged, or delivered again |
 //!
