@@ -15,9 +15,9 @@
 //!                                                           bus        publish the ending
 //! ```
 //!
-//! [`worker`] takes a batch of records, and [`message`] parses each. [`run`] decides a step, and from the step's result the next one; it
-//! knows no clock, no network and no SDK. The worker carries the steps out on four ports: [`store`] (the run table),
-//! [`postpress`] (the provider), [`queue`] and [`bus`].
+//! [`worker`] takes a batch of records, and [`message`] parses each. [`run`] decides a step, and from the step's result the
+//! next one; it knows no clock, no network and no SDK. The worker carries the steps out on four ports: [`store`] (the run
+//! table), [`postpress`] (the provider), [`queue`] and [`bus`].
 //!
 //! # Modules
 //!
