@@ -1,4 +1,4 @@
-//! A poller without a table: it calls, and sends itself another message until it is told of an end.
+//! A poller without a table: it calls, and sends itself another message until the sync is over.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,7 +18,7 @@ enum Sync {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct State {
-    /// Messages that wait, and handlers that were told that the sync is in progress, or over.
+    /// Waiting messages, and handlers that received an answer: in progress, or over.
     waiting: u8,
     in_progress: u8,
     over: u8,
@@ -57,9 +57,9 @@ impl System for Stateless {
                 Sync::Running(asked) => {
                     if !asked {
                         let running = State { sync: Sync::Running(true), ..told };
-                        next.push((Action("a call hears that the sync is running"), running));
+                        next.push((Action("a call finds the sync running"), running));
                     }
-                    next.push((Action("a call hears that the sync is over"), over));
+                    next.push((Action("a call finds the sync over"), over));
                 }
                 Sync::Told => {
                     let again = State { sync: Sync::Running(false), restarted: true, ..told };
