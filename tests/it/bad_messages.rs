@@ -139,7 +139,7 @@ impl Becomes {
         let short = &body[..body.floor_char_boundary(200)];
         for delivery in 1..=2 {
             assert_eq!(scene.handle(body).await, self.dealt(), "{short}");
-            assert_eq!(scene.log.take_said(), self.said(), "{short}");
+            assert_eq!(scene.log.take_messages(), self.said(), "{short}");
             let State { calls, items, waiting, events } = scene.state();
             assert_eq!((calls, items.len(), waiting.len()), (0, 0, 0), "{short}");
             let Refused(reason, chat) = self else {
@@ -359,10 +359,10 @@ async fn invalid_own_messages_are_dropped_and_newer_ones_returned() {
 /// Handles a message that must have no effect.
 async fn assert_dropped(scene: &Scene, body: &Value, why: AckReason) {
     let before = scene.state();
-    scene.log.take_said();
+    scene.log.take_messages();
     assert_eq!(scene.handle(&body.to_string()).await, Disposition::Ack(why), "{body}");
     assert_eq!(scene.state(), before, "{body}");
-    assert_eq!(scene.log.take_said(), [""; 0], "{body}");
+    assert_eq!(scene.log.take_messages(), [""; 0], "{body}");
 }
 
 /// The polls that could be forged from a genuine one without its claim: claim, run or chat does not match.
