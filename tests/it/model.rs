@@ -73,7 +73,7 @@ fn every_promise_is_kept_in_every_order_of_events() {
 }
 
 #[test]
-fn each_clause_that_is_left_out_is_caught() {
+fn every_omitted_clause_is_caught() {
     for (clause, mutant, requests, handlers, faults) in CAUGHT.iter().copied() {
         let found = search(&Bridge::new(scope(requests, handlers, faults), Some(mutant)));
         let violation = found.violation.unwrap_or_else(|| panic!("{clause}: {mutant:?} is not caught"));
@@ -95,7 +95,7 @@ fn differences(clause: &str, mutant: Mutant, reason: &str, scope: Scope) -> u64 
 
 /// A clause that is caught belongs among the others.
 #[test]
-fn what_is_said_to_be_harmless_to_leave_out_is_so_where_it_decides() {
+fn harmless_clauses_break_nothing_where_they_have_an_effect() {
     for (clause, mutant, reason, small, large) in HARMLESS.iter().copied() {
         let large = if is_large() { large } else { &[] };
         for scope in small.iter().chain(large) {
@@ -106,7 +106,7 @@ fn what_is_said_to_be_harmless_to_leave_out_is_so_where_it_decides() {
 }
 
 #[test]
-fn what_other_clauses_imply_decides_nothing() {
+fn implied_clauses_have_no_effect() {
     let large = if is_large() { IMPLIED_IN_LARGE } else { &[] };
     for (clause, mutant, reason) in IMPLIED.iter().copied() {
         for scope in IMPLIED_IN.iter().chain(large) {
@@ -117,7 +117,7 @@ fn what_other_clauses_imply_decides_nothing() {
 }
 
 #[test]
-fn a_poller_without_a_table_restarts_a_finished_sync_with_no_fault_at_all() {
+fn a_poller_without_a_table_restarts_a_finished_sync_without_any_fault() {
     let violation = search(&Stateless { triggers: 2 }).violation.expect("two triggers suffice");
     println!("{violation}");
     assert!(search(&Stateless { triggers: 1 }).violation.is_none(), "one trigger alone is polled correctly");

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn states_that_differ_in_names_only_are_one_and_all_others_are_not() {
+    fn only_states_that_differ_in_names_alone_are_one() {
         let state = fingerprint(&[(1, "t1"), (2, "p1")]);
         assert_eq!(state, fingerprint(&[(7, "p3"), (4, "t9")]));
         assert_ne!(state, fingerprint(&[(1, "t1"), (1, "p1")]));
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_counts_as_it_stands() {
+    fn text_that_is_not_a_name_is_compared_as_it_is() {
         let form = |value: (u32, &str)| Part::new(value).0.form;
         assert_ne!(form((1, "lost")), form((2, "lost")));
         assert_ne!(form((1, "lost")), form((1, "found")));

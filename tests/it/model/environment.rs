@@ -30,7 +30,7 @@ impl Bridge {
             match &*landed.late.remove(place) {
                 Late::Write(write, is_outdated) => {
                     self.write(&mut landed, write, *is_outdated);
-                    landed.look_for_the_message_of(write);
+                    landed.check_message_of(write);
                     next.push((Action::World("an abandoned write lands"), landed));
                 }
                 Late::Call(run_id) => {
@@ -91,7 +91,7 @@ impl Bridge {
             let mut lost = state.clone();
             lost.left.dead_letters -= 1;
             lost.queue.remove(place);
-            lost.look_at_dead_letter(&queued.message);
+            lost.check_dead_letter(&queued.message);
             next.push((Action::World("a message is dead-lettered"), lost));
         }
     }

@@ -124,7 +124,7 @@ impl Bridge {
                 }
                 Some(mutant) => {
                     let as_protocol_says = next(&mut handler.clone(), input.clone());
-                    let input = mutant.told(handler, input);
+                    let input = mutant.result(handler, input);
                     let step = next(handler, input);
                     let step = mutant.then(handler, step);
                     published = item.and_then(|item| mutant.publishes_before(&item, &step));
@@ -172,7 +172,7 @@ impl Bridge {
             late.late.push(Part::new(Late::Write(Box::new(write.clone()), handler.is_outdated)));
             self.fails(&late, n, "its write fails, and will land later", next);
         }
-        let written = if handler.is_outdated { as_of_then(written, handler) } else { written };
+        let written = if handler.is_outdated { as_of_the_claim(written, handler) } else { written };
         self.give(&mut done, n, StepResult::Written(written));
         next.push((Action::Did(n, name_of(write)), done));
     }
@@ -183,18 +183,18 @@ impl Bridge {
         // The accumulated state would only increase the number of states here.
         let task = Task::Poll(Poll { learned: None, ..poll.clone() });
         let mut begun = state.clone();
-        begun.look_at_send(sender);
+        begun.check_send(sender);
         let mut sent = begun.clone();
         sent.send(task.clone());
         let mut unsent = begun;
         unsent.answer_is_dropped_by(sender);
         if state.answered() == Some(Answered::InHand(sender.claim_id)) && poll.answer.is_some() {
-            sent.answer_moves(Answered::Travels { claim_id: sender.claim_id, may_be_overtaken: false });
+            sent.answer_moves(Answered::Forwarded { claim_id: sender.claim_id, may_be_overtaken: false });
         }
         self.fails(&unsent, n, "cannot send its poll", next);
-        let mut told_unsent = sent.clone();
-        told_unsent.change(n, |handler| handler.is_told_unsent = poll.answer.is_some());
-        self.fails(&told_unsent, n, "sends its poll but gets an error", next);
+        let mut reported_unsent = sent.clone();
+        reported_unsent.change(n, |handler| handler.is_told_unsent = poll.answer.is_some());
+        self.fails(&reported_unsent, n, "sends its poll but gets an error", next);
         if state.left.lost > 0 {
             let mut twice = sent.clone();
             twice.left.lost -= 1;
@@ -211,7 +211,7 @@ impl Bridge {
     fn calls(&self, state: &State, n: usize, next: &mut Next) {
         let caller = &state.handlers[n];
         match (&caller.reply, caller.run_id) {
-            (Some(reply), _) => self.hears(state, n, reply, next),
+            (Some(reply), _) => self.receives_answer(state, n, reply, next),
             (None, Some(run_id)) => {
                 if state.left.failed > 0 {
                     let mut late = state.clone();
@@ -220,7 +220,7 @@ impl Bridge {
                     next.push((Action::Fault(n, "has no time left for its call"), late));
                 }
                 let mut begun = state.clone();
-                begun.look_at_call(caller, run_id);
+                begun.check_call(caller, run_id);
                 let replied = |mut state: State, reply: Answer| {
                     state.change(n, |handler| handler.reply = Some(reply));
                     state
@@ -246,11 +246,11 @@ impl Bridge {
         }
     }
 
-    fn hears(&self, state: &State, n: usize, reply: &Answer, next: &mut Next) {
-        let mut told = state.clone();
-        told.change(n, |handler| handler.reply = None);
+    fn receives_answer(&self, state: &State, n: usize, reply: &Answer, next: &mut Next) {
+        let mut received = state.clone();
+        received.change(n, |handler| handler.reply = None);
         if state.left.lost > 0 && !matches!(reply, Answer::Failed(_)) {
-            let mut lost = told.clone();
+            let mut lost = received.clone();
             lost.left.lost -= 1;
             lost.answer_is_dropped_by(&state.handlers[n]);
             self.give(&mut lost, n, StepResult::Answered(no_answer()));
@@ -261,8 +261,8 @@ impl Bridge {
             Answer::InProgress(_) => "hears that the sync is in progress",
             _ => "hears nothing from the provider",
         };
-        self.give(&mut told, n, StepResult::Answered(reply.clone()));
-        next.push((Action::Did(n, what), told));
+        self.give(&mut received, n, StepResult::Answered(reply.clone()));
+        next.push((Action::Did(n, what), received));
     }
 
     fn ends(&self, state: &State, n: usize, verdict: Disposition, next: &mut Next) {
@@ -271,10 +271,10 @@ impl Bridge {
         let message = done.queue.iter().find(|queued| queued.message.id == handler.id);
         let message = message.map(|queued| queued.message.clone());
         let is_acknowledged = matches!(verdict, Disposition::Ack(_));
-        self.look_at_end(&mut done, &handler, message.as_deref(), is_acknowledged);
+        self.check_end(&mut done, &handler, message.as_deref(), is_acknowledged);
         done.release(&handler.id);
         if !is_acknowledged {
-            done.look_for_the_message_of_holder(&handler);
+            done.check_message_of_holder(&handler);
             next.push((Action::Did(n, "returns its message"), done));
             return;
         }
@@ -285,7 +285,7 @@ impl Bridge {
             next.push((Action::Fault(n, "acknowledges, and its message is delivered once more"), stays));
         }
         done.queue.retain(|queued| queued.message.id != handler.id);
-        done.look_for_another_claim_of(&handler);
+        done.check_other_claim_of(&handler);
         next.push((Action::Did(n, "acknowledges"), done));
     }
 
@@ -297,7 +297,7 @@ impl Bridge {
         dead.left.crashes -= 1;
         let handler = dead.handlers.remove(n);
         dead.release(&handler.id);
-        dead.look_for_the_message_of_holder(&handler);
+        dead.check_message_of_holder(&handler);
         dead.answer_is_dropped_by(&handler);
         dead.answer_may_be_overtaken(&handler);
         let under_way = match (&handler.step, &handler.reply, handler.run_id) {
@@ -316,7 +316,7 @@ impl Bridge {
 }
 
 /// A poll whose claim is refused judges by the time in the claim, when the lease was held. A trigger checks the clock again.
-fn as_of_then(written: WriteResult, handler: &Handler) -> WriteResult {
+fn as_of_the_claim(written: WriteResult, handler: &Handler) -> WriteResult {
     match (written, &handler.step) {
         (
             WriteResult::ConditionFailed(Some(mut item)),

@@ -149,7 +149,7 @@ impl Mutant {
     }
 
     /// Changes the result of a handler's step.
-    pub(super) fn told(self, handler: &Handler, input: StepResult) -> StepResult {
+    pub(super) fn result(self, handler: &Handler, input: StepResult) -> StepResult {
         match (&handler.step, input) {
             (Step::Read(_), StepResult::Read(Some(item))) => {
                 StepResult::Read(Some(Box::new(self.seen_by_trigger(*item, handler))))
@@ -157,9 +157,9 @@ impl Mutant {
             (
                 Step::Write(Write::Claim { condition: ClaimCondition::ByPoll { .. }, .. }),
                 StepResult::Written(written),
-            ) => StepResult::Written(self.told_of_polls_claim(written, handler)),
+            ) => StepResult::Written(self.result_of_polls_claim(written, handler)),
             (Step::Write(write), StepResult::Written(written)) => {
-                StepResult::Written(self.told_of_write(write, written, handler))
+                StepResult::Written(self.result_of_write(write, written, handler))
             }
             (Step::Write(Write::MarkPublished { .. }), StepResult::Failed) if self == M::FailedMarkIsAcknowledged => {
                 StepResult::Written(WriteResult::ConditionFailed(None))
@@ -170,7 +170,7 @@ impl Mutant {
         }
     }
 
-    fn told_of_polls_claim(self, written: WriteResult, handler: &Handler) -> WriteResult {
+    fn result_of_polls_claim(self, written: WriteResult, handler: &Handler) -> WriteResult {
         let WriteResult::ConditionFailed(Some(mut item)) = written else { return written };
         let is_active = item.state.is_active();
         match self {
@@ -188,7 +188,7 @@ impl Mutant {
         WriteResult::ConditionFailed(Some(item))
     }
 
-    fn told_of_write(self, write: &Write, written: WriteResult, handler: &Handler) -> WriteResult {
+    fn result_of_write(self, write: &Write, written: WriteResult, handler: &Handler) -> WriteResult {
         match (write, written) {
             (Write::MarkPublished { .. }, written) => written,
             (Write::End { .. }, WriteResult::Applied(mut item)) => {
@@ -258,7 +258,7 @@ impl Mutant {
 
     /// Changes a handler's next step.
     pub(super) fn then(self, handler: &mut Handler, next: Step) -> Step {
-        let acknowledged = |why| Step::Done(Disposition::Ack(why));
+        let acknowledged = |reason| Step::Done(Disposition::Ack(reason));
         // A handler that made no call got the answer from its poll.
         let is_second_try = handler.run_id.is_none();
         match (self, &handler.step, next) {
@@ -308,7 +308,7 @@ impl Mutant {
     }
 
     /// Changes a write and the item that it is applied to.
-    pub(super) fn held_against(self, write: &mut Write, item: &mut Item) {
+    pub(super) fn applied_to(self, write: &mut Write, item: &mut Item) {
         match write {
             Write::Claim { condition, claim, now, .. } => match (self, condition) {
                 (M::ClaimIgnoresThePhase, _) => item.state = active(&item.state),

@@ -18,19 +18,19 @@ use super::state::{Bridge, Message, State};
 
 impl Bridge {
     /// Before a write is applied.
-    pub(super) fn look_at_write(&self, state: &mut State, write: &Write) {
+    pub(super) fn check_write(&self, state: &mut State, write: &Write) {
         match write {
             Write::Start { item, .. } => {
-                if state.item.as_ref().is_some_and(|before| !state.is_out(before)) {
+                if state.item.as_ref().is_some_and(|before| !state.is_published_ending(before)) {
                     state.break_promise("a run is started over one whose ending is unpublished (S2)");
                 }
                 item.triggers.iter().for_each(|trigger| self.accept(state, &trigger.message_id));
             }
-            Write::Claim { claim, .. } => state.look_at_claim(claim),
+            Write::Claim { claim, .. } => state.check_claim(claim),
             Write::Join { trigger, .. } => self.accept(state, &trigger.message_id),
             Write::End { .. } => state.answer_moves(Answered::Recorded),
             Write::MarkPublished { .. } => {
-                if state.item.as_ref().is_some_and(|item| !state.is_out(item)) {
+                if state.item.as_ref().is_some_and(|item| !state.is_published_ending(item)) {
                     state.break_promise("an unpublished ending is marked as published (S2)");
                 }
             }
@@ -39,7 +39,7 @@ impl Bridge {
     }
 
     /// Before a message is acknowledged or returned.
-    pub(super) fn look_at_end(
+    pub(super) fn check_end(
         &self,
         state: &mut State,
         handler: &Handler,
@@ -84,8 +84,8 @@ impl Bridge {
     /// Whether a run has accepted this message's request, from any of its messages.
     fn is_taken(&self, state: &State, id: &MessageId) -> bool {
         let request = self.request_of(id);
-        let told = state.published.iter().flat_map(|event| &event.detail.triggers);
-        let mut taken = state.accepted.iter().chain(told.map(|trigger| &trigger.message_id));
+        let reported = state.published.iter().flat_map(|event| &event.detail.triggers);
+        let mut taken = state.accepted.iter().chain(reported.map(|trigger| &trigger.message_id));
         taken.any(|taken| self.request_of(taken) == request)
     }
 
@@ -104,7 +104,7 @@ impl State {
 
     /// A claim takes the run from its holder, and invalidates the answer of the handler or poll that has it. Only the
     /// causes that the protocol states may lead to that.
-    fn look_at_claim(&mut self, claim: &Claim) {
+    fn check_claim(&mut self, claim: &Claim) {
         let Some(item) = self.item.clone() else { return };
         let is_sweeps = matches!(Name::of_message(claim.holder.as_str()), Some(Name::SweepMessage(_)));
         let is_holders = item.holder == claim.holder;
@@ -122,15 +122,15 @@ impl State {
                 }
                 self.answer_moves(Answered::Lost);
             }
-            Some(Answered::Travels { claim_id, .. }) if !claim.calls => {
+            Some(Answered::Forwarded { claim_id, .. }) if !claim.calls => {
                 let is_alive = self.handlers.iter().any(|handler| handler.claim_id == claim.claim_id);
                 self.answer_moves(if is_alive {
                     Answered::InHand(claim.claim_id)
                 } else {
-                    Answered::Travels { claim_id, may_be_overtaken: false }
+                    Answered::Forwarded { claim_id, may_be_overtaken: false }
                 });
             }
-            Some(Answered::Travels { may_be_overtaken, .. }) => {
+            Some(Answered::Forwarded { may_be_overtaken, .. }) => {
                 let comes_again = may_be_overtaken || self.is_delivered_twice(&claim.holder);
                 if !(is_sweeps || is_holders && comes_again) {
                     self.break_promise("a claim comes before the poll with the answer, and nothing explains it (S1)");
@@ -148,14 +148,14 @@ impl State {
 
     /// Whether this handler has forwarded the answer in a poll.
     fn answered_in_poll_of(&self, handler: &Handler) -> bool {
-        matches!(self.answered(), Some(Answered::Travels { claim_id, .. }) if claim_id == handler.claim_id)
+        matches!(self.answered(), Some(Answered::Forwarded { claim_id, .. }) if claim_id == handler.claim_id)
     }
 
     /// Whether this message carries the unrecorded answer, and can still claim the run.
     fn is_carrier(&self, message: &Message) -> bool {
         let Task::Poll(Poll { claim_id: named, answer: Some(_), .. }) = &message.task else { return false };
-        let travels = |answered| matches!(answered, Answered::Travels { claim_id, .. } if claim_id == *named);
-        self.answered().is_some_and(travels) && self.can_claim(message)
+        let forwarded = |answered| matches!(answered, Answered::Forwarded { claim_id, .. } if claim_id == *named);
+        self.answered().is_some_and(forwarded) && self.can_claim(message)
     }
 
     /// Whether this message drives the run: it holds the run, or names the claim that does.
@@ -166,7 +166,7 @@ impl State {
     }
 
     /// After a message was lost permanently.
-    pub(super) fn look_at_dead_letter(&mut self, message: &Message) {
+    pub(super) fn check_dead_letter(&mut self, message: &Message) {
         self.is_orphaned |= self.can_claim(message);
         if self.is_carrier(message) && !self.queue.iter().any(|other| self.is_carrier(&other.message)) {
             self.answer_moves(Answered::Lost);
@@ -174,27 +174,27 @@ impl State {
     }
 
     /// After a handler died or returned its message: if it held the run, its message must continue the run.
-    pub(super) fn look_for_the_message_of_holder(&mut self, handler: &Handler) {
+    pub(super) fn check_message_of_holder(&mut self, handler: &Handler) {
         if self.item.as_ref().is_some_and(|item| item.claim_id == handler.claim_id) {
-            self.look_for_the_message_of_claim(&handler.id);
+            self.check_message_of_claim(&handler.id);
         }
     }
 
     /// The same after an abandoned claim has landed.
-    pub(super) fn look_for_the_message_of(&mut self, write: &Write) {
+    pub(super) fn check_message_of(&mut self, write: &Write) {
         let claimer = match write {
             Write::Start { item, .. } => &item.holder,
             Write::Claim { claim, .. } => &claim.holder,
             _ => return,
         };
         if self.item.as_ref().is_some_and(|item| write.claims() == Some(item.claim_id)) {
-            self.look_for_the_message_of_claim(claimer);
+            self.check_message_of_claim(claimer);
         }
     }
 
     /// No handler works under the item's claim. If another delivery of its message was acknowledged in the meantime, no
     /// message drives the run; if another is still in progress, it may still acknowledge the message.
-    fn look_for_the_message_of_claim(&mut self, id: &MessageId) {
+    fn check_message_of_claim(&mut self, id: &MessageId) {
         if self.item.as_ref().is_some_and(|item| item.state.is_published()) {
             return;
         }
@@ -207,7 +207,7 @@ impl State {
     }
 
     /// After a message was acknowledged by a delivery that outlived one that claimed and failed.
-    pub(super) fn look_for_another_claim_of(&mut self, handler: &Handler) {
+    pub(super) fn check_other_claim_of(&mut self, handler: &Handler) {
         let is_holders = self.item.as_ref().is_some_and(|item| item.holder == handler.id && !item.state.is_published());
         let claim_id = self.item.as_ref().map(|item| item.claim_id);
         let is_at_work = self.handlers.iter().any(|other| Some(other.claim_id) == claim_id);
@@ -216,7 +216,7 @@ impl State {
     }
 
     /// Before a call of this run.
-    pub(super) fn look_at_call(&mut self, caller: &Handler, run_id: RunId) {
+    pub(super) fn check_call(&mut self, caller: &Handler, run_id: RunId) {
         let item = self.item.as_deref();
         if self.is_overtaken(caller) {
             return; // as the protocol states
@@ -229,7 +229,7 @@ impl State {
             self.break_promise("a call is begun although the run has its ending (S1)");
         }
         match *self.sync {
-            Sync::Told(told, answered) if told == run_id && answered != Answered::Lost => {
+            Sync::Over(ended, answered) if ended == run_id && answered != Answered::Lost => {
                 self.break_promise("a finished sync is restarted although its answer is not lost (S1)");
             }
             _ => {}
@@ -242,7 +242,7 @@ impl State {
     }
 
     /// Before a handler sends.
-    pub(super) fn look_at_send(&mut self, sender: &Handler) {
+    pub(super) fn check_send(&mut self, sender: &Handler) {
         if sender.run_id.is_none() && !sender.has_answer() {
             self.break_promise("a poll is sent by a handler that never claimed (S4)");
         }
@@ -269,7 +269,7 @@ impl State {
         if !self.item.as_deref().is_some_and(is_recorded) {
             self.break_promise("an ending is published that is not recorded (S2)");
         }
-        if triggers.iter().any(|id| self.is_told(id)) {
+        if triggers.iter().any(|id| self.is_reported(id)) {
             self.break_promise("a trigger is in two endings (S5)");
         }
         let left = self.accepted.iter().filter(|id| !triggers.contains(id)).cloned().collect();
@@ -277,12 +277,12 @@ impl State {
         self.published.push(Part::new(event.clone()));
     }
 
-    fn is_told(&self, id: &MessageId) -> bool {
+    fn is_reported(&self, id: &MessageId) -> bool {
         self.published.iter().any(|event| event.detail.triggers.iter().any(|trigger| trigger.message_id == *id))
     }
 
     /// Whether the run of this item has ended, and an event has reported it.
-    fn is_out(&self, item: &Item) -> bool {
+    fn is_published_ending(&self, item: &Item) -> bool {
         let run_id = Some(item.run_id.as_uuid());
         !item.state.is_active() && self.published.iter().any(|event| event.detail.run_id == run_id)
     }

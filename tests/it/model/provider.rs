@@ -19,7 +19,7 @@ pub(super) enum Sync {
     /// Running; called this often since its start.
     Running(u8),
     /// It reported its end to a call of this run; the next call starts it again.
-    Told(RunId, Answered),
+    Over(RunId, Answered),
 }
 
 /// Where a terminal answer is.
@@ -28,7 +28,7 @@ pub(super) enum Answered {
     /// On its way to the living holder of this claim, or received by it.
     InHand(ClaimId),
     /// In a poll that names this claim, since it could not be recorded.
-    Travels {
+    Forwarded {
         /// The claim that the poll names.
         claim_id: ClaimId,
         /// Whether the message whose handler sent the poll may be delivered again, for a reason that S1 states: the handler
@@ -59,11 +59,11 @@ impl State {
     pub(super) fn land(&self, run_id: RunId, caller: Option<ClaimId>) -> Vec<(Answer, Self, &'static str)> {
         let to = |sync: Sync| Self { sync: Part::new(sync), ..self.clone() };
         let answered = caller.map_or(Answered::Lost, Answered::InHand);
-        let finish = (Answer::Over(Finish::Done), to(Sync::Told(run_id, answered)), "calls, and the sync is over");
+        let finish = (Answer::Over(Finish::Done), to(Sync::Over(run_id, answered)), "calls, and the sync is over");
         let started = Answer::InProgress(Progress::Started);
         match *self.sync {
             Sync::Idle => vec![(started, to(Sync::Running(0)), "calls, and the sync starts")],
-            Sync::Told(..) => vec![(started, to(Sync::Running(0)), "calls, and the sync starts again")],
+            Sync::Over(..) => vec![(started, to(Sync::Running(0)), "calls, and the sync starts again")],
             Sync::Running(0) => {
                 let running = Answer::InProgress(Progress::Running);
                 vec![finish, (running, to(Sync::Running(1)), "calls, and the sync is running")]
@@ -75,24 +75,24 @@ impl State {
     /// Where the last terminal answer is, if the sync has not been restarted since.
     pub(super) fn answered(&self) -> Option<Answered> {
         match *self.sync {
-            Sync::Told(_, answered) => Some(answered),
+            Sync::Over(_, answered) => Some(answered),
             _ => None,
         }
     }
 
     /// Moves the answer.
     pub(super) fn answer_moves(&mut self, to: Answered) {
-        if let Sync::Told(run_id, _) = *self.sync {
-            self.sync = Part::new(Sync::Told(run_id, to));
+        if let Sync::Over(run_id, _) = *self.sync {
+            self.sync = Part::new(Sync::Over(run_id, to));
         }
     }
 
     /// The message that found the answer may be delivered again, although a poll carries the answer.
     pub(super) fn answer_may_be_overtaken(&mut self, finder: &Handler) {
-        if let Some(Answered::Travels { claim_id, .. }) = self.answered()
+        if let Some(Answered::Forwarded { claim_id, .. }) = self.answered()
             && claim_id == finder.claim_id
         {
-            self.answer_moves(Answered::Travels { claim_id, may_be_overtaken: true });
+            self.answer_moves(Answered::Forwarded { claim_id, may_be_overtaken: true });
         }
     }
 
@@ -102,7 +102,7 @@ impl State {
             let message = self.queue.iter().find(|queued| queued.message.id == handler.id);
             let to = match message.map(|queued| &queued.message.task) {
                 Some(Task::Poll(Poll { answer: Some(_), claim_id, .. })) => {
-                    Answered::Travels { claim_id: *claim_id, may_be_overtaken: false }
+                    Answered::Forwarded { claim_id: *claim_id, may_be_overtaken: false }
                 }
                 _ => Answered::Lost,
             };

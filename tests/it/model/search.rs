@@ -116,7 +116,7 @@ pub(super) fn search<S: System>(system: &S) -> Found {
         }
         depth = deeper;
     }
-    let stuck = reached.first_without_a_way_to_a_goal();
+    let stuck = reached.first_without_a_path_to_a_goal();
     let promise = "from here a published ending can only be reached by another fault (S3)";
     reached.found(stuck.map(|number| reached.trace(system, number, promise)))
 }
@@ -192,7 +192,7 @@ impl Reached {
 
     /// Repeats passes over the states from the last to the first until nothing changes: nearly all steps lead to a later
     /// state, so a few passes suffice, and no backward edges need to be stored.
-    fn first_without_a_way_to_a_goal(&self) -> Option<u32> {
+    fn first_without_a_path_to_a_goal(&self) -> Option<u32> {
         let mut reaches = self.is_goal.clone();
         let mut has_changed = true;
         while has_changed {

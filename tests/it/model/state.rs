@@ -354,7 +354,7 @@ impl Bridge {
         let Some(item) = item else {
             return WriteResult::ConditionFailed(before.cloned().map(Box::new));
         };
-        self.look_at_write(state, &write);
+        self.check_write(state, &write);
         state.is_orphaned &=
             before.is_some_and(|before| before.claim_id == item.claim_id) && !item.state.is_published();
         state.item = Some(Part::new(item.clone()));
@@ -363,13 +363,13 @@ impl Bridge {
 
     fn applied_by(&self, mutant: Mutant, write: &mut Write, before: Option<&Item>) -> Option<Item> {
         let as_protocol_says = applied(write, before);
-        let mut held_against = before.cloned();
-        if let Some(item) = &mut held_against {
-            mutant.held_against(write, item);
+        let mut applied_to = before.cloned();
+        if let Some(item) = &mut applied_to {
+            mutant.applied_to(write, item);
         }
-        let mut item = write_to(write, held_against.as_ref());
+        let mut item = write_to(write, applied_to.as_ref());
         if let Some(item) = &mut item {
-            mutant.taken(write, item, held_against.as_ref());
+            mutant.taken(write, item, applied_to.as_ref());
         }
         let item = item.map(plain);
         self.note(item != as_protocol_says);
