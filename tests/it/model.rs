@@ -11,8 +11,8 @@
 //! ```
 //!
 //! No promise is broken in any of them; `docs/reliability.md` has the figures. Each mutant omits a clause of the protocol.
-//! `clauses` lists which mutants are caught, which are harmless where the clause has an effect, and which clauses are implied
-//! by others, with the scopes that were searched for each.
+//! `clauses` lists which mutants are caught, which are harmless where the clause has an effect, and which clauses are
+//! implied by others, with the scopes that were searched for each.
 //!
 //! # What is stricter here than the protocol's text
 //!

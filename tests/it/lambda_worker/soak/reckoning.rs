@@ -86,7 +86,7 @@ impl Reckoning {
                 (Some(1), _) => {}
                 (None, Some(trigger)) if !self.was_accepted(trigger, soaked).await => self.given_up += 1,
                 (reported, dead) => {
-                    self.broken.push(format!("request {id} is in {reported:?} endings; dead letter: {dead:?}"))
+                    self.broken.push(format!("request {id} is in {reported:?} endings; dead letter: {dead:?}"));
                 }
             }
         }
