@@ -88,7 +88,8 @@ impl Poll {
         self.body(None)
     }
 
-    /// The body of a message sent with a delay. It carries the due time, since SQS does not. Only [`Record::due_at`] reads it.
+    /// The body of a message sent with a delay. It carries the due time, since SQS does not report it. Only
+    /// [`Record::due_at`] reads it.
     pub fn to_body_due_at(&self, due_at: Millis) -> String {
         self.body(Some(due_at))
     }

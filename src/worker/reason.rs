@@ -16,17 +16,19 @@ pub struct Reason {
 }
 
 impl Reason {
-    const NO_TIME: Self = Self::warning("no_time", "too little time left in the invocation; the message comes back");
-    const CONTENDED: Self =
-        Self::warning("contended", "the run changed faster than the message could decide; the message comes back");
+    const NO_TIME: Self =
+        Self::warning("no_time", "too little time left in the invocation; the message is delivered again");
+    const CONTENDED: Self = Self::warning(
+        "contended",
+        "the run changed faster than the message could decide; the message is delivered again",
+    );
     const LEASE_HELD: Self =
-        Self::warning("lease_held", "an earlier delivery of the message holds the run; the message comes back");
+        Self::warning("lease_held", "an earlier delivery of the message holds the run; the message is delivered again");
     pub(super) const FAILED: Self = Self::error("failed", "message processing failed");
-    const BUG: Self = Self::error("bug", "this is a bug in postpress-bridge; the message comes back");
+    const BUG: Self = Self::error("bug", "this is a bug in postpress-bridge; the message is delivered again");
     const NEWER_VERSION: Self =
-        Self::warning("newer_version", "a newer worker's message comes back until a newer worker reads it");
-    const HANDED_ON: Self =
-        Self::error("handed_on", "the ending could not be recorded; it travels on in another message");
+        Self::warning("newer_version", "a newer worker's message is delivered again until a newer worker reads it");
+    const HANDED_ON: Self = Self::error("handed_on", "the ending could not be recorded; another message carries it");
     const REFUSED: Self = Self::warning("refused", "trigger refused; answered with an error event");
     const OWN_EVENT: Self = Self::error(
         "own_event",

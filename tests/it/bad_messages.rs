@@ -126,7 +126,7 @@ impl Becomes {
                 "ERROR one of our own events came back as a message and was dropped; narrow the rule that sends it here",
             ],
             Malformed => &["ERROR a broken message of our own was dropped"],
-            Newer => &["WARN a newer worker's message comes back until a newer worker reads it"],
+            Newer => &["WARN a newer worker's message is delivered again until a newer worker reads it"],
             Swept | Over => &[],
         }
     }
@@ -137,7 +137,7 @@ impl Becomes {
         let short = &body[..body.floor_char_boundary(200)];
         for delivery in 1..=2 {
             assert_eq!(scene.handle(body).await, self.dealt(), "{short}");
-            assert_eq!(scene.log.take_said(), self.said(), "{short}");
+            assert_eq!(scene.log.take_messages(), self.said(), "{short}");
             let State { calls, items, waiting, events } = scene.state();
             assert_eq!((calls, items.len(), waiting.len()), (0, 0, 0), "{short}");
             let Refused(reason, chat) = self else {
@@ -357,10 +357,10 @@ async fn invalid_own_messages_are_dropped_and_newer_ones_returned() {
 /// Handles a message that must have no effect.
 async fn assert_dropped(scene: &Scene, body: &Value, why: AckReason) {
     let before = scene.state();
-    scene.log.take_said();
+    scene.log.take_messages();
     assert_eq!(scene.handle(&body.to_string()).await, Disposition::Ack(why), "{body}");
     assert_eq!(scene.state(), before, "{body}");
-    assert_eq!(scene.log.take_said(), [""; 0], "{body}");
+    assert_eq!(scene.log.take_messages(), [""; 0], "{body}");
 }
 
 /// The polls that could be forged from a genuine one without its claim: claim, run or chat does not match.

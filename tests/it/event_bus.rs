@@ -1,4 +1,4 @@
-//! What the bridge relies on in every event bus, and the bytes that EventBridge gets.
+//! The contract of every event bus, and the bytes that EventBridge receives.
 
 use std::collections::BTreeSet;
 
@@ -122,14 +122,15 @@ async fn subscribers_get_events_unchanged<B: TestBus>() {
     let bus = B::open().await;
     let events: Vec<_> = (0..12).map(|n| event(&format!("chat {n}\u{1f41f}"), &format!(r#"{{"n": {n}}}"#))).collect();
     assert_eq!(bus.bus().publish(&events, None).await, vec![Ok(()); events.len()]);
-    let told = |event: &Value| {
+    let parts = |event: &Value| {
         let fields = ["source", "detail-type", "resources", "detail"];
         fields.map(|field| event[field].to_string()).join(" ")
     };
-    let published = events.iter().map(|event| told(&serde_json::from_str(&event.to_line("postpress.bridge")).unwrap()));
+    let published =
+        events.iter().map(|event| parts(&serde_json::from_str(&event.to_line("postpress.bridge")).unwrap()));
     let received = bus.received().await;
     assert_eq!(received.len(), events.len());
-    assert_eq!(received.iter().map(told).collect::<BTreeSet<_>>(), published.collect());
+    assert_eq!(received.iter().map(parts).collect::<BTreeSet<_>>(), published.collect());
 }
 
 async fn a_failing_event_fails_alone<B: TestBus>() {
@@ -156,12 +157,12 @@ async fn an_event_without_a_result_is_not_published() {
         let on = OnEventBridge::open().await;
         on.proxy.once(PUTS, Fault::Says(answer));
         let results = on.bus.publish(&[event("a", "{}"), event("b", "{}")], None).await;
-        let told = results.iter().map(|result| match result {
+        let letters = results.iter().map(|result| match result {
             Ok(()) => 'p',
             Err(error) if error.is_retryable() => '?',
             Err(_) => 'r',
         });
-        assert_eq!(told.collect::<String>(), expected, "{answer}: {results:?}");
+        assert_eq!(letters.collect::<String>(), expected, "{answer}: {results:?}");
     }
 }
 

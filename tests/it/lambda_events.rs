@@ -50,8 +50,8 @@ impl World {
     }
 
     async fn invoke(&mut self, event: &Value) -> Outcome {
-        let (_blows, mut no_blows) = broadcast::channel(1);
-        self.environment.invoke(event, Deadline::after(MINUTE), &mut no_blows).await
+        let (_faults, mut no_faults) = broadcast::channel(1);
+        self.environment.invoke(event, Deadline::after(MINUTE), &mut no_faults).await
     }
 
     /// Handles a batch of which no message is returned.

@@ -1,7 +1,7 @@
-//! The worker as it is deployed: the optimised program, in several processes at once, played upon as Lambda does.
+//! The worker as deployed: the optimized program, in several processes at once, driven as Lambda does.
 //!
-//! SQS, DynamoDB and EventBridge are emulated, and the provider is simulated; all of it speaks HTTP on loopback. What is
-//! asserted is the contract, read off the events that a subscriber gets and off the simulator's own count.
+//! SQS, DynamoDB and EventBridge are emulated, and the provider is simulated; all of them speak HTTP on loopback. The tests
+//! assert the contract, from the events that a subscriber receives and the simulator's own counts.
 
 mod crowd;
 mod deaths;

@@ -1,4 +1,4 @@
-//! What the bridge relies on in every queue, and how few requests the SQS queue makes.
+//! The contract of every queue, and how few requests the SQS queue makes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const SENDS: Of = Of("SendMessageBatch", "");
 
 /// A queue for one test.
 trait TestQueue: Sized {
-    /// A queue with this visibility timeout that dead-letters a message after so many receives.
+    /// A queue with this visibility timeout that dead-letters a message after `max_receive_count` receives.
     async fn open(visibility: Duration, max_receive_count: u32) -> Self;
     fn queue(&self) -> &(impl Queue + Source);
     async fn dead_letters(&self) -> Vec<String>;
@@ -32,7 +32,7 @@ trait TestQueue: Sized {
 
     /// Waits for the next message.
     async fn next(&self) -> Record {
-        let [record] = &self.queue().receive(1).await.unwrap()[..] else { panic!("nothing comes") };
+        let [record] = &self.queue().receive(1).await.unwrap()[..] else { panic!("no message") };
         record.clone()
     }
 }
@@ -114,17 +114,17 @@ async fn messages_arrive_unchanged<Q: TestQueue>() {
     let bodies: Vec<_> = sent.iter().cloned().collect();
     let ids = queue.queue().send(&outgoing(&bodies)).await.into_iter().map(Result::unwrap);
     let sent: BTreeSet<_> = bodies.into_iter().zip(ids).collect();
-    let mut came = BTreeSet::new();
-    while came.len() < sent.len() {
+    let mut received = BTreeSet::new();
+    while received.len() < sent.len() {
         let records = queue.queue().receive(10).await.unwrap();
-        assert!((1..=10).contains(&records.len()), "{} at once after {}", records.len(), came.len());
+        assert!((1..=10).contains(&records.len()), "{} at a time after {}", records.len(), received.len());
         for Record { message_id, body, sent_at, receive_count, .. } in records {
             assert_eq!(receive_count, 1, "{body}");
             assert!((before..=Clock::System.now()).contains(&sent_at), "{body}: {sent_at}");
-            came.insert((body, message_id));
+            received.insert((body, message_id));
         }
     }
-    assert_eq!(came, sent, "each under the id that its send gave");
+    assert_eq!(received, sent, "each under the id that its send gave");
 }
 
 async fn messages_arrive_with_their_trace<Q: TestQueue>() {
@@ -143,13 +143,13 @@ async fn messages_arrive_with_their_trace<Q: TestQueue>() {
     });
     let accepted = queue.queue().send(&messages).await;
     assert!(accepted.iter().all(Result::is_ok), "{accepted:?}");
-    let mut came = BTreeSet::new();
-    while came.len() < headers.len() {
+    let mut received = BTreeSet::new();
+    while received.len() < headers.len() {
         let records = queue.queue().receive(10).await.unwrap();
-        came.extend(records.into_iter().map(|record| (record.body, record.trace.map(|trace| trace.to_string()))));
+        received.extend(records.into_iter().map(|record| (record.body, record.trace.map(|trace| trace.to_string()))));
     }
     let sent = headers.map(|(body, header)| (body.to_owned(), header.map(str::to_owned)));
-    assert_eq!(came, BTreeSet::from(sent));
+    assert_eq!(received, BTreeSet::from(sent));
 }
 
 async fn a_delay_postpones_a_message<Q: TestQueue>() {
@@ -161,7 +161,7 @@ async fn a_delay_postpones_a_message<Q: TestQueue>() {
     assert!(sent.iter().all(Result::is_ok), "{sent:?}");
     for (body, delay) in [delays[1], delays[2], delays[0]] {
         assert_eq!(queue.next().await.body, body);
-        assert!(began.elapsed() >= delay, "{body} came after {:?}", began.elapsed());
+        assert!(began.elapsed() >= delay, "{body} arrived after {:?}", began.elapsed());
     }
 }
 
@@ -176,8 +176,8 @@ async fn messages_are_redelivered_until_deleted<Q: TestQueue>() {
     let expected = Record { receipt_handle: second.receipt_handle.clone(), receive_count: 2, ..first };
     assert_eq!(second, expected);
     queue.queue().delete(&[second]).await.unwrap();
-    queue.send("later than it would come again", 2 * SECOND).await;
-    assert_eq!(queue.next().await.body, "later than it would come again");
+    queue.send("later than a redelivery", 2 * SECOND).await;
+    assert_eq!(queue.next().await.body, "later than a redelivery");
 }
 
 async fn a_visibility_change_decides_the_next_delivery<Q: TestQueue>() {
@@ -185,7 +185,7 @@ async fn a_visibility_change_decides_the_next_delivery<Q: TestQueue>() {
     queue.send("hello", Duration::ZERO).await;
     let mut record = queue.next().await;
     for (receive_count, invisible) in [(2, Duration::ZERO), (3, SECOND)] {
-        let returned = Instant::now();
+        let changed = Instant::now();
         let results = queue
             .queue()
             .change_visibility(&[VisibilityChange { receipt_handle: record.receipt_handle, invisible }])
@@ -193,7 +193,7 @@ async fn a_visibility_change_decides_the_next_delivery<Q: TestQueue>() {
         assert_eq!(results, [Ok(())]);
         record = queue.next().await;
         assert_eq!(record.receive_count, receive_count);
-        assert!(returned.elapsed() >= invisible, "it came after {:?}", returned.elapsed());
+        assert!(changed.elapsed() >= invisible, "it arrived after {:?}", changed.elapsed());
     }
 }
 
@@ -203,18 +203,18 @@ async fn an_expired_receipt_affects_no_other_message<Q: TestQueue>() {
     for body in &bodies {
         queue.send(body, Duration::ZERO).await;
     }
-    let mut returned = vec![VisibilityChange { receipt_handle: "no receipt".to_owned(), invisible: Duration::ZERO }];
+    let mut changes = vec![VisibilityChange { receipt_handle: "no receipt".to_owned(), invisible: Duration::ZERO }];
     for _ in &bodies {
-        let VisibilityChange { invisible, .. } = returned[0];
-        returned.push(VisibilityChange { receipt_handle: queue.next().await.receipt_handle, invisible });
+        let VisibilityChange { invisible, .. } = changes[0];
+        changes.push(VisibilityChange { receipt_handle: queue.next().await.receipt_handle, invisible });
     }
-    let results = queue.queue().change_visibility(&returned).await;
+    let results = queue.queue().change_visibility(&changes).await;
     assert_eq!(results[1..], vec![Ok(()); bodies.len()]);
-    let mut came = BTreeSet::new();
+    let mut received = BTreeSet::new();
     for _ in &bodies {
-        came.insert(queue.next().await.body);
+        received.insert(queue.next().await.body);
     }
-    assert_eq!(came, bodies);
+    assert_eq!(received, bodies);
 }
 
 async fn a_message_received_too_often_becomes_a_dead_letter<Q: TestQueue>() {
@@ -225,8 +225,8 @@ async fn a_message_received_too_often_becomes_a_dead_letter<Q: TestQueue>() {
         assert_eq!((record.body.as_str(), record.receive_count), ("poison", receive_count));
         assert_eq!(queue.dead_letters().await, [""; 0]);
     }
-    queue.send("later than it would come again", 2 * SECOND).await;
-    assert_eq!(queue.next().await.body, "later than it would come again");
+    queue.send("later than a redelivery", 2 * SECOND).await;
+    assert_eq!(queue.next().await.body, "later than a redelivery");
     assert_eq!(queue.dead_letters().await, ["poison"]);
 }
 
@@ -237,7 +237,7 @@ async fn proxied() -> (Emulated, Proxy, SqsQueue) {
     (aws, proxy, queue)
 }
 
-/// Each result in one letter: sent, retryable, or refused.
+/// Each result in one letter: sent, retryable, or permanently failed.
 fn summary<T>(results: &[Result<T, ServiceError>]) -> String {
     let letter = |result: &Result<T, ServiceError>| match result {
         Ok(_) => 's',
@@ -297,7 +297,7 @@ async fn entries_fail_individually_in_order() {
     assert_eq!(summary(&queue.send(&outgoing(&bodies)).await), "ssssrssssssa");
     let sent: BTreeSet<_> = aws.take_visible().await.into_iter().collect();
     assert_eq!(sent, bodies.into_iter().filter(|body| body != "message-04" && body != "message-11").collect());
-    assert!(proxy.has_done_its_worst());
+    assert!(proxy.all_faults_occurred());
 }
 
 #[tokio::test]
@@ -327,7 +327,7 @@ async fn an_entry_without_a_result_has_failed() {
         trace: None,
     };
     let received = [0, 1].map(received);
-    let returned = received.clone().map(|record| {
+    let changes = received.clone().map(|record| {
         let receipt_handle = record.receipt_handle;
         VisibilityChange { receipt_handle, invisible: Duration::ZERO }
     });
@@ -336,7 +336,7 @@ async fn an_entry_without_a_result_has_failed() {
         says("SendMessageBatch");
         assert_eq!(summary(&queue.send(&messages).await), expected, "sent: {answer}");
         says("ChangeMessageVisibilityBatch");
-        assert_eq!(summary(&queue.change_visibility(&returned).await), expected, "returned: {answer}");
+        assert_eq!(summary(&queue.change_visibility(&changes).await), expected, "visibility changed: {answer}");
         says("DeleteMessageBatch");
         assert_eq!(summary(&queue.delete_each(&received).await), expected, "deleted: {answer}");
     }

@@ -1,38 +1,38 @@
-//! The run protocol, searched whole on the code that runs: every order of every step, within a small world.
+//! Exhaustive search of the run protocol on the production code: every order of every step, in small worlds.
 //!
-//! `scope` is what a world has in it, `state` the world at one moment, and `faults` what can go wrong in it; `handler`,
-//! `environment` and `provider` are what can happen next, `promises` what must hold, `mutant` and `clauses` the protocol
-//! with one clause left out, `canonical` and `search` the search. `stateless` is what there would be without a protocol.
+//! `scope` defines what a world contains, `state` the world at one moment, and `faults` its possible faults; `handler`,
+//! `environment` and `provider` define what can happen next, `promises` what must hold, `mutant` and `clauses` the protocol
+//! with one clause omitted, `canonical` and `search` the search. `stateless` is the bridge without the protocol.
 //!
-//! `cargo test` searches small scopes. The large ones, which `.ci/proofs` searches every week:
+//! `cargo test` searches small scopes. `.ci/proofs` searches the large ones every week:
 //!
 //! ```sh
 //! MODEL_SCOPE=large cargo test --locked --profile model --test it model:: -- --nocapture --test-threads 1
 //! ```
 //!
-//! No promise is broken in any of them; `docs/reliability.md` has the figures. Each mutant leaves a clause of the protocol out.
-//! `clauses` says which of them are caught, which are harmless where they decide something, and which clauses decide nothing
-//! that the others leave open; and for all of them the scopes that were searched.
+//! No promise is broken in any of them; `docs/reliability.md` has the figures. Each mutant omits a clause of the protocol.
+//! `clauses` lists which mutants are caught, which are harmless where the clause has an effect, and which clauses are
+//! implied by others, with the scopes that were searched for each.
 //!
-//! # What is stricter here than the protocol's words
+//! # What is stricter here than the protocol's text
 //!
-//! - S1: each terminal answer is followed from the provider to the table (`provider`). A call may restart a finished sync only
-//!   if that very answer was lost in one of the stated ways: the reply to its call, the process that had it, or the poll that
-//!   carried it. Another claim may come before that poll only if the sweep sent its message, or if the message that found the
-//!   answer was delivered again: its handler died after the send or was told that the send failed, or SQS delivered it twice.
-//!   And it must have been tried to record the answer before it is sent on.
-//! - S3: the way to a published ending needs no further fault and nothing that lands late, and the sweep only where the message
-//!   that the run lives by was lost: dead-lettered, or acknowledged by one delivery while another had claimed and then failed.
-//! - S4: while a holder is at work nobody else claims, unless its lease was taken as over because clocks are too far apart, and
-//!   its own message was delivered twice or the sweep sent a poll.
-//! - S5: a request is one request, in however many messages with its `idempotency_key` it comes.
+//! - S1: each terminal answer is followed from the provider to the table (`provider`). A call may restart a finished sync
+//!   only if that very answer was lost in one of the stated ways: the reply to its call, the process that had it, or the
+//!   poll that carried it. Another claim may come before that poll only if the sweep sent its message, or if the message
+//!   that found the answer was delivered again: its handler died after the send or got an error for it, or SQS delivered it
+//!   twice. And the answer must have been tried to be recorded before it is forwarded.
+//! - S3: the path to a published ending needs no further fault and no late effect, and needs the sweep only if the message
+//!   that drives the run was lost: dead-lettered, or acknowledged by one delivery while another had claimed and then failed.
+//! - S4: while a holder works there is no other claim, unless its lease was considered expired because clocks differ too
+//!   much, and its own message was delivered twice or the sweep sent a poll.
+//! - S5: a request is one request, no matter how many messages carry its `idempotency_key`.
 //!
-//! That a fault happened somewhere excuses nothing. When it did (two faults excused any claim that came before an answer), two
-//! of these mutants passed for harmless: `PollIgnoresTheHolder` and `AnswerIsForgottenOnceClaimed`.
+//! A fault elsewhere excuses nothing. When it did (two faults excused any claim that came before an answer), two of these
+//! mutants seemed harmless: `PollIgnoresTheHolder` and `AnswerIsForgottenOnceClaimed`.
 //!
 //! # Why not stateright
 //!
-//! Its `eventually` says nothing of cycles and joins of ways (its documentation says so), and S3 is about those; the search
+//! Its `eventually` does not handle cycles and joining paths (as its documentation says), and S3 is about those; the search
 //! itself is 150 lines.
 
 mod canonical;
@@ -73,7 +73,7 @@ fn every_promise_is_kept_in_every_order_of_events() {
 }
 
 #[test]
-fn each_clause_that_is_left_out_is_caught() {
+fn every_omitted_clause_is_caught() {
     for (clause, mutant, requests, handlers, faults) in CAUGHT.iter().copied() {
         let found = search(&Bridge::new(scope(requests, handlers, faults), Some(mutant)));
         let violation = found.violation.unwrap_or_else(|| panic!("{clause}: {mutant:?} is not caught"));
@@ -81,7 +81,7 @@ fn each_clause_that_is_left_out_is_caught() {
     }
 }
 
-/// The number of times that leaving a clause out changed a step. It must break no promise.
+/// The number of steps that omitting a clause changed. No promise may be broken.
 fn differences(clause: &str, mutant: Mutant, reason: &str, scope: Scope) -> u64 {
     let bridge = Bridge::new(scope, Some(mutant));
     let Found { states, violation, .. } = search(&bridge);
@@ -93,9 +93,9 @@ fn differences(clause: &str, mutant: Mutant, reason: &str, scope: Scope) -> u64 
     differences
 }
 
-/// If one is caught, it belongs among the others.
+/// A clause that is caught belongs among the others.
 #[test]
-fn what_is_said_to_be_harmless_to_leave_out_is_so_where_it_decides() {
+fn harmless_clauses_break_nothing_where_they_have_an_effect() {
     for (clause, mutant, reason, small, large) in HARMLESS.iter().copied() {
         let large = if is_large() { large } else { &[] };
         for scope in small.iter().chain(large) {
@@ -106,7 +106,7 @@ fn what_is_said_to_be_harmless_to_leave_out_is_so_where_it_decides() {
 }
 
 #[test]
-fn what_other_clauses_imply_decides_nothing() {
+fn implied_clauses_have_no_effect() {
     let large = if is_large() { IMPLIED_IN_LARGE } else { &[] };
     for (clause, mutant, reason) in IMPLIED.iter().copied() {
         for scope in IMPLIED_IN.iter().chain(large) {
@@ -117,8 +117,8 @@ fn what_other_clauses_imply_decides_nothing() {
 }
 
 #[test]
-fn a_poller_without_a_table_restarts_a_finished_sync_with_no_fault_at_all() {
-    let violation = search(&Stateless { triggers: 2 }).violation.expect("two triggers are enough");
+fn a_poller_without_a_table_restarts_a_finished_sync_without_any_fault() {
+    let violation = search(&Stateless { triggers: 2 }).violation.expect("two triggers suffice");
     println!("{violation}");
-    assert!(search(&Stateless { triggers: 1 }).violation.is_none(), "one trigger alone is polled rightly");
+    assert!(search(&Stateless { triggers: 1 }).violation.is_none(), "one trigger alone is polled correctly");
 }

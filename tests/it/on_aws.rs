@@ -1,4 +1,4 @@
-//! The real worker over SQS, DynamoDB and EventBridge: what goes wrong on the wire, and what a poll costs.
+//! The real worker over SQS, DynamoDB and EventBridge: faults on the wire, and the requests of a poll.
 
 mod bridge;
 mod calls;

@@ -1,5 +1,5 @@
-//! A message that comes back, is dropped or is refused says so in one line, with a reason that the runbook explains; and at
-//! `debug` each of its steps is a line.
+//! A message that is retried, dropped or rejected logs one line with a reason that the runbook explains; at `debug`, each
+//! of its steps logs a line.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,43 +25,43 @@ use tracing::Instrument;
 
 use crate::harness::log::Log;
 
-/// What is wrong with a table.
+/// A table's fault.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Twist {
+enum TableFault {
     Nothing,
     /// No item can be read.
     Unreadable,
     /// Reading panics.
     Panics,
-    /// Another run is always in flight by the time of a join.
+    /// Another run has always started by the time of a join.
     Overtakes,
     /// No ending can be recorded.
     Unrecordable,
-    /// The item is gone by the time of the ending.
+    /// The item has disappeared by the time of the ending.
     Forgets,
 }
 
-/// A table in memory with a twist.
-struct Twisted(MemoryStore, Twist);
+/// A table in memory with a fault.
+struct FaultyTable(MemoryStore, TableFault);
 
-impl RunStore for Twisted {
+impl RunStore for FaultyTable {
     async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
         match self.1 {
-            Twist::Unreadable => Err(ServiceError::Permanent("AccessDenied".to_owned())),
-            Twist::Panics => panic!("the table was told to panic"),
+            TableFault::Unreadable => Err(ServiceError::Permanent("AccessDenied".to_owned())),
+            TableFault::Panics => panic!("this table panics"),
             _ => self.0.read(subject).await,
         }
     }
 
     async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
         match (self.1, write) {
-            (Twist::Overtakes, Write::Join { run_id, .. }) => {
+            (TableFault::Overtakes, Write::Join { run_id, .. }) => {
                 let mut item = self.0.read(write.subject()).await?.unwrap();
                 item.run_id = RunId::from_random(run_id.as_uuid().as_u128() + 1);
                 Ok(WriteResult::ConditionFailed(Some(Box::new(item))))
             }
-            (Twist::Unrecordable, Write::End { .. }) => Err(ServiceError::Permanent("AccessDenied".to_owned())),
-            (Twist::Forgets, Write::End { .. }) => Ok(WriteResult::ConditionFailed(None)),
+            (TableFault::Unrecordable, Write::End { .. }) => Err(ServiceError::Permanent("AccessDenied".to_owned())),
+            (TableFault::Forgets, Write::End { .. }) => Ok(WriteResult::ConditionFailed(None)),
             _ => self.0.write(write).await,
         }
     }
@@ -75,17 +75,17 @@ struct Scene {
     log: Log,
     clock: Clock,
     queue: Rc<MemoryQueue>,
-    store: Rc<Twisted>,
-    worker: Worker<InProcess, Rc<Twisted>, Rc<MemoryQueue>, MemoryBus>,
+    store: Rc<FaultyTable>,
+    worker: Worker<InProcess, Rc<FaultyTable>, Rc<MemoryQueue>, MemoryBus>,
 }
 
 impl Scene {
-    fn new(twist: Twist) -> Self {
+    fn new(fault: TableFault) -> Self {
         let clock = Clock::starting_at(Millis(1_795_514_400_000));
         let queue = Rc::new(MemoryQueue::new("m", clock, Duration::from_secs(90), 10));
         let config = Config::default();
         let provider = InProcess::new(Simulator::new(Faults::default()));
-        let store = Rc::new(Twisted(MemoryStore::default(), twist));
+        let store = Rc::new(FaultyTable(MemoryStore::default(), fault));
         let (ports_store, bus) = (Rc::clone(&store), MemoryBus::default());
         let worker = Worker::new(provider, ports_store, Rc::clone(&queue), bus, clock, config);
         Self { log: Log::start(), clock, queue, store, worker }
@@ -102,13 +102,13 @@ impl Scene {
         report.messages[0].1
     }
 
-    /// The lines of a message at these levels, since this was asked last.
+    /// A message's lines at these levels since the last call.
     fn lines(&self, levels: &[&str]) -> Vec<Value> {
         let text = self.log.text();
         for item in self.store.0.items() {
-            assert!(!text.contains(&item.claim_id.to_hex()), "a claim id leaves queue and table: {text}");
+            assert!(!text.contains(&item.claim_id.to_hex()), "a claim id outside queue and table: {text}");
         }
-        assert!(!text.contains("hush"), "what a producer wrote is logged: {text}");
+        assert!(!text.contains("hush"), "a producer's text is logged: {text}");
         let lines = self.log.take_lines().into_iter().filter(|line| line["message_id"].is_string());
         lines.filter(|line| levels.contains(&line["level"].as_str().unwrap())).collect()
     }
@@ -121,10 +121,10 @@ const MALFORMED: &str = r#"{"postpress_bridge": "poll", "v": 1}"#;
 const OWN_EVENT: &str = r#"{"source": "postpress.bridge", "detail-type": "SYNC_DONE", "detail": {"chat_id": "c"}}"#;
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_go_as_intended_is_one_line_with_its_reason_and_ids() {
-    use Twist::{Forgets, Nothing, Overtakes, Panics, Unreadable, Unrecordable};
+async fn a_problem_is_one_log_line_with_its_reason_and_ids() {
+    use TableFault::{Forgets, Nothing, Overtakes, Panics, Unreadable, Unrecordable};
     let mut seen = BTreeSet::new();
-    for (reason, level, twist, body, seconds, says) in [
+    for (reason, level, fault, body, seconds, text) in [
         ("no_time", "WARN", Nothing, RUNNING, 14, ""),
         ("contended", "WARN", Overtakes, RUNNING, 60, ""),
         ("lease_held", "WARN", Nothing, RUNNING, 60, ""),
@@ -137,32 +137,32 @@ async fn what_does_not_go_as_intended_is_one_line_with_its_reason_and_ids() {
         ("own_event", "ERROR", Nothing, OWN_EVENT, 60, ""),
         ("malformed", "ERROR", Nothing, MALFORMED, 60, ""),
     ] {
-        let scene = Scene::new(twist);
+        let scene = Scene::new(fault);
         if reason == "contended" {
             let other = scene.receive(RUNNING).await;
             scene.handle(&other, 60).await;
         }
         let batch = scene.receive(body).await;
         if reason == "lease_held" {
-            scene.handle(&batch, 60).await; // and it is delivered once more
+            scene.handle(&batch, 60).await; // and is delivered once more
         }
         scene.lines(&[]);
-        let dealt = scene.handle(&batch, seconds).await;
+        let disposition = scene.handle(&batch, seconds).await;
 
         let [line] = &scene.lines(&["WARN", "ERROR"])[..] else { panic!("{reason}: not one line") };
         assert_eq!((&line["reason"], &line["level"]), (&Value::from(reason), &Value::from(level)), "{line}");
-        let said = format!("{} {}", line["error"], line["detail"]);
-        assert!(said.contains(says), "{reason}: {line}");
+        let texts = format!("{} {}", line["error"], line["detail"]);
+        assert!(texts.contains(text), "{reason}: {line}");
         assert_eq!(
             (&line["request_id"], line["message_id"].as_str()),
             (&Value::from("request-1"), Some(batch[0].message_id.as_str()))
         );
         assert_eq!(line["chat_id"].is_string(), body == RUNNING || body == ENDS, "{line}");
-        let knows_the_run = ["contended", "lease_held", "handed_on"].contains(&reason) || twist == Forgets;
+        let knows_the_run = ["contended", "lease_held", "handed_on"].contains(&reason) || fault == Forgets;
         assert_eq!(line["run_id"].is_string(), knows_the_run, "{line}");
 
         let not_before = line["not_before"].as_str().map(|time| Millis::parse_rfc3339(time).unwrap());
-        assert_eq!(not_before.is_some(), dealt.is_retry(), "{line}");
+        assert_eq!(not_before.is_some(), disposition.is_retry(), "{line}");
         let backoff = scene.clock.now() + Duration::from_secs(15);
         assert!(not_before.is_none_or(|time| time >= backoff), "{line}");
         if reason == "lease_held" {
@@ -174,28 +174,28 @@ async fn what_does_not_go_as_intended_is_one_line_with_its_reason_and_ids() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_step_of_a_message_is_a_line_at_debug_with_its_ids() {
-    let scene = Scene::new(Twist::Nothing);
-    let said = |batch: &[Record]| {
+async fn each_step_of_a_message_is_a_debug_line_with_its_ids() {
+    let scene = Scene::new(TableFault::Nothing);
+    let debug_lines = |batch: &[Record]| {
         let lines = scene.lines(&["DEBUG"]);
         for line in &lines {
             assert_eq!(line["message_id"], batch[0].message_id.as_str(), "{line}");
             assert!(line["chat_id"].is_string() && line["trace_id"].is_string(), "{line}");
         }
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let told = |line: &Value| {
+        let summary = |line: &Value| {
             let fields = ["kind", "next", "write", "applied", "found", "answer", "disposition"];
             let fields = fields.iter().filter_map(|field| line.get(*field)).map(text);
             [text(&line["message"])].into_iter().chain(fields).collect::<Vec<_>>().join(" ")
         };
-        lines.iter().map(told).collect::<Vec<_>>()
+        lines.iter().map(summary).collect::<Vec<_>>()
     };
 
     let trigger = scene.receive(RUNNING).await;
     assert_eq!(scene.handle(&trigger, 60).await, Disposition::Ack(AckReason::PolledOn));
     scene.queue.delete(&trigger).await.unwrap();
     assert_eq!(
-        said(&trigger),
+        debug_lines(&trigger),
         [
             "message received trigger",
             "decided read",
@@ -214,7 +214,7 @@ async fn each_step_of_a_message_is_a_line_at_debug_with_its_ids() {
     assert_eq!(scene.handle(&join, 60).await, Disposition::Ack(AckReason::Joined));
     scene.queue.delete(&join).await.unwrap();
     assert_eq!(
-        said(&join),
+        debug_lines(&join),
         [
             "message received trigger",
             "decided read",
@@ -229,7 +229,7 @@ async fn each_step_of_a_message_is_a_line_at_debug_with_its_ids() {
     let poll = scene.queue.receive(1).await.unwrap();
     assert_eq!(scene.handle(&poll, 60).await, Disposition::Ack(AckReason::Ended));
     assert_eq!(
-        said(&poll),
+        debug_lines(&poll),
         [
             "message received poll",
             "decided claim",
@@ -247,14 +247,14 @@ async fn each_step_of_a_message_is_a_line_at_debug_with_its_ids() {
 
     assert_eq!(scene.handle(&poll, 60).await, Disposition::Ack(AckReason::Over));
     assert_eq!(
-        said(&poll),
+        debug_lines(&poll),
         ["message received poll", "decided claim", "run written claim false published", "message settled Ack(Over)",]
     );
 }
 
-/// The rows of the runbook's table of reasons: the reason, what it means, what to do.
+/// The rows of the runbook's table of reasons: the reason, its meaning, and what to do.
 #[test]
-fn every_reason_has_its_row_in_the_runbook_and_every_row_its_reason() {
+fn the_runbook_has_exactly_one_row_per_reason() {
     let runbook = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runbook.md")).unwrap();
     let (_, table) = runbook.split_once("| `reason` |").expect("the runbook has a table of reasons");
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));

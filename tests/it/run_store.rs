@@ -1,6 +1,6 @@
-//! What every run table does alike: it carries out the conditional writes that `run` describes, and decides nothing.
+//! The contract of every run table: it executes the conditional writes that `run` describes, and decides nothing.
 //!
-//! [`Write::apply`] is what each write means; here each table is held to it. A further table is one more line of
+//! [`Write::apply`] defines what each write means, and each table is tested against it. Another table is one more line in
 //! [`contract!`].
 
 use std::time::Duration;
@@ -21,19 +21,19 @@ pub(crate) mod writes;
 use state_file::StateFile;
 use writes::{LEASE, LEASE_OVER, NOW, Writes, chat, learned, new_run, trigger};
 
-/// The whole suite for each table; beside the table, an expression opens whatever must live as long.
+/// The whole suite for each table. The second expression opens what must live as long as the table.
 macro_rules! contract {
     ($($table:ident: $open:expr;)*) => {$(
         mod $table {
             use super::*;
 
             contract!(@cases $open;
-                a_write_is_taken_where_its_condition_holds_and_refused_with_the_item_elsewhere,
-                a_read_sees_every_write_before_it,
-                metadata_comes_back_byte_for_byte,
-                everything_that_an_item_holds_comes_back,
-                due_runs_are_paged_each_once_soonest_first,
-                the_index_follows_the_run_and_forgets_it_once_published,
+                a_write_applies_if_its_condition_holds_and_otherwise_returns_the_item,
+                a_read_sees_every_earlier_write,
+                metadata_is_stored_byte_for_byte,
+                an_item_is_stored_completely,
+                due_runs_are_paged_once_each_soonest_first,
+                the_index_holds_a_run_until_it_is_published,
             );
         }
     )*};
@@ -63,11 +63,11 @@ async fn read(store: &impl RunStore, chat_id: &ChatId) -> Option<Item> {
 async fn take(store: &impl RunStore, taken: &Write) -> Item {
     match write(store, taken).await {
         WriteResult::Applied(item) => *item,
-        WriteResult::ConditionFailed(item) => panic!("{taken:?} was refused by {item:?}"),
+        WriteResult::ConditionFailed(item) => panic!("{taken:?} failed its condition on {item:?}"),
     }
 }
 
-async fn a_write_is_taken_where_its_condition_holds_and_refused_with_the_item_elsewhere(store: &impl RunStore) {
+async fn a_write_applies_if_its_condition_holds_and_otherwise_returns_the_item(store: &impl RunStore) {
     const TAKEN: bool = true;
     const REFUSED: bool = false;
     let full = |w: &Writes| (1..TRIGGERS_MAX).map(|n| w.join(1, &format!("m-{n}"))).collect::<Vec<_>>();
@@ -81,10 +81,10 @@ async fn a_write_is_taken_where_its_condition_holds_and_refused_with_the_item_el
     type Case<'a> = (&'a str, fn(&Writes) -> Vec<Write>, &'a dyn Fn(&Writes) -> Write, bool);
     let cases: &[Case<'_>] = &[
         ("start: no item", nothing, &|w| w.start(1, None), TAKEN),
-        ("start: an item that was not read", active, &|w| w.start(2, None), REFUSED),
-        ("start: not even over a run that is over, unless it was read", over, &|w| w.start(2, None), REFUSED),
-        ("start: over the run that was read", over, &|w| w.start(2, Some(1)), TAKEN),
-        ("start: another run by now", over, &|w| w.start(3, Some(2)), REFUSED),
+        ("start: over an item that was not read", active, &|w| w.start(2, None), REFUSED),
+        ("start: over a published run that was not read", over, &|w| w.start(2, None), REFUSED),
+        ("start: over the published run that was read", over, &|w| w.start(2, Some(1)), TAKEN),
+        ("start: another run in the meantime", over, &|w| w.start(3, Some(2)), REFUSED),
         ("start: over a run that is active", active, &|w| w.start(2, Some(1)), REFUSED),
         ("start: over a run that is not published", ended, &|w| w.start(2, Some(1)), REFUSED),
         ("start: over a run that is gone", nothing, &|w| w.start(2, Some(1)), REFUSED),
@@ -104,8 +104,8 @@ async fn a_write_is_taken_where_its_condition_holds_and_refused_with_the_item_el
         ("claim: by the trigger, ended", ended, &|w| w.claim_by_trigger(1, LEASE_OVER), REFUSED),
         ("join: no item", nothing, &|w| w.join(1, "b"), REFUSED),
         ("join: active", active, &|w| w.join(1, "b"), TAKEN),
-        ("join: claimed by somebody since", polled, &|w| w.join(1, "b"), TAKEN),
-        ("join: its key is there", active, &|w| w.join(1, "starter"), REFUSED),
+        ("join: claimed in the meantime", polled, &|w| w.join(1, "b"), TAKEN),
+        ("join: its key is present", active, &|w| w.join(1, "starter"), REFUSED),
         ("join: another run", active, &|w| w.join(2, "b"), REFUSED),
         ("join: ended", ended, &|w| w.join(1, "b"), REFUSED),
         ("end: no item", nothing, &|w| w.end(1), REFUSED),
@@ -115,12 +115,12 @@ async fn a_write_is_taken_where_its_condition_holds_and_refused_with_the_item_el
         ("mark: no item", nothing, &|w| w.mark(1), REFUSED),
         ("mark: active", active, &|w| w.mark(1), REFUSED),
         ("mark: ended", ended, &|w| w.mark(1), TAKEN),
-        ("mark: published by somebody before", over, &|w| w.mark(1), TAKEN),
+        ("mark: already published", over, &|w| w.mark(1), TAKEN),
         ("mark: another run", ended, &|w| w.mark(2), REFUSED),
         ("move: no item", nothing, &|w| w.move_sweep(due, due + LEASE), REFUSED),
-        ("move: from where it is", active, &|w| w.move_sweep(due, due + LEASE), TAKEN),
+        ("move: from its place", active, &|w| w.move_sweep(due, due + LEASE), TAKEN),
         ("move: unpublished", ended, &|w| w.move_sweep(due, due + LEASE), TAKEN),
-        ("move: from where it is not", active, &|w| w.move_sweep(NOW, due + LEASE), REFUSED),
+        ("move: from another place", active, &|w| w.move_sweep(NOW, due + LEASE), REFUSED),
         ("move: no longer open", over, &|w| w.move_sweep(due, due + LEASE), REFUSED),
     ];
     for (what, history, tried, taken) in cases {
@@ -133,7 +133,8 @@ async fn a_write_is_taken_where_its_condition_holds_and_refused_with_the_item_el
     one_write(store, &history, &writes.join(1, "one more"), REFUSED, "join: full").await;
 }
 
-/// After these writes, this one is taken or refused; the table and what it answers are what [`Write::apply`] says.
+/// Checks that after these writes this one is applied or not, as expected, and that the table and the result match
+/// [`Write::apply`].
 async fn one_write(store: &impl RunStore, history: &[Write], tried: &Write, taken: bool, what: &str) {
     let mut before = None;
     for earlier in history {
@@ -149,7 +150,7 @@ async fn one_write(store: &impl RunStore, history: &[Write], tried: &Write, take
     assert_eq!(read(store, tried.subject().chat_id()).await, after, "{what}");
 }
 
-async fn a_read_sees_every_write_before_it(store: &impl RunStore) {
+async fn a_read_sees_every_earlier_write(store: &impl RunStore) {
     let writes = Writes(chat("c"));
     assert_eq!(read(store, &writes.0).await, None);
     take(store, &writes.start(1, None)).await;
@@ -161,7 +162,7 @@ async fn a_read_sees_every_write_before_it(store: &impl RunStore) {
     assert_eq!(read(store, &chat("C")).await, None, "chats differ by case");
 }
 
-async fn metadata_comes_back_byte_for_byte(store: &impl RunStore) {
+async fn metadata_is_stored_byte_for_byte(store: &impl RunStore) {
     let texts = [
         r#"{"b":0.1000, "a" : 12345678901234567890123,"a":-0.0}"#,
         "{ \"é\":\"\\u00e9\\/\",\n\t\"deep\": [1e5, 1E+5, {}] }",
@@ -180,7 +181,7 @@ async fn metadata_comes_back_byte_for_byte(store: &impl RunStore) {
     assert_eq!(kept, texts);
 }
 
-async fn everything_that_an_item_holds_comes_back(store: &impl RunStore) {
+async fn an_item_is_stored_completely(store: &impl RunStore) {
     let keys = |run: u32| (0..50).map(|n| TriggerKey::of(&format!("{run}-{n}"))).collect();
     let day = Duration::from_secs(86_400);
     let seen = (0..3).fold(RecentKeys::default(), |seen, run| seen.after(&keys(run), NOW, NOW, day));
@@ -204,7 +205,7 @@ async fn everything_that_an_item_holds_comes_back(store: &impl RunStore) {
     }
 }
 
-/// All pages of a shard that are due before then.
+/// All pages of a shard's runs that are due before `before`.
 async fn due(store: &impl RunStore, shard: u8, before: Millis) -> Vec<DueRun> {
     let mut all: Vec<DueRun> = Vec::new();
     loop {
@@ -217,8 +218,8 @@ async fn due(store: &impl RunStore, shard: u8, before: Millis) -> Vec<DueRun> {
     }
 }
 
-async fn due_runs_are_paged_each_once_soonest_first(store: &impl RunStore) {
-    // Most have equal times, so that a page ends among them.
+async fn due_runs_are_paged_once_each_soonest_first(store: &impl RunStore) {
+    // Most have equal times, so that a page ends between two of them.
     let (early, equal, late) = (Millis(NOW.0 - 1), NOW, Millis(NOW.0 + 1));
     let times = [(early, 3), (equal, 2 * DUE_PAGE + 7), (late, 2)];
     let mut expected = Vec::new();
@@ -238,7 +239,7 @@ async fn due_runs_are_paged_each_once_soonest_first(store: &impl RunStore) {
         let mut found = due(store, 3, before).await;
         assert!(found.is_sorted_by_key(|due| due.sweep_at_ms));
         let mut expected = expected[..count].to_vec();
-        // Tables may differ in the order of equal times, but each run is there once.
+        // Tables may order equal times differently, but each run occurs once.
         for runs in [&mut found, &mut expected] {
             runs.sort_by(|one, other| (one.sweep_at_ms, &one.subject).cmp(&(other.sweep_at_ms, &other.subject)));
         }
@@ -247,7 +248,7 @@ async fn due_runs_are_paged_each_once_soonest_first(store: &impl RunStore) {
     assert_eq!(due(store, 5, Millis(late.0 + 1)).await, []);
 }
 
-async fn the_index_follows_the_run_and_forgets_it_once_published(store: &impl RunStore) {
+async fn the_index_holds_a_run_until_it_is_published(store: &impl RunStore) {
     let writes = Writes(chat("c"));
     let (first, second) = (NOW + Duration::from_secs(1800), NOW + Duration::from_secs(3600));
     let long_after = second + Duration::from_secs(1);
@@ -265,7 +266,7 @@ async fn the_index_follows_the_run_and_forgets_it_once_published(store: &impl Ru
     }
 }
 
-/// So many runs that have ended, and one that goes on.
+/// Ended runs, and one that is active.
 async fn fill(store: &impl RunStore, ended: usize) {
     for n in 0..ended {
         let writes = Writes(chat(&format!("ended-{n:03}")));
@@ -291,7 +292,7 @@ async fn all_ended(table: &RunTable) -> (Vec<String>, usize, usize) {
 }
 
 #[tokio::test]
-async fn ended_runs_are_found_page_by_page_each_once() {
+async fn ended_runs_are_paged_once_each() {
     let ended = SCAN_PAGE + 1;
     let expected: Vec<String> = (0..ended).map(|n| format!("ended-{n:03}")).collect();
     let (sqlite, file) = StateFile::open_new();
@@ -305,8 +306,8 @@ async fn ended_runs_are_found_page_by_page_each_once() {
     }
 }
 
-/// What a read misses, the protocol's rules miss: a trigger would start a second run over one that has just begun, and an
-/// operator would be shown a run that is over.
+/// The protocol's rules miss what a read misses: a trigger would start a second run over one that has just begun, and an
+/// operator would see a run that has ended.
 #[tokio::test]
 async fn every_read_of_a_run_is_consistent() {
     let (aws, proxy) = (Emulated::new().await, Proxy::start(emulator::endpoint()).await);

@@ -1,7 +1,7 @@
-//! The whole bridge in virtual time: days of syncing in a moment of the machine's, with no sockets.
+//! The whole bridge in virtual time: days of syncing in moments, without sockets.
 //!
-//! The provider is the simulator, called in process; queue, table and bus are those in memory, and the consumer plays the
-//! event source mapping. What is asserted is the contract, read off the events and off the simulator's own count.
+//! The provider is the simulator, called in process; queue, table and bus are in memory, and the consumer acts as the
+//! event source mapping. The tests assert the contract, from the events and the simulator's own counts.
 
 mod bridge;
 mod budgets;

@@ -1,4 +1,4 @@
-//! All that happened in a world, in its order.
+//! Everything that happened in a world, in order.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -15,48 +15,48 @@ use tokio::time::Instant;
 
 use super::plan::{Kind, Plan};
 
-/// One thing that happened.
+/// An event of the history.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
     pub(super) at: Duration,
-    /// The invocation that did it, from 1; 0 is everybody else.
+    /// The invocation that did it, from 1; 0 for everything else.
     pub(super) invocation: u32,
     pub(super) what: What,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum What {
-    /// A message came from outside.
+    /// A message arrived from outside.
     Put { message: MessageId, kind: Kind, body: String },
-    /// The invocation began, with these messages and how often each was received.
+    /// The invocation began with these messages and their receive counts.
     Invoked { messages: Vec<(MessageId, u32)> },
-    /// It is over, with this answer.
-    Returned { dealt: Vec<(MessageId, Disposition)> },
-    /// It was killed.
+    /// The invocation returned this answer.
+    Returned { dispositions: Vec<(MessageId, Disposition)> },
+    /// The invocation was killed.
     Died { at: Point },
     /// A message that is in flight becomes visible again.
     VisibleAgain { message: MessageId, after: Duration },
-    /// A message that was deleted is delivered once more.
+    /// A deleted message is delivered once more.
     DeletedAgain { message: MessageId, after: Duration },
-    /// Messages were received by nobody, who heard nothing of them.
+    /// Messages were received, but the response was lost.
     ReceiveLost { messages: Vec<MessageId> },
     /// Messages were not deleted.
     DeleteLost { messages: Vec<MessageId> },
-    /// A service was asked for something, and this goes wrong with it.
+    /// A service got a request, with this fault.
     Asked { number: usize, request: Request, fault: Option<Fault> },
-    /// What was asked for was carried out.
+    /// The request was executed.
     Done { number: usize, effect: Effect },
-    /// The worker has heard of it.
+    /// The worker received the response.
     Heard { number: usize, error: Option<String> },
-    /// The provider is called; `item` is what the table holds of the chat.
+    /// The provider is called; `item` is the chat's item in the table.
     Called { call: u64, chat: ChatId, run: Option<(RunId, ClaimId, Phase)> },
-    /// The provider is out, and answers 503 instead of being called.
+    /// The provider is down, and answers 503 instead of being called.
     ProviderOut,
-    /// The call came back.
+    /// The call was answered.
     Answered { call: u64, answer: Answer },
-    /// The caller is gone.
+    /// The caller hung up.
     HungUp { call: u64 },
-    /// From here on nothing goes wrong but at the provider.
+    /// From here on only the provider has faults.
     Healed,
 }
 
@@ -76,15 +76,15 @@ pub(super) enum Effect {
     Read(Option<Box<Item>>),
     Written(WriteResult),
     Due(Vec<DueRun>),
-    /// Each message's id, if its entry did not fail.
+    /// Each message's id, unless its entry failed.
     Sent(Vec<Option<MessageId>>),
     HandedBack,
-    /// Whether each event is out.
+    /// Whether each event was published.
     Published(Vec<bool>),
 }
 
 impl Effect {
-    /// The item that came back.
+    /// The item in the result.
     pub(super) fn item(&self) -> Option<&Item> {
         match self {
             Self::Read(item) | Self::Written(WriteResult::ConditionFailed(item)) => item.as_deref(),
@@ -94,24 +94,24 @@ impl Effect {
     }
 }
 
-/// What goes wrong with an operation.
+/// A fault of an operation.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Fault {
-    /// It is not carried out, which may pass.
+    /// It is not executed; the error is transient.
     Throttled,
-    /// It is not carried out, and is not asked for again.
+    /// It is not executed; the error is permanent.
     Refused,
-    /// It is carried out, and the caller hears of a failure.
+    /// It is executed, but the caller gets an error.
     ReplyLost,
-    /// It is carried out, and the caller hears nothing.
+    /// It is executed, but the caller gets no reply.
     Silent,
-    /// It is carried out after so long, if the caller still waits.
+    /// It is executed after this time, if the caller still waits.
     Slow(Duration),
-    /// The caller hears nothing; it is carried out after so long all the same.
+    /// The caller gets no reply; it is executed after this time nevertheless.
     Late(Duration),
-    /// It is not carried out, and the caller hears nothing.
+    /// It is not executed, and the caller gets no reply.
     Hangs,
-    /// The service is out and says so.
+    /// The service is down and answers with an error.
     Out,
     /// These entries of the request fail.
     Entries(Vec<usize>),
@@ -135,12 +135,12 @@ pub(super) enum Operation {
     Answer,
 }
 
-/// Where an invocation can die: around an operation, which for [`Operation::Answer`] is the batch's answer.
+/// Where an invocation can die: around an operation, where [`Operation::Answer`] is the batch's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Point {
     Before(Operation),
     After(Operation),
-    /// At some moment, whatever it waits for.
+    /// At some time, whatever it waits for.
     Anytime,
 }
 
@@ -199,13 +199,13 @@ impl Fault {
         }
     }
 
-    /// The caller may ask again for what has been done, or will be.
+    /// Whether the caller may repeat what was already done, or will be.
     pub(super) fn hides_success(&self) -> bool {
         matches!(self, Self::ReplyLost | Self::Silent | Self::Late(_))
     }
 }
 
-/// The entries of a world that is being played.
+/// The entries of a running world.
 #[derive(Debug)]
 pub(super) struct Log {
     began: Instant,
@@ -221,7 +221,7 @@ impl Log {
         self.began.elapsed()
     }
 
-    /// Notes something and tells its number.
+    /// Records an entry and returns its number.
     pub(super) fn note(&self, invocation: u32, what: What) -> usize {
         let mut entries = self.entries.borrow_mut();
         entries.push(Entry { at: self.now(), invocation, what });
@@ -237,7 +237,7 @@ impl Log {
     }
 }
 
-/// A world that has been played to its end.
+/// The history of a finished world.
 #[derive(Debug)]
 pub(super) struct History {
     pub(super) plan: Plan,
@@ -247,6 +247,6 @@ pub(super) struct History {
     /// The table at the end.
     pub(super) items: Vec<Item>,
     pub(super) dead_letters: Vec<Record>,
-    /// It ran dry: nothing is on the queue, and no run is open.
+    /// Whether it became idle: nothing is on the queue, and no run is open.
     pub(super) is_dry: bool,
 }

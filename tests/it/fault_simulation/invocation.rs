@@ -1,4 +1,4 @@
-//! One invocation of the Lambda as a process of its own, which reaches the outside through ports at which it may die.
+//! One invocation of the Lambda as a process of its own, which reaches the outside through ports where it may die.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -43,7 +43,7 @@ impl Invocation {
         self.world.chance.log.note(self.number, what)
     }
 
-    /// Comes back when it has died.
+    /// Returns when it has died.
     pub(super) async fn death(&self) {
         if let Some(Death::After(time)) = self.dies {
             sleep(time).await;
@@ -59,7 +59,7 @@ impl Invocation {
         }
     }
 
-    /// Where it may die. Nobody comes back from here then, nor from anywhere else: a dead process does nothing.
+    /// Where it may die. If it does, this and everything else never returns: a dead process does nothing.
     pub(super) async fn point(&self, at: Point) {
         let point = self.points.replace(self.points.get() + 1);
         if matches!(self.dies, Some(Death::AtPoint(last)) if last == point) {
@@ -74,7 +74,7 @@ impl Invocation {
         }
     }
 
-    /// Asks a service for what `effect` does to the world, and whatever goes wrong with that.
+    /// Requests from a service what `effect` does to the world, with the request's fault.
     async fn ask<T: 'static>(
         &self,
         request: Request,
@@ -157,7 +157,7 @@ impl RunStore for Invocation {
     }
 }
 
-/// What a request of several entries comes to, some of which fail; the others come to what `carry_out` says.
+/// The results of a request of several entries, some of which fail; `carry_out` gives those of the others.
 fn entries<T>(count: usize, failed: &[usize], carry_out: impl Fn(usize) -> T) -> Vec<Result<T, ServiceError>> {
     let throttled = || Err(ServiceError::Transient("the entry failed".to_owned()));
     (0..count).map(|index| if failed.contains(&index) { throttled() } else { Ok(carry_out(index)) }).collect()
@@ -211,7 +211,7 @@ impl Provider for Invocation {
             sleep(Duration::from_millis(50)).await;
             return Answer::from_response(chat, 503, None, &Body::whole(""), Mask::NONE);
         }
-        // The simulator numbers its calls in the order of sending, which is the order in which they get here.
+        // The simulator numbers its calls in the order of sending, which is the order of arrival here.
         let call = self.calls.get() + 1;
         self.calls.set(call);
         let run = self.world.item(chat).map(|item| (item.run_id, item.claim_id, item.state.phase()));
@@ -225,7 +225,7 @@ impl Provider for Invocation {
     }
 }
 
-/// A call under way: whoever drops it hangs up.
+/// A call in progress, which hangs up on drop.
 struct Awaited<'a> {
     invocation: &'a Invocation,
     call: u64,

@@ -1,4 +1,4 @@
-//! A history put in order by what the promises are about: who was accepted, recorded, published, called and killed, and where
+//! A history indexed by the subjects of the promises: what was accepted, recorded, published, called and killed, and where
 //! in the history. Places are indices into [`History::entries`].
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,19 +13,19 @@ use super::history::{Effect, Entry, Fault, History, Request, What};
 
 pub(super) type Place = usize;
 
-/// A trigger that a start or a join took in.
+/// A trigger accepted by a start or a join.
 pub(super) struct Accepted {
     pub(super) chat: ChatId,
     pub(super) key: TriggerKey,
     pub(super) run: RunId,
 }
 
-/// An attempt to write an ending, or to publish one, or to mark it published.
+/// An attempt to write an ending, to publish one, or to mark it as published.
 pub(super) struct Attempt {
     pub(super) asked: Place,
     pub(super) invocation: u32,
     pub(super) fault: Option<Fault>,
-    /// When it was carried out, if it was; a write may have been refused then.
+    /// When it was executed, if it was; a write's condition may have failed then.
     pub(super) done: Option<Place>,
     pub(super) taken: bool,
 }
@@ -37,8 +37,8 @@ pub(super) struct EndAttempt {
     pub(super) attempt: Attempt,
 }
 
-/// An answer that could not be recorded, and was sent on in a poll.
-pub(super) struct HandOn {
+/// An answer that could not be recorded and was forwarded in a poll.
+pub(super) struct Forward {
     pub(super) run: RunId,
     pub(super) ending: Ending,
     pub(super) attempt: Attempt,
@@ -46,13 +46,13 @@ pub(super) struct HandOn {
     pub(super) message: Option<MessageId>,
 }
 
-/// An event that was put on the bus.
+/// An event put on the bus.
 pub(super) struct Publication {
     pub(super) attempt: Attempt,
     pub(super) event: Event,
 }
 
-/// A call of the provider.
+/// A call to the provider.
 pub(super) struct Called {
     pub(super) begun: Place,
     pub(super) invocation: u32,
@@ -60,26 +60,26 @@ pub(super) struct Called {
     pub(super) run: RunId,
     pub(super) claim: ClaimId,
     pub(super) phase: Phase,
-    /// When its caller was gone or answered.
+    /// When it was answered, or its caller hung up.
     pub(super) over: Place,
     pub(super) answer: Option<Answer>,
 }
 
-/// A receive of a message by an invocation.
+/// A delivery of a message to an invocation.
 pub(super) struct Delivery {
     pub(super) at: Place,
     pub(super) invocation: u32,
-    pub(super) dealt: Option<Disposition>,
+    pub(super) disposition: Option<Disposition>,
 }
 
 #[derive(Default)]
 pub(super) struct Ledger {
     pub(super) accepted: Vec<(MessageId, Accepted)>,
     pub(super) started: HashMap<RunId, Place>,
-    /// By which invocation, for which message.
+    /// The claims' invocations and messages.
     pub(super) claimed: HashMap<ClaimId, (u32, MessageId)>,
     pub(super) end_attempts: Vec<EndAttempt>,
-    pub(super) hand_ons: Vec<HandOn>,
+    pub(super) forwards: Vec<Forward>,
     pub(super) recorded: HashMap<RunId, (Place, ClaimId)>,
     pub(super) mark_attempts: Vec<(RunId, Attempt)>,
     pub(super) publications: BTreeMap<Uuid, Vec<Publication>>,
@@ -87,14 +87,14 @@ pub(super) struct Ledger {
     pub(super) died: HashMap<u32, Place>,
     pub(super) returned: HashMap<u32, Place>,
     pub(super) deliveries: HashMap<MessageId, Vec<Delivery>>,
-    /// When an invocation met an ending that was not known to be out.
+    /// When an invocation found an ending that was not confirmed published.
     pub(super) unpublished: Vec<(u32, RunId, Place)>,
-    /// Receives of which no invocation heard, and deletes that were lost or undone.
+    /// Receives whose response was lost, and deletes that were lost or undone.
     pub(super) receives_lost: HashMap<MessageId, u32>,
     pub(super) undeleted: HashMap<MessageId, u32>,
     pub(super) seen_again: HashMap<MessageId, u32>,
     /// Invocations in which a service failed.
-    pub(super) troubled: Vec<u32>,
+    pub(super) failed_in: Vec<u32>,
 }
 
 impl Ledger {
@@ -111,16 +111,16 @@ impl Ledger {
         match what {
             What::Invoked { messages } => {
                 for (message, _) in messages {
-                    let delivery = Delivery { at: place, invocation: *invocation, dealt: None };
+                    let delivery = Delivery { at: place, invocation: *invocation, disposition: None };
                     self.deliveries.entry(message.clone()).or_default().push(delivery);
                 }
             }
-            What::Returned { dealt } => {
+            What::Returned { dispositions } => {
                 self.returned.insert(*invocation, place);
-                for (message, dealt) in dealt {
+                for (message, disposition) in dispositions {
                     let deliveries = self.deliveries.entry(message.clone()).or_default().iter_mut();
                     let own = deliveries.filter(|delivery| delivery.invocation == *invocation);
-                    own.for_each(|delivery| delivery.dealt = Some(*dealt));
+                    own.for_each(|delivery| delivery.disposition = Some(*disposition));
                 }
             }
             What::Died { .. } => drop(self.died.insert(*invocation, place)),
@@ -158,7 +158,7 @@ impl Ledger {
 
     fn asked(&mut self, asked: Place, invocation: u32, request: &Request, fault: Option<&Fault>) {
         if fault.is_some() {
-            self.troubled.push(invocation);
+            self.failed_in.push(invocation);
         }
         let attempt = || Attempt { asked, invocation, fault: fault.cloned(), done: None, taken: false };
         match request {
@@ -171,7 +171,7 @@ impl Ledger {
                 let polls = messages.iter().filter_map(|message| serde_json::from_str::<Poll>(&message.body).ok());
                 for poll in polls {
                     if let Some(Outcome { ending, .. }) = poll.answer {
-                        self.hand_ons.push(HandOn { run: poll.run_id, ending, attempt: attempt(), message: None });
+                        self.forwards.push(Forward { run: poll.run_id, ending, attempt: attempt(), message: None });
                     }
                 }
             }
@@ -191,11 +191,11 @@ impl Ledger {
         }
         match (request, effect) {
             (Request::Write(write), Effect::Written(written)) => self.written(place, asked, invocation, write, written),
-            // It goes alone, so that nothing holds it up.
+            // It is sent alone, so that nothing delays it.
             (Request::Send(_), Effect::Sent(ids)) => {
-                for hand_on in self.hand_ons.iter_mut().filter(|hand_on| hand_on.attempt.asked == asked) {
-                    hand_on.attempt.done = Some(place);
-                    hand_on.message = ids.first().cloned().flatten();
+                for forward in self.forwards.iter_mut().filter(|forward| forward.attempt.asked == asked) {
+                    forward.attempt.done = Some(place);
+                    forward.message = ids.first().cloned().flatten();
                 }
             }
             (Request::Publish(events), Effect::Published(out)) => {
@@ -237,7 +237,7 @@ impl Ledger {
         }
     }
 
-    /// The invocation died between these two places.
+    /// Whether the invocation died between these two places.
     pub(super) fn died_between(&self, invocation: u32, after: Place, before: Place) -> bool {
         self.died.get(&invocation).is_some_and(|died| (after..before).contains(died))
     }

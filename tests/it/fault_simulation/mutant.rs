@@ -1,21 +1,21 @@
-//! The table with one condition left out, which the checks must notice.
+//! The table with one condition omitted, which the checks must notice.
 
 use postpress_bridge::run::{ClaimCondition, Item, RunState, Write};
 use postpress_bridge::time::Millis;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mutant {
-    /// A poll claims whether or not somebody has claimed since it was sent.
+    /// A poll claims even if there was another claim since it was sent.
     PollIgnoresTheFence,
     /// A poll's second delivery claims while the first holds the lease.
     PollIgnoresTheLease,
-    /// An ending is recorded under whatever claim.
+    /// An ending is recorded under any claim.
     EndingIgnoresTheFence,
-    /// A trigger's key is forgotten once its run is over.
+    /// A trigger's key is forgotten once its run has ended.
     TriggerForgetsItsKey,
-    /// A run starts over one whose ending is not known to be out.
+    /// A run starts over one whose ending is not confirmed published.
     StartsOverAnUnpublishedEnding,
-    /// Lost runs are not looked for.
+    /// Lost runs are not found.
     NoSweep,
 }
 
@@ -46,7 +46,7 @@ impl Mutant {
         item
     }
 
-    /// What is written first.
+    /// What is written before the write.
     pub(super) fn before(self, write: &Write) -> Option<Write> {
         match (self, write) {
             (Self::StartsOverAnUnpublishedEnding, Write::Start { item, over: Some(run_id) }) => {
@@ -56,7 +56,7 @@ impl Mutant {
         }
     }
 
-    /// What is written instead, on this item.
+    /// What is written to this item instead.
     pub(super) fn write(self, mut write: Write, item: Option<Item>) -> Write {
         let Some(item) = item else { return write };
         match (self, &mut write) {

@@ -1,5 +1,5 @@
-//! What a seed decides before anything happens: the chats, what arrives and when, how the bridge is set, and which troubles
-//! there are and how often.
+//! What a seed determines before anything happens: the chats, what arrives when, the bridge's settings, and which faults
+//! occur how often.
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ pub(super) struct Plan {
     pub(super) mapping: EventSourceMapping,
     pub(super) visibility: Duration,
     pub(super) max_receives: u32,
-    /// What is put on the queue from outside, soonest first.
+    /// Messages from outside, soonest first.
     pub(super) arrivals: Vec<Arrival>,
     pub(super) brown_outs: Vec<BrownOut>,
-    /// When the troubles are over, but for the provider's.
+    /// When the faults end, except for the provider's.
     pub(super) heals_at: Duration,
 }
 
-/// How often what goes wrong: shares of all operations, deliveries or invocations.
+/// The rates of faults: shares of all operations, deliveries or invocations.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Troubles {
     pub(super) crashes: f64,
@@ -46,7 +46,7 @@ pub(super) struct Troubles {
     pub(super) delivered_after_deletion: f64,
     pub(super) receives_lost: f64,
     pub(super) deletes_lost: f64,
-    /// How far the clocks of two invocations may be apart.
+    /// How much the clocks of two invocations may differ.
     pub(super) skew: Duration,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Arrival {
     pub(super) kind: Kind,
 }
 
-/// What a message from outside is.
+/// The kind of a message from outside.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
     Trigger { chat: String, key: Option<String> },
@@ -66,13 +66,13 @@ pub(super) enum Kind {
     Sweep,
 }
 
-/// A service that does nothing for minutes.
+/// A time of minutes when a service is down.
 #[derive(Debug, Clone)]
 pub(super) struct BrownOut {
     pub(super) service: Service,
     pub(super) from: Duration,
     pub(super) to: Duration,
-    /// It says nothing, instead of that it is busy.
+    /// Whether it does not answer at all, instead of with an error.
     pub(super) hangs: bool,
 }
 
@@ -113,7 +113,7 @@ impl Plan {
                 invocation: SECOND * random.random_range(16..=60),
             },
             visibility: SECOND * random.random_range(90..=360),
-            // The deployment has 10; fewer make more dead letters.
+            // The deployment has 10; fewer cause more dead letters.
             max_receives: if gentle { 10 } else { random.random_range(3..=10) },
             arrivals: arrivals(random, active),
             brown_outs,
@@ -121,8 +121,8 @@ impl Plan {
         }
     }
 
-    /// Nothing can go wrong that could lose an answer on its way into the table, or hide what was done: no crash, no
-    /// lost reply, nothing late, no service out for longer than a message's receives last.
+    /// Whether no fault can lose an answer on its way to the table or hide a success: no crash, no lost reply, nothing
+    /// late, no service down for longer than a message's receives last.
     pub(super) fn is_gentle(&self) -> bool {
         let Troubles { crashes, replies_lost, late, refusals, .. } = self.troubles;
         let ProviderFaults { drop_reply_rate, late_rate, .. } = self.provider;
@@ -132,7 +132,7 @@ impl Plan {
             && self.brown_outs.is_empty()
     }
 
-    /// The brown-out that a service has then.
+    /// The service's brown-out at that time.
     pub(super) fn brown_out(&self, service: Service, now: Duration) -> Option<&BrownOut> {
         self.brown_outs.iter().find(|out| out.service == service && (out.from..out.to).contains(&now))
     }
@@ -164,17 +164,17 @@ impl Troubles {
     }
 }
 
-/// Most troubles are absent from a world, so that each is met alone as well as among others.
+/// Most faults are absent from a world, so that each occurs alone as well as among others.
 fn rate(random: &mut StdRng) -> f64 {
     *[0.0, 0.0, 0.03, 0.1, 0.25].choose(random).unwrap()
 }
 
-/// Within the margin for it, which is 5 s.
+/// Within the margin for clock skew, which is 5 s.
 fn skew(random: &mut StdRng) -> Duration {
     Duration::from_millis(*[0, 0, 1_000, 4_900].choose(random).unwrap())
 }
 
-/// The deployment's is longer than SQS's longest delay. Where it is shorter, a poll that waits looks lost, and the sweep sends
+/// The deployment's is longer than SQS's longest delay. Where it is shorter, a waiting poll looks lost, and the sweep sends
 /// an early one beside it.
 fn overdue(random: &mut StdRng) -> Duration {
     let (least, most) = *[(20, 120), (120, 600), (901, 1500)].choose(random).unwrap();
@@ -192,7 +192,7 @@ fn schedule(random: &mut StdRng) -> Schedule {
     }
 }
 
-/// The provider, and its slowest answer.
+/// The provider's faults, and its slowest answer.
 fn provider(random: &mut StdRng, seed: u64, gentle: bool) -> (ProviderFaults, Duration) {
     let slowest = *[500, 3_000, 6_000].choose(random).unwrap();
     let slowest = Duration::from_millis(if !gentle && random.random_bool(0.2) { 16_000 } else { slowest });
@@ -224,7 +224,7 @@ fn arrivals(random: &mut StdRng, active: Duration) -> Vec<Arrival> {
     let mut arrivals = Vec::new();
     for number in 0..random.random_range(1..=3) {
         let chat = chat(random, number);
-        // Together at the beginning, or spread until long after the first run's end.
+        // All at the beginning, or spread until long after the first run's end.
         let within = if random.random_bool(0.4) { 20 * SECOND } else { active };
         for _ in 0..random.random_range(1..=4) {
             let at = within.mul_f64(random.random());
@@ -260,7 +260,7 @@ fn invalid(random: &mut StdRng) -> String {
     (*bodies.choose(random).unwrap()).to_owned()
 }
 
-/// Every five minutes, now and then two at once, and some at any time.
+/// Every five minutes, occasionally two at once, and some at any time.
 fn sweeps(random: &mut StdRng, active: Duration) -> Vec<Arrival> {
     let sweep = |at| Arrival { at, body: postpress_bridge::message::SWEEP_BODY.to_owned(), kind: Kind::Sweep };
     let mut sweeps = Vec::new();
@@ -276,7 +276,7 @@ fn sweeps(random: &mut StdRng, active: Duration) -> Vec<Arrival> {
     sweeps
 }
 
-/// A chat that does what its id says (`simulator::script`).
+/// A chat that behaves as its id says (`simulator::script`).
 fn chat(random: &mut StdRng, number: usize) -> String {
     let finish = *["done", "done", "done", "error", "deleted"].choose(random).unwrap();
     let ending = match random.random_range(0..10) {

@@ -1,4 +1,4 @@
-//! A seed's world played from its first message until it has run dry.
+//! Runs a seed's world from its first message until it is idle.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,12 +18,12 @@ use super::mutant::Mutant;
 use super::plan::{Arrival, Kind, Plan};
 use super::world::World;
 
-/// How often it is swept once it is healed.
+/// How often a recovered world is swept.
 const SWEEP_EVERY: Duration = Duration::from_mins(10);
-/// By when a healed world must have run dry: far more than the doubling steps of the sweeps can take.
+/// By when a recovered world must be idle: far longer than the doubling intervals of the sweeps.
 const DRY_WITHIN: Duration = Duration::from_hours(48);
 
-/// Plays the world of a seed, on a table that may have a clause left out.
+/// Runs the world of a seed, on a table that may omit a condition.
 pub(super) fn play(seed: u64, mutant: Option<Mutant>) -> History {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     LocalSet::new().block_on(&runtime, async {
@@ -46,7 +46,8 @@ pub(super) fn play(seed: u64, mutant: Option<Mutant>) -> History {
     })
 }
 
-/// Everything that comes from outside, the healing, and then sweeps until nothing is left to do. Tells whether it came to that.
+/// Everything that comes from outside, the recovery, and then sweeps until nothing is left to do. Returns whether that was
+/// reached.
 async fn live(world: &World, mutant: Option<Mutant>) -> bool {
     let began = Instant::now();
     let plan = &world.chance.plan;
@@ -77,7 +78,7 @@ fn put(world: &World, body: &str, kind: Kind) {
     world.chance.log.note(0, What::Put { message, kind, body: body.to_owned() });
 }
 
-/// Lambda: a process to an invocation.
+/// Lambda: one process per invocation.
 struct Lambda {
     world: Rc<World>,
     began: Instant,
@@ -113,7 +114,7 @@ impl Handler for Lambda {
             () = process.death() => InvocationResult::Killed,
             report = life => {
                 let returned = report.batch_item_failures().cloned().collect();
-                process.note(What::Returned { dealt: report.messages });
+                process.note(What::Returned { dispositions: report.messages });
                 InvocationResult::Completed(returned)
             }
         }

@@ -1,4 +1,4 @@
-//! What is promised, held against a history. Every breach is a line of text.
+//! The promises, checked against a history. Every breach is a line of text.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::plan::Kind;
 use super::repeats::{self, Repeat};
 use super::restarts::{Restart, restarts};
 
-/// What a history came to.
+/// The verdict on a history.
 #[derive(Default)]
 pub(super) struct Judgement {
     pub(super) breaches: Vec<String>,
@@ -22,7 +22,7 @@ pub(super) struct Judgement {
     pub(super) accepted: usize,
     pub(super) runs: usize,
     pub(super) endings: usize,
-    /// Triggers that were given up before they were accepted.
+    /// Triggers that were dead-lettered before they were accepted.
     pub(super) dead_triggers: usize,
 }
 
@@ -34,29 +34,30 @@ pub(super) fn judge(history: &History) -> Judgement {
     verdict.breaches.extend(unexplained);
     let breaches = &mut verdict.breaches;
     no_run_is_stuck(history, breaches);
-    no_bug_is_met(&ledger, breaches);
+    no_bug_occurs(&ledger, breaches);
     every_invocation_ends_by_itself(history, &ledger, breaches);
     calls_are_made_under_a_claim(history, &ledger, breaches);
     one_call_of_a_chat_at_once(&ledger, breaches);
     verdict.dead_triggers = every_trigger_is_in_one_ending(history, &ledger, breaches);
     every_dead_letter_is_explained(history, &ledger, breaches);
-    every_status_was_told(&ledger, breaches);
+    every_status_was_answered(&ledger, breaches);
     verdict.repeats = every_event_has_one_form(&ledger, breaches);
     verdict.endings = ledger.publications.values().filter(|events| events[0].event.detail.run_id.is_some()).count();
     if history.plan.is_gentle() {
-        breaches.extend(came_twice_though_nothing_was_lost(&verdict.restarts, &verdict.repeats));
+        breaches.extend(repetitions_without_loss(&verdict.restarts, &verdict.repeats));
     }
     verdict
 }
 
-/// What no one may say who has lost nothing. An ending can be published twice all the same: by two who meet it at once.
-fn came_twice_though_nothing_was_lost(restarts: &[Restart], repeats: &[Repeat]) -> Vec<String> {
+/// Restarts and repeats that must not occur without a loss. Only concurrent publishers may publish an ending twice.
+fn repetitions_without_loss(restarts: &[Restart], repeats: &[Repeat]) -> Vec<String> {
     let restarts = restarts.iter().filter(|restart| **restart != Restart::NewRun);
     let faultless = [Repeat::AtTheSameTime, Repeat::DeliveredAgain];
     let repeats = repeats.iter().filter(|repeat| !faultless.contains(repeat));
-    let restarts = restarts.map(|why| format!("nothing was lost in this world, but a sync was restarted: {why:?}"));
+    let restarts =
+        restarts.map(|reason| format!("nothing was lost in this world, but a sync was restarted: {reason:?}"));
     restarts
-        .chain(repeats.map(|why| format!("nothing was lost in this world, but an event was repeated: {why:?}")))
+        .chain(repeats.map(|reason| format!("nothing was lost in this world, but an event was repeated: {reason:?}")))
         .collect()
 }
 
@@ -65,31 +66,31 @@ fn no_run_is_stuck(history: &History, breaches: &mut Vec<String>) {
         breaches.push(format!("{} is stuck: {:?}", item.chat_id(), item.state));
     }
     if !history.is_dry {
-        breaches.push("the world does not run dry".to_owned());
+        breaches.push("the world does not become idle".to_owned());
     }
 }
 
-/// Whatever goes wrong, no message finds what the protocol rules out.
-fn no_bug_is_met(ledger: &Ledger, breaches: &mut Vec<String>) {
+/// No fault makes a message reach a state that the protocol rules out.
+fn no_bug_occurs(ledger: &Ledger, breaches: &mut Vec<String>) {
     for (message, delivery) in ledger.deliveries.iter().flat_map(|(id, all)| all.iter().map(move |one| (id, one))) {
-        if let Some(Disposition::Retry(RetryReason::Bug(found))) = delivery.dealt {
-            breaches.push(format!("{message} met a bug in invocation {}: {found}", delivery.invocation));
+        if let Some(Disposition::Retry(RetryReason::Bug(found))) = delivery.disposition {
+            breaches.push(format!("{message} hit a bug in invocation {}: {found}", delivery.invocation));
         }
     }
 }
 
-/// Or it dies where it was to die. Lambda never has to end it.
+/// An invocation returns or dies where planned. Lambda never has to end it.
 fn every_invocation_ends_by_itself(history: &History, ledger: &Ledger, breaches: &mut Vec<String>) {
     let begun = history.entries.iter().filter(|entry| matches!(entry.what, What::Invoked { .. }));
     for entry in begun {
         let number = entry.invocation;
         if !ledger.died.contains_key(&number) && !ledger.returned.contains_key(&number) {
-            breaches.push(format!("invocation {number} did not end in its time"));
+            breaches.push(format!("invocation {number} did not end in time"));
         }
     }
 }
 
-/// Every call is begun under a claim of its own invocation, which the table still has, on a run with no ending.
+/// Every call begins under a claim of its own invocation, which the table still has, on a run without an ending.
 fn calls_are_made_under_a_claim(history: &History, ledger: &Ledger, breaches: &mut Vec<String>) {
     if ledger.calls.len() != history.calls.len() {
         breaches.push("a chat was called that has no item".to_owned());
@@ -114,8 +115,8 @@ fn one_call_of_a_chat_at_once(ledger: &Ledger, breaches: &mut Vec<String>) {
     }
 }
 
-/// Accepted or not, no trigger vanishes; accepted, it is in exactly one ending, and so is its key. Tells how many were given
-/// up before they were accepted.
+/// No trigger vanishes, accepted or not; an accepted one is in exactly one ending, and so is its key. Returns how many were
+/// dead-lettered before they were accepted.
 fn every_trigger_is_in_one_ending(history: &History, ledger: &Ledger, breaches: &mut Vec<String>) -> usize {
     let mut endings: HashMap<&MessageId, BTreeSet<String>> = HashMap::new();
     for publication in ledger.publications.values().flatten().filter(|publication| publication.attempt.taken) {
@@ -153,7 +154,7 @@ fn every_trigger_is_in_one_ending(history: &History, ledger: &Ledger, breaches: 
             Kind::Invalid => {
                 let answers = ledger.publications.values().filter(|published| answers(published, message)).count();
                 if answers > 1 || answers == 0 && !dead {
-                    breaches.push(format!("{message}, which is no trigger, was answered by {answers} events"));
+                    breaches.push(format!("{message}, which is not a trigger, was answered by {answers} events"));
                 }
             }
             Kind::Sweep => {}
@@ -170,19 +171,19 @@ fn answers(published: &[Publication], message: &MessageId) -> bool {
     })
 }
 
-/// An ending that says how the sync ended was told so by an answer to a call of its run.
-fn every_status_was_told(ledger: &Ledger, breaches: &mut Vec<String>) {
+/// An ending with a sync's status has it from an answer to a call of its run.
+fn every_status_was_answered(ledger: &Ledger, breaches: &mut Vec<String>) {
     for event in ledger.publications.values().map(|publications| &publications[0].event.detail) {
         let Some(status) = event.status else { continue };
-        let told = Some(Answer::Over(status));
+        let answer = Some(Answer::Over(status));
         let mut calls = ledger.calls.values().filter(|call| Some(call.run.as_uuid()) == event.run_id);
-        if !calls.any(|call| call.answer == told) {
-            breaches.push(format!("event {} says {status:?}, which no call of its run was told", event.event_id));
+        if !calls.any(|call| call.answer == answer) {
+            breaches.push(format!("event {} says {status:?}, which no call of its run was answered", event.event_id));
         }
     }
 }
 
-/// One event id has the same bytes each time, and each time after the first is explained.
+/// An event id has the same bytes each time, and each repetition is explained.
 fn every_event_has_one_form(ledger: &Ledger, breaches: &mut Vec<String>) -> Vec<Repeat> {
     let mut repeats = Vec::new();
     for (event_id, publications) in &ledger.publications {
@@ -193,51 +194,51 @@ fn every_event_has_one_form(ledger: &Ledger, breaches: &mut Vec<String>) -> Vec<
         let out: Vec<_> = publications.iter().filter(|publication| publication.attempt.taken).collect();
         for pair in out.windows(2) {
             match repeats::explain(ledger, pair[0], pair[1]) {
-                Ok(why) => repeats.push(why),
-                Err(why) => breaches.push(format!("event {event_id} was published again: {why}")),
+                Ok(reason) => repeats.push(reason),
+                Err(reason) => breaches.push(format!("event {event_id} was published again: {reason}")),
             }
         }
     }
     repeats
 }
 
-/// Each dead letter was received as often as it may be, and each time there was a reason why it was not deleted.
+/// Each dead letter was received as often as allowed, with a reason each time why it was not deleted.
 fn every_dead_letter_is_explained(history: &History, ledger: &Ledger, breaches: &mut Vec<String>) {
     for dead in &history.dead_letters {
         let message = &dead.message_id;
         if dead.receive_count != history.plan.max_receives {
-            breaches.push(format!("{message} was given up after {} receives", dead.receive_count));
+            breaches.push(format!("{message} was dead-lettered after {} receives", dead.receive_count));
         }
         let deliveries = ledger.deliveries.get(message).map(Vec::as_slice).unwrap_or_default();
         let of = |counts: &HashMap<MessageId, u32>| counts.get(message).copied().unwrap_or_default();
         if deliveries.len() + of(&ledger.receives_lost) as usize != dead.receive_count as usize {
-            breaches.push(format!("{message} was delivered {} times and given up", deliveries.len()));
+            breaches.push(format!("{message} was delivered {} times and dead-lettered", deliveries.len()));
         }
-        // Deletes that were lost, or that came after the message had become visible again.
+        // Deletes that were lost, or that came after the message was visible again.
         let excused = of(&ledger.undeleted) + of(&ledger.seen_again) + of(&ledger.receives_lost);
         let acknowledged = deliveries.iter().filter(|delivery| is_acknowledged(delivery)).count();
         if acknowledged > excused as usize {
-            breaches.push(format!("{message} was acknowledged {acknowledged} times and given up all the same"));
+            breaches.push(format!("{message} was acknowledged {acknowledged} times and dead-lettered nevertheless"));
         }
         for delivery in deliveries {
-            if let Some(why) = unexplained(history, ledger, deliveries, delivery) {
-                breaches.push(format!("{message} came back from invocation {}, {why}", delivery.invocation));
+            if let Some(reason) = unexplained(history, ledger, deliveries, delivery) {
+                breaches.push(format!("{message} was redelivered after invocation {}, {reason}", delivery.invocation));
             }
         }
     }
 }
 
 fn is_acknowledged(delivery: &Delivery) -> bool {
-    delivery.dealt.is_some_and(|dealt| !dealt.is_retry())
+    delivery.disposition.is_some_and(|disposition| !disposition.is_retry())
 }
 
-/// What is wrong with a message's coming back; nothing, if there was a reason.
+/// What is wrong with a message's redelivery; `None` if there was a reason for it.
 fn unexplained(history: &History, ledger: &Ledger, all: &[Delivery], delivery: &Delivery) -> Option<&'static str> {
     let (invocation, plan) = (delivery.invocation, &history.plan);
     let claimed = |invocation: u32| ledger.claimed.values().any(|(claimed, _)| *claimed == invocation);
-    let is_explained = match delivery.dealt {
+    let is_explained = match delivery.disposition {
         None => ledger.died.contains_key(&invocation),
-        Some(Disposition::Retry(RetryReason::Failed)) => ledger.troubled.contains(&invocation),
+        Some(Disposition::Retry(RetryReason::Failed)) => ledger.failed_in.contains(&invocation),
         Some(Disposition::Retry(RetryReason::NoTime)) => {
             let returned = ledger.returned.get(&invocation).map_or(Duration::ZERO, |place| history.entries[*place].at);
             let took = returned - history.entries[delivery.at].at;
@@ -248,7 +249,7 @@ fn unexplained(history: &History, ledger: &Ledger, all: &[Delivery], delivery: &
         }
         Some(_) => true,
     };
-    (!is_explained).then_some(match delivery.dealt {
+    (!is_explained).then_some(match delivery.disposition {
         None => "which neither ended nor died",
         Some(Disposition::Retry(RetryReason::Failed)) => "in which nothing failed",
         Some(Disposition::Retry(RetryReason::NoTime)) => "in which there was time for a call",

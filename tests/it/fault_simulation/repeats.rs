@@ -1,4 +1,4 @@
-//! Why an event was published again: each case from what the log says of it.
+//! Why an event was published again: each case is derived from the log.
 
 use super::history::Fault;
 use super::ledger::{Attempt, Ledger, Publication};
@@ -6,16 +6,16 @@ use super::ledger::{Attempt, Ledger, Publication};
 /// Why an event was published once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Repeat {
-    /// Another message met the ending after it was recorded and before it was noted as out, which it was then: no fault at
-    /// all, but what fails for a moment makes that while longer.
+    /// Another message found the ending after it was recorded and before it was marked as published: not a fault, but a
+    /// failing operation makes that interval longer.
     AtTheSameTime,
-    /// Who published it had not heard that it was out.
+    /// The publisher did not learn of its success.
     ReplyLost,
-    /// Who published it died before noting it.
+    /// The publisher died before marking it.
     CrashBeforeMark,
-    /// It could not be noted.
+    /// It could not be marked.
     MarkFailed,
-    /// It answers a refused message, which was delivered once more.
+    /// It answers an invalid trigger, which was delivered once more.
     DeliveredAgain,
 }
 
@@ -24,7 +24,7 @@ impl Repeat {
         [Self::AtTheSameTime, Self::ReplyLost, Self::CrashBeforeMark, Self::MarkFailed, Self::DeliveredAgain];
 }
 
-/// Why `later` was asked for, although `earlier` had been, and both came out.
+/// Why `later` was requested after `earlier`, and both were published.
 pub(super) fn explain(ledger: &Ledger, earlier: &Publication, later: &Publication) -> Result<Repeat, String> {
     let (first, second) = (&earlier.attempt, &later.attempt);
     let is_hidden = first.fault.as_ref().is_some_and(Fault::hides_success);
@@ -50,21 +50,21 @@ pub(super) fn explain(ledger: &Ledger, earlier: &Publication, later: &Publicatio
         .mark_attempts
         .iter()
         .filter(|(marked, mark)| marked.as_uuid() == run && mark.invocation == first.invocation && mark.asked > out);
-    why_unmarked(ledger, first, &marks.map(|(_, mark)| mark).collect::<Vec<_>>(), viewed)
+    reason_unmarked(ledger, first, &marks.map(|(_, mark)| mark).collect::<Vec<_>>(), viewed)
 }
 
-/// Why `published` had not been noted as out, which its invocation tried with `marks`, when somebody looked.
-fn why_unmarked(ledger: &Ledger, published: &Attempt, marks: &[&Attempt], looked: usize) -> Result<Repeat, String> {
-    // Refused, if by then the other has noted it and the chat has another run.
+/// Why `published`, which its invocation tried to mark with `marks`, was still unmarked at `looked`.
+fn reason_unmarked(ledger: &Ledger, published: &Attempt, marks: &[&Attempt], looked: usize) -> Result<Repeat, String> {
+    // Its condition fails if the other has marked it by then and the chat has another run.
     let is_noted_later = marks.iter().any(|mark| mark.done.is_some_and(|done| done > looked));
     let died = ledger.died.get(&published.invocation).is_some_and(|died| *died > published.asked);
     match marks.first() {
         Some(first) if first.taken && first.done.is_some_and(|done| done < looked) => {
-            Err("it had been noted as out".to_owned())
+            Err("it had been marked as published".to_owned())
         }
         _ if is_noted_later => Ok(Repeat::AtTheSameTime),
         Some(first) if first.fault.is_some() => Ok(Repeat::MarkFailed),
         _ if died => Ok(Repeat::CrashBeforeMark),
-        _ => Err("it was not noted as out, with no fault".to_owned()),
+        _ => Err("it was not marked as published, without a fault".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! Counts over many seeds: what was there to be withstood, and what it came to.
+//! Counts over many seeds: which faults occurred, and their effects.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -53,9 +53,9 @@ pub(super) struct Tally {
     landings: Counts<&'static str>,
     crashes: Counts<Point>,
     faults: Counts<(Operation, &'static str)>,
-    /// What was carried out once its invocation was over, and what of it changed the table.
+    /// Requests executed after the end of their invocation, and those of them that changed the table.
     posthumous: Counts<Operation>,
-    posthumous_writes_taken: Counts<Operation>,
+    posthumous_writes_applied: Counts<Operation>,
     brown_outs: Counts<Service>,
     restarts: Counts<Restart>,
     repeats: Counts<Repeat>,
@@ -90,7 +90,7 @@ impl Tally {
         }
     }
 
-    /// What was carried out after its invocation had died or answered.
+    /// Counts requests executed after their invocation had died or answered.
     fn add_posthumous(&mut self, entries: &[Entry]) {
         let mut over = HashSet::new();
         for Entry { invocation, what, .. } in entries {
@@ -100,7 +100,7 @@ impl Tally {
                     let What::Asked { request, .. } = &entries[*number].what else { continue };
                     count(&mut self.posthumous, request.operation());
                     if matches!(effect, Effect::Written(WriteResult::Applied(_))) {
-                        count(&mut self.posthumous_writes_taken, request.operation());
+                        count(&mut self.posthumous_writes_applied, request.operation());
                     }
                 }
                 _ => {}
@@ -148,16 +148,16 @@ impl Tally {
         count(&mut self.calls, what);
     }
 
-    /// What never happened, though it was to be withstood.
+    /// The faults that never occurred.
     pub(super) fn missing(&self) -> Vec<String> {
         let points = Operation::ALL.into_iter().flat_map(|at| [Point::Before(at), Point::After(at)]);
         let points = points.chain([Point::Anytime]);
-        // Once its answer is given, an invocation is over.
+        // An invocation ends with its answer.
         let points =
             points.filter(|point| *point != Point::After(Operation::Answer) && !self.crashes.contains_key(point));
         let operations = Operation::ALL.into_iter().filter(|at| !matches!(at, Operation::Call | Operation::Answer));
         let faults = operations.flat_map(|at| Fault::NAMES.map(|fault| (at, fault)));
-        // A service that is out seldom lets an invocation come as far as its last requests.
+        // A service that is down seldom lets an invocation reach its last requests.
         let faults = faults.filter(|(_, fault)| *fault != "out");
         let faults = faults.filter(|(at, fault)| {
             let has_entries = matches!(at, Operation::Send | Operation::Publish);
@@ -167,7 +167,7 @@ impl Tally {
         let restarts = Restart::ALL.into_iter().filter(|restart| !self.restarts.contains_key(restart));
         let repeats = Repeat::ALL.into_iter().filter(|repeat| !self.repeats.contains_key(repeat));
         let writes = [Operation::Start, Operation::Claim, Operation::Join, Operation::End, Operation::Mark];
-        let writes = writes.into_iter().filter(|write| !self.posthumous_writes_taken.contains_key(write));
+        let writes = writes.into_iter().filter(|write| !self.posthumous_writes_applied.contains_key(write));
         let messages = MESSAGES.into_iter().filter(|what| !self.messages.contains_key(what));
         let calls = CALLS.into_iter().filter(|what| !self.calls.contains_key(what));
         (points.map(|point| format!("a crash {point:?}")))
@@ -191,8 +191,8 @@ impl fmt::Display for Tally {
         writeln!(f, "calls: {:?}; {:?}", self.calls, self.landings)?;
         writeln!(f, "restarts: {:?}", self.restarts)?;
         writeln!(f, "events repeated: {:?}", self.repeats)?;
-        writeln!(f, "carried out when the invocation was over: {:?}", self.posthumous)?;
-        writeln!(f, "  of which changed the table: {:?}", self.posthumous_writes_taken)?;
+        writeln!(f, "executed after the invocation's end: {:?}", self.posthumous)?;
+        writeln!(f, "  of which changed the table: {:?}", self.posthumous_writes_applied)?;
         writeln!(f, "brown-outs: {:?}", self.brown_outs)?;
         writeln!(f, "crashes: {}: {:?}", self.crashes.values().sum::<usize>(), self.crashes)?;
         writeln!(f, "faults: {}", self.faults.values().sum::<usize>())?;

@@ -1,4 +1,4 @@
-//! A history as a person reads it: one line to an entry, claims and runs numbered by when they first appear.
+//! A history as text: one line per entry, with claims and runs numbered by first appearance.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ impl History {
             let who = if entry.invocation == 0 { String::new() } else { format!("i{}", entry.invocation) };
             let _ = writeln!(trace, "{seconds:>9.3} s  {who:>4}  {}", names.what(&entry.what));
         }
-        let _ = writeln!(trace, "\nthe provider's log, in which a call is sent, lands and is told something:");
+        let _ = writeln!(trace, "\nthe provider's log, with each call's sending, landing and answer:");
         for call in &self.calls {
             let landed = call.landed_at_ms.map_or("never".to_owned(), |at| format!("{}.{:03} s", at / 1000, at % 1000));
             let _ = writeln!(trace, "{:>4}  landed {landed:>12}  {call}", call.number);
@@ -52,32 +52,32 @@ impl Names {
                 let messages = messages.iter().map(|(id, count)| format!("{id} (receive {count})"));
                 format!("begins with {}", messages.collect::<Vec<_>>().join(", "))
             }
-            What::Returned { dealt } => {
-                let dealt = dealt.iter().map(|(id, dealt)| format!("{id} {dealt:?}"));
-                format!("ends: {}", dealt.collect::<Vec<_>>().join(", "))
+            What::Returned { dispositions } => {
+                let dispositions = dispositions.iter().map(|(id, disposition)| format!("{id} {disposition:?}"));
+                format!("ends: {}", dispositions.collect::<Vec<_>>().join(", "))
             }
             What::Died { at } => format!("DIES {at:?}"),
             What::VisibleAgain { message, after } => format!("FAULT: {message} is visible again in {after:?}"),
             What::DeletedAgain { message, after } => {
-                format!("FAULT: {message} comes again in {after:?} though deleted")
+                format!("FAULT: {message} is delivered again in {after:?} although deleted")
             }
-            What::ReceiveLost { messages } => format!("FAULT: nobody hears of the receive of {messages:?}"),
+            What::ReceiveLost { messages } => format!("FAULT: the receive of {messages:?} is lost"),
             What::DeleteLost { messages } => format!("FAULT: {messages:?} are not deleted"),
             What::Asked { number, request, fault: None } => format!("#{number} asks: {}", self.request(request)),
             What::Asked { number, request, fault: Some(fault) } => {
                 format!("#{number} asks: {}; FAULT: {fault:?}", self.request(request))
             }
             What::Done { number, effect } => format!("#{number} is done: {}", self.effect(effect)),
-            What::Heard { number, error: None } => format!("#{number} is heard of"),
+            What::Heard { number, error: None } => format!("#{number} is answered"),
             What::Heard { number, error: Some(error) } => format!("#{number} fails: {error}"),
             What::Called { call, chat, run } => {
                 let run = run.map(|(run, claim, phase)| format!("{} {} {phase:?}", self.run(run), self.claim(claim)));
                 format!("call {call} of {chat} begins; the table has {}", run.unwrap_or("nothing".to_owned()))
             }
-            What::ProviderOut => "a call is answered with 503: the provider is out".to_owned(),
-            What::Answered { call, answer } => format!("call {call} comes back: {answer:?}"),
-            What::HungUp { call } => format!("call {call} is awaited no more"),
-            What::Healed => "all is healed".to_owned(),
+            What::ProviderOut => "a call is answered with 503: the provider is down".to_owned(),
+            What::Answered { call, answer } => format!("call {call} is answered: {answer:?}"),
+            What::HungUp { call } => format!("call {call} is no longer awaited"),
+            What::Healed => "all faults end".to_owned(),
         }
     }
 
@@ -91,7 +91,7 @@ impl Names {
                     messages.iter().map(|message| format!("after {:?}: {}", message.delay, self.body(&message.body)));
                 format!("send {}", messages.collect::<Vec<_>>().join(", "))
             }
-            Request::VisibilityChange(count) => format!("hand {count} back"),
+            Request::VisibilityChange(count) => format!("change the visibility of {count}"),
             Request::Publish(events) => {
                 let events =
                     events.iter().map(|event| format!("{} {}", event.detail_type.as_str(), event.detail_json()));
@@ -100,7 +100,7 @@ impl Names {
         }
     }
 
-    /// A poll with its claim by its short name.
+    /// A poll, with its claim's short name.
     fn body(&mut self, body: &str) -> String {
         let poll: Option<serde_json::Value> = serde_json::from_str(body).ok();
         let hex = poll.and_then(|poll| poll["claim_id"].as_str().map(str::to_owned));
@@ -151,7 +151,7 @@ impl Names {
                 let ids = ids.iter().map(|id| id.as_ref().map_or("nothing", MessageId::as_str));
                 format!("sent {}", ids.collect::<Vec<_>>().join(", "))
             }
-            Effect::HandedBack => "handed back".to_owned(),
+            Effect::HandedBack => "visibility changed".to_owned(),
             Effect::Published(published) => format!("published {published:?}"),
         }
     }

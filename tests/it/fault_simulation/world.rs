@@ -1,4 +1,4 @@
-//! The outside of all invocations: the table, the queue, the bus, the provider, and chance, which decides what goes wrong.
+//! The outside of all invocations: the table, the queue, the bus, the provider, and the random choice of faults.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -43,7 +43,7 @@ impl World {
         Self { chance, store: MemoryStore::default(), queue, provider, bus: MemoryBus::default(), mutant }
     }
 
-    /// The chat's item, for all to see.
+    /// The chat's actual item.
     pub(super) fn item(&self, chat: &ChatId) -> Option<Item> {
         at_once(self.store.read(&chat.into())).expect("a table in memory does not fail")
     }
@@ -71,12 +71,12 @@ impl World {
     }
 }
 
-/// What memory does, it does at once.
+/// The in-memory services complete at once.
 pub(super) fn at_once<T>(done: impl Future<Output = T>) -> T {
     done.now_or_never().expect("memory does not wait")
 }
 
-/// Everything that is drawn while a world is played, and the log of it.
+/// Random choices while a world runs, and its log.
 pub(super) struct Chance {
     pub(super) plan: Plan,
     pub(super) log: Log,
@@ -86,23 +86,23 @@ pub(super) struct Chance {
 
 impl Chance {
     fn new(plan: Plan) -> Self {
-        // Not the plan's own draws over again.
+        // Different values than the plan's.
         let random = RefCell::new(StdRng::seed_from_u64(!plan.seed));
         Self { plan, log: Log::new(), random, healed: Cell::new(false) }
     }
 
-    /// From here on nothing goes wrong any more.
+    /// Ends all faults.
     pub(super) fn heal(&self) {
         self.healed.set(true);
         self.log.note(0, What::Healed);
     }
 
-    /// Happens as often as `rate` says, until all is healed.
+    /// Returns true at this rate, until all faults have ended.
     pub(super) fn happens(&self, rate: f64) -> bool {
         rate > 0.0 && !self.healed.get() && self.random.borrow_mut().random_bool(rate)
     }
 
-    /// A time between, as often below as above the geometric mean.
+    /// A random time, as often below as above the geometric mean.
     pub(super) fn between(&self, least: Duration, most: Duration) -> Duration {
         let (least, most) = (least.as_secs_f64().ln(), most.as_secs_f64().ln());
         let seconds = self.random.borrow_mut().random_range(least..most).exp();
@@ -113,7 +113,7 @@ impl Chance {
         self.random.borrow_mut().random_range(0..most)
     }
 
-    /// What goes wrong with this request.
+    /// This request's fault, if any.
     pub(super) fn fault(&self, request: &Request) -> Option<Fault> {
         if self.healed.get() {
             return None;
@@ -153,7 +153,7 @@ impl Chance {
         (!failed.is_empty()).then_some(Fault::Entries(failed))
     }
 
-    /// The provider answers nothing but 503 now.
+    /// Whether the provider now only answers 503.
     pub(super) fn provider_is_out(&self) -> bool {
         !self.healed.get() && self.plan.brown_out(Service::Provider, self.log.now()).is_some()
     }
@@ -166,7 +166,7 @@ impl Chance {
         })
     }
 
-    /// An invocation's clock, as far off as clocks may be.
+    /// An invocation's clock, with as much skew as allowed.
     pub(super) fn clock(&self, began: tokio::time::Instant) -> Clock {
         let skew = u32::try_from(self.plan.troubles.skew.as_millis()).unwrap();
         let ahead = if skew == 0 { 0 } else { self.below(skew) };
@@ -189,9 +189,9 @@ impl Chance {
 /// When an invocation dies.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Death {
-    /// At the n-th place where it may, counted from 0: before or after one of the things that it asks of the outside.
+    /// At the n-th possible point, counted from 0: before or after one of its requests to the outside.
     AtPoint(u32),
-    /// After so long, whatever it waits for then.
+    /// After this time, whatever it waits for then.
     After(Duration),
 }
 

@@ -1,5 +1,5 @@
-//! The one API key of the whole suite. Wherever a test gathers what the bridge printed, stored, sent or published, it is
-//! looked for, and must not be there.
+//! The API key of the whole suite. Everything that the bridge prints, stores, sends or publishes in a test is checked not to
+//! contain it.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -9,11 +9,11 @@ use std::thread;
 use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
 
-/// The API key of every program and every client that the tests start.
+/// The API key of every program and client that the tests start.
 pub(crate) const CANARY: &str = "pp_live_hunter2";
 
 /// # Panics
-/// If the key is in this text, in which case it is not shown a second time.
+/// If the text contains the key. The message does not show it again.
 pub(crate) fn assert_no_secret(place: &str, text: &str) {
     if let Some(at) = text.find(CANARY) {
         let before = &text[text.floor_char_boundary(at.saturating_sub(300))..at];
@@ -21,7 +21,7 @@ pub(crate) fn assert_no_secret(place: &str, text: &str) {
     }
 }
 
-/// The one way to what a program printed: it has no secret in it.
+/// The only way to read a program's output: checks that it contains no secret.
 pub(crate) trait CheckedOutput {
     async fn checked_output(self) -> Output;
 }
@@ -44,7 +44,7 @@ fn checked(output: Output) -> Output {
     output
 }
 
-/// A log that programs write to. Whatever they wrote by the end is checked, whether or not anybody looked at it.
+/// A log that programs write to. On drop it is checked as a whole, even if no test read it.
 pub(crate) struct CheckedLog(NamedTempFile);
 
 impl CheckedLog {
@@ -56,8 +56,8 @@ impl CheckedLog {
         self.0.path()
     }
 
-    /// For a program to write to. It appends, as others may do at the same time; and unlike a pipe that nobody reads
-    /// meanwhile, it is never full, at which the program would stop.
+    /// Opens the log for a program. It appends, since others may write at the same time; unlike a pipe without a reader, it
+    /// is never full, which would block the program.
     pub(crate) fn open(&self) -> File {
         File::options().append(true).open(self.path()).unwrap()
     }
@@ -73,13 +73,13 @@ impl Drop for CheckedLog {
 
 #[test]
 #[should_panic(expected = "the API key is in a log, after: key ")]
-fn the_key_is_found_in_a_log_that_nobody_looked_at() {
+fn the_key_is_found_in_a_log_that_no_test_reads() {
     let log = CheckedLog::new();
     fs::write(log.path(), format!("key {CANARY}")).unwrap();
 }
 
 #[tokio::test]
 #[should_panic(expected = "the API key is in stdout, after: key ")]
-async fn the_key_is_found_in_what_a_program_prints() {
+async fn the_key_is_found_in_a_programs_output() {
     Command::new("echo").arg(format!("key {CANARY}")).checked_output().await;
 }

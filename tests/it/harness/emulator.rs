@@ -1,6 +1,6 @@
-//! AWS on loopback: SQS, DynamoDB, EventBridge, Secrets Manager and CloudFormation, played by moto.
+//! AWS on loopback: SQS, DynamoDB, EventBridge, Secrets Manager and CloudFormation, emulated by moto.
 //!
-//! One server for the whole test binary; each test has a queue, a table and a bus of its own in it.
+//! One server for the whole test binary; each test has its own queue, table and bus in it.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -32,17 +32,17 @@ use super::canary::assert_no_secret;
 use super::tools;
 
 pub(crate) const REGION: &str = "us-east-1";
-/// What the emulator takes as an access key, and as its secret.
+/// The access key, and secret, that the emulator accepts.
 pub(crate) const CREDENTIAL: &str = "test";
-/// Longer than any test runs, for tests in which no message is to come again by itself.
+/// Longer than any test, for tests in which no message should be redelivered by timeout.
 pub(crate) const LONG_VISIBILITY: Duration = Duration::from_mins(10);
 
-/// moto, as this process wants it served.
+/// The moto server of this process.
 const SERVE: &str = include_str!("moto_server.py");
 
 struct Moto {
     port: u16,
-    /// It holds the server's stdin, which closes when this process is gone.
+    /// Holds the server's stdin, which closes when this process ends.
     _process: Child,
 }
 
@@ -52,27 +52,27 @@ static MOTO: LazyLock<Moto> = LazyLock::new(|| {
     let mut process = command.spawn().expect("moto can be started");
     let mut port = String::new();
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut port).unwrap();
-    let port = port.trim().parse().expect("moto tells its port once it listens; else stderr says why");
+    let port = port.trim().parse().expect("moto prints its port once it listens; otherwise stderr has the error");
     Moto { port, _process: process }
 });
 
-/// The Python that has moto, AWS's SDK, and what makes CloudFormation of a SAM template.
+/// The Python with moto, AWS's SDK, and the translator from SAM templates to CloudFormation.
 pub(crate) fn python() -> PathBuf {
-    // Its extra `server` brings what the services need that are not used here, which is more than all the rest.
+    // Its extra `server` installs the dependencies of unused services, which outnumber all the others.
     let moto = "moto[cloudformation,dynamodb,events]==5.2.5";
     let install = [moto, "flask==3.1.3", "flask-cors==6.0.5", "cfn-lint==1.58.0", "aws-sam-translator==1.115.0"];
     tools::venv("moto", &install).join("python")
 }
 
-/// For those who have hundreds of chats synced: one after the other, since two at once are too much for the emulator.
+/// For tests that sync hundreds of chats: they run one after another, since two at once overload the emulator.
 pub(crate) static ONE_CROWD: Mutex<()> = Mutex::const_new(());
 
-/// Where AWS is.
+/// The emulator's URL.
 pub(crate) fn endpoint() -> String {
     format!("http://127.0.0.1:{}", MOTO.port)
 }
 
-/// What the clients are made of that speak to AWS at this endpoint, over the bridge's own HTTP stack.
+/// The configuration of clients for AWS at this endpoint, over the bridge's own HTTP stack.
 pub(crate) async fn sdk(endpoint: &str) -> SdkConfig {
     aws::loader(http_client(mozilla_roots()).unwrap())
         .endpoint_url(endpoint)
@@ -84,7 +84,7 @@ pub(crate) async fn sdk(endpoint: &str) -> SdkConfig {
 
 /// A deployed bridge without its functions: queue, dead-letter queue, table, bus, and a subscriber of the bus.
 pub(crate) struct Emulated {
-    /// Straight to the emulator.
+    /// Connected directly to the emulator.
     pub(crate) sdk: SdkConfig,
     pub(crate) queue_url: String,
     pub(crate) dead_letter_url: String,
@@ -103,7 +103,7 @@ impl Emulated {
         (aws.store(&aws.sdk), aws)
     }
 
-    /// One whose queue has this visibility timeout, and dead-letters a message after so many receives.
+    /// A bridge whose queue has this visibility timeout, and dead-letters a message after `max_receive_count` receives.
     pub(crate) async fn with(visibility: Duration, max_receive_count: u32) -> Self {
         let sdk = sdk(&endpoint()).await;
         let name = format!("bridge-{}", Uuid::new_v4());
@@ -122,28 +122,28 @@ impl Emulated {
         Self { sdk, queue_url, dead_letter_url, table: name.clone(), bus: name, subscriber_url }
     }
 
-    /// The run table, asked through clients of `sdk`.
+    /// The run table, through clients of `sdk`.
     pub(crate) fn store(&self, sdk: &SdkConfig) -> DynamoStore {
         DynamoStore::new(aws_sdk_dynamodb::Client::new(sdk), self.table.clone())
     }
 
-    /// The queue, asked through clients of `sdk`.
+    /// The queue, through clients of `sdk`.
     pub(crate) fn queue(&self, sdk: &SdkConfig) -> SqsQueue {
         SqsQueue::new(aws_sdk_sqs::Client::new(sdk), self.queue_url.clone())
     }
 
-    /// The bus, asked through clients of `sdk`.
+    /// The bus, through clients of `sdk`.
     pub(crate) fn bus(&self, sdk: &SdkConfig) -> EventBridgeBus {
         EventBridgeBus::new(aws_sdk_eventbridge::Client::new(sdk), self.bus.clone(), DEFAULT_EVENT_SOURCE.to_owned())
     }
 
-    /// Puts a message on the queue and tells its id.
+    /// Puts a message on the queue and returns its id.
     pub(crate) async fn put(&self, body: &str) -> MessageId {
         let sent = aws_sdk_sqs::Client::new(&self.sdk).send_message().queue_url(&self.queue_url).message_body(body);
         MessageId::new(sent.send().await.unwrap().message_id.unwrap())
     }
 
-    /// Waits until so many messages have come. They stay invisible for the visibility timeout.
+    /// Waits until `count` messages are received. They stay invisible for the visibility timeout.
     pub(crate) async fn receive(&self, count: usize) -> Vec<Record> {
         let queue = self.queue(&self.sdk);
         let mut records = Vec::new();
@@ -156,7 +156,7 @@ impl Emulated {
         records
     }
 
-    /// Takes what the bus delivered to its subscriber. A rule delivers before PutEvents is answered.
+    /// Takes the events that the bus delivered to its subscriber. A rule delivers before PutEvents is answered.
     pub(crate) async fn take_events(&self) -> Vec<Value> {
         let bodies = self.take_all(&self.subscriber_url).await;
         bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect()
@@ -172,14 +172,14 @@ impl Emulated {
         self.take_all(&self.queue_url).await
     }
 
-    /// The table has no secret in it, at the end of a test. Messages and events are checked where they are taken.
+    /// Asserts at the end of a test that the table has no secret. Messages and events are checked where they are received.
     pub(crate) async fn assert_keeps_no_secret(&self) {
         let scan = aws_sdk_dynamodb::Client::new(&self.sdk).scan().table_name(&self.table).send().await.unwrap();
         assert!(scan.last_evaluated_key.is_none(), "the table has more than one page");
         assert_no_secret("the run table", &format!("{:?}", scan.items));
     }
 
-    /// Nothing waits on the queue: neither visible, nor delayed, nor received and not yet deleted.
+    /// Whether the queue has no message, neither visible, nor delayed, nor in flight.
     pub(crate) async fn queue_is_empty(&self) -> bool {
         use QueueAttributeName::{
             ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed, ApproximateNumberOfMessagesNotVisible,
@@ -222,7 +222,7 @@ async fn arn(sqs: &aws_sdk_sqs::Client, url: &str) -> String {
     attributes.send().await.unwrap().attributes.unwrap().remove(&QueueAttributeName::QueueArn).unwrap()
 }
 
-/// The run table of the protocol: by chat, and a sparse index of the open runs.
+/// The run table of the protocol: keyed by chat, with a sparse index of open runs.
 async fn create_table(dynamodb: &aws_sdk_dynamodb::Client, name: &str) {
     use ScalarAttributeType::{N, S};
     let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();

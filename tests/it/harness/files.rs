@@ -1,4 +1,4 @@
-//! Files of the repository that the tests read, and those that they keep equal to what the code makes.
+//! Repository files that tests read, or keep equal to what the code generates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,11 +12,11 @@ pub(crate) fn read_files(directory: &Path) -> BTreeMap<String, String> {
 }
 
 /// # Panics
-/// Unless the directory has exactly these files; `remedy` is the command that writes them anew.
+/// Unless the directory has exactly these files; `remedy` is the command that regenerates them.
 pub(crate) fn assert_same_files(directory: &Path, expected: &BTreeMap<String, String>, remedy: &str) {
     let found = read_files(directory);
     let names: BTreeSet<_> = found.keys().chain(expected.keys()).collect();
     let stale: Vec<_> = names.into_iter().filter(|name| found.get(*name) != expected.get(*name)).collect();
     let directory = directory.display();
-    assert!(stale.is_empty(), "{stale:?} in {directory} are not what the code makes; write them anew: `{remedy}`");
+    assert!(stale.is_empty(), "{stale:?} in {directory} are not what the code generates; regenerate them: `{remedy}`");
 }

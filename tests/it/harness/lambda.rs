@@ -1,17 +1,17 @@
-//! Lambda, played around the real program: execution environments, invocations with a deadline, and the event source
+//! Lambda, emulated around the real program: execution environments, invocations with a deadline, and the event source
 //! mapping that feeds them from SQS.
 //!
 //! ```text
-//! binary.rs       the program that is deployed, built once
+//! binary.rs       the deployed program, built once
 //! runtime_api.rs  the Runtime API, as one process sees it
 //! environment.rs  a process, from its start to its death
 //! mapping.rs      the SQS event source mapping
-//! killer.rs       deaths at random moments
+//! killer.rs       kills at random moments
 //! function_url.rs what AWS puts in front of an HTTP function
 //! ```
 //!
-//! No process outlives its test: each is killed when its [`Environment`] is dropped, also by a panic. Where the tests
-//! themselves are killed, it ends with its invocation, since its Runtime API is gone.
+//! No process outlives its test: each is killed when its [`Environment`] is dropped, even by a panic. If the test process
+//! itself is killed, its processes end with their invocation, since their Runtime API is gone.
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -31,25 +31,25 @@ mod mapping;
 mod runtime_api;
 
 pub(crate) use binary::{stateless_worker, sync_worker};
-pub(crate) use environment::{Blow, Deadline, Environment, Outcome};
+pub(crate) use environment::{Deadline, Environment, Outcome, ProcessFault};
 pub(crate) use function_url::{Front, Kind, RawQuery};
 pub(crate) use killer::Killer;
 pub(crate) use mapping::{Became, Delivery, Figures, Handed, Mapping, receive_count};
 
-/// A function as it is set up in Lambda.
+/// A function, as configured in Lambda.
 pub(crate) struct Function {
     program: PathBuf,
     settings: Vec<(String, String)>,
-    /// After this an invocation is killed.
+    /// The time limit of an invocation, after which it is killed.
     pub(crate) timeout: Duration,
-    /// What its processes print on stderr, one after the other and all at once.
+    /// What its processes print on stderr, all into one log.
     log: CheckedLog,
-    /// What they print on stdout.
+    /// What its processes print on stdout.
     records: CheckedLog,
 }
 
 impl Function {
-    /// The deployed worker with these settings, and none of whoever runs the tests.
+    /// The deployed worker with these settings, and none from the environment of the tests.
     pub(crate) fn sync_worker<N: Into<String>, V: Into<String>>(
         settings: impl IntoIterator<Item = (N, V)>,
         timeout: Duration,
@@ -72,34 +72,34 @@ impl Function {
         String::from_utf8_lossy(&fs::read(self.log.path()).unwrap()).into_owned()
     }
 
-    /// The lines on stdout so far: Lambda takes both for the log.
+    /// The lines on stdout so far, which Lambda adds to the log as well.
     pub(crate) fn records(&self) -> Vec<serde_json::Value> {
         let printed = fs::read_to_string(self.records.path()).unwrap();
-        printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
+        printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"))).collect()
     }
 }
 
-/// A function with its execution environments: one process for each invocation at a time, used again by later ones.
+/// A function with its execution environments: one process per concurrent invocation, reused by later ones.
 pub(crate) struct Lambda {
     pub(crate) function: Function,
     idle: RefCell<Vec<Environment>>,
     started: Cell<usize>,
-    blows: broadcast::Sender<Blow>,
+    faults: broadcast::Sender<ProcessFault>,
     killer: RefCell<Option<Killer>>,
 }
 
 impl Lambda {
     pub(crate) fn new(function: Function) -> Self {
-        let (blows, _) = broadcast::channel(16);
-        Self { function, idle: RefCell::default(), started: Cell::default(), blows, killer: RefCell::default() }
+        let (faults, _) = broadcast::channel(16);
+        Self { function, idle: RefCell::default(), started: Cell::default(), faults, killer: RefCell::default() }
     }
 
-    /// Invokes the function once: in a process that waits for work, else in a new one.
+    /// Invokes the function once, in an idle process if there is one, otherwise in a new one.
     ///
     /// # Panics
-    /// If a new process does not come to ask for work.
+    /// If a new process does not ask for work.
     pub(crate) async fn invoke(&self, event: &serde_json::Value) -> Outcome {
-        let mut blows = self.blows.subscribe();
+        let mut faults = self.faults.subscribe();
         let idle = self.idle.borrow_mut().pop();
         let mut environment = match idle {
             Some(environment) => environment,
@@ -108,10 +108,10 @@ impl Lambda {
         let mut deadline = Deadline::after(self.function.timeout);
         let began = Instant::now();
         if let Some(lives) = self.killer.borrow_mut().as_mut().and_then(Killer::choose) {
-            // The function is told of its deadline only.
+            // The function itself only learns its deadline.
             deadline.at = deadline.at.min(began + lives);
         }
-        let outcome = environment.invoke(event, deadline, &mut blows).await;
+        let outcome = environment.invoke(event, deadline, &mut faults).await;
         if matches!(outcome, Outcome::Answered(_)) {
             self.killer.borrow_mut().iter_mut().for_each(|killer| killer.learn(began.elapsed()));
             self.idle.borrow_mut().push(environment);
@@ -119,13 +119,13 @@ impl Lambda {
         outcome
     }
 
-    /// The same, beset by this killer.
-    pub(crate) fn beset_by(self, killer: Killer) -> Self {
+    /// The same, with a killer.
+    pub(crate) fn with_killer(self, killer: Killer) -> Self {
         Self { killer: RefCell::new(Some(killer)), ..self }
     }
 
-    /// The killer rests from now on.
-    pub(crate) fn spare(&self) {
+    /// Stops the killer.
+    pub(crate) fn stop_killer(&self) {
         self.killer.take();
     }
 
@@ -135,12 +135,12 @@ impl Lambda {
         started.unwrap_or_else(|status| panic!("the function ended at its start, {status}: {}", self.function.log()))
     }
 
-    /// Does this to every process in the middle of an invocation; tells how many there were.
-    pub(crate) fn strike(&self, blow: Blow) -> usize {
-        self.blows.send(blow).unwrap_or_default()
+    /// Does this to every process with an invocation in progress; returns how many there were.
+    pub(crate) fn inject(&self, fault: ProcessFault) -> usize {
+        self.faults.send(fault).unwrap_or_default()
     }
 
-    /// How many processes were started so far.
+    /// The number of processes started so far.
     pub(crate) fn processes_started(&self) -> usize {
         self.started.get()
     }

@@ -9,8 +9,8 @@ use tracing::dispatcher::{DefaultGuard, set_default};
 
 use super::canary::assert_no_secret;
 
-/// While there is but one listener, `tracing` asks the thread that comes to a line first whether anybody listens, and keeps
-/// the answer for all: tests on other threads would silence this one. These two are always there.
+/// With only one subscriber, `tracing` asks the thread that first reaches a line whether it is interested, and caches the
+/// answer for all threads: tests on other threads would silence this one. These two subscribers always exist.
 static OTHERS: LazyLock<[Dispatch; 2]> =
     LazyLock::new(|| [listener("trace", Lines::default()), listener("trace", Lines::default())]);
 
@@ -18,19 +18,19 @@ fn listener(filter: &str, lines: Lines) -> Dispatch {
     dispatch(&LogFilter::parse(filter).unwrap(), LogFormat::Json, move || lines.clone())
 }
 
-/// Takes what this thread logs, from here to its end.
+/// Captures what this thread logs, until dropped.
 pub(crate) struct Log {
     lines: Lines,
     _guard: DefaultGuard,
 }
 
 impl Log {
-    /// At the most talkative level that there is.
+    /// Captures at the most verbose level.
     pub(crate) fn start() -> Self {
         Self::filtered("trace")
     }
 
-    /// What this filter lets through.
+    /// Captures what this filter lets through.
     pub(crate) fn filtered(filter: &str) -> Self {
         LazyLock::force(&OTHERS);
         let lines = Lines::default();
@@ -45,15 +45,15 @@ impl Log {
         text
     }
 
-    /// The lines since this was asked last.
+    /// The lines since the last call.
     pub(crate) fn take_lines(&self) -> Vec<serde_json::Value> {
         let text = self.text();
         self.lines.0.lock().unwrap().clear();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// What the bridge itself said at `info` or above since this was asked last, as `WARN what it said`.
-    pub(crate) fn take_said(&self) -> Vec<String> {
+    /// The bridge's own lines at `info` or above since the last call, as `WARN message`.
+    pub(crate) fn take_messages(&self) -> Vec<String> {
         let lines = self.take_lines().into_iter();
         let of_ours = lines.filter(|line| line["target"].as_str().unwrap().starts_with("postpress_bridge"));
         let of_ours = of_ours.filter(|line| line["level"] != "DEBUG");

@@ -1,4 +1,4 @@
-//! What plays the outside world, how the tests speak to it, and the tools that they set up for themselves.
+//! Stand-ins for the outside world, the tests' clients of them, and the tools that the tests install.
 
 pub(crate) mod canary;
 pub(crate) mod emulator;

@@ -1,4 +1,4 @@
-"""Serves moto on a port that is free, prints it, and ends with whoever holds the other end of stdin, however that ends."""
+"""Serves moto on a free port, prints the port, and exits when the process at the other end of stdin does."""
 
 import logging
 import os
@@ -10,8 +10,8 @@ from moto.dynamodb.responses import DynamoHandler
 from moto.server import ThreadedMotoServer
 from moto.sqs.models import SQSBackend
 
-# AWS carries out each write and each receive as a whole. moto's threads run through one another: two writes can find the
-# same condition true, and two receives can take one message, or move one dead letter. So these go one at a time.
+# AWS executes each write and each receive atomically. moto's threads interleave: two writes can find the same condition
+# true, and two receives can take one message, or move one dead letter. So these run one at a time.
 LOCK = threading.Lock()
 
 
@@ -28,7 +28,7 @@ receive_now = one_at_a_time(SQSBackend.receive_message)
 
 
 def receive_message(self, queue_name, count, wait_seconds, *rest, **kwargs):
-    """Long polling that does not keep the others waiting."""
+    """Long polling that does not block others."""
     until = time.monotonic() + wait_seconds
     while True:
         messages = receive_now(self, queue_name, count, 0, *rest, **kwargs)
@@ -42,7 +42,7 @@ send_batch = SQSBackend.send_message_batch
 
 
 def send_message_batch(self, queue_name, entries):
-    """With the trace headers, which moto forgets in a batch."""
+    """Keeps the trace headers, which moto drops in a batch."""
     messages, failed = send_batch(self, queue_name, entries)
     given = {entry["Id"]: entry.get("MessageSystemAttributes") or {} for entry in entries.values()}
     for message in messages:

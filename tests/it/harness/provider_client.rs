@@ -1,4 +1,4 @@
-//! The real client, asking about one chat with one key.
+//! The real client, for calls about one chat with one key.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(crate) async fn ask(client: &Client, deadline: Duration) -> Answer {
     answer
 }
 
-/// Asks, and expects to fail.
+/// Calls, and expects a failure.
 pub(crate) async fn failure(client: &Client, deadline: Duration) -> Failure {
     match ask(client, deadline).await {
         Answer::Failed(failure) => failure,
@@ -54,7 +54,7 @@ pub(crate) fn history(chat: &str, status: &str) -> String {
     serde_json::json!({"object": "ChatHistorySync", "chat_id": chat, "status": status}).to_string()
 }
 
-/// The documented body that says to ask again.
+/// The documented body of a sync in progress.
 pub(crate) fn running() -> String {
     history(CHAT, "SYNC_RUNNING")
 }

@@ -1,4 +1,4 @@
-//! What stands between the AWS clients and AWS in a test: it notes every request, and lets some go wrong.
+//! A proxy between the AWS clients and AWS in a test: it records every request and makes some fail.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -19,24 +19,24 @@ use tokio::net::TcpListener;
 
 const TARGET: &str = "x-amz-target";
 
-/// What goes wrong with a request.
+/// A fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It does not arrive, and the connection breaks.
+    /// It is not delivered, and the connection breaks.
     RequestLost,
-    /// It is carried out, and the connection breaks before the answer.
+    /// It is executed, and the connection breaks before the answer.
     ReplyLost,
-    /// It does not arrive, and nothing is heard of it.
+    /// It is not delivered, and there is no reply.
     Hangs,
-    /// AWS answers with this status and error code instead of carrying it out.
+    /// AWS answers with this status and error code instead of executing it.
     Answers(u16, &'static str),
-    /// It is answered with a 200, and its entries that hold this text fail with this code, instead of being carried out.
+    /// It is answered with a 200; its entries that contain this text fail with this code instead of being executed.
     EntriesFail(&'static str, &'static str),
-    /// It is answered with a 200 and this body instead of being carried out.
+    /// It is answered with a 200 and this body instead of being executed.
     Says(&'static str),
 }
 
-/// A request as it went over the wire.
+/// A request as sent over the wire.
 #[derive(Debug, Clone)]
 pub(crate) struct SeenRequest {
     /// `UpdateItem`.
@@ -51,7 +51,7 @@ impl SeenRequest {
     }
 }
 
-/// Which requests: those of an operation whose body has this text; each does for the empty text.
+/// Which requests: those of an operation whose body contains a text. An empty text matches all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Of(pub(crate) &'static str, pub(crate) &'static str);
 
@@ -74,7 +74,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Stands before the AWS at this endpoint.
+    /// Starts a proxy for the AWS at this endpoint.
     pub(crate) async fn start(upstream: String) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -84,17 +84,17 @@ impl Proxy {
         Self { endpoint, state }
     }
 
-    /// Where the clients are to go.
+    /// The URL for the clients.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The next of these requests goes wrong.
+    /// Makes the next of these requests fail.
     pub(crate) fn once(&self, of: Of, fault: Fault) {
         self.state().plans.push((of, fault));
     }
 
-    /// The requests so far of these.
+    /// These requests so far.
     pub(crate) fn seen(&self, of: Of) -> Vec<SeenRequest> {
         self.state().seen.iter().filter(|seen| of.is(seen)).cloned().collect()
     }
@@ -104,7 +104,7 @@ impl Proxy {
         self.state().seen.clone()
     }
 
-    /// How many requests there were of each operation since this was asked last.
+    /// The number of requests of each operation since the last call.
     pub(crate) fn take_tally(&self) -> BTreeMap<String, usize> {
         let mut tally = BTreeMap::new();
         for seen in self.state().seen.drain(..) {
@@ -113,8 +113,8 @@ impl Proxy {
         tally
     }
 
-    /// Every fault that was planned has come to pass.
-    pub(crate) fn has_done_its_worst(&self) -> bool {
+    /// Whether every planned fault has occurred.
+    pub(crate) fn all_faults_occurred(&self) -> bool {
         self.state().plans.is_empty()
     }
 
@@ -135,13 +135,13 @@ async fn serve(listener: TcpListener, way: Way) {
         let way = way.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| way.handle(request));
-            // An error here is a connection that broke as it was told to, or a client that gave up.
+            // An error here is a connection that broke as planned, or a client that gave up.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-/// Breaks the connection off: hyper does so when a service fails.
+/// Breaks the connection: hyper does so when a service fails.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection breaks, as the test wants it")]
 struct Broken;
@@ -179,7 +179,7 @@ impl Way {
 
     async fn carry_out(&self, headers: &HeaderMap, body: Bytes) -> Result<Answer, Box<dyn Error + Send + Sync>> {
         let mut request = self.http.post(&self.upstream).body(body);
-        // By these AWS knows what it is asked for.
+        // AWS needs these to recognize the request.
         for name in [CONTENT_TYPE.as_str(), AUTHORIZATION.as_str(), TARGET] {
             request = request.header(name, headers.get(name).ok_or(name)?);
         }
@@ -190,7 +190,7 @@ impl Way {
         Ok(answer.body(Full::from(response.bytes().await?))?)
     }
 
-    /// A batch without the entries that hold this text; in the answer they have failed.
+    /// Executes a batch without the entries that contain this text; in the answer they have failed.
     async fn carry_out_without(
         &self,
         headers: &HeaderMap,
@@ -210,7 +210,7 @@ impl Way {
             answer = serde_json::from_slice(&response.into_body().collect().await.unwrap_or_else(never).to_bytes())?;
         }
         if batch.operation == "PutEvents" {
-            // By place.
+            // By position.
             let mut taken = answer["Entries"].as_array().cloned().unwrap_or_default().into_iter();
             let failed = json!({"ErrorCode": code, "ErrorMessage": "as the test wants it"});
             let result = |entry| if fails(entry) { failed.clone() } else { taken.next().unwrap() };
@@ -233,7 +233,7 @@ fn never<T>(never: Infallible) -> T {
 
 fn error_answer(status: u16, code: &str) -> Answer {
     let body = json!({"__type": code, "message": "as the test wants it"}).to_string();
-    // SQS repeats the code in a header, which its clients read first; those of the others do not look at it.
+    // SQS repeats the code in a header, which its clients read first; other clients ignore it.
     let repeated = format!("{code};Sender");
     let answer = Response::builder().status(status).header("x-amzn-query-error", repeated);
     answer.body(Full::from(body)).unwrap()

@@ -1,4 +1,4 @@
-//! A server that sends exactly the bytes it is told to, and keeps count of what it was asked.
+//! A server that sends exactly the given bytes, and records what it was sent.
 
 use std::io;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// One thing that the server does on a connection. After its last move it closes the connection.
+/// One action of the server on a connection. After the last one it closes the connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Move {
-    /// Reads one request, which is counted; does not go on before it is there.
+    /// Reads one request and counts it; blocks until it has arrived.
     Read,
     /// Sends these bytes.
     Send(Vec<u8>),
-    /// Sends as many zeros, or what the client takes of them.
+    /// Sends this many zeros, or as many as the client accepts.
     Flood(usize),
-    /// Sends a space every so often, for ever.
+    /// Sends a space at this interval, forever.
     Drip(Duration),
     /// Waits until the client hangs up.
     Hang,
@@ -29,7 +29,7 @@ pub(crate) fn text(text: &str) -> Move {
     Move::Send(text.as_bytes().to_vec())
 }
 
-/// Sends a whole response: status and further headers, and a body.
+/// Sends a whole response: status, further headers, and a body.
 pub(crate) fn reply(head: &str, body: impl AsRef<[u8]>) -> Move {
     let body = body.as_ref();
     let mut bytes = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
@@ -37,7 +37,7 @@ pub(crate) fn reply(head: &str, body: impl AsRef<[u8]>) -> Move {
     Move::Send(bytes)
 }
 
-/// Sends a response whose body is announced as longer than it is.
+/// Sends a response whose announced length exceeds its body.
 pub(crate) fn cut(head: &str, body: &str) -> Move {
     text(&format!("HTTP/1.1 {head}\r\ncontent-length: 1000\r\n\r\n{body}"))
 }
@@ -45,13 +45,13 @@ pub(crate) fn cut(head: &str, body: &str) -> Move {
 /// What the server has seen and done so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ServerLog {
-    /// Connections that were accepted.
+    /// Accepted connections.
     pub(crate) connections: usize,
-    /// Of those, the ones that are over.
+    /// Those of them that have ended.
     pub(crate) closed: usize,
     /// The heads of the requests that were read.
     pub(crate) requests: Vec<String>,
-    /// Bytes that went to the clients, or into the kernel's buffers.
+    /// Bytes sent to the clients, or into the kernel's buffers.
     pub(crate) sent: usize,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct RawServer {
 }
 
 impl RawServer {
-    /// Starts a server that plays one script on each connection, in order of arrival. Connections beyond the last script
+    /// Starts a server that runs one script per connection, in order of arrival. Connections beyond the last script
     /// are read and closed without an answer.
     pub(crate) async fn start(scripts: impl IntoIterator<Item = Vec<Move>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -73,7 +73,7 @@ impl RawServer {
         Self { port, seen }
     }
 
-    /// `host:port` of the server.
+    /// The server's `host:port`.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -88,7 +88,7 @@ impl RawServer {
         self.seen.borrow().clone()
     }
 
-    /// What it has seen once `condition` holds.
+    /// The server's record, once `condition` holds.
     pub(crate) async fn wait_for(&self, condition: impl FnMut(&ServerLog) -> bool) -> ServerLog {
         self.seen.subscribe().wait_for(condition).await.unwrap().clone()
     }
@@ -101,7 +101,7 @@ async fn serve(listener: TcpListener, scripts: Vec<Vec<Move>>, seen: watch::Send
         let script = scripts.next().unwrap_or_else(|| vec![Move::Read]);
         let seen = seen.clone();
         tokio::spawn(async move {
-            // A client that hangs up in the middle of a script is what some tests are about.
+            // Some tests are about clients that hang up during a script.
             let _ = play(stream, script, &seen).await;
             seen.send_modify(|seen| seen.closed += 1);
         });

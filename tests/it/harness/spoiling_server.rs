@@ -1,4 +1,4 @@
-//! A server whose answers are right and arrive spoiled, as proxies, gateways and crashing servers spoil them.
+//! A server whose correct answers are spoiled on their way, as proxies, gateways and crashing servers spoil them.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// What happens to an answer on its way.
+/// A defect of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spoil {
     // the head
@@ -145,7 +145,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// How a connection ends. None of them sends TLS's notice of it.
+/// How a connection ends. None of them sends TLS's close notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Close,
@@ -154,12 +154,12 @@ enum End {
     Hang,
 }
 
-/// An answer as it was meant.
+/// An answer before it is spoiled.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     /// `200 OK`.
     pub(crate) status: String,
-    /// Header lines that are not about the body's frame, each with its line end.
+    /// Header lines that do not concern the body's framing, each with its line end.
     pub(crate) headers: String,
     pub(crate) body: Vec<u8>,
 }
@@ -179,18 +179,18 @@ impl Answer {
 #[derive(Debug, Clone)]
 pub(crate) enum Origin {
     Fixed(Answer),
-    /// Another server, which is asked the same.
+    /// Another server, which gets the same request.
     Server(SocketAddr),
 }
 
-/// Which of the answers is spoiled how.
+/// Which answers get which defect.
 pub(crate) type Choose = Box<dyn Fn() -> Spoil + Send + Sync>;
 
 /// A server on loopback that answers one request on each connection. It ends with the test's runtime.
 pub(crate) struct SpoilingServer {
     /// Where it listens.
     pub(crate) address: SocketAddr,
-    /// What it shows if it speaks TLS, signed by itself.
+    /// Its self-signed certificate, if it speaks TLS.
     pub(crate) certificate: Option<CertificateDer<'static>>,
 }
 
@@ -258,7 +258,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     match end {
         End::Close => {}
         End::Reset => {
-            // What has not left yet would be thrown away.
+            // Unsent bytes would be discarded.
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             tcp(&stream).set_zero_linger()?;
         }
@@ -267,7 +267,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// The answer of a server that frames it with a length and closes the connection.
+/// The answer of a server that sends its length and closes the connection.
 async fn ask(address: SocketAddr, request: &[u8]) -> io::Result<Answer> {
     let mut server = TcpStream::connect(address).await?;
     let request = String::from_utf8_lossy(request).replacen("\r\n", "\r\nconnection: close\r\n", 1);

@@ -1,4 +1,4 @@
-//! A server with a certificate of its own making.
+//! A server with a self-signed certificate.
 
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
@@ -12,13 +12,13 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersi
 pub(crate) struct TlsServer {
     /// Where it listens: `127.0.0.1:port`.
     pub(crate) address: String,
-    /// What it shows, signed by itself.
+    /// Its self-signed certificate.
     pub(crate) certificate: CertificateDer<'static>,
     served: JoinHandle<io::Result<String>>,
 }
 
 impl TlsServer {
-    /// Starts a server whose certificate is for `name`, speaking only this version of TLS.
+    /// Starts a server whose certificate is for `name`, and which speaks only this version of TLS.
     pub(crate) fn start(name: &str, version: &'static SupportedProtocolVersion, response: String) -> Self {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let certificate = made.cert.der().clone();
@@ -35,7 +35,7 @@ impl TlsServer {
         Self { address, certificate, served }
     }
 
-    /// The head of the request that it read, or why it came to none. Call it when the client is done.
+    /// The head of the request that it read, or the error that prevented it. Call it when the client is done.
     pub(crate) fn request(self) -> io::Result<String> {
         self.served.join().unwrap()
     }

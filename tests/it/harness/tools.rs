@@ -1,5 +1,5 @@
-//! Python tools that the tests set up for themselves: each in a virtual environment of its own under `target/`, made
-//! once and used by every later run.
+//! Python tools that the tests install: each in its own virtual environment under `target/`, created once and reused by
+//! later runs.
 
 use std::env;
 use std::fs::{self, File};
@@ -8,21 +8,21 @@ use std::process::Command;
 
 /// The program `cargo-lambda`, to be called with `lambda` as its first argument, as cargo would.
 pub(crate) fn cargo_lambda() -> PathBuf {
-    // Its one dependency, a C compiler, is for building for other machines than this one.
+    // Its only dependency, a C compiler, is for building for other machines.
     venv("cargo-lambda", &["--no-deps", "cargo-lambda==1.9.2"]).join("cargo-lambda")
 }
 
-/// The program `schemathesis`, which makes requests of an OpenAPI description, good ones and bad ones.
+/// The program `schemathesis`, which generates requests from an OpenAPI description, valid ones and invalid ones.
 pub(crate) fn schemathesis() -> PathBuf {
     venv("schemathesis", &["schemathesis==4.32.5"]).join("schemathesis")
 }
 
-/// The directory of the programs of a virtual environment `name` that has what `pip install` was told to put into it.
+/// The directory with the programs of a virtual environment `name`, into which these were installed with `pip install`.
 ///
-/// Tests run in parallel, also as processes of their own: whoever comes first makes it, and the others wait.
+/// Tests run in parallel, even in separate processes: the first creates the environment, and the others wait.
 ///
 /// # Panics
-/// If it cannot be made; the message says what to install. Nothing is skipped.
+/// If it cannot be created; the message says what to install. Nothing is skipped.
 pub(crate) fn venv(name: &str, install: &[&str]) -> PathBuf {
     let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tools");
     fs::create_dir_all(&tools).expect("a directory for the tools can be made");
@@ -31,7 +31,7 @@ pub(crate) fn venv(name: &str, install: &[&str]) -> PathBuf {
 
     let directory = tools.join(name);
     let programs = directory.join(if cfg!(windows) { "Scripts" } else { "bin" });
-    // The path belongs to what must match, since a virtual environment works only where it was made.
+    // The path is part of what must match, since a virtual environment works only where it was created.
     let wanted = format!("{}\n{}\n", directory.display(), install.join("\n"));
     let marker = directory.join("installed");
     if fs::read_to_string(&marker).is_ok_and(|made| made == wanted) {
@@ -47,11 +47,11 @@ pub(crate) fn venv(name: &str, install: &[&str]) -> PathBuf {
     programs
 }
 
-/// What is not handed on: settings of whoever runs the tests, and what cargo tells a test about itself, since `ring` is
-/// compiled anew when these change.
+/// Variables to remove: settings of the user who runs the tests, and what cargo tells a test about itself, since changes in
+/// these make cargo recompile `ring`.
 const PRIVATE: [&str; 6] = ["AWS_", "BRIDGE_", "POSTPRESS_", "CARGO_LAMBDA_", "CARGO_MANIFEST_", "CARGO_PKG_"];
 
-/// Keeps what is private to this process from a command.
+/// Removes this process's private variables from a command's environment.
 pub(crate) fn without_private_settings(command: &mut Command) -> &mut Command {
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(|name| PRIVATE.iter().any(|prefix| name.starts_with(prefix))) {
@@ -61,25 +61,25 @@ pub(crate) fn without_private_settings(command: &mut Command) -> &mut Command {
     command
 }
 
-/// Runs a command to its end.
+/// Runs a command to completion.
 ///
 /// # Panics
-/// With what the command said, unless it succeeded.
+/// With the command's output, unless it succeeded.
 fn run(command: &mut Command) {
     let needs = "the tests need `python3` 3.9 or newer with its `venv` and `pip` (on Debian: `python3-venv`), \
                  and the Python Package Index within reach";
     match command.output() {
         Ok(output) if output.status.success() => {}
         Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            panic!("{command:?} failed with {}: {needs}\n{said}", output.status)
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            panic!("{command:?} failed with {}: {needs}\n{stderr}", output.status)
         }
         Err(error) => panic!("{command:?} cannot be run ({error}): {needs}"),
     }
 }
 
 #[test]
-fn cargo_lambda_is_there_and_runs() {
+fn cargo_lambda_is_installed_and_runs() {
     let output = Command::new(cargo_lambda()).args(["lambda", "--version"]).output().expect("cargo-lambda can be run");
     let version = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && version.contains("1.9.2"), "{output:?}");

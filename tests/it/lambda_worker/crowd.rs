@@ -1,4 +1,4 @@
-//! A thousand triggers over a hundred chats, duplicates and repeated deliveries among them, and three processes at once.
+//! A thousand triggers over a hundred chats, with duplicates and repeated deliveries, and three processes at once.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -17,16 +17,16 @@ use crate::harness::lambda::{Delivery, Mapping, receive_count};
 
 const TRIGGERS: usize = 1000;
 const CHATS: usize = 100;
-/// How many of the triggers are sent twice, under one idempotency key.
+/// How many of the triggers are sent twice, with the same idempotency key.
 const TWICE: usize = 100;
 const PROCESSES: usize = 3;
-/// Between ten triggers and the next ten. All at once would only slow the emulator down: for each message that it hands out
-/// it looks at every other.
+/// The pause after every ten triggers. Sending all at once would only slow the emulator down: for each message that it
+/// delivers, it looks at every other.
 const ARRIVAL: Duration = Duration::from_millis(200);
 
-/// Ten triggers for each chat, in any order; some of them twice.
+/// Ten triggers for each chat, in any order; some are sent twice.
 ///
-/// Syncs last 2 to 12 seconds; some end in an error, and some begin with a failure that passes.
+/// Syncs last 2 to 12 seconds; some end in an error, and some begin with a transient failure.
 fn triggers(random: &mut StdRng) -> Vec<Value> {
     let chats: Vec<String> = (0..CHATS)
         .map(|number| {
@@ -46,7 +46,7 @@ fn triggers(random: &mut StdRng) -> Vec<Value> {
     triggers
 }
 
-/// About every tenth message is delivered again: while it is being dealt with, or long after.
+/// About every tenth message is delivered again: while it is being handled, or long after.
 fn unreliable(seed: u64) -> impl Fn(&aws_sdk_sqs::types::Message) -> Delivery {
     let random = RefCell::new(StdRng::seed_from_u64(seed));
     move |message| match random.borrow_mut().random_range(0..20) {
@@ -57,7 +57,7 @@ fn unreliable(seed: u64) -> impl Fn(&aws_sdk_sqs::types::Message) -> Delivery {
 }
 
 #[tokio::test]
-async fn a_thousand_triggers_start_one_sync_a_run_and_each_is_in_one_ending() {
+async fn a_thousand_triggers_start_one_sync_per_run_and_each_is_in_one_ending() {
     let _alone = ONE_CROWD.lock().await;
     let latency = Span::between(Duration::from_millis(10), Duration::from_millis(100));
     let world = World::start(Faults { latency, ..Faults::default() }, Duration::from_secs(12)).await;
@@ -86,9 +86,9 @@ async fn a_thousand_triggers_start_one_sync_a_run_and_each_is_in_one_ending() {
         let first = *endings.entry(event.detail.event_id).or_insert(&event.detail);
         assert_eq!(&event.detail, first, "an ending that is published again is the same");
     }
-    let (mut told, mut joined) = (HashMap::<_, u32>::new(), 0);
+    let (mut reported, mut joined) = (HashMap::<_, u32>::new(), 0);
     for trigger in endings.values().flat_map(|detail| &detail.triggers) {
-        *told.entry(trigger.correlation_id.clone().unwrap()).or_default() += 1;
+        *reported.entry(trigger.correlation_id.clone().unwrap()).or_default() += 1;
         joined += u32::from(trigger.joined);
     }
     let total = world.simulator.stats().total;
@@ -108,15 +108,15 @@ async fn a_thousand_triggers_start_one_sync_a_run_and_each_is_in_one_ending() {
         total.max_in_flight,
     );
 
-    assert_eq!(told.len(), TRIGGERS, "every trigger is in an ending");
-    assert!(told.values().all(|times| *times == 1), "and in no other: {told:?}");
+    assert_eq!(reported.len(), TRIGGERS, "every trigger is in an ending");
+    assert!(reported.values().all(|times| *times == 1), "and in no other: {reported:?}");
     let runs: HashSet<_> = endings.values().map(|detail| detail.run_id.unwrap()).collect();
     assert_eq!(runs.len(), endings.len(), "a run has one ending");
     assert_eq!(total.syncs_started, u64::try_from(runs.len()).unwrap(), "a run is one sync");
     assert!(endings.values().all(|detail| detail.restarts == Some(0)));
     assert_eq!(world.simulator.stats().max_in_flight_per_chat, 1);
 
-    // What was to be withstood was there.
+    // The faults did occur.
     assert_eq!(worker.processes_started(), PROCESSES);
     assert!(figures.repeated > 50 && joined > 100, "{figures:?} {joined}");
 }

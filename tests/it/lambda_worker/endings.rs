@@ -27,13 +27,13 @@ fn summary(event: &Published) -> String {
     format!("{ending} by {:?}", event.detail.ended_by.unwrap())
 }
 
-/// What is to become of each chat: the summary of its one event.
+/// The summary of each chat's only event.
 fn expected() -> HashMap<String, String> {
     let statuses = [("done-in-2s", "SYNC_DONE"), ("error-in-2s", "SYNC_ERROR"), ("deleted", "CHAT_DELETED")];
     let statuses = statuses.map(|(chat, status)| (chat.to_owned(), format!("{status} by {:?}", EndedBy::Answer)));
     let errors = ERROR_TYPES.iter().map(|error| {
         let ended_by = match error.retry_class {
-            // The retry budget is shorter than the grace.
+            // The retry budget is shorter than the grace period.
             RetryClass::Retryable | RetryClass::Connecting => EndedBy::Retries,
             RetryClass::Credentials | RetryClass::Terminal => EndedBy::Answer,
         };
@@ -66,15 +66,15 @@ async fn every_documented_answer_ends_in_one_event_in_a_subscribers_queue() {
     let mut came = HashMap::new();
     let mut endings: HashMap<_, &Published> = HashMap::new();
     for event in &published {
-        // A slow emulator may have published an event whose reply the worker no longer waited for.
+        // With a slow emulator, the worker may have stopped waiting for the reply of a publication that succeeded.
         let first = *endings.entry(event.detail.event_id).or_insert(event);
         assert_eq!(event, first, "a repeated event is identical");
     }
     for event in endings.values() {
         let chat = event.detail.chat_id.as_ref().unwrap().to_string();
         assert_eq!(event.resources, [chat.as_str()]);
-        let told: Vec<_> = event.detail.triggers.iter().map(|trigger| trigger.correlation_id.as_deref()).collect();
-        assert_eq!(told, [Some(&*chat)], "an event answers its own chat's trigger");
+        let reported: Vec<_> = event.detail.triggers.iter().map(|trigger| trigger.correlation_id.as_deref()).collect();
+        assert_eq!(reported, [Some(&*chat)], "an event answers its own chat's trigger");
         let second = came.insert(chat, summary(event));
         assert_eq!(second, None, "a second ending: {event:?}");
     }

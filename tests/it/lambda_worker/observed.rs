@@ -1,4 +1,4 @@
-//! What Lambda's log gets of a run: two lines, and one record of metrics for each invocation.
+//! What Lambda's log receives for a run: two lines, and one record of metrics per invocation.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::world::World;
 const TRACE_ID: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
 #[tokio::test]
-async fn a_run_is_two_lines_of_one_trace_and_each_of_its_invocations_one_record_of_metrics() {
+async fn a_run_logs_two_lines_of_one_trace_and_one_metrics_record_per_invocation() {
     let world = World::start(Faults::default(), Duration::from_secs(60)).await;
     let settings = [
         ("BRIDGE_LOG", "info"),
@@ -48,10 +48,10 @@ async fn a_run_is_two_lines_of_one_trace_and_each_of_its_invocations_one_record_
     assert_eq!(values(&records, Metric::PollsOfRun), [polls]);
     assert_eq!(values(&records, Metric::TimeToEnding).len(), 1);
     let lags = values(&records, Metric::Lag);
-    assert!(lags.len() == records.len() && lags.iter().all(|lag| *lag < 30_000), "not from 1970 on: {lags:?}");
+    assert!(lags.len() == records.len() && lags.iter().all(|lag| *lag < 30_000), "not counted from 1970: {lags:?}");
 }
 
-/// Puts a trigger on the queue, in a trace of its producer's.
+/// Puts a trigger on the queue, in a trace of its producer.
 async fn send_traced(world: &World, chat: &str) {
     let header = format!("Root={TRACE_ID};Parent=53995c3f42cd8ad8;Sampled=1");
     let header = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build().unwrap();
@@ -60,12 +60,12 @@ async fn send_traced(world: &World, chat: &str) {
     request.message_system_attributes(MessageSystemAttributeNameForSends::AwsTraceHeader, header).send().await.unwrap();
 }
 
-/// A metric's value in each record that has it.
+/// A metric's values, from the records that have it.
 fn values(records: &[Value], metric: Metric) -> Vec<u64> {
     records.iter().filter_map(|record| record.get(metric.name())).map(|value| value.as_u64().unwrap()).collect()
 }
 
-/// By AWS's JSON Schema of the format, and by what it says in prose.
+/// Checks a record against AWS's JSON Schema of the format and its description.
 fn assert_is_embedded_metrics(record: &Value) {
     let mut compiler = Compiler::new();
     compiler.add_resource("emf", schema()).unwrap();
@@ -83,7 +83,7 @@ fn assert_is_embedded_metrics(record: &Value) {
     }
 }
 
-/// The essentials of the schema in AWS's "Specification: Embedded metric format".
+/// The essential parts of the schema in AWS's "Specification: Embedded metric format".
 fn schema() -> Value {
     let units = ["Seconds", "Microseconds", "Milliseconds", "Bytes", "Percent", "Count", "None"];
     let metric = json!({

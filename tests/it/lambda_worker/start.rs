@@ -1,4 +1,4 @@
-//! How a process starts, and the time that it takes an invocation to have.
+//! How a process starts, and how much time it assumes an invocation has.
 
 use std::time::Duration;
 
@@ -38,21 +38,21 @@ async fn invalid_settings_end_the_process_with_one_message() {
 }
 
 #[tokio::test]
-async fn an_invocation_has_until_the_deadline_in_its_header_as_lambda_and_cargo_lambda_tell_it() {
+async fn an_invocation_lasts_until_the_deadline_that_lambda_or_cargo_lambda_sends() {
     let world = World::start(Faults::default(), MINUTE).await;
     let worker = world.worker(MINUTE, &[]);
     let mut environment = Environment::start(&worker.function).await.unwrap();
-    let told_by_lambda = Deadline::after(MINUTE);
-    let told = |header_ms| Deadline { at: Instant::now() + MINUTE, header_ms };
-    // What has too little time for a call comes back untouched.
+    let from_lambda = Deadline::after(MINUTE);
+    let deadline = |header_ms| Deadline { at: Instant::now() + MINUTE, header_ms };
+    // A message with too little time for a call is returned untouched.
     for (chat, deadline, returned, calls) in [
-        ("deleted~1", told_by_lambda, &[][..], 1),
-        ("deleted~2", told(told_by_lambda.header_ms - 55_000), &["m"], 1),
-        ("deleted~3", told(600_000), &[], 2),
-        ("deleted~4", told(5_000), &["m"], 2),
+        ("deleted~1", from_lambda, &[][..], 1),
+        ("deleted~2", deadline(from_lambda.header_ms - 55_000), &["m"], 1),
+        ("deleted~3", deadline(600_000), &[], 2),
+        ("deleted~4", deadline(5_000), &["m"], 2),
     ] {
-        let (_blows, mut no_blows) = broadcast::channel(1);
-        let outcome = environment.invoke(&event(chat), deadline, &mut no_blows).await;
+        let (_faults, mut no_faults) = broadcast::channel(1);
+        let outcome = environment.invoke(&event(chat), deadline, &mut no_faults).await;
         let Outcome::Answered(answer) = outcome else { panic!("{chat}: {outcome:?}") };
         let returned: Vec<Value> = returned.iter().map(|id| json!({ "itemIdentifier": id })).collect();
         assert_eq!(answer, json!({ "batchItemFailures": returned }), "{chat}");

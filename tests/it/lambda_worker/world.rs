@@ -1,4 +1,4 @@
-//! Everything around the worker, and what is read off it.
+//! The worker's surroundings, and what the tests observe of them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -16,14 +16,14 @@ use crate::harness::canary::CANARY;
 use crate::harness::emulator::{self, Emulated};
 use crate::harness::lambda::{Figures, Function, Lambda, Mapping, sync_worker};
 
-/// Longer than any of these tests may take.
+/// The time limit of these tests.
 const LONG: Duration = Duration::from_mins(8);
-/// SQS's batch operations take no more.
+/// The maximum of SQS's batch operations.
 const ENTRIES_MAX: usize = 10;
-/// What comes again this often is given up on.
+/// How many receives make a message a dead letter.
 const MAX_RECEIVE_COUNT: u32 = 10;
 
-/// An AWS account, a provider, and no worker yet.
+/// An AWS account and a provider, without a worker yet.
 pub(super) struct World {
     pub(super) aws: Emulated,
     pub(super) simulator: Simulator,
@@ -33,7 +33,7 @@ pub(super) struct World {
     base_url: String,
 }
 
-/// An event as it reaches a subscriber's queue.
+/// An event as delivered to a subscriber's queue.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Published {
@@ -43,14 +43,14 @@ pub(super) struct Published {
 }
 
 impl World {
-    /// A world where a message that does not go away is delivered again after `visibility`.
+    /// A world where a message that is not deleted is delivered again after `visibility`.
     pub(super) async fn start(faults: Faults, visibility: Duration) -> Self {
-        Self::that_gives_up(faults, visibility, MAX_RECEIVE_COUNT).await
+        Self::with_dead_letters_after(faults, visibility, MAX_RECEIVE_COUNT).await
     }
 
-    /// The same, where a message is given up on that was received `max_receive_count` times.
-    pub(super) async fn that_gives_up(faults: Faults, visibility: Duration, max_receive_count: u32) -> Self {
-        // Before anything waits for an answer: it may have to be built.
+    /// The same, where a message becomes a dead letter after `max_receive_count` receives.
+    pub(super) async fn with_dead_letters_after(faults: Faults, visibility: Duration, max_receive_count: u32) -> Self {
+        // Before anything waits for an answer, since it may have to be built.
         sync_worker();
         let aws = Emulated::with(visibility, max_receive_count).await;
         let sqs = aws_sdk_sqs::Client::new(&aws.sdk);
@@ -63,12 +63,12 @@ impl World {
         Self { aws, simulator, began_ms, sqs, base_url }
     }
 
-    /// The worker, set up for this world; `settings` come on top.
+    /// The worker, configured for this world; `settings` override.
     pub(super) fn worker(&self, timeout: Duration, settings: &[(&str, &str)]) -> Lambda {
         self.function(sync_worker(), timeout, settings)
     }
 
-    /// This program in its place.
+    /// This program in the worker's place.
     pub(super) fn function(&self, program: PathBuf, timeout: Duration, settings: &[(&str, &str)]) -> Lambda {
         let aws = &self.aws;
         let common = [
@@ -100,8 +100,8 @@ impl World {
         }
     }
 
-    /// Feeds the worker while `meanwhile` goes on, and then until nothing is left on the queue. No invocation has failed by
-    /// then, and no message was given up on.
+    /// Feeds the worker while `meanwhile` runs, and then until the queue is empty. Asserts that no invocation failed and no
+    /// message became a dead letter.
     pub(super) async fn work(
         &self,
         worker: &Lambda,
@@ -113,7 +113,7 @@ impl World {
             self.drained().await;
         };
         let Ok(figures) = timeout(LONG, mapping.run(worker, stop)).await else {
-            panic!("not over after {LONG:?}: {:?}\n{}", self.simulator.stats().total, worker.function.log());
+            panic!("not done after {LONG:?}: {:?}\n{}", self.simulator.stats().total, worker.function.log());
         };
         assert!(figures.failed.is_empty(), "{figures:?}\n{}", worker.function.log());
         assert_eq!(self.messages(&self.aws.dead_letter_url).await, 0, "{}", worker.function.log());
@@ -121,14 +121,14 @@ impl World {
         figures
     }
 
-    /// Waits until nothing is left on the queue.
+    /// Waits until the queue is empty.
     pub(super) async fn drained(&self) {
         while self.messages(&self.aws.queue_url).await > 0 {
             sleep(Duration::from_millis(250)).await;
         }
     }
 
-    /// Takes what was given up on.
+    /// Receives the dead letters.
     pub(super) async fn dead_letters(&self) -> Vec<Message> {
         let mut letters = Vec::new();
         loop {
@@ -141,7 +141,7 @@ impl World {
         }
     }
 
-    /// How many messages a queue holds, visible or not.
+    /// The number of messages in a queue, visible or not.
     async fn messages(&self, queue_url: &str) -> u32 {
         const COUNTS: [QueueAttributeName; 3] = [
             QueueAttributeName::ApproximateNumberOfMessages,
@@ -153,7 +153,7 @@ impl World {
         COUNTS.iter().map(|count| attributes[count].parse::<u32>().unwrap()).sum()
     }
 
-    /// Everything that the subscriber got since it was last asked.
+    /// The events that the subscriber received since the last call.
     pub(super) async fn published(&self) -> Vec<Published> {
         let read = |event: serde_json::Value| serde_json::from_value(event).unwrap();
         self.aws.take_events().await.into_iter().map(read).collect()

@@ -1,20 +1,20 @@
-//! States that differ only in names are one state: messages, claims, runs and keys are compared, never looked into, so that
+//! States that differ only in names are one state: messages, claims, runs and keys are only compared, never inspected, so
 //! whatever can happen in one can happen in the other, under other names.
 //!
-//! A state is made of [`Part`]s. Each knows its form, a hash in which every name stands for "the first, the second, the
-//! third name in here", and its names in that order. A [`Fingerprint`] puts the parts of a state together in an order that
-//! does not depend on names, and numbers the names anew, by first use in the whole state.
+//! A state consists of [`Part`]s. Each has a form, a hash in which every name stands for "the first, the second, the third
+//! name in here", and its names in that order. A [`Fingerprint`] combines the parts of a state in an order that does not
+//! depend on names, and renumbers the names by first use in the whole state.
 
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A name, as [`Hash`] shows it. The kinds cannot be taken for one another, since each hashes in a way of its own.
+/// A name, as [`Hash`] shows it. The kinds cannot be confused, since each hashes differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Name {
     /// A trigger's or a poll's message, of up to 7 bytes that begin with `t` or `p`.
     Message(u64),
-    /// A poll of the sweep's: up to 7 bytes that begin with `s`.
+    /// A sweep's poll: up to 7 bytes that begin with `s`.
     SweepMessage(u64),
     /// A trigger's key: 8 bytes.
     Key(u64),
@@ -43,7 +43,7 @@ impl Name {
     }
 }
 
-/// A piece of a state, shared by all states that have it.
+/// A part of a state, shared by all states that contain it.
 pub(super) struct Part<T>(Arc<Inner<T>>);
 
 struct Inner<T> {
@@ -96,8 +96,8 @@ impl<T> Hash for Part<T> {
     }
 }
 
-/// One number for a state and all that differ from it in names only. Of a hundred million states, two share a number by
-/// chance in one search of 3,000.
+/// One number for a state and all that differ from it only in names. With a hundred million states, two share a number in
+/// one search of 3,000.
 #[derive(Default)]
 pub(super) struct Fingerprint {
     mixed: Mixed,
@@ -117,8 +117,8 @@ impl Fingerprint {
         }
     }
 
-    /// Parts whose order says nothing, each with a number of its own. They are taken in the order of their forms, and of
-    /// those of their names that have been used before; between twins, which only costs a state too many, in the order given.
+    /// Unordered parts, each with its own number. They are sorted by their forms, and by those of their names that have been
+    /// used before; equal ones stay in the given order, which only costs an extra state.
     pub(super) fn parts<'a, T: 'a>(&mut self, parts: impl Iterator<Item = (&'a Part<T>, u64)>) {
         let mut keyed: Vec<_> = parts.map(|(part, number)| (self.key(part), number, part)).collect();
         keyed.sort_by_key(|(key, number, _)| (*key, *number));
@@ -150,7 +150,7 @@ fn place_of(name: Name, names: &mut Vec<Name>) -> u64 {
     place as u64
 }
 
-/// Words mixed into one, each by a multiplication whose halves are folded.
+/// Mixes words into one, each by a multiplication whose halves are folded.
 #[derive(Default)]
 struct Mixed(u64);
 
@@ -162,7 +162,7 @@ impl Mixed {
     }
 }
 
-/// A hasher to which a name is no more than its place among the names.
+/// A hasher that reduces a name to its index among the names.
 struct Nameless {
     form: Mixed,
     names: Vec<Name>,
@@ -236,17 +236,17 @@ mod tests {
     }
 
     #[test]
-    fn states_that_differ_in_names_only_are_one_and_all_others_are_not() {
+    fn only_states_that_differ_in_names_alone_are_one() {
         let state = fingerprint(&[(1, "t1"), (2, "p1")]);
         assert_eq!(state, fingerprint(&[(7, "p3"), (4, "t9")]));
         assert_ne!(state, fingerprint(&[(1, "t1"), (1, "p1")]));
         assert_ne!(state, fingerprint(&[(1, "t1"), (2, "t1")]));
         assert_ne!(state, fingerprint(&[(1, "t1")]));
-        assert_ne!(state, fingerprint(&[(1, "t1"), (2, "s1")]), "a poll of the sweep's is not one of a handler's");
+        assert_ne!(state, fingerprint(&[(1, "t1"), (2, "s1")]), "a sweep's poll is not a handler's");
     }
 
     #[test]
-    fn what_is_no_name_counts_as_it_stands() {
+    fn text_that_is_not_a_name_is_compared_as_it_is() {
         let form = |value: (u32, &str)| Part::new(value).0.form;
         assert_ne!(form((1, "lost")), form((2, "lost")));
         assert_ne!(form((1, "lost")), form((1, "found")));

@@ -1,18 +1,18 @@
-//! Each clause of the protocol, left out: what catches it, or why nothing can.
+//! Each clause of the protocol, omitted: what catches it, or why nothing can.
 //!
-//! Not here, since the model has no such thing, and where it is tried instead:
+//! Not here, since the model does not contain it, and where it is tested instead:
 //!
-//! | clause | tried in |
+//! | clause | tested in |
 //! | --- | --- |
 //! | what claims copy and count: `learned`, `polls`; budgets and delays, the 60 s after a timeout among them | `src/run/ending.rs`, `src/run/schedule.rs` |
-//! | no item any more (refused 2), keys that are forgotten, the last 128 | `src/run/message_handler_tests.rs`, `src/run/item.rs` |
+//! | a missing item (refused 2), forgotten keys, the last 128 | `src/run/message_handler_tests.rs`, `src/run/item.rs` |
 //! | 50 triggers; at most 5 decisions, which only end a fight that costs receives | `src/run/message_handler_tests.rs` |
 //! | call deadline, permits, retries of AWS calls, every entry of a batch checked | `src/worker/`, `src/bus/`, `src/queue/` |
 //! | the moves of `sweep_at_ms` and its order, 1,000 runs a sweep | `src/run/sweep.rs`, `src/worker/` |
-//!
-//! Said twice in the protocol, so that it cannot be left out alone: a refused join whose key is there (trigger 2 says the
-//! same), that a run started over has ended and is published (it was so when it was read, and stays so), and a refused poll of
-//! another run (nothing there is its own, so that it is superseded). That `seen` moves at starts only saves the bytes until
+//! Stated twice in the protocol, so that it cannot be omitted alone: a refused join whose key is present (trigger 2 says the
+//! same), that a run started over has ended and is published (it was so when read, and stays so), and a refused poll of
+//! another run (nothing there is its own, so it is superseded). That `seen` moves at starts only saves the bytes until
+//! then.
 //! then.
 
 use super::faults::Faults;
@@ -31,7 +31,7 @@ const DEAD_LETTER: Faults = Faults { dead_letters: 1, ..NONE };
 const DUPLICATE_AND_CRASH: Faults = Faults { duplicates: 1, crashes: 1, ..NONE };
 const DEAD_LETTER_AND_CRASH: Faults = Faults { dead_letters: 1, crashes: 1, ..NONE };
 
-/// A clause, what does without it, and the triggers, handlers and faults that it takes to show.
+/// A clause, a mutant without it, and the triggers, handlers and faults that reveal it.
 pub(super) type Caught = (&'static str, Mutant, &'static [u8], usize, Faults);
 
 pub(super) const CAUGHT: &[Caught] = &[
@@ -46,18 +46,18 @@ pub(super) const CAUGHT: &[Caught] = &[
     ("poll: or it holds the run itself", PollIgnoresTheHolder, ONE, 1, LOST_AND_FAILED),
     ("poll: its lease must be over", PollIgnoresTheLease, ONE, 2, DUPLICATE),
     ("refused 3: ended and unpublished is published", PollLeavesAnEnding, ONE, 1, CRASH),
-    ("refused 3: whoever holds it", PollLeavesAnEndingOfOthers, ONE, 1, DEAD_LETTER_AND_CRASH),
-    ("refused 5: held by itself, it comes back", PollLeavesWhileHeld, ONE, 2, DUPLICATE_AND_CRASH),
+    ("refused 3: for any holder", PollLeavesAnEndingOfOthers, ONE, 1, DEAD_LETTER_AND_CRASH),
+    ("refused 5: held by itself, it is retried", PollLeavesWhileHeld, ONE, 2, DUPLICATE_AND_CRASH),
     ("refused 5: as of the refused write's time", PollJudgesByTheClock, ONE, 2, DUPLICATE_AND_CRASH),
     ("refused 6: superseded is dropped", SupersededPollComesBack, ONE, 2, DUPLICATE_AND_CRASH),
     ("trigger 1: its lease over, it claims again", TriggerNeverClaimsAgain, ONE, 1, CRASH),
-    ("trigger 1: its lease held, it comes back", TriggerLeavesWhileHeld, ONE, 2, DUPLICATE_AND_CRASH),
+    ("trigger 1: its lease held, it is retried", TriggerLeavesWhileHeld, ONE, 2, DUPLICATE_AND_CRASH),
     ("trigger 1: no claim while the lease is held", TriggerIgnoresTheLease, ONE, 2, DUPLICATE),
     ("trigger 1: its ending unpublished, it publishes", TriggerLeavesItsEnding, ONE, 1, Faults { crashes: 2, ..NONE }),
     ("trigger: its key is its `idempotency_key`", KeyIsTheMessages, TWINS, 1, NONE),
     ("trigger 2: a known key is a duplicate", TriggerForgetsItsKey, ONE, 1, DUPLICATE),
     ("trigger 2: a known key is a duplicate", TriggerForgetsItsKey, TWINS, 1, NONE),
-    ("trigger 2: also that of an earlier run", TriggerForgetsEarlierRuns, TWO, 1, DUPLICATE),
+    ("trigger 2: even one of an earlier run", TriggerForgetsEarlierRuns, TWO, 1, DUPLICATE),
     ("trigger 3: joins under the run as read", JoinIgnoresTheRun, THREE, 2, DUPLICATE),
     ("trigger 3: joins an active run only", JoinIgnoresThePhase, TWO, 2, NONE),
     ("trigger 3: joins once", JoinIgnoresTheKey, TWO, 2, DUPLICATE),
@@ -76,27 +76,27 @@ pub(super) const CAUGHT: &[Caught] = &[
     ("trigger 5: the old keys move into `seen`", StartForgetsEarlierKeys, TWINS_AND_ANOTHER, 1, NONE),
     ("trigger 5: and is indexed", StartIsNotIndexed, ONE, 1, DEAD_LETTER),
     ("trigger writes: rule 1 under a claim or a lease", ReclaimIgnoresBoth, ONE, 2, DUPLICATE),
-    ("trigger writes: never go on because of the key alone", KeyAloneCalls, ONE, 2, DUPLICATE),
-    ("trigger writes: never go on because of the key alone", KeyAloneCalls, TWINS, 2, NONE),
+    ("trigger writes: never continue because of the key alone", KeyAloneCalls, ONE, 2, DUPLICATE),
+    ("trigger writes: never continue because of the key alone", KeyAloneCalls, TWINS, 2, NONE),
     ("trigger writes: refused, it decides again", RefusedStartIsDropped, TWO, 2, NONE),
     ("in progress: a poll with our claim is sent", PollNamesAnotherClaim, ONE, 1, NONE),
     ("in progress: acknowledged once it is sent", FailedSendIsAcknowledged, ONE, 1, FAILED),
     ("ending 1: written under our claim", EndIgnoresTheFence, ONE, 2, Faults { crashes: 1, late: 1, ..NONE }),
-    ("ending 1: failed, it travels on, and does not come back", FailedEndComesBack, ONE, 1, FAILED),
+    ("ending 1: unrecorded, it is forwarded, not retried", FailedEndComesBack, ONE, 1, FAILED),
     ("ending 1: in a poll that carries the answer", FailedEndPollsOn, ONE, 1, FAILED),
     ("ending 1: which makes no call", AnswerIsForgotten, ONE, 1, FAILED),
-    ("ending 1: nor when it comes again", AnswerIsForgottenOnceClaimed, ONE, 1, FAILED_AND_CRASH),
-    ("ending 1: written before it travels", AnswerIsSentUntried, ONE, 1, FAILED),
-    ("ending 1: if that fails too, it travels on again", SecondFailedEndPollsOn, ONE, 1, FAILED_TWICE),
-    ("ending 1: acknowledged once it travels", HandedOnComesBack, ONE, 1, FAILED),
+    ("ending 1: nor when it is delivered again", AnswerIsForgottenOnceClaimed, ONE, 1, FAILED_AND_CRASH),
+    ("ending 1: written before it is forwarded", AnswerIsSentUntried, ONE, 1, FAILED),
+    ("ending 1: if that fails too, it is forwarded again", SecondFailedEndPollsOn, ONE, 1, FAILED_TWICE),
+    ("ending 1: acknowledged once forwarded", HandedOnComesBack, ONE, 1, FAILED),
     ("ending 1: refused by its own write, it is published", RefusedEndIsDropped, ONE, 1, LOST),
     ("ending 2: published from the item that the write returned", EndForgetsWhoJoined, TWO, 2, NONE),
     ("ending 2: published after it is recorded", PublishesBeforeItRecords, ONE, 1, NONE),
-    ("ending 2: a failure brings the message back", FailedPublishIsAcknowledged, ONE, 1, FAILED),
+    ("ending 2: a failure retries the message", FailedPublishIsAcknowledged, ONE, 1, FAILED),
     ("ending 3: marked after it is published", MarksWhenItRecords, ONE, 1, CRASH),
     ("ending 3: marked under the run", MarkIgnoresTheRun, TWO, 2, CRASH),
     ("ending 3: `published` is set", MarkIsNotSet, ONE, 1, NONE),
-    ("ending 3: a failure brings the message back", FailedMarkIsAcknowledged, ONE, 1, FAILED),
+    ("ending 3: a failure retries the message", FailedMarkIsAcknowledged, ONE, 1, FAILED),
     ("sweep: overdue runs", SweepForgetsRuns, ONE, 1, DEAD_LETTER),
     ("sweep: unpublished endings", SweepForgetsEndings, ONE, 1, DEAD_LETTER_AND_CRASH),
     ("sweep: a run is indexed until its ending is marked", EndLeavesTheIndex, ONE, 1, DEAD_LETTER_AND_CRASH),
@@ -104,9 +104,9 @@ pub(super) const CAUGHT: &[Caught] = &[
     ("sweep: never while the lease is held", SweepIgnoresTheLease, ONE, 2, Faults { early_sweeps: 1, ..NONE }),
 ];
 
-/// A clause without which nothing goes wrong here, and why it is there all the same. Then the scopes in which the search
-/// comes to where it decides: those of every run, and those of `MODEL_SCOPE=large`, each with two triggers, a crash and a
-/// duplicate.
+/// A clause whose omission breaks nothing here, and what it is for. Then the scopes in which the search reaches a state
+/// where the clause has an effect: those of every run, and those of `MODEL_SCOPE=large`, each with two triggers, a crash
+/// and a duplicate.
 pub(super) type Harmless = (&'static str, Mutant, &'static str, &'static [Scope], &'static [Scope]);
 
 const ANSWERS_LOST: Scope = scope(ONE, 2, Faults { lost: 1, failed: 1, ..NONE });
@@ -120,7 +120,7 @@ const LARGE_CLOCKS_APART: Scope = scope(TWO, 2, Faults { skews: 1, ..DUPLICATE_A
 
 pub(super) const HARMLESS: &[Harmless] = &[
     (
-        "refused 1: its own write is known again",
+        "refused 1: its own write is recognized",
         PollForgetsItsOwnWrite,
         "saves a wait for its own lease",
         &[ANSWERS_LOST],
@@ -129,7 +129,7 @@ pub(super) const HARMLESS: &[Harmless] = &[
     (
         "refused 4: ended and published is dropped",
         PollPublishesOnceMore,
-        "saves a second event, the same to the byte",
+        "saves a second event, with the same bytes",
         &[CRASHES],
         &[LARGE_CRASHES, LARGE_TWINS],
     ),
@@ -141,7 +141,7 @@ pub(super) const HARMLESS: &[Harmless] = &[
         &[LARGE_CRASHES, LARGE_TWINS],
     ),
     (
-        "trigger writes: its own write is known again",
+        "trigger writes: its own write is recognized",
         TriggerForgetsItsOwnWrite,
         "saves a wait for its own lease",
         &[ANSWERS_LOST],
@@ -155,24 +155,24 @@ pub(super) const HARMLESS: &[Harmless] = &[
         &[LARGE_ANSWERS_LOST],
     ),
     (
-        "ending 1: its own write is known again",
+        "ending 1: its own write is recognized",
         OwnEndIsNotRecognised,
         "the ending is unpublished, and is published as such",
         &[ANSWERS_LOST],
         &[scope(TWO, 2, Faults { lost: 1, ..DUPLICATE_AND_CRASH })],
     ),
     (
-        "ending 1: refused by another's, that is published",
+        "ending 1: refused by another ending, that one is published",
         EndOfOthersIsLeft,
-        "saves a wait for the message that recorded it; only clocks too far apart lead there",
+        "saves a wait for the message that recorded it; only reached if clocks differ too much",
         &[CLOCKS_APART],
         &[LARGE_CLOCKS_APART],
     ),
-    ("ending 3: a refused mark is no failure", RefusedMarkComesBack, "saves a receive", &[CRASHES], &[LARGE_CRASHES]),
+    ("ending 3: a refused mark is not an error", RefusedMarkComesBack, "saves a receive", &[CRASHES], &[LARGE_CRASHES]),
 ];
 
-/// A clause that decides nothing that the others leave open, and which of them say the same. Leaving it out changes no
-/// step in any scope, so that a search without it shows nothing.
+/// A clause that is implied by others, and by which. Omitting it changes no step in any scope, so a search without it shows
+/// nothing.
 pub(super) type Implied = (&'static str, Mutant, &'static str);
 
 pub(super) const IMPLIED: &[Implied] = &[
@@ -199,7 +199,7 @@ pub(super) const IMPLIED: &[Implied] = &[
     ),
 ];
 
-/// Where it is looked for that an [`IMPLIED`] clause decides something.
+/// The scopes in which an [`IMPLIED`] clause is checked to have no effect.
 pub(super) const IMPLIED_IN: &[Scope] = &[CRASHES, CLOCKS_APART];
 pub(super) const IMPLIED_IN_LARGE: &[Scope] = &[
     ANSWERS_LOST,

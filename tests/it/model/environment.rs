@@ -1,5 +1,5 @@
-//! What happens by itself: messages are delivered, leases run out, sweeps come, messages are lost, and what was given up on
-//! lands after all.
+//! What happens without a handler: messages are delivered or lost, leases expire, sweeps run, and abandoned requests land
+//! late.
 
 use postpress_bridge::run::{Item, OPEN_SHARDS, Task, sweep};
 
@@ -30,19 +30,19 @@ impl Bridge {
             match &*landed.late.remove(place) {
                 Late::Write(write, is_outdated) => {
                     self.write(&mut landed, write, *is_outdated);
-                    landed.look_for_the_message_of(write);
-                    next.push((Action::World("a write that was given up on lands"), landed));
+                    landed.check_message_of(write);
+                    next.push((Action::World("an abandoned write lands"), landed));
                 }
                 Late::Call(run_id) => {
                     for (_, landed, _) in landed.land(*run_id, None) {
-                        next.push((Action::World("a call that was given up on lands"), landed));
+                        next.push((Action::World("an abandoned call lands"), landed));
                     }
                 }
             }
         }
     }
 
-    /// A lease is over once its holder is, or, with clocks too far apart, before.
+    /// A lease expires once its holder is gone, or earlier if clocks differ too much.
     pub(super) fn lease(&self, state: &State, next: &mut Next) {
         let Some(item) = state.item.as_ref().filter(|item| !item.lease_expired(NOW)) else { return };
         let holder = state.handlers.iter().position(|handler| handler.claim_id == item.claim_id);
@@ -50,18 +50,18 @@ impl Bridge {
         over.item = Some(Part::new(Item { lease_until_ms: OVER, ..Item::clone(item) }));
         over.outdate_claims();
         match holder {
-            None => next.push((Action::World("the lease of the dead or finished holder is over"), over)),
+            None => next.push((Action::World("the lease of the dead or finished holder expires"), over)),
             Some(holder) if state.left.skews > 0 => {
                 over.left.skews -= 1;
                 over.change(holder, |handler| handler.is_skewed = true);
-                next.push((Action::World("by the others' clocks the lease of a living holder is over"), over));
+                next.push((Action::World("by the others' clocks the lease of a living holder expires"), over));
             }
             Some(_) => {}
         }
     }
 
-    /// Once the run's message was lost and nothing goes on any more, the sweep must help; a sweep at any other time must do
-    /// no harm.
+    /// Once the run's message was lost and nothing else is in progress, the sweep must help; at any other time a sweep must
+    /// do no harm.
     pub(super) fn sweeps(&self, state: &State, next: &mut Next) {
         let is_needed = state.is_orphaned && state.queue.is_empty() && state.handlers.is_empty();
         if !is_needed && state.left.early_sweeps == 0 {
@@ -91,7 +91,7 @@ impl Bridge {
             let mut lost = state.clone();
             lost.left.dead_letters -= 1;
             lost.queue.remove(place);
-            lost.look_at_dead_letter(&queued.message);
+            lost.check_dead_letter(&queued.message);
             next.push((Action::World("a message is dead-lettered"), lost));
         }
     }

@@ -1,30 +1,30 @@
-//! The misfortunes that the world has in store.
+//! The faults of a world.
 
 use std::fmt;
 
-/// How often each misfortune may happen.
+/// How often each fault may happen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Faults {
     /// A handler dies.
     pub(super) crashes: u8,
     /// A message is delivered while it is in flight, or once more after it was deleted.
     pub(super) duplicates: u8,
-    /// A request or its reply is lost; AWS operations are then asked again, so that a poll may be sent twice.
+    /// A request or its reply is lost; AWS operations are then retried, so that a poll may be sent twice.
     pub(super) lost: u8,
-    /// An AWS operation fails for good, carried out or not, or time runs out before a call.
+    /// An AWS operation fails permanently, executed or not, or time runs out before a call.
     pub(super) failed: u8,
-    /// What was given up on lands later.
+    /// An abandoned request lands later.
     pub(super) late: u8,
     /// A message is dead-lettered.
     pub(super) dead_letters: u8,
-    /// A sweep comes although no message was lost.
+    /// A sweep runs although no message was lost.
     pub(super) early_sweeps: u8,
-    /// A lease is seen as over while its holder lives: clocks are further apart than the margin.
+    /// A lease is considered expired while its holder lives: clocks differ by more than the margin.
     pub(super) skews: u8,
 }
 
 impl Faults {
-    /// None at all.
+    /// None.
     pub(super) const NONE: Self =
         Self { crashes: 0, duplicates: 0, lost: 0, failed: 0, late: 0, dead_letters: 0, early_sweeps: 0, skews: 0 };
 
@@ -41,6 +41,6 @@ impl fmt::Display for Faults {
         let named = self.each().into_iter().zip(names);
         let there = named.filter(|(times, _)| *times > 0);
         let all = there.map(|(times, name)| format!("{times} {name}")).collect::<Vec<_>>().join(", ");
-        f.write_str(if all.is_empty() { "no misfortune" } else { &all })
+        f.write_str(if all.is_empty() { "no fault" } else { &all })
     }
 }

@@ -1,4 +1,4 @@
-//! What each step of a handler can come to: done, failed, failed and done all the same, lost on the way, or the end of it.
+//! The possible results of a handler's step: done, failed, executed but reported as failed, lost on the way, or a crash.
 
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::postpress::Answer;
@@ -11,31 +11,31 @@ use super::canonical::Part;
 use super::provider::{Answered, no_answer};
 use super::state::{Action, Bridge, HELD, Late, Message, Next, State, rules, tick};
 
-/// One delivery on its way.
+/// One delivery in progress.
 #[derive(Clone, Hash)]
 pub(super) struct Handler {
     pub(super) id: MessageId,
     pub(super) claim_id: ClaimId,
-    /// The run that it calls for, once it has claimed.
+    /// The run to call for, once claimed.
     pub(super) run_id: Option<RunId>,
     pub(super) handling: MessageHandler,
     pub(super) step: Step,
-    /// The provider's, once the call has landed.
+    /// The provider's answer, once the call has landed.
     pub(super) reply: Option<Answer>,
-    /// A lease has run out since its claim was prepared, which counts by the time of then.
+    /// A lease has expired since its claim was prepared, which is judged by the time of the claim.
     pub(super) is_outdated: bool,
-    /// Its lease is taken as over although it lives.
+    /// Its lease is considered expired although it lives.
     pub(super) is_skewed: bool,
-    /// It has tried to record the ending, and was told that it failed.
+    /// It tried to record the ending and got an error.
     pub(super) tried_to_record: bool,
-    /// It has sent the answer on in a poll, and was told that it failed.
+    /// It forwarded the answer in a poll and got an error.
     pub(super) is_told_unsent: bool,
-    /// Another delivery of its message has claimed and failed while this one was on its way.
+    /// Another delivery of its message has claimed and failed in the meantime.
     pub(super) outlived_a_claim: bool,
 }
 
 impl Handler {
-    /// It has the provider's last word.
+    /// Whether it has the provider's terminal answer.
     pub(super) fn has_answer(&self) -> bool {
         match &self.step {
             Step::Call(_) => matches!(self.reply, Some(Answer::Over(_))),
@@ -45,7 +45,7 @@ impl Handler {
         }
     }
 
-    /// It has not yet recorded an ending or sent a poll under its claim.
+    /// Whether it has claimed, but not yet recorded an ending or sent a poll.
     pub(super) fn is_at_work(&self) -> bool {
         match &self.step {
             Step::Call(_) | Step::Send { .. } => true,
@@ -56,7 +56,7 @@ impl Handler {
 }
 
 impl Bridge {
-    /// Begins with a message, in a state in which nobody has the names that it may give.
+    /// Begins to handle a message, in a state where the names that it may give are unused.
     pub(super) fn begin(&self, message: &Message, state: &State) -> Handler {
         let Message { id, mut task } = message.clone();
         let (claim_id, run_id) = (state.unused_claim(), state.unused_run());
@@ -98,7 +98,7 @@ impl Bridge {
                 let mut published = state.clone();
                 published.publish(&publication.clone().into());
                 self.fails(state, n, "cannot publish", next);
-                self.fails(&published, n, "publishes and is told that it failed", next);
+                self.fails(&published, n, "publishes but gets an error", next);
                 self.give(&mut published, n, StepResult::Done);
                 next.push((Action::Did(n, "publishes the ending"), published));
             }
@@ -106,7 +106,7 @@ impl Bridge {
         }
     }
 
-    /// The handler is told, and goes on to its next step.
+    /// The handler gets a result and goes on to its next step.
     fn give(&self, state: &mut State, n: usize, input: StepResult) {
         let run_id = state.item.as_ref().map(|item| item.run_id);
         let mut published = None;
@@ -124,7 +124,7 @@ impl Bridge {
                 }
                 Some(mutant) => {
                     let as_protocol_says = next(&mut handler.clone(), input.clone());
-                    let input = mutant.told(handler, input);
+                    let input = mutant.result(handler, input);
                     let step = next(handler, input);
                     let step = mutant.then(handler, step);
                     published = item.and_then(|item| mutant.publishes_before(&item, &step));
@@ -143,7 +143,7 @@ impl Bridge {
         }
     }
 
-    /// What was tried in this state is reported as failed.
+    /// Reports the step as failed.
     fn fails(&self, state: &State, n: usize, what: &'static str, next: &mut Next) {
         if state.left.failed > 0 {
             let mut failed = state.clone();
@@ -159,11 +159,11 @@ impl Bridge {
         let written = self.write(&mut done, write, handler.is_outdated);
         self.fails(state, n, "its write fails", next);
         if matches!(written, WriteResult::Applied(_)) {
-            self.fails(&done, n, "its write is carried out and reported as failed", next);
+            self.fails(&done, n, "its write is executed but reported as failed", next);
             if state.left.lost > 0 {
                 let mut lost = done.clone();
                 lost.left.lost -= 1;
-                next.push((Action::Fault(n, "the reply to its write is lost; it will ask again"), lost));
+                next.push((Action::Fault(n, "the reply to its write is lost; it will retry"), lost));
             }
         }
         if state.left.late > 0 {
@@ -172,7 +172,7 @@ impl Bridge {
             late.late.push(Part::new(Late::Write(Box::new(write.clone()), handler.is_outdated)));
             self.fails(&late, n, "its write fails, and will land later", next);
         }
-        let written = if handler.is_outdated { as_of_then(written, handler) } else { written };
+        let written = if handler.is_outdated { as_of_the_claim(written, handler) } else { written };
         self.give(&mut done, n, StepResult::Written(written));
         next.push((Action::Did(n, name_of(write)), done));
     }
@@ -180,21 +180,21 @@ impl Bridge {
     fn sends(&self, state: &State, n: usize, is_answer: bool, next: &mut Next) {
         let sender = &state.handlers[n];
         let Step::Send { poll, .. } = &sender.step else { return };
-        // What was learned changes nothing here but the number of states.
+        // The accumulated state would only increase the number of states here.
         let task = Task::Poll(Poll { learned: None, ..poll.clone() });
         let mut begun = state.clone();
-        begun.look_at_send(sender);
+        begun.check_send(sender);
         let mut sent = begun.clone();
         sent.send(task.clone());
         let mut unsent = begun;
         unsent.answer_is_dropped_by(sender);
         if state.answered() == Some(Answered::InHand(sender.claim_id)) && poll.answer.is_some() {
-            sent.answer_moves(Answered::Travels { claim_id: sender.claim_id, may_be_overtaken: false });
+            sent.answer_moves(Answered::Forwarded { claim_id: sender.claim_id, may_be_overtaken: false });
         }
         self.fails(&unsent, n, "cannot send its poll", next);
-        let mut told_unsent = sent.clone();
-        told_unsent.change(n, |handler| handler.is_told_unsent = poll.answer.is_some());
-        self.fails(&told_unsent, n, "sends its poll and is told that it failed", next);
+        let mut reported_unsent = sent.clone();
+        reported_unsent.change(n, |handler| handler.is_told_unsent = poll.answer.is_some());
+        self.fails(&reported_unsent, n, "sends its poll but gets an error", next);
         if state.left.lost > 0 {
             let mut twice = sent.clone();
             twice.left.lost -= 1;
@@ -203,15 +203,15 @@ impl Bridge {
             next.push((Action::Fault(n, "sends its poll twice, since the first reply was lost"), twice));
         }
         self.give(&mut sent, n, StepResult::Done);
-        let what = if is_answer { "sends the answer on in a poll" } else { "sends a poll" };
+        let what = if is_answer { "forwards the answer in a poll" } else { "sends a poll" };
         next.push((Action::Did(n, what), sent));
     }
 
-    /// A call: it lands, and its reply comes back, each a step of its own.
+    /// A call lands, and its reply arrives, each as its own step.
     fn calls(&self, state: &State, n: usize, next: &mut Next) {
         let caller = &state.handlers[n];
         match (&caller.reply, caller.run_id) {
-            (Some(reply), _) => self.hears(state, n, reply, next),
+            (Some(reply), _) => self.receives_answer(state, n, reply, next),
             (None, Some(run_id)) => {
                 if state.left.failed > 0 {
                     let mut late = state.clone();
@@ -220,12 +220,12 @@ impl Bridge {
                     next.push((Action::Fault(n, "has no time left for its call"), late));
                 }
                 let mut begun = state.clone();
-                begun.look_at_call(caller, run_id);
+                begun.check_call(caller, run_id);
                 let replied = |mut state: State, reply: Answer| {
                     state.change(n, |handler| handler.reply = Some(reply));
                     state
                 };
-                // What one is told who was overtaken cannot be recorded any more.
+                // An answer to an overtaken handler can no longer be recorded.
                 let claim_id = (!state.is_overtaken(caller)).then_some(caller.claim_id);
                 for (answer, landed, what) in begun.land(run_id, claim_id) {
                     next.push((Action::Did(n, what), replied(landed, answer)));
@@ -239,18 +239,18 @@ impl Bridge {
                     let mut late = replied(begun, no_answer());
                     late.left.late -= 1;
                     late.late.push(Part::new(Late::Call(run_id)));
-                    next.push((Action::Fault(n, "gives up on its call, which will land later"), late));
+                    next.push((Action::Fault(n, "abandons its call, which will land later"), late));
                 }
             }
             (None, None) => unreachable!("a call is begun under a claim"),
         }
     }
 
-    fn hears(&self, state: &State, n: usize, reply: &Answer, next: &mut Next) {
-        let mut told = state.clone();
-        told.change(n, |handler| handler.reply = None);
+    fn receives_answer(&self, state: &State, n: usize, reply: &Answer, next: &mut Next) {
+        let mut received = state.clone();
+        received.change(n, |handler| handler.reply = None);
         if state.left.lost > 0 && !matches!(reply, Answer::Failed(_)) {
-            let mut lost = told.clone();
+            let mut lost = received.clone();
             lost.left.lost -= 1;
             lost.answer_is_dropped_by(&state.handlers[n]);
             self.give(&mut lost, n, StepResult::Answered(no_answer()));
@@ -261,8 +261,8 @@ impl Bridge {
             Answer::InProgress(_) => "hears that the sync is in progress",
             _ => "hears nothing from the provider",
         };
-        self.give(&mut told, n, StepResult::Answered(reply.clone()));
-        next.push((Action::Did(n, what), told));
+        self.give(&mut received, n, StepResult::Answered(reply.clone()));
+        next.push((Action::Did(n, what), received));
     }
 
     fn ends(&self, state: &State, n: usize, verdict: Disposition, next: &mut Next) {
@@ -271,11 +271,11 @@ impl Bridge {
         let message = done.queue.iter().find(|queued| queued.message.id == handler.id);
         let message = message.map(|queued| queued.message.clone());
         let is_acknowledged = matches!(verdict, Disposition::Ack(_));
-        self.look_at_end(&mut done, &handler, message.as_deref(), is_acknowledged);
+        self.check_end(&mut done, &handler, message.as_deref(), is_acknowledged);
         done.release(&handler.id);
         if !is_acknowledged {
-            done.look_for_the_message_of_holder(&handler);
-            next.push((Action::Did(n, "hands its message back"), done));
+            done.check_message_of_holder(&handler);
+            next.push((Action::Did(n, "returns its message"), done));
             return;
         }
         if state.left.duplicates > 0 {
@@ -285,7 +285,7 @@ impl Bridge {
             next.push((Action::Fault(n, "acknowledges, and its message is delivered once more"), stays));
         }
         done.queue.retain(|queued| queued.message.id != handler.id);
-        done.look_for_another_claim_of(&handler);
+        done.check_other_claim_of(&handler);
         next.push((Action::Did(n, "acknowledges"), done));
     }
 
@@ -297,7 +297,7 @@ impl Bridge {
         dead.left.crashes -= 1;
         let handler = dead.handlers.remove(n);
         dead.release(&handler.id);
-        dead.look_for_the_message_of_holder(&handler);
+        dead.check_message_of_holder(&handler);
         dead.answer_is_dropped_by(&handler);
         dead.answer_may_be_overtaken(&handler);
         let under_way = match (&handler.step, &handler.reply, handler.run_id) {
@@ -309,14 +309,14 @@ impl Bridge {
             let mut late = dead.clone();
             late.left.late -= 1;
             late.late.push(Part::new(under_way));
-            next.push((Action::Crash(n, ", and what it had under way will land later"), late));
+            next.push((Action::Crash(n, ", and what it had in progress will land later"), late));
         }
         next.push((Action::Crash(n, ""), dead));
     }
 }
 
-/// A poll whose claim is refused judges by the time in the claim: then the lease was held. A trigger looks at the clock again.
-fn as_of_then(written: WriteResult, handler: &Handler) -> WriteResult {
+/// A poll whose claim is refused judges by the time in the claim, when the lease was held. A trigger checks the clock again.
+fn as_of_the_claim(written: WriteResult, handler: &Handler) -> WriteResult {
     match (written, &handler.step) {
         (
             WriteResult::ConditionFailed(Some(mut item)),

@@ -1,5 +1,5 @@
-//! The protocol with one clause left out. The clauses are taken out between the production code and the world: in what a
-//! handler is told, in what it does then, and in what the table does.
+//! The protocol with one clause omitted. Clauses are removed between the production code and the world: in a handler's
+//! results, in its next steps, and in the table's writes.
 
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ClaimId, MessageId, TriggerKey};
@@ -13,7 +13,7 @@ use postpress_bridge::time::Millis;
 use super::handler::Handler;
 use super::state::{NOW, OVER, rules, tick};
 
-/// Named by what it does wrong. Which clause each is, and how it is caught, is in `clauses`.
+/// Named by what it does wrong. `clauses` lists the clause of each, and how it is caught.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mutant {
     SupersededPollCalls,
@@ -122,7 +122,7 @@ fn outcome(state: &RunState) -> Outcome {
     state.outcome().cloned().unwrap_or_else(made_up)
 }
 
-/// As if another message had ended the run and published its event by now.
+/// As if another message had ended the run and published its event.
 fn leave_nothing_to_do(item: &mut Item) {
     item.claim_id = another_claim();
     item.state = published(&item.state);
@@ -136,7 +136,7 @@ fn leave_index(state: &mut RunState) {
 }
 
 impl Mutant {
-    /// A message is delivered.
+    /// Changes the delivery of a message.
     pub(super) fn delivered(self, task: &mut Task, claimant: &mut Claimant, item: Option<&Item>) {
         let has_claimed = item.is_some_and(|item| item.holder == claimant.message_id);
         match (self, task) {
@@ -148,8 +148,8 @@ impl Mutant {
         }
     }
 
-    /// What a handler is told of its step.
-    pub(super) fn told(self, handler: &Handler, input: StepResult) -> StepResult {
+    /// Changes the result of a handler's step.
+    pub(super) fn result(self, handler: &Handler, input: StepResult) -> StepResult {
         match (&handler.step, input) {
             (Step::Read(_), StepResult::Read(Some(item))) => {
                 StepResult::Read(Some(Box::new(self.seen_by_trigger(*item, handler))))
@@ -157,9 +157,9 @@ impl Mutant {
             (
                 Step::Write(Write::Claim { condition: ClaimCondition::ByPoll { .. }, .. }),
                 StepResult::Written(written),
-            ) => StepResult::Written(self.told_of_polls_claim(written, handler)),
+            ) => StepResult::Written(self.result_of_polls_claim(written, handler)),
             (Step::Write(write), StepResult::Written(written)) => {
-                StepResult::Written(self.told_of_write(write, written, handler))
+                StepResult::Written(self.result_of_write(write, written, handler))
             }
             (Step::Write(Write::MarkPublished { .. }), StepResult::Failed) if self == M::FailedMarkIsAcknowledged => {
                 StepResult::Written(WriteResult::ConditionFailed(None))
@@ -170,7 +170,7 @@ impl Mutant {
         }
     }
 
-    fn told_of_polls_claim(self, written: WriteResult, handler: &Handler) -> WriteResult {
+    fn result_of_polls_claim(self, written: WriteResult, handler: &Handler) -> WriteResult {
         let WriteResult::ConditionFailed(Some(mut item)) = written else { return written };
         let is_active = item.state.is_active();
         match self {
@@ -188,7 +188,7 @@ impl Mutant {
         WriteResult::ConditionFailed(Some(item))
     }
 
-    fn told_of_write(self, write: &Write, written: WriteResult, handler: &Handler) -> WriteResult {
+    fn result_of_write(self, write: &Write, written: WriteResult, handler: &Handler) -> WriteResult {
         match (write, written) {
             (Write::MarkPublished { .. }, written) => written,
             (Write::End { .. }, WriteResult::Applied(mut item)) => {
@@ -201,7 +201,7 @@ impl Mutant {
                 let is_own = item.claim_id == handler.claim_id;
                 match self {
                     M::OwnEndIsNotRecognised if is_own => item.claim_id = another_claim(),
-                    // As if another message had published it by now: then there is nothing left to do.
+                    // As if another message had published it, so that nothing is left to do.
                     M::EndOfOthersIsLeft if !is_own => leave_nothing_to_do(&mut item),
                     M::RefusedEndIsDropped => leave_nothing_to_do(&mut item),
                     _ => {}
@@ -226,7 +226,7 @@ impl Mutant {
         }
     }
 
-    /// The item as a trigger gets to see it.
+    /// The item as a trigger sees it.
     fn seen_by_trigger(self, mut item: Item, handler: &Handler) -> Item {
         let is_own = item.holder == handler.id;
         let is_active = item.state.is_active();
@@ -254,10 +254,10 @@ impl Mutant {
         item
     }
 
-    /// What a handler does next.
+    /// Changes a handler's next step.
     pub(super) fn then(self, handler: &mut Handler, next: Step) -> Step {
-        let acknowledged = |why| Step::Done(Disposition::Ack(why));
-        // One that has made no call was brought the answer by its poll.
+        let acknowledged = |reason| Step::Done(Disposition::Ack(reason));
+        // A handler that made no call got the answer from its poll.
         let is_second_try = handler.run_id.is_none();
         match (self, &handler.step, next) {
             (M::SupersededPollComesBack, _, Step::Done(Disposition::Ack(AckReason::Superseded))) => {
@@ -295,7 +295,7 @@ impl Mutant {
         }
     }
 
-    /// What is published although its write is only about to be tried.
+    /// What is published before its write.
     pub(super) fn publishes_before(self, item: &Item, step: &Step) -> Option<Event> {
         match step {
             Step::Write(Write::End { outcome, .. }) if self == M::PublishesBeforeItRecords => {
@@ -305,8 +305,8 @@ impl Mutant {
         }
     }
 
-    /// The write and the item that it is held against.
-    pub(super) fn held_against(self, write: &mut Write, item: &mut Item) {
+    /// Changes a write and the item that it is applied to.
+    pub(super) fn applied_to(self, write: &mut Write, item: &mut Item) {
         match write {
             Write::Claim { condition, claim, now, .. } => match (self, condition) {
                 (M::ClaimIgnoresThePhase, _) => item.state = active(&item.state),
@@ -357,7 +357,7 @@ impl Mutant {
         }
     }
 
-    /// What a write makes of the item.
+    /// Changes the item after a write.
     pub(super) fn taken(self, write: &Write, item: &mut Item, before: Option<&Item>) {
         match (self, write, before) {
             (M::ClaimKeepsTheHolder, Write::Claim { .. }, Some(before)) => item.holder = before.holder.clone(),

@@ -1,9 +1,9 @@
-//! What must hold at every step. S1 to S5 are the protocol's promises; S3 is left to the search, which looks for states from
-//! which no way leads to a published ending.
+//! What must hold at every step. S1 to S5 are the protocol's promises; S3 is checked by the search, which looks for states
+//! without a path to a published ending.
 //!
-//! A promise that is not kept is excused only by the fault that explains it: an answer counts as lost by what happened to
-//! the call, the process or the poll that had it, and the sweep counts as needed by what happened to the message that the
-//! run lives by. That a fault of some kind happened somewhere excuses nothing.
+//! A broken promise is excused only by the fault that explains it: an answer counts as lost by what happened to the call,
+//! the process or the poll that had it, and the sweep counts as needed by what happened to the message that drives the run.
+//! A fault elsewhere excuses nothing.
 
 use std::collections::BTreeSet;
 
@@ -17,29 +17,29 @@ use super::provider::{Answered, Sync};
 use super::state::{Bridge, Message, State};
 
 impl Bridge {
-    /// Before a write is taken.
-    pub(super) fn look_at_write(&self, state: &mut State, write: &Write) {
+    /// Before a write is applied.
+    pub(super) fn check_write(&self, state: &mut State, write: &Write) {
         match write {
             Write::Start { item, .. } => {
-                if state.item.as_ref().is_some_and(|before| !state.is_out(before)) {
-                    state.break_promise("a run is started over one whose ending is not out (S2)");
+                if state.item.as_ref().is_some_and(|before| !state.is_published_ending(before)) {
+                    state.break_promise("a run is started over one whose ending is unpublished (S2)");
                 }
                 item.triggers.iter().for_each(|trigger| self.accept(state, &trigger.message_id));
             }
-            Write::Claim { claim, .. } => state.look_at_claim(claim),
+            Write::Claim { claim, .. } => state.check_claim(claim),
             Write::Join { trigger, .. } => self.accept(state, &trigger.message_id),
             Write::End { .. } => state.answer_moves(Answered::Recorded),
             Write::MarkPublished { .. } => {
-                if state.item.as_ref().is_some_and(|item| !state.is_out(item)) {
-                    state.break_promise("an ending is marked as published that is not out (S2)");
+                if state.item.as_ref().is_some_and(|item| !state.is_published_ending(item)) {
+                    state.break_promise("an unpublished ending is marked as published (S2)");
                 }
             }
             Write::MoveSweep { .. } => {}
         }
     }
 
-    /// Before a message is acknowledged or handed back.
-    pub(super) fn look_at_end(
+    /// Before a message is acknowledged or returned.
+    pub(super) fn check_end(
         &self,
         state: &mut State,
         handler: &Handler,
@@ -49,12 +49,12 @@ impl Bridge {
         if state.answered() == Some(Answered::InHand(handler.claim_id)) {
             state.answer_is_dropped_by(handler);
             if is_acknowledged || state.answered() == Some(Answered::Lost) {
-                state.break_promise("an answer is let go of, neither recorded nor sent on (S1)");
+                state.break_promise("an answer is dropped, neither recorded nor forwarded (S1)");
             }
         }
         if !is_acknowledged {
             if state.answered_in_poll_of(handler) && !handler.is_told_unsent {
-                state.break_promise("a message is handed back although a poll carries its answer on (S1)");
+                state.break_promise("a message is returned although a poll carries its answer (S1)");
             }
             state.answer_may_be_overtaken(handler);
             return;
@@ -67,25 +67,25 @@ impl Bridge {
                 state.break_promise("the poll that carries the answer is dropped (S1)");
             }
             Some(Task::Trigger(message)) if !self.is_taken(state, &message.trigger.message_id) => {
-                state.break_promise("a trigger is acknowledged that no run has taken (S5)");
+                state.break_promise("a trigger is acknowledged that no run has accepted (S5)");
             }
             _ => {}
         }
     }
 
-    /// A run takes a trigger.
+    /// A run accepts a trigger.
     fn accept(&self, state: &mut State, id: &MessageId) {
         if self.is_taken(state, id) {
-            state.break_promise("a request is taken twice (S5)");
+            state.break_promise("a request is accepted twice (S5)");
         }
         state.accepted = Part::new([&state.accepted[..], std::slice::from_ref(id)].concat());
     }
 
-    /// A run has taken this message's request, in whichever message it came.
+    /// Whether a run has accepted this message's request, from any of its messages.
     fn is_taken(&self, state: &State, id: &MessageId) -> bool {
         let request = self.request_of(id);
-        let told = state.published.iter().flat_map(|event| &event.detail.triggers);
-        let mut taken = state.accepted.iter().chain(told.map(|trigger| &trigger.message_id));
+        let reported = state.published.iter().flat_map(|event| &event.detail.triggers);
+        let mut taken = state.accepted.iter().chain(reported.map(|trigger| &trigger.message_id));
         taken.any(|taken| self.request_of(taken) == request)
     }
 
@@ -96,20 +96,20 @@ impl Bridge {
 }
 
 impl State {
-    /// The living handler that has claimed the run and is still at work on it.
+    /// The living handler that has claimed the run and still works on it.
     fn holder(&self) -> Option<&Handler> {
         let claim_id = self.item.as_ref()?.claim_id;
         self.handlers.iter().map(|handler| &**handler).find(|other| other.claim_id == claim_id && other.is_at_work())
     }
 
-    /// A claim takes the run from its holder, and the answer from whoever has it. Only what the protocol states may bring
-    /// that about.
-    fn look_at_claim(&mut self, claim: &Claim) {
+    /// A claim takes the run from its holder, and invalidates the answer of the handler or poll that has it. Only the
+    /// causes that the protocol states may lead to that.
+    fn check_claim(&mut self, claim: &Claim) {
         let Some(item) = self.item.clone() else { return };
         let is_sweeps = matches!(Name::of_message(claim.holder.as_str()), Some(Name::SweepMessage(_)));
         let is_holders = item.holder == claim.holder;
         if let Some(holder) = self.holder() {
-            // With clocks too far apart a second delivery of its message can do that, or a poll of the sweep's.
+            // If clocks differ too much, a second delivery of its message can do that, or a sweep's poll.
             let is_excused = holder.is_skewed && (is_sweeps || is_holders && self.is_delivered_twice(&claim.holder));
             if !is_excused {
                 self.break_promise("a claim is made while another holds the run (S4)");
@@ -118,19 +118,19 @@ impl State {
         match self.answered() {
             Some(Answered::InHand(_)) => {
                 if self.holder().is_none() {
-                    self.break_promise("a claim is made although the answer is in its caller's hands (S1)");
+                    self.break_promise("a claim is made while its caller has the answer (S1)");
                 }
                 self.answer_moves(Answered::Lost);
             }
-            Some(Answered::Travels { claim_id, .. }) if !claim.calls => {
+            Some(Answered::Forwarded { claim_id, .. }) if !claim.calls => {
                 let is_alive = self.handlers.iter().any(|handler| handler.claim_id == claim.claim_id);
                 self.answer_moves(if is_alive {
                     Answered::InHand(claim.claim_id)
                 } else {
-                    Answered::Travels { claim_id, may_be_overtaken: false }
+                    Answered::Forwarded { claim_id, may_be_overtaken: false }
                 });
             }
-            Some(Answered::Travels { may_be_overtaken, .. }) => {
+            Some(Answered::Forwarded { may_be_overtaken, .. }) => {
                 let comes_again = may_be_overtaken || self.is_delivered_twice(&claim.holder);
                 if !(is_sweeps || is_holders && comes_again) {
                     self.break_promise("a claim comes before the poll with the answer, and nothing explains it (S1)");
@@ -141,60 +141,60 @@ impl State {
         }
     }
 
-    /// Two deliveries of this message are on their way.
+    /// Whether two deliveries of this message are in progress.
     fn is_delivered_twice(&self, id: &MessageId) -> bool {
         self.queue.iter().any(|queued| queued.message.id == *id && queued.in_flight > 1)
     }
 
-    /// This handler has sent the answer on in a poll.
+    /// Whether this handler has forwarded the answer in a poll.
     fn answered_in_poll_of(&self, handler: &Handler) -> bool {
-        matches!(self.answered(), Some(Answered::Travels { claim_id, .. }) if claim_id == handler.claim_id)
+        matches!(self.answered(), Some(Answered::Forwarded { claim_id, .. }) if claim_id == handler.claim_id)
     }
 
-    /// This message carries the answer that is to be recorded, and can still claim the run.
+    /// Whether this message carries the unrecorded answer, and can still claim the run.
     fn is_carrier(&self, message: &Message) -> bool {
         let Task::Poll(Poll { claim_id: named, answer: Some(_), .. }) = &message.task else { return false };
-        let travels = |answered| matches!(answered, Answered::Travels { claim_id, .. } if claim_id == *named);
-        self.answered().is_some_and(travels) && self.can_claim(message)
+        let forwarded = |answered| matches!(answered, Answered::Forwarded { claim_id, .. } if claim_id == *named);
+        self.answered().is_some_and(forwarded) && self.can_claim(message)
     }
 
-    /// The run goes on with this message: it holds the run, or names the claim that does.
+    /// Whether this message drives the run: it holds the run, or names the claim that does.
     fn can_claim(&self, message: &Message) -> bool {
         let names = |item: &Item| matches!(&message.task, Task::Poll(poll) if poll.claim_id == item.claim_id);
         let open = self.item.as_ref().filter(|item| !item.state.is_published());
         open.is_some_and(|item| item.holder == message.id || names(item))
     }
 
-    /// After a message was lost for good.
-    pub(super) fn look_at_dead_letter(&mut self, message: &Message) {
+    /// After a message was lost permanently.
+    pub(super) fn check_dead_letter(&mut self, message: &Message) {
         self.is_orphaned |= self.can_claim(message);
         if self.is_carrier(message) && !self.queue.iter().any(|other| self.is_carrier(&other.message)) {
             self.answer_moves(Answered::Lost);
         }
     }
 
-    /// After a handler died or handed its message back: if it held the run, its message must bring the run on.
-    pub(super) fn look_for_the_message_of_holder(&mut self, handler: &Handler) {
+    /// After a handler died or returned its message: if it held the run, its message must continue the run.
+    pub(super) fn check_message_of_holder(&mut self, handler: &Handler) {
         if self.item.as_ref().is_some_and(|item| item.claim_id == handler.claim_id) {
-            self.look_for_the_message_of_claim(&handler.id);
+            self.check_message_of_claim(&handler.id);
         }
     }
 
-    /// The same after a claim has landed that was given up on.
-    pub(super) fn look_for_the_message_of(&mut self, write: &Write) {
+    /// The same after an abandoned claim has landed.
+    pub(super) fn check_message_of(&mut self, write: &Write) {
         let claimer = match write {
             Write::Start { item, .. } => &item.holder,
             Write::Claim { claim, .. } => &claim.holder,
             _ => return,
         };
         if self.item.as_ref().is_some_and(|item| write.claims() == Some(item.claim_id)) {
-            self.look_for_the_message_of_claim(claimer);
+            self.check_message_of_claim(claimer);
         }
     }
 
-    /// Nobody is at work under the item's claim. If another delivery of its message was acknowledged meanwhile, the run is left
-    /// without one; if another is still on its way, that one may acknowledge it.
-    fn look_for_the_message_of_claim(&mut self, id: &MessageId) {
+    /// No handler works under the item's claim. If another delivery of its message was acknowledged in the meantime, no
+    /// message drives the run; if another is still in progress, it may still acknowledge the message.
+    fn check_message_of_claim(&mut self, id: &MessageId) {
         if self.item.as_ref().is_some_and(|item| item.state.is_published()) {
             return;
         }
@@ -206,8 +206,8 @@ impl State {
         }
     }
 
-    /// After a message was acknowledged by a delivery that has outlived one that claimed and failed.
-    pub(super) fn look_for_another_claim_of(&mut self, handler: &Handler) {
+    /// After a message was acknowledged by a delivery that outlived one that claimed and failed.
+    pub(super) fn check_other_claim_of(&mut self, handler: &Handler) {
         let is_holders = self.item.as_ref().is_some_and(|item| item.holder == handler.id && !item.state.is_published());
         let claim_id = self.item.as_ref().map(|item| item.claim_id);
         let is_at_work = self.handlers.iter().any(|other| Some(other.claim_id) == claim_id);
@@ -215,11 +215,11 @@ impl State {
         self.is_orphaned |= handler.outlived_a_claim && is_holders && !is_at_work && !goes_on;
     }
 
-    /// Before a call of this run is begun.
-    pub(super) fn look_at_call(&mut self, caller: &Handler, run_id: RunId) {
+    /// Before a call of this run.
+    pub(super) fn check_call(&mut self, caller: &Handler, run_id: RunId) {
         let item = self.item.as_deref();
         if self.is_overtaken(caller) {
-            return; // stated
+            return; // as the protocol states
         }
         let is_active = item.is_some_and(|item| item.run_id == run_id && item.state.is_active());
         if self.handlers.iter().any(|other| other.reply.is_some() && !other.is_skewed) {
@@ -229,34 +229,34 @@ impl State {
             self.break_promise("a call is begun although the run has its ending (S1)");
         }
         match *self.sync {
-            Sync::Told(told, answered) if told == run_id && answered != Answered::Lost => {
+            Sync::Over(ended, answered) if ended == run_id && answered != Answered::Lost => {
                 self.break_promise("a finished sync is restarted although its answer is not lost (S1)");
             }
             _ => {}
         }
     }
 
-    /// Clocks are too far apart, and somebody has claimed while this one lives.
+    /// Whether clocks differ too much, and another handler has claimed while this one lives.
     pub(super) fn is_overtaken(&self, handler: &Handler) -> bool {
         handler.is_skewed && self.item.as_ref().is_some_and(|item| item.claim_id != handler.claim_id)
     }
 
     /// Before a handler sends.
-    pub(super) fn look_at_send(&mut self, sender: &Handler) {
+    pub(super) fn check_send(&mut self, sender: &Handler) {
         if sender.run_id.is_none() && !sender.has_answer() {
-            self.break_promise("a poll is sent on by one that never claimed (S4)");
+            self.break_promise("a poll is sent by a handler that never claimed (S4)");
         }
         let carries_answer = matches!(&sender.step, Step::Send { poll, .. } if poll.answer.is_some());
         if carries_answer && !sender.tried_to_record {
-            self.break_promise("an answer is sent on that nobody tried to record (S1)");
+            self.break_promise("an answer is forwarded without an attempt to record it (S1)");
         }
     }
 
-    /// An event goes out.
+    /// Publishes an event.
     pub(super) fn publish(&mut self, event: &Event) {
         let triggers: Vec<_> = event.detail.triggers.iter().map(|trigger| &trigger.message_id).collect();
         if triggers.iter().collect::<BTreeSet<_>>().len() < triggers.len() {
-            self.break_promise("an ending tells a trigger twice (S5)");
+            self.break_promise("an ending lists a trigger twice (S5)");
         }
         let before = self.published.iter().find(|before| before.detail.run_id == event.detail.run_id);
         if let Some(before) = before {
@@ -269,7 +269,7 @@ impl State {
         if !self.item.as_deref().is_some_and(is_recorded) {
             self.break_promise("an ending is published that is not recorded (S2)");
         }
-        if triggers.iter().any(|id| self.is_told(id)) {
+        if triggers.iter().any(|id| self.is_reported(id)) {
             self.break_promise("a trigger is in two endings (S5)");
         }
         let left = self.accepted.iter().filter(|id| !triggers.contains(id)).cloned().collect();
@@ -277,12 +277,12 @@ impl State {
         self.published.push(Part::new(event.clone()));
     }
 
-    fn is_told(&self, id: &MessageId) -> bool {
+    fn is_reported(&self, id: &MessageId) -> bool {
         self.published.iter().any(|event| event.detail.triggers.iter().any(|trigger| trigger.message_id == *id))
     }
 
-    /// The run of this item has ended, and an event has told of it.
-    fn is_out(&self, item: &Item) -> bool {
+    /// Whether the run of this item has ended, and an event has reported it.
+    fn is_published_ending(&self, item: &Item) -> bool {
         let run_id = Some(item.run_id.as_uuid());
         !item.state.is_active() && self.published.iter().any(|event| event.detail.run_id == run_id)
     }

@@ -1,7 +1,7 @@
-//! The provider's side of the chat, and what becomes of its last word.
+//! The provider's side of the chat, and what happens to its terminal answer.
 //!
-//! A sync that has told its end starts again at the next call. Whether that call is to be blamed depends on what became of
-//! the answer, so that each terminal answer is followed from the provider to the table.
+//! A sync that has reported its end starts again at the next call. Whether that call is an error depends on what happened to
+//! the answer, so each terminal answer is followed from the provider to the table.
 
 use std::hash::Hash;
 
@@ -16,27 +16,27 @@ use super::state::State;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Sync {
     Idle,
-    /// Asked so often while it ran.
+    /// Running; called this often since its start.
     Running(u8),
-    /// It told its end to a call of this run; the next call starts it again.
-    Told(RunId, Answered),
+    /// It reported its end to a call of this run; the next call starts it again.
+    Over(RunId, Answered),
 }
 
 /// Where a terminal answer is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Answered {
-    /// On its way to the living holder of this claim, or in its hands.
+    /// On its way to the living holder of this claim, or received by it.
     InHand(ClaimId),
     /// In a poll that names this claim, since it could not be recorded.
-    Travels {
+    Forwarded {
         /// The claim that the poll names.
         claim_id: ClaimId,
-        /// The message whose handler sent the poll may be delivered again, for a reason that S1 states: the handler died
-        /// after the send, was told that the send failed, or the message is delivered twice.
+        /// Whether the message whose handler sent the poll may be delivered again, for a reason that S1 states: the handler
+        /// died after the send or got an error for it, or the message is delivered twice.
         may_be_overtaken: bool,
     },
-    /// In no hands, for a reason that S1 states: the call that it answers was given up on, the reply to that call was lost,
-    /// the process that had it died, or neither its write nor the poll that carries it got through before another claim.
+    /// Lost, for a reason that S1 states: its call was abandoned, the reply to that call was lost, the process that had it
+    /// died, or another claim came before both its write and the poll that carries it.
     Lost,
     /// In the table.
     Recorded,
@@ -54,16 +54,16 @@ pub(super) fn no_answer() -> Answer {
 }
 
 impl State {
-    /// What a call of this run finds when it lands: what it is told, the world after it, and that in words. A caller that
-    /// waits for it hears of it under its claim.
+    /// The results of a call of this run when it lands: the answer, the world after it, and a description. A waiting caller
+    /// receives the answer under its claim.
     pub(super) fn land(&self, run_id: RunId, caller: Option<ClaimId>) -> Vec<(Answer, Self, &'static str)> {
         let to = |sync: Sync| Self { sync: Part::new(sync), ..self.clone() };
         let answered = caller.map_or(Answered::Lost, Answered::InHand);
-        let finish = (Answer::Over(Finish::Done), to(Sync::Told(run_id, answered)), "calls, and the sync is over");
+        let finish = (Answer::Over(Finish::Done), to(Sync::Over(run_id, answered)), "calls, and the sync is over");
         let started = Answer::InProgress(Progress::Started);
         match *self.sync {
             Sync::Idle => vec![(started, to(Sync::Running(0)), "calls, and the sync starts")],
-            Sync::Told(..) => vec![(started, to(Sync::Running(0)), "calls, and the sync starts again")],
+            Sync::Over(..) => vec![(started, to(Sync::Running(0)), "calls, and the sync starts again")],
             Sync::Running(0) => {
                 let running = Answer::InProgress(Progress::Running);
                 vec![finish, (running, to(Sync::Running(1)), "calls, and the sync is running")]
@@ -72,37 +72,37 @@ impl State {
         }
     }
 
-    /// Where the last terminal answer is, if the sync has not been started since.
+    /// Where the last terminal answer is, if the sync has not been restarted since.
     pub(super) fn answered(&self) -> Option<Answered> {
         match *self.sync {
-            Sync::Told(_, answered) => Some(answered),
+            Sync::Over(_, answered) => Some(answered),
             _ => None,
         }
     }
 
-    /// The answer moves on.
+    /// Moves the answer.
     pub(super) fn answer_moves(&mut self, to: Answered) {
-        if let Sync::Told(run_id, _) = *self.sync {
-            self.sync = Part::new(Sync::Told(run_id, to));
+        if let Sync::Over(run_id, _) = *self.sync {
+            self.sync = Part::new(Sync::Over(run_id, to));
         }
     }
 
-    /// The message that found the answer may be delivered again, although a poll carries the answer on.
+    /// The message that found the answer may be delivered again, although a poll carries the answer.
     pub(super) fn answer_may_be_overtaken(&mut self, finder: &Handler) {
-        if let Some(Answered::Travels { claim_id, .. }) = self.answered()
+        if let Some(Answered::Forwarded { claim_id, .. }) = self.answered()
             && claim_id == finder.claim_id
         {
-            self.answer_moves(Answered::Travels { claim_id, may_be_overtaken: true });
+            self.answer_moves(Answered::Forwarded { claim_id, may_be_overtaken: true });
         }
     }
 
-    /// What a handler had in its hands is lost, unless its message brings it once more.
+    /// A handler's answer is lost, unless its message carries it.
     pub(super) fn answer_is_dropped_by(&mut self, handler: &Handler) {
         if self.answered() == Some(Answered::InHand(handler.claim_id)) {
             let message = self.queue.iter().find(|queued| queued.message.id == handler.id);
             let to = match message.map(|queued| &queued.message.task) {
                 Some(Task::Poll(Poll { answer: Some(_), claim_id, .. })) => {
-                    Answered::Travels { claim_id: *claim_id, may_be_overtaken: false }
+                    Answered::Forwarded { claim_id: *claim_id, may_be_overtaken: false }
                 }
                 _ => Answered::Lost,
             };

@@ -1,4 +1,4 @@
-//! The worlds that are searched: which triggers are sent, how many handlers run at once, and which faults are in store.
+//! The worlds to search: which triggers are sent, how many handlers run at once, and the possible faults.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use super::faults::Faults;
 /// One world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Scope {
-    /// The request that each trigger message stands for. Messages of one request share an `idempotency_key`.
+    /// The request of each trigger message. Messages of one request share an `idempotency_key`.
     pub(super) requests: &'static [u8],
     pub(super) handlers: usize,
     pub(super) faults: Faults,
@@ -62,7 +62,7 @@ pub(super) const fn scope(requests: &'static [u8], handlers: usize, faults: Faul
 }
 
 impl Scope {
-    /// Several messages stand for this request.
+    /// Whether several messages carry this request.
     pub(super) fn is_repeated(&self, request: u8) -> bool {
         self.requests.iter().filter(|other| **other == request).count() > 1
     }

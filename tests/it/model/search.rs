@@ -1,48 +1,48 @@
-//! An exhaustive breadth-first search: every state that can be reached, the shortest way to a broken one, and whether the
-//! goal can still be reached from each.
+//! An exhaustive breadth-first search: every reachable state, the shortest path to a broken promise, and whether the goal
+//! can still be reached from each state.
 //!
-//! Only the states of the depth at hand are kept whole. Of the others there is a fingerprint, by which state and which of
-//! its successors it was first reached, and where it leads: some 40 bytes each.
+//! Only the states of the current depth are kept in full. Of each other state the search keeps a fingerprint, its first
+//! predecessor and which successor of that it is, and its own successors: some 40 bytes.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::{Display, Write};
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// What is searched.
+/// A system to search.
 pub(super) trait System: Sync {
     type State: Clone + Send + Sync;
     type Action: Display;
-    /// What states have in common.
+    /// Values shared between states.
     type Pool: Default;
 
     fn initial(&self) -> Self::State;
-    /// Everything that can happen next, always in the same order.
+    /// All possible next steps, always in the same order.
     fn next(&self, state: &Self::State) -> Vec<(Self::Action, Self::State)>;
-    /// The same for states that are one.
+    /// Equal for states that are the same.
     fn fingerprint(&self, state: &Self::State) -> u64;
-    /// The promise that is broken here.
+    /// The broken promise of this state.
     fn broken(&self, state: &Self::State) -> Option<String>;
-    /// All that was promised is kept, and nothing is left to do.
+    /// Whether all promises are kept and nothing is left to do.
     fn is_goal(&self, state: &Self::State) -> bool;
-    /// This step needs no misfortune: the way to the goal is made of such steps alone.
+    /// Whether this step needs no fault: the path to the goal consists of such steps only.
     fn is_ordinary(&self, before: &Self::State, after: &Self::State) -> bool;
-    /// Keeps once what many states have.
+    /// Shares values that many states have in common.
     fn share(_: &mut Self::Pool, _: &mut Self::State) {}
 }
 
-/// What a search came to.
+/// The result of a search.
 pub(super) struct Found {
     pub(super) states: usize,
     pub(super) transitions: u64,
-    /// A broken promise and the shortest way to it, in words.
+    /// A broken promise and the shortest path to it, as text.
     pub(super) violation: Option<String>,
 }
 
-/// How many states are expanded before their successors are sorted into the known ones.
+/// How many states are expanded before their successors are looked up among the known ones.
 const BLOCK: usize = 1 << 14;
 
-/// A successor: a state that was known already, or one to be looked at.
+/// A successor: a known state, or a new one.
 struct Successor<S> {
     fingerprint: u64,
     is_ordinary: bool,
@@ -54,7 +54,7 @@ struct Expanded<S> {
     successors: Vec<Successor<S>>,
 }
 
-/// A fingerprint is as good as a hash of it.
+/// Passes fingerprints through, since they are hashes already.
 #[derive(Default)]
 struct AsItIs(u64);
 
@@ -72,14 +72,14 @@ impl Hasher for AsItIs {
     }
 }
 
-/// The states reached, numbered in the order in which they were.
+/// The reached states, numbered in the order of discovery.
 #[derive(Default)]
 struct Reached {
     numbers: HashMap<u64, u32, BuildHasherDefault<AsItIs>>,
-    /// From which state, and as which of its successors.
+    /// Each state's predecessor, and which of its successors it is.
     from: Vec<u32>,
     successor: Vec<u8>,
-    /// Where ordinary steps lead, one expanded state after the other, and where each one's end.
+    /// The targets of ordinary steps, one expanded state after another, and where each state's targets end.
     leads_to: Vec<u32>,
     ends: Vec<u32>,
     is_goal: Vec<bool>,
@@ -116,12 +116,12 @@ pub(super) fn search<S: System>(system: &S) -> Found {
         }
         depth = deeper;
     }
-    let stuck = reached.first_without_a_way_to_a_goal();
-    let promise = "from here no published ending can be reached any more without another misfortune (S3)";
+    let stuck = reached.first_without_a_path_to_a_goal();
+    let promise = "from here a published ending can only be reached by another fault (S3)";
     reached.found(stuck.map(|number| reached.trace(system, number, promise)))
 }
 
-/// The successors of each state, by two threads: states do not depend on one another.
+/// The successors of each state, computed by two threads, since states are independent.
 fn expand<S: System>(system: &S, reached: &Reached, block: &[S::State]) -> Vec<Expanded<S::State>> {
     let each = |states: &[S::State]| -> Vec<_> {
         let expanded = states.iter().map(|state| {
@@ -163,7 +163,7 @@ impl Reached {
         }
     }
 
-    /// The number of the state that was expanded now: they come in the order in which they were reached.
+    /// The number of the state just expanded: states are expanded in the order of discovery.
     fn expanded(&mut self, is_goal: bool) -> u32 {
         self.is_goal.push(is_goal);
         u32::try_from(self.is_goal.len() - 1).unwrap()
@@ -173,7 +173,7 @@ impl Reached {
         Found { states: self.from.len(), transitions: self.transitions - 1, violation }
     }
 
-    /// The shortest way to a state, gone once more for the words.
+    /// The shortest path to a state, replayed as text.
     fn trace<S: System>(&self, system: &S, mut number: u32, promise: &str) -> String {
         let mut places = Vec::new();
         while number != 0 {
@@ -190,9 +190,9 @@ impl Reached {
         text + "     " + promise
     }
 
-    /// Goes through the states from the last to the first until nothing changes: nearly all steps lead to a later state, so
-    /// that a few times are enough, and no step need be stored backwards.
-    fn first_without_a_way_to_a_goal(&self) -> Option<u32> {
+    /// Repeats passes over the states from the last to the first until nothing changes: nearly all steps lead to a later
+    /// state, so a few passes suffice, and no backward edges need to be stored.
+    fn first_without_a_path_to_a_goal(&self) -> Option<u32> {
         let mut reaches = self.is_goal.clone();
         let mut has_changed = true;
         while has_changed {

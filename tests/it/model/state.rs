@@ -1,10 +1,10 @@
-//! The bridge's world at one moment, small enough to be searched whole: one chat, a table of one item, a queue, the provider,
-//! a few handlers and a budget of misfortunes.
+//! The bridge's world at one moment, small enough for exhaustive search: one chat, a table of one item, a queue, the
+//! provider, a few handlers and a budget of faults.
 //!
-//! Every decision is the production code's: [`MessageHandler`] says the steps, [`Write::apply`] is the table, [`sweep`] is the
-//! sweep. What can happen next is in `handler` and `environment`, what the provider does in `provider`.
+//! Every decision is the production code's: [`MessageHandler`] decides the steps, [`Write::apply`] is the table, [`sweep`]
+//! is the sweep. `handler` and `environment` define what can happen next, `provider` what the provider does.
 //!
-//! Time is not counted: a lease is held or over, and anything may happen as late as it likes.
+//! Time is abstract: a lease is held or expired, and anything may happen arbitrarily late.
 //!
 //! [`MessageHandler`]: postpress_bridge::run::MessageHandler
 //! [`sweep`]: postpress_bridge::run::sweep
@@ -33,7 +33,7 @@ pub(super) const NOW: Millis = Millis(1_000_000);
 pub(super) const HELD: Millis = Millis(2_000_000);
 pub(super) const OVER: Millis = Millis(0);
 
-/// What is searched: a world, and what is left out of the protocol.
+/// A world to search, and the clause omitted from the protocol.
 #[derive(Debug)]
 pub(super) struct Bridge {
     pub(super) scope: Scope,
@@ -47,14 +47,14 @@ pub(super) struct State {
     pub(super) queue: Vec<Queued>,
     pub(super) handlers: Vec<Part<Handler>>,
     pub(super) sync: Part<Sync>,
-    /// What was given up on and has not landed yet.
+    /// Abandoned requests that have not landed yet.
     pub(super) late: Vec<Part<Late>>,
     pub(super) left: Faults,
-    /// The endings that are out, in their order, each once.
+    /// The published endings in order, without repeats.
     pub(super) published: Vec<Part<Event>>,
-    /// The triggers that runs have taken and no ending has told of.
+    /// The accepted triggers that no published ending contains.
     pub(super) accepted: Part<Vec<MessageId>>,
-    /// The message that would take the run further was lost, and nobody has claimed since: only the sweep can help.
+    /// The message that drives the run was lost, and there was no claim since: only the sweep can help.
     pub(super) is_orphaned: bool,
     pub(super) broken: Option<&'static str>,
 }
@@ -73,12 +73,12 @@ pub(super) struct Message {
 
 #[derive(Clone, Hash)]
 pub(super) enum Late {
-    /// A write, and whether a lease has run out since it was prepared.
+    /// A write, and whether a lease has expired since it was prepared.
     Write(Box<Write>, bool),
     Call(RunId),
 }
 
-/// What happens, for the trace.
+/// A step, for the trace.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Action {
     Deliver(usize, bool),
@@ -101,7 +101,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// What can happen next, and the state after it.
+/// The possible next steps, and the state after each.
 pub(super) type Next = Vec<(Action, State)>;
 
 pub(super) fn rules() -> Rules {
@@ -112,7 +112,7 @@ pub(super) fn tick(rules: &Rules) -> StepContext<'_> {
     StepContext { now: NOW, jitter: Jitter::NONE, rules }
 }
 
-/// The trigger messages as they are sent. Only a request of several messages needs an `idempotency_key`.
+/// The trigger messages as sent. Only a request with several messages needs an `idempotency_key`.
 fn triggers(scope: &Scope) -> impl Iterator<Item = Message> {
     scope.requests.iter().enumerate().map(|(place, request)| {
         let body = if scope.is_repeated(*request) {
@@ -163,7 +163,7 @@ impl State {
         self.broken.get_or_insert(promise);
     }
 
-    /// A lease has run out, which claims that are under way do not know of.
+    /// A lease has expired, which claims in progress do not know.
     pub(super) fn outdate_claims(&mut self) {
         for n in 0..self.handlers.len() {
             if matches!(self.handlers[n].step, Step::Write(Write::Claim { .. })) {
@@ -179,7 +179,7 @@ impl State {
         }
     }
 
-    /// A handler of it is done or dead: the message can be delivered again.
+    /// A handler of it is done or dead, so the message can be delivered again.
     pub(super) fn release(&mut self, id: &MessageId) {
         if let Some(queued) = self.queue.iter_mut().find(|queued| queued.message.id == *id) {
             queued.in_flight -= 1;
@@ -191,7 +191,7 @@ impl State {
         self.send_as("p", task);
     }
 
-    /// The sweep sends a poll, which its id tells apart.
+    /// The sweep sends a poll, recognizable by its id.
     pub(super) fn send_by_sweep(&mut self, task: Task) {
         self.send_as("s", task);
     }
@@ -209,7 +209,7 @@ impl State {
         self.unused(|number| RunId::from_random(number.into()), |run| Some(Name::Run(run.as_uuid().as_u128())))
     }
 
-    /// The first of these that is nowhere in the state. Names are used again, so that there are few.
+    /// The first of these that the state does not contain. Names are reused to keep their number small.
     fn unused<T>(&self, nth: impl Fn(u32) -> T, name: impl Fn(&T) -> Option<Name>) -> T {
         let names: Vec<&[Name]> = self.names().collect();
         let is_used = |id: &T| names.iter().any(|names| name(id).is_some_and(|name| names.contains(&name)));
@@ -240,7 +240,7 @@ impl State {
         fingerprint.finish()
     }
 
-    /// Nothing waits, nothing is under way, and every trigger that was taken has its ending.
+    /// Nothing waits or is in progress, and every accepted trigger has its ending.
     pub(super) fn is_goal(&self) -> bool {
         let is_quiet = self.queue.is_empty() && self.handlers.is_empty();
         is_quiet && self.item.as_ref().is_none_or(|item| item.state.is_published()) && self.accepted.is_empty()
@@ -282,7 +282,7 @@ impl System for Bridge {
         state.is_goal()
     }
 
-    /// No fault happens, and nothing lands that was given up on, since it may never do so.
+    /// No fault happens, and no abandoned request lands, since it may never do so.
     fn is_ordinary(&self, before: &State, after: &State) -> bool {
         before.left == after.left && before.late.len() == after.late.len()
     }
@@ -298,7 +298,7 @@ impl System for Bridge {
     }
 }
 
-/// The parts that there are. There are far fewer of them than states.
+/// All known parts, which are far fewer than states.
 #[derive(Default)]
 pub(super) struct Pool {
     items: HashSet<Part<Item>>,
@@ -324,7 +324,7 @@ impl Bridge {
         Self { scope, mutant, differences: AtomicU64::new(0) }
     }
 
-    /// How often the mutant did something else than the protocol says.
+    /// How often the mutant deviated from the protocol.
     pub(super) fn differences(&self) -> u64 {
         self.differences.load(Ordering::Relaxed)
     }
@@ -333,7 +333,7 @@ impl Bridge {
         self.differences.fetch_add(u64::from(differs), Ordering::Relaxed);
     }
 
-    /// The table carries a write out. A claim that is outdated finds every lease held.
+    /// The table executes a write. An outdated claim finds every lease held.
     pub(super) fn write(&self, state: &mut State, write: &Write, is_outdated: bool) -> WriteResult {
         let mut write = write.clone();
         if let (Write::Claim { now, .. }, true) = (&mut write, is_outdated) {
@@ -348,7 +348,7 @@ impl Bridge {
         let Some(item) = item else {
             return WriteResult::ConditionFailed(before.cloned().map(Box::new));
         };
-        self.look_at_write(state, &write);
+        self.check_write(state, &write);
         state.is_orphaned &=
             before.is_some_and(|before| before.claim_id == item.claim_id) && !item.state.is_published();
         state.item = Some(Part::new(item.clone()));
@@ -357,13 +357,13 @@ impl Bridge {
 
     fn applied_by(&self, mutant: Mutant, write: &mut Write, before: Option<&Item>) -> Option<Item> {
         let as_protocol_says = applied(write, before);
-        let mut held_against = before.cloned();
-        if let Some(item) = &mut held_against {
-            mutant.held_against(write, item);
+        let mut applied_to = before.cloned();
+        if let Some(item) = &mut applied_to {
+            mutant.applied_to(write, item);
         }
-        let mut item = write_to(write, held_against.as_ref());
+        let mut item = write_to(write, applied_to.as_ref());
         if let Some(item) = &mut item {
-            mutant.taken(write, item, held_against.as_ref());
+            mutant.taken(write, item, applied_to.as_ref());
         }
         let item = item.map(plain);
         self.note(item != as_protocol_says);
@@ -371,7 +371,7 @@ impl Bridge {
     }
 }
 
-/// The item after the write; `None` if it is refused.
+/// The item after the write; `None` if its condition fails.
 fn applied(write: &Write, before: Option<&Item>) -> Option<Item> {
     write_to(write, before).map(plain)
 }
@@ -383,7 +383,7 @@ fn write_to(write: &Write, before: Option<&Item>) -> Option<Item> {
     }
 }
 
-/// What does not matter to the protocol is the same in every state: how many polls, what was learned, when the sweep looks.
+/// Removes what does not affect the protocol: the number of polls, the accumulated state, the time of the next sweep.
 fn plain(mut item: Item) -> Item {
     item.polls = 1;
     item.learned = PollState::default();

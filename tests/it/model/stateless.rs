@@ -1,4 +1,4 @@
-//! A poller without a table: it calls, and sends itself another message until it is told of an end.
+//! A poller without a table: it calls, and sends itself another message until the sync is over.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,12 +13,12 @@ pub(super) struct Stateless {
 enum Sync {
     Idle,
     Running(bool),
-    Told,
+    Over,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct State {
-    /// Messages that wait, and handlers that were told that the sync is in progress, or over.
+    /// Waiting messages, and handlers that received an answer: in progress, or over.
     waiting: u8,
     in_progress: u8,
     over: u8,
@@ -48,21 +48,21 @@ impl System for Stateless {
         let mut next = Vec::new();
         if state.waiting > 0 {
             let state = State { waiting: state.waiting - 1, ..state.clone() };
-            let told = State { in_progress: state.in_progress + 1, ..state.clone() };
-            let over = State { over: state.over + 1, sync: Sync::Told, ..state.clone() };
+            let answered = State { in_progress: state.in_progress + 1, ..state.clone() };
+            let over = State { over: state.over + 1, sync: Sync::Over, ..state.clone() };
             match state.sync {
                 Sync::Idle => {
-                    next.push((Action("a call starts the sync"), State { sync: Sync::Running(false), ..told }));
+                    next.push((Action("a call starts the sync"), State { sync: Sync::Running(false), ..answered }));
                 }
                 Sync::Running(asked) => {
                     if !asked {
-                        let running = State { sync: Sync::Running(true), ..told };
-                        next.push((Action("a call hears that the sync is running"), running));
+                        let running = State { sync: Sync::Running(true), ..answered };
+                        next.push((Action("a call finds the sync running"), running));
                     }
-                    next.push((Action("a call hears that the sync is over"), over));
+                    next.push((Action("a call finds the sync over"), over));
                 }
-                Sync::Told => {
-                    let again = State { sync: Sync::Running(false), restarted: true, ..told };
+                Sync::Over => {
+                    let again = State { sync: Sync::Running(false), restarted: true, ..answered };
                     next.push((Action("a call starts the sync again"), again));
                 }
             }

@@ -1,4 +1,4 @@
-//! A worker that asks AWS through a proxy, and a provider in this process.
+//! A worker that reaches AWS through a proxy, and a provider in this process.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) struct Bridge {
     pub(super) aws: Emulated,
-    /// What the worker asks AWS through. What the test asks goes past it.
+    /// Where the worker's requests to AWS go. The test's own requests bypass it.
     pub(super) proxy: Proxy,
     pub(super) simulator: Simulator,
     worker: Worker<InProcess, DynamoStore, SqsQueue, EventBridgeBus>,
@@ -29,13 +29,14 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    /// A bridge that is in a hurry: polls come after a second, SQS's shortest delay, and so do messages that are handed
-    /// back. Its invocations last so long.
+    /// A bridge with short delays: polls and retried messages come after a second, SQS's shortest delay. `invocation` is the
+    /// time of an invocation.
     pub(super) async fn new(invocation: Duration) -> Self {
         Self::with(invocation, LONG_VISIBILITY, DEFAULT_OVERDUE).await
     }
 
-    /// The same, with this visibility timeout; a message is received once, and a run is lost so long after its lease.
+    /// Like [`Bridge::new`], with this visibility timeout. A message is received once, and a run counts as lost `overdue`
+    /// after its lease.
     pub(super) async fn with(invocation: Duration, visibility: Duration, overdue: Duration) -> Self {
         let max_receive_count = if visibility == LONG_VISIBILITY { 10 } else { 1 };
         let aws = Emulated::with(visibility, max_receive_count).await;
@@ -51,12 +52,12 @@ impl Bridge {
         Self { aws, proxy, simulator, worker, invocation }
     }
 
-    /// Puts a trigger for this chat on the queue and tells its message id.
+    /// Puts a trigger for this chat on the queue and returns its message id.
     pub(super) async fn trigger(&self, chat: &str) -> MessageId {
         self.aws.put(&serde_json::json!({"chat_id": chat}).to_string()).await
     }
 
-    /// One invocation with these messages: what became of each.
+    /// Runs one invocation with these messages and returns their dispositions.
     pub(super) async fn invoke(&self, batch: &[Record]) -> Vec<Disposition> {
         let report = self.worker.handle(batch, Instant::now() + self.invocation).await;
         let returned: Vec<_> = report.batch_item_failures().cloned().collect();
@@ -64,16 +65,16 @@ impl Bridge {
         if !done.is_empty() {
             self.aws.queue(&self.aws.sdk).delete(&done).await.unwrap();
         }
-        report.messages.into_iter().map(|(_, dealt)| dealt).collect()
+        report.messages.into_iter().map(|(_, disposition)| disposition).collect()
     }
 
-    /// Invokes until the queue is empty, one message at a time, and tells what became of each at every delivery.
+    /// Invokes until the queue is empty, one message at a time, and returns the disposition of every delivery.
     pub(super) async fn play_out(&self) -> Vec<Disposition> {
-        let mut dealt = Vec::new();
+        let mut dispositions = Vec::new();
         while !self.aws.queue_is_empty().await {
-            dealt.extend(self.invoke(&self.aws.receive(1).await).await);
+            dispositions.extend(self.invoke(&self.aws.receive(1).await).await);
         }
-        dealt
+        dispositions
     }
 
     pub(super) async fn item(&self, chat: &str) -> Option<Item> {

@@ -1,4 +1,4 @@
-//! What a poll costs: the requests of a batch, counted on the wire.
+//! The requests of a batch, counted on the wire.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::bridge::{Bridge, SECOND};
 
 const TEN: usize = 10;
 
-/// Ten runs whose syncs go on for `lasts`, just started; their polls come in a second.
+/// Ten runs just started, whose syncs take `lasts`; their polls are due in a second.
 async fn ten_runs(lasts: &str) -> Bridge {
     let bridge = Bridge::new(20 * SECOND).await;
     for number in 0..TEN {
@@ -19,31 +19,31 @@ async fn ten_runs(lasts: &str) -> Bridge {
     bridge
 }
 
-/// What one invocation with ten messages asks for; each is dealt with so.
-async fn batch_of_ten(bridge: &Bridge, what: &str, dealt: AckReason) -> BTreeMap<&'static str, usize> {
+/// The requests of one invocation with ten messages, each of which gets this disposition.
+async fn batch_of_ten(bridge: &Bridge, what: &str, dispositions: AckReason) -> BTreeMap<&'static str, usize> {
     const OPERATIONS: [&str; 5] = ["GetItem", "PutEvents", "PutItem", "SendMessageBatch", "UpdateItem"];
     let batch = bridge.aws.receive(TEN).await;
     let calls_before = bridge.simulator.stats().total.calls;
     bridge.proxy.take_tally();
-    assert_eq!(bridge.invoke(&batch).await, [Disposition::Ack(dealt); TEN], "{what}");
+    assert_eq!(bridge.invoke(&batch).await, [Disposition::Ack(dispositions); TEN], "{what}");
     let mut tally = bridge.proxy.take_tally();
     let counted = OPERATIONS.into_iter().filter_map(|operation| Some((operation, tally.remove(operation)?)));
     let calls = usize::try_from(bridge.simulator.stats().total.calls - calls_before).unwrap();
     let asked = counted.chain([("provider", calls)]).collect();
-    assert!(tally.is_empty(), "{what} ask for something else too: {tally:?}");
+    assert!(tally.is_empty(), "{what} make other requests too: {tally:?}");
     println!("{what}: {asked:?}");
     asked
 }
 
 #[tokio::test]
-async fn a_poll_in_progress_costs_a_write_and_a_tenth_of_a_send() {
+async fn a_poll_in_progress_takes_a_write_and_a_tenth_of_a_send() {
     let bridge = ten_runs("1h").await;
     let asked = batch_of_ten(&bridge, "ten polls in progress", AckReason::PolledOn).await;
     assert_eq!(asked, [("provider", 10), ("UpdateItem", 10), ("SendMessageBatch", 1)].into());
 }
 
 #[tokio::test]
-async fn an_ending_costs_three_writes_and_an_event() {
+async fn an_ending_takes_three_writes_and_an_event() {
     let bridge = ten_runs("10ms").await;
     let asked = batch_of_ten(&bridge, "ten endings", AckReason::Ended).await;
     assert_eq!(asked, [("provider", 10), ("UpdateItem", 30), ("PutEvents", 10)].into());

@@ -1,4 +1,4 @@
-//! Requests that fail, or that were carried out and whose reply was lost, never change what a run comes to.
+//! Requests that fail, or whose reply is lost after they succeed, never change the result of a run.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ const POLLED_ON: Disposition = Disposition::Ack(AckReason::PolledOn);
 const ENDED: Disposition = Disposition::Ack(AckReason::Ended);
 const HANDED_ON: Disposition = Disposition::Ack(AckReason::HandedOn);
 
-/// Everything that a worker asks of AWS for a run: how it is recognised on the wire, and how the service throttles.
+/// Every request to AWS that a run needs: how to recognize it on the wire, and how the service throttles it.
 const OPERATIONS: [(&str, Of, Fault); 8] = [
     ("read", Of("GetItem", ""), Fault::Answers(400, "ThrottlingException")),
     ("start", Of("PutItem", ""), Fault::Answers(400, "ProvisionedThroughputExceededException")),
@@ -25,34 +25,34 @@ const OPERATIONS: [(&str, Of, Fault); 8] = [
     ("publish", Of("PutEvents", ""), Fault::Answers(400, "ThrottlingException")),
 ];
 
-/// A sync that is over at the second call.
+/// A sync that is done at the second call.
 const CHAT: &str = "done-in-10ms";
 
-/// A run of two calls, and a second trigger that joins it. Tells what became of every message at every delivery.
+/// A run of two calls, and a second trigger that joins it. Returns the disposition of every delivery.
 async fn run_of_two_triggers(bridge: &Bridge) -> Vec<Disposition> {
-    let (mut dealt, mut polls) = (Vec::new(), Vec::new());
+    let (mut dispositions, mut polls) = (Vec::new(), Vec::new());
     for _ in 0..2 {
         let trigger = bridge.trigger(CHAT).await;
-        // Only the trigger is dealt with until it is accepted, so that it finds no run that is over.
+        // Only the trigger is handled until it is accepted, so that it does not find a run that has ended.
         while !bridge.item(CHAT).await.is_some_and(|item| item.triggers.iter().any(|of| of.message_id == trigger)) {
             let record = bridge.aws.receive(1).await.remove(0);
             if record.message_id == trigger {
-                dealt.extend(bridge.invoke(&[record]).await);
+                dispositions.extend(bridge.invoke(&[record]).await);
             } else {
                 polls.push(record);
             }
         }
     }
     for poll in polls {
-        dealt.extend(bridge.invoke(&[poll]).await);
+        dispositions.extend(bridge.invoke(&[poll]).await);
     }
-    dealt.extend(bridge.play_out().await);
-    dealt
+    dispositions.extend(bridge.play_out().await);
+    dispositions
 }
 
-/// The run is over after one sync, with one ending that has the same bytes each of the times that it was published.
+/// The run ended after one sync, with one ending whose bytes are the same each time it was published.
 async fn assert_ended_once(bridge: &Bridge, published: usize, what: &str) {
-    assert!(bridge.proxy.has_done_its_worst(), "{what}");
+    assert!(bridge.proxy.all_faults_occurred(), "{what}");
     let item = bridge.item(CHAT).await.unwrap();
     assert!(item.state.is_published(), "{what}");
     let total = bridge.simulator.stats().total;
@@ -69,13 +69,13 @@ async fn assert_ended_once(bridge: &Bridge, published: usize, what: &str) {
     assert_eq!(joined, [&false, &true], "{what}");
 }
 
-/// Eight at a time: a server that is kept too busy would let operations take longer than they may.
+/// Eight at a time: a busier server would delay operations beyond their time limits.
 async fn each_case<C>(cases: impl IntoIterator<Item = C>, case: impl AsyncFn(C)) {
     futures_util::stream::iter(cases).map(|one| case(one)).buffer_unordered(8).collect::<Vec<()>>().await;
 }
 
 #[tokio::test]
-async fn what_passes_within_an_invocation_is_asked_once_more_and_changes_nothing() {
+async fn a_transient_fault_causes_one_more_request_and_changes_nothing() {
     let broken = [Fault::RequestLost, Fault::ReplyLost, Fault::Hangs, Fault::Answers(500, "InternalFailure")];
     let cases = OPERATIONS
         .into_iter()
@@ -84,13 +84,13 @@ async fn what_passes_within_an_invocation_is_asked_once_more_and_changes_nothing
         let what = format!("{name}: {fault:?}");
         let bridge = Bridge::new(20 * SECOND).await;
         bridge.proxy.once(of, fault);
-        let dealt = run_of_two_triggers(&bridge).await;
+        let dispositions = run_of_two_triggers(&bridge).await;
         let twice = |operation: &str| usize::from(name == operation && fault == Fault::ReplyLost);
         assert_ended_once(&bridge, 1 + twice("publish"), &what).await;
-        assert!(!dealt.iter().any(|dealt| dealt.is_retry()), "{what}: {dealt:?}");
-        // A poll that was sent twice dies at its second delivery, for the first has claimed, or the run is over.
-        assert_eq!(dealt.len(), 3 + twice("send"), "{what}: {dealt:?}");
-        // Every operation of this run is asked for once, but that each trigger reads the run.
+        assert!(!dispositions.iter().any(|disposition| disposition.is_retry()), "{what}: {dispositions:?}");
+        // A poll that was sent twice is dropped at its second delivery: the first has claimed, or the run has ended.
+        assert_eq!(dispositions.len(), 3 + twice("send"), "{what}: {dispositions:?}");
+        // Every operation of this run is requested once, except that each trigger reads the run.
         let asked = if name == "read" { 3 } else { 2 };
         assert_eq!(bridge.proxy.seen(of).len(), asked, "{what}");
     })
@@ -98,24 +98,24 @@ async fn what_passes_within_an_invocation_is_asked_once_more_and_changes_nothing
 }
 
 #[tokio::test]
-async fn what_is_refused_is_not_asked_again_before_the_message_is_retry() {
+async fn a_permanent_error_is_not_retried_before_redelivery() {
     each_case(OPERATIONS, async |(name, of, _)| {
-        // Short, since a message that holds the run does not come back before the end of its lease.
+        // Short, since a message that holds the run is not delivered again before the end of its lease.
         let bridge = Bridge::new(4 * SECOND).await;
         bridge.proxy.once(of, Fault::Answers(400, "AccessDeniedException"));
-        let dealt = run_of_two_triggers(&bridge).await;
+        let dispositions = run_of_two_triggers(&bridge).await;
         assert_ended_once(&bridge, if name == "mark" { 2 } else { 1 }, name).await;
-        // An ending that cannot be recorded does not come back: that would call again. It travels on.
-        let (came_back, handed_on) = if name == "end" { (0, 1) } else { (1, 0) };
-        let count = |of: Disposition| dealt.iter().filter(|dealt| **dealt == of).count();
-        assert_eq!((count(FAILED), count(HANDED_ON)), (came_back, handed_on), "{name}: {dealt:?}");
-        let handed_back = bridge.proxy.seen(Of("ChangeMessageVisibilityBatch", "")).len();
-        assert_eq!(handed_back, came_back, "{name}: {dealt:?}");
+        // An ending that cannot be recorded is not retried, which would call again. It is forwarded.
+        let (retried, forwarded) = if name == "end" { (0, 1) } else { (1, 0) };
+        let count = |of: Disposition| dispositions.iter().filter(|disposition| **disposition == of).count();
+        assert_eq!((count(FAILED), count(HANDED_ON)), (retried, forwarded), "{name}: {dispositions:?}");
+        let changed = bridge.proxy.seen(Of("ChangeMessageVisibilityBatch", "")).len();
+        assert_eq!(changed, retried, "{name}: {dispositions:?}");
     })
     .await;
 }
 
-/// One invocation with triggers for four syncs that go on, two of them unlucky: what became of each.
+/// Runs one invocation with triggers for four long syncs, two of them unlucky, and returns their dispositions.
 async fn four_syncs(bridge: &Bridge) -> Vec<Disposition> {
     for chat in ["0", "1-unlucky", "2", "3-unlucky"] {
         bridge.trigger(&format!("done-in-1h~{chat}")).await;
@@ -125,13 +125,13 @@ async fn four_syncs(bridge: &Bridge) -> Vec<Disposition> {
     bridge.invoke(&batch).await
 }
 
-/// How many polls there were in each request that sends some.
+/// The number of polls in each request that sends any.
 fn sends(bridge: &Bridge) -> Vec<usize> {
     bridge.proxy.seen(Of("SendMessageBatch", "")).iter().map(|send| send.entries().len()).collect()
 }
 
 #[tokio::test]
-async fn of_the_polls_that_share_a_send_only_those_that_failed_are_sent_again() {
+async fn only_the_failed_polls_of_a_shared_send_are_sent_again() {
     let bridge = Bridge::new(20 * SECOND).await;
     for unlucky in ["-unlucky", "1-unlucky"] {
         bridge.proxy.once(Of("SendMessageBatch", unlucky), Fault::EntriesFail(unlucky, "InternalError"));
@@ -144,7 +144,7 @@ async fn of_the_polls_that_share_a_send_only_those_that_failed_are_sent_again() 
 }
 
 #[tokio::test]
-async fn a_poll_that_sqs_refuses_comes_back_alone() {
+async fn a_poll_that_sqs_rejects_retries_only_its_own_message() {
     let bridge = Bridge::new(4 * SECOND).await;
     let fault = Fault::EntriesFail("1-unlucky", "InvalidMessageContents");
     bridge.proxy.once(Of("SendMessageBatch", "1-unlucky"), fault);
@@ -154,8 +154,8 @@ async fn a_poll_that_sqs_refuses_comes_back_alone() {
 }
 
 #[tokio::test]
-async fn an_event_that_eventbridge_fails_is_put_again_if_that_may_pass_and_otherwise_returned() {
-    for (code, puts, dealt) in [
+async fn a_failed_event_is_put_again_if_retryable_and_otherwise_its_message_is_retried() {
+    for (code, puts, dispositions) in [
         ("ThrottlingException", 2, ENDED),
         ("InternalFailure", 2, ENDED),
         ("NotAuthorizedForSourceException", 1, FAILED),
@@ -163,14 +163,14 @@ async fn an_event_that_eventbridge_fails_is_put_again_if_that_may_pass_and_other
         let bridge = Bridge::new(20 * SECOND).await;
         bridge.trigger("deleted").await;
         bridge.proxy.once(Of("PutEvents", ""), Fault::EntriesFail("deleted", code));
-        assert_eq!(bridge.invoke(&bridge.aws.receive(1).await).await, [dealt], "{code}");
+        assert_eq!(bridge.invoke(&bridge.aws.receive(1).await).await, [dispositions], "{code}");
         assert_eq!(bridge.proxy.seen(Of("PutEvents", "")).len(), puts, "{code}");
         assert_eq!(bridge.aws.take_events().await.len(), puts - 1, "{code}");
     }
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_handed_back_is_returned_all_the_same_and_its_neighbour_is_retry() {
+async fn a_failed_visibility_change_affects_only_its_own_message() {
     let bridge = Bridge::new(20 * SECOND).await;
     for _ in 0..2 {
         bridge.aws.put(r#"{"postpress_bridge": "poll", "v": 99}"#).await;

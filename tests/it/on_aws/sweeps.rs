@@ -1,4 +1,4 @@
-//! The sweep over the real index: what was lost goes on.
+//! The sweep over the real index: lost runs continue.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use crate::harness::proxy::{Fault, Of};
 
 const CHAT: &str = "done-in-10ms";
 
-/// A bridge that gives a run up as lost a second after its lease, which lasts two.
+/// A bridge where a run counts as lost a second after its lease, which lasts two.
 async fn bridge() -> Bridge {
     let bridge = Bridge::with(2 * SECOND, SECOND, SECOND).await;
     bridge.trigger(CHAT).await;
     bridge
 }
 
-/// Receives the next message and loses it for good.
+/// Receives the next message and loses it permanently.
 async fn lose_next(bridge: &Bridge) -> String {
     let lost = bridge.aws.receive(1).await.remove(0).body;
     while bridge.aws.take_dead_letters().await != [lost.as_str()] {
         sleep(Duration::from_millis(200)).await;
-        assert_eq!(bridge.aws.take_visible().await, [""; 0], "it has been received too often already");
+        assert_eq!(bridge.aws.take_visible().await, [""; 0], "it has already been received too often");
     }
     lost
 }
 
-/// A sweep once the chat's run counts as lost, and what comes of the one poll that it sends.
+/// Sweeps once the chat's run counts as lost, and returns the disposition of the one poll that the sweep sends.
 async fn sweep(bridge: &Bridge) -> Disposition {
     let Item { lease_until_ms, state, .. } = bridge.item(CHAT).await.unwrap();
     let due = (lease_until_ms + SECOND).max(state.open().unwrap().sweep_at_ms) + Duration::from_millis(1);
@@ -41,10 +41,10 @@ async fn sweep(bridge: &Bridge) -> Disposition {
 }
 
 #[tokio::test]
-async fn a_run_whose_poll_became_a_dead_letter_is_revived_and_ends() {
+async fn a_run_whose_poll_was_dead_lettered_is_recovered_and_ends() {
     let bridge = bridge().await;
-    let dealt = bridge.invoke(&bridge.aws.receive(1).await).await;
-    assert_eq!(dealt, [Disposition::Ack(AckReason::PolledOn)]);
+    let dispositions = bridge.invoke(&bridge.aws.receive(1).await).await;
+    assert_eq!(dispositions, [Disposition::Ack(AckReason::PolledOn)]);
     let lost = lose_next(&bridge).await;
     assert!(lost.contains(r#""postpress_bridge":"poll""#), "{lost}");
 
@@ -56,13 +56,13 @@ async fn a_run_whose_poll_became_a_dead_letter_is_revived_and_ends() {
 }
 
 #[tokio::test]
-async fn an_ending_whose_publisher_died_is_published_with_the_same_bytes() {
+async fn an_ending_is_published_with_the_same_bytes_after_its_publisher_died() {
     let bridge = bridge().await;
     bridge.invoke(&bridge.aws.receive(1).await).await;
     bridge.proxy.once(Of("PutEvents", ""), Fault::Answers(400, "AccessDeniedException"));
-    let dealt = bridge.invoke(&bridge.aws.receive(1).await).await;
-    assert_eq!(dealt, [Disposition::Retry(RetryReason::Failed)]);
-    // It was received once, which is as often as this queue gives a message.
+    let dispositions = bridge.invoke(&bridge.aws.receive(1).await).await;
+    assert_eq!(dispositions, [Disposition::Retry(RetryReason::Failed)]);
+    // It was received once, which is this queue's limit.
     sleep(2 * SECOND).await;
     assert_eq!(bridge.aws.take_visible().await, [""; 0]);
     assert_eq!(bridge.aws.take_events().await, [Value::Null; 0]);

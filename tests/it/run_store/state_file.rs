@@ -1,4 +1,4 @@
-//! The table in a file outlives its process, and serves several at once.
+//! The state file outlives its process and serves several at once.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::writes::{NOW, Writes, chat};
 use super::{due, read, take, write};
 
-/// A state file in a folder of its own, which is there as long as this is.
+/// A state file in its own directory, which exists as long as this value.
 pub(super) struct StateFile {
     folder: TempDir,
 }
@@ -36,7 +36,7 @@ impl StateFile {
 }
 
 #[tokio::test]
-async fn a_state_file_keeps_everything_when_it_is_opened_again() {
+async fn a_state_file_keeps_everything_across_reopening() {
     let file = StateFile::new();
     let writes = Writes(chat("c"));
     let mut expected = take(&file.open(), &writes.start(1, None)).await;
@@ -50,7 +50,7 @@ async fn a_state_file_keeps_everything_when_it_is_opened_again() {
 }
 
 #[tokio::test]
-async fn a_state_file_forgets_a_run_once_it_has_expired_and_no_other() {
+async fn a_state_file_forgets_only_expired_runs() {
     let (store, _file) = StateFile::open_new();
     for (name, history) in [("over", 3), ("unpublished", 2), ("active", 1)] {
         let writes = Writes(chat(name));
@@ -72,7 +72,7 @@ async fn a_state_file_forgets_a_run_once_it_has_expired_and_no_other() {
 }
 
 #[test]
-fn a_new_state_file_may_be_opened_by_several_processes_at_once() {
+fn several_processes_can_open_a_new_state_file_at_once() {
     for _ in 0..20 {
         let file = StateFile::new();
         std::thread::scope(|scope| {
@@ -84,13 +84,13 @@ fn a_new_state_file_may_be_opened_by_several_processes_at_once() {
     }
 }
 
-/// Runs a future that waits for nothing but the file.
+/// Runs a future that waits only for the file.
 fn now<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 #[test]
-fn one_process_reads_a_state_file_while_another_writes() {
+fn a_process_reads_a_state_file_while_another_writes() {
     const WRITES: u128 = 200;
     let file = StateFile::new();
     let writes = Writes(chat("c"));
@@ -114,7 +114,7 @@ fn one_process_reads_a_state_file_while_another_writes() {
 }
 
 #[test]
-fn two_processes_that_write_one_state_file_lose_nothing_and_only_one_starts() {
+fn two_processes_that_write_a_state_file_lose_nothing_and_only_one_starts() {
     let file = StateFile::new();
     let started: usize = std::thread::scope(|scope| {
         let writers = ["a", "b"].map(|name| {

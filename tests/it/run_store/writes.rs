@@ -18,7 +18,7 @@ pub(crate) fn chat(name: &str) -> ChatId {
     ChatId::parse(name).unwrap()
 }
 
-/// A trigger of a message of this id, with this metadata.
+/// A trigger from a message with this id, with this metadata.
 pub(super) fn trigger(message_id: &str, metadata: &str) -> Trigger {
     let record = Record {
         message_id: MessageId::new(message_id),
@@ -99,7 +99,7 @@ impl Writes {
         self.claim(ClaimCondition::ByTrigger { claim_id: ClaimId::from_random(from) }, 9, "starter", now)
     }
 
-    /// The claim of a poll that brings its answer along and learned nothing.
+    /// The claim of a poll that carries its answer and no poll state.
     pub(super) fn claim_to_record(&self, from: u128, to: u128) -> Write {
         match self.claim_by_poll(1, from, to, "p", NOW) {
             Write::Claim { subject, condition, claim, now } => {

@@ -1,4 +1,4 @@
-//! A bridge in memory, and what is read off it.
+//! A bridge in memory, and what the tests observe of it.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use postpress_bridge::worker::Worker;
 /// When every bridge and its provider begin.
 pub(super) const EPOCH: Millis = Millis(1_795_514_400_000);
 
-/// As the event source mapping is set up: an invocation is over before its messages are visible again.
+/// Like the event source mapping's: an invocation ends before its messages are visible again.
 const MAPPING: EventSourceMapping =
     EventSourceMapping { batch_size: 10, concurrency: 20, invocation: Duration::from_mins(1) };
 const VISIBILITY: Duration = Duration::from_secs(90);
@@ -33,7 +33,7 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    /// A bridge with the default settings, to a provider that answers at once.
+    /// A bridge with the default settings, and a provider that answers immediately.
     pub(super) fn new() -> Self {
         Self::with(&Schedule::default(), Faults::default(), Box::new(|_| None))
     }
@@ -64,7 +64,7 @@ impl Bridge {
         self.queue.put(&trigger.to_string(), Duration::ZERO);
     }
 
-    /// Works until nothing is left on the queue. No run is open then, and no message was given up on.
+    /// Works until the queue is empty. By then no run is open, and there are no dead letters.
     pub(super) async fn work(&self) {
         consume(&self.queue, &self.worker, self.queue.drained()).await;
         assert!(self.queue.is_empty());
@@ -73,7 +73,7 @@ impl Bridge {
         assert_eq!(open, []);
     }
 
-    /// Triggers one chat, works, and tells the one event.
+    /// Triggers one chat, works, and returns its only event.
     pub(super) async fn ending_of(&self, chat: &str) -> Event {
         self.trigger(chat);
         self.work().await;
@@ -81,7 +81,7 @@ impl Bridge {
         event.clone()
     }
 
-    /// What was published, in its order.
+    /// The published events, in order.
     pub(super) fn events(&self) -> Vec<Event> {
         self.bus.events()
     }
@@ -94,17 +94,17 @@ impl Bridge {
     }
 }
 
-/// A queue of triggers and polls, whose messages begin with the clock.
+/// A queue of triggers and polls whose message ids begin with the clock.
 pub(super) fn queue(clock: Clock, redelivery: Redelivery) -> MemoryQueue {
     MemoryQueue::new("m", clock, VISIBILITY, MAX_RECEIVE_COUNT).with_redelivery(redelivery)
 }
 
-/// Has this handler deal with the queue's messages until `stop`.
+/// Feeds the queue's messages to this handler until `stop`.
 pub(super) async fn consume(queue: &MemoryQueue, handler: &impl Handler, stop: impl Future<Output = ()>) {
     MAPPING.run(queue, handler, stop).await;
 }
 
-/// The ending of an event in one line: `SYNC_DONE`, or `503 errors/no_handler (postpress)`, and what ended the run.
+/// An event's ending in one line: `SYNC_DONE`, or `503 errors/no_handler (postpress)`, and what ended the run.
 pub(super) fn summary(event: &Event) -> String {
     let Detail { status, error, origin, ended_by, .. } = &event.detail;
     let ending = match (status, error, origin) {

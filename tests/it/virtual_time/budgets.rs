@@ -1,4 +1,4 @@
-//! What a run may take: time, calls, failures in a row; and the provider's own wish for a pause.
+//! The budgets of a run: time, calls, consecutive failures; and the pauses that the provider asks for.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 
 #[tokio::test(start_paused = true)]
-async fn a_run_ends_at_its_deadline_with_the_true_answer_if_there_is_one() {
+async fn a_run_ends_at_its_deadline_with_the_last_answer_if_it_is_an_ending() {
     let day = Schedule::default().run_deadline;
     for (chat, retry, ending) in [
         ("done-in-48h", HOUR, "504 bridge/deadline_exceeded (bridge) by deadline"),
-        ("done-in-24h", HOUR, "sync_done by answer"), // over at that moment, and no call before it knows
+        ("done-in-24h", HOUR, "sync_done by answer"), // done at that moment, and no earlier call can know
         ("no_handler", 48 * HOUR, "503 errors/no_handler (postpress) by deadline"),
         ("503", 48 * HOUR, "504 bridge/deadline_exceeded (bridge) by deadline"),
     ] {
@@ -27,7 +27,7 @@ async fn a_run_ends_at_its_deadline_with_the_true_answer_if_there_is_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_ends_with_the_last_of_its_calls() {
+async fn a_run_ends_with_its_last_call() {
     for (chat, ending) in [
         ("done-in-1h", "504 bridge/deadline_exceeded (bridge) by polls"),
         ("no_handler", "503 errors/no_handler (postpress) by polls"),
@@ -41,7 +41,7 @@ async fn a_run_ends_with_the_last_of_its_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unusable_200_does_not_end_a_row_of_failures() {
+async fn an_unusable_200_does_not_reset_consecutive_failures() {
     let retry = 100 * SECOND;
     let bridge =
         Bridge::with_schedule(&Schedule { retry, poll_initial: 30 * SECOND, poll_factor: 1.0, ..Schedule::default() });
@@ -52,7 +52,7 @@ async fn an_unusable_200_does_not_end_a_row_of_failures() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_that_the_provider_asks_for_is_a_lower_bound_up_to_a_quarter_of_an_hour() {
+async fn retry_after_is_a_lower_bound_up_to_a_quarter_of_an_hour() {
     for (wish, least, most) in [("1s", 4, 6), ("20s", 20, 20), ("120s", 120, 120), ("2h", 900, 900)] {
         let bridge = Bridge::new();
         let chat = format!("503-retry-after-{wish}-for-1-call-then-done-in-0s");
@@ -64,7 +64,7 @@ async fn a_pause_that_the_provider_asks_for_is_a_lower_bound_up_to_a_quarter_of_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_does_not_stretch_the_retry_budget() {
+async fn retry_after_does_not_extend_the_retry_budget() {
     for wish in ["700s", "900s"] {
         let bridge = Bridge::new();
         let event = bridge.ending_of(&format!("503-retry-after-{wish}")).await;
@@ -75,8 +75,8 @@ async fn a_pause_does_not_stretch_the_retry_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ending_is_noticed_late_by_a_bounded_share_of_the_syncs_time() {
-    // Each delay is half as long again as the last, which is about a third of all before it; then there is jitter.
+async fn the_delay_of_an_ending_is_a_bounded_share_of_the_syncs_time() {
+    // Each delay is half as long again as the previous, which is about a third of all before it; then there is jitter.
     for (chat, lasted, calls_at_most) in [("done-in-1m", 60, 8), ("done-in-10m", 600, 13), ("done-in-1h", 3600, 24)] {
         let bridge = Bridge::new();
         let event = bridge.ending_of(chat).await;

@@ -25,7 +25,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 /// The triggers with their delays: ten for each chat, spread evenly at random over `within`.
 ///
-/// Syncs last 2 to 15 minutes; some end in an error, and some begin with failures that pass.
+/// Syncs last 2 to 15 minutes; some end in an error, and some begin with transient failures.
 fn triggers(random: &mut StdRng, within: Duration) -> Vec<(String, Duration)> {
     let chats: Vec<String> = (0..CHATS)
         .map(|number| {
@@ -42,8 +42,8 @@ fn triggers(random: &mut StdRng, within: Duration) -> Vec<(String, Duration)> {
     (0..TRIGGERS).map(trigger).collect()
 }
 
-/// Delivers about a tenth of all messages once more, after a second to some six hours, as often as not within two minutes;
-/// counts how often it does.
+/// Delivers about a tenth of all messages once more, after a second to some six hours, in half of the cases within two
+/// minutes, and counts how often it does.
 fn redelivery(seed: u64) -> (Redelivery, Rc<Cell<u32>>) {
     let (random, redelivered) = (RefCell::new(StdRng::seed_from_u64(seed)), Rc::new(Cell::new(0)));
     let count = Rc::clone(&redelivered);
@@ -63,7 +63,7 @@ fn slow() -> Faults {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_triggers_start_one_sync_a_run_and_each_is_in_one_ending() {
+async fn a_thousand_triggers_start_one_sync_per_run_and_each_is_in_one_ending() {
     for (seed, within) in [(1, MINUTE), (2, 60 * MINUTE), (3, 360 * MINUTE)] {
         let (redelivery, redelivered) = redelivery(seed);
         let bridge = Bridge::with(&Schedule::default(), slow(), redelivery);
@@ -75,9 +75,9 @@ async fn a_thousand_triggers_start_one_sync_a_run_and_each_is_in_one_ending() {
 
         let (events, stats) = (bridge.events(), bridge.simulator.stats());
         let runs: HashSet<_> = events.iter().map(|event| event.detail.event_id).collect();
-        let told = events.iter().flat_map(|event| &event.detail.triggers);
+        let reported = events.iter().flat_map(|event| &event.detail.triggers);
         let over_after = events.iter().filter_map(|event| event.detail.finished_at).max().unwrap().since(EPOCH);
-        let joined = told.clone().filter(|trigger| trigger.joined).count();
+        let joined = reported.clone().filter(|trigger| trigger.joined).count();
         println!(
             "{TRIGGERS} triggers for {CHATS} chats within {within:?}, {} deliveries repeated: {} runs, {} endings, {joined} \
              triggers joined; {} calls, {} syncs, at most {} calls of one chat at once, {} of all; over after {over_after:?}, \
@@ -92,9 +92,9 @@ async fn a_thousand_triggers_start_one_sync_a_run_and_each_is_in_one_ending() {
             began.elapsed(),
         );
 
-        assert_eq!(events.len(), runs.len(), "nothing failed, so nothing is published twice");
+        assert_eq!(events.len(), runs.len(), "without faults nothing is published twice");
         let mut times = HashMap::<_, u32>::new();
-        told.for_each(|trigger| *times.entry(trigger.correlation_id.clone()).or_default() += 1);
+        reported.for_each(|trigger| *times.entry(trigger.correlation_id.clone()).or_default() += 1);
         assert_eq!(times.len(), TRIGGERS);
         assert!(times.values().all(|times| *times == 1));
 
@@ -102,17 +102,17 @@ async fn a_thousand_triggers_start_one_sync_a_run_and_each_is_in_one_ending() {
         assert!(events.iter().all(|event| event.detail.restarts == Some(0)));
         assert_eq!(stats.max_in_flight_per_chat, 1);
 
-        // What was to be withstood was there.
+        // The faults did occur.
         assert!(redelivered.get() > 100 && joined > 100, "{} {joined}", redelivered.get());
         let one_run_each = within == MINUTE;
         assert!(began.elapsed() > over_after + 60 * MINUTE);
         assert_eq!(runs.len() == CHATS, one_run_each, "{} runs", runs.len());
         let further_runs = u64::try_from(runs.len() - CHATS).unwrap();
-        assert_eq!(stats.total.restarts, further_runs, "a sync begins again only for a further run of its chat");
+        assert_eq!(stats.total.restarts, further_runs, "a sync restarts only for another run of its chat");
     }
 }
 
-/// What the bridge would be without its run table: it calls, and sends the trigger to itself while the sync is in progress.
+/// The bridge without its run table: it calls, and sends itself the trigger again while the sync is in progress.
 struct Stateless {
     provider: InProcess,
     queue: Rc<MemoryQueue>,
@@ -143,7 +143,7 @@ async fn without_a_run_table_the_same_thousand_triggers_restart_finished_syncs()
     for (body, delay) in triggers(&mut StdRng::seed_from_u64(1), MINUTE) {
         queue.put(&body, delay);
     }
-    // It never comes to an end: every delivery that is repeated is one more chain of polls.
+    // It never ends: every repeated delivery starts another chain of polls.
     consume(&queue, &stateless, sleep(20 * MINUTE)).await;
 
     let (stats, endings) = (simulator.stats(), stateless.endings.get());

@@ -11,7 +11,7 @@ use postpress_bridge::run::{EndedBy, Origin, Schedule};
 use super::bridge::{Bridge, summary};
 
 #[tokio::test(start_paused = true)]
-async fn every_documented_error_ends_in_its_own_envelope_once_it_can_no_longer_pass() {
+async fn every_documented_error_ends_in_its_own_envelope_once_retries_end() {
     let bridge = Bridge::new();
     let chat = |kind: &'static str| kind.strip_prefix("errors/").unwrap();
     ERROR_TYPES.iter().for_each(|error| bridge.trigger(chat(error.kind)));
@@ -26,8 +26,8 @@ async fn every_documented_error_ends_in_its_own_envelope_once_it_can_no_longer_p
         let (event, calls) = (&events[chat(kind)], bridge.calls(chat(kind)));
         assert_eq!(event.detail_type.as_str(), "ERROR_ENVELOPE", "{kind}");
         let envelope = event.detail.error.as_ref().unwrap();
-        let said = (&*envelope.kind, envelope.status, envelope.detail.as_deref());
-        assert_eq!(said, (kind, error.status, Some(error.meaning)));
+        let actual = (&*envelope.kind, envelope.status, envelope.detail.as_deref());
+        assert_eq!(actual, (kind, error.status, Some(error.meaning)));
         assert_eq!(event.detail.origin, Some(Origin::Postpress), "{kind}");
         assert_eq!(event.detail.polls.map(u64::from), u64::try_from(calls.len()).ok(), "{kind}");
 
@@ -57,24 +57,24 @@ async fn every_answer_outside_the_catalogue_ends_as_the_contract_says() {
         ("error", "sync_error by answer", 2),
         ("deleted", "chat_deleted by answer", 1),
         ("deleted-in-3s", "chat_deleted by answer", 2),
-        // troubles that pass
+        // transient errors
         ("503-for-2-calls-then-done", "sync_done by answer", 4),
         ("invalid_credentials-for-1-call-then-done", "sync_done by answer", 3),
         ("html-for-3-calls-then-done", "sync_done by answer", 5),
         ("disconnected_account-for-3-calls-then-done", "sync_done by answer", 5),
-        // errors without an envelope that do not pass
+        // permanent errors without an envelope
         ("404", "404 bridge/unexpected_response (bridge) by answer", 1),
         ("418", "418 bridge/unexpected_response (bridge) by answer", 1),
         ("501", "501 bridge/unexpected_response (bridge) by answer", 1),
         ("302", "502 bridge/unexpected_response (bridge) by answer", 1),
-        // a 200 that cannot be used is asked for again three times
+        // an unusable 200 is retried three times
         ("html", "502 bridge/unexpected_response (bridge) by retries", 4),
         ("empty", "502 bridge/unexpected_response (bridge) by retries", 4),
         ("truncated", "502 bridge/unexpected_response (bridge) by retries", 4),
         ("wrong-chat", "502 bridge/unexpected_response (bridge) by retries", 4),
         ("wrong-object", "502 bridge/unexpected_response (bridge) by retries", 4),
         ("envelope-in-200", "502 bridge/unexpected_response (bridge) by retries", 4),
-        // but never one that may be an end
+        // but never one that may be an ending
         ("wrong-chat-done", "502 bridge/unexpected_response (bridge) by answer", 1),
         ("unknown-status", "502 bridge/unexpected_response (bridge) by answer", 1),
     ] {
@@ -87,7 +87,7 @@ async fn every_answer_outside_the_catalogue_ends_as_the_contract_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_without_an_envelope_end_as_our_own_error_that_tells_the_last_status() {
+async fn failures_without_an_envelope_end_in_our_own_error_with_the_last_status() {
     for chat in ["429", "500", "503"] {
         let bridge = Bridge::new();
         let event = bridge.ending_of(chat).await;

@@ -1,4 +1,4 @@
-//! Which triggers are one request, and what becomes of those that are too many.
+//! Which triggers are one request, and what happens to those beyond a run's limit.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use super::bridge::{Bridge, summary};
 const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test(start_paused = true)]
-async fn two_triggers_of_one_key_are_one_request_for_as_long_as_a_run_is_remembered() {
+async fn triggers_with_one_key_are_one_request_while_their_run_is_remembered() {
     let bridge = Bridge::new();
     for (after, key, runs) in [
         (Duration::ZERO, "k1", 1),
-        (Duration::ZERO, "k1", 1),               // its run is over
+        (Duration::ZERO, "k1", 1),               // its run has ended
         (MINUTE, "k2", 2),                       // another request
-        (MINUTE, "k1", 2),                       // its run is over, and another since
+        (MINUTE, "k1", 2),                       // its run has ended, and so has another since
         (DEFAULT_RUN_TTL - 4 * MINUTE, "k1", 2), // almost forgotten
-        (4 * MINUTE, "k1", 3),                   // forgotten, though another run of its chat is not
-        (DEFAULT_RUN_TTL + 2 * MINUTE, "k1", 4), // forgotten, though no other run came since
+        (4 * MINUTE, "k1", 3),                   // forgotten, although a later run of its chat is not
+        (DEFAULT_RUN_TTL + 2 * MINUTE, "k1", 4), // forgotten, although no other run followed
     ] {
         tokio::time::sleep(after).await;
         bridge.put(&json!({"chat_id": "done", "idempotency_key": key}));
@@ -33,19 +33,20 @@ async fn two_triggers_of_one_key_are_one_request_for_as_long_as_a_run_is_remembe
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_triggers_of_one_key_in_one_run_are_told_once() {
+async fn triggers_with_one_key_in_one_run_are_reported_once() {
     let bridge = Bridge::new();
     for (key, correlation) in [("k1", "a"), ("k1", "b"), ("k2", "c")] {
         bridge.put(&json!({"chat_id": "done", "idempotency_key": key, "correlation_id": correlation}));
     }
     bridge.work().await;
     let [event] = &bridge.events()[..] else { panic!("{:?}", bridge.events()) };
-    let told = event.detail.triggers.iter().map(|trigger| (trigger.correlation_id.as_deref().unwrap(), trigger.joined));
-    assert_eq!(told.collect::<Vec<_>>(), [("a", false), ("c", true)]);
+    let reported =
+        event.detail.triggers.iter().map(|trigger| (trigger.correlation_id.as_deref().unwrap(), trigger.joined));
+    assert_eq!(reported.collect::<Vec<_>>(), [("a", false), ("c", true)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_answers_for_fifty_triggers_and_each_one_more_is_refused_with_an_event_of_its_own() {
+async fn a_run_answers_fifty_triggers_and_each_further_one_gets_its_own_refusal() {
     let bridge = Bridge::new();
     for number in 0..60 {
         bridge.put(&json!({"chat_id": "done-in-5m", "correlation_id": number.to_string()}));
@@ -60,9 +61,9 @@ async fn a_run_answers_for_fifty_triggers_and_each_one_more_is_refused_with_an_e
         assert_eq!(summary(refusal), "429 bridge/too_many_triggers (bridge)");
         assert_eq!((refusal.detail.triggers.len(), refusal.detail.polls), (1, None));
     }
-    let told = endings.iter().chain(&refusals).flat_map(|event| &event.detail.triggers);
-    let told: HashSet<_> = told.map(|trigger| trigger.correlation_id.clone()).collect();
-    assert_eq!(told.len(), 60);
+    let reported = endings.iter().chain(&refusals).flat_map(|event| &event.detail.triggers);
+    let reported: HashSet<_> = reported.map(|trigger| trigger.correlation_id.clone()).collect();
+    assert_eq!(reported.len(), 60);
     let event_ids: HashSet<_> = refusals.iter().map(|event| event.detail.event_id).collect();
     assert_eq!(event_ids.len(), 10);
     assert_eq!(bridge.simulator.stats().total.syncs_started, 1);

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use crate::harness::tools::without_private_settings;
 
-/// The worker as it is deployed: the release build. The first test that wants it builds it, which takes minutes unless it
-/// is there already.
+/// The worker as deployed: the release build. The first test that needs it builds it, which takes minutes unless it is
+/// already built.
 ///
 /// # Panics
 /// If it cannot be built.
@@ -17,7 +17,7 @@ pub(crate) fn sync_worker() -> PathBuf {
     BUILT.get_or_init(|| build(&arguments, "release/sync-worker")).clone()
 }
 
-/// The worker that keeps no table, to compare with. `cargo test` has built it, unless it was told to build one test only.
+/// The worker without a table, for comparison. `cargo test` has built it, unless it builds only one test.
 ///
 /// # Panics
 /// If it cannot be built.
@@ -33,7 +33,7 @@ fn build(arguments: &[&str], program: &str) -> PathBuf {
     without_private_settings(&mut command)
         .arg("build")
         .args(arguments)
-        // Whoever built this test has fetched what it takes.
+        // Building this test has fetched all dependencies.
         .args(["--locked", "--offline", "--quiet", "--target-dir"])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"));

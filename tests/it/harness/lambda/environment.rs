@@ -15,10 +15,10 @@ use super::runtime_api::{Invocation, Posted, RuntimeApi};
 use crate::harness::canary::{CANARY, assert_no_secret};
 use crate::harness::emulator::{CREDENTIAL, REGION};
 
-/// What Lambda gives an initialisation.
+/// The time that Lambda allows for the initialization.
 const INIT_MAX: Duration = Duration::from_secs(10);
 
-/// What every function finds in its environment.
+/// The environment variables of every function.
 const LAMBDA_ENVIRONMENT: [(&str, &str); 13] = [
     ("AWS_LAMBDA_FUNCTION_NAME", "sync-worker"),
     ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
@@ -35,17 +35,17 @@ const LAMBDA_ENVIRONMENT: [(&str, &str); 13] = [
     ("TZ", ":UTC"),
 ];
 
-/// When an invocation is to be over.
+/// An invocation's deadline.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
-    /// Then it is killed.
+    /// When it is killed.
     pub(crate) at: Instant,
-    /// What the function is told in `Lambda-Runtime-Deadline-Ms`.
+    /// The function's deadline, `Lambda-Runtime-Deadline-Ms`.
     pub(crate) header_ms: u64,
 }
 
 impl Deadline {
-    /// In this time, and told as Lambda does: in milliseconds since 1970.
+    /// After `time`, with the header that Lambda sends: in milliseconds since 1970.
     pub(crate) fn after(time: Duration) -> Self {
         let header = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time;
         Self { at: Instant::now() + time, header_ms: u64::try_from(header.as_millis()).unwrap() }
@@ -57,42 +57,42 @@ impl Deadline {
 pub(crate) enum Outcome {
     /// The function answered.
     Answered(Value),
-    /// The function posted an error, or died by itself. Its process is gone.
+    /// The function posted an error, or exited. Its process is gone.
     Failed(String),
-    /// It was killed, by its deadline or by a blow. Its process is gone.
+    /// It was killed, at its deadline or by a [`ProcessFault`]. Its process is gone.
     Killed,
 }
 
-/// What may befall a process.
+/// A fault of a process.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Blow {
-    /// It dies at once.
+pub(crate) enum ProcessFault {
+    /// It is killed at once.
     Kill,
-    /// It stands still, until its deadline kills it.
+    /// It is stopped, until its deadline kills it.
     Freeze,
 }
 
-/// One process and its Runtime API. Killed when it is dropped.
+/// One process and its Runtime API. It is killed on drop.
 pub(crate) struct Environment {
     process: Child,
     api: RuntimeApi,
 }
 
 impl Environment {
-    /// Starts a process, and waits until it asks for work.
+    /// Starts a process and waits until it asks for work.
     ///
     /// # Errors
-    /// If it ends instead.
+    /// If it exits instead.
     ///
     /// # Panics
-    /// If it neither asks nor ends in the time that Lambda gives it.
+    /// If it neither asks nor exits in the time that Lambda allows.
     pub(crate) async fn start(function: &Function) -> Result<Self, ExitStatus> {
         let mut api = RuntimeApi::listen().await;
         let mut process = Command::new(&function.program)
             .env_clear()
             .envs(LAMBDA_ENVIRONMENT)
             .env("AWS_LAMBDA_RUNTIME_API", api.address())
-            .env("BRIDGE_LOG", "trace") // so that a secret would show
+            .env("BRIDGE_LOG", "trace") // to reveal any secret
             .envs(function.settings.iter().cloned())
             .stdin(Stdio::null())
             .stdout(function.records.open())
@@ -107,12 +107,12 @@ impl Environment {
         }
     }
 
-    /// Hands the process one event, and waits until it has answered or is dead.
+    /// Passes the process an event, and waits until it has answered or is dead.
     pub(crate) async fn invoke(
         &mut self,
         event: &Value,
         deadline: Deadline,
-        blows: &mut broadcast::Receiver<Blow>,
+        faults: &mut broadcast::Receiver<ProcessFault>,
     ) -> Outcome {
         let request_id = Uuid::new_v4().to_string();
         let (deadline_ms, event) = (deadline.header_ms, event.to_string());
@@ -129,10 +129,10 @@ impl Environment {
                 },
                 status = self.process.wait() => return Outcome::Failed(format!("the process ended, {}", status.unwrap())),
                 () = sleep_until(deadline.at) => break,
-                blow = blows.recv() => match blow {
-                    Ok(Blow::Kill) => break,
-                    Ok(Blow::Freeze) => self.freeze().await,
-                    Err(RecvError::Closed | RecvError::Lagged(_)) => panic!("{blow:?}"),
+                fault = faults.recv() => match fault {
+                    Ok(ProcessFault::Kill) => break,
+                    Ok(ProcessFault::Freeze) => self.freeze().await,
+                    Err(RecvError::Closed | RecvError::Lagged(_)) => panic!("{fault:?}"),
                 }
             }
         }
@@ -140,21 +140,21 @@ impl Environment {
         Outcome::Killed
     }
 
-    /// SIGSTOP: it runs no further, and knows nothing of it.
+    /// Sends SIGSTOP: the process stops without noticing.
     async fn freeze(&self) {
         let id = self.process.id().unwrap();
         assert!(signal("STOP", id).await, "{id} is gone");
     }
 }
 
-/// Sends a signal; false if there is no such process.
+/// Sends a signal; returns false if there is no such process.
 async fn signal(name: &str, id: u32) -> bool {
     let kill = format!("kill -{name} {id}");
     Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status().await.unwrap().success()
 }
 
 #[tokio::test]
-async fn a_process_does_not_outlive_the_panic_of_its_test() {
+async fn a_process_ends_with_the_panic_of_its_test() {
     let settings = [("BRIDGE_BACKEND", "memory"), ("POSTPRESS_API_KEY", CANARY)];
     let function = Function::sync_worker(settings, INIT_MAX);
     let environment = Environment::start(&function).await.unwrap();

@@ -1,5 +1,6 @@
-//! What AWS puts in front of an HTTP function: a function URL, or an HTTP API or REST API of API Gateway. They make events of
-//! requests and responses of what the function answers (<https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html>,
+//! What AWS puts in front of an HTTP function: a function URL, or an HTTP API or REST API of API Gateway. They turn
+//! requests into events, and the function's answers into responses
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html>,
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
 
 use std::convert::Infallible;
@@ -23,11 +24,11 @@ use tokio::net::TcpListener;
 
 use super::{Function, Lambda, Outcome};
 
-/// A body of this type, or of a text, comes as it is; every other in Base64.
+/// A body of this type, or of a text type, is passed on as it is; any other in Base64.
 const JSON: &str = "application/json";
 
 impl Function {
-    /// The webhook with these settings, as this test was built with it: a release build would take minutes.
+    /// The webhook with these settings, as built with this test, since a release build would take minutes.
     pub(crate) fn webhook<N: Into<String>, V: Into<String>>(
         settings: impl IntoIterator<Item = (N, V)>,
         timeout: Duration,
@@ -36,17 +37,17 @@ impl Function {
     }
 }
 
-/// What stands in front of the function.
+/// The front end of the function.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
-    /// A function URL, which hands a path on as it was sent.
+    /// A function URL, which passes on the raw path.
     FunctionUrl,
-    /// An HTTP API with this stage, which hands a path on decoded, with the stage in front unless it is the default one.
+    /// An HTTP API with this stage, which passes on the decoded path, prefixed with the stage unless it is the default one.
     HttpApi { stage: &'static str },
     /// The same with payload format 1.0.
     HttpApi1 { stage: &'static str },
-    /// A REST API behind a custom domain that maps this base path to it, if any. It hands a path on as it was sent, without
-    /// the stage, but with the base path.
+    /// A REST API behind a custom domain that maps this base path to it, if any. It passes on the raw path, without the
+    /// stage but with the base path.
     RestApi { base_path: &'static str },
 }
 
@@ -66,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// The path that the function gets to see.
+    /// The path that the function receives.
     fn raw_path(self, path: &str) -> String {
         match self {
             Self::FunctionUrl | Self::RestApi { .. } => path.to_owned(),
@@ -77,7 +78,7 @@ impl Kind {
         }
     }
 
-    /// The event of a request.
+    /// The event for a request.
     fn event(self, request: &Request<Bytes>) -> Value {
         let path = self.raw_path(request.uri().path());
         let mut event = match self {
@@ -137,13 +138,13 @@ impl Kind {
         })
     }
 
-    /// Header names as clients of HTTP/1.1 write them, and every value of a header.
+    /// The names of headers as HTTP/1.1 clients write them, and every value of a header.
     fn version_1(self, request: &Request<Bytes>, path: &str, matched: &str) -> Value {
         let (mut last, mut all) = (Map::new(), Map::new());
         for name in request.headers().keys() {
             let values = request.headers().get_all(name).iter();
             let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
-            let name = capitalised(name.as_str());
+            let name = capitalized(name.as_str());
             last.insert(name.clone(), values.last().cloned().into());
             all.insert(name, values.into());
         }
@@ -173,12 +174,12 @@ impl Kind {
 }
 
 /// `content-type` as `Content-Type`.
-fn capitalised(name: &str) -> String {
+fn capitalized(name: &str) -> String {
     let word = |word: &str| word[..1].to_uppercase() + &word[1..];
     name.split('-').map(word).collect::<Vec<_>>().join("-")
 }
 
-/// Each header once: several values are joined by commas.
+/// Each header once, with several values joined by commas.
 fn joined(headers: &HeaderMap) -> Map<String, Value> {
     let value = |name| {
         let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -187,7 +188,7 @@ fn joined(headers: &HeaderMap) -> Map<String, Value> {
     headers.keys().map(|name| (name.to_string(), value(name).into())).collect()
 }
 
-/// The query of a request that is none of a URI.
+/// The query of a request whose URI has none.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RawQuery(pub(crate) &'static str);
 
@@ -207,17 +208,17 @@ impl Front {
         self.lambda.function.log()
     }
 
-    /// How many processes it took so far.
+    /// The number of processes started so far.
     pub(crate) fn processes_started(&self) -> usize {
         self.lambda.processes_started()
     }
 
-    /// What the function makes of an event that no front end here makes.
+    /// The result of an event that no front end here creates.
     pub(crate) async fn invoke(&self, event: &Value) -> Outcome {
         self.lambda.invoke(event).await
     }
 
-    /// What a client gets for a request: 502 where the function answers with an error.
+    /// The response that a client receives: 502 if the function answers with an error.
     pub(crate) async fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
         match self.lambda.invoke(&self.kind.event(request)).await {
             Outcome::Answered(answer) => response(&answer),
@@ -230,7 +231,7 @@ impl Front {
         }
     }
 
-    /// Serves HTTP on loopback while `client`, which is given the URL, goes on.
+    /// Serves HTTP on loopback while `client`, which receives the URL, runs.
     pub(crate) async fn serve<T>(&self, client: impl AsyncFnOnce(String) -> T) -> T {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -243,14 +244,14 @@ impl Front {
                         let service = service_fn(|request| async { Ok::<_, Infallible>(self.exchange(request).await) });
                         open.push(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
                     }
-                    // A client may hang up, or send what is no HTTP.
+                    // A client may hang up, or send something that is not HTTP.
                     Some(_) = open.next() => {}
                 }
             }
         };
         tokio::select! {
-            told = client(url) => told,
-            () = connections => unreachable!("it serves for ever"),
+            reported = client(url) => reported,
+            () = connections => unreachable!("it serves forever"),
         }
     }
 

@@ -1,22 +1,22 @@
-//! Deaths at random moments of an invocation, drawn from a seed.
+//! Kills at random moments of an invocation, from a seed.
 
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// What the first invocations are taken to last.
+/// The initial estimate of an invocation's duration.
 const FIRST_GUESS: Duration = Duration::from_millis(300);
 
-/// Chooses the invocations that are killed, and when.
+/// Chooses which invocations are killed, and when.
 ///
-/// The moments are spread over what an invocation lasts on this machine, now: else a slow one would be killed far more
-/// often than a fast one.
+/// The moments are spread over the current duration of an invocation on this machine: otherwise a slow one would be killed
+/// far more often than a fast one.
 pub(crate) struct Killer {
     random: StdRng,
-    /// Of the invocations, those that are to be killed.
+    /// The share of the invocations to kill.
     share: f64,
-    /// What an invocation lasts that is left alone: a moving average.
+    /// The duration of an undisturbed invocation: a moving average.
     usual: Duration,
 }
 
@@ -25,7 +25,7 @@ impl Killer {
         Self { random: StdRng::seed_from_u64(seed), share, usual: FIRST_GUESS }
     }
 
-    /// How long the next invocation lives; nothing if it is left alone. One that ends sooner gets away.
+    /// When to kill the next invocation; `None` to leave it alone. One that ends sooner survives.
     pub(super) fn choose(&mut self) -> Option<Duration> {
         let (chosen, moment): (bool, f64) = (self.random.random_bool(self.share), self.random.random());
         chosen.then(|| self.usual.mul_f64(moment))

@@ -1,6 +1,6 @@
-//! The event source mapping between a queue and the function: receives, invokes, deletes what was dealt with.
+//! The event source mapping between a queue and the function: receives, invokes, deletes handled messages.
 //!
-//! As on AWS, it leaves what is to come back alone, and an invocation that failed deletes nothing:
+//! As on AWS, it leaves failed messages alone, and a failed invocation deletes nothing:
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>.
 
 use std::cell::{Cell, RefCell};
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{Lambda, Outcome};
 use crate::harness::emulator::REGION;
 
-/// `ReceiveMessage` and `DeleteMessageBatch` take no more.
+/// The maximum of `ReceiveMessage` and `DeleteMessageBatch`.
 const ENTRIES_MAX: usize = 10;
 const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:123456789012:bridge";
 
@@ -27,9 +27,9 @@ const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:123456789012:bridge";
 pub(crate) enum Delivery {
     /// Once, as nearly always.
     Once,
-    /// It is visible again at once, so that it may be delivered while it is being dealt with.
+    /// It is visible again at once, so that it may be delivered again while it is being handled.
     VisibleAgain,
-    /// Its deletion is lost, so that it is delivered again long after it has been dealt with.
+    /// Its deletion is lost, so that it is delivered again long after it was handled.
     DeletionLost,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Mapping {
     pub(crate) batch_size: usize,
     /// `MaximumBatchingWindowInSeconds`: how long to wait for a batch to fill once it has a message.
     pub(crate) batch_window: Duration,
-    /// `MaximumConcurrency`: how many batches are received and worked at once.
+    /// `MaximumConcurrency`: how many batches are received and handled at once.
     pub(crate) concurrency: usize,
     /// Decides how each message is delivered.
     pub(crate) delivery: Box<dyn Fn(&Message) -> Delivery>,
@@ -49,17 +49,17 @@ pub(crate) struct Mapping {
     pub(crate) handed: RefCell<Vec<Handed>>,
 }
 
-/// What a mapping has seen.
+/// A mapping's counts.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) invocations: usize,
-    /// Those that were killed.
+    /// Invocations that were killed.
     pub(crate) killed: usize,
-    /// Those that failed as a whole, and why: a fault of the function.
+    /// Errors of invocations that failed as a whole: faults of the function.
     pub(crate) failed: Vec<String>,
-    /// Messages handed to the function, each as often as it was.
+    /// Deliveries to the function.
     pub(crate) deliveries: usize,
-    /// Of these, those that were not the message's first.
+    /// Those of them that were not the message's first.
     pub(crate) repeated: usize,
     /// Batch item failures.
     pub(crate) returned: usize,
@@ -71,15 +71,15 @@ pub(crate) struct Figures {
 pub(crate) struct Handed {
     pub(crate) message_id: String,
     pub(crate) body: String,
-    /// From then to then, since 1970.
+    /// Its beginning and end, since 1970.
     pub(crate) time_ms: RangeInclusive<u64>,
     pub(crate) became: Became,
 }
 
-/// What became of a delivery.
+/// The result of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Became {
-    /// The function said that it is dealt with.
+    /// The function handled it.
     DealtWith,
     /// A batch item failure.
     Returned,
@@ -88,7 +88,7 @@ pub(crate) enum Became {
 }
 
 impl Mapping {
-    /// A mapping of the usual size, that delivers each message once.
+    /// A mapping with common settings that delivers each message once.
     pub(crate) fn new(sqs: Client, queue_url: &str) -> Self {
         Self {
             sqs,
@@ -101,7 +101,7 @@ impl Mapping {
         }
     }
 
-    /// Feeds the function until `stop`, and then waits for the invocations under way.
+    /// Feeds the function until `stop`, and then waits for the invocations in progress.
     pub(crate) async fn run(&self, lambda: &Lambda, stop: impl Future<Output = ()>) -> Figures {
         let (figures, stopped) = (RefCell::default(), Cell::new(false));
         let lanes = join_all((0..self.concurrency).map(|_| self.feed(lambda, &stopped, &figures)));
@@ -109,7 +109,7 @@ impl Mapping {
         figures.into_inner()
     }
 
-    /// Receives and invokes, one batch after the other.
+    /// Receives and invokes, one batch after another.
     async fn feed(&self, lambda: &Lambda, stopped: &Cell<bool>, figures: &RefCell<Figures>) {
         while !stopped.get() {
             let batch = self.next_batch().await;
@@ -119,7 +119,7 @@ impl Mapping {
         }
     }
 
-    /// Messages for one invocation; none if none came in a second.
+    /// Messages for one invocation; none if none arrived within a second.
     async fn next_batch(&self) -> Vec<Message> {
         let mut batch = self.receive(self.batch_size).await;
         let window_ends = Instant::now() + self.batch_window;
@@ -176,7 +176,7 @@ impl Mapping {
         let entries: Vec<_> = messages.enumerate().map(entry).collect();
         for entries in entries.chunks(ENTRIES_MAX) {
             let request = self.sqs.delete_message_batch().queue_url(&self.queue_url);
-            // An entry may fail because the message is gone: another delivery of it was dealt with before.
+            // An entry may fail because the message is gone: another delivery of it was handled before.
             request.set_entries(Some(entries.to_vec())).send().await.unwrap();
         }
     }
@@ -190,7 +190,7 @@ impl Figures {
         self.largest_batch = self.largest_batch.max(batch.len());
         match outcome {
             Outcome::Answered(_) => self.returned += back,
-            Outcome::Failed(why) => self.failed.push(why.clone()),
+            Outcome::Failed(error) => self.failed.push(error.clone()),
             Outcome::Killed => self.killed += 1,
         }
     }
@@ -213,13 +213,13 @@ fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
-/// How often SQS has delivered the message, this time included.
+/// How often SQS has delivered the message, including this time.
 pub(crate) fn receive_count(message: &Message) -> u32 {
     let attributes = message.attributes().unwrap();
     attributes[&MessageSystemAttributeName::ApproximateReceiveCount].parse().unwrap()
 }
 
-/// The SQS event that Lambda makes of these messages.
+/// The SQS event that Lambda creates from these messages.
 fn event(batch: &[Message]) -> Value {
     json!({ "Records": batch.iter().map(record).collect::<Vec<_>>() })
 }
@@ -245,8 +245,8 @@ fn ids(batch: &[Message]) -> HashSet<String> {
     batch.iter().map(|message| message.message_id().unwrap().to_owned()).collect()
 }
 
-/// `ReportBatchItemFailures`. Lambda takes an answer of another form, or one that names another message, for a failure of
-/// the whole batch; here it is a fault.
+/// `ReportBatchItemFailures`. Lambda treats an answer of another form, or one that names another message, as a failure of
+/// the whole batch; here it is an error.
 fn batch_item_failures(answer: &Value, batch: &[Message]) -> HashSet<String> {
     let known = ids(batch);
     let failures = answer["batchItemFailures"].as_array().unwrap_or_else(|| panic!("not a batch response: {answer}"));

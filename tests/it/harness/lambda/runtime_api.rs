@@ -16,10 +16,10 @@ use tokio::task::JoinSet;
 
 const RUNTIME: &str = "/2018-06-01/runtime/";
 
-/// The function that every invocation is of.
+/// The ARN of the function.
 const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:sync-worker";
 
-/// An event on its way into the function.
+/// An event for the function.
 pub(super) struct Invocation {
     pub(super) request_id: String,
     /// `Lambda-Runtime-Deadline-Ms`.
@@ -27,15 +27,15 @@ pub(super) struct Invocation {
     pub(super) event: String,
 }
 
-/// What the function posts.
+/// A post of the function.
 pub(super) enum Posted {
     /// Its answer to an event.
     Response { request_id: String, body: String },
-    /// An error, of an invocation or of its start; the text is for people.
+    /// An error of an invocation or of its start; the text is for people.
     Error(String),
 }
 
-/// The API of one process, for as long as this lives.
+/// The API of one process, which ends when this is dropped.
 pub(super) struct RuntimeApi {
     address: SocketAddr,
     invocations: mpsc::UnboundedSender<Invocation>,
@@ -75,12 +75,12 @@ impl RuntimeApi {
         self.asked.wait_for(|asked| *asked).await.unwrap();
     }
 
-    /// Has this event be the answer to the process's next question.
+    /// Answers the process's next request with this event.
     pub(super) fn hand_out(&self, invocation: Invocation) {
         self.invocations.send(invocation).unwrap_or_else(|_| panic!("the Runtime API has ended"));
     }
 
-    /// What the process posts next.
+    /// The process's next post.
     pub(super) async fn posted(&mut self) -> Posted {
         self.posted.recv().await.unwrap()
     }
@@ -95,7 +95,7 @@ async fn serve(listener: TcpListener, desk: Arc<Desk>) {
                 let desk = Arc::clone(&desk);
                 connections.spawn(async move {
                     let service = service_fn(|request| async { Ok::<_, Infallible>(desk.answer(request).await) });
-                    // A process that is killed hangs up.
+                    // A killed process closes the connection.
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
                 });
             }
@@ -113,14 +113,14 @@ impl Desk {
             return self.next().await;
         }
         let body = body.collect().await.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
-        // Cut off half-way: the process is dead, and nobody reads the answer.
+        // Interrupted midway: the process is dead, and the answer has no reader.
         let Ok(body) = body else { return status(StatusCode::BAD_REQUEST) };
         let posted = match (head.method, &call[..]) {
             (Method::POST, ["invocation", id, "response"]) => Posted::Response { request_id: (*id).to_owned(), body },
             (Method::POST, ["invocation", _, "error"] | ["init", "error"]) => Posted::Error(format!("{path}: {body}")),
             _ => return status(StatusCode::NOT_FOUND),
         };
-        // Nobody hears it once the environment is gone.
+        // The receiver is gone once the environment is.
         let _ = self.posted.send(posted);
         status(StatusCode::ACCEPTED)
     }

@@ -1,4 +1,4 @@
-//! A soak, played: the traffic comes, the processes work, and now and then one of them is killed.
+//! Runs a soak: the traffic arrives, the processes work, and now and then one of them is killed.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,11 +14,11 @@ use super::schedule::{self, open_runs, sweep};
 use super::traffic::Traffic;
 use crate::harness::lambda::{Figures, Handed, Killer, Mapping};
 
-/// After this an invocation is killed anyway. Short, so that much happens in a minute.
+/// The timeout of an invocation. Short, so that much happens in a minute.
 pub(super) const FUNCTION_TIMEOUT: Duration = Duration::from_secs(5);
-/// A message comes again once the lease of the invocation that it was cut off in is over, 5.5 s after that began.
+/// A message is delivered again once the lease of the interrupted invocation has expired, 5.5 s after that began.
 const VISIBILITY: Duration = Duration::from_secs(7);
-/// What [`SETTINGS`] say.
+/// The values in [`SETTINGS`].
 pub(super) const PROVIDER_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) const LEASE_MARGIN: Duration = Duration::from_millis(500);
 const SETTINGS: [(&str, &str); 6] = [
@@ -29,35 +29,35 @@ const SETTINGS: [(&str, &str); 6] = [
     ("BRIDGE_OVERDUE_SECONDS", schedule::LEAST_OVERDUE_SECONDS),
     ("BRIDGE_LOG", "warn"),
 ];
-/// How many processes work at once.
+/// How many processes run at once.
 const PROCESSES: usize = 4;
-/// How long after the last trigger there are kills. Then the killer rests, or it would be chance when the soak ends.
+/// How long after the last trigger processes are killed. Later kills would make the end of the soak depend on luck.
 const KILLED_ON: Duration = Duration::from_secs(15);
-/// How much longer a soak may take until every run is over.
+/// How much longer a soak may take until every run has ended.
 const OVER_MAX: Duration = Duration::from_mins(8);
-/// How much longer it takes where not every run gets to be over.
+/// How much longer it takes if not every run ends.
 const TO_BE_OVER: Duration = Duration::from_secs(25);
 
-/// How hard it is.
+/// The parameters of a soak.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Soak {
     pub(super) seed: u64,
-    /// What was received this often is dead-lettered.
+    /// How many receives make a message a dead letter.
     pub(super) max_receive_count: u32,
-    /// The share of the invocations that is to be killed.
+    /// The share of the invocations to kill.
     pub(super) killed: f64,
 }
 
-/// When it is over.
+/// When a soak ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
-    /// No message is left on the queue, and no run in the index of open runs.
+    /// When no message is left on the queue, and no run in the index of open runs.
     EveryRunIsOver,
-    /// A while after the traffic, or when no message is left on the queue.
+    /// A while after the traffic, or when the queue is empty.
     NoTimeIsLeft,
 }
 
-/// What came of it.
+/// The result of a soak.
 pub(super) struct Soaked {
     pub(super) world: World,
     pub(super) figures: Figures,
@@ -70,21 +70,22 @@ pub(super) struct Soaked {
 }
 
 impl Soak {
-    /// Plays it on this program, up to its end.
+    /// Runs the soak on this program, up to its end.
     ///
     /// # Panics
-    /// If it does not come to its end.
+    /// If it does not end.
     pub(super) async fn play(&self, program: PathBuf, traffic: &Traffic, until: Until) -> Soaked {
         let latency = Span::between(Duration::from_millis(50), Duration::from_millis(250));
         let faults = Faults { seed: self.seed, latency, ..Faults::default() };
-        let world = World::that_gives_up(faults, VISIBILITY, self.max_receive_count).await;
-        let worker = world.function(program, FUNCTION_TIMEOUT, &SETTINGS).beset_by(Killer::new(self.seed, self.killed));
+        let world = World::with_dead_letters_after(faults, VISIBILITY, self.max_receive_count).await;
+        let worker =
+            world.function(program, FUNCTION_TIMEOUT, &SETTINGS).with_killer(Killer::new(self.seed, self.killed));
         let mapping = Mapping { concurrency: PROCESSES, ..world.mapping() };
         let began = Instant::now();
         let end = async {
             traffic.arrive(&world).await;
             sleep(KILLED_ON).await;
-            worker.spare();
+            worker.stop_killer();
             match until {
                 Until::EveryRunIsOver => every_run_is_over(&world).await,
                 Until::NoTimeIsLeft => drop(timeout(TO_BE_OVER, world.drained()).await),
@@ -120,7 +121,7 @@ async fn every_run_is_over(world: &World) {
         }
     };
     if timeout(OVER_MAX, over).await.is_err() {
-        panic!("after {OVER_MAX:?} these runs are not over: {:?}", open_runs(world).await);
+        panic!("after {OVER_MAX:?} these runs have not ended: {:?}", open_runs(world).await);
     }
 }
 

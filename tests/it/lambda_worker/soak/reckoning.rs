@@ -20,7 +20,7 @@ use super::restarts::{Evidence, Restarts};
 use super::traffic::Traffic;
 use crate::harness::lambda::{Became, Handed};
 
-/// What is reckoned of the worker.
+/// The results of the worker.
 #[derive(Debug, Default)]
 pub(super) struct Reckoning {
     triggers: usize,
@@ -28,14 +28,14 @@ pub(super) struct Reckoning {
     runs: usize,
     joined: usize,
     published_twice: usize,
-    /// Requests that lie among the dead letters, and that no run has accepted.
+    /// Requests among the dead letters that no run has accepted.
     given_up: usize,
-    /// Dead letters by what they are.
+    /// The number of dead letters of each kind.
     dead: [(&'static str, usize); 3],
-    /// Of these, those that were killed at every delivery.
+    /// Those of them that were killed at every delivery.
     dead_by_kills_alone: usize,
     pub(super) restarts: Restarts,
-    /// Each promise that was not kept.
+    /// Each broken promise.
     pub(super) broken: Vec<String>,
 }
 
@@ -52,14 +52,14 @@ impl Reckoning {
         reckoning
     }
 
-    /// The endings, each once. A run has one, and the same each time that it is published.
+    /// The distinct endings. A run has one, with the same bytes each time it is published.
     fn endings<'a>(&mut self, published: &'a [Published], soaked: &Soaked) -> Vec<&'a Detail> {
         let mut endings: HashMap<_, (&Detail, String)> = HashMap::new();
         for (event, raw) in published.iter().zip(&soaked.events) {
             let bytes = format!("{} {}", raw["detail-type"], raw["detail"]);
             let (_, first) = endings.entry(event.detail.event_id).or_insert((&event.detail, bytes.clone()));
             if bytes != *first {
-                self.broken.push(format!("{bytes} is published again as another than {first}"));
+                self.broken.push(format!("{bytes} is published again but differs from {first}"));
             }
         }
         self.published_twice = published.len() - endings.len();
@@ -72,32 +72,34 @@ impl Reckoning {
         endings
     }
 
-    /// Each request is in one ending, or it lies among the dead letters and was never accepted.
+    /// Each request is in one ending, or is a dead letter and was never accepted.
     async fn requests(&mut self, endings: &[&Detail], soaked: &Soaked, traffic: &Traffic) {
-        let mut told: HashMap<&str, usize> = HashMap::new();
+        let mut reported: HashMap<&str, usize> = HashMap::new();
         for trigger in endings.iter().flat_map(|ending| &ending.triggers) {
-            *told.entry(trigger.correlation_id.as_deref().unwrap()).or_default() += 1;
+            *reported.entry(trigger.correlation_id.as_deref().unwrap()).or_default() += 1;
             self.joined += usize::from(trigger.joined);
         }
         let dead: HashMap<String, TriggerMessage> =
             soaked.dead_letters.iter().filter_map(trigger).map(|trigger| (request(&trigger), trigger)).collect();
         for id in traffic.requests() {
-            match (told.get(id), dead.get(id)) {
+            match (reported.get(id), dead.get(id)) {
                 (Some(1), _) => {}
                 (None, Some(trigger)) if !self.was_accepted(trigger, soaked).await => self.given_up += 1,
-                (told, dead) => self.broken.push(format!("request {id} is in {told:?} endings; dead letter: {dead:?}")),
+                (reported, dead) => {
+                    self.broken.push(format!("request {id} is in {reported:?} endings; dead letter: {dead:?}"));
+                }
             }
         }
     }
 
-    /// No ending tells of it, so a run that has accepted it would have to be in the table.
+    /// No ending contains it, so a run that accepted it would have to be in the table.
     async fn was_accepted(&self, trigger: &TriggerMessage, soaked: &Soaked) -> bool {
         let store = soaked.world.aws.store(&soaked.world.aws.sdk);
         let item = store.read(&Subject::from(&trigger.chat_id)).await.unwrap();
         item.is_some_and(|item| item.is_duplicate(trigger.key, Clock::System.now(), DEFAULT_RUN_TTL))
     }
 
-    /// Each dead letter was delivered as often as it is allowed to be, and came back each time for a reason.
+    /// Each dead letter was delivered as often as allowed, and was retried each time for a reason.
     fn dead_letters(&mut self, soaked: &Soaked) {
         self.dead = [("trigger", 0), ("poll", 0), ("sweep", 0)];
         for letter in &soaked.dead_letters {
@@ -107,15 +109,15 @@ impl Reckoning {
             let is_its = |handed: &&Handed| Some(&*handed.message_id) == letter.message_id();
             let deliveries: Vec<&Handed> = soaked.handed.iter().filter(is_its).collect();
             let explained =
-                (0..deliveries.len()).all(|place| had_to_come_back(deliveries[place], &deliveries[..place]));
+                (0..deliveries.len()).all(|place| must_be_redelivered(deliveries[place], &deliveries[..place]));
             if deliveries.len() != soaked.max_receive_count || !explained {
-                self.broken.push(format!("dead-lettered without need: {deliveries:?}"));
+                self.broken.push(format!("dead-lettered without a reason: {deliveries:?}"));
             }
             self.dead_by_kills_alone += usize::from(deliveries.iter().all(|delivery| delivery.became == Became::Cut));
         }
     }
 
-    /// Each call is one that had to be made.
+    /// Each call had to be made.
     fn calls(&mut self, endings: &[&Detail], soaked: &Soaked) {
         let simulator = &soaked.world.simulator;
         let dead: Vec<&str> = soaked.dead_letters.iter().filter_map(SqsMessage::body).collect();
@@ -129,9 +131,9 @@ impl Reckoning {
     }
 }
 
-/// It was killed; or the worker handed it back, because an earlier delivery's lease was still held, or because a slow emulator
-/// left it no time for a call. Nothing else makes a message come back here.
-fn had_to_come_back(delivery: &Handed, earlier: &[&Handed]) -> bool {
+/// It was killed; or the worker returned it, because an earlier delivery held the lease, or because a slow emulator left no
+/// time for a call. Nothing else causes a redelivery here.
+fn must_be_redelivered(delivery: &Handed, earlier: &[&Handed]) -> bool {
     let (began, ended) = (*delivery.time_ms.start(), *delivery.time_ms.end());
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap();
     let lease = milliseconds(FUNCTION_TIMEOUT + LEASE_MARGIN);
@@ -145,7 +147,7 @@ fn had_to_come_back(delivery: &Handed, earlier: &[&Handed]) -> bool {
     }
 }
 
-/// What a dead letter asks for, if it is a trigger.
+/// The trigger in a dead letter, if it is one.
 fn trigger(letter: &SqsMessage) -> Option<TriggerMessage> {
     let record = Record {
         message_id: MessageId::new(letter.message_id().unwrap()),
@@ -175,7 +177,7 @@ impl fmt::Display for Reckoning {
         )?;
         writeln!(
             f,
-            "restarts: {} since somebody asked again, {} since the answer was killed before it was recorded, {} since the poll with the answer was dead-lettered; {} broken promises",
+            "restarts: {} since another trigger asked for it, {} since the answer was killed before it was recorded, {} since the poll with the answer was dead-lettered; {} broken promises",
             restarts.asked,
             restarts.answer_killed,
             restarts.answer_dead,
@@ -184,25 +186,25 @@ impl fmt::Display for Reckoning {
     }
 }
 
-/// What is reckoned of the worker without a table.
+/// The results of the worker without a table.
 #[derive(Debug)]
 pub(super) struct Stateless {
-    /// Syncs beyond those that were asked for.
+    /// Syncs beyond the requested ones.
     pub(super) restarts: usize,
     /// Requests with more than one ending.
-    pub(super) told_twice: usize,
-    /// Requests with none whose message was dead-lettered: nobody looks for them.
+    pub(super) ended_twice: usize,
+    /// Requests with none whose message was dead-lettered, and which are therefore lost.
     lost: usize,
-    /// Requests with none so far.
+    /// Requests with none yet.
     not_over: usize,
 }
 
 impl Stateless {
     pub(super) fn of(soaked: &Soaked, traffic: &Traffic) -> Self {
-        let mut told: HashMap<&str, usize> = HashMap::new();
+        let mut reported: HashMap<&str, usize> = HashMap::new();
         for event in &soaked.events {
             let triggers: &Value = &event["detail"]["triggers"];
-            *told.entry(triggers[0]["correlation_id"].as_str().unwrap()).or_default() += 1;
+            *reported.entry(triggers[0]["correlation_id"].as_str().unwrap()).or_default() += 1;
         }
         let stats = soaked.world.simulator.stats();
         let beyond = |(chat, requests): (_, &usize)| {
@@ -212,22 +214,22 @@ impl Stateless {
         let dead: HashSet<String> =
             soaked.dead_letters.iter().filter_map(trigger).map(|trigger| request(&trigger)).collect();
         let (lost, not_over): (Vec<&str>, Vec<&str>) =
-            traffic.requests().into_iter().filter(|id| !told.contains_key(id)).partition(|id| dead.contains(*id));
+            traffic.requests().into_iter().filter(|id| !reported.contains_key(id)).partition(|id| dead.contains(*id));
         Self {
             lost: lost.len(),
             not_over: not_over.len(),
             restarts: traffic.requests_by_chat().iter().map(beyond).sum(),
-            told_twice: told.values().filter(|times| **times > 1).count(),
+            ended_twice: reported.values().filter(|times| **times > 1).count(),
         }
     }
 }
 
 impl fmt::Display for Stateless {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { restarts, told_twice, lost, not_over } = self;
+        let Self { restarts, ended_twice, lost, not_over } = self;
         writeln!(
             f,
-            "{restarts} finished syncs restarted that nobody asked for; {told_twice} requests told of an end more than once, \
+            "{restarts} unrequested restarts of finished syncs; {ended_twice} requests with more than one ending, \
              {lost} lost with their message, {not_over} not over when time was up"
         )
     }

@@ -1,4 +1,4 @@
-//! Why a sync that was over was started again: judged call by call, chat by chat, from what the provider has seen.
+//! Why a finished sync was restarted: judged call by call, chat by chat, from the provider's log.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,25 @@ use crate::harness::lambda::{Became, Handed};
 /// A call whose process is killed may still be read by the provider's server a moment later.
 const READ_LATE_MS: u64 = 100;
 
-/// What was started again.
+/// The restarts by cause.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Restarts {
-    /// By a new run, because somebody asked after the ending of the one before.
+    /// By a new run, for a trigger after the previous run's ending.
     pub(super) asked: usize,
-    /// Within a run, after a terminal answer whose caller was killed before it was recorded.
+    /// Within a run, after a terminal answer whose caller was killed before recording it.
     pub(super) answer_killed: usize,
-    /// Within a run, after a terminal answer that the table would not take in time, and whose poll was dead-lettered.
+    /// Within a run, after a terminal answer that could not be recorded in time and whose poll was dead-lettered.
     pub(super) answer_dead: usize,
-    /// Everything that must not be.
+    /// All others, which are errors.
     pub(super) unexplained: Vec<String>,
 }
 
-/// What is known of a soak, its times since 1970.
+/// What is known of a soak, with times since 1970.
 pub(super) struct Evidence<'a> {
     /// When the provider's clock began.
     pub(super) began_ms: u64,
     pub(super) calls: &'a [CallRecord],
-    /// The endings, each once.
+    /// The distinct endings.
     pub(super) endings: &'a [&'a Detail],
     pub(super) handed: &'a [Handed],
     /// The bodies of the dead letters.
@@ -39,8 +39,8 @@ pub(super) struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// A chat's calls are those of its runs, one run after the other: up to an ending's `finished_at` they are of its run, and
-    /// after the last ending there are none.
+    /// A chat's calls belong to its runs, one after another: calls up to an ending's `finished_at` belong to its run, and
+    /// there are none after the last ending.
     pub(super) fn restarts(&self) -> Restarts {
         let mut calls: BTreeMap<&ChatId, Vec<&CallRecord>> = BTreeMap::new();
         for call in self.calls {
@@ -60,7 +60,7 @@ impl Evidence<'_> {
         restarts
     }
 
-    /// A run's calls: each of its syncs from its start to its end. All ends but the last, which is the run's, went unrecorded.
+    /// A run's calls: each of its syncs from start to end. All ends except the last, which is the run's, went unrecorded.
     fn judge(&self, run: &[&CallRecord], earlier_runs: usize, ending: &Detail, restarts: &mut Restarts) {
         let mut last_end: Option<&CallRecord> = None;
         for (place, call) in run.iter().enumerate() {
@@ -79,9 +79,9 @@ impl Evidence<'_> {
                 (_, end) => restarts.unexplained.push(format!("{call}, after {end:?}")),
             }
         }
-        let told = last_end.filter(|end| end.delivered).and_then(|end| end.said);
-        if !matches!((told, ending.status), (Some(Said::Over(finish)), Some(status)) if finish == status) {
-            restarts.unexplained.push(format!("no answer told of {ending:?}"));
+        let reported = last_end.filter(|end| end.delivered).and_then(|end| end.said);
+        if !matches!((reported, ending.status), (Some(Said::Over(finish)), Some(status)) if finish == status) {
+            restarts.unexplained.push(format!("no answer explains {ending:?}"));
         }
     }
 
@@ -93,7 +93,7 @@ impl Evidence<'_> {
         })
     }
 
-    /// The answer travelled on in a poll, since it could not be recorded, and that poll is a dead letter.
+    /// The answer was forwarded in a poll, since it could not be recorded, and that poll is a dead letter.
     fn poll_with_answer_is_dead(&self, end: &CallRecord, next: &CallRecord) -> bool {
         let between = self.landed_ms(end)..=self.began_ms + next.sent_at_ms;
         self.dead.iter().any(|body| {
@@ -115,14 +115,14 @@ impl Evidence<'_> {
     }
 }
 
-/// The chat that a trigger or a poll is about; empty for a sweep.
+/// The chat of a trigger or a poll; empty for a sweep.
 fn chat_of(body: &str) -> String {
     let body: Value = serde_json::from_str(body).unwrap();
     body["chat_id"].as_str().unwrap_or_default().to_owned()
 }
 
 #[test]
-fn a_restart_is_explained_by_a_kill_of_its_own_chat_between_the_answer_and_the_record_and_by_nothing_else() {
+fn only_a_kill_between_answer_and_record_of_the_same_chat_explains_a_restart() {
     use postpress_bridge::postpress::Finish;
     use serde_json::json;
 
@@ -150,11 +150,11 @@ fn a_restart_is_explained_by_a_kill_of_its_own_chat_between_the_answer_and_the_r
         ("nothing", &lost[..2], &[1][..], None, 0, 0, 0),
         ("asked again", &lost, &[1, 3], None, 1, 0, 0),
         ("killed", &lost, &[3], Some(killed), 0, 1, 0),
-        ("nobody was killed", &lost, &[3], None, 0, 0, 1),
-        ("another chat's process was", &lost, &[3], Some(cut("done~2", 1, Became::Cut)), 0, 0, 1),
-        ("not then", &lost, &[3], Some(cut("done~1", 2, Became::Cut)), 0, 0, 1),
-        ("only returned", &lost, &[3], Some(cut("done~1", 1, Became::Returned)), 0, 0, 1),
-        ("a call too many", &lost[..3], &[1], None, 0, 0, 1),
+        ("no process was killed", &lost, &[3], None, 0, 0, 1),
+        ("another chat's process was killed", &lost, &[3], Some(cut("done~2", 1, Became::Cut)), 0, 0, 1),
+        ("killed at another time", &lost, &[3], Some(cut("done~1", 2, Became::Cut)), 0, 0, 1),
+        ("returned instead of killed", &lost, &[3], Some(cut("done~1", 1, Became::Returned)), 0, 0, 1),
+        ("one call too many", &lost[..3], &[1], None, 0, 0, 1),
         ("an ending without an answer", &lost[..1], &[0], None, 0, 0, 1),
         ("a restart without an end", &[started(false), started(true), over], &[2], None, 0, 0, 1),
     ] {

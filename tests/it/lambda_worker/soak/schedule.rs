@@ -1,4 +1,4 @@
-//! The schedule that asks for sweeps, and the time that they wait for.
+//! The schedule that sends sweeps, and the passing of time that they depend on.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,22 +13,22 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::super::world::World;
 
-/// How often a sweep is asked for.
+/// The interval between sweeps.
 const EVERY: Duration = Duration::from_secs(10);
 /// How long after its last lease a run counts as lost here: longer than a poll's delay, as in production.
 const OVERDUE: Duration = Duration::from_secs(8);
-/// The least that `BRIDGE_OVERDUE_SECONDS` may be, for a poll may honestly be delayed by 900 s.
+/// The minimum of `BRIDGE_OVERDUE_SECONDS`, since a poll may legitimately be delayed by 900 s.
 pub(super) const LEAST_OVERDUE_SECONDS: &str = "901";
 /// Longer than that.
 const LONG: Duration = Duration::from_hours(1);
 
-/// Asks for sweeps, for ever.
+/// Sends sweeps forever.
 pub(super) async fn sweep(world: &World) -> Infallible {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // One that finds nothing open does nothing, but it would keep the queue from ever being empty.
+        // A sweep without open runs does nothing, but it would keep the queue from ever being empty.
         if open_runs(world).await.is_empty() {
             continue;
         }
@@ -37,8 +37,8 @@ pub(super) async fn sweep(world: &World) -> Infallible {
     }
 }
 
-/// Plays the quarter of an hour after which a run counts as lost: for those that nobody has held for [`OVERDUE`], the table's
-/// times are set back. For all others they are left alone, so nobody's lease is cut short.
+/// Simulates the quarter of an hour after which a run counts as lost: for runs without a holder for [`OVERDUE`], the table's
+/// times are set back. All others are left alone, so that no lease is cut short.
 async fn let_time_pass(world: &World) {
     let now = Clock::System.now();
     let number = |time: Millis| AttributeValue::N(time.0.to_string());
@@ -59,7 +59,7 @@ async fn let_time_pass(world: &World) {
             .expression_attribute_values(":overdue", before(OVERDUE))
             .expression_attribute_values(":long_ago", before(LONG));
         if let Err(error) = update.send().await {
-            // Somebody has claimed it since, or its ending is published.
+            // It has been claimed since, or its ending is published.
             assert!(error.into_service_error().is_conditional_check_failed_exception());
         }
     }

@@ -1,5 +1,5 @@
-//! What one would write first: a Lambda that keeps no table. It calls, and sends itself the trigger again until it hears
-//! of an end. The soak test compares the worker with it; everything it gets wrong is what the run protocol is for.
+//! The obvious first version: a Lambda without a table. It calls, and sends itself the trigger again until the sync is
+//! over. The soak test compares the worker with it; the run protocol exists for everything it gets wrong.
 
 use anyhow::ensure;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
@@ -25,7 +25,7 @@ struct Stateless {
     settings: WorkerSettings,
 }
 
-/// What is left to do for a message.
+/// What remains to do for a message.
 enum Next {
     PollAgain,
     Nothing,
@@ -56,7 +56,7 @@ impl Stateless {
     async fn connect(settings: WorkerSettings) -> anyhow::Result<Self> {
         let (Backend::Aws { queue_url, .. }, SecretSource::Plain(key)) = (&settings.backend, &settings.provider.key)
         else {
-            anyhow::bail!("this needs a queue on AWS, and the key itself");
+            anyhow::bail!("this worker needs a queue on AWS, and the key itself");
         };
         let http = http_client(mozilla_roots())?;
         let aws = aws::connect(http.clone()).await?;
@@ -70,7 +70,7 @@ impl Stateless {
 
     async fn handle(&self, record: &Record) -> anyhow::Result<Next> {
         let Message::Trigger(trigger) = Message::parse(record, "") else {
-            anyhow::bail!("no trigger");
+            anyhow::bail!("not a trigger");
         };
         match self.provider.sync(&trigger.chat_id, self.settings.config.limits.provider_timeout).await {
             Answer::InProgress(_)
@@ -84,7 +84,7 @@ impl Stateless {
         }
     }
 
-    /// Sends these again, later; gives those that could not be sent.
+    /// Sends these again, later; returns those that could not be sent.
     async fn poll_again<'a>(&self, records: &[&'a Record]) -> Vec<&'a MessageId> {
         let delay = self.settings.config.rules.schedule.poll_max;
         let again: Vec<_> =

@@ -1,4 +1,4 @@
-//! Who asks for what, and when; drawn from a seed.
+//! The triggers and their times, generated from a seed.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -11,18 +11,18 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::super::world::World;
 
-/// New chats in a second. The emulator sees to no more than about 250 writes and 100 messages in that time.
+/// New chats per second. The emulator handles no more than about 250 writes and 100 messages in that time.
 const CHATS_A_SECOND: usize = 6;
 
 /// The triggers of a soak.
 pub(super) struct Traffic {
-    /// In the order in which they come, second by second.
+    /// In order of arrival, second by second.
     seconds: Vec<Vec<Value>>,
 }
 
 impl Traffic {
-    /// A sync of 4 to 12 s for each chat. Some are asked for once more while the sync runs, and some again long after; some
-    /// triggers are sent twice, under one idempotency key.
+    /// A sync of 4 to 12 s for each chat. Some are requested once more during the sync, and some again long after; some
+    /// triggers are sent twice, with the same idempotency key.
     pub(super) fn new(chats: usize, seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let mut seconds: Vec<Vec<Value>> = Vec::new();
@@ -52,7 +52,7 @@ impl Traffic {
         Self { seconds }
     }
 
-    /// Sends it all, in its time.
+    /// Sends all triggers at their times.
     pub(super) async fn arrive(&self, world: &World) {
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -66,12 +66,12 @@ impl Traffic {
         self.seconds.iter().flatten()
     }
 
-    /// The different requests, by their correlation id.
+    /// The distinct requests, by correlation id.
     pub(super) fn requests(&self) -> HashSet<&str> {
         self.triggers().map(|trigger| trigger["correlation_id"].as_str().unwrap()).collect()
     }
 
-    /// How many different requests there are for each chat: no more syncs than that are asked for.
+    /// How many distinct requests each chat has: no more syncs than that are requested.
     pub(super) fn requests_by_chat(&self) -> HashMap<ChatId, usize> {
         let mut requests: HashMap<ChatId, HashSet<&str>> = HashMap::new();
         for trigger in self.triggers() {
