@@ -240,7 +240,7 @@ async fn sync_at_a_terminal_reads_the_key_from_its_secret() {
     for (name, code, says) in [
         (&*secret.name, Some(0), "SYNC_DONE"),
         (&*refused.name, Some(1), "errors/expired_credentials"),
-        ("nowhere", Some(2), "cannot be read"),
+        ("nowhere", Some(2), "cannot read the API key"),
     ] {
         let mut sync = program();
         sync.args(["sync", "done-in-10ms"])

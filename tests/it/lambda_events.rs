@@ -172,7 +172,7 @@ async fn records_with_odd_members_are_handled() {
         world.handle(&odd).await;
         assert_eq!(world.simulator.stats().total.calls, 6, "{}", world.function.log());
         let log = world.function.log();
-        let untimed = log.lines().filter(|line| line.contains("no readable `SentTimestamp`")).count();
+        let untimed = log.lines().filter(|line| line.contains("without a readable `SentTimestamp`")).count();
         assert_eq!(untimed, 2, "{log}");
         assert!(!log.contains(r#""level":"ERROR""#), "{log}");
     }
