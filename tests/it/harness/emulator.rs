@@ -179,7 +179,10 @@ impl Emulated {
         assert_no_secret("the run table", &format!("{:?}", scan.items));
     }
 
-    /// Whether the queue has no message, neither visible, nor delayed, nor in flight.
+    /// Whether the queue has no messages, visible or not.
+    ///
+    /// moto counts visible, delayed and received messages one after the other, so that a message whose delay expires meanwhile
+    /// is in none of the counts. Only two empty answers in a row count.
     pub(crate) async fn queue_is_empty(&self) -> bool {
         use QueueAttributeName::{
             ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed, ApproximateNumberOfMessagesNotVisible,
@@ -187,8 +190,15 @@ impl Emulated {
         let names =
             [ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed, ApproximateNumberOfMessagesNotVisible];
         let sqs = aws_sdk_sqs::Client::new(&self.sdk);
-        let attributes = sqs.get_queue_attributes().queue_url(&self.queue_url).set_attribute_names(Some(names.into()));
-        attributes.send().await.unwrap().attributes.unwrap().values().all(|count| count == "0")
+        for _ in 0..2 {
+            let request = sqs.get_queue_attributes().queue_url(&self.queue_url);
+            let counts =
+                request.set_attribute_names(Some(names.clone().into())).send().await.unwrap().attributes.unwrap();
+            if counts.values().any(|count| count != "0") {
+                return false;
+            }
+        }
+        true
     }
 
     /// Takes the bodies of the messages that are visible on this queue now.

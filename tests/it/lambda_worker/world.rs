@@ -123,7 +123,7 @@ impl World {
 
     /// Waits until the queue is empty.
     pub(super) async fn drained(&self) {
-        while self.messages(&self.aws.queue_url).await > 0 {
+        while !self.aws.queue_is_empty().await {
             sleep(Duration::from_millis(250)).await;
         }
     }
