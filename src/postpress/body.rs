@@ -102,10 +102,16 @@ fn decode(bytes: &[u8]) -> Cow<'_, str> {
         [0xef, 0xbb, 0xbf, rest @ ..] => decode_bytewise(rest),
         [0xff, 0xfe, rest @ ..] => decode_utf_16(rest, u16::from_le_bytes).into(),
         [0xfe, 0xff, rest @ ..] => decode_utf_16(rest, u16::from_be_bytes).into(),
-        [1..=255, 0, 1..=255, 0, ..] => decode_utf_16(bytes, u16::from_le_bytes).into(),
-        [0, 1..=255, 0, 1..=255, ..] => decode_utf_16(bytes, u16::from_be_bytes).into(),
+        [1..=255, 0, 1..=255, 0, ..] if has_wide_braces(bytes) => decode_utf_16(bytes, u16::from_le_bytes).into(),
+        [0, 1..=255, 0, 1..=255, ..] if has_wide_braces(bytes) => decode_utf_16(bytes, u16::from_be_bytes).into(),
         _ => decode_bytewise(bytes),
     }
+}
+
+/// Whether a brace, if there is any, is a unit of UTF-16: an ASCII character follows it in JSON, so that the next byte is NUL
+/// in both byte orders. Other text may begin with a few NULs, too.
+fn has_wide_braces(bytes: &[u8]) -> bool {
+    !bytes.contains(&b'{') || bytes.array_windows().any(|pair| *pair == [b'{', 0])
 }
 
 fn decode_bytewise(bytes: &[u8]) -> Cow<'_, str> {

@@ -137,7 +137,7 @@ pub(super) fn for_poll(poll: &Poll, claimant: &Claimant, now: Millis) -> Write {
 pub(super) enum FailedClaim {
     /// 1: the claim is ours: an earlier attempt of the same write was applied, and its reply lost. Go on under it.
     OwnWrite(Box<Item>),
-    /// 3: the run has ended, and its event is not confirmed published; publish it, whoever holds the run.
+    /// 3: the run has ended, and its event is not confirmed published; publish it, regardless of its holder.
     Publish(Box<EndedRun>),
     /// 5: an earlier delivery of this message holds the run until then; come back after that.
     ComeBack {

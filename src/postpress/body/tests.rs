@@ -29,6 +29,8 @@ fn the_only_object_is_found_in_any_text() {
         ("\u{feff}", ""),
         (" \r\n", "\n\n"),
         ("", "\0\0\0"),
+        ("\0 \0", ""),
+        (" \0 \0", ""),
         ("<br />\n<b>Notice</b>: Undefined index {x} in <b>/srv/a.php</b> on line <b>3</b><br />\n", ""),
         ("Array ( [0] => {\n ) {{ \"a\": } \"{\" {\"open \n", "\n<!-- generated in {0.02} s -->"),
         ("[error] 7: ", " [end]"),
