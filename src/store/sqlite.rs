@@ -16,8 +16,10 @@ use crate::run::{Item, StateAttributes, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
-/// The file's format; a file with a newer one is rejected rather than misread.
-const FORMAT: i64 = 1;
+/// The file's format; a file with another one is rejected rather than misread.
+const FORMAT: i64 = 2;
+/// The format of a file that is not set up yet.
+const UNSET: i64 = 0;
 
 /// How long to wait for another process's write.
 const BUSY_MAX: Duration = Duration::from_secs(2);
@@ -51,11 +53,12 @@ pub enum StateFileError {
         /// The system's error.
         cause: String,
     },
-    /// A newer version of this program wrote it.
+    /// Another version of this program wrote it.
     #[error(
-        "the state file {path} was written by a newer postpress-bridge; use that one, or another BRIDGE_STATE_FILE"
+        "the state file {path} was written by another version of postpress-bridge; use that one, or another \
+         BRIDGE_STATE_FILE"
     )]
-    Newer {
+    OtherVersion {
         /// Its path.
         path: PathBuf,
     },
@@ -88,7 +91,7 @@ impl SqliteStore {
         }
         let connection = Connection::open(path).map_err(|error| unusable(error.to_string()))?;
         match prepare_patiently(&connection) {
-            Ok(format) if format > FORMAT => Err(StateFileError::Newer { path: path.to_owned() }),
+            Ok(format) if format != FORMAT => Err(StateFileError::OtherVersion { path: path.to_owned() }),
             Ok(_) => Ok(Self { connection: connection.into() }),
             Err(error) => Err(unusable(error.to_string())),
         }
@@ -108,8 +111,8 @@ impl SqliteStore {
             Ok((format, is_set_up.then(|| Self { connection: connection.into() })))
         });
         match opened {
-            Ok((format, _)) if format > FORMAT => Err(StateFileError::Newer { path: path.to_owned() }),
-            Ok((_, store)) => Ok(store),
+            Ok((FORMAT | UNSET, store)) => Ok(store),
+            Ok(_) => Err(StateFileError::OtherVersion { path: path.to_owned() }),
             Err(error) => Err(StateFileError::Unusable { path: path.to_owned(), cause: error.to_string() }),
         }
     }
@@ -278,7 +281,7 @@ fn prepare_patiently(connection: &Connection) -> rusqlite::Result<i64> {
 fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     connection.busy_timeout(BUSY_MAX)?;
     let format = format(connection)?;
-    if format > FORMAT {
+    if ![FORMAT, UNSET].contains(&format) {
         return Ok(format);
     }
     // WAL: others can read while we write. FULL: committed writes survive a power loss.
@@ -379,12 +382,14 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_file_is_rejected() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state.db");
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
-        assert!(matches!(SqliteStore::open(&path), Err(StateFileError::Newer { .. })));
-        assert!(matches!(SqliteStore::open_to_read(&path), Err(StateFileError::Newer { .. })));
+    fn a_file_of_another_version_is_rejected() {
+        for format in [FORMAT - 1, FORMAT + 1] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("state.db");
+            Connection::open(&path).unwrap().pragma_update(None, "user_version", format).unwrap();
+            assert!(matches!(SqliteStore::open(&path), Err(StateFileError::OtherVersion { .. })), "{format}");
+            assert!(matches!(SqliteStore::open_to_read(&path), Err(StateFileError::OtherVersion { .. })), "{format}");
+        }
     }
 
     /// The files of a folder, and what is in them.
