@@ -91,6 +91,8 @@ metrics! {
     Sweeps: Count,
     /// Lost or unpublished runs that a sweep found and polled.
     Revived: Count,
+    /// Due runs that a sweep had no time for.
+    LeftBehind: Count,
     /// Duration of each call.
     ProviderLatency: Milliseconds,
     /// For each message, the time from when it was due to the end of the invocation.

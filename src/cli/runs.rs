@@ -7,9 +7,9 @@ use comfy_table::{Attribute, Cell, Color, Table};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::ids::Subject;
-use crate::run::{Item, Next, OPEN_SHARDS};
+use crate::run::{ACTIVE_SHARDS, DueRun, ENDED_SHARDS, Item, Next};
 use crate::settings::{FromEnv, ReadSettings};
-use crate::store::{DUE_PAGE, DueRun, RunTable};
+use crate::store::{DUE_PAGE, RunTable};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
 
@@ -87,7 +87,7 @@ impl Runs {
 /// At most `limit` open runs, those whose sweep is due first; sorted by age, oldest first.
 async fn open(table: &RunTable, limit: usize) -> anyhow::Result<Listing> {
     let mut due = Vec::new();
-    for shard in 0..OPEN_SHARDS {
+    for shard in ACTIVE_SHARDS.chain(ENDED_SHARDS) {
         due.extend(due_of_shard(table, shard, limit).await?);
     }
     due.sort_by(|one, other| (one.sweep_at_ms, &one.subject).cmp(&(other.sweep_at_ms, &other.subject)));

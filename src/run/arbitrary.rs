@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{
-    EndedBy, Ending, Item, Metadata, OPEN_SHARDS, Open, Origin, Outcome, Poll, PollState, RecentKeys, RunState, Trigger,
+    ACTIVE_SHARDS, ENDED_SHARDS, EndedBy, Ending, Item, Metadata, Open, Origin, Outcome, Poll, PollState, RecentKeys,
+    RunState, Trigger,
 };
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use crate::postpress::{Envelope, Finish, Progress};
@@ -110,11 +111,11 @@ fn seen() -> impl Strategy<Value = RecentKeys> {
 }
 
 fn state() -> impl Strategy<Value = RunState> {
-    let open = (0..OPEN_SHARDS, time()).prop_map(|(shard, sweep_at_ms)| Open { shard, sweep_at_ms });
-    let states = (0..3, outcome(), open, 0..=253_402_207_200_u64);
-    states.prop_map(|(state, outcome, open, expires_at)| match state {
-        0 => RunState::Active { open },
-        1 => RunState::Ended { outcome, open },
+    let open = |shards| (shards, time()).prop_map(|(shard, sweep_at_ms)| Open { shard, sweep_at_ms });
+    let states = (0..3, outcome(), open(ACTIVE_SHARDS), open(ENDED_SHARDS), 0..=253_402_207_200_u64);
+    states.prop_map(|(state, outcome, active, ended, expires_at)| match state {
+        0 => RunState::Active { open: active },
+        1 => RunState::Ended { outcome, open: ended },
         _ => RunState::Published { outcome, expires_at },
     })
 }

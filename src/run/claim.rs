@@ -104,7 +104,7 @@ fn start(
 ) -> Write {
     let (over, seen) = earlier.unzip();
     let subject = Subject::from(&message.chat_id);
-    let open = Open::new(&subject, now + rules.overdue);
+    let open = Open::of_active(&subject, now + rules.overdue);
     let item = Item {
         subject,
         run_id: claimant.run_id,

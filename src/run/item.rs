@@ -1,6 +1,7 @@
 //! The run table's item: everything that is known about a chat's latest run.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -13,8 +14,10 @@ use crate::time::Millis;
 
 /// The most triggers that one run answers.
 pub const TRIGGERS_MAX: usize = 50;
-/// The number of hash keys in the index of open runs, so that no single partition takes every new run.
-pub const OPEN_SHARDS: u8 = 8;
+/// The hash keys of the active runs in the index of open runs: several, so that no single partition takes every new run.
+pub const ACTIVE_SHARDS: Range<u8> = 0..8;
+/// The hash keys of the ended, unpublished runs.
+pub const ENDED_SHARDS: Range<u8> = 8..16;
 
 /// One chat's item. Its fields are the table's attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -86,17 +89,23 @@ pub enum Phase {
 /// A run's place in the sparse index of open runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Open {
-    /// The index's hash key (attribute `open`): one of the [`OPEN_SHARDS`].
+    /// The index's hash key (attribute `open`): one of [`ACTIVE_SHARDS`], and after the run's end one of [`ENDED_SHARDS`].
     pub shard: u8,
     /// The index's range key (attribute `sweep_at_ms`): when a sweep next looks at the run.
     pub sweep_at_ms: Millis,
 }
 
 impl Open {
-    /// The place of a subject whose run a sweep looks at then.
-    pub fn new(subject: &Subject, sweep_at_ms: Millis) -> Self {
+    /// The place of an active run, which a sweep looks at then.
+    pub fn of_active(subject: &Subject, sweep_at_ms: Millis) -> Self {
         let [first, ..] = TriggerKey::of(&subject.to_string()).to_bytes();
-        Self { shard: first % OPEN_SHARDS, sweep_at_ms }
+        Self { shard: first % ACTIVE_SHARDS.end, sweep_at_ms }
+    }
+
+    /// The shard of an unpublished ending. These have shards of their own, so that a sweep finds them without reading past
+    /// active runs.
+    pub fn shard_of_ended(subject: &Subject) -> u8 {
+        ENDED_SHARDS.start + Self::of_active(subject, Millis(0)).shard
     }
 }
 

@@ -48,7 +48,7 @@ pub use claim::Claimant;
 pub use disposition::{AckReason, Disposition, RetryReason};
 pub use ending::{AfterCall, after_call};
 pub(crate) use item::StateAttributes;
-pub use item::{Item, OPEN_SHARDS, Open, Phase, RunState, TRIGGERS_MAX};
+pub use item::{ACTIVE_SHARDS, ENDED_SHARDS, Item, Open, Phase, RunState, TRIGGERS_MAX};
 pub use message_handler::{MessageHandler, Step, StepContext, StepResult, Task};
 pub use next::Next;
 pub use outcome::{EndedBy, Ending, Origin, Outcome};
@@ -57,7 +57,7 @@ pub use poll_state::PollState;
 pub use publication::{EndedRun, Publication};
 pub use recent_keys::{RecentKeys, SEEN_MAX};
 pub use schedule::{DELAY_MAX, Delay, FailedCall, Jitter, Schedule};
-pub use sweep::{Recovery, SWEEP_ACTIVE_MAX, sweep};
+pub use sweep::{DueOrder, DueRun, Recovery, sweep};
 pub use trigger::{InvalidTrigger, Metadata, Trigger, TriggerMessage};
 pub use write::{Claim, ClaimCondition, Write, WriteResult};
 

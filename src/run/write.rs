@@ -6,7 +6,7 @@
 use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
 use crate::time::Millis;
 
-use super::{Item, Outcome, PollState, RunState, TRIGGERS_MAX, Trigger};
+use super::{Item, Open, Outcome, PollState, RunState, TRIGGERS_MAX, Trigger};
 
 /// One conditional write on the item of one chat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -167,6 +167,7 @@ impl Write {
             }
             Self::End { claim_id, outcome, learned, .. } => {
                 let RunState::Active { open } = item.state else { return None };
+                let open = Open { shard: Open::shard_of_ended(&item.subject), ..open };
                 item.state = RunState::Ended { outcome: outcome.clone(), open };
                 item.learned = learned.clone();
                 item.claim_id == *claim_id

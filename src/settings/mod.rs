@@ -43,6 +43,8 @@ pub const DEFAULT_EVENT_SOURCE: &str = "postpress.bridge";
 pub const DEFAULT_METRICS_NAMESPACE: &str = "PostpressBridge";
 /// The most concurrent provider calls of one process.
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 50;
+/// The time that a sweep is given for each run that it looks at.
+pub const DEFAULT_SWEEP_PACE: Duration = Duration::from_millis(10);
 /// The terminal's run table, inside the user's state directory.
 pub const DEFAULT_STATE_FILE: &str = "postpress-bridge/runs.sqlite3";
 
@@ -123,6 +125,15 @@ pub struct Limits {
     pub provider_timeout: Duration,
     /// `BRIDGE_MAX_IN_FLIGHT`: the most concurrent provider calls of one process; at least 1.
     pub max_in_flight: usize,
+    /// The time that a sweep is given for each run that it looks at.
+    pub sweep_pace: Duration,
+}
+
+impl Limits {
+    /// How many runs a sweep with this much time may look at.
+    pub fn sweep_allowance(&self, time: Duration) -> usize {
+        usize::try_from(time.as_millis() / self.sweep_pace.as_millis().max(1)).unwrap_or(usize::MAX)
+    }
 }
 
 impl Config {
@@ -143,7 +154,11 @@ impl Default for Config {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { provider_timeout: DEFAULT_PROVIDER_TIMEOUT, max_in_flight: DEFAULT_MAX_IN_FLIGHT }
+        Self {
+            provider_timeout: DEFAULT_PROVIDER_TIMEOUT,
+            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+            sweep_pace: DEFAULT_SWEEP_PACE,
+        }
     }
 }
 

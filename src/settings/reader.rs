@@ -97,6 +97,7 @@ impl<'a> Reader<'a> {
                 1..=MOST_IN_FLIGHT,
                 "a whole number",
             ),
+            ..Limits::default()
         };
         Config { rules, limits, event_source: self.event_source() }
     }

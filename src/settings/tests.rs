@@ -74,7 +74,7 @@ fn every_number_is_read() {
         overdue: Duration::from_secs(901),
         run_ttl: Duration::from_secs(3),
     };
-    let limits = Limits { provider_timeout: Duration::from_millis(2500), max_in_flight: 7 };
+    let limits = Limits { provider_timeout: Duration::from_millis(2500), max_in_flight: 7, ..Limits::default() };
     assert_eq!(settings.config, Config { rules, limits, ..Config::default() });
 }
 

@@ -10,9 +10,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::DueRun;
 use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
-use crate::run::{Item, Open, Phase, RecentKeys, StateAttributes};
+use crate::run::{DueRun, Item, Open, Phase, RecentKeys, StateAttributes};
 use crate::service::ServiceError;
 use crate::time::Millis;
 

@@ -15,10 +15,10 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::{DUE_PAGE, DueRun, EndedPage, RunStore, SCAN_PAGE, attributes};
+use super::{DUE_PAGE, EndedPage, RunStore, SCAN_PAGE, attributes};
 use crate::aws::{Resource, service_error};
 use crate::ids::Subject;
-use crate::run::{Claim, ClaimCondition, Item, TRIGGERS_MAX, Write, WriteResult};
+use crate::run::{Claim, ClaimCondition, DueRun, Item, Open, TRIGGERS_MAX, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -161,11 +161,12 @@ impl RunStore for DynamoStore {
             }
             Write::End { subject, claim_id, outcome, learned } => {
                 let update = Expression::update(
-                    "SET #phase = :ended, #outcome = :outcome, #learned = :learned",
+                    "SET #phase = :ended, #open = :open, #outcome = :outcome, #learned = :learned",
                     "#claim_id = :claim_id AND #phase = :active",
                 );
                 let update = update
                     .with(":ended", string("ended"))
+                    .with(":open", number(Open::shard_of_ended(subject)))
                     .with(":outcome", attributes::json(outcome)?)
                     .with(":learned", attributes::json(learned)?)
                     .with(":claim_id", string(claim_id.to_hex()))

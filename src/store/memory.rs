@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use super::{DUE_PAGE, DueRun, RunStore};
+use super::{DUE_PAGE, RunStore};
 use crate::ids::Subject;
-use crate::run::{Item, Write, WriteResult};
+use crate::run::{DueRun, Item, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 

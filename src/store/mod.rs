@@ -3,7 +3,7 @@
 //! A store carries out the [`Write`]s that [`crate::run`] describes; it decides nothing.
 
 use crate::ids::Subject;
-use crate::run::{Item, Write, WriteResult};
+use crate::run::{DueRun, Item, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -24,7 +24,7 @@ pub use run_table::RunTable;
 pub use sqlite::{Command, SqliteStore, StateFileError};
 
 /// The page size of [`RunStore::due`].
-pub const DUE_PAGE: usize = 100;
+pub const DUE_PAGE: usize = 250;
 
 /// The page size of [`RunTable::ended_page`], counted in scanned items.
 pub const SCAN_PAGE: usize = 250;
@@ -38,15 +38,6 @@ pub struct EndedPage {
     pub looked_at: usize,
     /// The subject to continue after; `None` at the end of the table.
     pub next: Option<Subject>,
-}
-
-/// A run in the index of open runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueRun {
-    /// When a sweep next looks at it.
-    pub sweep_at_ms: Millis,
-    /// Its subject.
-    pub subject: Subject,
 }
 
 /// Where runs are stored.

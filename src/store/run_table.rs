@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 #[cfg(feature = "aws")]
 use super::DynamoStore;
-use super::{DueRun, EndedPage, RunStore, SqliteStore};
+use super::{EndedPage, RunStore, SqliteStore};
 use crate::ids::{ChatId, Subject};
-use crate::run::Item;
+use crate::run::{DueRun, Item};
 #[cfg(feature = "aws")]
 use crate::service::attempt_to_reach;
 use crate::service::{ServiceError, retry_until};

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::{DUE_PAGE, DueRun, EndedPage, RunStore, SCAN_PAGE};
+use super::{DUE_PAGE, EndedPage, RunStore, SCAN_PAGE};
 use crate::ids::{ChatId, Subject};
-use crate::run::{Item, StateAttributes, Write, WriteResult};
+use crate::run::{DueRun, Item, StateAttributes, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 

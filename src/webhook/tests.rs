@@ -15,10 +15,10 @@ use crate::credentials::{Rotating, SecretStore};
 use crate::ids::{MessageId, Subject};
 use crate::message::{Message, Record};
 use crate::queue::{Outgoing, Queue, VisibilityChange};
-use crate::run::{Item, Write, WriteResult};
+use crate::run::{DueRun, Item, Write, WriteResult};
 use crate::service::{Misconfiguration, ServiceError};
 use crate::settings::DEFAULT_EVENT_SOURCE;
-use crate::store::{DueRun, RunStore};
+use crate::store::RunStore;
 use crate::time::{Clock, Millis};
 
 mod access;

@@ -52,6 +52,6 @@ async fn said(command: &mut Command) -> Said {
 /// An open run of this chat.
 fn open_run(name: &str, started_at: Millis, lease_until: Millis) -> Item {
     let chat_id: ChatId = chat(name);
-    let state = RunState::Active { open: Open::new(&(&chat_id).into(), started_at) };
+    let state = RunState::Active { open: Open::of_active(&(&chat_id).into(), started_at) };
     Item { started_at_ms: started_at, lease_until_ms: lease_until, state, ..new_run(&chat_id, 1) }
 }

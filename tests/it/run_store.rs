@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use postpress_bridge::ids::{ChatId, RunId, TriggerKey};
 use postpress_bridge::run::{
-    EndedBy, Ending, Item, Open, Origin, Outcome, RecentKeys, RunState, TRIGGERS_MAX, Write, WriteResult,
+    DueRun, EndedBy, Ending, Item, Open, Origin, Outcome, RecentKeys, RunState, TRIGGERS_MAX, Write, WriteResult,
 };
-use postpress_bridge::store::{DUE_PAGE, DueRun, MemoryStore, RunStore, RunTable, SCAN_PAGE};
+use postpress_bridge::store::{DUE_PAGE, MemoryStore, RunStore, RunTable, SCAN_PAGE};
 use postpress_bridge::time::Millis;
 
 use crate::harness::emulator::{self, Emulated};

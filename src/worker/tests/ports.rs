@@ -13,9 +13,9 @@ use crate::event::Event;
 use crate::ids::{ChatId, MessageId, Subject};
 use crate::postpress::{Answer, Finish, Progress, Provider};
 use crate::queue::{MemoryQueue, Outgoing, Queue, VisibilityChange};
-use crate::run::{Item, Write, WriteResult};
+use crate::run::{DueRun, Item, Write, WriteResult};
 use crate::service::ServiceError;
-use crate::store::{DueRun, MemoryStore, RunStore};
+use crate::store::{MemoryStore, RunStore};
 use crate::time::Millis;
 use crate::trace::TraceHeader;
 
@@ -191,7 +191,7 @@ impl RunStore for FaultyStore {
     }
 
     async fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Result<Vec<DueRun>, ServiceError> {
-        self.faults.around("due".to_owned(), self.inner.due(shard, before, after)).await
+        self.faults.around(format!("due {shard}"), self.inner.due(shard, before, after)).await
     }
 }
 

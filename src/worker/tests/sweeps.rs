@@ -8,11 +8,13 @@ use super::ports::{DONE, Fault, Move, RUNNING};
 use super::{EPOCH, INVOCATION, SECOND, Scene};
 use crate::ids::{ChatId, Subject};
 use crate::message::SWEEP_BODY;
+use crate::metrics::{Metric, Metrics};
 use crate::postpress::{Answer, Finish};
 use crate::run::{
-    AckReason, DEFAULT_LEASE_MARGIN, DEFAULT_OVERDUE, Disposition, Item, Open, Phase, Poll, RetryReason, RunState,
-    SWEEP_ACTIVE_MAX, Write,
+    ACTIVE_SHARDS, AckReason, DEFAULT_LEASE_MARGIN, DEFAULT_OVERDUE, Disposition, Item, Open, Phase, Poll, RetryReason,
+    RunState, Write,
 };
+use crate::settings::{Config, Limits};
 use crate::store::RunStore;
 use crate::time::Millis;
 
@@ -23,9 +25,16 @@ const LOST_AFTER: Duration = INVOCATION.saturating_add(DEFAULT_LEASE_MARGIN).sat
 
 /// Runs a sweep in its own invocation and returns the polls it sends.
 async fn sweep(scene: &Scene) -> Vec<Poll> {
+    measured_sweep(scene).await.0
+}
+
+/// The same, with the metrics of the invocation.
+async fn measured_sweep(scene: &Scene) -> (Vec<Poll>, Metrics) {
     scene.put(SWEEP_BODY);
-    assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::Swept)]);
-    scene.queue.take_sent().iter().map(|sent| serde_json::from_str(&sent.body).unwrap()).collect()
+    let report = scene.report_for(INVOCATION).await;
+    assert!(matches!(report.messages[..], [(_, Disposition::Ack(AckReason::Swept))]), "{report:?}");
+    let sent = scene.queue.take_sent();
+    (sent.iter().map(|sent| serde_json::from_str(&sent.body).unwrap()).collect(), report.metrics)
 }
 
 fn swept_next(scene: &Scene) -> Millis {
@@ -133,23 +142,100 @@ async fn a_sweep_sends_nothing_while_a_lease_is_held() {
     }
 }
 
+/// A scene whose sweeps have time for this many runs.
+fn scene_with_time_for(runs: u32) -> Scene {
+    let limits = Limits { sweep_pace: INVOCATION / runs, ..Limits::default() };
+    Scene::with(Config { limits, ..Config::default() })
+}
+
+/// Adds a run whose message is lost, like that of `lost`, which is due at `sweep_at_ms`.
+async fn add_run(scene: &Scene, chat: &str, like: &Item, sweep_at_ms: Millis) {
+    let subject = Subject::from(ChatId::parse(chat).unwrap());
+    let open = Open::of_active(&subject, sweep_at_ms);
+    let item = Box::new(Item { subject, state: RunState::Active { open }, ..like.clone() });
+    scene.store.inner.write(&Write::Start { item, over: None }).await.unwrap();
+}
+
+/// The item of a run in progress whose poll is lost, in a table of its own.
+async fn lost_item() -> Item {
+    lost_run().await.item("c")
+}
+
+fn chats(polls: &[Poll]) -> Vec<&str> {
+    polls.iter().map(|poll| poll.chat_id.as_str()).collect()
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_sweep_recovers_at_most_a_thousand_runs() {
-    let scene = lost_run().await;
-    let lost = scene.item("c");
-    for number in 1..SWEEP_ACTIVE_MAX + 100 {
-        let subject = Subject::from(ChatId::parse(&format!("c{number}")).unwrap());
-        let open = Open::new(&subject, lost.state.open().unwrap().sweep_at_ms);
-        let item = Box::new(Item { subject, state: RunState::Active { open }, ..lost.clone() });
-        scene.store.inner.write(&Write::Start { item, over: None }).await.unwrap();
+async fn a_sweep_looks_at_those_runs_first_that_have_been_due_longest() {
+    let (scene, lost) = (scene_with_time_for(100), lost_item().await);
+    for number in (0..250_u32).rev() {
+        add_run(&scene, &format!("c{number:03}"), &lost, EPOCH + SECOND * number).await;
     }
     wait_until(&scene, LOST_AFTER + SECOND).await;
-    for expected in [SWEEP_ACTIVE_MAX, 100, 0] {
-        assert_eq!(sweep(&scene).await.len(), expected);
+    for (reached, left_behind) in [(0..100, Some(150)), (100..200, Some(50)), (200..250, None), (0..0, None)] {
+        let expected: Vec<_> = reached.map(|number| format!("c{number:03}")).collect();
+        let (polls, metrics) = measured_sweep(&scene).await;
+        assert_eq!(chats(&polls), expected);
+        assert_eq!(metrics.of(Metric::LeftBehind), left_behind.as_slice());
         while !scene.queue.inner.is_empty() {
             scene.lose_messages().await;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn healthy_runs_of_one_shard_keep_no_sweep_from_a_lost_run_in_another() {
+    let (scene, lost) = (scene_with_time_for(10), lost_item().await);
+    let healthy = Item { lease_until_ms: EPOCH + 2 * LOST_AFTER, ..lost.clone() };
+    let in_shard = |shard: u8| {
+        let chats = (0..).map(|number| format!("c{number}"));
+        chats.filter(move |chat| Open::of_active(&ChatId::parse(chat).unwrap().into(), EPOCH).shard == shard)
+    };
+    for chat in in_shard(ACTIVE_SHARDS.start).take(95) {
+        add_run(&scene, &chat, &healthy, EPOCH).await;
+    }
+    let last = in_shard(ACTIVE_SHARDS.end - 1).next().unwrap();
+    add_run(&scene, &last, &lost, EPOCH + SECOND).await;
+    wait_until(&scene, LOST_AFTER + SECOND).await;
+    let mut sweeps = 1;
+    while chats(&sweep(&scene).await) != [last.as_str()] {
+        sweeps += 1;
+    }
+    assert_eq!(sweeps, 10, "96 due runs, 10 a sweep");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unpublished_ending_does_not_wait_behind_active_runs() {
+    let scene = scene_with_time_for(1);
+    scene.provider.script("ended", [DONE]);
+    scene.bus.faults.once("publish", Fault::Refused);
+    scene.trigger("ended");
+    assert_eq!(scene.invoke().await, [Disposition::Retry(RetryReason::Failed)]);
+    scene.lose_messages().await;
+    let lost = lost_item().await;
+    for number in 0..20 {
+        add_run(&scene, &format!("c{number}"), &lost, EPOCH).await;
+    }
+    wait_until(&scene, LOST_AFTER + SECOND).await;
+    assert_eq!(chats(&sweep(&scene).await), ["ended"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_cannot_be_read_keeps_no_sweep_from_the_others() {
+    let (scene, lost) = (Scene::new(), lost_item().await);
+    let chats_of_all_shards = 64;
+    let mut of_shard_0 = 0;
+    for number in 0..chats_of_all_shards {
+        let chat = format!("c{number}");
+        of_shard_0 += usize::from(Open::of_active(&ChatId::parse(&chat).unwrap().into(), EPOCH).shard == 0);
+        add_run(&scene, &chat, &lost, EPOCH).await;
+    }
+    wait_until(&scene, LOST_AFTER + SECOND).await;
+    scene.store.faults.always("due 0", Fault::Throttled);
+    scene.put(SWEEP_BODY);
+    assert_eq!(scene.invoke().await, [Disposition::Retry(RetryReason::Failed)]);
+    assert_eq!(scene.queue.take_sent().len(), chats_of_all_shards - of_shard_0);
+    assert!(of_shard_0 > 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,4 +272,6 @@ async fn an_unreadable_run_does_not_hide_others() {
     let revived = sweep(&scene).await;
     assert_eq!(revived.len(), 9, "all except one");
     assert!(revived.iter().all(|poll| poll.chat_id.as_str() != "c7"));
+    let moved_to = scene.item("c7").state.open().unwrap().sweep_at_ms;
+    assert!(moved_to > scene.clock.now(), "it is moved behind the others");
 }

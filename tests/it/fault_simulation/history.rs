@@ -8,9 +8,9 @@ use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
 use postpress_bridge::message::Record;
 use postpress_bridge::postpress::Answer;
 use postpress_bridge::queue::Outgoing;
+use postpress_bridge::run::DueRun;
 use postpress_bridge::run::{Disposition, Item, Phase, Write, WriteResult};
 use postpress_bridge::simulator;
-use postpress_bridge::store::DueRun;
 use tokio::time::Instant;
 
 use super::plan::{Kind, Plan};

@@ -8,11 +8,11 @@
 //! | a missing item (refused 2), forgotten keys, the last 128 | `src/run/message_handler_tests.rs`, `src/run/item.rs` |
 //! | 50 triggers; at most 5 decisions, which only end a fight that costs receives | `src/run/message_handler_tests.rs` |
 //! | call deadline, permits, retries of AWS calls, every entry of a batch checked | `src/worker/`, `src/bus/`, `src/queue/` |
-//! | the moves of `sweep_at_ms` and its order, 1,000 runs a sweep | `src/run/sweep.rs`, `src/worker/` |
+//! | the moves of `sweep_at_ms`, the allowance of a sweep, the order of many runs | `src/run/sweep.rs`, `src/worker/` |
+//!
 //! Stated twice in the protocol, so that it cannot be omitted alone: a refused join whose key is present (trigger 2 says the
 //! same), that a run started over has ended and is published (it was so when read, and stays so), and a refused poll of
 //! another run (nothing there is its own, so it is superseded). That `seen` moves at starts only saves the bytes until
-//! then.
 //! then.
 
 use super::faults::Faults;
@@ -102,6 +102,7 @@ pub(super) const CAUGHT: &[Caught] = &[
     ("sweep: a run is indexed until its ending is marked", EndLeavesTheIndex, ONE, 1, DEAD_LETTER_AND_CRASH),
     ("sweep: a poll with the item's claim", SweepNamesAnotherClaim, ONE, 1, DEAD_LETTER),
     ("sweep: never while the lease is held", SweepIgnoresTheLease, ONE, 2, Faults { early_sweeps: 1, ..NONE }),
+    ("sweep: the longest due first", SweepReadsShardByShard, ONE, 1, Faults { dead_letters: 1, ahead: 1, ..NONE }),
 ];
 
 /// A clause whose omission breaks nothing here, and what it is for. Then the scopes in which the search reaches a state

@@ -1,10 +1,17 @@
 //! What happens without a handler: messages are delivered or lost, leases expire, sweeps run, and abandoned requests land
 //! late.
 
-use postpress_bridge::run::{Item, OPEN_SHARDS, Task, sweep};
+use postpress_bridge::run::{ACTIVE_SHARDS, DueOrder, DueRun, ENDED_SHARDS, Item, Task, sweep};
+use postpress_bridge::time::Millis;
 
 use super::canonical::Part;
+use super::mutant::Mutant;
 use super::state::{Action, Bridge, Late, NOW, Next, OVER, State, rules};
+
+/// Since when our run is due, and other runs of the index that are.
+const OURS: Millis = Millis(1);
+const AHEAD: Millis = Millis(0);
+const BEHIND: Millis = Millis(2);
 
 impl Bridge {
     pub(super) fn deliveries(&self, state: &State, next: &mut Next) {
@@ -68,19 +75,52 @@ impl Bridge {
             return;
         }
         let Some(item) = state.item.as_deref().cloned() else { return };
-        let is_indexed = |item: &Item| item.state.open().is_some_and(|open| open.shard < OPEN_SHARDS);
-        let poll_for = |item: &Item| sweep(item, NOW, &rules()).filter(|_| is_indexed(item))?.poll;
-        let mut poll = poll_for(&item);
-        if let Some(mutant) = self.mutant {
-            let as_protocol_says = std::mem::replace(&mut poll, poll_for(&mutant.swept(item)));
-            self.note(poll != as_protocol_says);
+        let mut swept = state.clone();
+        swept.left.early_sweeps -= u8::from(!is_needed);
+        match self.first_due(&item, state.left.ahead) {
+            Some(AHEAD) => {
+                // It goes behind the runs that are due.
+                swept.left.ahead -= 1;
+                next.push((Action::World("the sweep looks at another run"), swept));
+            }
+            Some(OURS) => {
+                let poll_for = |item: &Item| sweep(item, NOW, &rules())?.poll;
+                let mut poll = poll_for(&item);
+                if let Some(mutant) = self.mutant {
+                    let as_protocol_says = std::mem::replace(&mut poll, poll_for(&mutant.swept(item)));
+                    self.note(poll != as_protocol_says);
+                }
+                if let Some(poll) = poll {
+                    swept.send_by_sweep(Task::Poll(poll));
+                    next.push((Action::World("the sweep sends a poll"), swept));
+                }
+            }
+            _ => {}
         }
-        if let Some(poll) = poll {
-            let mut swept = state.clone();
-            swept.left.early_sweeps -= u8::from(!is_needed);
-            swept.send_by_sweep(Task::Poll(poll));
-            next.push((Action::World("the sweep sends a poll"), swept));
-        }
+    }
+
+    /// When the run was due that a sweep looks at first, having time for only one. The scope's other runs are in the first
+    /// shard, `ahead` of them due before ours, and the rest after it.
+    fn first_due(&self, item: &Item, ahead: u8) -> Option<Millis> {
+        let open = item.state.open()?;
+        let due = |sweep_at_ms| DueRun { sweep_at_ms, subject: item.subject.clone() };
+        let others = (0..self.scope.faults.ahead).map(|number| due(if number < ahead { AHEAD } else { BEHIND }));
+        let others: Vec<DueRun> = others.collect();
+        let ranges = match self.mutant {
+            Some(Mutant::SweepReadsShardByShard) => (0..ENDED_SHARDS.end).map(|shard| shard..shard + 1).collect(),
+            _ => vec![ENDED_SHARDS, ACTIVE_SHARDS],
+        };
+        let first = ranges.into_iter().find_map(|shards| {
+            let mut order = DueOrder::new(shards.clone());
+            for shard in shards {
+                let others = others.iter().filter(|_| shard == ACTIVE_SHARDS.start).cloned();
+                let mut page: Vec<_> = others.chain((shard == open.shard).then(|| due(OURS))).collect();
+                page.sort();
+                order.add(shard, page);
+            }
+            order.take(1).pop()
+        });
+        first.map(|due| due.sweep_at_ms)
     }
 
     pub(super) fn dead_letters(&self, state: &State, next: &mut Next) {

@@ -21,23 +21,35 @@ pub(super) struct Faults {
     pub(super) early_sweeps: u8,
     /// A lease is considered expired while its holder lives: clocks differ by more than the margin.
     pub(super) skews: u8,
+    /// Another run, long and healthy, was due earlier, and each sweep has time for one run only.
+    pub(super) ahead: u8,
 }
 
 impl Faults {
     /// None.
-    pub(super) const NONE: Self =
-        Self { crashes: 0, duplicates: 0, lost: 0, failed: 0, late: 0, dead_letters: 0, early_sweeps: 0, skews: 0 };
+    pub(super) const NONE: Self = Self {
+        crashes: 0,
+        duplicates: 0,
+        lost: 0,
+        failed: 0,
+        late: 0,
+        dead_letters: 0,
+        early_sweeps: 0,
+        skews: 0,
+        ahead: 0,
+    };
 
     /// How often each may happen, in the order of the fields.
-    pub(super) fn each(self) -> [u8; 8] {
-        let Self { crashes, duplicates, lost, failed, late, dead_letters, early_sweeps, skews } = self;
-        [crashes, duplicates, lost, failed, late, dead_letters, early_sweeps, skews]
+    pub(super) fn each(self) -> [u8; 9] {
+        let Self { crashes, duplicates, lost, failed, late, dead_letters, early_sweeps, skews, ahead } = self;
+        [crashes, duplicates, lost, failed, late, dead_letters, early_sweeps, skews, ahead]
     }
 }
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = ["crash", "duplicate", "lost", "failed", "late", "dead letter", "early sweep", "skew"];
+        let names =
+            ["crash", "duplicate", "lost", "failed", "late", "dead letter", "early sweep", "skew", "due run ahead"];
         let named = self.each().into_iter().zip(names);
         let there = named.filter(|(times, _)| *times > 0);
         let all = there.map(|(times, name)| format!("{times} {name}")).collect::<Vec<_>>().join(", ");

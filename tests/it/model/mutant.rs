@@ -5,7 +5,7 @@ use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ClaimId, MessageId, TriggerKey};
 use postpress_bridge::postpress::Finish;
 use postpress_bridge::run::{
-    AckReason, ClaimCondition, Claimant, Disposition, EndedBy, EndedRun, Item, OPEN_SHARDS, Open, Outcome, Phase,
+    AckReason, ClaimCondition, Claimant, Disposition, ENDED_SHARDS, EndedBy, EndedRun, Item, Open, Outcome, Phase,
     Publication, RetryReason, RunState, Step, StepResult, Task, Write, WriteResult,
 };
 use postpress_bridge::time::Millis;
@@ -91,6 +91,7 @@ pub(super) enum Mutant {
     SweepForgetsEndings,
     SweepNamesAnotherClaim,
     SweepIgnoresTheLease,
+    SweepReadsShardByShard,
 }
 
 use Mutant as M;
@@ -131,7 +132,7 @@ fn leave_nothing_to_do(item: &mut Item) {
 /// Moves a run to a shard of the index that no sweep reads.
 fn leave_index(state: &mut RunState) {
     if let RunState::Active { open } | RunState::Ended { open, .. } = state {
-        open.shard = OPEN_SHARDS;
+        open.shard = ENDED_SHARDS.end;
     }
 }
 
@@ -380,7 +381,7 @@ impl Mutant {
     pub(super) fn swept(self, mut item: Item) -> Item {
         match (self, item.state.phase()) {
             (M::SweepForgetsRuns, Phase::Active) | (M::SweepForgetsEndings, Phase::Ended) => {
-                leave_index(&mut item.state);
+                item.state = published(&item.state);
             }
             (M::SweepNamesAnotherClaim, _) => item.claim_id = another_claim(),
             (M::SweepIgnoresTheLease, _) => item.lease_until_ms = OVER,

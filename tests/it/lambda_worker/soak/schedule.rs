@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use postpress_bridge::ids::ChatId;
-use postpress_bridge::run::OPEN_SHARDS;
+use postpress_bridge::run::{ACTIVE_SHARDS, ENDED_SHARDS};
 use postpress_bridge::store::RunStore;
 use postpress_bridge::time::{Clock, Millis};
 use serde_json::json;
@@ -70,7 +70,7 @@ pub(super) async fn open_runs(world: &World) -> Vec<ChatId> {
     let store = world.aws.store(&world.aws.sdk);
     let end_of_time = Clock::System.now() + 100 * LONG;
     let mut open = Vec::new();
-    for shard in 0..OPEN_SHARDS {
+    for shard in ACTIVE_SHARDS.chain(ENDED_SHARDS) {
         let due = store.due(shard, end_of_time, None).await.unwrap();
         open.extend(due.into_iter().map(|due| due.subject.chat_id().clone()));
     }
