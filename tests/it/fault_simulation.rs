@@ -5,7 +5,8 @@
 //! Its faults: invocations die before and after every request to the outside; requests are throttled, refused, slow,
 //! executed without a reply, or executed minutes after they were abandoned; services are down for minutes; entries of a
 //! request fail; messages are delivered while in flight, delivered after their deletion, or dead-lettered; the provider
-//! loses calls and replies, answers too late, rejects the key, or sends unusable answers; sweeps run twice and at any time.
+//! loses calls and replies, answers too late, rejects the key, or sends unusable answers; sweeps run twice and at any time,
+//! and may have more healthy runs to look at than they have time for.
 //! Then the services recover, sweeps run until nothing is left to do, and the protocol's promises are checked against the
 //! log.
 //!
@@ -13,6 +14,7 @@
 //! plan.rs        what a seed determines before anything happens
 //! world.rs       the outside of all invocations, and the random choices
 //! invocation.rs  one invocation as a process, and its ports, at which it may die
+//! crowd.rs       healthy runs that keep the sweeps busy
 //! play.rs        runs a world from its first message until it is idle
 //! history.rs     everything that happened; trace.rs: its text form
 //! ledger.rs      the same, indexed by the subjects of the promises
@@ -28,6 +30,7 @@
 //! SIMULATION_SEEDS=17..18 cargo test --locked --test it fault_simulation::every_promise -- --nocapture
 //! ```
 
+mod crowd;
 mod history;
 mod invocation;
 mod ledger;

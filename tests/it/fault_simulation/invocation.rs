@@ -10,8 +10,7 @@ use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ChatId, MessageId, Subject};
 use postpress_bridge::postpress::{Answer, Body, Mask, Provider};
 use postpress_bridge::queue::{Outgoing, Queue, VisibilityChange};
-use postpress_bridge::run::DueRun;
-use postpress_bridge::run::{Item, Write, WriteResult};
+use postpress_bridge::run::{DueRun, Item, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::store::RunStore;
 use postpress_bridge::time::Millis;
@@ -21,7 +20,7 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use super::history::{Effect, Fault, Operation, Point, Request, What};
-use super::world::{Death, World, at_once};
+use super::world::{Death, World};
 
 pub(super) struct Invocation {
     number: u32,
@@ -151,7 +150,7 @@ impl RunStore for Invocation {
     async fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Result<Vec<DueRun>, ServiceError> {
         let after = after.cloned();
         let look = move |world: &World, _: &[usize]| {
-            let due = at_once(world.store.due(shard, before, after.as_ref())).expect("a table in memory does not fail");
+            let due = world.due(shard, before, after.as_ref());
             (due.clone(), Effect::Due(due))
         };
         self.ask(Request::Due, look).await

@@ -17,16 +17,19 @@ pub(super) enum Mutant {
     StartsOverAnUnpublishedEnding,
     /// Lost runs are not found.
     NoSweep,
+    /// Sweeps look at the same runs first, each time.
+    SweepsBeginWithTheCrowd,
 }
 
 impl Mutant {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::PollIgnoresTheFence,
         Self::PollIgnoresTheLease,
         Self::EndingIgnoresTheFence,
         Self::TriggerForgetsItsKey,
         Self::StartsOverAnUnpublishedEnding,
         Self::NoSweep,
+        Self::SweepsBeginWithTheCrowd,
     ];
 
     /// What a worker reads instead of the item.

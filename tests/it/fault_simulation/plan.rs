@@ -11,6 +11,8 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
+use super::crowd;
+
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -30,6 +32,8 @@ pub(super) struct Plan {
     pub(super) brown_outs: Vec<BrownOut>,
     /// When the faults end, except for the provider's.
     pub(super) heals_at: Duration,
+    /// Whether the sweeps have more healthy runs to look at than they have time for.
+    pub(super) is_crowded: bool,
 }
 
 /// The rates of faults: shares of all operations, deliveries or invocations.
@@ -97,27 +101,31 @@ impl Plan {
         let active = MINUTE * random.random_range(5..20);
         let (provider, slowest_answer) = provider(random, seed, gentle);
         let brown_outs = if gentle { Vec::new() } else { brown_outs(random, active) };
+        let rules = Rules { schedule: schedule(random), overdue: overdue(random), ..Rules::default() };
+        let mut limits = Limits { max_in_flight: *[1, 2, 50, 50].choose(random).unwrap(), ..Limits::default() };
+        let mapping = EventSourceMapping {
+            batch_size: random.random_range(1..=10),
+            concurrency: random.random_range(2..=5),
+            invocation: SECOND * random.random_range(16..=60),
+        };
+        let is_crowded = seed.is_multiple_of(3);
+        if is_crowded {
+            limits.sweep_pace = mapping.invocation / crowd::ALLOWANCE;
+        }
         Self {
             seed,
             troubles,
-            config: Config {
-                rules: Rules { schedule: schedule(random), overdue: overdue(random), ..Rules::default() },
-                limits: Limits { max_in_flight: *[1, 2, 50, 50].choose(random).unwrap(), ..Limits::default() },
-                ..Config::default()
-            },
+            config: Config { rules, limits, ..Config::default() },
             provider,
             slowest_answer,
-            mapping: EventSourceMapping {
-                batch_size: random.random_range(1..=10),
-                concurrency: random.random_range(2..=5),
-                invocation: SECOND * random.random_range(16..=60),
-            },
+            mapping,
             visibility: SECOND * random.random_range(90..=360),
             // The deployment has 10; fewer cause more dead letters.
             max_receives: if gentle { 10 } else { random.random_range(3..=10) },
             arrivals: arrivals(random, active),
             brown_outs,
             heals_at: active + MINUTE,
+            is_crowded,
         }
     }
 

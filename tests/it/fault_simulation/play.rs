@@ -33,7 +33,7 @@ pub(super) fn play(seed: u64, mutant: Option<Mutant>) -> History {
         let is_dry = Cell::new(false);
         let life = async { is_dry.set(live(&world, mutant).await) };
         plan.mapping.run(&*world, &lambda, life).await;
-        let mut items = world.store.items();
+        let mut items = world.items();
         items.sort_by(|one, other| one.subject.cmp(&other.subject));
         History {
             plan,
@@ -62,7 +62,7 @@ async fn live(world: &World, mutant: Option<Mutant>) -> bool {
     world.chance.heal();
     while began.elapsed() < plan.heals_at + DRY_WITHIN {
         sleep(SWEEP_EVERY).await;
-        let open = world.store.items().iter().any(|item| item.state.open().is_some());
+        let open = world.items().iter().any(|item| item.state.open().is_some());
         if !open && world.queue.is_empty() {
             return true;
         }
@@ -74,6 +74,9 @@ async fn live(world: &World, mutant: Option<Mutant>) -> bool {
 }
 
 fn put(world: &World, body: &str, kind: Kind) {
+    if kind == Kind::Sweep {
+        world.crowd_is_due(world.clock.now());
+    }
     let message = world.queue.put(body, Duration::ZERO);
     world.chance.log.note(0, What::Put { message, kind, body: body.to_owned() });
 }

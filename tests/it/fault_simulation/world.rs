@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use postpress_bridge::bus::{EventBus, MemoryBus};
 use postpress_bridge::message::Record;
 use postpress_bridge::queue::{MemoryQueue, Redelivery, Source};
-use postpress_bridge::run::{Item, Write, WriteResult};
+use postpress_bridge::run::{DueRun, Item, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::simulator::{InProcess, Simulator};
 use postpress_bridge::store::{MemoryStore, RunStore};
@@ -18,6 +18,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
+use super::crowd;
 use super::history::{Fault, Log, Operation, Request, What};
 use super::mutant::Mutant;
 use super::plan::{Plan, Service};
@@ -30,6 +31,7 @@ pub(super) struct World {
     pub(super) store: MemoryStore,
     pub(super) queue: MemoryQueue,
     pub(super) provider: InProcess,
+    pub(super) clock: Clock,
     bus: MemoryBus,
     mutant: Option<Mutant>,
 }
@@ -40,7 +42,30 @@ impl World {
         let (clock, visibility, max_receives) = (Clock::starting_at(EPOCH), plan.visibility, plan.max_receives);
         let chance = Rc::new(Chance::new(plan));
         let queue = MemoryQueue::new("m", clock, visibility, max_receives).with_redelivery(chance.redelivery());
-        Self { chance, store: MemoryStore::default(), queue, provider, bus: MemoryBus::default(), mutant }
+        let (store, bus) = (MemoryStore::default(), MemoryBus::default());
+        let world = Self { chance, store, queue, provider, clock, bus, mutant };
+        if world.chance.plan.is_crowded {
+            crowd::starts(EPOCH).for_each(|start| drop(world.execute(&start)));
+        }
+        world
+    }
+
+    /// The items of the world's chats.
+    pub(super) fn items(&self) -> Vec<Item> {
+        let mut items = self.store.items();
+        items.retain(|item| !crowd::has(&item.subject));
+        items
+    }
+
+    /// Makes the crowd due, if there is one.
+    pub(super) fn crowd_is_due(&self, now: Millis) {
+        crowd::is_due(self.store.items(), now).for_each(|write| drop(self.execute(&write)));
+    }
+
+    /// The due runs of a shard as a worker reads them.
+    pub(super) fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Vec<DueRun> {
+        let due = at_once(self.store.due(shard, before, after)).expect("a table in memory does not fail");
+        if self.mutant == Some(Mutant::SweepsBeginWithTheCrowd) { crowd::first(due) } else { due }
     }
 
     /// The chat's actual item.
@@ -58,12 +83,15 @@ impl World {
     }
 
     pub(super) fn write(&self, write: &Write) -> WriteResult {
-        let carry_out = |write: &Write| at_once(self.store.write(write)).expect("a table in memory does not fail");
-        let Some(mutant) = self.mutant else { return carry_out(write) };
+        let Some(mutant) = self.mutant else { return self.execute(write) };
         if let Some(before) = mutant.before(write) {
-            carry_out(&before);
+            self.execute(&before);
         }
-        carry_out(&mutant.write(write.clone(), self.item(write.subject().chat_id())))
+        self.execute(&mutant.write(write.clone(), self.item(write.subject().chat_id())))
+    }
+
+    fn execute(&self, write: &Write) -> WriteResult {
+        at_once(self.store.write(write)).expect("a table in memory does not fail")
     }
 
     pub(super) fn publish(&self, event: &Event) {
