@@ -3,33 +3,27 @@
 use std::time::Duration;
 
 use crate::bus::EventBus;
-use crate::ids::Subject;
 use crate::metrics::Metric;
 use crate::postpress::Provider;
 use crate::queue::Queue;
-use crate::run::{AckReason, Disposition, Item, OPEN_SHARDS, Recovery, RetryReason, SWEEP_ACTIVE_MAX, Write, sweep};
+use crate::run::{AckReason, Disposition, Item, OPEN_SHARDS, Recovery, RetryReason, SWEEP_ACTIVE_MAX, sweep};
 use crate::service::{ServiceError, retry_until};
 use crate::store::{DueRun, RunStore};
 use crate::trace::TraceHeader;
 
 use super::{Invocation, MessageTelemetry, Worker};
 
-/// What is left of the number of runs that one sweep may look at.
-struct Allowance {
-    active: usize,
-}
-
 impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     /// Looks at every open run that is due. Runs that it does not reach stay due for the next sweep.
     pub(super) async fn sweep(&self, telemetry: &mut MessageTelemetry<'_>) -> Disposition {
-        let mut allowance = Allowance { active: SWEEP_ACTIVE_MAX };
+        let mut active_left = SWEEP_ACTIVE_MAX;
         for shard in 0..OPEN_SHARDS {
-            if let Err(error) = self.sweep_shard(shard, &mut allowance, telemetry.invocation()).await {
+            if let Err(error) = self.sweep_shard(shard, &mut active_left, telemetry.invocation()).await {
                 telemetry.failed(&format!("finish the sweep, which stopped in shard {shard}"), &error);
                 return Disposition::Retry(RetryReason::Failed);
             }
         }
-        if allowance.active == 0 || !telemetry.invocation().has_time_to_call() {
+        if active_left == 0 || !telemetry.invocation().has_time_to_call() {
             tracing::warn!(
                 "the sweep had no allowance or no time left; runs that it did not reach are due at the next"
             );
@@ -37,20 +31,21 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         Disposition::Ack(AckReason::Swept)
     }
 
+    /// Looks at a shard's runs; `active_left` is how many active ones the sweep may still look at.
     async fn sweep_shard(
         &self,
         shard: u8,
-        allowance: &mut Allowance,
+        active_left: &mut usize,
         invocation: &Invocation,
     ) -> Result<(), ServiceError> {
         let (now, until) = (self.now(), invocation.finish_by());
         let mut last: Option<DueRun> = None;
-        while allowance.active > 0 && invocation.has_time_to_call() {
+        while *active_left > 0 && invocation.has_time_to_call() {
             let page = retry_until(until, async || self.store.due(shard, now, last.as_ref()).await).await?;
             if page.is_empty() {
                 return Ok(());
             }
-            self.sweep_page(&page, allowance, invocation).await?;
+            self.sweep_page(&page, active_left, invocation).await?;
             last = page.into_iter().last();
         }
         Ok(())
@@ -59,13 +54,14 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     async fn sweep_page(
         &self,
         page: &[DueRun],
-        allowance: &mut Allowance,
+        active_left: &mut usize,
         invocation: &Invocation,
     ) -> Result<(), ServiceError> {
         let mut found = Vec::new();
         let mut result = Ok(());
         for due in page {
-            let item = match self.read(&due.subject, invocation).await {
+            let read = retry_until(invocation.finish_by(), async || self.store.read(&due.subject).await);
+            let item = match read.await {
                 Ok(Some(item)) => item,
                 Ok(None) => {
                     tracing::debug!(subject = %due.subject, "the index still has a run whose item is gone");
@@ -82,10 +78,10 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 }
             };
             if item.state.is_active() {
-                if allowance.active == 0 {
+                if *active_left == 0 {
                     break;
                 }
-                allowance.active -= 1;
+                *active_left -= 1;
             }
             let recovery = sweep(&item, self.now(), &self.config.rules);
             let is_lost = recovery.as_ref().is_some_and(|recovery| recovery.poll.is_some());
@@ -112,21 +108,13 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             lost.into_iter().zip(&sent).filter(|(_, sent)| sent.is_ok()).map(|(lost, _)| lost).collect();
         invocation.metrics().count(Metric::Revived, u64::try_from(recovered.len()).unwrap_or(u64::MAX));
         for (recovery, _) in recovered.into_iter().chain(alive) {
-            self.move_on(&recovery.move_to, invocation).await?;
+            // If the condition fails, another sweep has moved the run, or its ending is published.
+            retry_until(invocation.finish_by(), async || self.store.write(&recovery.move_to).await).await?;
         }
         match sent.into_iter().find_map(Result::err) {
             Some(error) => Err(ServiceError::Transient(format!("a poll could not be sent: {error}"))),
             None => Ok(()),
         }
-    }
-
-    async fn read(&self, subject: &Subject, invocation: &Invocation) -> Result<Option<Item>, ServiceError> {
-        retry_until(invocation.finish_by(), async || self.store.read(subject).await).await
-    }
-
-    /// Moves a run in the index. If the condition fails, another sweep has moved it, or its ending is published.
-    async fn move_on(&self, write: &Write, invocation: &Invocation) -> Result<(), ServiceError> {
-        retry_until(invocation.finish_by(), async || self.store.write(write).await).await.map(|_| ())
     }
 }
 
