@@ -7,8 +7,7 @@ use uuid::Uuid;
 use crate::ids::{ChatId, MessageId};
 use crate::postpress::{Envelope, Finish};
 use crate::run::{
-    EndedBy, EndedRun, Ending, InvalidTrigger, Item, Origin, Publication, TRIGGERS_MAX, Trigger, TriggerMessage,
-    bridge_error,
+    EndedBy, EndedRun, Ending, InvalidTrigger, Item, Origin, Publication, TRIGGERS_MAX, Trigger, bridge_error,
 };
 use crate::time::{Millis, rfc3339};
 
@@ -64,7 +63,7 @@ impl From<Finish> for DetailType {
 }
 
 /// The `detail` of an event. A field without a value is absent, not null.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "EventDetail")]
 pub struct Detail {
     /// The version of this schema.
@@ -167,28 +166,22 @@ impl Event {
     /// The event that answers an invalid trigger.
     pub fn of_invalid_trigger(invalid: InvalidTrigger) -> Self {
         let error = bridge_error::invalid_trigger(&invalid.reason);
-        let event_id = refusal_id(&invalid.trigger.message_id, &error.kind);
+        let mut event = Self::refusal(invalid.chat_id, invalid.trigger, error);
+        event.detail.input = Some(invalid.input);
+        event.detail.truncated = invalid.truncated;
+        event
+    }
+
+    /// The event that answers a trigger with an error of the bridge.
+    fn refusal(chat_id: Option<ChatId>, trigger: Trigger, error: Envelope) -> Self {
+        let event_id = refusal_id(&trigger.message_id, &error.kind);
         let detail = Detail {
-            chat_id: invalid.chat_id,
-            input: Some(invalid.input),
-            truncated: invalid.truncated,
-            triggers: vec![invalid.trigger],
+            chat_id,
+            error: Some(error),
+            origin: Some(Origin::Bridge),
+            triggers: vec![trigger],
             ..Detail::new(event_id)
         };
-        Self::refusal(detail, error)
-    }
-
-    /// The event that answers a trigger for which its chat's run has no room.
-    fn of_too_many_triggers(message: TriggerMessage) -> Self {
-        let error = bridge_error::too_many_triggers();
-        let event_id = refusal_id(&message.trigger.message_id, &error.kind);
-        let detail =
-            Detail { chat_id: Some(message.chat_id), triggers: vec![message.trigger], ..Detail::new(event_id) };
-        Self::refusal(detail, error)
-    }
-
-    fn refusal(detail: Detail, error: Envelope) -> Self {
-        let detail = Detail { error: Some(error), origin: Some(Origin::Bridge), ..detail };
         Self { detail_type: DetailType::ErrorEnvelope, detail }
     }
 
@@ -228,30 +221,16 @@ impl From<Publication> for Event {
     fn from(publication: Publication) -> Self {
         match publication {
             Publication::Ending(ended) => Self::of_ending(*ended),
-            Publication::TooManyTriggers(message) => Self::of_too_many_triggers(*message),
+            Publication::TooManyTriggers(message) => {
+                Self::refusal(Some(message.chat_id), message.trigger, bridge_error::too_many_triggers())
+            }
         }
     }
 }
 
 impl Detail {
     fn new(event_id: Uuid) -> Self {
-        Self {
-            schema_version: SCHEMA_VERSION.to_owned(),
-            event_id,
-            chat_id: None,
-            run_id: None,
-            status: None,
-            error: None,
-            origin: None,
-            ended_by: None,
-            input: None,
-            truncated: false,
-            triggers: Vec::new(),
-            polls: None,
-            restarts: None,
-            requested_at: None,
-            finished_at: None,
-        }
+        Self { schema_version: SCHEMA_VERSION.to_owned(), event_id, ..Self::default() }
     }
 }
 

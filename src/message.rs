@@ -120,61 +120,39 @@ pub const SWEEP_BODY: &str = r#"{"postpress_bridge": "sweep", "v": 1}"#;
 impl Message {
     /// Reads a record. `event_source` is the `source` of our own events, which are never triggers.
     pub fn parse(record: &Record, event_source: &str) -> Self {
-        match OwnMessage::read(&record.body) {
-            Some(own) => own.into_message(&record.body),
-            None => trigger::parse(record, event_source),
-        }
+        own(&record.body).unwrap_or_else(|| trigger::parse(record, event_source))
     }
 }
 
-/// The head of one of our own messages.
-#[derive(Deserialize)]
-struct OwnMessage {
-    postpress_bridge: serde_json::Value,
-    v: Option<u64>,
-}
-
-impl OwnMessage {
-    /// The head, if the body is a JSON object with our marker.
-    fn read(body: &str) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Mark<'a> {
-            #[serde(borrow)]
-            postpress_bridge: Option<&'a RawValue>,
-            #[serde(borrow)]
-            v: Option<&'a RawValue>,
-        }
-        if !body.trim_start().starts_with('{') {
-            return None; // serde would also deserialize a struct from an array
-        }
-        let Mark { postpress_bridge, v } = serde_json::from_str(body).ok()?;
-        Some(Self {
-            postpress_bridge: serde_json::from_str(postpress_bridge?.get()).ok()?,
-            v: v.and_then(|v| version(v.get())),
-        })
+/// Reads one of our own messages; `None` if the body is not a JSON object with our marker.
+fn own(body: &str) -> Option<Message> {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow)]
+        postpress_bridge: Option<&'a RawValue>,
+        #[serde(borrow)]
+        v: Option<&'a RawValue>,
     }
-
-    fn into_message(self, body: &str) -> Message {
-        let malformed = |reason: String| Message::Malformed { reason: bounded(reason, 512).0 };
-        let Some(version) = self.v else {
-            return malformed("`v` is not a whole number".to_owned());
-        };
-        if version > VERSION {
-            return Message::Newer { version };
-        }
-        match self.postpress_bridge.as_str() {
-            Some("sweep") => Message::Sweep,
-            Some("poll") => match serde_json::from_str::<Poll>(body) {
-                Ok(poll) => Message::Poll(Poll {
-                    learned: poll.learned.map(PollState::bounded),
-                    answer: poll.answer.map(Outcome::bounded),
-                    ..poll
-                }),
-                Err(error) => malformed(error.to_string()),
-            },
-            _ => malformed("`postpress_bridge` is neither \"poll\" nor \"sweep\"".to_owned()),
-        }
+    if !body.trim_start().starts_with('{') {
+        return None; // serde would also deserialize a struct from an array
     }
+    let Head { postpress_bridge, v } = serde_json::from_str(body).ok()?;
+    let kind: serde_json::Value = serde_json::from_str(postpress_bridge?.get()).ok()?;
+    let malformed = |reason: String| Message::Malformed { reason: bounded(reason, 512).0 };
+    Some(match (kind.as_str(), v.and_then(|v| version(v.get()))) {
+        (_, None) => malformed("`v` is not a whole number".to_owned()),
+        (_, Some(version)) if version > VERSION => Message::Newer { version },
+        (Some("sweep"), _) => Message::Sweep,
+        (Some("poll"), _) => match serde_json::from_str::<Poll>(body) {
+            Ok(poll) => Message::Poll(Poll {
+                learned: poll.learned.map(PollState::bounded),
+                answer: poll.answer.map(Outcome::bounded),
+                ..poll
+            }),
+            Err(error) => malformed(error.to_string()),
+        },
+        _ => malformed("`postpress_bridge` is neither \"poll\" nor \"sweep\"".to_owned()),
+    })
 }
 
 /// A version is a whole number from 1 up; one that is too large to parse is certainly newer.

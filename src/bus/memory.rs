@@ -41,20 +41,17 @@ impl MemoryBus {
 
 impl EventBus for MemoryBus {
     async fn publish(&self, events: &[Event], _trace: Option<&TraceHeader>) -> Vec<Result<(), ServiceError>> {
-        events.iter().map(|event| self.publish_one(event)).collect()
-    }
-}
-
-impl MemoryBus {
-    fn publish_one(&self, event: &Event) -> Result<(), ServiceError> {
-        if let Some(error) = self.fault.as_ref().and_then(|fault| fault(event)) {
-            return Err(error);
-        }
-        if let Some(subscriber) = &self.subscriber {
-            subscriber(event)?;
-        }
-        self.events.borrow_mut().push(event.clone());
-        Ok(())
+        let publish = |event: &Event| {
+            if let Some(error) = self.fault.as_ref().and_then(|fault| fault(event)) {
+                return Err(error);
+            }
+            if let Some(subscriber) = &self.subscriber {
+                subscriber(event)?;
+            }
+            self.events.borrow_mut().push(event.clone());
+            Ok(())
+        };
+        events.iter().map(publish).collect()
     }
 }
 

@@ -67,12 +67,18 @@ impl TriggerBody {
         Fields::of(&layer).into_body()
     }
 
-    /// Checks an idempotency key sent outside the body, by the rules of the one inside.
+    /// Checks a `correlation_id` or an idempotency key, which may also be sent outside the body.
     ///
     /// # Errors
     /// Describes what is wrong with it.
-    pub fn check_key(name: &str, key: &str) -> Result<(), String> {
-        checked_label(name, key)
+    pub fn check_label(name: &str, text: &str) -> Result<(), String> {
+        match text.len() {
+            0 => Err(format!("`{name}` is empty; leave it out instead")),
+            bytes if bytes > LABEL_MAX_BYTES => {
+                Err(format!("`{name}` is {bytes} bytes long; at most {LABEL_MAX_BYTES} are allowed"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The message to put on the queue.
@@ -91,7 +97,10 @@ pub(super) fn parse(record: &Record, event_source: &str) -> Message {
     }
     match unwrap(&record.body) {
         Unwrapped::OwnMessage(reason) => Message::Malformed { reason },
-        Unwrapped::Trigger { layer, wrapped_id } => Fields::read(&layer).into_message(record, wrapped_id),
+        Unwrapped::Trigger { layer, wrapped_id } => {
+            let fields = Layer::parse(&layer).map_or_else(Fields::unreadable, |layer| Fields::of(&layer));
+            fields.into_message(record, wrapped_id)
+        }
         Unwrapped::Invalid(reason) => Fields::unreadable(reason).into_message(record, None),
     }
 }
@@ -165,13 +174,6 @@ impl Fields {
         Self { faults: vec![reason], ..Self::default() }
     }
 
-    fn read(json: &str) -> Self {
-        match Layer::parse(json) {
-            Ok(layer) => Self::of(&layer),
-            Err(reason) => Self::unreadable(reason),
-        }
-    }
-
     fn of(layer: &Layer<'_>) -> Self {
         let mut faults = Vec::new();
         let mut keep = |fault: String| faults.push(fault);
@@ -227,17 +229,7 @@ fn chat_id(raw: Option<&RawValue>) -> Result<ChatId, String> {
 fn label(name: &str, raw: Option<&RawValue>) -> Result<Option<String>, String> {
     let Some(raw) = raw else { return Ok(None) };
     let text = string(name, raw)?;
-    checked_label(name, &text).map(|()| Some(text))
-}
-
-fn checked_label(name: &str, text: &str) -> Result<(), String> {
-    match text.len() {
-        0 => Err(format!("`{name}` is empty; leave it out instead")),
-        bytes if bytes > LABEL_MAX_BYTES => {
-            Err(format!("`{name}` is {bytes} bytes long; at most {LABEL_MAX_BYTES} are allowed"))
-        }
-        _ => Ok(()),
-    }
+    TriggerBody::check_label(name, &text).map(|()| Some(text))
 }
 
 fn metadata(raw: Option<&RawValue>) -> Result<Option<Metadata>, String> {

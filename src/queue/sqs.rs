@@ -73,75 +73,66 @@ impl SqsQueue {
 
     /// Deletes messages. Returns one result per message, in order.
     pub async fn delete_each(&self, records: &[Record]) -> Vec<Result<(), ServiceError>> {
-        join_all(records.chunks(ENTRIES_MAX).map(|pack| self.delete_pack(pack))).await.concat()
+        in_packs(records.chunks(ENTRIES_MAX), async |pack| self.delete_pack(pack).await).await
     }
 
-    async fn delete_pack(&self, records: &[Record]) -> Results<()> {
-        let entry = |(index, record): (usize, &Record)| {
-            DeleteMessageBatchRequestEntry::builder()
-                .id(index.to_string())
-                .receipt_handle(&record.receipt_handle)
-                .build()
-        };
-        let entries = match records.iter().enumerate().map(entry).collect() {
-            Ok(entries) => entries,
-            Err(error) => return all_failed(records.len(), &refused(&error)),
-        };
+    async fn delete_pack(&self, records: &[Record]) -> Result<Results<()>, ServiceError> {
+        let entries = entries(records, |id, record| {
+            DeleteMessageBatchRequestEntry::builder().id(id).receipt_handle(&record.receipt_handle).build()
+        })?;
         let request = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
-        match within(DELETE_MAX, request.send()).await {
-            Ok(Ok(output)) => {
-                results(records.len(), output.successful.iter().map(|entry| (&*entry.id, ())), &output.failed)
-            }
-            Ok(Err(error)) => all_failed(records.len(), &service_error("DeleteMessageBatch", self.resource(), &error)),
-            Err(too_long) => all_failed(records.len(), &too_long),
-        }
+        let output = within(DELETE_MAX, request.send())
+            .await?
+            .map_err(|error| service_error("DeleteMessageBatch", self.resource(), &error))?;
+        let done = output.successful.iter().map(|entry| (&*entry.id, ()));
+        Ok(results(records.len(), done, &output.failed))
     }
 
-    async fn send_pack(&self, messages: &[Outgoing]) -> Results<MessageId> {
-        let entry = |(index, message): (usize, &Outgoing)| {
+    async fn send_pack(&self, messages: &[Outgoing]) -> Result<Results<MessageId>, ServiceError> {
+        let entries = entries(messages, |id, message| {
             SendMessageBatchRequestEntry::builder()
-                .id(index.to_string())
+                .id(id)
                 .message_body(&message.body)
                 .delay_seconds(whole_seconds(message.delay, DELAY_MAX_SECONDS))
                 .set_message_system_attributes(message.trace.as_ref().map(trace_attribute).transpose()?)
                 .build()
-        };
-        let entries = match messages.iter().enumerate().map(entry).collect() {
-            Ok(entries) => entries,
-            Err(error) => return all_failed(messages.len(), &refused(&error)),
-        };
-        match self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await {
-            Ok(output) => {
-                let done = output.successful.iter().map(|entry| (&*entry.id, MessageId::new(&entry.message_id)));
-                results(messages.len(), done, &output.failed)
-            }
-            Err(error) => all_failed(messages.len(), &service_error("SendMessageBatch", self.resource(), &error)),
-        }
+        })?;
+        let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
+        let failed = |error| service_error("SendMessageBatch", self.resource(), &error);
+        let output = request.send().await.map_err(failed)?;
+        let done = output.successful.iter().map(|entry| (&*entry.id, MessageId::new(&entry.message_id)));
+        Ok(results(messages.len(), done, &output.failed))
     }
 
-    async fn change_visibility_pack(&self, messages: &[VisibilityChange]) -> Results<()> {
-        let entry = |(index, message): (usize, &VisibilityChange)| {
+    async fn change_visibility_pack(&self, messages: &[VisibilityChange]) -> Result<Results<()>, ServiceError> {
+        let entries = entries(messages, |id, message| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
-                .id(index.to_string())
+                .id(id)
                 .receipt_handle(&message.receipt_handle)
                 .visibility_timeout(whole_seconds(message.invisible, VISIBILITY_MAX_SECONDS))
                 .build()
-        };
-        let entries = match messages.iter().enumerate().map(entry).collect() {
-            Ok(entries) => entries,
-            Err(error) => return all_failed(messages.len(), &refused(&error)),
-        };
-        let request = self.client.change_message_visibility_batch().queue_url(&self.url);
-        match request.set_entries(Some(entries)).send().await {
-            Ok(output) => {
-                let done = output.successful.iter().map(|entry| (&*entry.id, ()));
-                results(messages.len(), done, &output.failed)
-            }
-            Err(error) => {
-                all_failed(messages.len(), &service_error("ChangeMessageVisibilityBatch", self.resource(), &error))
-            }
-        }
+        })?;
+        let request = self.client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries));
+        let failed = |error| service_error("ChangeMessageVisibilityBatch", self.resource(), &error);
+        let output = request.send().await.map_err(failed)?;
+        let done = output.successful.iter().map(|entry| (&*entry.id, ()));
+        Ok(results(messages.len(), done, &output.failed))
     }
+}
+
+/// Sends each pack in a request, all at once. The error of a request is that of each of its entries.
+async fn in_packs<'a, I: 'a, T: Clone>(
+    packs: impl Iterator<Item = &'a [I]>,
+    request: impl AsyncFn(&[I]) -> Result<Results<T>, ServiceError>,
+) -> Results<T> {
+    let request = async |pack: &[I]| request(pack).await.unwrap_or_else(|error| vec![Err(error); pack.len()]);
+    join_all(packs.map(request)).await.concat()
+}
+
+/// The entries of a request; the id of each is its index.
+fn entries<I, E>(pack: &[I], entry: impl Fn(String, &I) -> Result<E, BuildError>) -> Result<Vec<E>, ServiceError> {
+    let entries = pack.iter().enumerate().map(|(index, item)| entry(index.to_string(), item));
+    entries.collect::<Result<_, _>>().map_err(|error| ServiceError::Permanent(error.to_string()))
 }
 
 /// The message's own trace. It overrides the one in the request's HTTP header, which the SDK sets to the invocation's.
@@ -152,24 +143,15 @@ fn trace_attribute(
     Ok(HashMap::from([(MessageSystemAttributeNameForSends::AwsTraceHeader, value)]))
 }
 
-/// An entry that the SDK cannot build.
-fn refused(error: &BuildError) -> ServiceError {
-    ServiceError::Permanent(error.to_string())
-}
-
-fn all_failed<T>(entries: usize, error: &ServiceError) -> Results<T> {
-    (0..entries).map(|_| Err(error.clone())).collect()
-}
-
 impl Queue for SqsQueue {
     async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         let sizes: Vec<usize> = messages.iter().map(|message| message.body.len()).collect();
-        let packs = pack(&sizes).into_iter().map(|range| self.send_pack(&messages[range]));
-        join_all(packs).await.concat()
+        let packs = pack(&sizes).into_iter().map(|range| &messages[range]);
+        in_packs(packs, async |pack| self.send_pack(pack).await).await
     }
 
     async fn change_visibility(&self, messages: &[VisibilityChange]) -> Vec<Result<(), ServiceError>> {
-        join_all(messages.chunks(ENTRIES_MAX).map(|pack| self.change_visibility_pack(pack))).await.concat()
+        in_packs(messages.chunks(ENTRIES_MAX), async |pack| self.change_visibility_pack(pack).await).await
     }
 }
 

@@ -175,11 +175,6 @@ impl RunState {
         matches!(self, Self::Active { .. })
     }
 
-    /// Whether the ending is recorded, and its event not confirmed published.
-    pub fn is_unpublished(&self) -> bool {
-        matches!(self, Self::Ended { .. })
-    }
-
     /// Whether the ending's event is confirmed published.
     pub fn is_published(&self) -> bool {
         matches!(self, Self::Published { .. })
@@ -221,28 +216,11 @@ impl TryFrom<StateAttributes> for RunState {
     type Error = InvalidState;
 
     fn try_from(attributes: StateAttributes) -> Result<Self, InvalidState> {
-        match attributes {
-            StateAttributes {
-                phase: Phase::Active,
-                published: false,
-                outcome: None,
-                open: Some(open),
-                expires_at: None,
-            } => Ok(Self::Active { open }),
-            StateAttributes {
-                phase: Phase::Ended,
-                published: false,
-                outcome: Some(outcome),
-                open: Some(open),
-                expires_at: None,
-            } => Ok(Self::Ended { outcome, open }),
-            StateAttributes {
-                phase: Phase::Ended,
-                published: true,
-                outcome: Some(outcome),
-                open: None,
-                expires_at: Some(expires_at),
-            } => Ok(Self::Published { outcome, expires_at }),
+        let StateAttributes { phase, published, outcome, open, expires_at } = attributes;
+        match (phase, published, outcome, open, expires_at) {
+            (Phase::Active, false, None, Some(open), None) => Ok(Self::Active { open }),
+            (Phase::Ended, false, Some(outcome), Some(open), None) => Ok(Self::Ended { outcome, open }),
+            (Phase::Ended, true, Some(outcome), None, Some(expires_at)) => Ok(Self::Published { outcome, expires_at }),
             _ => Err(InvalidState),
         }
     }

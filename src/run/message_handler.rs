@@ -8,10 +8,9 @@ use crate::ids::{ChatId, RunId, Subject};
 use crate::postpress::Answer;
 use crate::time::Millis;
 
-use super::claim::{Claimant, FailedClaim, TriggerDecision, for_failed_claim, for_poll, for_trigger};
 use super::{
-    AckReason, AfterCall, Delay, Disposition, EndedRun, Item, Jitter, Outcome, Poll, PollState, Publication,
-    RetryReason, Rules, RunState, TriggerMessage, Write, WriteResult, after_call,
+    AckReason, AfterCall, Claimant, Delay, Disposition, EndedRun, Item, Jitter, Outcome, Poll, PollState, Publication,
+    RecentKeys, RetryReason, Rules, RunState, TRIGGERS_MAX, Trigger, TriggerMessage, Write, WriteResult, after_call,
 };
 
 /// How often one delivery of a trigger decides again when others change the item meanwhile.
@@ -125,7 +124,7 @@ impl MessageHandler {
         let step = match task {
             Task::Trigger(message) => handler.read(Box::new(message)),
             Task::Poll(poll) => {
-                let write = for_poll(&poll, &handler.claimant, context.now);
+                let write = handler.claimant.claim_for(&poll, context.now);
                 handler.write(State::ClaimingForPoll { poll: Box::new(poll), now: context.now }, write)
             }
         };
@@ -179,24 +178,57 @@ impl MessageHandler {
         }
     }
 
-    /// Decides for a trigger, from the item as read.
+    /// Decides for a trigger, from the item as read. The numbers are those of the protocol's rules.
     fn decide(&mut self, message: Box<TriggerMessage>, item: Option<&Item>, context: StepContext<'_>) -> Step {
         if self.decisions == DECISIONS_MAX {
             return retry(RetryReason::Contended);
         }
         self.decisions += 1;
-        match for_trigger(item, &message, &self.claimant, context.now, context.rules) {
-            TriggerDecision::Claim(write) => self.write(State::ClaimingForTrigger(message), write),
-            TriggerDecision::Join(write) => self.write(State::Joining(message), write),
-            TriggerDecision::Publish(ended) => self.publish(ended, Then::Ack(AckReason::Published)),
-            TriggerDecision::PublishThenDecide(ended) => self.publish(ended, Then::DecideAgain(message)),
-            TriggerDecision::TooMany => {
+        let StepContext { now, rules, .. } = context;
+        let Some(item) = item else { return self.start(message, None, context) };
+        let is_own = item.holder == self.claimant.message_id;
+        let is_known = is_own || item.is_duplicate(message.key, now, rules.run_ttl);
+        match &item.state {
+            // 1: the lease of an earlier delivery of this message has expired.
+            RunState::Active { .. } if is_own && item.lease_expired(now) => {
+                let write = self.claimant.claim_again(item, now);
+                self.write(State::ClaimingForTrigger(message), write)
+            }
+            // 1: an earlier delivery of this message holds the run until then; come back after that.
+            RunState::Active { .. } if is_own => self.wait_for_lease(item.lease_until_ms),
+            // 1, 2: the trigger is a duplicate.
+            RunState::Active { .. } | RunState::Published { .. } if is_known => ack(AckReason::Duplicate),
+            // 3: the run has as many triggers as it can answer.
+            RunState::Active { .. } if item.triggers.len() >= TRIGGERS_MAX => {
                 self.state = State::Refusing;
                 Step::Publish(Publication::TooManyTriggers(message))
             }
-            TriggerDecision::ComeBack { held_until } => self.wait_for_lease(held_until),
-            TriggerDecision::Duplicate => ack(AckReason::Duplicate),
+            // 3: join the run in flight.
+            RunState::Active { .. } => {
+                let trigger = Trigger { joined: true, ..message.trigger.clone() };
+                let (subject, run_id, key) = (item.subject.clone(), item.run_id, message.key);
+                self.write(State::Joining(message), Write::Join { subject, run_id, key, trigger })
+            }
+            // 1, 2: the trigger's run has ended, and its event is not confirmed published; publish it, then acknowledge.
+            RunState::Ended { outcome, .. } if is_known => self.publish(item, outcome, Then::Ack(AckReason::Published)),
+            // 4: an earlier run has ended, and its event is not confirmed published; publish it, then decide again.
+            RunState::Ended { outcome, .. } => self.publish(item, outcome, Then::DecideAgain(message)),
+            // 5: an earlier run is over; start one.
+            RunState::Published { outcome, .. } => {
+                let seen = item.seen.after(&item.keys, outcome.finished_at, now, rules.run_ttl);
+                self.start(message, Some((item.run_id, seen)), context)
+            }
         }
+    }
+
+    fn start(
+        &mut self,
+        message: Box<TriggerMessage>,
+        earlier: Option<(RunId, RecentKeys)>,
+        context: StepContext<'_>,
+    ) -> Step {
+        let write = self.claimant.start(&message, earlier, context);
+        self.write(State::ClaimingForTrigger(message), write)
     }
 
     fn claimed_for_trigger(
@@ -213,18 +245,28 @@ impl MessageHandler {
         }
     }
 
-    /// `now` is the time in the claim's write.
+    /// `now` is the time in the claim's write. The numbers are those of the protocol's list for a poll whose claim failed.
     fn claimed_for_poll(&mut self, poll: &Poll, written: WriteResult, now: Millis) -> Step {
         let item = match written {
             WriteResult::Applied(item) => return self.call_or_record(item, poll),
-            WriteResult::ConditionFailed(item) => item,
+            WriteResult::ConditionFailed(Some(item)) => item,
+            WriteResult::ConditionFailed(None) => return ack(AckReason::Over),
         };
-        match for_failed_claim(item, poll, &self.claimant, now) {
-            FailedClaim::OwnWrite(item) => self.call_or_record(item, poll),
-            FailedClaim::Publish(ended) => self.publish(ended, Then::Ack(AckReason::Published)),
-            FailedClaim::ComeBack { held_until } => self.wait_for_lease(held_until),
-            FailedClaim::Over => ack(AckReason::Over),
-            FailedClaim::Superseded => ack(AckReason::Superseded),
+        match &item.state {
+            // 1: the claim is ours: an earlier attempt of the same write was applied, and its reply lost. Go on under it.
+            RunState::Active { .. } if item.claim_id == self.claimant.claim_id => self.call_or_record(item, poll),
+            // 2: the chat has another run by now.
+            _ if item.run_id != poll.run_id => ack(AckReason::Over),
+            // 4: the run's event is published.
+            RunState::Published { .. } => ack(AckReason::Over),
+            // 3: the run has ended, and its event is not confirmed published; publish it, regardless of its holder.
+            RunState::Ended { outcome, .. } => self.publish(&item, outcome, Then::Ack(AckReason::Published)),
+            // 5: an earlier delivery of this message holds the run until then; come back after that.
+            RunState::Active { .. } if item.holder == self.claimant.message_id && !item.lease_expired(now) => {
+                self.wait_for_lease(item.lease_until_ms)
+            }
+            // 6: another message has claimed the run since this poll was sent.
+            RunState::Active { .. } => ack(AckReason::Superseded),
         }
     }
 
@@ -284,19 +326,17 @@ impl MessageHandler {
         let is_own_claim = item.claim_id == self.claimant.claim_id;
         match &item.state {
             RunState::Ended { outcome, .. } | RunState::Published { outcome, .. } if is_own_claim => {
-                self.publish(Box::new(EndedRun::new(&item, outcome)), Then::Ack(AckReason::Ended))
+                self.publish(&item, outcome, Then::Ack(AckReason::Ended))
             }
             RunState::Active { .. } if is_own_claim => bug("a run that has ended is still active under the same claim"),
-            RunState::Ended { outcome, .. } => {
-                self.publish(Box::new(EndedRun::new(&item, outcome)), Then::Ack(AckReason::Published))
-            }
+            RunState::Ended { outcome, .. } => self.publish(&item, outcome, Then::Ack(AckReason::Published)),
             RunState::Active { .. } | RunState::Published { .. } => ack(AckReason::Superseded),
         }
     }
 
-    fn publish(&mut self, ended: Box<EndedRun>, then: Then) -> Step {
-        self.state = State::Publishing { subject: Subject::from(&ended.chat_id), run_id: ended.run_id, then };
-        Step::Publish(Publication::Ending(ended))
+    fn publish(&mut self, item: &Item, outcome: &Outcome, then: Then) -> Step {
+        self.state = State::Publishing { subject: item.subject.clone(), run_id: item.run_id, then };
+        Step::Publish(Publication::Ending(Box::new(EndedRun::new(item, outcome))))
     }
 
     fn poll(&self, item: &Item, learned: PollState, answer: Option<Outcome>) -> Poll {

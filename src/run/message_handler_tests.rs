@@ -433,7 +433,7 @@ fn an_ending_is_recorded_then_published_then_marked() {
     assert!(matches!(&scene.step, Step::Write(Write::End { claim_id, .. }) if *claim_id == ClaimId::from_random(99)));
     scene.carry_out();
     assert!(matches!(scene.step, Step::Publish(_)));
-    assert!(scene.table().state.is_unpublished());
+    assert!(matches!(scene.table().state, RunState::Ended { .. }));
     scene.carry_out();
     assert!(matches!(scene.step, Step::Write(Write::MarkPublished { .. })));
     assert_eq!(scene.carry_out().step, Step::Done(Disposition::Ack(AckReason::Ended)));

@@ -8,7 +8,7 @@
 //! poll_state.rs, outcome.rs, recent_keys.rs, trigger.rs
 //!                     what an item is made of
 //! write.rs            the conditional writes on an item, and what each does
-//! claim.rs            before the call: which message may make it
+//! claim.rs            before the call: the writes that claim a run
 //! ending.rs           after the call: poll again, or end
 //! schedule.rs         when to poll again
 //! sweep.rs            how lost runs are found

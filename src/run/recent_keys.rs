@@ -47,14 +47,11 @@ impl RecentKeys {
 
     /// Reads what [`RecentKeys::to_bytes`] wrote; `None` if the bytes are not whole entries.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if !bytes.len().is_multiple_of(Self::ENTRY_BYTES) {
-            return None;
-        }
-        let entry = |bytes: &[u8]| {
-            let (key, minute) = bytes.split_at(8);
-            Some((TriggerKey::from_bytes(key.try_into().ok()?), u32::from_be_bytes(minute.try_into().ok()?)))
+        let (entries, []) = bytes.as_chunks() else { return None };
+        let entry = |&[key @ .., a, b, c, d]: &[u8; Self::ENTRY_BYTES]| {
+            (TriggerKey::from_bytes(key), u32::from_be_bytes([a, b, c, d]))
         };
-        bytes.chunks_exact(Self::ENTRY_BYTES).map(entry).collect::<Option<_>>().map(Self)
+        Some(Self(entries.iter().map(entry).collect()))
     }
 }
 

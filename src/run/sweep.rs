@@ -56,7 +56,7 @@ impl DueOrder {
     }
 
     /// Adds the next page of a shard. An empty page is the last.
-    pub fn add(&mut self, number: u8, page: Vec<DueRun>) {
+    pub fn add(&mut self, number: u8, page: &[DueRun]) {
         for shard in self.0.iter_mut().filter(|shard| shard.number == number) {
             shard.is_complete = page.is_empty();
             shard.last = page.last().cloned().or(shard.last.take());
@@ -215,7 +215,7 @@ mod tests {
                 let mut reached = Vec::new();
                 loop {
                     let pages: Vec<_> = order.to_read().map(|(shard, after)| (shard, page(&shards[usize::from(shard)], after, page_size))).collect();
-                    pages.into_iter().for_each(|(shard, page)| order.add(shard, page));
+                    pages.into_iter().for_each(|(shard, page)| order.add(shard, &page));
                     let taken = order.take(allowance - reached.len());
                     if taken.is_empty() {
                         break;
@@ -234,12 +234,12 @@ mod tests {
     #[test]
     fn an_order_ends_where_a_page_is_not_read_yet() {
         let mut order = DueOrder::new(0..2);
-        order.add(0, vec![due_run(1, "a"), due_run(2, "b")]);
+        order.add(0, &[due_run(1, "a"), due_run(2, "b")]);
         assert_eq!(order.take(9), [], "shard 1 may have an earlier one");
-        order.add(1, vec![due_run(3, "c")]);
+        order.add(1, &[due_run(3, "c")]);
         assert_eq!(order.take(9), [due_run(1, "a"), due_run(2, "b")]);
         assert_eq!(order.to_read().collect::<Vec<_>>(), [(0, Some(&due_run(2, "b")))]);
-        order.add(0, Vec::new());
+        order.add(0, &[]);
         assert_eq!(order.take(9), [due_run(3, "c")]);
     }
 

@@ -4,18 +4,29 @@
 //! text, so that a producer's metadata is returned byte for byte.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
+use crate::ids::{Subject, TriggerKey};
 use crate::run::{DueRun, Item, Open, Phase, RecentKeys, StateAttributes};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
-type Attributes = HashMap<String, AttributeValue>;
+pub(super) type Attributes = HashMap<String, AttributeValue>;
+
+/// Text.
+pub(super) fn string(text: impl fmt::Display) -> AttributeValue {
+    AttributeValue::S(text.to_string())
+}
+
+/// A number.
+pub(super) fn number(number: impl fmt::Display) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
 
 /// JSON text.
 pub(super) fn json(value: &impl Serialize) -> Result<AttributeValue, ServiceError> {
@@ -25,60 +36,55 @@ pub(super) fn json(value: &impl Serialize) -> Result<AttributeValue, ServiceErro
 
 /// The item's attributes; absent fields have none.
 pub(super) fn of_item(item: &Item) -> Result<Attributes, ServiceError> {
-    let string = |text: &str| AttributeValue::S(text.to_owned());
-    let number = |number: u64| AttributeValue::N(number.to_string());
     let keys = item.keys.iter().map(|key| Blob::new(key.to_bytes())).collect();
     let triggers = item.triggers.iter().map(json).collect::<Result<_, _>>()?;
     let StateAttributes { phase, published, outcome, open, expires_at } = item.state.clone().into();
-    let mut attributes = vec![
-        ("subject", string(&item.subject.to_string())),
-        ("run_id", string(&item.run_id.to_string())),
-        ("claim_id", string(&item.claim_id.to_hex())),
-        ("holder", string(item.holder.as_str())),
+    let phase = match phase {
+        Phase::Active => "active",
+        Phase::Ended => "ended",
+    };
+    let required = [
+        ("subject", string(&item.subject)),
+        ("run_id", string(item.run_id)),
+        ("claim_id", string(item.claim_id.to_hex())),
+        ("holder", string(&item.holder)),
         ("lease_until_ms", number(item.lease_until_ms.0)),
-        ("phase", string(name_of(phase))),
+        ("phase", string(phase)),
         ("triggers", AttributeValue::L(triggers)),
         ("keys", AttributeValue::Bs(keys)),
         ("learned", json(&item.learned)?),
         ("started_at_ms", number(item.started_at_ms.0)),
-        ("polls", number(item.polls.into())),
+        ("polls", number(item.polls)),
     ];
-    if published {
-        attributes.push(("published", AttributeValue::Bool(true)));
-    }
-    if !item.seen.is_empty() {
-        attributes.push(("seen", AttributeValue::B(Blob::new(item.seen.to_bytes()))));
-    }
-    if let Some(outcome) = &outcome {
-        attributes.push(("outcome", json(outcome)?));
-    }
-    if let Some(open) = open {
-        attributes.push(("open", number(open.shard.into())));
-        attributes.push(("sweep_at_ms", number(open.sweep_at_ms.0)));
-    }
-    if let Some(expires_at) = expires_at {
-        attributes.push(("expires_at", number(expires_at)));
-    }
-    Ok(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    let optional = [
+        ("published", published.then_some(AttributeValue::Bool(true))),
+        ("seen", (!item.seen.is_empty()).then(|| AttributeValue::B(Blob::new(item.seen.to_bytes())))),
+        ("outcome", outcome.as_ref().map(json).transpose()?),
+        ("open", open.map(|open| number(open.shard))),
+        ("sweep_at_ms", open.map(|open| number(open.sweep_at_ms.0))),
+        ("expires_at", expires_at.map(number)),
+    ];
+    let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    Ok(required.into_iter().chain(optional).map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// The item of these attributes.
 pub(super) fn to_item(attributes: &Attributes) -> Result<Item, ServiceError> {
     let read = Reader(attributes);
-    let triggers = read.list("triggers").ok_or_else(|| unreadable("triggers"))?;
-    let keys = read.blobs("keys").ok_or_else(|| unreadable("keys"))?;
+    let triggers = read.required("triggers", |value| value.as_l().ok())?;
+    let keys = read.required("keys", |value| value.as_bs().ok())?;
     let state = StateAttributes {
-        phase: read.parsed("phase", to_phase)?,
+        phase: read.parsed("phase")?,
         published: read.0.contains_key("published"),
         outcome: read.json("outcome")?,
         open: read.open()?,
         expires_at: read.number("expires_at"),
     };
     Ok(Item {
-        subject: read.subject()?,
-        run_id: read.parsed("run_id", |text| serde_json::from_value::<RunId>(text.into()).ok())?,
-        claim_id: read.parsed("claim_id", ClaimId::from_hex)?,
-        holder: read.parsed("holder", |text| Some(MessageId::new(text)))?,
+        subject: read.parsed("subject")?,
+        run_id: read.parsed("run_id")?,
+        claim_id: read.parsed("claim_id")?,
+        holder: read.parsed("holder")?,
         lease_until_ms: Millis(read.required_number("lease_until_ms")?),
         state: state.try_into().map_err(|_| unreadable("phase"))?,
         triggers: triggers.iter().map(|value| from_json("triggers", value)).collect::<Result<_, _>>()?,
@@ -94,19 +100,23 @@ pub(super) fn to_item(attributes: &Attributes) -> Result<Item, ServiceError> {
 pub(super) fn to_due_run(attributes: &Attributes) -> Result<DueRun, ServiceError> {
     let read = Reader(attributes);
     let sweep_at_ms = Millis(read.required_number("sweep_at_ms")?);
-    Ok(DueRun { sweep_at_ms, subject: read.subject()? })
+    Ok(DueRun { sweep_at_ms, subject: read.parsed("subject")? })
 }
 
 /// The chat of a key.
 pub(super) fn to_subject(attributes: &Attributes) -> Result<Subject, ServiceError> {
-    Reader(attributes).subject()
+    Reader(attributes).parsed("subject")
 }
 
 struct Reader<'a>(&'a Attributes);
 
-impl Reader<'_> {
-    fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.as_s().ok().map(String::as_str)
+impl<'a> Reader<'a> {
+    fn required<T>(&self, name: &str, read: impl FnOnce(&'a AttributeValue) -> Option<T>) -> Result<T, ServiceError> {
+        self.0.get(name).and_then(read).ok_or_else(|| unreadable(name))
+    }
+
+    fn parsed<T: DeserializeOwned>(&self, name: &str) -> Result<T, ServiceError> {
+        self.required(name, |value| serde_json::from_value(value.as_s().ok()?.as_str().into()).ok())
     }
 
     fn number(&self, name: &str) -> Option<u64> {
@@ -122,22 +132,6 @@ impl Reader<'_> {
             return Ok(None);
         };
         Ok(Some(Open { shard: shard.try_into().map_err(|_| unreadable("open"))?, sweep_at_ms: Millis(sweep_at_ms) }))
-    }
-
-    fn list(&self, name: &str) -> Option<&[AttributeValue]> {
-        self.0.get(name)?.as_l().ok().map(Vec::as_slice)
-    }
-
-    fn blobs(&self, name: &str) -> Option<&[Blob]> {
-        self.0.get(name)?.as_bs().ok().map(Vec::as_slice)
-    }
-
-    fn parsed<T>(&self, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, ServiceError> {
-        self.text(name).and_then(parse).ok_or_else(|| unreadable(name))
-    }
-
-    fn subject(&self) -> Result<Subject, ServiceError> {
-        self.parsed("subject", Subject::parse)
     }
 
     fn seen(&self) -> Result<RecentKeys, ServiceError> {
@@ -158,17 +152,6 @@ fn from_json<T: DeserializeOwned>(name: &str, value: &AttributeValue) -> Result<
 
 fn to_key(blob: &Blob) -> Result<TriggerKey, ServiceError> {
     blob.as_ref().try_into().map(TriggerKey::from_bytes).map_err(|_| unreadable("keys"))
-}
-
-fn name_of(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Active => "active",
-        Phase::Ended => "ended",
-    }
-}
-
-fn to_phase(text: &str) -> Option<Phase> {
-    [Phase::Active, Phase::Ended].into_iter().find(|phase| name_of(*phase) == text)
 }
 
 /// The item was written by another program, or by a version of this one that stores items differently.

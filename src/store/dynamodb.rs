@@ -4,7 +4,6 @@
 //! `keys`, `open` and `status` are among DynamoDB's reserved words.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -15,7 +14,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::{DUE_PAGE, EndedPage, RunStore, SCAN_PAGE, attributes};
+use super::attributes::{self, Attributes, number, string};
+use super::{DUE_PAGE, EndedPage, RunStore, SCAN_PAGE};
 use crate::aws::{Resource, service_error};
 use crate::ids::Subject;
 use crate::run::{Claim, ClaimCondition, DueRun, Item, Open, TRIGGERS_MAX, Write, WriteResult};
@@ -34,8 +34,6 @@ pub struct DynamoStore {
     table: String,
 }
 
-type Attributes = HashMap<String, AttributeValue>;
-
 impl DynamoStore {
     /// The table of this name.
     pub fn new(client: Client, table: String) -> Self {
@@ -53,8 +51,8 @@ impl DynamoStore {
             .client
             .scan()
             .table_name(&self.table)
+            .set_expression_attribute_names(Some(filter.names()))
             .filter_expression(filter.condition)
-            .set_expression_attribute_names(Some(filter.names))
             .set_expression_attribute_values(Some(filter.values))
             .set_exclusive_start_key(after)
             .limit(i32::try_from(SCAN_PAGE).unwrap_or(i32::MAX));
@@ -79,8 +77,8 @@ impl DynamoStore {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(attributes::of_item(item)?))
+            .set_expression_attribute_names(Some(condition.names()))
             .condition_expression(condition.condition)
-            .set_expression_attribute_names(Some(condition.names))
             .set_expression_attribute_values(Some(condition.values).filter(|values| !values.is_empty()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await {
@@ -98,9 +96,9 @@ impl DynamoStore {
             .update_item()
             .table_name(&self.table)
             .key(KEY, string(subject))
+            .set_expression_attribute_names(Some(update.names()))
             .update_expression(update.changes)
             .condition_expression(update.condition)
-            .set_expression_attribute_names(Some(update.names))
             .set_expression_attribute_values(Some(update.values))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -131,65 +129,52 @@ impl RunStore for DynamoStore {
     }
 
     async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
-        match write {
+        let update = match write {
             Write::Start { item, over: None } => {
-                self.put(item, Expression::condition("attribute_not_exists(#subject)")).await
+                return self.put(item, Expression::condition("attribute_not_exists(#subject)")).await;
             }
             Write::Start { item, over: Some(run_id) } => {
                 let condition =
                     Expression::condition("#run_id = :run_id AND #phase = :ended AND attribute_exists(#published)");
-                self.put(item, condition.with(":run_id", string(run_id)).with(":ended", string("ended"))).await
+                return self.put(item, condition.with(":run_id", string(run_id)).with(":ended", string("ended"))).await;
             }
-            Write::Claim { subject, condition, claim, now } => {
-                self.update(subject, claim_expression(condition, claim, *now)?).await
-            }
-            Write::Join { subject, run_id, key, trigger } => {
-                let update = Expression::update(
+            Write::Claim { condition, claim, now, .. } => claim_expression(condition, claim, *now)?,
+            Write::Join { run_id, key, trigger, .. } => {
+                let key = Blob::new(key.to_bytes());
+                Expression::update(
                     "SET #triggers = list_append(#triggers, :trigger) ADD #keys :keys",
                     "#run_id = :run_id AND #phase = :active AND size(#triggers) < :full AND NOT contains(#keys, :key)",
-                );
-                let key = Blob::new(key.to_bytes());
-                let trigger = AttributeValue::L(vec![attributes::json(trigger)?]);
-                let update = update
-                    .with(":trigger", trigger)
-                    .with(":keys", AttributeValue::Bs(vec![key.clone()]))
-                    .with(":key", AttributeValue::B(key))
-                    .with(":run_id", string(run_id))
-                    .with(":active", string("active"))
-                    .with(":full", number(TRIGGERS_MAX));
-                self.update(subject, update).await
+                )
+                .with(":trigger", AttributeValue::L(vec![attributes::json(trigger)?]))
+                .with(":keys", AttributeValue::Bs(vec![key.clone()]))
+                .with(":key", AttributeValue::B(key))
+                .with(":run_id", string(run_id))
+                .with(":active", string("active"))
+                .with(":full", number(TRIGGERS_MAX))
             }
-            Write::End { subject, claim_id, outcome, learned } => {
-                let update = Expression::update(
-                    "SET #phase = :ended, #open = :open, #outcome = :outcome, #learned = :learned",
-                    "#claim_id = :claim_id AND #phase = :active",
-                );
-                let update = update
-                    .with(":ended", string("ended"))
-                    .with(":open", number(Open::shard_of_ended(subject)))
-                    .with(":outcome", attributes::json(outcome)?)
-                    .with(":learned", attributes::json(learned)?)
-                    .with(":claim_id", string(claim_id.to_hex()))
-                    .with(":active", string("active"));
-                self.update(subject, update).await
-            }
-            Write::MarkPublished { subject, run_id, expires_at } => {
-                let update = Expression::update(
-                    "SET #published = :true, #expires_at = :expires_at REMOVE #open, #sweep_at_ms",
-                    "#run_id = :run_id AND #phase = :ended",
-                );
-                let update = update
-                    .with(":true", AttributeValue::Bool(true))
-                    .with(":expires_at", number(expires_at))
-                    .with(":run_id", string(run_id))
-                    .with(":ended", string("ended"));
-                self.update(subject, update).await
-            }
-            Write::MoveSweep { subject, from, to } => {
-                let update = Expression::update("SET #sweep_at_ms = :to", "#sweep_at_ms = :from");
-                self.update(subject, update.with(":to", number(to.0)).with(":from", number(from.0))).await
-            }
-        }
+            Write::End { subject, claim_id, outcome, learned } => Expression::update(
+                "SET #phase = :ended, #open = :open, #outcome = :outcome, #learned = :learned",
+                "#claim_id = :claim_id AND #phase = :active",
+            )
+            .with(":ended", string("ended"))
+            .with(":open", number(Open::shard_of_ended(subject)))
+            .with(":outcome", attributes::json(outcome)?)
+            .with(":learned", attributes::json(learned)?)
+            .with(":claim_id", string(claim_id.to_hex()))
+            .with(":active", string("active")),
+            Write::MarkPublished { run_id, expires_at, .. } => Expression::update(
+                "SET #published = :true, #expires_at = :expires_at REMOVE #open, #sweep_at_ms",
+                "#run_id = :run_id AND #phase = :ended",
+            )
+            .with(":true", AttributeValue::Bool(true))
+            .with(":expires_at", number(expires_at))
+            .with(":run_id", string(run_id))
+            .with(":ended", string("ended")),
+            Write::MoveSweep { from, to, .. } => Expression::update("SET #sweep_at_ms = :to", "#sweep_at_ms = :from")
+                .with(":to", number(to.0))
+                .with(":from", number(from.0)),
+        };
+        self.update(write.subject(), update).await
     }
 
     async fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Result<Vec<DueRun>, ServiceError> {
@@ -205,8 +190,8 @@ impl RunStore for DynamoStore {
             .query()
             .table_name(&self.table)
             .index_name(OPEN_INDEX)
+            .set_expression_attribute_names(Some(condition.names()))
             .key_condition_expression(condition.condition)
-            .set_expression_attribute_names(Some(condition.names))
             .set_expression_attribute_values(Some(condition.values))
             .set_exclusive_start_key(after)
             .limit(i32::try_from(DUE_PAGE).unwrap_or(i32::MAX));
@@ -216,60 +201,46 @@ impl RunStore for DynamoStore {
 }
 
 fn claim_expression(condition: &ClaimCondition, claim: &Claim, now: Millis) -> Result<Expression, ServiceError> {
-    let mut changes = String::from("SET #claim_id = :new_claim, #holder = :holder, #lease_until_ms = :lease_until");
-    if claim.learned.is_some() {
-        changes.push_str(", #learned = :learned");
-    }
-    if claim.calls {
-        changes.push_str(" ADD #polls :one");
-    }
+    let changes = "SET #claim_id = :new_claim, #holder = :holder, #lease_until_ms = :lease_until";
     let mut update = match condition {
         ClaimCondition::ByPoll { run_id, claim_id } => Expression::update(
-            &changes,
+            changes,
             "#run_id = :run_id AND #phase = :active AND \
              (#claim_id = :claim_id OR (#holder = :holder AND #lease_until_ms < :now))",
         )
         .with(":run_id", string(run_id))
         .with(":claim_id", string(claim_id.to_hex())),
         ClaimCondition::ByTrigger { claim_id } => {
-            Expression::update(&changes, "#claim_id = :claim_id AND #phase = :active AND #lease_until_ms < :now")
+            Expression::update(changes, "#claim_id = :claim_id AND #phase = :active AND #lease_until_ms < :now")
                 .with(":claim_id", string(claim_id.to_hex()))
         }
     };
     if let Some(learned) = &claim.learned {
+        update.changes.push_str(", #learned = :learned");
         update = update.with(":learned", attributes::json(learned)?);
     }
     if claim.calls {
+        update.changes.push_str(" ADD #polls :one");
         update = update.with(":one", number(1));
     }
     Ok(update
         .with(":new_claim", string(claim.claim_id.to_hex()))
-        .with(":holder", string(claim.holder.as_str()))
+        .with(":holder", string(&claim.holder))
         .with(":lease_until", number(claim.lease_until_ms.0))
         .with(":active", string("active"))
         .with(":now", number(now.0)))
 }
 
-/// Changes and their condition, the attribute names in both, and the values of their placeholders.
+/// Changes and their condition, and the values of their placeholders.
 struct Expression {
     changes: String,
     condition: String,
-    names: HashMap<String, String>,
     values: Attributes,
 }
 
 impl Expression {
-    /// Every `#name` in the texts stands for the attribute of that name.
     fn update(changes: &str, condition: &str) -> Self {
-        let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
-        let after_marks = [changes, condition].into_iter().flat_map(|text| text.split('#').skip(1));
-        let names = after_marks.map(|text| text.split(|c| !is_name(c)).next().unwrap_or_default());
-        Self {
-            changes: changes.to_owned(),
-            condition: condition.to_owned(),
-            names: names.map(|name| (format!("#{name}"), name.to_owned())).collect(),
-            values: HashMap::new(),
-        }
+        Self { changes: changes.to_owned(), condition: condition.to_owned(), values: HashMap::new() }
     }
 
     fn condition(condition: &str) -> Self {
@@ -280,14 +251,14 @@ impl Expression {
         self.values.insert(placeholder.to_owned(), value);
         self
     }
-}
 
-fn string(text: impl fmt::Display) -> AttributeValue {
-    AttributeValue::S(format!("{text}"))
-}
-
-fn number(number: impl fmt::Display) -> AttributeValue {
-    AttributeValue::N(format!("{number}"))
+    /// Every `#name` in the texts stands for the attribute of that name.
+    fn names(&self) -> HashMap<String, String> {
+        let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+        let after_marks = [&self.changes, &self.condition].into_iter().flat_map(|text| text.split('#').skip(1));
+        let names = after_marks.map(|text| text.split(|c| !is_name(c)).next().unwrap_or_default());
+        names.map(|name| (format!("#{name}"), name.to_owned())).collect()
+    }
 }
 
 #[cfg(test)]
@@ -299,7 +270,7 @@ mod tests {
     #[test]
     fn an_expression_names_every_attribute_once() {
         let expression = Expression::update("SET #keys = :k, #open = :o", "#keys = :old AND size(#open) < :n");
-        let mut names: Vec<_> = expression.names.into_iter().collect();
+        let mut names: Vec<_> = expression.names().into_iter().collect();
         names.sort();
         let pair = |name: &str| (format!("#{name}"), name.to_owned());
         assert_eq!(names, [pair("keys"), pair("open")]);
@@ -329,7 +300,7 @@ mod tests {
                 }
                 let placeholders = words.iter().filter(|word| word.starts_with(':'));
                 assert!(placeholders.clone().all(|word| expression.values.contains_key(*word)), "{text}");
-                for name in expression.names.keys() {
+                for name in expression.names().keys() {
                     let changes = expression.changes.split(|c: char| !(c.is_alphanumeric() || "#_".contains(c)));
                     assert!(changes.filter(|word| word == name).count() <= 1, "{name} is changed twice: {text}");
                 }

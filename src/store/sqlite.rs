@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use rusqlite::TransactionBehavior::{Deferred, Immediate};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{DUE_PAGE, EndedPage, RunStore, SCAN_PAGE};
@@ -123,7 +124,7 @@ impl SqliteStore {
     /// If the file cannot be read.
     pub fn ended_page(&self, after: Option<&Subject>) -> Result<EndedPage, ServiceError> {
         let query = format!("SELECT item FROM runs WHERE subject > ?1 ORDER BY subject LIMIT {SCAN_PAGE}");
-        let items: Vec<Item> = self.reading(|transaction| {
+        let items: Vec<Item> = self.transaction(Deferred, |transaction| {
             let mut statement = transaction.prepare(&query)?;
             let rows = statement.query_map([after.map_or_else(String::new, Subject::to_string)], |row| {
                 to_item(&row.get::<_, String>(0)?)
@@ -159,7 +160,7 @@ impl SqliteStore {
     }
 
     fn command_named(&self, chats: &str, new_key: &str) -> Result<Command, ServiceError> {
-        self.transaction(|transaction| {
+        self.transaction(Immediate, |transaction| {
             let find = "SELECT key FROM commands WHERE chats = ?1";
             let found: Option<String> = transaction.query_row(find, [chats], |row| row.get(0)).optional()?;
             if let Some(key) = found {
@@ -175,7 +176,7 @@ impl SqliteStore {
     /// # Errors
     /// If the file cannot be written.
     pub fn finish(&self, command: &Command) -> Result<(), ServiceError> {
-        self.transaction(|transaction| {
+        self.transaction(Immediate, |transaction| {
             transaction.execute("DELETE FROM commands WHERE key = ?1", [&command.key]).map(|_| ())
         })
     }
@@ -186,19 +187,13 @@ impl SqliteStore {
     /// If the file cannot be written.
     pub fn forget_expired(&self, now: Millis) -> Result<(), ServiceError> {
         let now = i64::try_from(now.epoch_seconds()).unwrap_or(i64::MAX);
-        self.transaction(|transaction| transaction.execute("DELETE FROM runs WHERE expires_at < ?1", [now]).map(|_| ()))
+        self.transaction(Immediate, |transaction| {
+            transaction.execute("DELETE FROM runs WHERE expires_at < ?1", [now]).map(|_| ())
+        })
     }
 
-    fn transaction<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, ServiceError> {
-        self.transaction_of(TransactionBehavior::Immediate, work)
-    }
-
-    /// A read-only transaction, which blocks no writer.
-    fn reading<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, ServiceError> {
-        self.transaction_of(TransactionBehavior::Deferred, work)
-    }
-
-    fn transaction_of<T>(
+    /// Works in a transaction of its own. A deferred one may only read, and blocks no writer.
+    fn transaction<T>(
         &self,
         behavior: TransactionBehavior,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
@@ -215,11 +210,11 @@ impl SqliteStore {
 
 impl RunStore for SqliteStore {
     async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
-        self.reading(|transaction| load(transaction, subject))
+        self.transaction(Deferred, |transaction| load(transaction, subject))
     }
 
     async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
-        self.transaction(|transaction| {
+        self.transaction(Immediate, |transaction| {
             let written = write.apply(load(transaction, write.subject())?.as_ref());
             if let WriteResult::Applied(item) = &written {
                 save(transaction, item)?;
@@ -236,7 +231,7 @@ impl RunStore for SqliteStore {
         );
         let (after_ms, after_subject) =
             after.map_or((-1, String::new()), |due| (integer(due.sweep_at_ms), due.subject.to_string()));
-        self.reading(|transaction| {
+        self.transaction(Deferred, |transaction| {
             let mut statement = transaction.prepare(&query)?;
             let rows = statement.query_map(params![shard, integer(before), after_ms, after_subject], |row| {
                 let sweep_at_ms = Millis(u64::try_from(row.get::<_, i64>(0)?).unwrap_or_default());

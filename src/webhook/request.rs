@@ -150,7 +150,7 @@ fn key(headers: &HeaderMap, names: &[&str]) -> Result<Option<String>, Problem> {
     let Some((name, value)) = found else { return Ok(None) };
     let key = std::str::from_utf8(value.as_bytes()).ok().filter(|key| !key.chars().any(char::is_control));
     let key = key.ok_or_else(|| invalid(format!("`{name}` has unprintable characters; use others")))?;
-    TriggerBody::check_key(name, key).map_err(invalid)?;
+    TriggerBody::check_label(name, key).map_err(invalid)?;
     Ok(Some(key.to_owned()))
 }
 

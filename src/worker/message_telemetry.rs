@@ -84,32 +84,22 @@ impl<'a> MessageTelemetry<'a> {
     }
 
     pub(super) fn written(&mut self, write: &Write, written: &WriteResult) {
+        let name = name_of(write);
         let item = match written {
             WriteResult::Applied(item) => item,
             WriteResult::ConditionFailed(item) => {
-                tracing::debug!(
-                    write = name_of(write),
-                    applied = false,
-                    found = state_of(item.as_deref()),
-                    "run written"
-                );
+                tracing::debug!(write = name, applied = false, found = state_of(item.as_deref()), "run written");
                 return;
             }
         };
-        match write {
-            Write::Start { .. } => {
-                self.set_run_id(item.run_id);
-                self.claimed(item);
-                tracing::info!("run started");
-            }
-            Write::Claim { .. } => self.claimed(item),
-            Write::Join { .. } | Write::End { .. } | Write::MarkPublished { .. } | Write::MoveSweep { .. } => {}
+        if write.claims().is_some() {
+            self.claimed = Some(Claimed { polls: item.polls, restarts: item.learned.restarts });
         }
-        tracing::debug!(write = name_of(write), applied = true, polls = item.polls, "run written");
-    }
-
-    fn claimed(&mut self, item: &Item) {
-        self.claimed = Some(Claimed { polls: item.polls, restarts: item.learned.restarts });
+        if let Write::Start { .. } = write {
+            self.set_run_id(item.run_id);
+            tracing::info!("run started");
+        }
+        tracing::debug!(write = name, applied = true, polls = item.polls, "run written");
     }
 
     pub(super) fn answered(&mut self, answer: &Answer, took: Duration) {

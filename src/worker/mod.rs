@@ -82,6 +82,16 @@ impl BatchResult {
 /// What happens to a message, and until when no delivery of it can claim.
 type Handled = (Disposition, Option<Millis>);
 
+/// One delivery of a message, while it is handled.
+struct Delivery<'a> {
+    record: &'a Record,
+    trace: TraceHeader,
+    outbox: &'a Outbox,
+    /// The provider call that it may still make.
+    call: Option<PendingCall<'a>>,
+    telemetry: MessageTelemetry<'a>,
+}
+
 /// A message whose handling is over.
 #[derive(Debug, Clone, Copy)]
 struct Settled {
@@ -152,9 +162,9 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         let (_in_progress, call) = outbox.message();
         let trace = record.trace();
         let span = telemetry::message(record, &trace);
-        let mut telemetry = MessageTelemetry::new(invocation, span.clone(), record);
-        let handled = AssertUnwindSafe(self.dispatch(record, &trace, outbox, call, &mut telemetry)).catch_unwind();
-        let handled = handled.instrument(span).await;
+        let telemetry = MessageTelemetry::new(invocation, span.clone(), record);
+        let mut delivery = Delivery { record, trace, outbox, call: Some(call), telemetry };
+        let handled = AssertUnwindSafe(self.dispatch(&mut delivery)).catch_unwind().instrument(span).await;
         let panicked = |_| (Disposition::Retry(RetryReason::Bug("handling panicked")), None);
         let (disposition, held_until) = handled.unwrap_or_else(panicked);
         let redelivery = disposition.is_retry().then(|| Redelivery {
@@ -162,38 +172,32 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             held_until,
         });
         let now = self.now();
-        telemetry.settled(disposition, redelivery.map(|redelivery| now + redelivery.delay(now)));
+        delivery.telemetry.settled(disposition, redelivery.map(|redelivery| now + redelivery.delay(now)));
         Settled { disposition, redelivery }
     }
 
-    async fn dispatch(
-        &self,
-        record: &Record,
-        trace: &TraceHeader,
-        outbox: &Outbox,
-        call: PendingCall<'_>,
-        telemetry: &mut MessageTelemetry<'_>,
-    ) -> Handled {
-        let disposition = match Message::parse(record, &self.config.event_source) {
+    async fn dispatch(&self, delivery: &mut Delivery<'_>) -> Handled {
+        let telemetry = &mut delivery.telemetry;
+        let disposition = match Message::parse(delivery.record, &self.config.event_source) {
             Message::Trigger(trigger) => {
                 telemetry.set_run(&trigger.chat_id, None);
                 telemetry.received("trigger");
                 telemetry.invocation().metrics().count(Metric::Triggers, 1);
-                return self.run_steps(Task::Trigger(trigger), record, trace, outbox, call, telemetry).await;
+                return self.run_steps(Task::Trigger(trigger), delivery).await;
             }
             Message::Poll(poll) => {
                 telemetry.set_run(&poll.chat_id, Some(poll.run_id));
                 telemetry.received("poll");
-                return self.run_steps(Task::Poll(poll), record, trace, outbox, call, telemetry).await;
+                return self.run_steps(Task::Poll(poll), delivery).await;
             }
             Message::Invalid(invalid) => {
                 telemetry.received("invalid");
-                drop(call);
-                self.refuse(Event::of_invalid_trigger(invalid), trace, telemetry).await
+                delivery.call = None;
+                self.refuse(Event::of_invalid_trigger(invalid), delivery).await
             }
             Message::Sweep => {
                 telemetry.received("sweep");
-                drop(call);
+                delivery.call = None;
                 self.sweep(telemetry).await
             }
             Message::OwnEvent => Disposition::Ack(AckReason::OwnEvent),

@@ -61,8 +61,8 @@ impl Outbox {
         self.queued.borrow_mut().push(QueuedPoll { poll, delay, trace, since: Instant::now(), sent });
         self.changed.notify_waiters();
         drop(call);
-        let no_result = || Err(ServiceError::Permanent("the outbox gave no result, which is a bug".to_owned()));
-        result.await.unwrap_or_else(|_| no_result())
+        let no_result = |_| ServiceError::Permanent("the outbox gave no result, which is a bug".to_owned());
+        result.await.map_err(no_result)?
     }
 
     /// The next polls to send together; `None` once every message is handled.

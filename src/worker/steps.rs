@@ -8,7 +8,6 @@ use tokio::time::{Instant, timeout_at};
 use crate::bus::EventBus;
 use crate::event::Event;
 use crate::ids::{ClaimId, RunId};
-use crate::message::Record;
 use crate::postpress::Provider;
 use crate::queue::Queue;
 use crate::run::{AckReason, Claimant, Disposition, MessageHandler, RetryReason, Step, StepResult, Task, Write};
@@ -16,39 +15,28 @@ use crate::service::{ServiceError, retry_until};
 use crate::store::RunStore;
 use crate::trace::TraceHeader;
 
-use super::outbox::{Outbox, PendingCall};
-use super::{Handled, Invocation, MessageTelemetry, Worker};
+use super::{Delivery, Handled, Invocation, MessageTelemetry, Worker};
 
 impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     /// Answers an invalid trigger.
-    pub(super) async fn refuse(
-        &self,
-        event: Event,
-        trace: &TraceHeader,
-        telemetry: &mut MessageTelemetry<'_>,
-    ) -> Disposition {
-        match self.publish(event, trace, telemetry).await {
+    pub(super) async fn refuse(&self, event: Event, delivery: &mut Delivery<'_>) -> Disposition {
+        match self.publish(event, &delivery.trace, &mut delivery.telemetry).await {
             StepResult::Done => Disposition::Ack(AckReason::Refused),
             _ => Disposition::Retry(RetryReason::Failed),
         }
     }
 
     /// Executes one step after another until the message is settled.
-    pub(super) async fn run_steps(
-        &self,
-        task: Task,
-        record: &Record,
-        trace: &TraceHeader,
-        outbox: &Outbox,
-        call: PendingCall<'_>,
-        telemetry: &mut MessageTelemetry<'_>,
-    ) -> Handled {
+    pub(super) async fn run_steps(&self, task: Task, delivery: &mut Delivery<'_>) -> Handled {
+        let Delivery { record, trace, outbox, call, telemetry } = delivery;
         let invocation = telemetry.invocation();
         let (may_call, is_poll) = match &task {
             Task::Trigger(_) => (true, false),
             Task::Poll(poll) => (poll.answer.is_none(), true),
         };
-        let mut call = Some(call).filter(|_| may_call);
+        if !may_call {
+            *call = None;
+        }
         // Before the claim, so that no lease runs while its call waits for a permit.
         let mut permit = match self.permit(invocation).await {
             Ok(permit) => Some(permit),
@@ -95,7 +83,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 }
                 Step::Publish(publication) => {
                     if is_poll {
-                        call = None; // after this a poll only marks its ending; a trigger may still start a run
+                        *call = None; // after this a poll only marks its ending; a trigger may still start a run
                     }
                     self.publish(publication.into(), trace, telemetry).await
                 }
@@ -140,8 +128,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             is_first = true;
             retry_until(invocation.finish_by(), async || {
                 let mut results = self.bus.publish(std::slice::from_ref(&event), Some(trace)).await;
-                let no_result = || Err(ServiceError::Permanent("the bus gave no result, which is a bug".to_owned()));
-                results.pop().unwrap_or_else(no_result)
+                let no_result = || ServiceError::Permanent("the bus gave no result, which is a bug".to_owned());
+                results.pop().ok_or_else(no_result)?
             })
             .await
         };

@@ -110,7 +110,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             (shard, retry_until(until, async || self.store.due(shard, before, after).await).await)
         });
         for (shard, page) in join_all(pages).await {
-            order.add(shard, page.map_err(|error| sweep.failed(error)).unwrap_or_default());
+            order.add(shard, &page.map_err(|error| sweep.failed(error)).unwrap_or_default());
         }
     }
 

@@ -25,7 +25,7 @@ async fn unpublished() -> Scene {
     scene.put(KEYED);
     assert_eq!(scene.invoke().await, [FAILED]);
     scene.lose_messages().await;
-    assert!(scene.item("c").state.is_unpublished());
+    assert!(matches!(scene.item("c").state, RunState::Ended { .. }));
     scene.bus.faults.forget();
     scene.store.faults.forget();
     scene

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use postpress_bridge::postpress::Answer;
-use postpress_bridge::run::{Disposition, Ending, Outcome, Phase, Poll, Write, WriteResult};
+use postpress_bridge::run::{Disposition, Ending, Outcome, Phase, Poll, RunState, Write, WriteResult};
 use uuid::Uuid;
 
 use super::history::{Effect, Entry, Fault, History, Request, What};
@@ -186,7 +186,7 @@ impl Ledger {
     }
 
     fn done(&mut self, place: Place, asked: Place, invocation: u32, request: &Request, effect: &Effect) {
-        if let Some(item) = effect.item().filter(|item| item.state.is_unpublished()) {
+        if let Some(item) = effect.item().filter(|item| matches!(item.state, RunState::Ended { .. })) {
             self.unpublished.push((invocation, item.run_id, place));
         }
         match (request, effect) {

@@ -116,7 +116,7 @@ impl Bridge {
                 let others = others.iter().filter(|_| shard == ACTIVE_SHARDS.start).cloned();
                 let mut page: Vec<_> = others.chain((shard == open.shard).then(|| due(OURS))).collect();
                 page.sort();
-                order.add(shard, page);
+                order.add(shard, &page);
             }
             order.take(1).pop()
         });
