@@ -18,7 +18,7 @@ use crate::ids::ChatId;
 use crate::message::Record;
 use crate::queue::MemoryQueue;
 use crate::settings::{Config, DEFAULT_EVENT_SOURCE, log_filter_from_env};
-use crate::simulator::{Faults, InProcess, Simulator, Span, Stats};
+use crate::simulator::{Faults, Simulator, Span, Stats};
 use crate::store::MemoryStore;
 use crate::telemetry::{self, LogFilter, LogFormat};
 use crate::time::Clock;
@@ -170,7 +170,7 @@ async fn run_bridge(setup: &Setup, display: &Rc<ProgressDisplay>, bus: &Rc<Memor
     config.limits.provider_timeout = Duration::from_secs(1);
     let observer = Rc::clone(display);
     let provider = ObservedProvider {
-        provider: InProcess::new(setup.simulator.clone()),
+        provider: setup.simulator.clone(),
         observe: move |chat: &ChatId, answer: &_| observer.update(chat, &describe(answer)),
     };
     let store = Rc::new(MemoryStore::default());
@@ -181,7 +181,7 @@ async fn run_bridge(setup: &Setup, display: &Rc<ProgressDisplay>, bus: &Rc<Memor
 
 async fn run_stateless(setup: &Setup) -> Vec<ChatId> {
     let handler = Stateless {
-        provider: InProcess::new(setup.simulator.clone()),
+        provider: setup.simulator.clone(),
         queue: Rc::clone(&setup.queue),
         poll_every: Duration::from_millis(500),
         killed_for: chat_id(&KILLED),
