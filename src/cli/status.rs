@@ -129,7 +129,7 @@ impl Viewer<'_> {
             return table::print_json(&self.report(item));
         }
         let (now, is_swept) = (Clock::System.now(), self.table.is_swept());
-        Ok(table::print(&run_report::text(item, now, self.overdue, is_swept, table::columns()))?)
+        table::print(&run_report::text(item, now, self.overdue, is_swept, table::columns()))
     }
 
     fn is_lost(&self, item: &Item) -> bool {

@@ -24,7 +24,7 @@ use crate::settings::{FromEnv, RedriveSettings};
 use crate::telemetry::{self, LogFormat};
 use crate::time::parse_duration;
 
-use crate::cli::shutdown;
+use crate::cli::{shutdown, table};
 use consent::Consent;
 use dead_letters::DeadLetters;
 use plan::{Action, DeadLetter};
@@ -158,13 +158,13 @@ impl Redrive {
         if self.json {
             return std::io::stderr().lock().write_all(report.plan().as_bytes()).context("cannot write to stderr");
         }
-        print(&report.plan())
+        table::print(&report.plan())
     }
 
     fn show_result(&self, report: &Report) -> anyhow::Result<()> {
         match &report.done {
-            _ if self.json => print(&(serde_json::to_string(report)? + "\n")),
-            Some(done) => print(&format!("\n{}", report.result(done))),
+            _ if self.json => table::print_json(report),
+            Some(done) => table::print(&format!("\n{}", report.result(done))),
             None => Ok(()),
         }
     }
@@ -173,10 +173,6 @@ impl Redrive {
 /// Prints to stderr, ignoring errors.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    std::io::stdout().lock().write_all(text.as_bytes()).context("cannot write to stdout")
 }
 
 /// Carries out the plan.
