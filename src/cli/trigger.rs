@@ -99,7 +99,9 @@ impl Trigger {
             return Ok(all_sent);
         };
 
-        let follow = Follow::new(bridge.table(&settings.table), settings, display(&sent), self.timeout);
+        let accepted = sent.iter().filter(|(_, sent)| sent.is_ok()).map(|(chat, _)| *chat);
+        let display = ProgressDisplay::new(accepted);
+        let follow = Follow::new(bridge.table(&settings.table), settings, display, self.timeout);
         let mut keys = BTreeMap::new();
         for (chat, sent) in &sent {
             match sent {
@@ -172,11 +174,6 @@ impl Trigger {
 
 fn not_sent(chat: &ChatId, error: &ServiceError) -> String {
     format!("{chat}  not sent: {error}")
-}
-
-/// A line for each chat whose trigger was sent.
-fn display(sent: &Sent<'_>) -> ProgressDisplay {
-    ProgressDisplay::new(sent.iter().filter(|(_, sent)| sent.is_ok()).map(|(chat, _)| *chat))
 }
 
 #[cfg(test)]

@@ -22,8 +22,8 @@ use crate::queue::packing::ENTRIES_MAX;
 use crate::queue::{Outgoing, SqsQueue};
 use crate::settings::{FromEnv, RedriveSettings};
 use crate::telemetry::{self, LogFormat};
-use crate::time::parse_duration;
 
+use crate::cli::args::duration;
 use crate::cli::{shutdown, table};
 use consent::Consent;
 use dead_letters::DeadLetters;
@@ -79,7 +79,7 @@ pub struct Redrive {
 }
 
 fn hold(text: &str) -> Result<Duration, &'static str> {
-    let time = parse_duration(text).ok_or("not a duration; write `30m` or `90s`")?;
+    let time = duration(text)?;
     if (HOLD_MIN..=HOLD_MAX).contains(&time) { Ok(time) } else { Err("must be from 10s to 12h, SQS's maximum") }
 }
 
