@@ -106,17 +106,17 @@ impl Trigger {
         for (chat, sent) in &sent {
             match sent {
                 Ok(message_id) => {
-                    follow.display.note(&format!("{chat}  {message_id}"));
+                    follow.results.display.note(&format!("{chat}  {message_id}"));
                     let key = self.idempotency_key.as_deref().unwrap_or(message_id.as_str());
                     keys.insert((*chat).clone(), TriggerKey::of(key));
                 }
-                Err(error) => follow.display.note(&not_sent(chat, error)),
+                Err(error) => follow.results.display.note(&not_sent(chat, error)),
             }
         }
         let chats = keys.len();
         let outcome = follow.run(keys, chats).await.context("the triggers were sent, but cannot be followed")?;
         if outcome.interrupted {
-            follow.display.note("the bridge continues; run `status CHAT_ID` to see how far it is");
+            follow.results.display.note("the bridge continues; run `status CHAT_ID` to see how far it is");
         }
         Ok(all_sent && outcome.all_succeeded)
     }

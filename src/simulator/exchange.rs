@@ -51,7 +51,10 @@ impl Simulator {
     /// Makes one call. Returns `None` if the connection is closed without an answer. A late call never returns; its caller has
     /// to drop it.
     pub(super) async fn call(&self, chat: &ChatId) -> Option<Reply> {
-        let call = self.send(chat);
+        let call = self.shared.with_world(|world, now| {
+            let fate = self.shared.faults.fate(chat, world.calls_of(chat));
+            Call { shared: &self.shared, id: world.send(chat, now, fate), fate }
+        });
         if call.fate.mishap == Mishap::Late {
             pending::<()>().await;
         }
@@ -60,13 +63,6 @@ impl Simulator {
             sleep(way).await;
         }
         self.shared.with_world(|world, now| world.take_reply(call.id, now))
-    }
-
-    fn send(&self, chat: &ChatId) -> Call<'_> {
-        self.shared.with_world(|world, now| {
-            let fate = self.shared.faults.fate(chat, world.calls_of(chat));
-            Call { shared: &self.shared, id: world.send(chat, now, fate), fate }
-        })
     }
 }
 

@@ -17,8 +17,7 @@ pub(super) fn settings(settings: &SettingsDiagnosis) -> Vec<Finding> {
     if settings.faults.is_empty() {
         return vec![Finding::well("settings", "every variable that is set is valid")];
     }
-    let findings = settings.faults.iter().map(found_and_remedy);
-    findings.map(|(found, remedy)| Finding::fault("settings", found, remedy)).collect()
+    settings.faults.iter().map(of_fault).collect()
 }
 
 /// One finding for each variable that looks like a setting but is none. Values are not shown.
@@ -34,7 +33,7 @@ pub(super) fn unknown(variables: impl IntoIterator<Item = String>) -> Vec<Findin
 }
 
 /// Splits a fault's text into what was found and how to fix it.
-fn found_and_remedy(fault: &Fault) -> (String, String) {
+fn of_fault(fault: &Fault) -> Finding {
     let text = fault.to_string();
     let (found, remedy) = match fault {
         // The value itself may contain the separator.
@@ -42,7 +41,7 @@ fn found_and_remedy(fault: &Fault) -> (String, String) {
         _ => text.split_at(text.find("; ").unwrap_or(text.len())),
     };
     let remedy = remedy.strip_prefix("; ").unwrap_or("see docs/reference/settings.md");
-    (found.to_owned(), remedy.to_owned())
+    Finding::fault("settings", found, remedy)
 }
 
 /// Checks whether `sync` can use its state file. Leaves nothing behind.
@@ -105,7 +104,7 @@ mod tests {
             (invalid, "`BRIDGE_LOG` is \"a; allowed: b\"", "allowed: `c`; or `d`"),
             (conflict, "`A` and `B` are both set", "keep one; or none"),
         ] {
-            assert_eq!(found_and_remedy(&fault), (found.to_owned(), remedy.to_owned()));
+            assert_eq!(of_fault(&fault), Finding::fault("settings", found, remedy));
         }
     }
 
