@@ -20,7 +20,7 @@ use super::shutdown;
 /// How often to read the table; a run changes every few seconds at most.
 pub(super) const READ_EVERY: Duration = Duration::from_secs(2);
 /// How many chats to read concurrently.
-const CONCURRENT_READS: usize = 16;
+pub(super) const CONCURRENT_READS: usize = 16;
 
 /// The chats that a command follows.
 pub(super) struct Follow {

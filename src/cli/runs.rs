@@ -8,18 +8,14 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::ids::Subject;
 use crate::run::{Item, Next, OPEN_SHARDS};
-use crate::settings::{FromEnv, ReadSettings};
 use crate::store::{DUE_PAGE, DueRun, RunTable};
-use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
 
+use super::follow::CONCURRENT_READS;
 use super::format::{distance, ending, span, status};
 use super::run_report::RunReport;
-use super::run_table::run_table;
-use super::table;
+use super::{run_table, table};
 
-/// How many chats to read concurrently.
-const CONCURRENT_READS: usize = 16;
 /// Maximum number of pages that `--ended` scans.
 const PAGES_MAX: usize = 40;
 
@@ -58,9 +54,7 @@ impl Runs {
     /// # Errors
     /// If the settings are invalid, or the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
-        let settings = ReadSettings::from_env()?;
-        telemetry::init(&settings.log_filter, LogFormat::Compact)?;
-        let table = run_table(&settings.runs, "runs").await?;
+        let (settings, table) = run_table::open("runs").await?;
         let (limit, now) = (self.limit as usize, Clock::System.now());
         let Listing { runs, note } =
             if self.ended { ended(&table, limit, now).await? } else { open(&table, limit).await? };

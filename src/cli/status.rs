@@ -6,17 +6,15 @@ use tokio::time::sleep;
 use crate::event::{DetailType, Event};
 use crate::ids::ChatId;
 use crate::run::{Item, Next};
-use crate::settings::{FromEnv, ReadSettings, Runs};
+use crate::settings::{ReadSettings, Runs};
 use crate::store::RunTable;
-use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;
 
 use super::follow::READ_EVERY;
 use super::format::brief;
 use super::progress::{Mark, ProgressDisplay};
 use super::run_report::{self, RunReport};
-use super::run_table::run_table;
-use super::table;
+use super::{run_table, table};
 
 /// Show the state of a chat's sync from the run table
 ///
@@ -53,9 +51,7 @@ impl Status {
     /// # Errors
     /// If the settings are invalid, or the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
-        let settings = ReadSettings::from_env()?;
-        telemetry::init(&settings.log_filter, LogFormat::Compact)?;
-        let table = run_table(&settings.runs, "status").await?;
+        let (settings, table) = run_table::open("status").await?;
         let viewer = Viewer { status: self, settings, table };
         if viewer.status.watch { viewer.watch().await } else { viewer.once().await }
     }

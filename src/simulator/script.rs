@@ -177,14 +177,11 @@ impl ErrorAnswer {
 
 impl ErrorKind {
     fn parse(name: &str) -> Option<Self> {
-        if let Some(error) = documented_error(name) {
-            return Some(Self::Error(error));
-        }
-        if let Ok(oddity) = Oddity::from_str(name, false) {
-            return Some(Self::Odd(oddity));
-        }
-        let status = name.parse().ok()?;
-        (300..600).contains(&status).then_some(Self::Status(status))
+        let status = || name.parse().ok().filter(|status| (300..600).contains(status));
+        documented_error(name)
+            .map(Self::Error)
+            .or_else(|| Oddity::from_str(name, false).ok().map(Self::Odd))
+            .or_else(|| status().map(Self::Status))
     }
 }
 
