@@ -4,6 +4,7 @@
 //! others. A record that SQS cannot have sent is not skipped: the invocation fails, because a response would tell Lambda that
 //! the record was processed.
 
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -24,6 +25,17 @@ const EARLIEST_EPOCH_MS: u64 = 1_000_000_000_000;
 
 /// The source of SQS records.
 const SQS: &str = "aws:sqs";
+
+/// The exit code of the program `name`, with its error on stderr.
+pub fn exit_code(name: &str, result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// The records of an SQS event, received at `now`.
 ///

@@ -20,13 +20,7 @@ use tracing::Instrument;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match start().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sync-worker: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    lambda::exit_code("sync-worker", start().await)
 }
 
 async fn start() -> anyhow::Result<()> {

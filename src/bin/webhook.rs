@@ -13,13 +13,7 @@ use tokio::time::Instant;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match start().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("webhook: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    lambda::exit_code("webhook", start().await)
 }
 
 async fn start() -> anyhow::Result<()> {

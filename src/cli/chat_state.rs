@@ -1,7 +1,10 @@
 //! The state of a chat for the command that requested its sync, and how its ending is shown.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use crate::event::{DetailType, Event};
 use crate::ids::{ChatId, TriggerKey};
@@ -37,23 +40,6 @@ impl ChatState {
             (false, ours) => Self::Open { run: Box::new(item), ours },
         }
     }
-
-    /// Shows the result of a chat that has one.
-    pub(super) fn show(
-        &self,
-        chat: &ChatId,
-        display: &ProgressDisplay,
-        source: &str,
-    ) -> Result<Option<ChatResult>, ServiceError> {
-        match self {
-            Self::Ended(item) => Event::of_run(item).map(|event| show(&event, chat, display, source)).transpose(),
-            Self::SyncedAgain => {
-                display.finish(chat, "ended, and another command has synced it again since", Mark::Failure);
-                Ok(Some(ChatResult::SyncedAgain))
-            }
-            Self::Fresh | Self::Open { .. } => Ok(None),
-        }
-    }
 }
 
 /// What a command reports about a chat at its end.
@@ -82,8 +68,83 @@ impl ChatResult {
     }
 }
 
-/// The results of a command's chats, in one line.
-pub(super) fn summary(results: &BTreeMap<ChatId, ChatResult>, chats: usize) -> String {
+/// Shows how the chats of a command end, and keeps their results.
+pub(super) struct Results {
+    pub(super) display: ProgressDisplay,
+    /// The `source` of the events printed.
+    source: String,
+    by_chat: RefCell<BTreeMap<ChatId, ChatResult>>,
+    changed: Notify,
+}
+
+impl Results {
+    pub(super) fn new(display: ProgressDisplay, source: String) -> Self {
+        Self { display, source, by_chat: RefCell::default(), changed: Notify::new() }
+    }
+
+    /// Prints an event that ends no chat of the command.
+    pub(super) fn print(&self, event: &Event) -> Result<(), ServiceError> {
+        self.display.data(&event.to_line(&self.source))
+    }
+
+    /// Prints the event that ends a chat.
+    pub(super) fn end(&self, chat: &ChatId, event: &Event) -> Result<(), ServiceError> {
+        self.print(event)?;
+        let kind = event.detail.error.as_ref().map_or("", |error| error.kind.as_str());
+        let text = format!("event {} {kind}", event.detail_type.as_str());
+        self.finish(chat, text.trim_end(), ChatResult::Ended(event.detail_type));
+        Ok(())
+    }
+
+    /// Shows the result of a chat that has one.
+    pub(super) fn show(&self, chat: &ChatId, state: &ChatState) -> Result<(), ServiceError> {
+        match state {
+            ChatState::Ended(item) => Event::of_run(item).map_or(Ok(()), |event| self.end(chat, &event)),
+            ChatState::SyncedAgain => {
+                let text = "ended, and another command has synced it again since";
+                self.finish(chat, text, ChatResult::SyncedAgain);
+                Ok(())
+            }
+            ChatState::Fresh | ChatState::Open { .. } => Ok(()),
+        }
+    }
+
+    pub(super) fn finish(&self, chat: &ChatId, text: &str, result: ChatResult) {
+        self.display.finish(chat, text, if result.is_success() { Mark::Success } else { Mark::Failure });
+        self.by_chat.borrow_mut().insert(chat.clone(), result);
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn contains(&self, chat: &ChatId) -> bool {
+        self.by_chat.borrow().contains_key(chat)
+    }
+
+    /// Whether each of the command's `chats` has a result that passes `test`.
+    pub(super) fn all(&self, chats: usize, test: impl Fn(ChatResult) -> bool) -> bool {
+        let results = self.by_chat.borrow();
+        results.len() == chats && results.values().all(|result| test(*result))
+    }
+
+    /// Completes when each of the command's `chats` has a result.
+    pub(super) async fn complete(&self, chats: usize) {
+        loop {
+            let changed = self.changed.notified();
+            if self.all(chats, |_| true) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Shows the results of a command for several `chats` in one line.
+    pub(super) fn sum_up(&self, chats: usize) {
+        if chats > 1 {
+            self.display.note(&summary(&self.by_chat.borrow(), chats));
+        }
+    }
+}
+
+fn summary(results: &BTreeMap<ChatId, ChatResult>, chats: usize) -> String {
     let mut counts: BTreeMap<ChatResult, usize> = BTreeMap::new();
     for result in results.values() {
         *counts.entry(*result).or_default() += 1;
@@ -93,21 +154,6 @@ pub(super) fn summary(results: &BTreeMap<ChatId, ChatResult>, chats: usize) -> S
         parts.push(format!("{} not done yet", chats - results.len()));
     }
     format!("{chats} chats: {}", parts.join(", "))
-}
-
-/// Prints the event that ends a chat.
-pub(super) fn show(
-    event: &Event,
-    chat: &ChatId,
-    display: &ProgressDisplay,
-    source: &str,
-) -> Result<ChatResult, ServiceError> {
-    display.data(&event.to_line(source))?;
-    let result = ChatResult::Ended(event.detail_type);
-    let kind = event.detail.error.as_ref().map_or("", |error| error.kind.as_str());
-    let text = format!("event {} {kind}", event.detail_type.as_str());
-    display.finish(chat, text.trim_end(), if result.is_success() { Mark::Success } else { Mark::Failure });
-    Ok(result)
 }
 
 #[cfg(test)]

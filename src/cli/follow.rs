@@ -1,6 +1,5 @@
 //! Follows a command's triggers in the run table of a deployed bridge until each has its ending.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -13,24 +12,23 @@ use crate::settings::FollowSettings;
 use crate::store::RunTable;
 use crate::time::Clock;
 
-use super::chat_state::{ChatResult, ChatState, summary};
+use super::chat_state::{ChatResult, ChatState, Results};
 use super::format::{brief, span};
-use super::progress::{Mark, ProgressDisplay};
+use super::progress::ProgressDisplay;
 use super::shutdown;
 
 /// How often to read the table; a run changes every few seconds at most.
 pub(super) const READ_EVERY: Duration = Duration::from_secs(2);
 /// How many chats to read concurrently.
-const CONCURRENT_READS: usize = 16;
+pub(super) const CONCURRENT_READS: usize = 16;
 
 /// The chats that a command follows.
 pub(super) struct Follow {
-    pub(super) table: RunTable,
-    pub(super) settings: FollowSettings,
-    pub(super) display: ProgressDisplay,
+    table: RunTable,
+    run_ttl: Duration,
     /// How long a trigger may take to reach the table.
-    pub(super) timeout: Duration,
-    results: RefCell<BTreeMap<ChatId, ChatResult>>,
+    timeout: Duration,
+    pub(super) results: Results,
 }
 
 /// One chat.
@@ -44,21 +42,14 @@ struct FollowedChat {
 
 impl Follow {
     pub(super) fn new(table: RunTable, settings: FollowSettings, display: ProgressDisplay, timeout: Duration) -> Self {
-        Self { table, settings, display, timeout, results: RefCell::default() }
+        let results = Results::new(display, settings.event_source);
+        Self { table, run_ttl: settings.run_ttl, timeout, results }
     }
 
     /// The state of a chat for a command whose trigger has this key.
     pub(super) async fn state(&self, chat: &ChatId, key: TriggerKey) -> anyhow::Result<ChatState> {
         let item = self.table.read(chat).await.with_context(|| format!("cannot read the run of {chat}"))?;
-        Ok(ChatState::of(item, key, Clock::System.now(), self.settings.run_ttl))
-    }
-
-    /// Shows the result of a chat that has one.
-    pub(super) fn finish(&self, chat: &ChatId, state: &ChatState) -> anyhow::Result<()> {
-        if let Some(result) = state.show(chat, &self.display, &self.settings.event_source)? {
-            self.results.borrow_mut().insert(chat.clone(), result);
-        }
-        Ok(())
+        Ok(ChatState::of(item, key, Clock::System.now(), self.run_ttl))
     }
 
     /// Follows the triggers with these keys until each of the command's `chats` has a result or the user interrupts.
@@ -70,15 +61,11 @@ impl Follow {
             followed = self.until_finished(keys) => followed.map(|()| false)?,
             () = shutdown::signal() => true,
         };
-        let results = self.results.borrow();
-        if chats > 1 {
-            self.display.note(&summary(&results, chats));
-        }
-        let is_complete = results.len() == chats;
+        self.results.sum_up(chats);
         Ok(Followed {
             interrupted,
-            all_ended: is_complete && !results.values().any(|result| *result == ChatResult::GivenUp),
-            all_succeeded: is_complete && results.values().all(|result| result.is_success()),
+            all_ended: self.results.all(chats, |result| result != ChatResult::GivenUp),
+            all_succeeded: self.results.all(chats, ChatResult::is_success),
         })
     }
 
@@ -94,12 +81,12 @@ impl Follow {
             let states: Vec<_> = stream::iter(reads).buffer_unordered(CONCURRENT_READS).collect().await;
             for (chat, state) in states {
                 let state = state?;
-                self.finish(&chat, &state)?;
+                self.results.show(&chat, &state)?;
                 if let Some(followed) = open.get_mut(&chat) {
                     self.update(&chat, &state, followed);
                 }
             }
-            open.retain(|chat, _| !self.results.borrow().contains_key(chat));
+            open.retain(|chat, _| !self.results.contains(chat));
             if !open.is_empty() {
                 sleep(READ_EVERY).await;
             }
@@ -121,7 +108,7 @@ impl Follow {
             ChatState::Open { .. } | ChatState::Fresh => return self.give_up(chat),
         };
         if followed.shown != text {
-            self.display.update(chat, &text);
+            self.results.display.update(chat, &text);
             followed.shown = text;
         }
     }
@@ -132,8 +119,7 @@ impl Follow {
              trigger after its 50th, with a `bridge/too_many_triggers` event",
             span(self.timeout)
         );
-        self.display.finish(chat, &text, Mark::Failure);
-        self.results.borrow_mut().insert(chat.clone(), ChatResult::GivenUp);
+        self.results.finish(chat, &text, ChatResult::GivenUp);
     }
 }
 

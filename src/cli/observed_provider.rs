@@ -1,26 +1,28 @@
 //! A provider whose answers the terminal shows as they arrive.
 
+use std::rc::Rc;
 use std::time::Duration;
 
+use super::chat_state::Results;
 use crate::ids::ChatId;
 use crate::postpress::{Answer, Failure, Provider};
 
-/// Passes each answer to `observe` before it returns it.
-pub(super) struct ObservedProvider<P, F> {
+/// Shows each answer before it returns it.
+pub(super) struct ObservedProvider<P> {
     pub(super) provider: P,
-    pub(super) observe: F,
+    pub(super) results: Rc<Results>,
 }
 
-impl<P: Provider, F: Fn(&ChatId, &Answer)> Provider for ObservedProvider<P, F> {
+impl<P: Provider> Provider for ObservedProvider<P> {
     async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
         let answer = self.provider.sync(chat, deadline).await;
-        (self.observe)(chat, &answer);
+        self.results.display.update(chat, &describe(&answer));
         answer
     }
 }
 
 /// An answer in a few words.
-pub(super) fn describe(answer: &Answer) -> String {
+fn describe(answer: &Answer) -> String {
     match answer {
         Answer::InProgress(progress) => progress.as_str().to_owned(),
         Answer::Over(finish) => finish.as_str().to_owned(),

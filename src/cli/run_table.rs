@@ -1,13 +1,17 @@
 //! Opens the run table that the settings name.
 
 use super::aws::DeployedBridge;
-use crate::settings::Runs;
+use crate::settings::{FromEnv, ReadSettings, Runs};
 use crate::store::RunTable;
+use crate::telemetry::{self, LogFormat};
 
-/// The run table that `command` reads.
-pub(super) async fn run_table(runs: &Runs, command: &str) -> anyhow::Result<RunTable> {
-    match runs {
-        Runs::File(path) => Ok(RunTable::File(path.clone())),
-        Runs::Table(name) => Ok(DeployedBridge::connect(command).await?.table(name)),
-    }
+/// Reads the settings of `command`, starts its log, and opens the run table.
+pub(super) async fn open(command: &str) -> anyhow::Result<(ReadSettings, RunTable)> {
+    let settings = ReadSettings::from_env()?;
+    telemetry::init(&settings.log_filter, LogFormat::Compact)?;
+    let table = match &settings.runs {
+        Runs::File(path) => RunTable::File(path.clone()),
+        Runs::Table(name) => DeployedBridge::connect(command).await?.table(name),
+    };
+    Ok((settings, table))
 }

@@ -8,18 +8,14 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::ids::Subject;
 use crate::run::{ACTIVE_SHARDS, DueRun, ENDED_SHARDS, Item, Next};
-use crate::settings::{FromEnv, ReadSettings};
 use crate::store::{DUE_PAGE, RunTable};
-use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
 
+use super::follow::CONCURRENT_READS;
 use super::format::{distance, ending, span, status};
 use super::run_report::RunReport;
-use super::run_table::run_table;
-use super::table;
+use super::{run_table, table};
 
-/// How many chats to read concurrently.
-const CONCURRENT_READS: usize = 16;
 /// Maximum number of pages that `--ended` scans.
 const PAGES_MAX: usize = 40;
 
@@ -58,9 +54,7 @@ impl Runs {
     /// # Errors
     /// If the settings are invalid, or the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
-        let settings = ReadSettings::from_env()?;
-        telemetry::init(&settings.log_filter, LogFormat::Compact)?;
-        let table = run_table(&settings.runs, "runs").await?;
+        let (settings, table) = run_table::open("runs").await?;
         let (limit, now) = (self.limit as usize, Clock::System.now());
         let Listing { runs, note } =
             if self.ended { ended(&table, limit, now).await? } else { open(&table, limit).await? };
@@ -93,9 +87,10 @@ async fn open(table: &RunTable, limit: usize) -> anyhow::Result<Listing> {
     due.sort_by(|one, other| (one.sweep_at_ms, &one.subject).cmp(&(other.sweep_at_ms, &other.subject)));
     let is_cut = due.len() > limit;
     due.truncate(limit);
-    let mut runs: Vec<Item> = read_all(table, due).await?;
+    let reads = due.into_iter().map(|due| async move { table.read(due.subject.chat_id()).await });
+    let items: Vec<Option<Item>> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
     // The index is eventually consistent.
-    runs.retain(|item| item.state.open().is_some());
+    let mut runs: Vec<Item> = items.into_iter().flatten().filter(|item| item.state.open().is_some()).collect();
     runs.sort_by(|one, other| (one.started_at_ms, &one.subject).cmp(&(other.started_at_ms, &other.subject)));
     let note = match runs.len() {
         0 => Some("no open runs".to_owned()),
@@ -119,31 +114,22 @@ async fn due_of_shard(table: &RunTable, shard: u8, limit: usize) -> anyhow::Resu
     Ok(due)
 }
 
-async fn read_all(table: &RunTable, due: Vec<DueRun>) -> anyhow::Result<Vec<Item>> {
-    let reads = due.into_iter().map(|due| async move { table.read(due.subject.chat_id()).await });
-    let items: Vec<Option<Item>> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
-    Ok(items.into_iter().flatten().collect())
-}
-
 /// Scans for ended runs until it has `limit` of them or has read [`PAGES_MAX`] pages; sorted by end, latest first.
 async fn ended(table: &RunTable, limit: usize, now: Millis) -> anyhow::Result<Listing> {
     let (mut runs, mut scanned) = (Vec::new(), 0);
     let mut after: Option<Subject> = None;
-    let mut pages = 0;
-    let is_complete = loop {
+    let mut is_complete = false;
+    for _ in 0..PAGES_MAX {
         let page = table.ended_page(after.as_ref()).await?;
-        pages += 1;
         scanned += page.looked_at;
         // DynamoDB deletes expired items only after days.
         runs.extend(page.runs.into_iter().filter(|item| !item.is_expired(now)));
         after = page.next;
-        if after.is_none() {
-            break runs.len() <= limit;
+        is_complete = after.is_none() && runs.len() <= limit;
+        if after.is_none() || runs.len() >= limit {
+            break;
         }
-        if runs.len() >= limit || pages == PAGES_MAX {
-            break false;
-        }
-    };
+    }
     runs.truncate(limit);
     let finished_at = |item: &Item| item.state.outcome().map(|outcome| outcome.finished_at);
     runs.sort_by(|one, other| finished_at(other).cmp(&finished_at(one)).then(one.subject.cmp(&other.subject)));

@@ -1,12 +1,12 @@
 //! `postpress-bridge schema`: the JSON Schemas of triggers and events, and the OpenAPI description of the webhook.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::fs;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use super::table;
 use crate::schema;
 use crate::webhook::openapi;
 
@@ -39,17 +39,13 @@ enum Which {
 impl Which {
     /// The documents, with their file names.
     fn documents(self) -> serde_json::Result<Vec<(&'static str, String)>> {
-        let document = |which| match which {
-            Self::Trigger => Ok(("trigger.schema.json", serde_json::to_string_pretty(&schema::trigger())?)),
-            Self::Event => Ok(("event.schema.json", serde_json::to_string_pretty(&schema::event())?)),
-            Self::Openapi | Self::All => {
-                Ok(("webhook.openapi.json", serde_json::to_string_pretty(&openapi::document())?))
-            }
-        };
-        match self {
-            Self::All => [Self::Trigger, Self::Event, Self::Openapi].into_iter().map(document).collect(),
-            one => [one].into_iter().map(document).collect(),
-        }
+        let all = [
+            (Self::Trigger, "trigger.schema.json", serde_json::to_string_pretty(&schema::trigger())?),
+            (Self::Event, "event.schema.json", serde_json::to_string_pretty(&schema::event())?),
+            (Self::Openapi, "webhook.openapi.json", serde_json::to_string_pretty(&openapi::document())?),
+        ];
+        let wanted = all.into_iter().filter(|(which, ..)| self == Self::All || self == *which);
+        Ok(wanted.map(|(_, name, document)| (name, document)).collect())
     }
 }
 
@@ -59,35 +55,27 @@ impl Schema {
     /// # Errors
     /// If stdout or a file cannot be written.
     pub fn run(&self) -> anyhow::Result<()> {
-        let documents = self.which.documents()?;
-        match &self.write {
-            None => print(&documents, io::stdout().lock()),
-            Some(directory) => write(&documents, directory),
+        for (name, document) in self.which.documents()? {
+            let document = document + "\n";
+            let Some(directory) = &self.write else {
+                table::print(&document)?;
+                continue;
+            };
+            let path = directory.join(name);
+            fs::write(&path, document)
+                .with_context(|| format!("cannot write `{}`; name an existing directory", path.display()))?;
+            eprintln!("wrote {}", path.display());
         }
+        Ok(())
     }
-}
-
-fn print(documents: &[(&str, String)], mut out: impl Write) -> anyhow::Result<()> {
-    for (_, document) in documents {
-        writeln!(out, "{document}").context("cannot write to stdout")?;
-    }
-    Ok(())
-}
-
-fn write(documents: &[(&str, String)], directory: &Path) -> anyhow::Result<()> {
-    for (name, document) in documents {
-        let path = directory.join(name);
-        fs::write(&path, format!("{document}\n"))
-            .with_context(|| format!("cannot write `{}`; name an existing directory", path.display()))?;
-        eprintln!("wrote {}", path.display());
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::Parser;
-    use serde_json::{Deserializer, Value};
+    use serde_json::Value;
 
     use super::*;
 
@@ -102,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_are_printed_one_after_the_other() {
+    fn all_is_the_documents_one_after_the_other() {
         for (arguments, titles) in [
             (&[][..], &["Trigger", "EventDetail", "postpress-bridge"][..]),
             (&["all"], &["Trigger", "EventDetail", "postpress-bridge"]),
@@ -110,11 +98,12 @@ mod tests {
             (&["event"], &["EventDetail"]),
             (&["openapi"], &["postpress-bridge"]),
         ] {
-            let mut out = Vec::new();
-            print(&parse(arguments).which.documents().unwrap(), &mut out).unwrap();
-            let documents = Deserializer::from_slice(&out).into_iter::<Value>().map(Result::unwrap);
-            let title = |document: Value| document.get("title").unwrap_or(&document["info"]["title"]).clone();
-            assert!(documents.map(title).eq(titles.iter().copied()), "{arguments:?}");
+            let documents = parse(arguments).which.documents().unwrap();
+            let title = |(_, document): (_, String)| {
+                let document: Value = serde_json::from_str(&document).unwrap();
+                document.get("title").unwrap_or(&document["info"]["title"]).clone()
+            };
+            assert!(documents.into_iter().map(title).eq(titles.iter().copied()), "{arguments:?}");
         }
     }
 

@@ -2,12 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use anyhow::Context;
 use clap::Args;
 
 use super::shutdown;
 use crate::simulator::script::GRAMMAR;
-use crate::simulator::{Faults, Server, Simulator, Span, Stats};
+use crate::simulator::{Faults, Server, Simulator, Stats};
 
 /// Maximum number of restarted chats in the summary.
 const NAMED_CHATS: usize = 10;
@@ -24,33 +23,8 @@ pub struct Simulate {
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
 
-    /// How long an answer takes: a duration (`200ms`), or a range for random ones (`50ms..2s`)
-    #[arg(long, default_value = "0ms", value_name = "TIME")]
-    latency: Span,
-
-    /// Share of the calls, from 0 to 1, whose connection closes before they have an effect
-    #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
-    drop_request_rate: f64,
-
-    /// Share of the calls that have their effect, but whose connection closes without a reply
-    #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
-    drop_reply_rate: f64,
-
-    /// Share of the calls that are answered with a 5xx and have no effect
-    #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
-    error_rate: f64,
-
-    /// Share of the calls that are never answered, and have their effect after `--late-after`
-    #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
-    late_rate: f64,
-
-    /// How long after it is sent a late call has its effect: a duration, or a range for random ones
-    #[arg(long, default_value = "30s", value_name = "TIME")]
-    late_after: Span,
-
-    /// Seed of the faults; with the same seed, the n-th call of a chat has the same fault
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[command(flatten)]
+    faults: Faults,
 
     /// Do not print a line for each call
     #[arg(long)]
@@ -63,44 +37,22 @@ impl Simulate {
     /// # Errors
     /// If the rates are invalid, or the server cannot listen on the address.
     pub async fn run(self) -> anyhow::Result<()> {
-        let simulator = self.simulator(self.faults()?);
+        let sum = self.faults.sum_of_rates();
+        // Decimals that add up to 1 may add up to slightly more in binary.
+        anyhow::ensure!(
+            sum <= 1.0 + f64::EPSILON,
+            "the rates add up to {sum}; the maximum is 1, since a call has at most one fault"
+        );
+        let simulator = match self.quiet {
+            true => Simulator::new(self.faults),
+            false => Simulator::observed(self.faults, |record| eprintln!("{record}")),
+        };
         let server = Server::bind(SocketAddr::new(self.address, self.port), simulator.clone()).await?;
         print_greeting(&server.base_url());
         server.run(shutdown::signal()).await;
         eprintln!("\n{}", summary(&simulator.stats()));
         Ok(())
     }
-
-    fn faults(&self) -> anyhow::Result<Faults> {
-        let sum = self.drop_request_rate + self.drop_reply_rate + self.error_rate + self.late_rate;
-        // Decimals that add up to 1 may add up to slightly more in binary.
-        anyhow::ensure!(
-            sum <= 1.0 + f64::EPSILON,
-            "the rates add up to {sum}; the maximum is 1, since a call has at most one fault"
-        );
-        Ok(Faults {
-            seed: self.seed,
-            latency: self.latency,
-            drop_request_rate: self.drop_request_rate,
-            drop_reply_rate: self.drop_reply_rate,
-            error_rate: self.error_rate,
-            late_rate: self.late_rate,
-            late_after: self.late_after,
-        })
-    }
-
-    fn simulator(&self, faults: Faults) -> Simulator {
-        if self.quiet {
-            return Simulator::new(faults);
-        }
-        Simulator::observed(faults, |record| eprintln!("{record}"))
-    }
-}
-
-fn parse_rate(text: &str) -> anyhow::Result<f64> {
-    let rate: f64 = text.parse().context("not a number")?;
-    anyhow::ensure!((0.0..=1.0).contains(&rate), "not a number from 0 to 1");
-    Ok(rate)
 }
 
 fn print_greeting(base_url: &str) {
@@ -148,25 +100,29 @@ mod tests {
 
     #[test]
     fn default_has_no_faults() {
-        assert_eq!(parse("").unwrap().faults().unwrap(), Faults::default());
+        assert_eq!(parse("").unwrap().faults, Faults::default());
     }
 
     #[test]
     fn options_set_the_faults() {
-        let faults = parse("--latency 50ms..2s --drop-reply-rate 0.25 --error-rate 0.75 --seed 7").unwrap().faults();
+        let faults = parse("--latency 50ms..2s --drop-reply-rate 0.25 --error-rate 0.75 --seed 7").unwrap().faults;
         let latency = "50ms..2s".parse().unwrap();
         let expected = Faults { seed: 7, latency, drop_reply_rate: 0.25, error_rate: 0.75, ..Faults::default() };
-        assert_eq!(faults.unwrap(), expected);
-        assert!(parse("--drop-request-rate 0.7 --drop-reply-rate 0.2 --error-rate 0.1").unwrap().faults().is_ok());
+        assert_eq!(faults, expected);
     }
 
-    #[test]
-    fn invalid_options_are_rejected() {
+    #[tokio::test]
+    async fn invalid_options_are_rejected() {
         for arguments in ["--error-rate 1.5", "--error-rate NaN", "--late-rate -1", "--latency soon", "--address home"]
         {
             assert!(parse(arguments).is_err(), "{arguments}");
         }
-        assert!(parse("--error-rate 0.6 --late-rate 0.6").unwrap().faults().is_err());
+        // Not on loopback, so that it fails afterwards.
+        let run = async |arguments| parse(arguments).unwrap().run().await.unwrap_err().to_string();
+        let more_than_all = run("--address 0.0.0.0 --error-rate 0.6 --late-rate 0.6").await;
+        assert!(more_than_all.starts_with("the rates add up to 1.2;"), "{more_than_all}");
+        let all = run("--address 0.0.0.0 --drop-request-rate 0.7 --drop-reply-rate 0.2 --error-rate 0.1").await;
+        assert!(all.contains("loopback"), "{all}");
     }
 
     #[tokio::test]

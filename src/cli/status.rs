@@ -1,24 +1,20 @@
 //! `postpress-bridge status`: shows a chat's run from the run table.
 
-use std::time::Duration;
-
 use clap::Args;
 use tokio::time::sleep;
 
 use crate::event::{DetailType, Event};
 use crate::ids::ChatId;
 use crate::run::{Item, Next};
-use crate::settings::{FromEnv, ReadSettings, Runs};
+use crate::settings::{ReadSettings, Runs};
 use crate::store::RunTable;
-use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;
 
 use super::follow::READ_EVERY;
 use super::format::brief;
 use super::progress::{Mark, ProgressDisplay};
 use super::run_report::{self, RunReport};
-use super::run_table::run_table;
-use super::table;
+use super::{run_table, table};
 
 /// Show the state of a chat's sync from the run table
 ///
@@ -43,11 +39,10 @@ pub struct Status {
 }
 
 /// Reads and shows the chat.
-struct Viewer<'a> {
-    status: &'a Status,
-    runs: &'a Runs,
-    table: &'a RunTable,
-    overdue: Duration,
+struct Viewer {
+    status: Status,
+    settings: ReadSettings,
+    table: RunTable,
 }
 
 impl Status {
@@ -56,15 +51,13 @@ impl Status {
     /// # Errors
     /// If the settings are invalid, or the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
-        let settings = ReadSettings::from_env()?;
-        telemetry::init(&settings.log_filter, LogFormat::Compact)?;
-        let table = run_table(&settings.runs, "status").await?;
-        let viewer = Viewer { status: &self, runs: &settings.runs, table: &table, overdue: settings.overdue };
-        if self.watch { viewer.watch().await } else { viewer.once().await }
+        let (settings, table) = run_table::open("status").await?;
+        let viewer = Viewer { status: self, settings, table };
+        if viewer.status.watch { viewer.watch().await } else { viewer.once().await }
     }
 }
 
-impl Viewer<'_> {
+impl Viewer {
     async fn once(&self) -> anyhow::Result<bool> {
         let Some(item) = self.read().await? else {
             anstream::eprintln!("{}: {}", self.status.chat, self.no_run());
@@ -113,7 +106,7 @@ impl Viewer<'_> {
     }
 
     fn no_run(&self) -> String {
-        let place = match self.runs {
+        let place = match &self.settings.runs {
             Runs::File(path) => format!(" in {}; for a deployed bridge, set BRIDGE_TABLE", path.display()),
             Runs::Table(_) => " in BRIDGE_TABLE".to_owned(),
         };
@@ -121,7 +114,7 @@ impl Viewer<'_> {
     }
 
     fn report(&self, item: &Item) -> RunReport {
-        RunReport::of(item, Clock::System.now(), self.overdue)
+        RunReport::of(item, Clock::System.now(), self.settings.overdue)
     }
 
     fn print(&self, item: &Item) -> anyhow::Result<()> {
@@ -129,11 +122,11 @@ impl Viewer<'_> {
             return table::print_json(&self.report(item));
         }
         let (now, is_swept) = (Clock::System.now(), self.table.is_swept());
-        Ok(table::print(&run_report::text(item, now, self.overdue, is_swept, table::columns()))?)
+        table::print(&run_report::text(item, now, self.settings.overdue, is_swept, table::columns()))
     }
 
     fn is_lost(&self, item: &Item) -> bool {
-        Next::of(item, Clock::System.now(), self.overdue).is_lost()
+        Next::of(item, Clock::System.now(), self.settings.overdue).is_lost()
     }
 
     fn is_healthy(&self, item: &Item) -> bool {

@@ -4,14 +4,12 @@
 //! are lost, like dead letters on AWS. The file has the open runs, and a poll under a run's claim resumes it, as the sweep does
 //! on AWS.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::bus::MemoryBus;
@@ -20,7 +18,6 @@ use crate::ids::{ChatId, TriggerKey};
 use crate::postpress::Provider;
 use crate::queue::MemoryQueue;
 use crate::run::{DELAY_MAX, Item};
-use crate::service::ServiceError;
 use crate::settings::{FromEnv, TerminalSettings};
 use crate::store::{Command, RunStore, SqliteStore};
 use crate::telemetry::{self, LogFormat};
@@ -29,8 +26,8 @@ use crate::worker::Worker;
 
 use super::args::duration;
 use super::aws::provider;
-use super::chat_state::{ChatResult, ChatState, show, summary};
-use super::observed_provider::{ObservedProvider, describe};
+use super::chat_state::{ChatResult, ChatState, Results};
+use super::observed_provider::ObservedProvider;
 use super::progress::ProgressDisplay;
 use super::shutdown::{self, second_signal};
 
@@ -59,13 +56,6 @@ pub struct Sync {
 /// How often to check whether another process has taken over a chat.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// The results so far.
-#[derive(Default)]
-struct Results {
-    by_chat: RefCell<BTreeMap<ChatId, ChatResult>>,
-    changed: Notify,
-}
-
 impl Sync {
     /// Drives the chats to their endings; returns whether all are `SYNC_DONE`.
     ///
@@ -83,8 +73,7 @@ impl Sync {
         store.forget_expired(Clock::System.now())?;
         let command = store.command(&chats, &uuid::Uuid::new_v4().to_string())?;
         let session = Session {
-            display: Rc::new(ProgressDisplay::new(&chats)),
-            results: Rc::new(Results::default()),
+            results: Rc::new(Results::new(ProgressDisplay::new(&chats), settings.config.event_source.clone())),
             store: Rc::new(store),
             chats,
             command,
@@ -100,14 +89,13 @@ struct Session {
     chats: BTreeSet<ChatId>,
     command: Command,
     store: Rc<SqliteStore>,
-    display: Rc<ProgressDisplay>,
     results: Rc<Results>,
 }
 
 impl Session {
     async fn run(&self, provider: impl Provider) -> anyhow::Result<bool> {
         if self.command.resumed {
-            self.display.note("resuming an earlier command for these chats");
+            self.results.display.note("resuming an earlier command for these chats");
         }
         // One message per invocation, which is as long as one call with its margins.
         let config = self.settings.config.clone();
@@ -120,11 +108,7 @@ impl Session {
             self.begin(chat, &queue).await.with_context(|| format!("could not start with {chat}"))?;
         }
 
-        let observer = Rc::clone(&self.display);
-        let provider = ObservedProvider {
-            provider,
-            observe: move |chat: &ChatId, answer: &_| observer.update(chat, &describe(answer)),
-        };
+        let provider = ObservedProvider { provider, results: Rc::clone(&self.results) };
         let concurrency = config.limits.max_in_flight;
         let worker =
             Worker::new(provider, Rc::clone(&self.store), Rc::clone(&queue), self.bus(), Clock::System, config);
@@ -135,7 +119,7 @@ impl Session {
                 () = self.results.complete(self.chats.len()) => {}
                 () = shutdown::signal() => {
                     interrupted = true;
-                    self.display.note("finishing the pending calls, so that no answer is lost; press Ctrl-C again to stop immediately");
+                    self.results.display.note("finishing the pending calls, so that no answer is lost; press Ctrl-C again to stop immediately");
                 }
             }
         };
@@ -152,7 +136,7 @@ impl Session {
         let now = Clock::System.now();
         let item = self.store.read(&chat.into()).await?;
         match self.state(item, now) {
-            state @ (ChatState::Ended(_) | ChatState::SyncedAgain) => self.finish(chat, &state)?,
+            state @ (ChatState::Ended(_) | ChatState::SyncedAgain) => self.results.show(chat, &state)?,
             ChatState::Fresh => {
                 queue.put(&self.trigger(chat), Duration::ZERO);
             }
@@ -163,7 +147,7 @@ impl Session {
                 let wait = (run.lease_until_ms + Duration::from_millis(1)).since(now);
                 if !wait.is_zero() {
                     let text = format!("resumes in {} s, when an earlier process's lease expires", wait.as_secs() + 1);
-                    self.display.update(chat, &text);
+                    self.results.display.update(chat, &text);
                 }
                 queue.put(&run.recovery_poll().to_body(), wait);
             }
@@ -187,7 +171,7 @@ impl Session {
     async fn check(&self, chat: &ChatId, queue: &MemoryQueue) -> anyhow::Result<()> {
         let now = Clock::System.now();
         match self.state(self.store.read(&chat.into()).await?, now) {
-            state @ (ChatState::Ended(_) | ChatState::SyncedAgain) => self.finish(chat, &state)?,
+            state @ (ChatState::Ended(_) | ChatState::SyncedAgain) => self.results.show(chat, &state)?,
             // Longer than any poll waits, so the process that had it is gone. The fence stops a superfluous poll.
             ChatState::Open { run, .. } if now.since(run.lease_until_ms) > DELAY_MAX && queue.is_empty() => {
                 queue.put(&run.recovery_poll().to_body(), Duration::ZERO);
@@ -201,67 +185,33 @@ impl Session {
         ChatState::of(item, TriggerKey::of(&self.command.key), now, self.settings.config.rules.run_ttl)
     }
 
-    fn finish(&self, chat: &ChatId, state: &ChatState) -> Result<(), ServiceError> {
-        if let Some(result) = state.show(chat, &self.display, &self.settings.config.event_source)? {
-            self.results.insert(chat, result);
-        }
-        Ok(())
-    }
-
     fn trigger(&self, chat: &ChatId) -> String {
         serde_json::json!({ "chat_id": chat, "idempotency_key": self.command.key }).to_string()
     }
 
     /// Prints each event; an event with our trigger is its chat's result.
     fn bus(&self) -> MemoryBus {
-        let (display, results) = (Rc::clone(&self.display), Rc::clone(&self.results));
-        let (key, source) = (self.command.key.clone(), self.settings.config.event_source.clone());
+        let (results, key) = (Rc::clone(&self.results), self.command.key.clone());
         MemoryBus::with_subscriber(Box::new(move |event| {
             let ours = |trigger: &crate::run::Trigger| trigger.idempotency_key.as_ref() == Some(&key);
             match &event.detail.chat_id {
-                Some(chat) if event.detail.triggers.iter().any(ours) => {
-                    results.insert(chat, show(event, chat, &display, &source)?);
-                    Ok(())
-                }
-                _ => display.data(&event.to_line(&source)),
+                Some(chat) if event.detail.triggers.iter().any(ours) => results.end(chat, event),
+                _ => results.print(event),
             }
         }))
     }
 
     fn conclude(&self, interrupted: bool) -> anyhow::Result<bool> {
-        let results = self.results.by_chat.borrow();
-        let left = self.chats.len() - results.len();
-        if self.chats.len() > 1 {
-            self.display.note(&summary(&results, self.chats.len()));
-        }
+        let chats = self.chats.len();
+        self.results.sum_up(chats);
+        let left = self.chats.iter().filter(|chat| !self.results.contains(chat)).count();
         if left > 0 {
             if interrupted {
-                self.display.note(&format!("not done yet: {left}; run the same command to continue"));
+                self.results.display.note(&format!("not done yet: {left}; run the same command to continue"));
             }
             return Ok(false);
         }
         self.store.finish(&self.command)?;
-        Ok(results.values().all(|result| result.is_success()))
-    }
-}
-
-impl Results {
-    fn contains(&self, chat: &ChatId) -> bool {
-        self.by_chat.borrow().contains_key(chat)
-    }
-
-    fn insert(&self, chat: &ChatId, result: ChatResult) {
-        self.by_chat.borrow_mut().insert(chat.clone(), result);
-        self.changed.notify_waiters();
-    }
-
-    async fn complete(&self, chats: usize) {
-        loop {
-            let changed = self.changed.notified();
-            if self.by_chat.borrow().len() == chats {
-                return;
-            }
-            changed.await;
-        }
+        Ok(self.results.all(chats, ChatResult::is_success))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use anyhow::Context;
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 
 /// The width of the terminal behind stdout, if there is one.
@@ -33,13 +34,12 @@ pub(super) fn text(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// Prints text for people, with colours only on a terminal.
-pub(super) fn print(text: &str) -> std::io::Result<()> {
-    anstream::stdout().lock().write_all(text.as_bytes())
+/// Prints to stdout, with colours only on a terminal.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    anstream::stdout().lock().write_all(text.as_bytes()).context("cannot write to stdout")
 }
 
 /// Prints a line for programs.
 pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    let line = serde_json::to_string(value)?;
-    Ok(writeln!(std::io::stdout().lock(), "{line}")?)
+    print(&(serde_json::to_string(value)? + "\n"))
 }

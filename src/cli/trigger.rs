@@ -99,22 +99,24 @@ impl Trigger {
             return Ok(all_sent);
         };
 
-        let follow = Follow::new(bridge.table(&settings.table), settings, display(&sent), self.timeout);
+        let accepted = sent.iter().filter(|(_, sent)| sent.is_ok()).map(|(chat, _)| *chat);
+        let display = ProgressDisplay::new(accepted);
+        let follow = Follow::new(bridge.table(&settings.table), settings, display, self.timeout);
         let mut keys = BTreeMap::new();
         for (chat, sent) in &sent {
             match sent {
                 Ok(message_id) => {
-                    follow.display.note(&format!("{chat}  {message_id}"));
+                    follow.results.display.note(&format!("{chat}  {message_id}"));
                     let key = self.idempotency_key.as_deref().unwrap_or(message_id.as_str());
                     keys.insert((*chat).clone(), TriggerKey::of(key));
                 }
-                Err(error) => follow.display.note(&not_sent(chat, error)),
+                Err(error) => follow.results.display.note(&not_sent(chat, error)),
             }
         }
         let chats = keys.len();
         let outcome = follow.run(keys, chats).await.context("the triggers were sent, but cannot be followed")?;
         if outcome.interrupted {
-            follow.display.note("the bridge continues; run `status CHAT_ID` to see how far it is");
+            follow.results.display.note("the bridge continues; run `status CHAT_ID` to see how far it is");
         }
         Ok(all_sent && outcome.all_succeeded)
     }
@@ -172,11 +174,6 @@ impl Trigger {
 
 fn not_sent(chat: &ChatId, error: &ServiceError) -> String {
     format!("{chat}  not sent: {error}")
-}
-
-/// A line for each chat whose trigger was sent.
-fn display(sent: &Sent<'_>) -> ProgressDisplay {
-    ProgressDisplay::new(sent.iter().filter(|(_, sent)| sent.is_ok()).map(|(chat, _)| *chat))
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ impl Simulator {
 
     /// Like [`Simulator::new`], and calls `observer` with each call when its caller has an answer or gives up.
     pub fn observed(faults: Faults, observer: impl Fn(&CallRecord) + Send + Sync + 'static) -> Self {
-        let (world, began) = (Mutex::new(World::new()), Instant::now());
+        let (world, began) = (Mutex::new(World::default()), Instant::now());
         Self { shared: Arc::new(Shared { world, faults, began, observer: Box::new(observer) }) }
     }
 
@@ -51,7 +51,10 @@ impl Simulator {
     /// Makes one call. Returns `None` if the connection is closed without an answer. A late call never returns; its caller has
     /// to drop it.
     pub(super) async fn call(&self, chat: &ChatId) -> Option<Reply> {
-        let call = self.send(chat);
+        let call = self.shared.with_world(|world, now| {
+            let fate = self.shared.faults.fate(chat, world.calls_of(chat));
+            Call { shared: &self.shared, id: world.send(chat, now, fate), fate }
+        });
         if call.fate.mishap == Mishap::Late {
             pending::<()>().await;
         }
@@ -59,14 +62,7 @@ impl Simulator {
         if !way.is_zero() {
             sleep(way).await;
         }
-        call.take_reply()
-    }
-
-    fn send(&self, chat: &ChatId) -> Call {
-        self.shared.with_world(|world, now| {
-            let fate = self.shared.faults.fate(chat, world.calls_of(chat));
-            Call { shared: Arc::clone(&self.shared), id: world.send(chat, now, fate), fate }
-        })
+        self.shared.with_world(|world, now| world.take_reply(call.id, now))
     }
 }
 
@@ -85,19 +81,13 @@ impl Shared {
 }
 
 /// A call that is awaited. Dropping it hangs up, whether it has its reply or its caller crashed or gave up.
-struct Call {
-    shared: Arc<Shared>,
+struct Call<'a> {
+    shared: &'a Shared,
     id: CallId,
     fate: Fate,
 }
 
-impl Call {
-    fn take_reply(&self) -> Option<Reply> {
-        self.shared.with_world(|world, now| world.take_reply(self.id, now))
-    }
-}
-
-impl Drop for Call {
+impl Drop for Call<'_> {
     fn drop(&mut self) {
         let record = self.shared.with_world(|world, now| world.hang_up(self.id, now));
         if let Some(record) = record {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
+use clap::Args;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sha2::{Digest, Sha256};
@@ -14,23 +16,44 @@ const GATEWAY_ERRORS: [u16; 4] = [500, 502, 503, 504];
 
 /// The rates of faults, and the latency. By default there are no faults and no latency.
 ///
-/// The rates are shares of all calls, from 0 to 1. A call has at most one fault, so they should add up to at most 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A call has at most one fault, so the rates should add up to at most 1. `simulate` shows the fields as its options.
+#[derive(Debug, Clone, Copy, PartialEq, Args)]
 pub struct Faults {
-    /// With the same seed, the n-th call of a chat has the same fate, whatever other calls there are.
-    pub seed: u64,
-    /// How long an answer takes; half of it is the request, half the reply.
+    /// How long an answer takes: a duration (`200ms`), or a range for random ones (`50ms..2s`)
+    // Half of it is the request, half the reply.
+    #[arg(long, default_value = "0ms", value_name = "TIME")]
     pub latency: Span,
-    /// Calls lost before they reach the provider; they have no effect.
+
+    /// Share of the calls, from 0 to 1, whose connection closes before they have an effect
+    #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
     pub drop_request_rate: f64,
-    /// Calls that have their effect, but whose reply is lost.
+
+    /// Share of the calls that have their effect, but whose connection closes without a reply
+    #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
     pub drop_reply_rate: f64,
-    /// Calls that are answered with a 5xx and have no effect.
+
+    /// Share of the calls that are answered with a 5xx and have no effect
+    #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
     pub error_rate: f64,
-    /// Calls that are never answered, and reach the provider after [`Faults::late_after`].
+
+    /// Share of the calls that are never answered, and have their effect after `--late-after`
+    #[arg(long, default_value_t = 0.0, value_parser = parse_rate, value_name = "RATE")]
     pub late_rate: f64,
-    /// How long after it is sent a late call arrives.
+
+    /// How long after it is sent a late call has its effect: a duration, or a range for random ones
+    #[arg(long, default_value = "30s", value_name = "TIME")]
     pub late_after: Span,
+
+    /// Seed of the faults; with the same seed, the n-th call of a chat has the same fault
+    // Whatever other calls there are.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+fn parse_rate(text: &str) -> anyhow::Result<f64> {
+    let rate: f64 = text.parse().context("not a number")?;
+    anyhow::ensure!((0.0..=1.0).contains(&rate), "not a number from 0 to 1");
+    Ok(rate)
 }
 
 impl Default for Faults {
@@ -75,6 +98,11 @@ pub enum Mishap {
 }
 
 impl Faults {
+    /// What share of all calls has a fault, if it is at most 1.
+    pub fn sum_of_rates(&self) -> f64 {
+        self.drop_request_rate + self.drop_reply_rate + self.error_rate + self.late_rate
+    }
+
     /// The fate of the call for `chat` after `earlier` others for that chat.
     ///
     /// Each call has its own generator: calls of several chats race, and their order must not affect their fates.

@@ -6,43 +6,27 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::exchange::Simulator;
-use super::reply::Reply;
 use crate::ids::ChatId;
 use crate::postpress::{Answer, Body, Failure, Mask, Provider};
 
-/// A simulated provider in this process; clones share one world.
-#[derive(Debug, Clone)]
-pub struct InProcess(Simulator);
-
-impl InProcess {
-    /// A provider over this simulator.
-    pub fn new(simulator: Simulator) -> Self {
-        Self(simulator)
-    }
-
-    /// The simulator, for its counts and log.
-    pub fn simulator(&self) -> &Simulator {
-        &self.0
-    }
-}
-
-impl Provider for InProcess {
+impl Provider for Simulator {
+    /// Reads a reply as the HTTP client does.
     async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
-        match timeout(deadline, self.0.call(chat)).await {
-            Ok(Some(reply)) => classify(chat, &reply),
+        let lost = |status, detail: &str, may_land_late| {
+            Answer::Failed(Failure::lost(status, detail.to_owned(), may_land_late))
+        };
+        match timeout(deadline, self.call(chat)).await {
+            Ok(Some(reply)) => Answer::from_response(
+                chat,
+                reply.http_status,
+                reply.retry_after,
+                &Body::whole(&*reply.body),
+                Mask::NONE,
+            ),
             Ok(None) => lost(502, "the connection was closed without an answer", false),
             Err(_) => lost(504, "no answer in time", true),
         }
     }
-}
-
-/// Parses a reply as the HTTP client does.
-fn classify(chat: &ChatId, reply: &Reply) -> Answer {
-    Answer::from_response(chat, reply.http_status, reply.retry_after, &Body::whole(&*reply.body), Mask::NONE)
-}
-
-fn lost(status: u16, detail: &str, may_land_late: bool) -> Answer {
-    Answer::Failed(Failure::lost(status, detail.to_owned(), may_land_late))
 }
 
 #[cfg(test)]
@@ -57,10 +41,6 @@ mod tests {
     use crate::postpress::{Finish, Progress, RetryClass};
 
     const DEADLINE: Duration = Duration::from_secs(10);
-
-    fn provider(faults: Faults) -> InProcess {
-        InProcess::new(Simulator::new(faults))
-    }
 
     fn chat(id: &str) -> ChatId {
         ChatId::parse(id).unwrap()
@@ -77,18 +57,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn hour_of_syncing_takes_no_time() {
-        let (provider, chat) = (provider(Faults::default()), chat("done-in-1h"));
+        let (provider, chat) = (Simulator::new(Faults::default()), chat("done-in-1h"));
         assert_eq!(provider.sync(&chat, DEADLINE).await, Answer::InProgress(Progress::Started));
         sleep(Duration::from_secs(3_599)).await;
         assert_eq!(provider.sync(&chat, DEADLINE).await, Answer::InProgress(Progress::Running));
         sleep(Duration::from_secs(1)).await;
         assert_eq!(provider.sync(&chat, DEADLINE).await, Answer::Over(Finish::Done));
-        assert_eq!(provider.simulator().stats().total.restarts, 0);
+        assert_eq!(provider.stats().total.restarts, 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn answer_takes_its_latency() {
-        let provider = provider(Faults { latency: Span::fixed(Duration::from_millis(300)), ..Faults::default() });
+        let provider = Simulator::new(Faults { latency: Span::fixed(Duration::from_millis(300)), ..Faults::default() });
         let began = Instant::now();
         provider.sync(&chat("done"), DEADLINE).await;
         assert_eq!(began.elapsed(), Duration::from_millis(300));
@@ -96,57 +76,57 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn closed_connection_is_a_502_with_or_without_effect() {
-        let lost_request = provider(Faults { drop_request_rate: 1.0, ..Faults::default() });
-        let lost_reply = provider(Faults { drop_reply_rate: 1.0, ..Faults::default() });
+        let lost_request = Simulator::new(Faults { drop_request_rate: 1.0, ..Faults::default() });
+        let lost_reply = Simulator::new(Faults { drop_reply_rate: 1.0, ..Faults::default() });
         for (provider, syncs) in [(lost_request, 0), (lost_reply, 1)] {
             assert_eq!(retryable(&provider.sync(&chat("done"), DEADLINE).await), (502, false));
-            assert_eq!(provider.simulator().stats().total.syncs_started, syncs);
+            assert_eq!(provider.stats().total.syncs_started, syncs);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn late_call_times_out_at_the_deadline_and_lands_later() {
-        let provider = provider(Faults { late_rate: 1.0, ..Faults::default() });
+        let provider = Simulator::new(Faults { late_rate: 1.0, ..Faults::default() });
         let began = Instant::now();
         assert_eq!(retryable(&provider.sync(&chat("done"), DEADLINE).await), (504, true));
         assert_eq!(began.elapsed(), DEADLINE);
-        assert_eq!(provider.simulator().stats().total.landed, 0);
+        assert_eq!(provider.stats().total.landed, 0);
         sleep(Duration::from_secs(20)).await;
-        let total = provider.simulator().stats().total;
+        let total = provider.stats().total;
         assert_eq!((total.landed, total.syncs_started, total.in_flight), (1, 1, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn answer_slower_than_the_deadline_has_its_effect() {
-        let provider = provider(Faults { latency: Span::fixed(Duration::from_secs(15)), ..Faults::default() });
+        let provider = Simulator::new(Faults { latency: Span::fixed(Duration::from_secs(15)), ..Faults::default() });
         assert_eq!(retryable(&provider.sync(&chat("done"), DEADLINE).await), (504, true));
-        let record = provider.simulator().log().remove(0);
+        let record = provider.log().remove(0);
         assert_eq!((record.landed_at_ms, record.delivered), (Some(7_500), false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn call_of_a_crashed_caller_lands() {
-        let provider = provider(Faults { latency: Span::fixed(Duration::from_secs(4)), ..Faults::default() });
+        let provider = Simulator::new(Faults { latency: Span::fixed(Duration::from_secs(4)), ..Faults::default() });
         let crash = timeout(Duration::from_secs(1), provider.sync(&chat("done"), DEADLINE)).await;
         assert!(crash.is_err());
-        let total = provider.simulator().stats().total;
+        let total = provider.stats().total;
         assert_eq!((total.in_flight, total.landed), (0, 0));
         sleep(Duration::from_secs(1)).await;
-        assert_eq!(provider.simulator().stats().total.syncs_started, 1);
+        assert_eq!(provider.stats().total.syncs_started, 1);
     }
 
     /// The log of two chats, polled concurrently with every fault.
     async fn history(seed: u64) -> Vec<CallRecord> {
         let latency = Span::between(Duration::from_millis(10), Duration::from_secs(3));
         let rates = Faults { drop_request_rate: 0.1, drop_reply_rate: 0.2, error_rate: 0.1, ..Faults::default() };
-        let provider = provider(Faults { seed, latency, late_rate: 0.1, ..rates });
+        let provider = Simulator::new(Faults { seed, latency, late_rate: 0.1, ..rates });
         let poll = async |id| {
             for _ in 0..50 {
                 provider.sync(&chat(id), DEADLINE).await;
             }
         };
         tokio::join!(poll("done-in-5s"), poll("error-in-2s"));
-        provider.simulator().log()
+        provider.log()
     }
 
     #[tokio::test(start_paused = true)]
@@ -174,11 +154,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn concurrent_calls_of_one_chat_are_counted() {
-        let provider = provider(Faults { latency: Span::fixed(Duration::from_secs(1)), ..Faults::default() });
+        let provider = Simulator::new(Faults { latency: Span::fixed(Duration::from_secs(1)), ..Faults::default() });
         let (one, two) = (chat("done~1"), chat("done~2"));
         tokio::join!(provider.sync(&one, DEADLINE), provider.sync(&two, DEADLINE));
-        assert_eq!(provider.simulator().stats().max_in_flight_per_chat, 1);
+        assert_eq!(provider.stats().max_in_flight_per_chat, 1);
         tokio::join!(provider.sync(&one, DEADLINE), provider.sync(&one, DEADLINE));
-        assert_eq!(provider.simulator().stats().max_in_flight_per_chat, 2);
+        assert_eq!(provider.stats().max_in_flight_per_chat, 2);
     }
 }

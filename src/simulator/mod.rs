@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A [`World`] is pure: its inputs are the time since it began and the fate of each call. A [`Simulator`] shares one world
-//! between any number of callers and adds tokio's clock, real or paused. [`InProcess`] and [`Server`] give access to it, even
-//! at the same time.
+//! between any number of callers and adds tokio's clock, real or paused. It is a `Provider` itself, and a [`Server`] can give
+//! access to it at the same time.
 //!
 //! It simulates the restart that the bridge exists to avoid as documented: the first call after a sync's end reports `SYNC_DONE`
 //! or `SYNC_ERROR`, whether or not that reply arrives, and the next call starts the sync again. The log shows for each restart
@@ -30,7 +30,6 @@ mod world;
 
 pub use exchange::Simulator;
 pub use faults::{Fate, Faults, Mishap};
-pub use in_process::InProcess;
 pub use log::{CallId, CallRecord, Counts, Stats};
 pub use reply::{Reply, Said};
 pub use server::{BindError, Server};

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use serde::{Serialize, Serializer};
 
-use super::script::{ErrorAnswer, ErrorKind, ODDITIES, Oddity};
+use super::script::{ErrorAnswer, ErrorKind, Oddity};
 use crate::ids::ChatId;
 use crate::postpress::catalogue::ErrorType;
-use crate::postpress::{Envelope, Finish};
-
-const JSON: &str = "application/json";
+use crate::postpress::{Envelope, Finish, Progress};
 
 /// The chat id of answers for the wrong chat.
 const ANOTHER_CHAT: &str = "chat_of_someone_else";
@@ -47,17 +47,14 @@ pub enum Said {
 impl Said {
     /// The reply to call `number`, which is for `chat`.
     pub(super) fn reply(self, chat: &ChatId, number: u64) -> Reply {
-        match self {
-            Self::Started { .. } => status_reply(chat, "SYNC_STARTED"),
-            Self::Running => status_reply(chat, "SYNC_RUNNING"),
-            Self::Over(finish) => status_reply(chat, finish.as_str()),
-            Self::Error(error) => error.reply(chat, number),
-        }
+        let status = match self {
+            Self::Started { .. } => Progress::Started.as_str(),
+            Self::Running => Progress::Running.as_str(),
+            Self::Over(finish) => finish.as_str(),
+            Self::Error(error) => return error.reply(chat, number),
+        };
+        sync_reply("ChatHistorySync", chat.as_str(), status)
     }
-}
-
-fn status_reply(chat: &ChatId, status: &str) -> Reply {
-    ok(sync_body("ChatHistorySync", chat.as_str(), status))
 }
 
 /// The documented answer, with its fields in the documented order.
@@ -68,16 +65,17 @@ struct ChatHistorySync<'a> {
     status: &'a str,
 }
 
-fn sync_body(object: &str, chat_id: &str, status: &str) -> String {
-    to_json(&ChatHistorySync { object, chat_id, status })
+fn sync_reply(object: &str, chat_id: &str, status: &str) -> Reply {
+    json_reply(&ChatHistorySync { object, chat_id, status })
 }
 
-fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+/// A 200 with this JSON.
+pub(super) fn json_reply(value: &impl Serialize) -> Reply {
+    ok(serde_json::to_string(value).unwrap_or_default())
 }
 
 fn ok(body: String) -> Reply {
-    Reply { http_status: 200, retry_after: None, content_type: JSON, body }
+    Reply { http_status: 200, retry_after: None, content_type: "application/json", body }
 }
 
 impl ErrorAnswer {
@@ -93,7 +91,7 @@ impl ErrorAnswer {
 
 /// A documented error in its envelope.
 pub(super) fn error_reply(error: &ErrorType, number: u64) -> Reply {
-    Reply { http_status: error.status, ..ok(envelope_body(error.kind, error.status, error.meaning, number)) }
+    Reply { http_status: error.status, ..envelope_reply(error.kind, error.status, error.meaning, number) }
 }
 
 /// A status without an envelope, like that of a gateway or a wrong base URL.
@@ -101,19 +99,18 @@ pub(super) fn bare_reply(status: u16) -> Reply {
     Reply { http_status: status, content_type: "text/plain", ..ok(String::new()) }
 }
 
-fn envelope_body(kind: &str, status: u16, meaning: &str, number: u64) -> String {
-    let envelope = Envelope {
+/// A 200 with an envelope for this status.
+fn envelope_reply(kind: &str, status: u16, meaning: &str, number: u64) -> Reply {
+    json_reply(&Envelope {
         title: kind.rsplit('/').next().unwrap_or(kind).replace('_', " "),
         detail: Some(meaning.to_owned()),
         instance: Some(format!("req_{number:08}")),
         kind: kind.to_owned(),
         status,
-    };
-    to_json(&envelope)
+    })
 }
 
 fn odd_reply(oddity: Oddity, chat: &ChatId, number: u64) -> Reply {
-    let chat = chat.as_str();
     match oddity {
         Oddity::Html => Reply {
             content_type: "text/html",
@@ -121,11 +118,11 @@ fn odd_reply(oddity: Oddity, chat: &ChatId, number: u64) -> Reply {
         },
         Oddity::Empty => ok(String::new()),
         Oddity::Truncated => ok("{\"object\": \"ChatHistorySync\", \"chat_id\": \"".to_owned()),
-        Oddity::WrongChat => ok(sync_body("ChatHistorySync", ANOTHER_CHAT, "SYNC_RUNNING")),
-        Oddity::WrongChatDone => ok(sync_body("ChatHistorySync", ANOTHER_CHAT, "SYNC_DONE")),
-        Oddity::WrongObject => ok(sync_body("Chat", chat, "SYNC_RUNNING")),
-        Oddity::UnknownStatus => ok(sync_body("ChatHistorySync", chat, "SYNC_PAUSED")),
-        Oddity::EnvelopeIn200 => ok(envelope_body("errors/unexpected_error", 500, "Something went wrong.", number)),
+        Oddity::WrongChat => sync_reply("ChatHistorySync", ANOTHER_CHAT, "SYNC_RUNNING"),
+        Oddity::WrongChatDone => sync_reply("ChatHistorySync", ANOTHER_CHAT, "SYNC_DONE"),
+        Oddity::WrongObject => sync_reply("Chat", chat.as_str(), "SYNC_RUNNING"),
+        Oddity::UnknownStatus => sync_reply("ChatHistorySync", chat.as_str(), "SYNC_PAUSED"),
+        Oddity::EnvelopeIn200 => envelope_reply("errors/unexpected_error", 500, "Something went wrong.", number),
     }
 }
 
@@ -133,9 +130,9 @@ fn odd_reply(oddity: Oddity, chat: &ChatId, number: u64) -> Reply {
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Started { restart: false } => f.write_str("SYNC_STARTED"),
+            Self::Started { restart: false } => f.write_str(Progress::Started.as_str()),
             Self::Started { restart: true } => f.write_str("SYNC_STARTED (restart)"),
-            Self::Running => f.write_str("SYNC_RUNNING"),
+            Self::Running => f.write_str(Progress::Running.as_str()),
             Self::Over(finish) => f.write_str(finish.as_str()),
             Self::Error(error) => error.kind.fmt(f),
         }
@@ -148,8 +145,8 @@ impl fmt::Display for ErrorKind {
             Self::Error(error) => write!(f, "{} {}", error.status, error.kind),
             Self::Status(status) => status.fmt(f),
             Self::Odd(oddity) => {
-                let known = ODDITIES.iter().find(|(_, known)| known == oddity);
-                write!(f, "200 {}", known.map_or("odd", |(name, _)| name))
+                let value = oddity.to_possible_value();
+                write!(f, "200 {}", value.as_ref().map_or("odd", PossibleValue::get_name))
             }
         }
     }

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use crate::ids::ChatId;
 use crate::postpress::Finish;
 use crate::postpress::catalogue::{ERROR_TYPES, ErrorType};
@@ -80,8 +82,8 @@ pub(super) enum ErrorKind {
     Odd(Oddity),
 }
 
-/// The defect of a 200.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The defect of a 200; its name is its value's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Oddity {
     Html,
     Empty,
@@ -90,20 +92,9 @@ pub(super) enum Oddity {
     WrongChatDone,
     WrongObject,
     UnknownStatus,
+    #[value(name = "envelope-in-200")]
     EnvelopeIn200,
 }
-
-/// The malformed answers by name.
-pub(super) const ODDITIES: [(&str, Oddity); 8] = [
-    ("html", Oddity::Html),
-    ("empty", Oddity::Empty),
-    ("truncated", Oddity::Truncated),
-    ("wrong-chat", Oddity::WrongChat),
-    ("wrong-chat-done", Oddity::WrongChatDone),
-    ("wrong-object", Oddity::WrongObject),
-    ("unknown-status", Oddity::UnknownStatus),
-    ("envelope-in-200", Oddity::EnvelopeIn200),
-];
 
 /// Finds a documented error by its name without `errors/`.
 pub fn documented_error(name: &str) -> Option<&'static ErrorType> {
@@ -114,7 +105,8 @@ impl Script {
     /// The script of a chat; an ordinary sync if its id selects nothing.
     pub(super) fn of(chat: &ChatId) -> Self {
         let (name, _suffix) = chat.as_str().split_once('~').unwrap_or((chat.as_str(), ""));
-        Self::parse(name).unwrap_or_else(|| Self { opening: Vec::new(), behaviour: ordinary(Finish::Done) })
+        let ordinary = Behaviour::Sync { lasts: ORDINARY_SYNC, finish: Finish::Done };
+        Self::parse(name).unwrap_or(Self { opening: Vec::new(), behaviour: ordinary })
     }
 
     fn parse(name: &str) -> Option<Self> {
@@ -154,9 +146,9 @@ impl Behaviour {
     }
 
     fn parse_sync(part: &str) -> Option<Self> {
-        let (ending, time) = match part.split_once("-in-") {
-            Some((ending, time)) => (ending, Some(time)),
-            None => (part, None),
+        let (ending, lasts) = match part.split_once("-in-") {
+            Some((ending, time)) => (ending, parse_duration(time)?),
+            None => (part, ORDINARY_SYNC),
         };
         let finish = match ending {
             "done" => Finish::Done,
@@ -164,15 +156,8 @@ impl Behaviour {
             "deleted" => Finish::Deleted,
             _ => return None,
         };
-        match time {
-            Some(time) => Some(Self::Sync { lasts: parse_duration(time)?, finish }),
-            None => Some(ordinary(finish)),
-        }
+        Some(Self::Sync { lasts, finish })
     }
-}
-
-fn ordinary(finish: Finish) -> Behaviour {
-    Behaviour::Sync { lasts: ORDINARY_SYNC, finish }
 }
 
 impl ErrorAnswer {
@@ -182,28 +167,21 @@ impl ErrorAnswer {
 
     fn parse(part: &str) -> Option<Self> {
         let (name, retry_after) = match part.split_once("-retry-after-") {
-            Some((name, time)) => (name, Some(parse_whole_seconds(time)?)),
+            // `Retry-After` has no fractions.
+            Some((name, time)) => (name, Some(parse_duration(time).filter(|time| time.subsec_nanos() == 0)?)),
             None => (part, None),
         };
         Some(Self { kind: ErrorKind::parse(name)?, retry_after })
     }
 }
 
-/// `Retry-After` has no fractions.
-fn parse_whole_seconds(text: &str) -> Option<Duration> {
-    parse_duration(text).filter(|time| time.subsec_nanos() == 0)
-}
-
 impl ErrorKind {
     fn parse(name: &str) -> Option<Self> {
-        if let Some(error) = documented_error(name) {
-            return Some(Self::Error(error));
-        }
-        if let Some((_, oddity)) = ODDITIES.into_iter().find(|(known, _)| *known == name) {
-            return Some(Self::Odd(oddity));
-        }
-        let status = name.parse().ok()?;
-        (300..600).contains(&status).then_some(Self::Status(status))
+        let status = || name.parse().ok().filter(|status| (300..600).contains(status));
+        documented_error(name)
+            .map(Self::Error)
+            .or_else(|| Oddity::from_str(name, false).ok().map(Self::Odd))
+            .or_else(|| status().map(Self::Status))
     }
 }
 
@@ -243,9 +221,10 @@ mod tests {
         ] {
             assert_eq!(script(id), Script { opening: vec![], behaviour }, "{id}");
         }
-        for (name, oddity) in ODDITIES {
+        for &oddity in Oddity::value_variants() {
+            let value = oddity.to_possible_value().unwrap();
             assert_eq!(
-                script(name).behaviour,
+                script(value.get_name()).behaviour,
                 Behaviour::Error(ErrorAnswer { kind: ErrorKind::Odd(oddity), retry_after: None })
             );
         }

@@ -22,12 +22,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
-use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::exchange::Simulator;
-use super::reply::{Reply, bare_reply, error_reply};
+use super::reply::{Reply, bare_reply, error_reply, json_reply};
 use super::script::documented_error;
 use crate::ids::ChatId;
 
@@ -107,32 +106,30 @@ async fn serve(stream: TcpStream, simulator: Simulator) {
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Closes the connection without an answer, as hyper does if a service fails.
-#[derive(Debug, thiserror::Error)]
-#[error("simulated connection loss")]
-struct Dropped;
-
-async fn answer(simulator: &Simulator, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Dropped> {
+/// The response; an error makes hyper close the connection without one.
+async fn answer(simulator: &Simulator, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
     let Some(route) = Route::of(request.uri().path()) else {
         return Ok(response(bare_reply(404)));
     };
     if request.method() != Method::GET {
         return Ok(method_not_allowed());
     }
-    match route {
-        Route::Stats => Ok(json_response(&simulator.stats())),
-        Route::Log => Ok(json_response(&simulator.log())),
-        Route::Sync { segment } => match check_key(request.headers()).and_then(|()| read_chat(segment)) {
-            Ok(chat) => simulator.call(&chat).await.map(response).ok_or(Dropped),
-            Err(error) => Ok(response(documented_reply(error))),
+    let reply = match route {
+        Route::Stats => json_reply(&simulator.stats()),
+        Route::Log => json_reply(&simulator.log()),
+        Route::Sync(segment) => match check_key(request.headers()).and_then(|()| read_chat(segment)) {
+            Ok(chat) => simulator.call(&chat).await.ok_or_else(|| io::Error::other("simulated connection loss"))?,
+            // It reaches no chat, so it has no number in the log.
+            Err(name) => documented_error(name).map_or_else(|| bare_reply(500), |error| error_reply(error, 0)),
         },
-    }
+    };
+    Ok(response(reply))
 }
 
 /// A resource.
-#[derive(Debug, PartialEq, Eq)]
 enum Route<'a> {
-    Sync { segment: &'a str },
+    /// The sync of the chat in this path segment.
+    Sync(&'a str),
     Stats,
     Log,
 }
@@ -145,8 +142,7 @@ impl<'a> Route<'a> {
             _ => {
                 let below = path.strip_prefix("/api").unwrap_or(path).strip_prefix("/v1/chats/")?;
                 let segment = below.strip_suffix("/sync")?;
-                let one_segment = !segment.is_empty() && !segment.contains('/');
-                one_segment.then_some(Self::Sync { segment })
+                (!segment.is_empty() && !segment.contains('/')).then_some(Self::Sync(segment))
             }
         }
     }
@@ -167,11 +163,6 @@ fn read_chat(segment: &str) -> Result<ChatId, &'static str> {
     ChatId::parse(&id).map_err(|_| "invalid_resource_identifier")
 }
 
-/// The reply to a request that reaches no chat, so it has no number in the log.
-fn documented_reply(name: &str) -> Reply {
-    documented_error(name).map_or_else(|| bare_reply(500), |error| error_reply(error, 0))
-}
-
 fn response(reply: Reply) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.http_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -187,13 +178,6 @@ fn method_not_allowed() -> Response<Full<Bytes>> {
     let mut response = response(bare_reply(405));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
     response
-}
-
-fn json_response(value: &impl Serialize) -> Response<Full<Bytes>> {
-    match serde_json::to_string(value) {
-        Ok(body) => response(Reply { http_status: 200, retry_after: None, content_type: "application/json", body }),
-        Err(_) => response(bare_reply(500)),
-    }
 }
 
 #[cfg(test)]

@@ -19,16 +19,10 @@ pub struct World {
     chats: HashMap<ChatId, Chat>,
     total: Counts,
     sent: u64,
-    in_transit: BTreeMap<(Duration, CallId), InTransit>,
+    /// The calls that have not landed yet, by when they land.
+    in_transit: BTreeMap<(Duration, CallId), (ChatId, Mishap)>,
     awaited: HashMap<CallId, Awaited>,
     log: Log,
-}
-
-/// A call that has not landed yet.
-#[derive(Debug)]
-struct InTransit {
-    chat: ChatId,
-    mishap: Mishap,
 }
 
 /// A call whose caller has not hung up.
@@ -60,11 +54,6 @@ enum SyncState {
 }
 
 impl World {
-    /// A world in which nothing has happened.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// The number of calls sent for this chat.
     pub fn calls_of(&self, chat: &ChatId) -> u64 {
         self.chats.get(chat).map_or(0, |chat| chat.counts.calls)
@@ -76,12 +65,11 @@ impl World {
         self.sent += 1;
         let call = CallId(self.sent);
         self.log.push(CallRecord::sent(call, chat, now));
-        self.chats.entry(chat.clone()).or_insert_with(|| Chat::new(chat)).counts.sent();
-        self.total.sent();
+        self.chats.entry(chat.clone()).or_insert_with(|| Chat::new(chat));
+        self.count(chat, Counts::sent);
         self.awaited.insert(call, Awaited { chat: chat.clone(), reply: None });
         if fate.mishap != Mishap::RequestLost {
-            let landing = InTransit { chat: chat.clone(), mishap: fate.mishap };
-            self.in_transit.insert((now.saturating_add(fate.there), call), landing);
+            self.in_transit.insert((now.saturating_add(fate.there), call), (chat.clone(), fate.mishap));
         }
         call
     }
@@ -90,11 +78,8 @@ impl World {
     pub fn take_reply(&mut self, call: CallId, now: Duration) -> Option<Reply> {
         self.settle(now);
         let Awaited { chat, reply } = self.awaited.get_mut(&call)?;
-        let reply = reply.take()?;
-        if let Some(chat) = self.chats.get_mut(chat) {
-            chat.counts.delivered += 1;
-        }
-        self.total.delivered += 1;
+        let (chat, reply) = (chat.clone(), reply.take()?);
+        self.count(&chat, |counts| counts.delivered += 1);
         if let Some(record) = self.log.get_mut(call) {
             record.delivered = true;
         }
@@ -105,10 +90,7 @@ impl World {
     pub fn hang_up(&mut self, call: CallId, now: Duration) -> Option<CallRecord> {
         self.settle(now);
         let Awaited { chat, .. } = self.awaited.remove(&call)?;
-        if let Some(chat) = self.chats.get_mut(&chat) {
-            chat.counts.in_flight -= 1;
-        }
-        self.total.in_flight -= 1;
+        self.count(&chat, |counts| counts.in_flight -= 1);
         self.log.get_mut(call).cloned()
     }
 
@@ -126,6 +108,14 @@ impl World {
         self.log.to_vec()
     }
 
+    /// Counts for this chat and in total.
+    fn count(&mut self, chat: &ChatId, count: impl Fn(&mut Counts)) {
+        count(&mut self.total);
+        if let Some(chat) = self.chats.get_mut(chat) {
+            count(&mut chat.counts);
+        }
+    }
+
     /// Lands every call that is due.
     fn settle(&mut self, now: Duration) {
         while let Some(first) = self.in_transit.first_entry() {
@@ -133,20 +123,18 @@ impl World {
             if lands_at > now {
                 return;
             }
-            let in_transit = first.remove();
-            self.land(call, &in_transit, lands_at);
+            let (chat, mishap) = first.remove();
+            self.land(call, &chat, mishap, lands_at);
         }
     }
 
-    fn land(&mut self, call: CallId, in_transit: &InTransit, now: Duration) {
-        let InTransit { chat: id, mishap } = in_transit;
+    fn land(&mut self, call: CallId, id: &ChatId, mishap: Mishap, now: Duration) {
         let chat = self.chats.entry(id.clone()).or_insert_with(|| Chat::new(id));
         let said = match mishap {
-            Mishap::Refused(status) => Said::Error(ErrorAnswer::status(*status)),
+            Mishap::Refused(status) => Said::Error(ErrorAnswer::status(status)),
             _ => chat.answer(now),
         };
-        chat.counts.landed(said);
-        self.total.landed(said);
+        self.count(id, |counts| counts.landed(said));
         if let Some(record) = self.log.get_mut(call) {
             record.landed(now, said);
         }
@@ -215,7 +203,7 @@ mod tests {
     #[test]
     fn sync_starts_runs_is_reported_once_and_starts_again() {
         for (id, finish) in [("done-in-2s", "SYNC_DONE"), ("error-in-2s", "SYNC_ERROR")] {
-            let mut world = World::new();
+            let mut world = World::default();
             for (now, said) in [
                 (0, "SYNC_STARTED"),
                 (0, "SYNC_RUNNING"),
@@ -236,7 +224,7 @@ mod tests {
 
     #[test]
     fn deleted_chat_stays_deleted() {
-        let mut world = World::new();
+        let mut world = World::default();
         for (now, said) in [(0, "SYNC_STARTED"), (5_000, "CHAT_DELETED"), (5_001, "CHAT_DELETED")] {
             assert_eq!(call(&mut world, "deleted-in-5s", now), said);
             assert_eq!(call(&mut world, "deleted", now), "CHAT_DELETED");
@@ -247,7 +235,7 @@ mod tests {
 
     #[test]
     fn errors_start_nothing() {
-        let mut world = World::new();
+        let mut world = World::default();
         for _ in 0..3 {
             assert_eq!(call(&mut world, "resource_not_found", 0), "404 errors/resource_not_found");
         }
@@ -260,7 +248,7 @@ mod tests {
 
     #[test]
     fn lost_reply_has_its_effect_and_lost_request_has_none() {
-        let mut world = World::new();
+        let mut world = World::default();
         let id = chat("done-in-0s");
         let lose = |world: &mut World, now, mishap| {
             let call = world.send(&id, at(now), Fate { mishap, ..Fate::default() });
@@ -278,7 +266,7 @@ mod tests {
 
     #[test]
     fn refused_call_does_not_reach_the_chat() {
-        let mut world = World::new();
+        let mut world = World::default();
         let refused = Fate { mishap: Mishap::Refused(502), ..Fate::default() };
         let call_id = world.send(&chat("done"), at(0), refused);
         assert_eq!(world.take_reply(call_id, at(0)).unwrap().http_status, 502);
@@ -287,7 +275,7 @@ mod tests {
 
     #[test]
     fn late_call_lands_at_its_time_without_its_caller() {
-        let mut world = World::new();
+        let mut world = World::default();
         assert_eq!(call(&mut world, "done-in-1s", 0), "SYNC_STARTED");
         let late =
             world.send(&chat("done-in-1s"), at(10), Fate { there: at(5_000), back: at(0), mishap: Mishap::Late });
@@ -302,7 +290,7 @@ mod tests {
 
     #[test]
     fn concurrent_calls_are_counted_per_chat_and_in_total() {
-        let mut world = World::new();
+        let mut world = World::default();
         let slow = Fate { there: at(50), back: at(50), mishap: Mishap::None };
         let first = world.send(&chat("done~1"), at(0), slow);
         world.send(&chat("done~1"), at(10), slow);

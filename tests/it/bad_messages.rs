@@ -10,7 +10,7 @@ use postpress_bridge::message::{Message, Record, SWEEP_BODY};
 use postpress_bridge::queue::{MemoryQueue, Source};
 use postpress_bridge::run::{AckReason, Disposition, Item, RetryReason};
 use postpress_bridge::settings::{Config, DEFAULT_EVENT_SOURCE};
-use postpress_bridge::simulator::{Faults, InProcess, Simulator};
+use postpress_bridge::simulator::{Faults, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::{Clock, Millis};
 use postpress_bridge::worker::Worker;
@@ -27,7 +27,7 @@ struct Scene {
     store: Rc<MemoryStore>,
     queue: Rc<MemoryQueue>,
     bus: Rc<MemoryBus>,
-    worker: Worker<InProcess, Rc<MemoryStore>, Rc<MemoryQueue>, Rc<MemoryBus>>,
+    worker: Worker<Simulator, Rc<MemoryStore>, Rc<MemoryQueue>, Rc<MemoryBus>>,
     log: Log,
 }
 
@@ -47,7 +47,7 @@ impl Scene {
         let queue = Rc::new(MemoryQueue::new("m", clock, Duration::from_secs(90), 5));
         let (store, bus) = (Rc::new(MemoryStore::default()), Rc::new(MemoryBus::default()));
         let config = Config::default();
-        let provider = InProcess::new(simulator.clone());
+        let provider = simulator.clone();
         let worker = Worker::new(provider, Rc::clone(&store), Rc::clone(&queue), Rc::clone(&bus), clock, config);
         Self { simulator, store, queue, bus, worker, log: Log::start() }
     }

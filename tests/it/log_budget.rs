@@ -10,7 +10,7 @@ use postpress_bridge::ids::MessageId;
 use postpress_bridge::queue::{MemoryQueue, Source};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::settings::Config;
-use postpress_bridge::simulator::{Faults, InProcess, Simulator};
+use postpress_bridge::simulator::{Faults, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::telemetry;
 use postpress_bridge::time::{Clock, Millis};
@@ -34,7 +34,7 @@ impl EventBus for Out {
 /// A worker in memory.
 struct Scene<B> {
     queue: Rc<MemoryQueue>,
-    worker: Worker<InProcess, Rc<MemoryStore>, Rc<MemoryQueue>, B>,
+    worker: Worker<Simulator, Rc<MemoryStore>, Rc<MemoryQueue>, B>,
     invocations: u32,
 }
 
@@ -43,7 +43,7 @@ impl<B: EventBus> Scene<B> {
         let clock = Clock::starting_at(Millis(1_795_514_400_000));
         let queue = Rc::new(MemoryQueue::new("m", clock, Duration::from_secs(90), 10));
         let config = Config::default();
-        let provider = InProcess::new(Simulator::new(Faults::default()));
+        let provider = Simulator::new(Faults::default());
         let worker = Worker::new(provider, Rc::default(), Rc::clone(&queue), bus, clock, config);
         Self { queue, worker, invocations: 0 }
     }

@@ -14,7 +14,7 @@ use postpress_bridge::queue::{MemoryQueue, Source};
 use postpress_bridge::run::{AckReason, Disposition, DueRun, Item, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::settings::Config;
-use postpress_bridge::simulator::{Faults, InProcess, Simulator};
+use postpress_bridge::simulator::{Faults, Simulator};
 use postpress_bridge::store::{MemoryStore, RunStore};
 use postpress_bridge::telemetry;
 use postpress_bridge::time::{Clock, Millis};
@@ -76,7 +76,7 @@ struct Scene {
     clock: Clock,
     queue: Rc<MemoryQueue>,
     store: Rc<FaultyTable>,
-    worker: Worker<InProcess, Rc<FaultyTable>, Rc<MemoryQueue>, MemoryBus>,
+    worker: Worker<Simulator, Rc<FaultyTable>, Rc<MemoryQueue>, MemoryBus>,
 }
 
 impl Scene {
@@ -84,7 +84,7 @@ impl Scene {
         let clock = Clock::starting_at(Millis(1_795_514_400_000));
         let queue = Rc::new(MemoryQueue::new("m", clock, Duration::from_secs(90), 10));
         let config = Config::default();
-        let provider = InProcess::new(Simulator::new(Faults::default()));
+        let provider = Simulator::new(Faults::default());
         let store = Rc::new(FaultyTable(MemoryStore::default(), fault));
         let (ports_store, bus) = (Rc::clone(&store), MemoryBus::default());
         let worker = Worker::new(provider, ports_store, Rc::clone(&queue), bus, clock, config);

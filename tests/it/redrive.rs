@@ -11,7 +11,7 @@ use postpress_bridge::postpress::Finish;
 use postpress_bridge::queue::{Outgoing, Queue, Source, VisibilityChange};
 use postpress_bridge::run::{EndedBy, Ending, Outcome, Poll, Rules, Schedule};
 use postpress_bridge::settings::Config;
-use postpress_bridge::simulator::{Faults, InProcess, Server, Simulator};
+use postpress_bridge::simulator::{Faults, Server, Simulator};
 use postpress_bridge::time::{Clock, Millis};
 use postpress_bridge::trace::TraceHeader;
 use postpress_bridge::worker::Worker;
@@ -374,7 +374,7 @@ async fn handle(aws: &Emulated, simulator: &Simulator, record: &Record) {
     let schedule = Schedule { poll_initial: Duration::from_secs(1), ..Schedule::default() };
     let config = Config { rules: Rules { schedule, ..Rules::default() }, ..Config::default() };
     let (queue, bus) = (aws.queue(&aws.sdk), aws.bus(&aws.sdk));
-    let provider = InProcess::new(simulator.clone());
+    let provider = simulator.clone();
     let worker = Worker::new(provider, aws.store(&aws.sdk), queue, bus, Clock::System, config);
     let report = worker.handle(std::slice::from_ref(record), Instant::now() + Duration::from_secs(60)).await;
     assert_eq!(report.batch_item_failures().count(), 0, "{record:?}");

@@ -17,7 +17,7 @@ use postpress_bridge::queue::MemoryQueue;
 use postpress_bridge::run::TRIGGERS_MAX;
 use postpress_bridge::schema;
 use postpress_bridge::settings::{DEFAULT_EVENT_SOURCE, FromEnv, WorkerSettings};
-use postpress_bridge::simulator::{Faults, InProcess, Simulator};
+use postpress_bridge::simulator::{Faults, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::{Clock, Millis};
 use postpress_bridge::worker::Worker;
@@ -319,7 +319,7 @@ async fn rehearse(bodies: &[String]) -> Vec<Event> {
     let queue = Rc::new(MemoryQueue::new("q", clock, invocation, 3));
     bodies.iter().for_each(|body| drop(queue.put(body, Duration::ZERO)));
     let bus = Rc::new(MemoryBus::default());
-    let provider = InProcess::new(Simulator::new(Faults::default()));
+    let provider = Simulator::new(Faults::default());
     let worker =
         Worker::new(provider, MemoryStore::default(), Rc::clone(&queue), Rc::clone(&bus), clock, settings.config);
     let mapping = EventSourceMapping { batch_size: 10, concurrency: 10, invocation };

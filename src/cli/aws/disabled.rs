@@ -1,5 +1,7 @@
 //! What the terminal needs AWS for, in a build without it: everything says which build to use instead.
 
+#![expect(clippy::unused_async, reason = "has the signatures of the enabled module")]
+
 use anyhow::{anyhow, bail};
 use clap::Args;
 
@@ -30,7 +32,6 @@ impl Work {
     ///
     /// # Errors
     /// Always.
-    #[expect(clippy::unused_async, reason = "has the signature of the enabled command")]
     pub async fn run(self) -> anyhow::Result<()> {
         bail!(remedy("work"))
     }
@@ -50,7 +51,6 @@ impl Redrive {
     ///
     /// # Errors
     /// Always.
-    #[expect(clippy::unused_async, reason = "has the signature of the enabled command")]
     pub async fn run(self) -> anyhow::Result<bool> {
         bail!(remedy("redrive"))
     }
@@ -67,7 +67,6 @@ pub(super) async fn provider(settings: &ProviderSettings) -> anyhow::Result<Clie
 }
 
 /// What `doctor` can inspect without AWS: the key, if the environment has it.
-#[expect(clippy::unused_async, reason = "has the signature of the enabled function")]
 pub(super) async fn inspect(settings: &SettingsDiagnosis, _: &reqwest::Client) -> Inspection {
     let mut inspection = Inspection::default();
     match &settings.key {
@@ -95,7 +94,6 @@ impl DeployedBridge {
         Err(unsupported(command))
     }
 
-    #[expect(clippy::unused_async, reason = "has the signature of the enabled function")]
     pub(super) async fn connect(command: &str) -> anyhow::Result<Self> {
         Err(unsupported(command))
     }
@@ -104,7 +102,6 @@ impl DeployedBridge {
         match *self {}
     }
 
-    #[expect(clippy::unused_async, reason = "has the signature of the enabled function")]
     pub(super) async fn send(
         &self,
         _queue_url: &str,

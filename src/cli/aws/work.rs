@@ -47,7 +47,7 @@ pub struct Work {
 /// How long to wait before announcing that it consumes: a missing queue is reported within this time.
 const ANNOUNCE_AFTER: Duration = Duration::from_secs(1);
 
-/// A worker, and when it was last handler.
+/// A worker, and when it last handled a message.
 struct IdleTracker {
     worker: AwsWorker,
     last: Cell<Instant>,

@@ -7,31 +7,20 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::chats::KILLED;
+use super::chats::{KILLED, chat_id};
 use crate::bus::EventBus;
+use crate::cli::chat_state::Results;
 use crate::event::Event;
 use crate::event_source_mapping::{Handler, InvocationResult};
 use crate::message::Record;
 use crate::service::ServiceError;
 use crate::trace::TraceHeader;
 
-/// Kills the handler of [`KILLED`] once.
+/// Kills the handler of [`KILLED`] once, and shows it.
 pub(super) struct Kill {
-    on_kill: Box<dyn Fn()>,
-    is_done: Cell<bool>,
-    signal: Notify,
-}
-
-impl Kill {
-    /// Calls `on_kill` when it kills.
-    pub(super) fn new(on_kill: impl Fn() + 'static) -> Self {
-        Self { on_kill: Box::new(on_kill), is_done: Cell::new(false), signal: Notify::new() }
-    }
-
-    /// Whether it has killed the handler.
-    pub(super) fn is_done(&self) -> bool {
-        self.is_done.get()
-    }
+    pub(super) results: Rc<Results>,
+    pub(super) is_done: Cell<bool>,
+    pub(super) signal: Notify,
 }
 
 /// A bus whose first publish of [`KILLED`]'s ending kills the handler.
@@ -44,7 +33,7 @@ impl<B: EventBus> EventBus for KillingBus<B> {
     async fn publish(&self, events: &[Event], trace: Option<&TraceHeader>) -> Vec<Result<(), ServiceError>> {
         let is_affected = events.iter().flat_map(Event::resources).any(|chat| KILLED.is_named_in(&chat));
         if is_affected && !self.kill.is_done.replace(true) {
-            (self.kill.on_kill)();
+            self.kill.results.display.update(&chat_id(&KILLED), "SYNC_DONE, then its handler is killed");
             self.kill.signal.notify_one();
             pending::<()>().await;
         }

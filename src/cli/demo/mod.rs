@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::bus::MemoryBus;
@@ -18,14 +19,14 @@ use crate::ids::ChatId;
 use crate::message::Record;
 use crate::queue::MemoryQueue;
 use crate::settings::{Config, DEFAULT_EVENT_SOURCE, log_filter_from_env};
-use crate::simulator::{Faults, InProcess, Simulator, Span, Stats};
+use crate::simulator::{Faults, Simulator, Span, Stats};
 use crate::store::MemoryStore;
 use crate::telemetry::{self, LogFilter, LogFormat};
 use crate::time::Clock;
 use crate::worker::Worker;
 
-use super::chat_state::show;
-use super::observed_provider::{ObservedProvider, describe};
+use super::chat_state::Results;
+use super::observed_provider::ObservedProvider;
 use super::progress::ProgressDisplay;
 
 mod chats;
@@ -68,25 +69,23 @@ impl Demo {
         telemetry::init(&filter, LogFormat::Compact)?;
 
         let chats = CHATS.each_ref().map(chat_id);
-        let display = Rc::new(ProgressDisplay::new(&chats));
-        display.note("Nine chats with one trigger message each. The provider is simulated, and everything is ten times faster.\n");
+        let results = Rc::new(Results::new(ProgressDisplay::new(&chats), DEFAULT_EVENT_SOURCE.to_owned()));
+        results.display.note("Nine chats with one trigger message each. The provider is simulated, and everything is ten times faster.\n");
         let (bridge, stateless) = (Setup::new(), Setup::new());
-        let bus = Rc::new(bus(&display));
-        let observer = Rc::clone(&display);
-        let kill =
-            Rc::new(Kill::new(move || observer.update(&chat_id(&KILLED), "SYNC_DONE, then its handler is killed")));
+        let bus = Rc::new(bus(&results));
+        let kill = Rc::new(Kill { results: Rc::clone(&results), is_done: Cell::new(false), signal: Notify::new() });
 
         let (ended, stateless_endings) =
-            tokio::join!(run_bridge(&bridge, &display, &bus, &kill), run_stateless(&stateless));
-        let result = Comparison {
+            tokio::join!(run_bridge(&bridge, &results, &bus, &kill), run_stateless(&stateless));
+        let comparison = Comparison {
             events: bus.events(),
             bridge: bridge.simulator.stats(),
             stateless: stateless.simulator.stats(),
             stateless_endings,
         };
-        display.note(&table::render(&result));
-        let kept = ended && kill.is_done() && result.kept();
-        display.note(if kept {
+        results.display.note(&table::render(&comparison));
+        let kept = ended && kill.is_done.get() && comparison.kept();
+        results.display.note(if kept {
             "Every chat had exactly one ending, and no finished sync was restarted."
         } else {
             "A PROMISE WAS BROKEN, see the table. Please report this with the output above."
@@ -155,24 +154,20 @@ impl Setup {
 }
 
 /// A bus that prints each event, and shows how its chat ended.
-fn bus(display: &Rc<ProgressDisplay>) -> MemoryBus {
-    let display = Rc::clone(display);
+fn bus(results: &Rc<Results>) -> MemoryBus {
+    let results = Rc::clone(results);
     MemoryBus::with_subscriber(Box::new(move |event| match &event.detail.chat_id {
-        Some(chat) => show(event, chat, &display, DEFAULT_EVENT_SOURCE).map(drop),
-        None => display.data(&event.to_line(DEFAULT_EVENT_SOURCE)),
+        Some(chat) => results.end(chat, event),
+        None => results.print(event),
     }))
 }
 
-async fn run_bridge(setup: &Setup, display: &Rc<ProgressDisplay>, bus: &Rc<MemoryBus>, kill: &Rc<Kill>) -> bool {
+async fn run_bridge(setup: &Setup, results: &Rc<Results>, bus: &Rc<MemoryBus>, kill: &Rc<Kill>) -> bool {
     let mut config = Config::default();
     config.rules.schedule.speedup = SPEEDUP;
     config.rules.lease_margin = Duration::from_millis(100);
     config.limits.provider_timeout = Duration::from_secs(1);
-    let observer = Rc::clone(display);
-    let provider = ObservedProvider {
-        provider: InProcess::new(setup.simulator.clone()),
-        observe: move |chat: &ChatId, answer: &_| observer.update(chat, &describe(answer)),
-    };
+    let provider = ObservedProvider { provider: setup.simulator.clone(), results: Rc::clone(results) };
     let store = Rc::new(MemoryStore::default());
     let bus = KillingBus { bus: Rc::clone(bus), kill: Rc::clone(kill) };
     let handler = Worker::new(provider, store, Rc::clone(&setup.queue), bus, Clock::System, config);
@@ -181,7 +176,7 @@ async fn run_bridge(setup: &Setup, display: &Rc<ProgressDisplay>, bus: &Rc<Memor
 
 async fn run_stateless(setup: &Setup) -> Vec<ChatId> {
     let handler = Stateless {
-        provider: InProcess::new(setup.simulator.clone()),
+        provider: setup.simulator.clone(),
         queue: Rc::clone(&setup.queue),
         poll_every: Duration::from_millis(500),
         killed_for: chat_id(&KILLED),

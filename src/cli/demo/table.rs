@@ -1,21 +1,20 @@
 //! The demo's final table.
 
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, Color, ColumnConstraint};
 
 use super::chats::CHATS;
 use super::{Comparison, chat_id, syncs};
 use crate::cli::progress::columns;
+use crate::cli::table;
 
 /// The width of the whole table; a narrower terminal gets it without the explanations.
 const WIDE: usize = 80;
 
 /// The table, and the summary below it.
 pub(super) fn render(comparison: &Comparison) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.use_stderr().set_width(u16::try_from(columns()).unwrap_or(u16::MAX));
     let headings = ["chat", "what it shows", "its event", "calls", "syncs", "stateless"];
-    table.set_header(headings.map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
+    let mut table = table::table(&headings, Some(u16::try_from(columns()).unwrap_or(u16::MAX)));
+    table.use_stderr();
     if columns() < WIDE {
         table.column_mut(1).map(|column| column.set_constraint(ColumnConstraint::Hidden));
     }

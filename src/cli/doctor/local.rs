@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
+use anyhow::{Context, ensure};
+
 use crate::cli::finding::Finding;
 use crate::settings::{Deployment, Fault, SettingsDiagnosis, Unknown, unknown_variables};
 
@@ -15,8 +17,7 @@ pub(super) fn settings(settings: &SettingsDiagnosis) -> Vec<Finding> {
     if settings.faults.is_empty() {
         return vec![Finding::well("settings", "every variable that is set is valid")];
     }
-    let findings = settings.faults.iter().map(found_and_remedy);
-    findings.map(|(found, remedy)| Finding::fault("settings", found, remedy)).collect()
+    settings.faults.iter().map(of_fault).collect()
 }
 
 /// One finding for each variable that looks like a setting but is none. Values are not shown.
@@ -32,19 +33,15 @@ pub(super) fn unknown(variables: impl IntoIterator<Item = String>) -> Vec<Findin
 }
 
 /// Splits a fault's text into what was found and how to fix it.
-fn found_and_remedy(fault: &Fault) -> (String, String) {
+fn of_fault(fault: &Fault) -> Finding {
     let text = fault.to_string();
-    let halves = match fault {
+    let (found, remedy) = match fault {
         // The value itself may contain the separator.
-        Fault::Invalid { allowed, .. } => {
-            let remedy = format!("allowed: {allowed}");
-            text.strip_suffix(&remedy)
-                .and_then(|found| found.strip_suffix("; "))
-                .map(|found| (found.to_owned(), remedy))
-        }
-        _ => text.split_once("; ").map(|(found, remedy)| (found.to_owned(), remedy.to_owned())),
+        Fault::Invalid { allowed, .. } => text.split_at(text.len() - allowed.len() - "; allowed: ".len()),
+        _ => text.split_at(text.find("; ").unwrap_or(text.len())),
     };
-    halves.unwrap_or_else(|| (text, "see docs/reference/settings.md".to_owned()))
+    let remedy = remedy.strip_prefix("; ").unwrap_or("see docs/reference/settings.md");
+    Finding::fault("settings", found, remedy)
 }
 
 /// Checks whether `sync` can use its state file. Leaves nothing behind.
@@ -59,25 +56,23 @@ pub(super) fn state_file(deployment: &Deployment) -> Option<Finding> {
     Some(match usable(path) {
         Ok(true) => Finding::well(CHECK, format!("{shown} can be read and written")),
         Ok(false) => Finding::well(CHECK, format!("{shown} does not exist yet, and can be created")),
-        Err(why) => Finding::fault(CHECK, format!("{shown} cannot be used: {why}"), remedy),
+        Err(why) => Finding::fault(CHECK, format!("{shown} cannot be used: {why:#}"), remedy),
     })
 }
 
 /// Whether the file exists; an error if it cannot be used.
-fn usable(path: &Path) -> Result<bool, String> {
+fn usable(path: &Path) -> anyhow::Result<bool> {
     let exists = path.exists();
     if exists {
-        let file = OpenOptions::new().read(true).append(true).open(path).map_err(|error| error.to_string())?;
+        let file = OpenOptions::new().read(true).append(true).open(path)?;
         let mut head = Vec::new();
-        file.take(SQLITE.len() as u64).read_to_end(&mut head).map_err(|error| error.to_string())?;
-        if !head.is_empty() && head != SQLITE {
-            return Err("it is not an SQLite database".to_owned());
-        }
+        file.take(SQLITE.len() as u64).read_to_end(&mut head)?;
+        ensure!(head.is_empty() || head == SQLITE, "it is not an SQLite database");
     }
     // SQLite creates files next to it. If it does not exist yet, its directory may not either.
     let directory = path.ancestors().skip(1).find(|directory| directory.exists()).unwrap_or(Path::new("."));
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    write_beside(directory).map_err(|error| format!("{} is not writable: {error}", directory.display()))?;
+    write_beside(directory).with_context(|| format!("{} is not writable", directory.display()))?;
     Ok(exists)
 }
 
@@ -109,7 +104,7 @@ mod tests {
             (invalid, "`BRIDGE_LOG` is \"a; allowed: b\"", "allowed: `c`; or `d`"),
             (conflict, "`A` and `B` are both set", "keep one; or none"),
         ] {
-            assert_eq!(found_and_remedy(&fault), (found.to_owned(), remedy.to_owned()));
+            assert_eq!(of_fault(&fault), Finding::fault("settings", found, remedy));
         }
     }
 

@@ -2,9 +2,6 @@
 //!
 //! Gathering and judging are separate: pure functions turn attributes and responses into findings.
 
-use std::io::Write;
-
-use anyhow::Context;
 use clap::Args;
 
 use crate::postpress::client::{http_client, mozilla_roots};
@@ -13,6 +10,7 @@ use crate::telemetry::{self, LogFormat};
 
 use super::aws;
 use super::progress::columns;
+use super::table;
 use crate::cli::finding::{CheckResult, Finding, Inspection};
 use diagnosis::Diagnosis;
 
@@ -64,11 +62,10 @@ impl Doctor {
         findings.extend(not_in_aws(&settings.deployment));
 
         let diagnosis = Diagnosis::of(findings);
-        let text = match self.json {
-            true => serde_json::to_string(&diagnosis)? + "\n",
-            false => diagnosis.table(columns().min(WIDEST)),
-        };
-        anstream::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
+        match self.json {
+            true => table::print_json(&diagnosis)?,
+            false => table::print(&diagnosis.table(columns().min(WIDEST)))?,
+        }
         Ok(diagnosis.result != CheckResult::Fault)
     }
 }

@@ -217,15 +217,19 @@ fn of_key(envelope: &Envelope, retry_class: RetryClass, key: Option<KeyKind>) ->
 }
 
 fn judge_key(envelope: &Envelope, retry_class: RetryClass) -> Finding {
-    let Envelope { status, kind, .. } = envelope;
+    let Envelope { status, kind, title, .. } = envelope;
     let is_documented = crate::postpress::catalogue::find(kind, *status).is_some();
+    let rejected = || {
+        let found = format!("postpress rejects the key: {status} {kind}, {title}");
+        Finding::fault(KEY, found, "copy the key again from the postpress dashboard, or create a new one there")
+    };
     match (status, retry_class) {
         // The catalogue does not have the gateway's errors.
-        (401, _) if !is_documented => rejected_key(envelope),
-        (_, RetryClass::Credentials) => rejected_key(envelope),
+        (401, _) if !is_documented => rejected(),
+        (_, RetryClass::Credentials) => rejected(),
         (401 | 403, _) => Finding::fault(
             KEY,
-            format!("postpress knows the key, but denies it access: {status} {kind}, {}", envelope.title),
+            format!("postpress knows the key, but denies it access: {status} {kind}, {title}"),
             "grant the permission to the key or its account in the postpress dashboard",
         ),
         (_, RetryClass::Retryable) => Finding::unknown(
@@ -237,15 +241,6 @@ fn judge_key(envelope: &Envelope, retry_class: RetryClass) -> Finding {
             Finding::well(KEY, format!("postpress accepts it: {status} {kind} for a chat that does not exist"))
         }
     }
-}
-
-fn rejected_key(envelope: &Envelope) -> Finding {
-    let Envelope { status, kind, title, .. } = envelope;
-    Finding::fault(
-        KEY,
-        format!("postpress rejects the key: {status} {kind}, {title}"),
-        "copy the key again from the postpress dashboard, or create a new one there",
-    )
 }
 
 /// Compares this clock with the provider's, by the `Date` header, which has whole seconds.

@@ -27,14 +27,14 @@ pub(super) async fn sync(chats: BTreeSet<ChatId>, timeout: Duration) -> anyhow::
     let command = commands.command_at(&send.queue_url, &chats, &uuid::Uuid::new_v4().to_string())?;
     let follow = Follow::new(bridge.table(&settings.table), settings, ProgressDisplay::new(&chats), timeout);
     if command.resumed {
-        follow.display.note("resuming an earlier command for these chats");
+        follow.results.display.note("resuming an earlier command for these chats");
     }
 
     let key = TriggerKey::of(&command.key);
     let (mut followed, mut triggers) = (BTreeMap::new(), Vec::new());
     for chat in &chats {
         match follow.state(chat, key).await? {
-            ended @ (ChatState::Ended(_) | ChatState::SyncedAgain) => follow.finish(chat, &ended)?,
+            ended @ (ChatState::Ended(_) | ChatState::SyncedAgain) => follow.results.show(chat, &ended)?,
             ChatState::Open { ours: true, .. } => drop(followed.insert(chat.clone(), key)),
             ChatState::Open { ours: false, .. } | ChatState::Fresh => triggers.push(trigger(chat, &command)),
         }
@@ -42,14 +42,14 @@ pub(super) async fn sync(chats: BTreeSet<ChatId>, timeout: Duration) -> anyhow::
     for (trigger, sent) in triggers.iter().zip(bridge.send(&send.queue_url, &triggers).await?) {
         match sent {
             Ok(_) => drop(followed.insert(trigger.chat_id.clone(), key)),
-            Err(error) => follow.display.finish(&trigger.chat_id, &format!("not sent: {error}"), Mark::Failure),
+            Err(error) => follow.results.display.finish(&trigger.chat_id, &format!("not sent: {error}"), Mark::Failure),
         }
     }
     let outcome = follow.run(followed, chats.len()).await.context("run the same command to continue")?;
     if outcome.all_ended {
         commands.finish(&command)?;
     } else if outcome.interrupted {
-        follow.display.note("the bridge continues; run the same command to follow it again");
+        follow.results.display.note("the bridge continues; run the same command to follow it again");
     }
     Ok(outcome.all_succeeded)
 }

@@ -38,7 +38,7 @@ pub(super) fn play(seed: u64, mutant: Option<Mutant>) -> History {
         History {
             plan,
             entries: world.chance.log.take(),
-            calls: world.provider.simulator().log(),
+            calls: world.provider.log(),
             items,
             dead_letters: world.queue.dead_letters(),
             is_dry: is_dry.get(),

@@ -10,7 +10,7 @@ use postpress_bridge::message::Record;
 use postpress_bridge::queue::{MemoryQueue, Redelivery, Source};
 use postpress_bridge::run::{DueRun, Item, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
-use postpress_bridge::simulator::{InProcess, Simulator};
+use postpress_bridge::simulator::Simulator;
 use postpress_bridge::store::{MemoryStore, RunStore};
 use postpress_bridge::time::{Clock, Millis};
 use postpress_bridge::{event::Event, ids::ChatId};
@@ -30,7 +30,7 @@ pub(super) struct World {
     pub(super) chance: Rc<Chance>,
     pub(super) store: MemoryStore,
     pub(super) queue: MemoryQueue,
-    pub(super) provider: InProcess,
+    pub(super) provider: Simulator,
     pub(super) clock: Clock,
     bus: MemoryBus,
     mutant: Option<Mutant>,
@@ -38,7 +38,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(plan: Plan, mutant: Option<Mutant>) -> Self {
-        let provider = InProcess::new(Simulator::new(plan.provider));
+        let provider = Simulator::new(plan.provider);
         let (clock, visibility, max_receives) = (Clock::starting_at(EPOCH), plan.visibility, plan.max_receives);
         let chance = Rc::new(Chance::new(plan));
         let queue = MemoryQueue::new("m", clock, visibility, max_receives).with_redelivery(chance.redelivery());

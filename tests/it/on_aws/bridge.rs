@@ -8,7 +8,7 @@ use postpress_bridge::message::Record;
 use postpress_bridge::queue::{Source, SqsQueue};
 use postpress_bridge::run::{DEFAULT_OVERDUE, Disposition, Item, Rules, Schedule};
 use postpress_bridge::settings::{Config, Limits};
-use postpress_bridge::simulator::{Faults, InProcess, Simulator};
+use postpress_bridge::simulator::{Faults, Simulator};
 use postpress_bridge::store::{DynamoStore, RunStore};
 use postpress_bridge::time::Clock;
 use postpress_bridge::worker::Worker;
@@ -24,7 +24,7 @@ pub(super) struct Bridge {
     /// Where the worker's requests to AWS go. The test's own requests bypass it.
     pub(super) proxy: Proxy,
     pub(super) simulator: Simulator,
-    worker: Worker<InProcess, DynamoStore, SqsQueue, EventBridgeBus>,
+    worker: Worker<Simulator, DynamoStore, SqsQueue, EventBridgeBus>,
     invocation: Duration,
 }
 
@@ -47,7 +47,7 @@ impl Bridge {
         let limits = Limits { provider_timeout: SECOND, ..Limits::default() };
         let config = Config { rules, limits, ..Config::default() };
         let simulator = Simulator::new(Faults::default());
-        let (provider, queue) = (InProcess::new(simulator.clone()), aws.queue(&sdk));
+        let (provider, queue) = (simulator.clone(), aws.queue(&sdk));
         let worker = Worker::new(provider, aws.store(&sdk), queue, aws.bus(&sdk), Clock::System, config);
         Self { aws, proxy, simulator, worker, invocation }
     }

@@ -10,7 +10,7 @@ use postpress_bridge::ids::ChatId;
 use postpress_bridge::queue::{MemoryQueue, Redelivery};
 use postpress_bridge::run::{Rules, Schedule};
 use postpress_bridge::settings::Config;
-use postpress_bridge::simulator::{Faults, InProcess, Simulator};
+use postpress_bridge::simulator::{Faults, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::{Clock, Millis};
 use postpress_bridge::worker::Worker;
@@ -29,7 +29,7 @@ pub(super) struct Bridge {
     pub(super) queue: Rc<MemoryQueue>,
     store: Rc<MemoryStore>,
     bus: Rc<MemoryBus>,
-    worker: Worker<InProcess, Rc<MemoryStore>, Rc<MemoryQueue>, Rc<MemoryBus>>,
+    worker: Worker<Simulator, Rc<MemoryStore>, Rc<MemoryQueue>, Rc<MemoryBus>>,
 }
 
 impl Bridge {
@@ -49,7 +49,7 @@ impl Bridge {
         let (store, bus) = (Rc::new(MemoryStore::default()), Rc::new(MemoryBus::default()));
         let rules = Rules { schedule: schedule.clone(), ..Rules::default() };
         let config = Config { rules, ..Config::default() };
-        let provider = InProcess::new(simulator.clone());
+        let provider = simulator.clone();
         let worker = Worker::new(provider, Rc::clone(&store), Rc::clone(&queue), Rc::clone(&bus), clock, config);
         Self { simulator, queue, store, bus, worker }
     }

@@ -11,7 +11,7 @@ use postpress_bridge::message::Record;
 use postpress_bridge::postpress::{Answer, Provider};
 use postpress_bridge::queue::{MemoryQueue, Redelivery};
 use postpress_bridge::run::Schedule;
-use postpress_bridge::simulator::{Faults, InProcess, Simulator, Span};
+use postpress_bridge::simulator::{Faults, Simulator, Span};
 use postpress_bridge::time::Clock;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -114,7 +114,7 @@ async fn a_thousand_triggers_start_one_sync_per_run_and_each_is_in_one_ending() 
 
 /// The bridge without its run table: it calls, and sends itself the trigger again while the sync is in progress.
 struct Stateless {
-    provider: InProcess,
+    provider: Simulator,
     queue: Rc<MemoryQueue>,
     endings: Cell<usize>,
 }
@@ -138,7 +138,7 @@ async fn without_a_run_table_the_same_thousand_triggers_restart_finished_syncs()
     let (redelivery, _) = redelivery(1);
     let simulator = Simulator::new(slow());
     let queue = Rc::new(queue(Clock::starting_at(EPOCH), redelivery));
-    let provider = InProcess::new(simulator.clone());
+    let provider = simulator.clone();
     let stateless = Stateless { provider, queue: Rc::clone(&queue), endings: Cell::default() };
     for (body, delay) in triggers(&mut StdRng::seed_from_u64(1), MINUTE) {
         queue.put(&body, delay);

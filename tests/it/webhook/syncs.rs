@@ -9,7 +9,7 @@ use postpress_bridge::ids::TriggerKey;
 use postpress_bridge::queue::{Source, SqsQueue};
 use postpress_bridge::run::{Rules, Schedule};
 use postpress_bridge::settings::Config;
-use postpress_bridge::simulator::{Faults, InProcess, Simulator};
+use postpress_bridge::simulator::{Faults, Simulator};
 use postpress_bridge::store::DynamoStore;
 use postpress_bridge::time::Clock;
 use postpress_bridge::worker::Worker;
@@ -131,10 +131,10 @@ async fn a_status_follows_the_run() {
 }
 
 /// A worker with short delays, and a provider in this process.
-fn worker(aws: &Emulated) -> Worker<InProcess, DynamoStore, SqsQueue, EventBridgeBus> {
+fn worker(aws: &Emulated) -> Worker<Simulator, DynamoStore, SqsQueue, EventBridgeBus> {
     let schedule = Schedule { poll_initial: Duration::from_secs(1), poll_factor: 1.0, ..Schedule::default() };
     let rules = Rules { schedule, lease_margin: Duration::ZERO, ..Rules::default() };
     let config = Config { rules, ..Config::default() };
-    let provider = InProcess::new(Simulator::new(Faults::default()));
+    let provider = Simulator::new(Faults::default());
     Worker::new(provider, aws.store(&aws.sdk), aws.queue(&aws.sdk), aws.bus(&aws.sdk), Clock::System, config)
 }

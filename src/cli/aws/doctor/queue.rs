@@ -124,15 +124,14 @@ fn of_policy(queue: &Attributes) -> Option<Finding> {
 
 /// Checks the dead-letter queue together with the queue.
 fn judge_dead_letters(queue: &Attributes, dead: &Attributes, run_ttl: Duration) -> Vec<Finding> {
-    let mut findings = Vec::new();
     let waiting = number(dead, &Attribute::ApproximateNumberOfMessages).unwrap_or_default();
     let held = number(dead, &Attribute::ApproximateNumberOfMessagesNotVisible).unwrap_or_default();
-    findings.push(if waiting + held == 0 {
+    let mut findings = vec![if waiting + held == 0 {
         Finding::well(DEAD_LETTERS, "there are none")
     } else {
         let found = format!("about {} are waiting", waiting + held);
         Finding::warning(DEAD_LETTERS, found, "fix the cause, then run `postpress-bridge redrive`")
-    });
+    }];
     let retention = |attributes| seconds(attributes, &Attribute::MessageRetentionPeriod);
     if let (Some(queue), Some(dead)) = (retention(queue), retention(dead)) {
         if queue + dead >= run_ttl {

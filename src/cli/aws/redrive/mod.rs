@@ -22,9 +22,9 @@ use crate::queue::packing::ENTRIES_MAX;
 use crate::queue::{Outgoing, SqsQueue};
 use crate::settings::{FromEnv, RedriveSettings};
 use crate::telemetry::{self, LogFormat};
-use crate::time::parse_duration;
 
-use crate::cli::shutdown;
+use crate::cli::args::duration;
+use crate::cli::{shutdown, table};
 use consent::Consent;
 use dead_letters::DeadLetters;
 use plan::{Action, DeadLetter};
@@ -79,7 +79,7 @@ pub struct Redrive {
 }
 
 fn hold(text: &str) -> Result<Duration, &'static str> {
-    let time = parse_duration(text).ok_or("not a duration; write `30m` or `90s`")?;
+    let time = duration(text)?;
     if (HOLD_MIN..=HOLD_MAX).contains(&time) { Ok(time) } else { Err("must be from 10s to 12h, SQS's maximum") }
 }
 
@@ -158,13 +158,13 @@ impl Redrive {
         if self.json {
             return std::io::stderr().lock().write_all(report.plan().as_bytes()).context("cannot write to stderr");
         }
-        print(&report.plan())
+        table::print(&report.plan())
     }
 
     fn show_result(&self, report: &Report) -> anyhow::Result<()> {
         match &report.done {
-            _ if self.json => print(&(serde_json::to_string(report)? + "\n")),
-            Some(done) => print(&format!("\n{}", report.result(done))),
+            _ if self.json => table::print_json(report),
+            Some(done) => table::print(&format!("\n{}", report.result(done))),
             None => Ok(()),
         }
     }
@@ -173,10 +173,6 @@ impl Redrive {
 /// Prints to stderr, ignoring errors.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    std::io::stdout().lock().write_all(text.as_bytes()).context("cannot write to stdout")
 }
 
 /// Carries out the plan.

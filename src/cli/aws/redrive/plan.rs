@@ -1,12 +1,14 @@
 //! Decides what to do with each dead letter. Pure.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::ids::TriggerKey;
 use crate::message::{Message, Record, TriggerBody};
 use crate::run::TriggerMessage;
 
-/// What kind of message a dead letter is.
+/// What kind of message a dead letter is, in the order of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum MessageKind {
@@ -41,17 +43,6 @@ pub(super) enum Action {
 }
 
 impl MessageKind {
-    pub(super) const ALL: [Self; 8] = [
-        Self::Trigger,
-        Self::PollWithAnswer,
-        Self::Invalid,
-        Self::Poll,
-        Self::Sweep,
-        Self::OwnEvent,
-        Self::Malformed,
-        Self::Newer,
-    ];
-
     pub(super) fn action(self) -> Action {
         match self {
             Self::Trigger | Self::PollWithAnswer | Self::Invalid => Action::Send,
@@ -134,11 +125,11 @@ pub(super) struct Line {
 
 /// The number of messages of each kind present.
 pub(super) fn lines(letters: &[DeadLetter]) -> Vec<Line> {
-    let line = |kind: MessageKind| {
-        let count = letters.iter().filter(|letter| letter.kind == kind).count();
-        Line { kind, count, action: kind.action() }
-    };
-    MessageKind::ALL.into_iter().map(line).filter(|line| line.count > 0).collect()
+    let mut counts: BTreeMap<MessageKind, usize> = BTreeMap::new();
+    for letter in letters {
+        *counts.entry(letter.kind).or_default() += 1;
+    }
+    counts.into_iter().map(|(kind, count)| Line { kind, count, action: kind.action() }).collect()
 }
 
 /// The number of messages with this action.
