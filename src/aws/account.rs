@@ -95,17 +95,11 @@ fn check_endpoints(environment: &impl Fn(&str) -> Option<String>) -> Result<bool
     if environment("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|ignored| ignored.eq_ignore_ascii_case("true")) {
         return Ok(false);
     }
-    let mut is_set = false;
-    for variable in ENDPOINTS {
-        let Some(url) = environment(variable) else { continue };
-        is_set = true;
-        if !is_endpoint(&url) {
-            let found = format!("{variable} is not a URL that begins with http:// or https://");
-            let remedy = format!("set {variable} to something like http://localhost:4566, or unset it");
-            return Err(Misconfiguration::new(found, remedy));
-        }
-    }
-    Ok(is_set)
+    let set: Vec<_> = ENDPOINTS.iter().filter_map(|variable| Some((variable, environment(variable)?))).collect();
+    let Some((variable, _)) = set.iter().find(|(_, url)| !is_endpoint(url)) else { return Ok(!set.is_empty()) };
+    let found = format!("{variable} is not a URL that begins with http:// or https://");
+    let remedy = format!("set {variable} to something like http://localhost:4566, or unset it");
+    Err(Misconfiguration::new(found, remedy))
 }
 
 fn is_endpoint(text: &str) -> bool {

@@ -272,13 +272,10 @@ impl<'a> Reader<'a> {
     /// The directory for state: by the XDG base directory specification, which ignores relative paths; on Windows the local
     /// application data.
     fn state_directory(&self) -> Option<PathBuf> {
-        self.directory("XDG_STATE_HOME")
-            .or_else(|| self.directory("LOCALAPPDATA"))
-            .or_else(|| self.directory("HOME").map(|home| home.join(".local/state")))
-    }
-
-    fn directory(&self, variable: &str) -> Option<PathBuf> {
-        self.text(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+        let directory = |variable| self.text(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        directory("XDG_STATE_HOME")
+            .or_else(|| directory("LOCALAPPDATA"))
+            .or_else(|| directory("HOME").map(|home| home.join(".local/state")))
     }
 
     pub(super) fn has(&self, variable: &str) -> bool {
