@@ -24,6 +24,7 @@ use aws_smithy_types::retry::{ReconnectMode, RetryConfig};
 use aws_smithy_types::timeout::TimeoutConfig;
 use http::HeaderValue;
 use http::header::ACCEPT_ENCODING;
+use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use crate::postpress::client::{BuildError, http_client_within, mozilla_roots};
@@ -114,11 +115,9 @@ async fn exchange(http: &reqwest::Client, request: HttpRequest) -> Result<HttpRe
     // Responses are small; compressing them would cost more than it saves.
     request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let response = http.execute(request).await.map_err(connector_error)?;
-    let (status, headers) = (response.status(), response.headers().clone());
-    let body = response.bytes().await.map_err(connector_error)?;
-    let mut response = http::Response::new(SdkBody::from(body));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
+    let (parts, body) = http::Response::from(response).into_parts();
+    let body = body.collect().await.map_err(connector_error)?.to_bytes();
+    let response = http::Response::from_parts(parts, SdkBody::from(body));
     // The SDK reports failures before a request as "other"; this one comes after it.
     HttpResponse::try_from(response).map_err(|error| ConnectorError::io(error.into()))
 }

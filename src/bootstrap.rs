@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use aws_config::SdkConfig;
+use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::aws;
 use crate::bus::EventBridgeBus;
-use crate::credentials::webhook::{Credentials, SigningSecrets, Tokens};
+use crate::credentials::webhook::{Credentials, InvalidSecret, SigningSecrets, Tokens};
 use crate::credentials::{Rotating, SecretStore};
-use crate::postpress::client::{ApiKey, Client, http_client, mozilla_roots};
+use crate::postpress::client::{Client, http_client, mozilla_roots};
 use crate::postpress::rotating::RotatingClient;
 use crate::queue::SqsQueue;
 use crate::secrets::StoredSecret;
@@ -83,15 +84,11 @@ async fn provider_over(
         SecretSource::Plain(key) => (key.clone(), None),
         SecretSource::Stored(place) => {
             let secret = StoredSecret::new(aws_sdk_secretsmanager::Client::new(&aws.await?), place.clone());
-            (read_key(&secret).await?, Some(secret))
+            let key = retry_until(Instant::now() + SECRET_MAX, async || secret.read().await).await;
+            (key.context("cannot read the API key from Secrets Manager")?, Some(secret))
         }
     };
     Ok(RotatingClient::new(Client::over(http, settings.base_url.clone(), api_key), secret))
-}
-
-async fn read_key(secret: &StoredSecret) -> anyhow::Result<ApiKey> {
-    let until = Instant::now() + SECRET_MAX;
-    retry_until(until, async || secret.read().await).await.context("cannot read the API key from Secrets Manager")
 }
 
 /// Creates the webhook and its clients, once per process, and reads its secrets.
@@ -104,9 +101,8 @@ pub async fn webhook(settings: &WebhookSettings) -> anyhow::Result<AwsWebhook> {
         Access::Iam => Auth::Iam,
         Access::Credentials { signing, tokens } => {
             let client = aws_sdk_secretsmanager::Client::new(&aws);
-            let store = StoredCredentials::new(&client, signing.clone(), tokens.clone());
-            let until = Instant::now() + SECRET_MAX;
-            let read = retry_until(until, async || store.read().await).await;
+            let store = StoredCredentials::new(client, signing.clone(), tokens.clone());
+            let read = retry_until(Instant::now() + SECRET_MAX, async || store.read().await).await;
             let credentials = read.context("the webhook's secret or token cannot be used")?;
             Auth::Credentials(Rotating::new("webhook credentials", credentials, store.is_stored().then_some(store)))
         }
@@ -119,55 +115,45 @@ pub async fn webhook(settings: &WebhookSettings) -> anyhow::Result<AwsWebhook> {
 /// The webhook's signing secret and token, each from the environment or from Secrets Manager.
 #[derive(Debug)]
 pub struct StoredCredentials {
-    signing: Option<Credential<SigningSecrets>>,
-    tokens: Option<Credential<Tokens>>,
-}
-
-/// A secret, or its location in Secrets Manager.
-#[derive(Debug)]
-enum Credential<T> {
-    Plain(T),
-    Stored(StoredSecret),
-}
-
-impl<T> Credential<T> {
-    fn new(client: &aws_sdk_secretsmanager::Client, source: SecretSource<T>) -> Self {
-        match source {
-            SecretSource::Plain(secret) => Self::Plain(secret),
-            SecretSource::Stored(place) => Self::Stored(StoredSecret::new(client.clone(), place)),
-        }
-    }
+    client: aws_sdk_secretsmanager::Client,
+    signing: Option<SecretSource<SigningSecrets>>,
+    tokens: Option<SecretSource<Tokens>>,
 }
 
 impl StoredCredentials {
     /// Credentials from these sources.
     pub fn new(
-        client: &aws_sdk_secretsmanager::Client,
+        client: aws_sdk_secretsmanager::Client,
         signing: Option<SecretSource<SigningSecrets>>,
         tokens: Option<SecretSource<Tokens>>,
     ) -> Self {
-        let signing = signing.map(|source| Credential::new(client, source));
-        Self { signing, tokens: tokens.map(|source| Credential::new(client, source)) }
+        Self { client, signing, tokens }
     }
 
     /// Whether they are in Secrets Manager, so that they can change while the process runs.
     pub fn is_stored(&self) -> bool {
-        matches!(self.signing, Some(Credential::Stored(_))) || matches!(self.tokens, Some(Credential::Stored(_)))
+        matches!(self.signing, Some(SecretSource::Stored(_))) || matches!(self.tokens, Some(SecretSource::Stored(_)))
+    }
+
+    async fn read_from<T: Clone>(
+        &self,
+        source: Option<&SecretSource<T>>,
+        parse: fn(&SecretString) -> Result<T, InvalidSecret>,
+    ) -> Result<Option<T>, ServiceError> {
+        match source {
+            Some(SecretSource::Stored(place)) => {
+                StoredSecret::new(self.client.clone(), place.clone()).read_as(parse).await.map(Some)
+            }
+            Some(SecretSource::Plain(secret)) => Ok(Some(secret.clone())),
+            None => Ok(None),
+        }
     }
 }
 
 impl SecretStore<Credentials> for StoredCredentials {
     async fn read(&self) -> Result<Credentials, ServiceError> {
-        let signing = match &self.signing {
-            Some(Credential::Stored(secret)) => Some(secret.read_as(SigningSecrets::parse).await?),
-            Some(Credential::Plain(signing)) => Some(signing.clone()),
-            None => None,
-        };
-        let tokens = match &self.tokens {
-            Some(Credential::Stored(secret)) => Some(secret.read_as(Tokens::parse).await?),
-            Some(Credential::Plain(tokens)) => Some(tokens.clone()),
-            None => None,
-        };
+        let signing = self.read_from(self.signing.as_ref(), SigningSecrets::parse).await?;
+        let tokens = self.read_from(self.tokens.as_ref(), Tokens::parse).await?;
         let same = |error| ServiceError::Permanent(format!("the webhook's signing secret and its token {error}"));
         Credentials::new(signing, tokens).map_err(same)
     }

@@ -254,9 +254,7 @@ impl TriggerKey {
     /// The key for an idempotency key, or for the id that replaces it.
     pub fn of(text: &str) -> Self {
         let digest = Sha256::digest(text.as_bytes());
-        let mut key = [0; 8];
-        key.copy_from_slice(&digest[..8]);
-        Self(key)
+        Self(std::array::from_fn(|index| digest[index]))
     }
 
     /// The key as stored.

@@ -90,6 +90,18 @@ pub fn text(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok().filter(|text: &String| !text.is_empty())
 }
 
+/// The kind of a JSON value, by its first byte.
+pub fn kind(json: &str) -> &'static str {
+    match json.as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
 /// Why a text is not JSON.
 ///
 /// For half of a surrogate pair, `serde_json` has several messages, one of which only says that the escape ended.

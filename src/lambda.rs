@@ -69,7 +69,7 @@ pub fn records(event: &RawValue, invocation: Option<&str>, now: Millis) -> Resul
 /// is empty: the worker answers them as invalid triggers, so that they neither vanish nor are delivered for ever.
 fn record(raw: &RawValue, now: Millis) -> Result<Record, String> {
     let Some(record) = RawObject::of(raw) else {
-        return Err(format!("is {}, not an object", received::kind(raw)));
+        return Err(format!("is {}, not an object", json::kind(raw.get())));
     };
     let is_foreign = match record.get("eventSource") {
         Some(source) => json::text(source).as_deref() != Some(SQS),

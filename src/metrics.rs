@@ -152,11 +152,6 @@ impl Metrics {
         }
     }
 
-    /// The values of a metric, in the order in which they were recorded; a count is one value.
-    pub fn of(&self, metric: Metric) -> &[u64] {
-        self.0.get(&metric).map_or(&[], Vec::as_slice)
-    }
-
     /// Every metric that has values, with its values.
     pub fn seen(&self) -> impl Iterator<Item = (Metric, &[u64])> {
         self.0.iter().map(|(metric, values)| (*metric, values.as_slice()))
@@ -183,6 +178,13 @@ mod tests {
         let expected: [(Metric, &[u64]); 3] =
             [(Metric::Polls, &[5]), (Metric::ProviderLatency, &[1, 1000]), (Metric::TimeToEnding, &[1])];
         assert_eq!(seen, expected);
+    }
+
+    impl Metrics {
+        /// The values of a metric, in the order in which they were recorded; a count is one value.
+        pub(crate) fn of(&self, metric: Metric) -> &[u64] {
+            self.0.get(&metric).map_or(&[], Vec::as_slice)
+        }
     }
 
     proptest::proptest! {

@@ -3,9 +3,9 @@
 //! A schema is more permissive than the bridge: it counts characters where the bridge counts bytes, and sees a JSON value where
 //! the bridge sees its text. Whatever the schema refuses, the bridge refuses too.
 
+use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::transform_subschemas;
-use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 use crate::event::Detail;
@@ -13,20 +13,17 @@ use crate::message::TriggerBody;
 
 /// A trigger as a producer writes it, without a wrapper. Unknown fields are allowed.
 pub fn trigger() -> Schema {
-    identified("trigger", generate::<TriggerBody>(SchemaSettings::draft2020_12().for_deserialize()))
+    let settings = SchemaSettings::draft2020_12().for_deserialize();
+    identified("trigger", settings.into_generator().into_root_schema_for::<TriggerBody>())
 }
 
 /// The `detail` of an event. Unknown fields, which a later version may add, are allowed.
 pub fn event() -> Schema {
     let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(absent_not_null);
-    let mut schema = generate::<Detail>(settings);
+    let mut schema = settings.into_generator().into_root_schema_for::<Detail>();
     let forms = FORMS.iter().map(|form| form.schema(&schema)).collect();
     schema.insert("oneOf".to_owned(), Value::Array(forms));
     identified("event", schema)
-}
-
-fn generate<T: JsonSchema>(settings: SchemaSettings) -> Schema {
-    settings.into_generator().into_root_schema_for::<T>()
 }
 
 /// Identifies a schema by a URN, since it has no address. The last part is the version of the format.

@@ -15,8 +15,6 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// How long a terminal command tries to connect for the first time.
 const REACH_MAX: Duration = Duration::from_millis(300);
 
-const OUT_OF_TIME: &str = "it took too long";
-
 /// Why an operation failed.
 ///
 /// The variants differ in whether a retry may help, whether the operation may have succeeded anyway, and whether an operator
@@ -59,7 +57,7 @@ impl Misconfiguration {
 
 impl ServiceError {
     fn out_of_time() -> Self {
-        Self::Transient(OUT_OF_TIME.to_owned())
+        Self::Transient("it took too long".to_owned())
     }
 
     /// Whether a retry may succeed.

@@ -27,19 +27,13 @@ pub struct TraceHeader {
 impl TraceHeader {
     /// Reads a header that has a valid `Root`. Other fields that are invalid or unknown are dropped.
     pub fn parse(text: &str) -> Option<Self> {
-        let field =
-            |name: &str| text.split(';').filter_map(|field| field.trim().split_once('=')).find(|(key, _)| *key == name);
-        let (_, root) = field("Root")?;
-        let is_sampled = match field("Sampled") {
-            Some((_, "1")) => Some(true),
-            Some((_, "0")) => Some(false),
-            _ => None,
-        };
+        let fields = text.split(';').filter_map(|field| field.trim().split_once('='));
+        let field = |name: &str| fields.clone().find(|(key, _)| *key == name).map(|(_, value)| value);
         Some(Self {
-            root: is_root(root).then(|| root.to_owned())?,
-            parent: field("Parent").filter(|(_, id)| is_hex(id, 16)).map(|(_, id)| id.to_owned()),
-            is_sampled,
-            lineage: field("Lineage").filter(|(_, lineage)| is_lineage(lineage)).map(|(_, lineage)| lineage.to_owned()),
+            root: field("Root").filter(|root| is_root(root))?.to_owned(),
+            parent: field("Parent").filter(|id| is_hex(id, 16)).map(str::to_owned),
+            is_sampled: field("Sampled").filter(|sampled| ["0", "1"].contains(sampled)).map(|sampled| sampled == "1"),
+            lineage: field("Lineage").filter(|lineage| is_lineage(lineage)).map(str::to_owned),
         })
     }
 
@@ -87,11 +81,8 @@ impl fmt::Display for TraceHeader {
 
 /// Version, time in seconds, and 96 bits.
 fn is_root(text: &str) -> bool {
-    let mut parts = text.split('-');
-    let sound = parts.next() == Some("1")
-        && parts.next().is_some_and(|time| is_hex(time, 8))
-        && parts.next().is_some_and(|unique| is_hex(unique, 24));
-    sound && parts.next().is_none()
+    let parts: Vec<_> = text.split('-').collect();
+    matches!(parts[..], ["1", time, unique] if is_hex(time, 8) && is_hex(unique, 24))
 }
 
 fn is_hex(text: &str, length: usize) -> bool {

@@ -85,7 +85,7 @@ fn check_what_may_be_an_end(chat: &ChatId, status: u16, bytes: &[u8]) {
     let answer = Answer::from_response(chat, status, None, &body, Mask::NONE);
     let is_around = |around: [&str; 2]| around.into_iter().any(may_be_an_end);
     let is_whole =
-        matches!(answer, Answer::InProgress(_)) && body.object().is_ok_and(|object| !is_around(object.around()));
+        matches!(answer, Answer::InProgress(_)) && body.object().is_ok_and(|object| !is_around(object.around));
     let is_over = matches!(means(&answer), Means::Over(_) | Means::Final);
     assert!(is_whole || is_over, "{status} {text} is {answer:?}");
 }

@@ -95,19 +95,11 @@ fn check_endpoints(environment: &impl Fn(&str) -> Option<String>) -> Result<bool
     if environment("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|ignored| ignored.eq_ignore_ascii_case("true")) {
         return Ok(false);
     }
-    let mut is_set = false;
-    for variable in ENDPOINTS {
-        let Some(url) = environment(variable) else { continue };
-        is_set = true;
-        if !is_endpoint(&url) {
-            let remedy = format!("set {variable} to something like http://localhost:4566, or unset it");
-            return Err(Misconfiguration::new(
-                format!("{variable} is not a URL that begins with http:// or https://"),
-                remedy,
-            ));
-        }
-    }
-    Ok(is_set)
+    let set: Vec<_> = ENDPOINTS.iter().filter_map(|variable| Some((variable, environment(variable)?))).collect();
+    let Some((variable, _)) = set.iter().find(|(_, url)| !is_endpoint(url)) else { return Ok(!set.is_empty()) };
+    let found = format!("{variable} is not a URL that begins with http:// or https://");
+    let remedy = format!("set {variable} to something like http://localhost:4566, or unset it");
+    Err(Misconfiguration::new(found, remedy))
 }
 
 fn is_endpoint(text: &str) -> bool {
@@ -245,25 +237,21 @@ fn explain(error: &CredentialsError, selected: Option<&str>) -> Misconfiguration
             "use a build with `--features login`, or export credentials: eval \"$(aws configure export-credentials --format env)\"",
         );
     }
-    let remedy = "set AWS_PROFILE to one of `aws configure list-profiles`, or unset it";
-    match (of_chain(error), selected) {
-        (None, _) => Misconfiguration::new(format!("there are no credentials: {cause}"), LOG_IN),
-        (Some(Some(profile)), None) => Misconfiguration::new(format!("there are no credentials: {profile}"), LOG_IN),
+    let is_undefined = |fault: &str, profile: &str| fault.contains(&format!("profile `{profile}` was not defined"));
+    let (found, remedy) = match (of_chain(error), selected) {
+        (None, _) => (format!("there are no credentials: {cause}"), LOG_IN),
         // The missing profile may be another one, from which the selected one takes its credentials.
-        (Some(Some(profile)), Some(selected))
-            if !profile.contains(&format!("profile `{selected}` was not defined")) =>
-        {
-            Misconfiguration::new(format!("there are no credentials: {profile}"), LOG_IN)
-        }
-        (Some(_), Some(selected)) => {
-            let found = format!("AWS_PROFILE is `{selected}`, which does not exist or has no credentials");
-            Misconfiguration::new(found, remedy)
-        }
-        (Some(None), None) => {
+        (Some(profile), Some(selected)) if profile.as_deref().is_none_or(|fault| is_undefined(fault, selected)) => (
+            format!("AWS_PROFILE is `{selected}`, which does not exist or has no credentials"),
+            "set AWS_PROFILE to one of `aws configure list-profiles`, or unset it",
+        ),
+        (Some(Some(profile)), _) => (format!("there are no credentials: {profile}"), LOG_IN),
+        (Some(None), _) => {
             let found = "there are no credentials in the environment, a profile, a container or an instance";
-            Misconfiguration::new(found, LOG_IN)
+            (found.to_owned(), LOG_IN)
         }
-    }
+    };
+    Misconfiguration::new(found, remedy)
 }
 
 /// If all places were searched for credentials: what is wrong with the AWS profile, if known.

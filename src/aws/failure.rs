@@ -70,6 +70,8 @@ impl Fault {
 pub(crate) const RENEW: &str = "renew the credentials: log in to AWS again; also check this machine's clock";
 const ENDPOINT: &str = "check AWS_REGION, AWS_ENDPOINT_URL, AWS_USE_DUALSTACK_ENDPOINT and AWS_USE_FIPS_ENDPOINT, or the same in your AWS profile";
 const NETWORK: &str = "check AWS_REGION, AWS_ENDPOINT_URL and the network";
+const NOT_AWS: &str = "this is not a response of AWS: check AWS_ENDPOINT_URL, and whether a proxy responds instead";
+const ANOTHER_TABLE: &str = "check BRIDGE_TABLE: the table there has another key or no index `open`";
 
 /// Error codes of throttles. The first nine are those that the SDK's retries know; the rest are from the services' API
 /// references.
@@ -109,32 +111,33 @@ pub fn service_error<E>(operation: &str, about: Resource<'_>, error: &SdkError<E
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    match error {
-        SdkError::ConstructionFailure(_) => ServiceError::Permanent(format!("{operation}: {}", root_cause(error))),
-        SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
-            Some(error) => of_dispatch(operation, error),
-            None => ServiceError::Transient(format!("{operation}: {}", root_cause(error))),
-        },
-        SdkError::ServiceError(context) => {
-            let (code, status) = (error.code().unwrap_or_default(), context.raw().status().as_u16());
-            of_answer(operation, about, code, error.message(), status)
+    if let SdkError::DispatchFailure(failure) = error
+        && let Some(error) = failure.as_connector_error()
+    {
+        return of_dispatch(operation, error);
+    }
+    let cause = root_cause(error);
+    match (error, error.raw_response().map(|response| response.status().as_u16())) {
+        (SdkError::ConstructionFailure(_), _) => ServiceError::Permanent(format!("{operation}: {cause}")),
+        (SdkError::ServiceError(_), Some(status)) => {
+            of_answer(operation, about, error.code().unwrap_or_default(), error.message(), status)
         }
-        _ => match error.raw_response() {
-            Some(response) => {
-                let status = response.status().as_u16();
-                ServiceError::Transient(format!("{operation}: HTTP {status}: {}", root_cause(error)))
-            }
-            None => ServiceError::Transient(format!("{operation}: {}", root_cause(error))),
-        },
+        (_, Some(status)) => ServiceError::Transient(format!("{operation}: HTTP {status}: {cause}")),
+        (_, None) => ServiceError::Transient(format!("{operation}: {cause}")),
     }
 }
 
 /// Classifies a failure before a response.
 fn of_dispatch(operation: &str, error: &ConnectorError) -> ServiceError {
-    if let Some(error) = causes(error).find_map(|cause| cause.downcast_ref::<CredentialsError>()) {
-        return of_credentials(operation, error);
-    }
     let cause = root_cause(error);
+    // Credentials that never existed will not appear; those from a provider may be available again in a moment.
+    match causes(error).find_map(|cause| cause.downcast_ref()) {
+        Some(error @ (CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_))) => {
+            return no_credentials(error).into();
+        }
+        Some(_) => return ServiceError::Unreachable(format!("{operation}: the credentials are unavailable: {cause}")),
+        None => {}
+    }
     if causes(error).any(<dyn Error>::is::<NeverConnected>) {
         return ServiceError::Unreachable(format!("{operation}: no connection to AWS: {cause}; {NETWORK}"));
     }
@@ -152,16 +155,6 @@ fn of_dispatch(operation: &str, error: &ConnectorError) -> ServiceError {
     ServiceError::Transient(format!("{operation}: {cause}"))
 }
 
-/// Credentials that never existed will not appear; those from a provider may be available again in a moment.
-fn of_credentials(operation: &str, error: &CredentialsError) -> ServiceError {
-    match error {
-        CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
-            no_credentials(error).into()
-        }
-        _ => ServiceError::Unreachable(format!("{operation}: the credentials are unavailable: {}", root_cause(error))),
-    }
-}
-
 /// Classifies a response of AWS.
 fn of_answer(operation: &str, about: Resource<'_>, code: &str, message: Option<&str>, status: u16) -> ServiceError {
     let text = match message {
@@ -177,26 +170,18 @@ fn of_answer(operation: &str, about: Resource<'_>, code: &str, message: Option<&
     if INTERNAL.contains(&code) || status >= 500 || status == 408 || (200..300).contains(&status) {
         return ServiceError::Transient(text);
     }
-    match Fault::of(code) {
+    let (found, remedy) = match Fault::of(code) {
         Some(Fault::Missing) => {
             let Misconfiguration { found, remedy } = about.missing();
-            Misconfiguration::new(format!("{operation}: {code}: {found}"), remedy).into()
+            (format!("{operation}: {code}: {found}"), remedy)
         }
-        Some(Fault::Denied) => {
-            let (action, place) = (about.action(operation), about.place());
-            Misconfiguration::new(text, format!("allow the IAM action {action} on {place}")).into()
-        }
-        Some(Fault::Credentials) => Misconfiguration::new(text, RENEW).into(),
-        None if code.is_empty() => {
-            let remedy = "this is not a response of AWS: check AWS_ENDPOINT_URL, and whether a proxy responds instead";
-            Misconfiguration::new(text, remedy).into()
-        }
-        None if is_another_kind_of_table(about, code, message.unwrap_or_default()) => {
-            let remedy = "check BRIDGE_TABLE: the table there has another key or no index `open`";
-            Misconfiguration::new(text, remedy).into()
-        }
-        None => ServiceError::Permanent(text),
-    }
+        Some(Fault::Denied) => (text, format!("allow the IAM action {} on {}", about.action(operation), about.place())),
+        Some(Fault::Credentials) => (text, RENEW.to_owned()),
+        None if code.is_empty() => (text, NOT_AWS.to_owned()),
+        None if is_another_kind_of_table(about, code, message.unwrap_or_default()) => (text, ANOTHER_TABLE.to_owned()),
+        None => return ServiceError::Permanent(text),
+    };
+    Misconfiguration::new(found, remedy).into()
 }
 
 fn is_another_kind_of_table(about: Resource<'_>, code: &str, message: &str) -> bool {

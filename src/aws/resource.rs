@@ -20,27 +20,23 @@ pub enum Resource<'a> {
 impl Resource<'_> {
     /// The fault and remedy if it does not exist.
     pub fn missing(&self) -> Misconfiguration {
+        let check = |variable: &str| format!("check {variable}, and that AWS_REGION is its region");
         let (found, remedy) = match self {
-            Self::Table(name) => (
-                format!("there is no table `{name}`"),
-                "check BRIDGE_TABLE, and that AWS_REGION is its region; or create the table".to_owned(),
-            ),
-            Self::Queue(url) => (
-                format!("there is no queue {url}"),
-                "check BRIDGE_QUEUE_URL, and that AWS_REGION is its region".to_owned(),
-            ),
+            Self::Table(name) => {
+                (format!("there is no table `{name}`"), check("BRIDGE_TABLE") + "; or create the table")
+            }
+            Self::Queue(url) => (format!("there is no queue {url}"), check("BRIDGE_QUEUE_URL")),
             Self::DeadLetterQueue(name) => (
                 format!("the queue's RedrivePolicy names `{name}`, which does not exist"),
                 "create it, or name another one in the RedrivePolicy".to_owned(),
             ),
             Self::Bus(name) => (
                 format!("there is no bus `{name}`: AWS accepts events for it and drops them, so that endings are lost"),
-                "check BRIDGE_EVENT_BUS, and that AWS_REGION is its region; or create the bus".to_owned(),
+                check("BRIDGE_EVENT_BUS") + "; or create the bus",
             ),
-            Self::Secret(variable) => (
-                format!("there is no secret with the name or ARN in {variable}"),
-                format!("check {variable}, and that AWS_REGION is its region"),
-            ),
+            Self::Secret(variable) => {
+                (format!("there is no secret with the name or ARN in {variable}"), check(variable))
+            }
         };
         Misconfiguration::new(found, remedy)
     }

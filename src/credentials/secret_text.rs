@@ -4,6 +4,8 @@
 
 use serde_json::Value;
 
+use crate::json::{self, BYTE_ORDER_MARK};
+
 /// The most fields that a message names, and the longest name.
 const NAMES_MAX: usize = 8;
 const NAME_MAX_BYTES: usize = 32;
@@ -48,7 +50,7 @@ impl NotBare {
 /// # Errors
 /// Says what it is instead.
 pub fn bare(text: &str) -> Result<(), NotBare> {
-    let text = text.trim_start_matches('\u{feff}').trim();
+    let text = text.trim_start_matches(BYTE_ORDER_MARK).trim();
     let parsed: Option<Value> = serde_json::from_str(text).ok();
     match parsed {
         Some(Value::Object(object)) => Err(NotBare::Object(object.keys().cloned().collect())),
@@ -63,7 +65,7 @@ pub fn bare(text: &str) -> Result<(), NotBare> {
 /// # Errors
 /// Says why there is none.
 pub fn field(text: &str, name: &str) -> Result<String, String> {
-    let text = text.trim_start_matches('\u{feff}').trim();
+    let text = text.trim_start_matches(BYTE_ORDER_MARK).trim();
     let Ok(parsed) = serde_json::from_str::<Value>(text) else {
         return Err(format!(
             "it is not JSON, so it has no field `{name}`; leave `#{name}` out, or store a JSON object"
@@ -74,22 +76,13 @@ pub fn field(text: &str, name: &str) -> Result<String, String> {
     };
     match object.remove(name) {
         Some(Value::String(value)) => Ok(value),
-        Some(other) => Err(format!("its field `{name}` is {}, not a string; store it in quotes", kind(&other))),
+        Some(other) => {
+            Err(format!("its field `{name}` is {}, not a string; store it in quotes", json::kind(&other.to_string())))
+        }
         None => {
             let names: Vec<_> = object.keys().cloned().collect();
             Err(format!("it has no field `{name}`{}", fields(&names)))
         }
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use lambda_runtime::Diagnostic;
 use serde_json::value::RawValue;
 
-use crate::json::RawObject;
+use crate::json::{self, RawObject};
 use crate::text::bounded;
 
 /// The most bytes of a foreign name that an error quotes.
@@ -41,7 +41,7 @@ impl From<UnknownEvent> for Diagnostic {
 /// Describes an event. The only values it shows are the names of sources and types.
 pub fn description(event: &RawValue) -> String {
     let Some(object) = RawObject::of(event) else {
-        return format!("the event is {}, not an object", kind(event));
+        return format!("the event is {}, not an object", json::kind(event.get()));
     };
     if let Some(records) = object.get("Records").and_then(elements) {
         return match records.first().map(|record| RawObject::of(record)) {
@@ -50,21 +50,20 @@ pub fn description(event: &RawValue) -> String {
             None => "the event has no records in `Records`".to_owned(),
         };
     }
-    let has = |name: &str| object.has(name);
-    if has("detail-type") && has("source") {
+    if object.has("detail-type") && object.has("source") {
         let name = |member: &str| object.text(member).map_or_else(|| "?".to_owned(), shown);
         return format!("this is an EventBridge event, {} from {}", name("detail-type"), name("source"));
     }
-    if has("requestContext") || has("httpMethod") {
+    if object.has("requestContext") || object.has("httpMethod") {
         return "this looks like an HTTP request".to_owned();
     }
-    if has("chat_id") {
+    if object.has("chat_id") {
         return "this is a bare trigger".to_owned();
     }
-    if has("postpress_bridge") {
+    if object.has("postpress_bridge") {
         return "this is a bare message of the bridge itself".to_owned();
     }
-    if has("eventSource") || has("EventSource") {
+    if object.has("eventSource") || object.has("EventSource") {
         return format!("the event has {}", source(&object));
     }
     format!("the event is an object {}", members(&object))
@@ -93,18 +92,6 @@ fn members(object: &RawObject<'_>) -> String {
         0 => "without members".to_owned(),
         count if count > MEMBERS_MAX => format!("with {count} members: {}, …", names.join(", ")),
         _ => format!("with {}", names.join(", ")),
-    }
-}
-
-/// The kind of a JSON value.
-pub(super) fn kind(value: &RawValue) -> &'static str {
-    match value.get().as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b'"') => "a string",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ => "a number",
     }
 }
 

@@ -6,7 +6,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
-use super::body::{Body, BodyFault, NoObject, Object, unescape};
+use super::body::{Body, BodyFault, Object, unescape};
 use super::catalogue::{self, RetryClass};
 use super::envelope::{self, ErrorBody, LABEL_MAX_BYTES};
 use super::{Envelope, Mask};
@@ -168,7 +168,8 @@ impl Response<'_> {
         let object = match self.body.object() {
             Ok(object) => object,
             Err(no_object) => {
-                return self.unreadable(format!("postpress answered {http_status}, but {}", self.reason(no_object)));
+                let reason = self.body.fault().map_or_else(|| no_object.to_string(), |fault| fault.to_string());
+                return self.unreadable(format!("postpress answered {http_status}, but {reason}"));
             }
         };
         let Some(status) = object.text("status") else {
@@ -183,7 +184,7 @@ impl Response<'_> {
         };
         match (known, self.mismatch(&object, chat)) {
             // The text around an object that is not the whole body may say that the sync has ended.
-            (Status::InProgress(_), None) if object.around().into_iter().any(may_be_an_end) => {
+            (Status::InProgress(_), None) if object.around.into_iter().any(may_be_an_end) => {
                 Answer::Failed(self.mentions_an_end(&format!("postpress answered {status} within other text")))
             }
             (Status::InProgress(progress), None) => Answer::InProgress(progress),
@@ -251,11 +252,6 @@ impl Response<'_> {
             retry_after: self.retry_after,
             may_land_late: false,
         }
-    }
-
-    /// Why the body is not one object.
-    fn reason(&self, no_object: NoObject) -> String {
-        self.body.fault().map_or_else(|| no_object.to_string(), |fault| fault.to_string())
     }
 
     /// What a 2xx without a readable `status` contains.

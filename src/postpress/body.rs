@@ -172,7 +172,7 @@ pub enum NoObject {
 pub struct Object<'a> {
     members: RawObject<'a>,
     /// The text before and after it.
-    around: [&'a str; 2],
+    pub around: [&'a str; 2],
 }
 
 impl<'a> Object<'a> {
@@ -195,11 +195,6 @@ impl<'a> Object<'a> {
         let mut values = self.values(name);
         let (value, None) = (values.next()?, values.next()) else { return None };
         Some(Self { members: RawObject::of(value)?, around: [""; 2] })
-    }
-
-    /// The text before and after it.
-    pub fn around(&self) -> [&'a str; 2] {
-        self.around
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &'a RawValue> {

@@ -1,6 +1,5 @@
 //! The call over HTTP: one request, one answer, no retry.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +42,7 @@ const USER_AGENT: &str = concat!("postpress-bridge/", env!("CARGO_PKG_VERSION"))
 ///
 /// It never repeats a call, follows no redirect (which would receive the key), ignores the environment's proxies and keeps no
 /// cookies. Clones share their connections.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
     base_url: BaseUrl,
@@ -76,15 +75,7 @@ impl Client {
     /// # Errors
     /// If TLS or the HTTP client cannot be set up.
     pub fn new(base_url: BaseUrl, api_key: ApiKey) -> Result<Self, BuildError> {
-        Self::with_roots(base_url, api_key, mozilla_roots())
-    }
-
-    /// A client that trusts only these root certificates.
-    ///
-    /// # Errors
-    /// If TLS or the HTTP client cannot be set up.
-    pub fn with_roots(base_url: BaseUrl, api_key: ApiKey, roots: RootCertStore) -> Result<Self, BuildError> {
-        Ok(Self::over(http_client(roots)?, base_url, api_key))
+        Ok(Self::over(http_client(mozilla_roots())?, base_url, api_key))
     }
 
     /// A client over an HTTP stack from [`http_client`], which it may share.
@@ -153,12 +144,6 @@ impl Client {
 impl Provider for Client {
     async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
         self.sync_with_head(chat, deadline).await.0
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("base_url", &self.base_url).finish_non_exhaustive()
     }
 }
 

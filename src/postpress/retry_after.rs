@@ -18,16 +18,13 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 /// A fraction, such as `299.997`, is rounded up. A number that is too large is the longest duration; a date in the past is no
 /// wait. Proxies join repeated headers into a list, of which the longest counts. Anything else is ignored.
 pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let is_padding = |character: char| character.is_whitespace() || character == '"';
     let parts: Vec<&str> = value.split(',').map(|part| part.trim_matches(is_padding)).collect();
     let numbers = parts.iter().filter_map(|part| seconds(part));
     // Most dates contain a comma, after the day of the week.
     let dates = parts.windows(2).map(|pair| pair.join(", ")).chain(parts.iter().map(|part| (*part).to_owned()));
     let dates = dates.filter_map(|date| self::date(&date)).map(|date| date.duration_since(now).unwrap_or_default());
     numbers.chain(dates).max()
-}
-
-fn is_padding(character: char) -> bool {
-    character.is_whitespace() || character == '"'
 }
 
 /// Digits with an optional fraction.

@@ -68,9 +68,8 @@ impl SettingsDiagnosis {
             Deployment::Terminal { .. } | Deployment::Memory => None,
         };
         let log_filter = reader.log_filter(LogFilter::off());
-        let faults = reader.into_error().faults;
         Self {
-            faults,
+            faults: reader.faults,
             base_url,
             key,
             config,
@@ -93,7 +92,7 @@ fn deployment(reader: &mut Reader<'_>) -> Deployment {
             Some(Backend::Memory) => Deployment::Memory,
             // The faults are recorded; read the valid parts again.
             None => {
-                let mut again = reader.again();
+                let mut again = Reader::new(reader.env);
                 Deployment::Aws { queue_url: again.queue_url(), table: again.table() }
             }
         };

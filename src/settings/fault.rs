@@ -1,25 +1,16 @@
 //! What is wrong with an environment, for the person who deploys it.
 
-use std::fmt;
-
 /// Everything that is wrong with the environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("fix these environment variables and start again:{}", list(faults))]
 pub struct SettingsError {
     /// The faults; never empty.
     pub faults: Vec<Fault>,
 }
 
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("fix these environment variables and start again:")?;
-        for fault in &self.faults {
-            write!(f, "\n- {fault}")?;
-        }
-        Ok(())
-    }
+fn list(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| format!("\n- {fault}")).collect()
 }
-
-impl std::error::Error for SettingsError {}
 
 /// One fault of the environment. No variant shows a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

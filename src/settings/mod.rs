@@ -214,8 +214,8 @@ fn complete<T>(
 ) -> Result<T, SettingsError> {
     let mut reader = Reader::new(env);
     match take(&mut reader) {
-        Some(settings) if reader.found_no_fault() => Ok(settings),
-        _ => Err(reader.into_error()),
+        Some(settings) if reader.faults.is_empty() => Ok(settings),
+        _ => Err(SettingsError { faults: reader.faults }),
     }
 }
 

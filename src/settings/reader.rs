@@ -11,7 +11,6 @@ use secrecy::SecretString;
 use super::{
     Backend, Config, DEFAULT_EVENT_BUS, DEFAULT_EVENT_SOURCE, DEFAULT_MAX_IN_FLIGHT, DEFAULT_METRICS_NAMESPACE,
     DEFAULT_PROVIDER_TIMEOUT, DEFAULT_STATE_FILE, Fault, Limits, ProviderSettings, Runs, SecretRef, SecretSource,
-    SettingsError,
 };
 use crate::credentials::secret_text;
 use crate::postpress::client::{ApiKey, BaseUrl, DEFAULT_BASE_URL};
@@ -33,26 +32,13 @@ const MOST_IN_FLIGHT: usize = 900;
 
 /// Reads variables and collects their faults. After a fault it continues with the default, to find the other faults too.
 pub struct Reader<'a> {
-    env: &'a dyn Fn(&str) -> Option<String>,
-    faults: Vec<Fault>,
+    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) faults: Vec<Fault>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(env: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self { env, faults: Vec::new() }
-    }
-
-    /// A reader of the same environment that has found no fault.
-    pub(super) fn again(&self) -> Self {
-        Self::new(self.env)
-    }
-
-    pub(super) fn found_no_fault(&self) -> bool {
-        self.faults.is_empty()
-    }
-
-    pub(super) fn into_error(self) -> SettingsError {
-        SettingsError { faults: self.faults }
     }
 
     pub(super) fn provider(&mut self) -> Option<ProviderSettings> {
@@ -78,7 +64,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn config(&mut self) -> Config {
-        let margin = 0.0..=LONGEST_CALL;
+        let (call, margin) = (SHORTEST..=LONGEST_CALL, 0.0..=LONGEST_CALL);
         let rules = Rules {
             schedule: self.schedule(),
             lease_margin: self.seconds("BRIDGE_LEASE_MARGIN_SECONDS", DEFAULT_LEASE_MARGIN, margin),
@@ -86,11 +72,7 @@ impl<'a> Reader<'a> {
             run_ttl: self.run_ttl(),
         };
         let limits = Limits {
-            provider_timeout: self.seconds(
-                "POSTPRESS_TIMEOUT_SECONDS",
-                DEFAULT_PROVIDER_TIMEOUT,
-                SHORTEST..=LONGEST_CALL,
-            ),
+            provider_timeout: self.seconds("POSTPRESS_TIMEOUT_SECONDS", DEFAULT_PROVIDER_TIMEOUT, call),
             max_in_flight: self.number(
                 "BRIDGE_MAX_IN_FLIGHT",
                 DEFAULT_MAX_IN_FLIGHT,
@@ -158,12 +140,11 @@ impl<'a> Reader<'a> {
         let table = self.required(VARIABLE, "the name of the DynamoDB table of runs")?;
         // DynamoDB's rule for names; an ARN has two more characters.
         let is_sound = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-:/".contains(&byte);
-        if !table.bytes().all(is_sound) {
-            let allowed = "the name of a DynamoDB table (letters, digits and any of `_.-`), or its ARN";
-            self.invalid(VARIABLE, table, allowed);
-            return None;
+        if table.bytes().all(is_sound) {
+            return Some(table);
         }
-        Some(table)
+        self.invalid(VARIABLE, table, "the name of a DynamoDB table (letters, digits and any of `_.-`), or its ARN");
+        None
     }
 
     /// The deployed table if one is set, else the file of this terminal.
@@ -182,17 +163,14 @@ impl<'a> Reader<'a> {
         }
         let directory = self.state_directory();
         if directory.is_none() {
-            let what = "the file for the run table, since no home directory was found";
-            self.missing(VARIABLE, what);
+            self.missing(VARIABLE, "the file for the run table, since no home directory was found");
         }
         Some(directory?.join(DEFAULT_STATE_FILE))
     }
 
     pub(super) fn log_filter(&mut self, default: LogFilter) -> LogFilter {
         const VARIABLE: &str = "BRIDGE_LOG";
-        let Some(text) = self.text(VARIABLE) else {
-            return default;
-        };
+        let Some(text) = self.text(VARIABLE) else { return default };
         LogFilter::parse(&text).unwrap_or_else(|error| {
             let allowed = format!("a filter like `info` or `warn,postpress_bridge=debug` ({error})");
             self.invalid(VARIABLE, text, allowed);
@@ -226,12 +204,9 @@ impl<'a> Reader<'a> {
     ) -> Option<SecretSource<T>> {
         match (self.text(plain), self.text(stored)) {
             (Some(text), None) => {
-                if let Err(error) = secret_text::bare(&text) {
-                    self.unusable(plain, format!("cannot be used: {}", error.plain(stored)));
-                    return None;
-                }
-                let parsed = parse(&SecretString::from(text));
-                let unusable = |error| self.unusable(plain, format!("cannot be used: {error}"));
+                let bare = secret_text::bare(&text).map_err(|error| error.plain(stored));
+                let parsed = bare.and_then(|()| parse(&SecretString::from(text)).map_err(|error| error.to_string()));
+                let unusable = |why| self.unusable(plain, format!("cannot be used: {why}"));
                 parsed.map(SecretSource::Plain).map_err(unusable).ok()
             }
             (None, Some(_)) => {
@@ -248,10 +223,7 @@ impl<'a> Reader<'a> {
 
     /// Reads `ID` or `ID#field`. Neither a secret's name nor its ARN can contain a `#`.
     fn secret_ref(&mut self, variable: &'static str, reference: &str) -> Option<SecretRef> {
-        let (id, field) = match reference.split_once('#') {
-            Some((id, field)) => (id, Some(field)),
-            None => (reference, None),
-        };
+        let (id, field) = reference.split_once('#').map_or((reference, None), |(id, field)| (id, Some(field)));
         if id.is_empty() || field == Some("") {
             // Not shown: it may be the key itself, set by mistake.
             self.unusable(variable, "has nothing before or after its `#`; write `ID`, or `ID#field` for a JSON secret");
@@ -282,37 +254,29 @@ impl<'a> Reader<'a> {
         const VARIABLE: &str = "BRIDGE_QUEUE_URL";
         let text = self.required(VARIABLE, "the URL of the SQS queue")?;
         let url = url::Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "https" | "http"));
-        let Some(url) = url else {
-            let allowed = "the queue's URL, which begins with `https://`, not its name or ARN";
-            self.invalid(VARIABLE, text, allowed);
-            return None;
+        let allowed = match url {
+            None => "the queue's URL, which begins with `https://`, not its name or ARN",
+            // SQS finds no such queue.
+            Some(url) if text.contains(char::is_whitespace) || !ends_with_a_name(&url) => {
+                "the queue's URL as returned by SQS, which ends with the queue's name: no slash, space, query or fragment"
+            }
+            // Every poll is a delayed message.
+            Some(_) if text.ends_with(".fifo") => {
+                "the URL of a standard queue, since a FIFO queue cannot delay a single message"
+            }
+            Some(_) => return Some(text),
         };
-        // With any of these, SQS finds no such queue.
-        let is_whole = url.path_segments().is_some_and(|mut segments| segments.all(|segment| !segment.is_empty()));
-        if !is_whole || url.query().is_some() || url.fragment().is_some() || text.contains(char::is_whitespace) {
-            let allowed = "the queue's URL as returned by SQS, which ends with the queue's name: no slash, space, query or fragment";
-            self.invalid(VARIABLE, text, allowed);
-            return None;
-        }
-        // A FIFO queue cannot delay a single message, and every poll is a delayed message.
-        if text.ends_with(".fifo") {
-            let allowed = "the URL of a standard queue, since a FIFO queue cannot delay a single message";
-            self.invalid(VARIABLE, text, allowed);
-            return None;
-        }
-        Some(text)
+        self.invalid(VARIABLE, text, allowed);
+        None
     }
 
     /// The directory for state: by the XDG base directory specification, which ignores relative paths; on Windows the local
     /// application data.
     fn state_directory(&self) -> Option<PathBuf> {
-        self.directory("XDG_STATE_HOME")
-            .or_else(|| self.directory("LOCALAPPDATA"))
-            .or_else(|| self.directory("HOME").map(|home| home.join(".local/state")))
-    }
-
-    fn directory(&self, variable: &str) -> Option<PathBuf> {
-        self.text(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+        let directory = |variable| self.text(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        directory("XDG_STATE_HOME")
+            .or_else(|| directory("LOCALAPPDATA"))
+            .or_else(|| directory("HOME").map(|home| home.join(".local/state")))
     }
 
     pub(super) fn has(&self, variable: &str) -> bool {
@@ -355,9 +319,7 @@ impl<'a> Reader<'a> {
     where
         T: FromStr + PartialOrd + fmt::Display,
     {
-        let Some(found) = self.text(variable) else {
-            return default;
-        };
+        let Some(found) = self.text(variable) else { return default };
         match found.parse() {
             // `NaN` and `inf` parse, too, but no range contains them.
             Ok(number) if allowed.contains(&number) => number,
@@ -378,17 +340,20 @@ impl<'a> Reader<'a> {
         if cut {
             found.push('…');
         }
-        let allowed = allowed.into();
-        self.faults.push(Fault::Invalid { variable, found, allowed });
+        self.faults.push(Fault::Invalid { variable, found, allowed: allowed.into() });
     }
 
     pub(super) fn unusable(&mut self, variable: &'static str, why: impl Into<String>) {
-        let why = why.into();
-        self.faults.push(Fault::Unusable { variable, why });
+        self.faults.push(Fault::Unusable { variable, why: why.into() });
     }
 
     pub(super) fn conflict(&mut self, first: &'static str, second: &'static str, why: impl Into<String>) {
-        let why = why.into();
-        self.faults.push(Fault::Conflict { first, second, why });
+        self.faults.push(Fault::Conflict { first, second, why: why.into() });
     }
+}
+
+/// Whether the path's segments all have a name, and nothing follows the path.
+fn ends_with_a_name(url: &url::Url) -> bool {
+    let is_named = url.path_segments().is_some_and(|mut segments| segments.all(|segment| !segment.is_empty()));
+    is_named && url.query().is_none() && url.fragment().is_none()
 }

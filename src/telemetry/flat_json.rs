@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-use crate::time::{Clock, Millis};
+use crate::time::Clock;
 
 /// The target of spans whose fields a line includes. `lambda_runtime` has one, too, which duplicates ours.
 const OURS: &str = "postpress_bridge";
@@ -51,7 +51,8 @@ where
 
         let metadata = event.metadata();
         let (level, target) = (metadata.level().as_str(), metadata.target());
-        let line = Line { timestamp: now().to_string(), level, target, fields };
+        // The time of day, also in tests with a virtual clock.
+        let line = Line { timestamp: Clock::System.now().to_string(), level, target, fields };
         writeln!(writer, "{}", serde_json::to_string(&line).map_err(|_| fmt::Error)?)
     }
 }
@@ -60,9 +61,4 @@ fn add(fields: &mut Map<String, Value>, object: &str) {
     if let Ok(Value::Object(more)) = serde_json::from_str(object) {
         fields.extend(more);
     }
-}
-
-/// The time of day, also in tests with a virtual clock.
-fn now() -> Millis {
-    Clock::System.now()
 }

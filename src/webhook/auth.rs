@@ -80,17 +80,8 @@ impl Refusal {
 }
 
 impl<S: SecretStore<Credentials>> Auth<S> {
-    /// Whether a request may send a trigger, or why not.
-    pub(super) async fn may_post(&self, request: &Request, until: Instant) -> Result<(), Refusal> {
-        self.check(request, until, may_post).await
-    }
-
-    /// Whether a request may read a status, or why not.
-    pub(super) async fn may_read(&self, request: &Request, until: Instant) -> Result<(), Refusal> {
-        self.check(request, until, may_read).await
-    }
-
-    async fn check(&self, request: &Request, until: Instant, rule: Rule) -> Result<(), Refusal> {
+    /// Whether a request is allowed by this rule, or why not.
+    pub(super) async fn check(&self, request: &Request, until: Instant, rule: Rule) -> Result<(), Refusal> {
         let Self::Credentials(credentials) = self else { return Ok(()) };
         credentials.renew(until).await;
         let current = credentials.current();
@@ -105,9 +96,10 @@ impl<S: SecretStore<Credentials>> Auth<S> {
 }
 
 /// How credentials decide about a request.
-type Rule = fn(&Credentials, &Request) -> Result<(), Refusal>;
+pub(super) type Rule = fn(&Credentials, &Request) -> Result<(), Refusal>;
 
-fn may_post(credentials: &Credentials, request: &Request) -> Result<(), Refusal> {
+/// Whether a request may send a trigger, or why not.
+pub(super) fn may_post(credentials: &Credentials, request: &Request) -> Result<(), Refusal> {
     let is_signed = SIGNATURE.iter().any(|name| request.headers.contains_key(*name));
     let has_token = request.headers.contains_key(AUTHORIZATION);
     if !is_signed && !has_token {
@@ -119,7 +111,8 @@ fn may_post(credentials: &Credentials, request: &Request) -> Result<(), Refusal>
     signature.and(token)
 }
 
-fn may_read(credentials: &Credentials, request: &Request) -> Result<(), Refusal> {
+/// Whether a request may read a status, or why not.
+pub(super) fn may_read(credentials: &Credentials, request: &Request) -> Result<(), Refusal> {
     if credentials.tokens().is_some() && !request.headers.contains_key(AUTHORIZATION) {
         return Err(Refusal::NothingToRead);
     }

@@ -7,15 +7,14 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use serde::Serialize;
 use tokio::time::Instant;
 
-use super::auth::{Auth, Refusal};
+use super::auth::{Auth, Refusal, may_post, may_read};
 use super::problem::{Kind, Problem};
 use super::request::{self, SyncRequest};
 use super::routes::Route;
 use super::status::{SyncStatus, entity_tag, is_known};
-use super::{JSON, Request, Response};
+use super::{JSON, NO_STORE, Request, Response, json_response};
 use crate::credentials::SecretStore;
 use crate::credentials::webhook::Credentials;
 use crate::ids::{ChatId, MessageId, Subject};
@@ -32,7 +31,6 @@ const TO_ANSWER: Duration = Duration::from_millis(500);
 
 /// The challenge in `WWW-Authenticate`. Of the two schemes only this one is registered.
 const CHALLENGE: &str = "Bearer realm=\"postpress-bridge\"";
-const NO_STORE: &str = "no-store";
 /// A status is for one caller, and outdated after the next poll.
 const REVALIDATE: &str = "private, no-cache";
 
@@ -74,7 +72,7 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
             (&Method::GET | &Method::HEAD, Route::Chat(chat_id)) => self.status(request, chat_id, until).await,
             // Depends on no other service.
             (&Method::GET | &Method::HEAD, Route::Health) => {
-                Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" }), NO_STORE))
+                Ok(json_response(StatusCode::OK, &serde_json::json!({ "status": "ok" }), JSON, NO_STORE))
             }
             (&Method::OPTIONS, route) => Ok(options(&route)),
             (_, route) => Err(Problem::method_not_allowed(route.allow())),
@@ -83,31 +81,19 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
 
     async fn accept(&self, request: &Request, until: Instant) -> Result<Response, Problem> {
         request::check_size(&request.body)?;
-        self.auth.may_post(request, until).await.map_err(unauthorized)?;
+        self.auth.check(request, until, may_post).await.map_err(unauthorized)?;
         let trigger = request::read(request, &self.event_source)?;
-        let message_id = self.enqueue(&trigger, until).await.map_err(|NotEnqueued { error, may_be_on_queue }| {
-            tracing::error!(request_id = request.id, %error, may_be_on_queue, "trigger not sent to the queue");
-            Problem::unavailable(match (may_be_on_queue, &trigger.idempotency_key) {
-                (false, _) => "the trigger was not accepted: it is not on the queue; send it again",
-                (true, Some(_)) => {
-                    "the trigger may or may not be on the queue; send it again with the same idempotency key"
-                }
-                (true, None) => {
-                    "the trigger may or may not be on the queue, and has no idempotency key: sent again, it is another \
-                     request, which may sync the chat twice"
-                }
-            })
-        })?;
+        let message_id = self.enqueue(&request.id, &trigger, until).await?;
         let (chat_id, request_id) = (&trigger.chat_id, &request.id);
         tracing::info!(%chat_id, %message_id, request_id, "trigger accepted");
-        Ok(json(StatusCode::ACCEPTED, &SyncRequest::accepted(&trigger, message_id), NO_STORE))
+        Ok(json_response(StatusCode::ACCEPTED, &SyncRequest::accepted(&trigger, message_id), JSON, NO_STORE))
     }
 
     /// Sends the trigger until SQS has it. With a key, a second message is the same request. Without one it would be another, so
     /// after a send that may have succeeded, the client decides whether to send again.
-    async fn enqueue(&self, trigger: &TriggerBody, until: Instant) -> Result<MessageId, NotEnqueued> {
+    async fn enqueue(&self, request_id: &str, trigger: &TriggerBody, until: Instant) -> Result<MessageId, Problem> {
         let message = [Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None }];
-        // A send that times out leaves it set.
+        // After a timeout, a broken connection, or a failure inside SQS. A send that times out leaves it set.
         let may_be_on_queue = Cell::new(false);
         let send = async || {
             let before = may_be_on_queue.replace(true);
@@ -120,8 +106,20 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         };
         let has_key = trigger.idempotency_key.is_some();
         let another = |error: &ServiceError| error.is_retryable() && (has_key || !error.may_have_succeeded());
-        let sent = retry_while(until, another, send).await;
-        sent.map_err(|error| NotEnqueued { error, may_be_on_queue: may_be_on_queue.get() })
+        retry_while(until, another, send).await.map_err(|error| {
+            let may_be_on_queue = may_be_on_queue.get();
+            tracing::error!(request_id, %error, may_be_on_queue, "trigger not sent to the queue");
+            Problem::unavailable(match (may_be_on_queue, has_key) {
+                (false, _) => "the trigger was not accepted: it is not on the queue; send it again",
+                (true, true) => {
+                    "the trigger may or may not be on the queue; send it again with the same idempotency key"
+                }
+                (true, false) => {
+                    "the trigger may or may not be on the queue, and has no idempotency key: sent again, it is another \
+                     request, which may sync the chat twice"
+                }
+            })
+        })
     }
 
     async fn status(
@@ -130,7 +128,7 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         chat_id: Result<ChatId, String>,
         until: Instant,
     ) -> Result<Response, Problem> {
-        self.auth.may_read(request, until).await.map_err(unauthorized)?;
+        self.auth.check(request, until, may_read).await.map_err(unauthorized)?;
         let chat_id = chat_id.map_err(|why| Problem::new(Kind::InvalidChatId, why))?;
         let read =
             retry_until(until, async || self.store.read(&Subject::from(&chat_id)).await).await.map_err(|error| {
@@ -142,7 +140,7 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
             let detail = "no sync of this chat was requested here, or its run has expired (BRIDGE_RUN_TTL_SECONDS)";
             return Err(Problem::new(Kind::NoRun, detail));
         };
-        let mut response = json(StatusCode::OK, &SyncStatus::of(&item), REVALIDATE);
+        let mut response = json_response(StatusCode::OK, &SyncStatus::of(&item), JSON, REVALIDATE);
         let tag = entity_tag(response.body());
         if is_known(&request.headers, &tag) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -154,23 +152,8 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
     }
 }
 
-/// Why a send did not succeed.
-struct NotEnqueued {
-    error: ServiceError,
-    /// Whether it may be on the queue anyway: after a timeout, a broken connection, or a failure inside SQS.
-    may_be_on_queue: bool,
-}
-
 fn unauthorized(refusal: Refusal) -> Problem {
     Problem::unauthorized(refusal.to_string(), CHALLENGE)
-}
-
-fn json(status: StatusCode, body: &impl Serialize, cache: &'static str) -> Response {
-    let mut response = Response::new(serde_json::to_string(body).expect("plain data"));
-    *response.status_mut() = status;
-    set(&mut response, CONTENT_TYPE, JSON);
-    set(&mut response, CACHE_CONTROL, cache);
-    response
 }
 
 fn options(route: &Route) -> Response {

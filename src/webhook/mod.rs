@@ -10,7 +10,9 @@
 //! It never calls the provider, so a query is always safe. A request is authenticated before its body is read, and every
 //! answer is described in `events/schemas/webhook.openapi.json`.
 
-use http::{HeaderMap, Method};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde::Serialize;
 
 #[cfg(feature = "aws")]
 mod auth;
@@ -62,3 +64,16 @@ pub type Response = http::Response<String>;
 
 /// The media type of triggers, and of answers other than errors.
 const JSON: &str = "application/json";
+const NO_STORE: &str = "no-store";
+
+/// A response with this body.
+///
+/// # Panics
+/// Never: bodies are plain data, which is always valid JSON.
+fn json_response(status: StatusCode, body: &impl Serialize, media_type: &'static str, cache: &'static str) -> Response {
+    let mut response = Response::new(serde_json::to_string(body).expect("plain data"));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    response
+}

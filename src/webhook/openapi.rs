@@ -1,6 +1,6 @@
 //! The OpenAPI description, generated from the types: `events/schemas/webhook.openapi.json`.
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -33,14 +33,15 @@ pub fn document() -> Value {
     let mut trigger = schema::trigger();
     trigger.remove("$schema");
     trigger.remove("$id");
+    let (get_status, get_health) = (get_status(&mut types), get_health());
     let paths = json!({
         SYNCS: { "post": post_sync(&mut types), "options": options(&[]) },
         chat_path("{chat_id}"): {
-            "get": get_status(&mut types, &Method::GET),
-            "head": get_status(&mut types, &Method::HEAD),
+            "head": head(&get_status),
+            "get": get_status,
             "options": options(&[chat_id(&json!({ "type": "string", "minLength": 1 }))]),
         },
-        HEALTH: { "get": get_health(&Method::GET), "head": get_health(&Method::HEAD), "options": options(&[]) },
+        HEALTH: { "head": head(&get_health), "get": get_health, "options": options(&[]) },
     });
     let mut schemas = types.take_definitions(true);
     schemas.insert(TRIGGER.to_owned(), trigger.to_value());
@@ -130,7 +131,7 @@ fn chat_id(schema: &Value) -> Value {
     })
 }
 
-fn get_status(types: &mut SchemaGenerator, method: &Method) -> Value {
+fn get_status(types: &mut SchemaGenerator) -> Value {
     let refused = [Kind::InvalidChatId, Kind::Unauthorized, Kind::NoRun, Kind::Unavailable];
     let status =
         answer("The run, as the run table has it", types.subschema_for::<SyncStatus>().as_value(), STATUS_HEADERS);
@@ -140,8 +141,8 @@ fn get_status(types: &mut SchemaGenerator, method: &Method) -> Value {
         "description": "The status still has this entity tag",
         "headers": headers(STATUS_HEADERS),
     });
-    let mut operation = json!({
-        "operationId": if method == Method::HEAD { "getStatusHead" } else { "getStatus" },
+    json!({
+        "operationId": "getStatus",
         "summary": "Query a chat's latest run",
         "security": [{ TOKEN: [] }],
         "parameters": [chat_id, {
@@ -151,29 +152,32 @@ fn get_status(types: &mut SchemaGenerator, method: &Method) -> Value {
             "schema": { "type": "string" },
         }],
         "responses": responses,
-    });
-    if method == Method::HEAD {
-        without_content(&mut operation);
-    }
-    operation
+    })
 }
 
-fn get_health(method: &Method) -> Value {
+fn get_health() -> Value {
     let schema = json!({
         "type": "object",
         "properties": { "status": { "const": "ok" } },
         "required": ["status"],
     });
-    let mut operation = json!({
-        "operationId": if method == Method::HEAD { "getHealthHead" } else { "getHealth" },
+    json!({
+        "operationId": "getHealth",
         "summary": "Check whether the function runs, independently of other services",
         "security": [],
         "responses": { "200": answer("The function runs", &schema, NO_STORE) },
-    });
-    if method == Method::HEAD {
-        without_content(&mut operation);
+    })
+}
+
+/// The `HEAD` of a `GET`, whose answers have no body.
+fn head(get: &Value) -> Value {
+    let mut head = get.clone();
+    head["operationId"] = get["operationId"].as_str().map(|id| format!("{id}Head")).into();
+    let responses = head["responses"].as_object_mut().into_iter().flat_map(Map::values_mut);
+    for response in responses.filter_map(Value::as_object_mut) {
+        response.remove("content");
     }
-    operation
+    head
 }
 
 /// The methods do not depend on the parameters.
@@ -239,13 +243,4 @@ fn refusal(kind: Kind, types: &mut SchemaGenerator) -> Value {
         "headers": headers(names),
         "content": { PROBLEM_JSON: { "schema": schema, "examples": {} } },
     })
-}
-
-/// An answer to `HEAD` has no body.
-fn without_content(operation: &mut Value) {
-    for response in operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut) {
-        if let Some(response) = response.as_object_mut() {
-            response.remove("content");
-        }
-    }
 }

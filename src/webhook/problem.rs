@@ -1,9 +1,9 @@
 //! Errors: the provider's envelope with our own types, as `application/problem+json` (RFC 9457 has the same fields).
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::Response;
+use super::{NO_STORE, Response, json_response};
 use crate::postpress::Envelope;
 
 /// The media type of an error.
@@ -129,16 +129,9 @@ impl Problem {
     }
 
     /// The answer to the request with this id.
-    ///
-    /// # Panics
-    /// Never: an envelope is always valid JSON.
     pub fn into_response(self, instance: &str) -> Response {
-        let mut response = Response::new(serde_json::to_string(&self.envelope(instance)).expect("plain data"));
-        *response.status_mut() = self.kind.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.extend(self.header);
+        let mut response = json_response(self.kind.status(), &self.envelope(instance), PROBLEM_JSON, NO_STORE);
+        response.headers_mut().extend(self.header);
         response
     }
 }

@@ -82,12 +82,11 @@ pub fn read(request: &Request, event_source: &str) -> Result<TriggerBody, Proble
 
 /// The body as text. A byte-order mark is refused, because it is not JSON.
 fn text(body: &[u8]) -> Result<&str, String> {
-    let (first, second) = (body.first(), body.get(1));
-    match (first, second) {
-        (Some(0xff), Some(0xfe)) | (Some(0xfe), Some(0xff)) => {
+    match body {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
             return Err("the body is UTF-16, by its byte-order mark; send it in UTF-8".to_owned());
         }
-        (Some(0), Some(_)) | (Some(_), Some(0)) => {
+        [0, _, ..] | [_, 0, ..] => {
             return Err("the body looks like UTF-16, by its zero bytes; send it in UTF-8".to_owned());
         }
         _ => {}

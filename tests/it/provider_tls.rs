@@ -1,6 +1,6 @@
 //! The key is sent only to a provider with a valid certificate.
 
-use postpress_bridge::postpress::client::Client;
+use postpress_bridge::postpress::client::{Client, http_client};
 use postpress_bridge::postpress::{Answer, Progress, RetryClass};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, SupportedProtocolVersion};
@@ -21,7 +21,7 @@ fn url_of(server: &TlsServer) -> String {
 fn trusting(server: &TlsServer) -> Client {
     let mut roots = RootCertStore::empty();
     roots.add(server.certificate.clone()).unwrap();
-    Client::with_roots(base_url(&url_of(server)), key(), roots).unwrap()
+    Client::over(http_client(roots).unwrap(), base_url(&url_of(server)), key())
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::event_source_mapping::EventSourceMapping;
-use postpress_bridge::postpress::client::Client;
+use postpress_bridge::postpress::client::{Client, http_client};
 use postpress_bridge::postpress::{Answer, Failure, Finish, Progress, RetryClass};
 use postpress_bridge::queue::MemoryQueue;
 use postpress_bridge::run::{Rules, Schedule};
@@ -44,7 +44,7 @@ fn client(server: &SpoilingServer) -> Client {
         None => "http",
     };
     let base = base_url(&format!("{scheme}://{}/v1", server.address));
-    Client::with_roots(base, key(), roots).unwrap()
+    Client::over(http_client(roots).unwrap(), base, key())
 }
 
 #[tokio::test]

@@ -51,8 +51,9 @@ impl BaseUrl {
             return Err(InvalidBaseUrl::UserInfo);
         }
         match (url.scheme(), url.host()) {
-            ("https", _) => {}
-            ("http", Some(host)) if is_this_machine(&host) => {}
+            ("https", _) | ("http", Some(Host::Domain("localhost"))) => {}
+            ("http", Some(Host::Ipv4(address))) if address.is_loopback() => {}
+            ("http", Some(Host::Ipv6(address))) if address.is_loopback() => {}
             ("http", host) => {
                 return Err(InvalidBaseUrl::Cleartext(host.map_or_else(String::new, |h| h.to_string())));
             }
@@ -114,15 +115,6 @@ impl fmt::Display for BaseUrl {
 impl fmt::Debug for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BaseUrl({self})")
-    }
-}
-
-/// Whether this host is this machine.
-fn is_this_machine(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => *name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
     }
 }
 

@@ -81,7 +81,7 @@ async fn key_in(secret: Option<StoredSecret>) -> Option<(Option<ApiKey>, Finding
 async fn webhook(settings: &SettingsDiagnosis, aws: &SdkConfig) -> Option<Finding> {
     let Some(Access::Credentials { signing, tokens }) = &settings.webhook else { return None };
     let client = aws_sdk_secretsmanager::Client::new(aws);
-    let store = StoredCredentials::new(&client, signing.clone(), tokens.clone());
+    let store = StoredCredentials::new(client, signing.clone(), tokens.clone());
     if !store.is_stored() {
         return None;
     }
