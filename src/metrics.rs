@@ -12,7 +12,7 @@ use crate::event::{DetailType, Event};
 mod emf;
 
 #[cfg(feature = "aws")]
-pub use emf::EmfLines;
+pub use emf::emf_lines;
 
 /// What the values of a metric are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! The Lambda behind the queue.
 
-use std::cell::RefCell;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -9,7 +8,7 @@ use lambda_runtime::{Context, LambdaEvent, run, service_fn};
 use postpress_bridge::bootstrap::{self, WorkerParts};
 use postpress_bridge::lambda::{self, BatchResponse, UnknownEvent};
 use postpress_bridge::local_invoke;
-use postpress_bridge::metrics::EmfLines;
+use postpress_bridge::metrics::emf_lines;
 use postpress_bridge::postpress::client::Client;
 use postpress_bridge::settings::{Backend, FromEnv, SecretSource, WorkerSettings};
 use postpress_bridge::telemetry::{self, LogFormat};
@@ -34,18 +33,15 @@ async fn start() -> anyhow::Result<()> {
 
 async fn serve(settings: &WorkerSettings) -> anyhow::Result<()> {
     let WorkerParts { worker, .. } = bootstrap::worker(settings).await?;
-    let metrics = RefCell::new(EmfLines::new(&settings.metrics_namespace));
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| -> Result<BatchResponse, UnknownEvent> {
         let LambdaEvent { payload, context } = event;
         let ends = ends(&context);
         let span = telemetry::invocation(&context.request_id);
         let records = lambda::records(&payload, context.xray_trace_id.as_deref(), Clock::System.now())?;
         let report = worker.handle(&records, ends).instrument(span).await;
-        // A failed line loses metrics, but no messages.
-        match metrics.borrow_mut().line(&report.metrics, &context.request_id, SystemTime::now()) {
-            Ok(line) => drop(io::stdout().write_all(&line)),
-            Err(error) => tracing::error!(%error, "could not write the metrics of this invocation"),
-        }
+        let lines = emf_lines(&report.metrics, &settings.metrics_namespace, &context.request_id, SystemTime::now());
+        // A failed write loses metrics, but no messages.
+        drop(io::stdout().write_all(lines.as_bytes()));
         Ok(BatchResponse::returning(report.batch_item_failures()))
     }))
     .await

@@ -1,86 +1,61 @@
-//! CloudWatch's Embedded Metric Format: one line of JSON on stdout, from which CloudWatch Logs extracts metrics.
+//! CloudWatch's Embedded Metric Format: lines of JSON on stdout, from which CloudWatch Logs extracts metrics.
 //!
-//! The line is formatted in place and printed before the invocation is answered: Lambda freezes a process as soon as it has
-//! answered, so a background thread would print during some other invocation.
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+//!
+//! The lines are printed before the invocation is answered: Lambda freezes a process as soon as it has answered, so a
+//! background thread would print during some other invocation.
 
-use std::io;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use metrique_writer_core::format::Format;
-use metrique_writer_core::stream::IoStreamError;
-use metrique_writer_core::unit::NegativeScale;
-use metrique_writer_core::value::{MetricFlags, ValueWriter};
-use metrique_writer_core::{Entry, EntryWriter, Observation, Value};
-use metrique_writer_format_emf::Emf;
+use serde_json::{Map, Value, json};
 
 use super::{Metrics, Unit};
 
-/// The most values of one metric in one record. A batch has at most 50 messages; for a larger one they are a sample.
+/// The most values of one metric in one record.
 const VALUES_MAX: usize = 100;
 
-/// Formats the records of a process.
-pub struct EmfLines(Emf);
-
-impl EmfLines {
-    /// In this namespace, by which two deployments in one account differ.
-    pub fn new(namespace: &str) -> Self {
-        Self(Emf::builder(namespace.to_owned(), vec![Vec::new()]).build())
-    }
-
-    /// The line of one invocation, line break included.
-    ///
-    /// # Errors
-    /// If the record breaks a rule of the format, which would be a bug of ours.
-    pub fn line(&mut self, metrics: &Metrics, request_id: &str, at: SystemTime) -> io::Result<Vec<u8>> {
-        let mut line = Vec::new();
-        let record = Record { metrics, request_id, at };
-        self.0.format(&record, &mut line).map_err(|error| match error {
-            IoStreamError::Io(error) => error,
-            IoStreamError::Validation(error) => io::Error::other(error.to_string()),
-        })?;
-        Ok(line)
-    }
-}
-
-struct Record<'a> {
-    metrics: &'a Metrics,
-    request_id: &'a str,
-    at: SystemTime,
-}
-
-impl Entry for Record<'_> {
-    fn write<'a>(&'a self, writer: &mut impl EntryWriter<'a>) {
-        writer.timestamp(self.at);
-        writer.value("request_id", self.request_id);
-        for (metric, values) in self.metrics.seen() {
-            writer.value(metric.name(), &Observed { values, unit: metric.unit() });
+/// The records of one invocation, each on its own line: one, unless a metric has more than [`VALUES_MAX`] values.
+///
+/// Every metric is an array of numbers, even a single one. So the records of sweeps have the same form as all others, and if
+/// CloudWatch refused it, the alarm on missing sweeps would go off.
+pub fn emf_lines(metrics: &Metrics, namespace: &str, request_id: &str, at: SystemTime) -> String {
+    let timestamp = u64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or_default();
+    let most_values = metrics.seen().map(|(_, values)| values.len()).max().unwrap_or_default();
+    let mut lines = String::new();
+    for from in (0..most_values).step_by(VALUES_MAX) {
+        let mut record = Map::from_iter([("request_id".to_owned(), Value::from(request_id))]);
+        let mut directives = Vec::new();
+        for (metric, values) in metrics.seen().filter(|(_, values)| values.len() > from) {
+            directives.push(json!({ "Name": metric.name(), "Unit": unit(metric.unit()) }));
+            let values: Vec<u64> = values.iter().skip(from).take(VALUES_MAX).copied().collect();
+            record.insert(metric.name().to_owned(), values.into());
         }
+        let directive = json!({ "Namespace": namespace, "Dimensions": [[]], "Metrics": directives });
+        record.insert("_aws".to_owned(), json!({ "Timestamp": timestamp, "CloudWatchMetrics": [directive] }));
+        lines.push_str(&Value::from(record).to_string());
+        lines.push('\n');
     }
+    lines
 }
 
-struct Observed<'a> {
-    values: &'a [u64],
-    unit: Unit,
-}
-
-impl Value for Observed<'_> {
-    fn write(&self, writer: impl ValueWriter) {
-        let unit = match self.unit {
-            Unit::Count => metrique_writer_core::Unit::Count,
-            Unit::Milliseconds => metrique_writer_core::Unit::Second(NegativeScale::Milli),
-            Unit::Seconds => metrique_writer_core::Unit::Second(NegativeScale::One),
-        };
-        let values = self.values.iter().take(VALUES_MAX).map(|value| Observation::Unsigned(*value));
-        writer.metric(values, unit, [], MetricFlags::empty());
+fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Count => "Count",
+        Unit::Milliseconds => "Milliseconds",
+        Unit::Seconds => "Seconds",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::Duration;
 
     use super::*;
     use crate::metrics::Metric;
+
+    fn lines(metrics: &Metrics) -> String {
+        emf_lines(metrics, "PostpressBridge", "a-request", UNIX_EPOCH + Duration::from_millis(1_795_514_400_000))
+    }
 
     #[test]
     fn an_invocation_is_one_line_of_embedded_metrics() {
@@ -91,19 +66,45 @@ mod tests {
             metrics.value(Metric::Lag, lag);
         }
         metrics.value(Metric::TimeToEnding, 75);
-        let at = UNIX_EPOCH + Duration::from_millis(1_795_514_400_000);
-        let line = EmfLines::new("PostpressBridge").line(&metrics, "a-request", at).unwrap();
-        let line = String::from_utf8(line).unwrap();
-        assert_eq!(line.matches('\n').count(), 1);
-        insta::assert_snapshot!(line, @r#"{"_aws":{"CloudWatchMetrics":[{"Namespace":"PostpressBridge","Dimensions":[[]],"Metrics":[{"Name":"Polls","Unit":"Count"},{"Name":"ProviderLatency","Unit":"Milliseconds"},{"Name":"Lag","Unit":"Milliseconds"},{"Name":"TimeToEnding","Unit":"Seconds"}]}],"Timestamp":1795514400000},"Polls":3,"ProviderLatency":{"Values":[120,310,120],"Counts":[1,1,1]},"Lag":{"Values":[40,41,42],"Counts":[1,1,1]},"TimeToEnding":75,"request_id":"a-request"}"#);
+        insta::assert_snapshot!(lines(&metrics), @r#"{"Lag":[40,41,42],"Polls":[3],"ProviderLatency":[120,310,120],"TimeToEnding":[75],"_aws":{"CloudWatchMetrics":[{"Dimensions":[[]],"Metrics":[{"Name":"Polls","Unit":"Count"},{"Name":"ProviderLatency","Unit":"Milliseconds"},{"Name":"Lag","Unit":"Milliseconds"},{"Name":"TimeToEnding","Unit":"Seconds"}],"Namespace":"PostpressBridge"}],"Timestamp":1795514400000},"request_id":"a-request"}"#);
     }
 
     #[test]
-    fn a_very_large_batch_is_sampled() {
+    fn no_value_of_a_large_batch_is_dropped() {
         let mut metrics = Metrics::default();
+        metrics.count(Metric::Messages, 250);
         (0..250).for_each(|value| metrics.value(Metric::Lag, value));
-        let line = EmfLines::new("PostpressBridge").line(&metrics, "a-request", UNIX_EPOCH).unwrap();
-        let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
-        assert_eq!(line["Lag"]["Values"].as_array().unwrap().len(), VALUES_MAX);
+        let lines = lines(&metrics);
+        let records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let counted: Vec<_> = records.iter().map(|record| record["Messages"].clone()).collect();
+        assert_eq!(counted, [json!([250]), Value::Null, Value::Null], "a count is sent once");
+        let lags = records.iter().flat_map(|record| record["Lag"].as_array().unwrap());
+        assert_eq!(lags.map(|lag| lag.as_u64().unwrap()).collect::<Vec<_>>(), (0..250).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn each_record_keeps_to_the_specification() {
+        let mut metrics = Metrics::default();
+        for metric in Metric::ALL {
+            (0..=VALUES_MAX).for_each(|_| metrics.value(*metric, u64::MAX));
+        }
+        for line in lines(&metrics).lines() {
+            assert!(line.len() < 256 * 1024, "the largest log event");
+            let record: Value = serde_json::from_str(line).unwrap();
+            assert!(record["_aws"]["Timestamp"].is_u64());
+            let [directive] = &record["_aws"]["CloudWatchMetrics"].as_array().unwrap()[..] else { panic!("{line}") };
+            let metrics = directive["Metrics"].as_array().unwrap();
+            assert!(metrics.len() <= 100, "the most metrics of a directive");
+            assert_eq!(metrics.len() + 2, record.as_object().unwrap().len(), "each target member is there");
+            for metric in metrics {
+                let values = record[metric["Name"].as_str().unwrap()].as_array().unwrap();
+                assert!((1..=100).contains(&values.len()) && values.iter().all(Value::is_number), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_invocation_without_metrics_writes_nothing() {
+        assert_eq!(lines(&Metrics::default()), "");
     }
 }
