@@ -1,6 +1,7 @@
 //! The templates in `infra/`: created in an emulated AWS, and checked against the real functions.
 //!
 //! ```text
+//! alarms.rs           each alarm goes off when its description says, by cloudwatch.rs, a model of CloudWatch's evaluation
 //! stack.rs, stack.py  a template as a stack in the emulator
 //! account.rs          an account with the bridge and its three example subscribers
 //! resources.rs        what the template creates, and what its parameters change
@@ -11,6 +12,8 @@
 //! ```
 
 mod account;
+mod alarms;
+mod cloudwatch;
 mod permissions;
 mod resources;
 mod run;
