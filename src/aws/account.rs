@@ -13,7 +13,7 @@ use aws_config::environment::{EnvironmentVariableCredentialsProvider, Environmen
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::imds::{self, region::ImdsRegionProvider};
 use aws_config::meta::credentials::CredentialsProviderChain;
-use aws_config::meta::region::RegionProviderChain;
+use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
 use aws_config::meta::{ProviderAttempt, ProviderChainError};
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
@@ -52,6 +52,14 @@ const SET_REGION: &str = "set AWS_REGION, or a region in your AWS profile";
 /// If an endpoint is malformed, or region or credentials are missing: the fault that explains the others.
 pub async fn connect(http: reqwest::Client) -> Result<SdkConfig, Misconfiguration> {
     let is_elsewhere = check_endpoints(&variable)?;
+    let environment = EnvironmentVariableCredentialsProvider::new();
+    if let Some(region) = EnvironmentVariableRegionProvider::new().region().await
+        && environment.provide_credentials().await.is_ok()
+    {
+        // As on Lambda. The other places need clients of their own, which take as long to build as all else at start.
+        let base = loader(http).region(region.clone()).credentials_provider(environment).load().await;
+        return check_region(region.as_ref(), is_elsewhere || base.endpoint_url().is_some()).map(|()| base);
+    }
 
     let provider_config = ProviderConfig::without_region().with_http_client(SharedStack(http.clone()));
     let metadata = imds::Client::builder()
