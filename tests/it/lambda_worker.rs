@@ -9,4 +9,5 @@ mod endings;
 mod observed;
 mod soak;
 mod start;
+mod sweep;
 mod world;
