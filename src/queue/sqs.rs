@@ -10,7 +10,7 @@ use aws_sdk_sqs::types::{
     MessageSystemAttributeName, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
     SendMessageBatchRequestEntry,
 };
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 
 use super::packing::{ENTRIES_MAX, pack};
 use super::{Outgoing, Queue, Source, VisibilityChange};
@@ -27,6 +27,8 @@ const WAIT_SECONDS: i32 = 20;
 /// Time limits of a receive, including its wait, and of a delete.
 const RECEIVE_MAX: Duration = Duration::from_secs(30);
 const DELETE_MAX: Duration = Duration::from_secs(5);
+/// The most concurrent batch requests. Each takes memory, and a Lambda has as little as 128 MB.
+const CONCURRENT: usize = 10;
 /// The longest `DelaySeconds`.
 const DELAY_MAX_SECONDS: u64 = DELAY_MAX.as_secs();
 /// The longest visibility timeout: 12 hours.
@@ -120,13 +122,13 @@ impl SqsQueue {
     }
 }
 
-/// Sends each pack in a request, all at once. The error of a request is that of each of its entries.
+/// Sends each pack in a request, [`CONCURRENT`] at a time. The error of a request is that of each of its entries.
 async fn in_packs<'a, I: 'a, T: Clone>(
     packs: impl Iterator<Item = &'a [I]>,
     request: impl AsyncFn(&[I]) -> Result<Results<T>, ServiceError>,
 ) -> Results<T> {
     let request = async |pack: &[I]| request(pack).await.unwrap_or_else(|error| vec![Err(error); pack.len()]);
-    join_all(packs.map(request)).await.concat()
+    stream::iter(packs).map(request).buffered(CONCURRENT).collect::<Vec<_>>().await.concat()
 }
 
 /// The entries of a request; the id of each is its index.

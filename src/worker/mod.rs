@@ -4,7 +4,8 @@
 //! limit. At the end a message is either acknowledged or delivered again.
 //!
 //! A message runs on its own until it is settled, or until it sends a poll: polls wait in the `outbox` for the batch's last
-//! provider call, and then share their sends. Endings wait for no other message.
+//! provider call, and then share their sends. Endings wait for no other message. A batch of more than [`TOGETHER`] messages is
+//! handled in parts, one after the other.
 
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
@@ -48,6 +49,10 @@ pub use invocation::Invocation;
 use message_telemetry::MessageTelemetry;
 use outbox::{Outbox, PendingCall};
 pub use reason::Reason;
+
+/// How many messages are handled together, if not more calls may be in progress at once. A batch may have 10,000 messages, each
+/// of which takes some kilobytes while it is handled; those for which no time is left are returned before they are claimed.
+const TOGETHER: usize = 100;
 
 /// The handler of triggers, polls and sweeps.
 pub struct Worker<P, S, Q, B> {
@@ -141,9 +146,10 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                  four times POSTPRESS_TIMEOUT_SECONDS"
             );
         }
-        let outbox = Outbox::new(records.len());
-        let messages = join_all(records.iter().map(|record| self.handle_message(record, &invocation, &outbox)));
-        let (settled, ()) = tokio::join!(messages, self.send_polls(&outbox, &invocation));
+        let mut settled = Vec::with_capacity(records.len());
+        for records in records.chunks(TOGETHER.max(2 * self.config.limits.max_in_flight)) {
+            settled.extend(self.handle_together(records, &invocation).await);
+        }
         self.change_visibility(records, &settled, &invocation).await;
         let now = self.now();
         let mut messages = Vec::new();
@@ -155,6 +161,13 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             messages.push((record.message_id.clone(), disposition));
         }
         BatchResult { messages, metrics: invocation.metrics().clone() }
+    }
+
+    /// Handles messages concurrently.
+    async fn handle_together(&self, records: &[Record], invocation: &Invocation) -> Vec<Settled> {
+        let outbox = Outbox::new(records.len());
+        let messages = join_all(records.iter().map(|record| self.handle_message(record, invocation, &outbox)));
+        tokio::join!(messages, self.send_polls(&outbox, invocation)).0
     }
 
     /// Handles one message. If that panics, the message is delivered again, and the others continue.

@@ -2,10 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::Scene;
+use tokio::time::Instant;
+
 use super::ports::{DONE, Fault, Move};
+use super::{INVOCATION, SECOND, Scene};
 use crate::message::SWEEP_BODY;
+use crate::postpress::{Answer, Progress};
 use crate::run::{AckReason, Disposition, RetryReason};
+
+const POLLED_ON: Disposition = Disposition::Ack(AckReason::PolledOn);
 
 const MALFORMED: &str = r#"{"postpress_bridge": "poll", "v": 1}"#;
 const NEWER: &str = r#"{"postpress_bridge": "poll", "v": 2}"#;
@@ -117,4 +122,30 @@ async fn begin_ten_runs(scene: &Scene) {
 
 fn tally(operations: &[(&str, usize)]) -> HashMap<String, usize> {
     operations.iter().map(|(operation, times)| ((*operation).to_owned(), *times)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_fit_the_invocation_of_a_large_batch_is_returned_unclaimed() {
+    let scene = Scene::new();
+    for number in 0..10_000 {
+        let chat = format!("c{number}");
+        scene.provider.script(&chat, [Move::SayAfter(SECOND, Answer::InProgress(Progress::Running))]);
+        scene.trigger(&chat);
+    }
+    let mut batch = Vec::new();
+    while batch.len() < 10_000 {
+        batch.extend(scene.receive().await);
+    }
+    // With 50 calls of a second at once, fifty seconds hold 1,700 to 2,500 of them.
+    let began = Instant::now();
+    let report = scene.worker.handle(&batch, began + INVOCATION).await;
+    assert!(began.elapsed() < INVOCATION);
+    assert!(scene.provider.max_in_flight() <= 50);
+
+    let polled = report.messages.iter().filter(|(_, disposition)| *disposition == POLLED_ON).count();
+    assert!((1_700..=2_500).contains(&polled), "{polled}");
+    assert_eq!(scene.provider.calls().len(), polled);
+    let expected = |index: usize| if index < polled { POLLED_ON } else { Disposition::Retry(RetryReason::NoTime) };
+    assert!(report.messages.iter().enumerate().all(|(index, (_, disposition))| *disposition == expected(index)));
+    assert_eq!(scene.store.inner.items().len(), polled, "the others are unclaimed");
 }

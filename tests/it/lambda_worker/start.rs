@@ -71,3 +71,45 @@ fn event(chat: &str) -> Value {
         "eventSource": "aws:sqs",
     }] })
 }
+
+/// The most memory that a record of a large batch takes.
+#[cfg(target_os = "linux")]
+const KIB_A_RECORD: u64 = 6;
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn ten_thousand_records_fit_into_the_smallest_lambda() {
+    const RECORDS: usize = 10_000;
+    let world = World::start(Faults::default(), MINUTE).await;
+    // At `warn`, since a log of every step would measure the test's own log.
+    let worker = world.worker(MINUTE, &[("BRIDGE_LOG", "warn")]);
+    let mut environment = Environment::start(&worker.function).await.unwrap();
+    let (_faults, mut no_faults) = broadcast::channel(1);
+    // The first connections, which do not grow with the batch.
+    environment.invoke(&event("deleted~first"), Deadline::after(MINUTE), &mut no_faults).await;
+    let before = environment.peak_memory_kib();
+
+    let mut batch = event("");
+    let record = batch["Records"][0].clone();
+    let records = (0..RECORDS).map(|number| {
+        let mut record = record.clone();
+        record["messageId"] = format!("message-{number:08}").into();
+        record["receiptHandle"] = "r".repeat(180).into();
+        record["body"] = json!({ "chat_id": format!("deleted~{number}") }).to_string().into();
+        record
+    });
+    batch["Records"] = records.collect();
+    // So short that most of the batch does not fit.
+    let deadline = Deadline::after(Duration::from_secs(20));
+    let outcome = environment.invoke(&batch, deadline, &mut no_faults).await;
+    let Outcome::Answered(answer) = outcome else { panic!("{outcome:?}") };
+    let returned = answer["batchItemFailures"].as_array().unwrap().len();
+    let total = world.simulator.stats().total;
+    assert!(returned > 0 && returned < RECORDS, "{returned}");
+    assert!(total.calls > u64::try_from(RECORDS - returned).unwrap(), "a record that was not returned was handled");
+
+    let peak = environment.peak_memory_kib();
+    println!("peak memory: {before} KiB, then {peak} KiB with {RECORDS} records, {returned} of them returned");
+    assert!(peak < 100 * 1024, "{peak} KiB leave too little of 128 MB");
+    assert!((peak - before) / u64::try_from(RECORDS).unwrap() < KIB_A_RECORD, "{before} KiB, then {peak} KiB");
+}

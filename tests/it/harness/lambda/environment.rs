@@ -140,6 +140,14 @@ impl Environment {
         Outcome::Killed
     }
 
+    /// The most memory that the process has used so far.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak_memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id().unwrap())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Sends SIGSTOP: the process stops without noticing.
     async fn freeze(&self) {
         let id = self.process.id().unwrap();
