@@ -3,7 +3,9 @@
 //! postpress can load a chat's whole history: one call starts the sync, and the same call, repeated, reports its progress. A
 //! call after the end **starts the whole sync again**. postpress-bridge turns that into a message in and an event out. A
 //! trigger on SQS starts a run; the run polls by messages that it sends to itself with a delay; the run's ending goes to
-//! EventBridge. SQS may deliver a message twice, Lambdas are killed and replies get lost: the sync is still not restarted.
+//! EventBridge. SQS may deliver a message twice, Lambdas are killed and replies get lost. So a message claims its run in a
+//! table before it calls, and an answer is recorded there before anything else is done with it: only an ending that is lost
+//! before it is recorded can restart a sync.
 //!
 //! # How a message flows
 //!
@@ -16,7 +18,7 @@
 //! ```
 //!
 //! [`worker`] takes a batch of records, and [`message`] parses each. [`run`] decides a step, and from the step's result the
-//! next one; it knows no clock, no network and no SDK. The worker carries the steps out on four ports: [`store`] (the run
+//! next one; it knows no network and no SDK, and is told the time. The worker carries the steps out on four ports: [`store`] (the run
 //! table), [`postpress`] (the provider), [`queue`] and [`bus`].
 //!
 //! # Modules
@@ -42,17 +44,20 @@
 //!
 //! # Where to make a change
 //!
-//! Paths without a prefix are in `src/`.
+//! Paths are in `src/`, except for those that begin with `tests/`, `infra/` or `docs/`. Tests name what was forgotten: they
+//! compare settings, metrics, alarms, error types and schemas with their documentation.
 //!
 //! | change | files |
 //! | --- | --- |
-//! | a provider error type | `postpress/catalogue.rs`; a test compares it with a copy of the provider's documentation, `tests/data/postpress-sync-endpoint.txt`, which gets the same row. The simulator follows by itself |
+//! | a provider error type | its row in `postpress/catalogue.rs`, which says whether it is final; a test compares it with a copy of the provider's documentation, `tests/data/postpress-sync-endpoint.txt`, which gets the same row. The simulator follows by itself |
 //! | the backoff of polls, budgets | `run/schedule.rs`, which also has the delay of redeliveries. Retries of a failed AWS operation are in `service.rs` |
 //! | what an answer means for a run | `run/ending.rs` |
 //! | a metric | its line in `metrics.rs`; the call that counts it, usually in `worker/message_telemetry.rs`; the dashboard in `infra/template.yaml`; `docs/reference/metrics.md` |
 //! | a setting | its variable in `settings/reader.rs`; its field in `settings/mod.rs`; `docs/reference/settings.md`; `infra/template.yaml` if a stack can set it |
-//! | a store backend | a file in `store/`, listed in `store/mod.rs`; the place that chooses it (`bootstrap.rs` on AWS, `cli/sync.rs` in a terminal); its line in `tests/it/run_store.rs` |
+//! | a store backend | a file in `store/` that implements its `RunStore`, listed in `store/mod.rs`; the place that chooses it (`bootstrap.rs` on AWS, `cli/sync.rs` in a terminal); its line in `tests/it/run_store.rs` |
 //! | an event's field | `run/publication.rs` (the data), `event.rs` (the event) |
+//! | a kind of message | `message.rs` (its form), `run/message_handler.rs` (what it does) |
+//! | a route of the webhook | `webhook/routes.rs` (the path), `webhook/handler.rs` (the answer), `webhook/openapi.rs` (its description) |
 //! | a command | a file in `cli/`, listed in `cli/mod.rs` |
 //!
 //! # Glossary
@@ -62,19 +67,19 @@
 //! | trigger | a request to sync a chat; its *key* identifies repeats of the same request |
 //! | run | one sync of one chat, from the trigger that starts it to its one ending |
 //! | subject | what a run syncs, and the run table's key: `{workspace}/chat/{id}`, with one workspace, `default` |
-//! | poll | the bridge's own message that continues a run; handling it calls the provider once |
+//! | poll | the bridge's own message that continues a run; handling it calls the provider at most once |
 //! | claim | the conditional write that gives one delivery the right to call the provider |
 //! | fence | the claim's id: new for each claim, so that everything sent under an earlier one is stale |
-//! | holder | the message that made the current claim |
+//! | holder | the message that made the current claim; delivered again, it may claim once the lease has expired |
 //! | lease | until when the claim is protected: the end of the claiming invocation, plus a margin for clock skew |
 //! | poll state | what a run has learned from the provider's answers; the table's attribute `learned` |
 //! | ending | the terminal status or the error that a run ended with |
 //! | outcome | the ending as the run table stores it, with its time and cause |
 //! | open index | the table's index that contains only the runs whose ending is not published |
-//! | sweep | a scheduled message that looks through the open index for lost runs and sends a poll for each |
+//! | sweep | a message from a schedule, every few minutes, on which the worker looks through the open index for lost runs and sends a poll for each |
 //! | disposition | what happens to a message: it is acknowledged, or delivered again |
 //!
-//! Start with [`run`]: its tests read like a list of what can go wrong.
+//! Start with [`run`]: its tests, in `run/message_handler_tests.rs`, read like a list of what can go wrong.
 
 #[cfg(feature = "aws")]
 pub mod aws;
