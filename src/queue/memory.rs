@@ -2,6 +2,7 @@
 //! timeout, redelivery under the same message id with a growing receive count, and the dead-letter queue.
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -25,11 +26,24 @@ pub struct MemoryQueue {
     visibility_timeout: Duration,
     max_receive_count: u32,
     redelivery: Option<Redelivery>,
-    messages: RefCell<Vec<Stored>>,
+    messages: RefCell<Messages>,
     dead_letters: RefCell<Vec<Record>>,
     requests: Cell<u64>,
     ids: Cell<u64>,
     changed: Notify,
+}
+
+/// The messages of a queue. What one operation costs hardly depends on how many there are.
+#[derive(Default)]
+struct Messages {
+    /// How many were sent.
+    sent: u64,
+    /// By number, in the order in which they were sent.
+    all: BTreeMap<u64, Stored>,
+    /// Their numbers, by when they are visible.
+    by_time: BTreeSet<(Instant, u64)>,
+    /// The number of the message that a receipt holds.
+    held: HashMap<String, u64>,
 }
 
 struct Stored {
@@ -86,7 +100,7 @@ impl MemoryQueue {
     }
 
     fn store(&self, message_id: MessageId, body: &str, sent_at: Millis, delay: Duration, trace: Option<TraceHeader>) {
-        self.messages.borrow_mut().push(Stored {
+        let stored = Stored {
             message_id,
             body: body.to_owned(),
             sent_at,
@@ -94,13 +108,14 @@ impl MemoryQueue {
             receive_count: 0,
             receipt_handle: None,
             trace,
-        });
+        };
+        self.messages.borrow_mut().add(stored);
         self.changed.notify_waiters();
     }
 
     /// Whether the queue has no messages, visible or not.
     pub fn is_empty(&self) -> bool {
-        self.messages.borrow().is_empty()
+        self.messages.borrow().all.is_empty()
     }
 
     /// Waits until the queue is empty. A received message counts until it is deleted.
@@ -116,7 +131,7 @@ impl MemoryQueue {
 
     /// The ids of all messages in the queue, visible or not.
     pub fn waiting(&self) -> Vec<MessageId> {
-        self.messages.borrow().iter().map(|message| message.message_id.clone()).collect()
+        self.messages.borrow().all.values().map(|message| message.message_id.clone()).collect()
     }
 
     /// Messages that were received too often.
@@ -129,35 +144,33 @@ impl MemoryQueue {
         self.requests.get()
     }
 
-    /// Receives at most `max` of the messages that are visible now.
+    /// Receives at most `max` of the messages that are visible now, those first that have been visible longest.
     pub fn receive_now(&self, max: usize) -> Vec<Record> {
         let now = Instant::now();
         let mut messages = self.messages.borrow_mut();
-        let (dead, mut alive): (Vec<_>, Vec<_>) = messages
-            .drain(..)
-            .partition(|message| message.visible_at <= now && message.receive_count >= self.max_receive_count);
+        let (mut dead, mut received) = (Vec::new(), Vec::new());
+        for number in messages.visible(now) {
+            if received.len() == max {
+                break;
+            }
+            let is_dead = messages.all[&number].receive_count >= self.max_receive_count;
+            if is_dead { &mut dead } else { &mut received }.push(number);
+        }
         if !dead.is_empty() {
-            self.dead_letters.borrow_mut().extend(dead.iter().map(Stored::to_record));
+            let dead = dead.into_iter().filter_map(|number| messages.remove(number));
+            self.dead_letters.borrow_mut().extend(dead.map(|message| message.to_record()));
             self.changed.notify_waiters();
         }
-        let visible = alive.iter_mut().filter(|message| message.visible_at <= now).take(max);
-        let received = visible
-            .map(|message| {
-                message.receive_count += 1;
-                message.visible_at = now + self.visibility_timeout;
-                message.receipt_handle = Some(format!("receipt-{}", self.next_id()));
-                message.to_record()
-            })
-            .collect();
-        *messages = alive;
-        received
+        let receive =
+            |number| messages.receive(number, format!("receipt-{}", self.next_id()), now + self.visibility_timeout);
+        received.into_iter().filter_map(receive).collect()
     }
 
     /// Makes a received message visible again after `timeout`, if this receipt is still its latest.
     pub fn set_visibility_timeout(&self, receipt_handle: &str, timeout: Duration) {
         let mut messages = self.messages.borrow_mut();
-        if let Some(message) = messages.iter_mut().find(|message| message.is_held_by(receipt_handle)) {
-            message.visible_at = Instant::now() + timeout;
+        if let Some(number) = messages.held.get(receipt_handle).copied() {
+            messages.show(number, Instant::now() + timeout);
         }
         self.changed.notify_waiters();
     }
@@ -165,12 +178,12 @@ impl MemoryQueue {
     fn delete_one(&self, record: &Record) {
         let again = self.redelivery.as_ref().and_then(|redelivery| redelivery(record));
         let mut messages = self.messages.borrow_mut();
-        let Some(index) = messages.iter().position(|message| message.is_held_by(&record.receipt_handle)) else {
+        let Some(number) = messages.held.get(&record.receipt_handle).copied() else {
             return; // it was received again after its visibility timeout: as with SQS, it is not deleted
         };
         match again {
-            Some(delay) => messages[index].visible_at = Instant::now() + delay,
-            None => drop(messages.remove(index)),
+            Some(delay) => drop(messages.show(number, Instant::now() + delay)),
+            None => drop(messages.remove(number)),
         }
     }
 
@@ -179,16 +192,74 @@ impl MemoryQueue {
         self.ids.get()
     }
 
+    /// Whether a message is visible now.
+    pub fn has_visible(&self) -> bool {
+        self.next_visible().is_some_and(|visible_at| visible_at <= Instant::now())
+    }
+
+    /// Waits until a message is visible.
+    pub async fn visible(&self) {
+        loop {
+            let changed = self.changed.notified();
+            match self.next_visible() {
+                Some(visible_at) if visible_at <= Instant::now() => return,
+                Some(visible_at) => {
+                    tokio::select! {
+                        () = changed => {}
+                        () = sleep_until(visible_at) => {}
+                    }
+                }
+                None => changed.await,
+            }
+        }
+    }
+
     fn next_visible(&self) -> Option<Instant> {
-        self.messages.borrow().iter().map(|message| message.visible_at).min()
+        self.messages.borrow().by_time.first().map(|(visible_at, _)| *visible_at)
+    }
+}
+
+impl Messages {
+    fn add(&mut self, message: Stored) {
+        self.sent += 1;
+        self.by_time.insert((message.visible_at, self.sent));
+        self.all.insert(self.sent, message);
+    }
+
+    /// The messages that are visible, those first that have been visible longest.
+    fn visible(&self, now: Instant) -> impl Iterator<Item = u64> {
+        self.by_time.range(..=(now, u64::MAX)).map(|(_, number)| *number)
+    }
+
+    /// Changes when a message is visible, and returns it.
+    fn show(&mut self, number: u64, visible_at: Instant) -> Option<&mut Stored> {
+        let message = self.all.get_mut(&number)?;
+        self.by_time.remove(&(message.visible_at, number));
+        self.by_time.insert((visible_at, number));
+        message.visible_at = visible_at;
+        Some(message)
+    }
+
+    /// Hands a message out under a new receipt, until it is visible again.
+    fn receive(&mut self, number: u64, receipt_handle: String, visible_at: Instant) -> Option<Record> {
+        let message = self.show(number, visible_at)?;
+        message.receive_count += 1;
+        let before = message.receipt_handle.replace(receipt_handle.clone());
+        let record = message.to_record();
+        before.map(|before| self.held.remove(&before));
+        self.held.insert(receipt_handle, number);
+        Some(record)
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Stored> {
+        let message = self.all.remove(&number)?;
+        self.by_time.remove(&(message.visible_at, number));
+        message.receipt_handle.as_ref().map(|receipt| self.held.remove(receipt));
+        Some(message)
     }
 }
 
 impl Stored {
-    fn is_held_by(&self, receipt_handle: &str) -> bool {
-        self.receipt_handle.as_deref() == Some(receipt_handle)
-    }
-
     fn to_record(&self) -> Record {
         Record {
             message_id: self.message_id.clone(),
@@ -219,19 +290,10 @@ impl Queue for MemoryQueue {
 impl Source for MemoryQueue {
     async fn receive(&self, max: usize) -> Result<Vec<Record>, ServiceError> {
         loop {
-            let changed = self.changed.notified();
+            self.visible().await;
             let received = self.receive_now(max);
             if !received.is_empty() {
                 return Ok(received);
-            }
-            match self.next_visible() {
-                Some(visible_at) => {
-                    tokio::select! {
-                        () = changed => {}
-                        () = sleep_until(visible_at) => {}
-                    }
-                }
-                None => changed.await,
             }
         }
     }

@@ -44,7 +44,12 @@ mod tally;
 mod trace;
 mod world;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::panic::resume_unwind;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, available_parallelism};
 
 use mutant::Mutant;
 use play::play;
@@ -75,19 +80,31 @@ fn again(seed: u64) -> String {
 fn every_promise_is_kept_under_all_faults() {
     let asked = seeds_asked_for();
     let seeds = asked.clone().unwrap_or(SEEDS);
-    let mut tally = Tally::default();
-    let mut broken = Vec::new();
-    for seed in seeds.clone() {
-        let history = play(seed, None);
-        let verdict = judge(&history);
-        tally.add(&history, &verdict);
-        if seeds.end - seeds.start == 1 || broken.is_empty() && !verdict.breaches.is_empty() {
-            println!("{:#?}\n\n{}", history.plan, history.trace());
+    let (tally, broken) = (Mutex::new(Tally::default()), Mutex::new(BTreeMap::new()));
+    let next = AtomicU64::new(seeds.start);
+    let play_seeds = || {
+        while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| seeds.contains(seed)) {
+            let history = play(seed, None);
+            let verdict = judge(&history);
+            tally.lock().unwrap().add(&history, &verdict);
+            let mut broken = broken.lock().unwrap();
+            if seeds.end - seeds.start == 1 || broken.is_empty() && !verdict.breaches.is_empty() {
+                println!("{:#?}\n\n{}", history.plan, history.trace());
+            }
+            if !verdict.breaches.is_empty() {
+                let breaches = verdict.breaches.join("\n  ");
+                broken.insert(seed, format!("seed {seed}: {breaches}\nrun it again: {}", again(seed)));
+            }
         }
-        if !verdict.breaches.is_empty() {
-            broken.push(format!("seed {seed}: {}\nrun it again: {}", verdict.breaches.join("\n  "), again(seed)));
-        }
-    }
+    };
+    // A world is one thread's, and no two have anything in common.
+    thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..available_parallelism().map_or(1, usize::from)).map(|_| scope.spawn(play_seeds)).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+    });
+    let (tally, broken) = (tally.into_inner().unwrap(), broken.into_inner().unwrap());
+    let broken: Vec<String> = broken.into_values().collect();
     println!("{tally}");
     assert!(broken.is_empty(), "{} of {seeds:?} broke a promise:\n{}", broken.len(), broken.join("\n"));
     if asked.is_none() {

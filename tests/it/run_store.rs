@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use postpress_bridge::ids::{ChatId, RunId, TriggerKey};
+use postpress_bridge::ids::{ChatId, RunId, Subject, TriggerKey};
 use postpress_bridge::run::{
-    DueRun, EndedBy, Ending, Item, Open, Origin, Outcome, RecentKeys, RunState, TRIGGERS_MAX, Write, WriteResult,
+    ACTIVE_SHARDS, DueRun, ENDED_SHARDS, EndedBy, Ending, Item, Open, Origin, Outcome, RecentKeys, RunState,
+    TRIGGERS_MAX, Write, WriteResult,
 };
 use postpress_bridge::store::{DUE_PAGE, MemoryStore, RunStore, RunTable, SCAN_PAGE};
 use postpress_bridge::time::Millis;
@@ -199,7 +200,8 @@ async fn an_item_is_stored_completely(store: &impl RunStore) {
 
         let (subject, claim_id) = (item.subject.clone(), item.claim_id);
         take(store, &Write::End { subject, claim_id, outcome: outcome.clone(), learned: learned() }).await;
-        let open = item.state.open().unwrap();
+        let shard = Open::shard_of_ended(&item.subject);
+        let open = Open { shard, ..item.state.open().unwrap() };
         let ended = Item { state: RunState::Ended { outcome: outcome.clone(), open }, ..item };
         assert_eq!(read(store, &chat(name)).await, Some(ended));
     }
@@ -252,17 +254,23 @@ async fn the_index_holds_a_run_until_it_is_published(store: &impl RunStore) {
     let writes = Writes(chat("c"));
     let (first, second) = (NOW + Duration::from_secs(1800), NOW + Duration::from_secs(3600));
     let long_after = second + Duration::from_secs(1);
-    let place = |sweep_at_ms| vec![DueRun { sweep_at_ms, subject: chat("c").into() }];
+    let subject = Subject::from(chat("c"));
+    let ended_shard = Open::shard_of_ended(&subject);
+    let place = |shard, sweep_at_ms| Some((shard, DueRun { sweep_at_ms, subject: subject.clone() }));
     for (step, index) in [
-        (writes.start(1, None), place(first)),
-        (writes.claim_by_poll(1, 1, 2, "p", NOW), place(first)),
-        (writes.move_sweep(first, second), place(second)),
-        (writes.end(2), place(second)),
-        (writes.mark(1), vec![]),
-        (writes.start(2, Some(1)), place(first)),
+        (writes.start(1, None), place(3, first)),
+        (writes.claim_by_poll(1, 1, 2, "p", NOW), place(3, first)),
+        (writes.move_sweep(first, second), place(3, second)),
+        (writes.end(2), place(ended_shard, second)),
+        (writes.mark(1), None),
+        (writes.start(2, Some(1)), place(3, first)),
     ] {
         take(store, &step).await;
-        assert_eq!(due(store, 3, long_after).await, index, "{step:?}");
+        let mut found = Vec::new();
+        for shard in ACTIVE_SHARDS.chain(ENDED_SHARDS) {
+            found.extend(due(store, shard, long_after).await.into_iter().map(|run| (shard, run)));
+        }
+        assert_eq!(found, Vec::from_iter(index), "{step:?}");
     }
 }
 
