@@ -110,15 +110,13 @@ impl Alarm {
         let breaching = real.iter().filter(|value| self.is_breaching(**value)).count();
         let alarm_if = |breaching| if breaching >= self.datapoints_to_alarm { State::Alarm } else { State::Ok };
         match self.treat_missing_data.as_str() {
-            _ if missing == 0 => alarm_if(breaching),
             "breaching" => alarm_if(breaching + missing),
-            "notBreaching" => alarm_if(breaching),
             // Whatever the missing ones were, the state would be the same.
             "ignore" if alarm_if(breaching) == alarm_if(breaching + missing) => alarm_if(breaching),
             "ignore" => before,
             "missing" if real.is_empty() => State::InsufficientData,
-            "missing" if breaching == real.len() => State::Alarm,
-            "missing" => alarm_if(breaching),
+            "missing" if missing > 0 && breaching == real.len() => State::Alarm,
+            "missing" | "notBreaching" => alarm_if(breaching),
             other => panic!("TreatMissingData: {other}"),
         }
     }
