@@ -35,6 +35,7 @@
 //! | [`settings`], [`credentials`] | the environment; keys, tokens and signing secrets, and their rotation |
 //! | [`telemetry`], [`metrics`], [`trace`] | the log, an invocation's metrics, the trace that a run's messages share |
 //! | `bootstrap`, `aws`, `secrets`, `lambda` | wiring of the deployed programs, the AWS clients, Secrets Manager, Lambda's events (feature `aws`) |
+//! | [`plan`] | costs, lateness and capacity, calculated from the run protocol |
 //! | [`simulator`] | the provider, simulated, with faults |
 //! | [`event_source_mapping`], [`local_invoke`] | Lambda's event source mapping without Lambda; one invocation in memory, for `cargo lambda invoke` |
 //! | [`schema`] | the JSON Schemas of triggers, events and the HTTP API |
@@ -92,6 +93,7 @@ pub mod lambda;
 pub mod local_invoke;
 pub mod message;
 pub mod metrics;
+pub mod plan;
 pub mod postpress;
 pub mod queue;
 pub mod run;
