@@ -55,6 +55,7 @@
 //! | a store backend | a file in `store/`, listed in `store/mod.rs`; the place that chooses it (`bootstrap.rs` on AWS, `cli/sync.rs` in a terminal); its line in `tests/it/run_store.rs` |
 //! | an event's field | `run/publication.rs` (the data), `event.rs` (the event) |
 //! | a command | a file in `cli/`, listed in `cli/mod.rs` |
+//! | a price, a quota | `plan/prices.rs`; then `INSTA_UPDATE=always cargo test --lib cli::plan` and `UPDATE_DOCS=1 cargo test --test it capacity`; the bridge's figures in `docs/alternatives.md` |
 //!
 //! # Glossary
 //!

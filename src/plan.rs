@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::run::Metadata;
+use crate::run::{EndedBy, Metadata};
 use crate::settings::Config;
 
 pub mod cost;
@@ -147,38 +147,45 @@ pub struct Plan {
     pub limits: Vec<Limit>,
 }
 
-/// Calculates the plan.
+/// Calculates the plan. Lengths of which no run sees the end are left out.
 ///
 /// # Errors
-/// If a part of an item cannot be written as JSON, which would be a bug.
+/// If a budget ends runs of the profile's length before the sync has ended.
 pub fn plan(
     syncs_a_month: &[f64],
     lengths: &[Duration],
     profile: &SyncProfile,
     deployment: &Deployment,
 ) -> anyhow::Result<Plan> {
+    let noticed = traffic::count(profile, deployment, Duration::ZERO)?;
+    anyhow::ensure!(
+        noticed.ended_by == Some(EndedBy::Answer),
+        "no run lasts as long as such a sync; raise BRIDGE_RUN_DEADLINE_SECONDS or BRIDGE_MAX_POLLS, or plan a shorter one"
+    );
+    let lateness = lengths.iter().map(|length| lateness(*length, profile, deployment));
     Ok(Plan {
         prices_as_of: prices::AS_OF,
         region: prices::REGION,
-        lateness: lengths.iter().map(|length| lateness(*length, profile, deployment)).collect::<Result<_, _>>()?,
+        lateness: lateness.filter_map(Result::transpose).collect::<Result<_, _>>()?,
         months: syncs_a_month.iter().map(|syncs| month(*syncs, profile, deployment)).collect::<Result<_, _>>()?,
         limits: limits::limits(profile, deployment)?,
     })
 }
 
-/// Calculates how late the ending of a sync of this length is noticed on a queue with little traffic.
+/// Calculates how late the ending of a sync of this length is noticed on a queue with little traffic; `None` if a budget ends
+/// its run before.
 ///
 /// # Errors
 /// If a part of an item cannot be written as JSON, which would be a bug.
-pub fn lateness(length: Duration, profile: &SyncProfile, deployment: &Deployment) -> anyhow::Result<Lateness> {
+pub fn lateness(length: Duration, profile: &SyncProfile, deployment: &Deployment) -> anyhow::Result<Option<Lateness>> {
     let profile = SyncProfile { length, ..profile.clone() };
     let (sync, batching) = traffic::traffic(0.0, &profile, deployment)?;
-    Ok(Lateness {
+    Ok((sync.ended_by == Some(EndedBy::Answer)).then(|| Lateness {
         length_seconds: length.as_secs_f64(),
         calls: sync.calls,
         mean_seconds: sync.mean_lateness(batching.wait_seconds),
         worst_seconds: sync.worst_lateness(batching.longest_wait_seconds),
-    })
+    }))
 }
 
 /// Calculates a month.

@@ -52,6 +52,17 @@ fn a_long_sync_moves_in_the_index_when_sweeps_look_at_it() {
 }
 
 #[test]
+fn a_sync_that_outlasts_every_run_is_refused() {
+    let day = Duration::from_hours(24);
+    let plan =
+        |length| plan(&[1.0], &[length], &SyncProfile { length, ..SyncProfile::default() }, &Deployment::default());
+    assert_eq!(plan(day / 2).unwrap().lateness.len(), 1);
+    let refusal = plan(day + day).unwrap_err().to_string();
+    assert!(refusal.contains("BRIDGE_RUN_DEADLINE_SECONDS"), "{refusal}");
+    assert_eq!(lateness(day + day, &SyncProfile::default(), &Deployment::default()).unwrap(), None);
+}
+
+#[test]
 fn units_are_rounded_up_as_in_the_examples_of_dynamodb() {
     // https://aws.amazon.com/dynamodb/pricing/on-demand/ and
     // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
@@ -150,7 +161,7 @@ proptest! {
 
     #[test]
     fn an_ending_is_noticed_within_the_last_delay_and_the_wait(profile in profiles(), deployment in deployments()) {
-        let noticed = lateness(profile.length, &profile, &deployment).unwrap();
+        let noticed = lateness(profile.length, &profile, &deployment).unwrap().unwrap();
         prop_assert!(noticed.mean_seconds <= noticed.worst_seconds, "{noticed:?}");
         prop_assert!(noticed.worst_seconds <= 330.0 + 20.0, "{noticed:?}");
     }

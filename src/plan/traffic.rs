@@ -12,8 +12,8 @@ use crate::event::Event;
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use crate::postpress::{Answer, Finish, Progress};
 use crate::run::{
-    Claimant, ENDED_SHARDS, Item, Jitter, MessageHandler, Poll, RecentKeys, RunState, Step, StepContext, StepResult,
-    Task, Trigger, TriggerMessage, Write, WriteResult, sweep,
+    Claimant, ENDED_SHARDS, EndedBy, Item, Jitter, MessageHandler, Poll, RecentKeys, RunState, Step, StepContext,
+    StepResult, Task, Trigger, TriggerMessage, Write, WriteResult, sweep,
 };
 use crate::store::item_bytes;
 use crate::time::Millis;
@@ -52,6 +52,8 @@ pub struct SyncCount {
     pub seconds: f64,
     /// Seconds between the last two calls, without jitter and the wait for a batch.
     pub last_delay_seconds: f64,
+    /// What ended the run: an answer, unless a budget was exhausted before.
+    pub ended_by: Option<EndedBy>,
 }
 
 impl SyncCount {
@@ -124,6 +126,7 @@ impl<'a> Stepper<'a> {
         }
         self.count.messages = self.messages - first_message;
         self.count.seconds = self.now.since(beginning).as_secs_f64();
+        self.count.ended_by = self.item.as_ref().and_then(|item| item.state.outcome()).map(|outcome| outcome.ended_by);
         self.count.stored_bytes = self.item.as_ref().map(item_bytes).transpose()?.unwrap_or_default();
         Ok(())
     }
@@ -268,7 +271,7 @@ pub fn read_units(bytes: usize) -> usize {
 }
 
 /// The size of an entry in bytes, as
-/// [PutEvents counts it](https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html): without a time of its
+/// [PutEvents counts it](https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html): without a time of its
 /// own, source, detail type, detail and resources.
 fn event_bytes(event: &Event, source: &str) -> usize {
     let resources: usize = event.resources().iter().map(String::len).sum();
