@@ -150,7 +150,7 @@ impl Plan {
         let Figures { prices_as_of, region, .. } = figures;
         format!(
             "How late an ending is noticed on a quiet queue\n\n{lateness}\nWhat syncs of {} cost in a month: list prices of {region}, \
-             {prices_as_of}, no free tier\n\n{cost}\nWhat breaks first, and how much of it is used at this many chats in flight\n\n{limits}",
+             {prices_as_of}, no free tier\n\n{cost}\nWhat breaks first: how many chats in flight each limit allows, and its use at some\n\n{limits}",
             span(self.length)
         )
     }
@@ -198,7 +198,7 @@ fn cost_table(months: &[Month], columns: Option<u16>) -> Table {
 
 fn limits_table(limits: &[Limit], in_flight: &[u32], columns: Option<u16>) -> Table {
     let in_flight: Vec<f64> = in_flight.iter().map(|chats| f64::from(*chats)).collect();
-    let mut headings = vec!["limit".to_owned(), "chats in flight".to_owned()];
+    let mut headings = vec!["limit".to_owned(), "allows".to_owned()];
     headings.extend(in_flight.iter().map(|chats| format!("at {}", large(*chats))));
     headings.push("quota".to_owned());
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
@@ -242,11 +242,13 @@ fn short(number: f64) -> String {
     format!("{number:.digits$}")
 }
 
+/// A share in percent, or as a factor if it is large.
 fn percent(share: f64) -> String {
     match share * 100.0 {
-        0.0 => "0 %".to_owned(),
+        ..0.05 => "0 %".to_owned(),
         percent @ ..1.0 => format!("{percent:.1} %"),
-        percent => format!("{percent:.0} %"),
+        percent @ ..1000.0 => format!("{percent:.0} %"),
+        _ => format!("{share:.0} x"),
     }
 }
 
@@ -322,6 +324,8 @@ mod tests {
             let tables = text.lines().filter(|line| line.starts_with(' '));
             let widest = tables.map(UnicodeWidthStr::width).max().unwrap();
             assert!(widest <= usize::from(columns), "{widest} columns of {columns}:\n{text}");
+            let unlimited = plan.text(&figures(&plan), None);
+            assert_eq!(text.lines().count(), unlimited.lines().count(), "no line is wrapped:\n{text}");
         }
     }
 
@@ -330,6 +334,6 @@ mod tests {
         let texts = [999.0, 1000.0, 18_750.0, 1_400_000.0, 2e6, 40_000.0, 1_333_333.0].map(large);
         assert_eq!(texts, ["999", "1 k", "19 k", "1.4 M", "2 M", "40 k", "1.3 M"]);
         assert_eq!([0.0, 0.003_47, 0.38, 3.84, 142.7].map(short), ["0.000", "0.003", "0.38", "3.8", "143"]);
-        assert_eq!([0.0, 0.002, 0.5, 12.0].map(percent), ["0 %", "0.2 %", "50 %", "1200 %"]);
+        assert_eq!([0.0, 0.0004, 0.002, 0.5, 1.2, 12.0].map(percent), ["0 %", "0 %", "0.2 %", "50 %", "120 %", "12 x"]);
     }
 }

@@ -73,14 +73,14 @@ fn all(sync: &SyncCount, deployment: &Deployment) -> Vec<Limit> {
     vec![
         sweep,
         mapping("Lambda: mapping", concurrency, invocation, messages),
-        mapping("Lambda: mapping, provider hangs", concurrency, call_timeout, 1.0 / hanging.as_secs_f64()),
-        mapping("Lambda: account's concurrency", LAMBDA_CONCURRENCY, invocation, messages),
+        mapping("Lambda: hanging calls", concurrency, call_timeout, 1.0 / hanging.as_secs_f64()),
+        mapping("Lambda: account", LAMBDA_CONCURRENCY, invocation, messages),
         Limit::new("SQS: in flight, table down", SQS_IN_FLIGHT, "messages", 1.0),
         Limit::new("DynamoDB: new table", NEW_TABLE_WRITES, "writes/s", writes),
         Limit::new("DynamoDB: table", TABLE_WRITES, "writes/s", writes),
         Limit::new("DynamoDB: open index", PARTITION_WRITES * shards, "writes/s", a_second(number(index))),
         Limit::new("EventBridge: PutEvents", PUT_EVENTS, "requests/s", a_second(1.0)),
-        Limit::new("EventBridge: targets of a rule", TARGET_INVOCATIONS, "events/s", a_second(1.0)),
+        Limit::new("EventBridge: rule targets", TARGET_INVOCATIONS, "events/s", a_second(1.0)),
     ]
 }
 
@@ -114,11 +114,7 @@ mod tests {
         let limits = all(&sync(), &Deployment::default());
         // Ten invocations of ten messages in 0.2 s are 500 messages a second, and a chat has one in 40 s.
         assert_eq!(limit(&limits, "Lambda: mapping").chats.unwrap().round(), 20_000.0);
-        assert_eq!(
-            limit(&limits, "Lambda: mapping, provider").chats.unwrap().round(),
-            3100.0,
-            "10 a second, each chat in 310 s"
-        );
+        assert_eq!(limit(&limits, "Lambda: hanging").chats.unwrap().round(), 3100.0, "10 a second, each chat in 310 s");
         assert_eq!(limit(&limits, "Lambda: account").chats.unwrap().round(), 2_000_000.0);
         assert_eq!(limit(&limits, "SQS").chats.unwrap().round(), 120_000.0);
         assert_eq!(limit(&limits, "DynamoDB: table").chats.unwrap().round(), 1_333_333.0);

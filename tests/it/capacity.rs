@@ -69,6 +69,18 @@ fn capacity_has_the_planners_figures() {
 }
 
 #[test]
+fn capacity_explains_every_limit() {
+    let text = read("docs/capacity.md");
+    let figures: Value = serde_json::from_str(&plan("--json")).unwrap();
+    let limits = figures["limits"].as_array().unwrap();
+    assert!(limits.len() >= 8, "{figures}");
+    for limit in limits {
+        let row = format!("\n| {} | ", limit["name"].as_str().unwrap());
+        assert!(text.contains(&row), "no row {row}");
+    }
+}
+
+#[test]
 fn alternatives_have_the_planners_figures() {
     let text = read("docs/alternatives.md");
     let comparable = |month: &Value| -> f64 {
