@@ -37,6 +37,7 @@
 //! | [`settings`], [`credentials`] | the environment; keys, tokens and signing secrets, and their rotation |
 //! | [`telemetry`], [`metrics`], [`trace`] | the log, an invocation's metrics, the trace that a run's messages share |
 //! | `bootstrap`, `aws`, `secrets`, `lambda` | wiring of the deployed programs, the AWS clients, Secrets Manager, Lambda's events (feature `aws`) |
+//! | [`plan`] | costs, lateness and capacity, calculated from the run protocol |
 //! | [`simulator`] | the provider, simulated, with faults |
 //! | [`event_source_mapping`], [`local_invoke`] | Lambda's event source mapping without Lambda; one invocation in memory, for `cargo lambda invoke` |
 //! | [`schema`] | the JSON Schemas of triggers, events and the HTTP API |
@@ -59,6 +60,7 @@
 //! | a kind of message | `message.rs` (its form), `run/message_handler.rs` (what it does) |
 //! | a route of the webhook | `webhook/routes.rs` (the path), `webhook/handler.rs` (the answer), `webhook/openapi.rs` (its description) |
 //! | a command | a file in `cli/`, listed in `cli/mod.rs` |
+//! | a price, a quota | `plan/prices.rs`; then `INSTA_UPDATE=always cargo test --lib cli::plan` and `UPDATE_DOCS=1 cargo test --test it capacity`; the bridge's figures in `docs/alternatives.md` |
 //!
 //! # Glossary
 //!
@@ -97,6 +99,7 @@ pub mod lambda;
 pub mod local_invoke;
 pub mod message;
 pub mod metrics;
+pub mod plan;
 pub mod postpress;
 pub mod queue;
 pub mod run;

@@ -16,6 +16,7 @@ pub mod aws;
 pub mod completions;
 pub mod demo;
 pub mod doctor;
+pub mod plan;
 pub mod runs;
 pub mod schema;
 pub mod simulate;
@@ -56,6 +57,7 @@ pub enum Commands {
     Status(status::Status),
     Runs(runs::Runs),
     Redrive(aws::Redrive),
+    Plan(plan::Plan),
     Doctor(doctor::Doctor),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -100,6 +102,7 @@ impl Commands {
             Commands::Status(status) => status.run().await,
             Commands::Runs(runs) => runs.run().await,
             Commands::Redrive(redrive) => redrive.run().await,
+            Commands::Plan(plan) => plan.run().map(|()| true),
             Commands::Doctor(doctor) => doctor.run().await,
             Commands::Schema(schema) => schema.run().map(|()| true),
             Commands::Completions(completions) => completions.run().map(|()| true),

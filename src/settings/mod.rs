@@ -219,6 +219,12 @@ fn complete<T>(
     }
 }
 
+impl FromEnv for Config {
+    fn take(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(reader.config())
+    }
+}
+
 impl FromEnv for WorkerSettings {
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
         let provider = reader.provider();

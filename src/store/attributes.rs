@@ -1,7 +1,4 @@
-//! Converts items to DynamoDB's attributes and back.
-//!
-//! Fields used in conditions have attributes of their own types. The rest (triggers, the poll state, the outcome) is JSON
-//! text, so that a producer's metadata is returned byte for byte.
+//! Converts items to DynamoDB's attributes, as `layout` lists them, and back.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,8 +8,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::layout::{self, Value};
 use crate::ids::{Subject, TriggerKey};
-use crate::run::{DueRun, Item, Open, Phase, RecentKeys, StateAttributes};
+use crate::run::{DueRun, Item, Open, RecentKeys, StateAttributes};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -36,36 +34,21 @@ pub(super) fn json(value: &impl Serialize) -> Result<AttributeValue, ServiceErro
 
 /// The item's attributes; absent fields have none.
 pub(super) fn of_item(item: &Item) -> Result<Attributes, ServiceError> {
-    let keys = item.keys.iter().map(|key| Blob::new(key.to_bytes())).collect();
-    let triggers = item.triggers.iter().map(json).collect::<Result<_, _>>()?;
-    let StateAttributes { phase, published, outcome, open, expires_at } = item.state.clone().into();
-    let phase = match phase {
-        Phase::Active => "active",
-        Phase::Ended => "ended",
-    };
-    let required = [
-        ("subject", string(&item.subject)),
-        ("run_id", string(item.run_id)),
-        ("claim_id", string(item.claim_id.to_hex())),
-        ("holder", string(&item.holder)),
-        ("lease_until_ms", number(item.lease_until_ms.0)),
-        ("phase", string(phase)),
-        ("triggers", AttributeValue::L(triggers)),
-        ("keys", AttributeValue::Bs(keys)),
-        ("learned", json(&item.learned)?),
-        ("started_at_ms", number(item.started_at_ms.0)),
-        ("polls", number(item.polls)),
-    ];
-    let optional = [
-        ("published", published.then_some(AttributeValue::Bool(true))),
-        ("seen", (!item.seen.is_empty()).then(|| AttributeValue::B(Blob::new(item.seen.to_bytes())))),
-        ("outcome", outcome.as_ref().map(json).transpose()?),
-        ("open", open.map(|open| number(open.shard))),
-        ("sweep_at_ms", open.map(|open| number(open.sweep_at_ms.0))),
-        ("expires_at", expires_at.map(number)),
-    ];
-    let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    Ok(required.into_iter().chain(optional).map(|(name, value)| (name.to_owned(), value)).collect())
+    let attributes = layout::attributes(item).map_err(|error| ServiceError::Permanent(error.to_string()))?;
+    Ok(attributes.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect())
+}
+
+impl From<Value> for AttributeValue {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Text(text) => Self::S(text),
+            Value::Number(value) => number(value),
+            Value::Binary(bytes) => Self::B(Blob::new(bytes)),
+            Value::BinarySet(values) => Self::Bs(values.into_iter().map(Blob::new).collect()),
+            Value::TextList(texts) => Self::L(texts.into_iter().map(Self::S).collect()),
+            Value::True => Self::Bool(true),
+        }
+    }
 }
 
 /// The item of these attributes.

@@ -11,6 +11,7 @@ use crate::time::Millis;
 mod attributes;
 #[cfg(feature = "aws")]
 mod dynamodb;
+mod layout;
 mod memory;
 mod run_table;
 mod sqlite;
@@ -19,6 +20,7 @@ mod sqlite;
 pub use dynamodb::DynamoStore;
 #[cfg(feature = "aws")]
 pub(crate) use dynamodb::OPEN_INDEX;
+pub use layout::item_bytes;
 pub use memory::MemoryStore;
 pub use run_table::RunTable;
 pub use sqlite::{Command, SqliteStore, StateFileError};

@@ -5,6 +5,7 @@ mod alarms;
 mod aws_faults;
 mod aws_tls;
 mod bad_messages;
+mod capacity;
 mod cargo_lambda;
 mod doctor;
 mod event_bus;

@@ -1,0 +1,123 @@
+//! The layout of an item in DynamoDB: its attributes' names, types and sizes, without the SDK, so that every build can say
+//! how large an item is.
+
+use crate::run::{Item, Phase, StateAttributes};
+
+/// The value of an attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Text.
+    Text(String),
+    /// A whole number.
+    Number(u64),
+    /// Bytes.
+    Binary(Vec<u8>),
+    /// A set of bytes.
+    BinarySet(Vec<Vec<u8>>),
+    /// A list of texts.
+    TextList(Vec<String>),
+    /// `true`; a flag that is not set has no attribute.
+    True,
+}
+
+impl Value {
+    /// Its size by [DynamoDB's rules][sizes] (November 2026), which do not mention sets: the sum of their values.
+    ///
+    /// [sizes]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Number(number) => {
+                let digits = number.to_string().trim_end_matches('0').len();
+                digits.div_ceil(2) + 1
+            }
+            Self::Binary(bytes) => bytes.len(),
+            Self::BinarySet(values) => values.iter().map(Vec::len).sum(),
+            Self::TextList(texts) => 3 + texts.iter().map(|text| 1 + text.len()).sum::<usize>(),
+            Self::True => 1,
+        }
+    }
+}
+
+/// The item's attributes; absent fields have none.
+///
+/// Fields used in conditions have attributes of their own types. The rest (triggers, the poll state, the outcome) is JSON
+/// text, so that a producer's metadata is returned byte for byte.
+pub(super) fn attributes(item: &Item) -> serde_json::Result<Vec<(&'static str, Value)>> {
+    let keys = item.keys.iter().map(|key| key.to_bytes().to_vec()).collect();
+    let triggers = item.triggers.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    let StateAttributes { phase, published, outcome, open, expires_at } = item.state.clone().into();
+    let phase = match phase {
+        Phase::Active => "active",
+        Phase::Ended => "ended",
+    };
+    let required = [
+        ("subject", Value::Text(item.subject.to_string())),
+        ("run_id", Value::Text(item.run_id.to_string())),
+        ("claim_id", Value::Text(item.claim_id.to_hex())),
+        ("holder", Value::Text(item.holder.to_string())),
+        ("lease_until_ms", Value::Number(item.lease_until_ms.0)),
+        ("phase", Value::Text(phase.to_owned())),
+        ("triggers", Value::TextList(triggers)),
+        ("keys", Value::BinarySet(keys)),
+        ("learned", Value::Text(serde_json::to_string(&item.learned)?)),
+        ("started_at_ms", Value::Number(item.started_at_ms.0)),
+        ("polls", Value::Number(item.polls.into())),
+    ];
+    let optional = [
+        ("published", published.then_some(Value::True)),
+        ("seen", (!item.seen.is_empty()).then(|| Value::Binary(item.seen.to_bytes()))),
+        ("outcome", outcome.as_ref().map(serde_json::to_string).transpose()?.map(Value::Text)),
+        ("open", open.map(|open| Value::Number(open.shard.into()))),
+        ("sweep_at_ms", open.map(|open| Value::Number(open.sweep_at_ms.0))),
+        ("expires_at", expires_at.map(Value::Number)),
+    ];
+    let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    Ok(required.into_iter().chain(optional).collect())
+}
+
+/// The item's size in the table, in bytes.
+///
+/// # Errors
+/// If a part of it cannot be written as JSON, which would be a bug.
+pub fn item_bytes(item: &Item) -> serde_json::Result<usize> {
+    Ok(attributes(item)?.iter().map(|(name, value)| name.len() + value.bytes()).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::MessageId;
+    use crate::run::arbitrary;
+
+    #[test]
+    fn values_have_the_sizes_that_dynamodb_documents() {
+        for (value, bytes) in [
+            (Value::Text("é".to_owned()), 2),
+            (Value::Number(0), 1),
+            (Value::Number(7), 2),
+            (Value::Number(1_795_514_400_123), 8), // 13 digits
+            (Value::Number(1_795_514_400_000), 5), // 8 digits without the trailing zeros
+            (Value::Binary(vec![0; 12]), 12),
+            (Value::BinarySet(vec![vec![0; 8]; 3]), 24),
+            (Value::TextList(Vec::new()), 3),
+            (Value::TextList(vec!["ab".to_owned(), "c".to_owned()]), 3 + 1 + 2 + 1 + 1),
+            (Value::True, 1),
+        ] {
+            assert_eq!(value.bytes(), bytes, "{value:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn names_and_values_make_up_an_items_size(item in arbitrary::item()) {
+            let names: usize = attributes(&item).unwrap().iter().map(|(name, _)| name.len()).sum();
+            let bytes = item_bytes(&item).unwrap();
+            prop_assert!(bytes > names + item.subject.to_string().len() + item.keys.len() * 8);
+            let longer = Item { holder: MessageId::new(format!("{}seven b", item.holder)), ..item };
+            prop_assert_eq!(item_bytes(&longer).unwrap(), bytes + 7);
+        }
+    }
+}
