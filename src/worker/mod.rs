@@ -138,7 +138,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
 
     /// Handles a batch. No message fails another, and nothing outlives the invocation.
     pub async fn handle(&self, records: &[Record], ends: Instant) -> BatchResult {
-        let invocation = Invocation::new(ends, self.clock.now(), &self.config);
+        let invocation = Invocation::new(ends, self.clock.now(), &self.config).with_records(records.len());
         if !invocation.has_time_to_call() {
             tracing::error!(
                 left_ms = invocation.left().as_millis(),

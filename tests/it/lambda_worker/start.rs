@@ -100,7 +100,7 @@ async fn ten_thousand_records_fit_into_the_smallest_lambda() {
     });
     batch["Records"] = records.collect();
     // So short that most of the batch does not fit.
-    let deadline = Deadline::after(Duration::from_secs(20));
+    let deadline = Deadline::after(Duration::from_secs(30));
     let outcome = environment.invoke(&batch, deadline, &mut no_faults).await;
     let Outcome::Answered(answer) = outcome else { panic!("{outcome:?}") };
     let returned = answer["batchItemFailures"].as_array().unwrap().len();
