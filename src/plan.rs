@@ -67,7 +67,7 @@ impl Default for Deployment {
             sweep_every: Duration::from_mins(5),
             archive_days: 30.0,
             log_days: 30.0,
-            is_traced: true,
+            is_traced: false,
         }
     }
 }

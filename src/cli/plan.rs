@@ -82,9 +82,9 @@ pub struct Plan {
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = positive)]
     sweep_every: Duration,
 
-    /// Without X-Ray
+    /// With X-Ray: `Tracing=Active` of the template
     #[arg(long)]
-    no_tracing: bool,
+    tracing: bool,
 
     /// Print one JSON object
     #[arg(long)]
@@ -130,7 +130,7 @@ impl Plan {
             function_timeout: self.timeout,
             invocation: self.invocation,
             sweep_every: self.sweep_every,
-            is_traced: !self.no_tracing,
+            is_traced: self.tracing,
             ..Deployment::default()
         };
         let syncs: Vec<_> = self.syncs.iter().map(|syncs| f64::from(*syncs)).collect();
@@ -307,7 +307,7 @@ mod tests {
             &["--invocation", "1s"],
             &["--timeout", "90s"],
             &["--sweep-every", "10m"],
-            &["--no-tracing"],
+            &["--tracing"],
         ] {
             assert_ne!(figures(&parsed(arguments)), unchanged, "{arguments:?}");
         }

@@ -3,7 +3,7 @@
 //! Prices change rarely and quotas can be raised. Both differ by region: quotas of EventBridge are a tenth of these in small
 //! regions.
 
-/// When the prices and quotas were last compared with AWS's pages.
+/// When the prices and quotas were gathered.
 pub const AS_OF: &str = "November 2026";
 /// Where they apply.
 pub const REGION: &str = "us-east-1";
