@@ -84,7 +84,8 @@ impl EventSourceMapping {
         }
     }
 
-    async fn invoke(&self, source: &impl Source, handler: &impl Handler, batch: Vec<Record>) {
+    /// Invokes the handler with a batch, and deletes the handled messages.
+    pub async fn invoke(&self, source: &impl Source, handler: &impl Handler, batch: Vec<Record>) {
         let ends = Instant::now() + self.invocation;
         let result = timeout_at(ends, handler.handle(&batch, ends)).await.unwrap_or(InvocationResult::Killed);
         let InvocationResult::Completed(returned) = result else { return };
