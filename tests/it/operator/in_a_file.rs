@@ -128,10 +128,12 @@ async fn status_watches_a_running_sync_and_changes_nothing() {
 async fn ctrl_c_ends_a_watch_immediately() {
     use std::os::unix::process::ExitStatusExt;
 
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
     let folder = tempfile::tempdir().unwrap();
     let mut watch = interruptible(&on_file(&folder.path().join("none"), &["status", "c", "--watch"])).spawn().unwrap();
-    sleep(Duration::from_millis(500)).await;
-    assert!(watch.try_wait().unwrap().is_none(), "it waits for a run");
+    let mut lines = BufReader::new(watch.stderr.take().unwrap()).lines();
+    assert!(lines.next_line().await.unwrap().unwrap().contains("no run"), "it waits for a run");
     interrupt(&watch).await;
     assert_eq!(watch.wait().await.unwrap().signal(), Some(2), "130 in a shell");
 }
