@@ -129,14 +129,14 @@ pub struct Limits {
     pub sweep_pace: Duration,
 }
 
-impl Limits {
-    /// How many runs a sweep with this much time may look at.
-    pub fn sweep_allowance(&self, time: Duration) -> usize {
-        usize::try_from(time.as_millis() / self.sweep_pace.as_millis().max(1)).unwrap_or(usize::MAX)
-    }
-}
-
 impl Config {
+    /// How many runs a sweep may look at in an invocation that has this much time left. It begins nothing once there is no time
+    /// for a call.
+    pub fn sweep_allowance(&self, left: Duration) -> usize {
+        let time = left.saturating_sub(self.limits.provider_timeout + self.rules.lease_margin);
+        usize::try_from(time.as_millis() / self.limits.sweep_pace.as_millis().max(1)).unwrap_or(usize::MAX)
+    }
+
     /// The shortest invocation that can handle one message: a call, the margin before and after it, and at least a second for
     /// everything else.
     pub fn invocation_of_one(&self) -> Duration {

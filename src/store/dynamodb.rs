@@ -196,7 +196,13 @@ impl RunStore for DynamoStore {
             .set_exclusive_start_key(after)
             .limit(i32::try_from(DUE_PAGE).unwrap_or(i32::MAX));
         let output = request.send().await.map_err(|error| self.failed("Query", &error))?;
-        output.items.unwrap_or_default().iter().map(attributes::to_due_run).collect()
+        // One entry that this version does not know must not hide those behind it.
+        let known = |attributes: &Attributes| {
+            let unknown =
+                |error: &ServiceError| tracing::error!(%error, shard, "the index has an entry that cannot be read");
+            attributes::to_due_run(attributes).inspect_err(unknown).ok()
+        };
+        Ok(output.items.unwrap_or_default().iter().filter_map(known).collect())
     }
 }
 

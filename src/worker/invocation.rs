@@ -57,7 +57,9 @@ impl Invocation {
     #[must_use]
     pub fn with_records(self, records: usize) -> Self {
         let records = u32::try_from(records).unwrap_or(u32::MAX);
-        Self { to_answer: TO_ANSWER + TO_ANSWER_FOR_RECORD * records, ..self }
+        let to_answer = TO_ANSWER + TO_ANSWER_FOR_RECORD * records;
+        // A call may end a margin before the invocation, and its ending is recorded after that.
+        Self { to_answer: to_answer.min(TO_ANSWER.max(self.margin / 2)), ..self }
     }
 
     /// Its metrics so far, to be added to. Must not be held across an `await`, since its messages run concurrently.

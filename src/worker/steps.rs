@@ -144,6 +144,9 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
 
     /// A permit for a call, if one becomes free in time for a claim.
     async fn permit(&self, invocation: &Invocation) -> Result<SemaphorePermit<'_>, RetryReason> {
+        if !invocation.has_time_to_call() {
+            return Err(RetryReason::NoTime);
+        }
         match timeout_at(invocation.claim_by(), self.permits.acquire()).await {
             Ok(permit) => permit.map_err(|_closed| RetryReason::Bug("the semaphore of the calls is closed")),
             Err(_elapsed) => Err(RetryReason::NoTime),

@@ -59,7 +59,10 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     /// has time for. The others stay due, and the next sweep begins with them.
     pub(super) async fn sweep(&self, telemetry: &mut MessageTelemetry<'_>) -> Disposition {
         let invocation = telemetry.invocation();
-        let allowance = self.config.limits.sweep_allowance(invocation.left());
+        if !invocation.has_time_to_call() {
+            return Disposition::Retry(RetryReason::NoTime);
+        }
+        let allowance = self.config.sweep_allowance(invocation.left());
         let mut sweep = Sweep { invocation, began: self.now(), allowance, left_behind: 0, error: None };
         for shards in [ENDED_SHARDS, ACTIVE_SHARDS] {
             self.sweep_shards(shards, &mut sweep).await;

@@ -132,6 +132,7 @@ async fn what_does_not_fit_the_invocation_of_a_large_batch_is_returned_unclaimed
         scene.provider.script(&chat, [Move::SayAfter(SECOND, Answer::InProgress(Progress::Running))]);
         scene.trigger(&chat);
     }
+    scene.store.faults.always("read", Fault::Slow(SECOND / 100));
     let mut batch = Vec::new();
     while batch.len() < 10_000 {
         batch.extend(scene.receive().await);

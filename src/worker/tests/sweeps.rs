@@ -14,7 +14,7 @@ use crate::run::{
     ACTIVE_SHARDS, AckReason, DEFAULT_LEASE_MARGIN, DEFAULT_OVERDUE, Disposition, Item, Open, Phase, Poll, RetryReason,
     RunState, Write,
 };
-use crate::settings::{Config, Limits};
+use crate::settings::Config;
 use crate::store::RunStore;
 use crate::time::Millis;
 
@@ -144,8 +144,9 @@ async fn a_sweep_sends_nothing_while_a_lease_is_held() {
 
 /// A scene whose sweeps have time for this many runs.
 fn scene_with_time_for(runs: u32) -> Scene {
-    let limits = Limits { sweep_pace: INVOCATION / runs, ..Limits::default() };
-    Scene::with(Config { limits, ..Config::default() })
+    let mut config = Config::default();
+    config.limits.sweep_pace = (INVOCATION - config.limits.provider_timeout - config.rules.lease_margin) / runs;
+    Scene::with(config)
 }
 
 /// Adds a run whose message is lost, like that of `lost`, which is due at `sweep_at_ms`.
@@ -236,6 +237,15 @@ async fn a_shard_that_cannot_be_read_keeps_no_sweep_from_the_others() {
     assert_eq!(scene.invoke().await, [Disposition::Retry(RetryReason::Failed)]);
     assert_eq!(scene.queue.take_sent().len(), chats_of_all_shards - of_shard_0);
     assert!(of_shard_0 > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_without_time_comes_back() {
+    let scene = lost_run().await;
+    wait_until(&scene, LOST_AFTER + SECOND).await;
+    scene.put(SWEEP_BODY);
+    assert_eq!(scene.invoke_for(14 * SECOND).await, [Disposition::Retry(RetryReason::NoTime)]);
+    assert!(scene.store.faults.asked("due").is_empty());
 }
 
 #[tokio::test(start_paused = true)]

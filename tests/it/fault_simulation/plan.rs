@@ -110,7 +110,8 @@ impl Plan {
         };
         let is_crowded = seed.is_multiple_of(3);
         if is_crowded {
-            limits.sweep_pace = mapping.invocation / crowd::ALLOWANCE;
+            let time = mapping.invocation - limits.provider_timeout - rules.lease_margin;
+            limits.sweep_pace = time / crowd::ALLOWANCE;
         }
         Self {
             seed,
