@@ -30,6 +30,9 @@ fn names(template: &Value) -> BTreeSet<String> {
     alarms.map(|(name, _)| name.clone()).collect()
 }
 
+/// A queue that the schedule sends to.
+const QUEUE: (&str, &[Option<f64>]) = ("visible", &[Some(0.0); 8]);
+
 /// How many messages come back in each period if one always fails, by the worker's own backoff.
 fn returned_while_one_message_fails(period: u64, periods: usize) -> Vec<Option<f64>> {
     let schedule = Schedule::default();
@@ -86,11 +89,16 @@ async fn each_alarm_goes_off_when_its_description_says() {
         ("SweepBacklogAlarm", &[("LeftBehind", &[Some(9.0), NONE, Some(9.0), Some(9.0)])], Some(4)),
         ("SweepBacklogAlarm", &[("LeftBehind", &[Some(9.0), NONE, NONE, Some(9.0), NONE, NONE, Some(9.0)])], Some(7)),
         ("SweepBacklogAlarm", &[("LeftBehind", &[Some(9.0), NONE, NONE, Some(9.0), NONE, NONE, NONE, NONE])], None),
-        // The last completed sweep, then half an hour without one.
-        ("SweepMissingAlarm", &[("sweeps", &[Some(1.0), NONE, NONE, NONE, NONE, NONE, NONE])], Some(7)),
+        // The last completed sweep, then half an hour without one; metrics that never arrive.
+        ("SweepMissingAlarm", &[("sweeps", &[Some(1.0), NONE, NONE, NONE, NONE, NONE, NONE]), QUEUE], Some(7)),
+        ("SweepMissingAlarm", &[("sweeps", &[NONE; 6]), QUEUE], Some(6)),
         // The first deployment; a sweep every fifteen minutes, one of which fails.
-        ("SweepMissingAlarm", &[("sweeps", &[NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, Some(1.0)])], None),
-        ("SweepMissingAlarm", &[("sweeps", &[Some(1.0), NONE, NONE, NONE, NONE, NONE, Some(1.0), NONE, NONE])], None),
+        (
+            "SweepMissingAlarm",
+            &[("sweeps", &[NONE, NONE, NONE, Some(1.0)]), ("visible", &[NONE, NONE, NONE, Some(1.0)])],
+            None,
+        ),
+        ("SweepMissingAlarm", &[("sweeps", &[Some(1.0), NONE, NONE, NONE, NONE, NONE, Some(1.0), NONE]), QUEUE], None),
     ];
     for (name, reported, goes_off_after) in cases {
         let states = Alarm::new(&template, properties(&template, name)).states(reported);
@@ -112,7 +120,7 @@ async fn an_alarm_without_sweeps_stays_on_until_the_next_sweep() {
     let mut sweeps = vec![Some(1.0)];
     sweeps.extend(std::iter::repeat_n(NONE, day_without));
     sweeps.push(Some(1.0));
-    let states = alarm.states(&[("sweeps", &sweeps)]);
+    let states = alarm.states(&[("sweeps", &sweeps), ("visible", &vec![Some(0.0); sweeps.len()])]);
     let on = states.iter().filter(|state| **state == State::Alarm).count();
     assert_eq!(on, day_without - 5, "from the sixth period without a sweep");
     assert_eq!(states.last(), Some(&State::Ok));

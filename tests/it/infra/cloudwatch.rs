@@ -84,7 +84,17 @@ impl Alarm {
                 let [(name, _)] = reported else { panic!("one metric") };
                 metric(name)
             }
-            Some("FILL(sweeps, 0)") => filled("sweeps"),
+            Some("SUM([sweeps, zero])") => {
+                let (sweeps, queue) = (metric("sweeps"), metric("visible"));
+                // The sum of those that are there.
+                let sum = |(sweeps, visible): (Option<f64>, Option<f64>)| {
+                    [sweeps, visible.map(|visible| 0.0 * visible)]
+                        .into_iter()
+                        .flatten()
+                        .reduce(|one, other| one + other)
+                };
+                sweeps.into_iter().zip(queue).map(sum).collect()
+            }
             Some("FILL(throttled, 0)") => filled("throttled"),
             Some("100 * FILL(returned, 0) / messages") => {
                 combined(filled("returned"), metric("messages"), |returned, messages| 100.0 * returned / messages)
