@@ -313,7 +313,7 @@ pub fn batching(messages_per_second: f64, deployment: &Deployment) -> Batching {
     let gathering = if rate > 0.0 { window.min((size - 1.0) / rate) } else { window };
     let others = rate * gathering;
     let wait_seconds = gathering * (1.0 + others / 2.0) / (1.0 + others);
-    let is_quiet = window > 0.0 && rate * window < 1.0;
+    let is_quiet = window > 0.0 && size > 1.0 && rate * window < 1.0;
     let longest_wait_seconds = if is_quiet { window.max(LONG_POLL_SECONDS) } else { gathering };
 
     // A long poll ends with a message, or after 20 s. With messages at random it lasts (1 − e^(−20 rate)) / rate on average.
