@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use postpress_bridge::run::{AckReason, Disposition};
 
 use super::bridge::{Bridge, SECOND};
+use crate::harness::emulator::ONE_CROWD;
 
 const TEN: usize = 10;
 
@@ -37,6 +38,7 @@ async fn batch_of_ten(bridge: &Bridge, what: &str, dispositions: AckReason) -> B
 
 #[tokio::test]
 async fn a_poll_in_progress_takes_a_write_and_a_tenth_of_a_send() {
+    let _alone = ONE_CROWD.lock().await;
     let bridge = ten_runs("1h").await;
     let asked = batch_of_ten(&bridge, "ten polls in progress", AckReason::PolledOn).await;
     assert_eq!(asked, [("provider", 10), ("UpdateItem", 10), ("SendMessageBatch", 1)].into());
@@ -44,6 +46,7 @@ async fn a_poll_in_progress_takes_a_write_and_a_tenth_of_a_send() {
 
 #[tokio::test]
 async fn an_ending_takes_three_writes_and_an_event() {
+    let _alone = ONE_CROWD.lock().await;
     let bridge = ten_runs("10ms").await;
     let asked = batch_of_ten(&bridge, "ten endings", AckReason::Ended).await;
     assert_eq!(asked, [("provider", 10), ("UpdateItem", 30), ("PutEvents", 10)].into());
