@@ -14,7 +14,7 @@ use super::{Metrics, Unit};
 /// The most values of one metric in one record.
 const VALUES_MAX: usize = 100;
 
-/// The records of one invocation, each on its own line: one, unless a metric has more than [`VALUES_MAX`] values.
+/// The records of one invocation, each on its own line: one, unless a metric has more than 100 values.
 ///
 /// Every metric is an array of numbers, even a single one. So the records of sweeps have the same form as all others, and if
 /// CloudWatch refused it, the alarm on missing sweeps would go off.

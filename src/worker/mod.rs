@@ -4,7 +4,7 @@
 //! limit. At the end a message is either acknowledged or delivered again.
 //!
 //! A message runs on its own until it is settled, or until it sends a poll: polls wait in the `outbox` for the batch's last
-//! provider call, and then share their sends. Endings wait for no other message. A batch of more than [`TOGETHER`] messages is
+//! provider call, and then share their sends. Endings wait for no other message. A batch of more than a hundred messages is
 //! handled in parts, one after the other.
 
 use std::cell::RefCell;
