@@ -7,6 +7,7 @@ import threading
 import time
 
 from moto.dynamodb.responses import DynamoHandler
+from moto.events.models import EventsBackend
 from moto.server import ThreadedMotoServer
 from moto.sqs.models import SQSBackend
 
@@ -51,6 +52,31 @@ def send_message_batch(self, queue_name, entries):
 
 
 SQSBackend.send_message_batch = one_at_a_time(send_message_batch)
+
+
+class Shared(dict):
+    """A dictionary whose values can be iterated while another thread adds one: what is iterated is a copy."""
+
+    def values(self):
+        return list(super().values())
+
+    def items(self):
+        return list(super().items())
+
+
+def share(backend, name):
+    """Lets one test create a queue or a bus while a request of another iterates over all of them."""
+    initialize = backend.__init__
+
+    def initialized(self, *args, **kwargs):
+        initialize(self, *args, **kwargs)
+        setattr(self, name, Shared(getattr(self, name)))
+
+    backend.__init__ = initialized
+
+
+share(SQSBackend, "queues")
+share(EventsBackend, "event_buses")
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
