@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! account.rs   region, credentials and endpoint, checked before anything is sent
+//! function.rs  the same for a Lambda function, which has all of them in its environment
 //! failure.rs   the meaning of an SDK error: retryable or not, what may have happened, how to fix it
 //! resource.rs  table, queue, bus or secret: its name in permissions, and the remedy if it is missing
 //! ```
@@ -12,7 +13,7 @@
 use std::time::Duration;
 
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::{BehaviorVersion, ConfigLoader};
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -22,6 +23,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::{ReconnectMode, RetryConfig};
 use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::sdk_config::Builder;
 use http::HeaderValue;
 use http::header::ACCEPT_ENCODING;
 use http_body_util::BodyExt;
@@ -31,25 +33,29 @@ use crate::postpress::client::{BuildError, http_client_within, mozilla_roots};
 
 mod account;
 mod failure;
+mod function;
 mod resource;
 
 pub use account::connect;
 pub(crate) use failure::Fault;
 pub use failure::{entry_error, service_error};
+pub use function::connect as connect_function;
 pub use resource::Resource;
 
-/// The basis of a configuration, for callers that set region, credentials or endpoint themselves. All others [`connect`].
+/// Adds what all clients share to a configuration with a region, credentials and perhaps an endpoint.
 ///
 /// Some features of the SDK are off:
 /// - retries and timeouts, since [`crate::service::retry_until`] does both for all ports, within the invocation's time;
 /// - stalled-stream protection, which does not see this HTTP client read a body, and so would abort SQS's long poll;
 /// - reconnecting after failures, which this HTTP client does itself, and for which the SDK would log an error each time.
-pub fn loader(http: reqwest::Client) -> ConfigLoader {
-    aws_config::defaults(BehaviorVersion::latest())
+pub fn configure(config: Builder, http: reqwest::Client) -> SdkConfig {
+    config
+        .behavior_version(BehaviorVersion::latest())
         .http_client(SharedStack(http))
         .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections))
         .timeout_config(TimeoutConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .build()
 }
 
 /// How long connecting to AWS may take, TLS included: long enough for a lost SYN, which is sent again after a second, and

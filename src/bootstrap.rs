@@ -42,25 +42,24 @@ pub struct WorkerParts {
     pub store: DynamoStore,
 }
 
-/// Creates the clients and the worker, once per process, and reads the key.
+/// Creates the clients and the worker, once per process, and reads the key. `connect` is [`aws::connect`], or
+/// [`aws::connect_function`] on Lambda.
 ///
 /// # Errors
 /// If the backend is not AWS, a client cannot be created, or the key cannot be read.
-pub async fn worker(settings: &WorkerSettings) -> anyhow::Result<WorkerParts> {
+pub async fn worker(
+    settings: &WorkerSettings,
+    connect: impl AsyncFnOnce(reqwest::Client) -> Result<SdkConfig, Misconfiguration>,
+) -> anyhow::Result<WorkerParts> {
     let Backend::Aws { queue_url, table } = &settings.backend else {
         anyhow::bail!("BRIDGE_BACKEND is `memory`, but this needs the deployed queue and table; unset it");
     };
     let http = http_client(mozilla_roots())?;
-    let aws = aws::connect(http.clone()).await?;
-
+    let aws = connect(http.clone()).await?;
     let provider = provider_over(http, &settings.provider, ready(Ok(aws.clone()))).await?;
     let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&aws), queue_url.clone());
-    let bus = EventBridgeBus::new(
-        aws_sdk_eventbridge::Client::new(&aws),
-        settings.event_bus.clone(),
-        settings.config.event_source.clone(),
-    );
     let store = DynamoStore::new(aws_sdk_dynamodb::Client::new(&aws), table.clone());
+    let bus = EventBridgeBus::new(aws, settings.event_bus.clone(), settings.config.event_source.clone());
     let worker = Worker::new(provider, store.clone(), queue.clone(), bus, Clock::System, settings.config.clone());
     Ok(WorkerParts { worker, queue, store })
 }
@@ -96,7 +95,7 @@ async fn provider_over(
 /// # Errors
 /// If a client cannot be created, or a secret cannot be read.
 pub async fn webhook(settings: &WebhookSettings) -> anyhow::Result<AwsWebhook> {
-    let aws = aws::connect(aws::http_client()?).await?;
+    let aws = aws::connect_function(aws::http_client()?).await?;
     let auth = match &settings.access {
         Access::Iam => Auth::Iam,
         Access::Credentials { signing, tokens } => {

@@ -7,23 +7,23 @@ use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::imds::{self, region::ImdsRegionProvider};
 use aws_config::meta::credentials::CredentialsProviderChain;
-use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
+use aws_config::meta::region::RegionProviderChain;
 use aws_config::meta::{ProviderAttempt, ProviderChainError};
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use tokio::time::timeout;
 
-use super::{SharedStack, loader};
+use super::{SharedStack, configure};
 use crate::service::Misconfiguration;
 use crate::text::{causes, root_cause};
 
@@ -52,15 +52,6 @@ const SET_REGION: &str = "set AWS_REGION, or a region in your AWS profile";
 /// If an endpoint is malformed, or region or credentials are missing: the fault that explains the others.
 pub async fn connect(http: reqwest::Client) -> Result<SdkConfig, Misconfiguration> {
     let is_elsewhere = check_endpoints(&variable)?;
-    let environment = EnvironmentVariableCredentialsProvider::new();
-    if let Some(region) = EnvironmentVariableRegionProvider::new().region().await
-        && environment.provide_credentials().await.is_ok()
-    {
-        // As on Lambda. The other places need clients of their own, which take as long to build as all else at start.
-        let base = loader(http).region(region.clone()).credentials_provider(environment).load().await;
-        return check_region(region.as_ref(), is_elsewhere || base.endpoint_url().is_some()).map(|()| base);
-    }
-
     let provider_config = ProviderConfig::without_region().with_http_client(SharedStack(http.clone()));
     let metadata = imds::Client::builder()
         .configure(&provider_config)
@@ -82,7 +73,7 @@ pub async fn connect(http: reqwest::Client) -> Result<SdkConfig, Misconfiguratio
         }
     };
 
-    let base = loader(http).region(region.clone()).no_credentials().load().await;
+    let base = aws_config::defaults(BehaviorVersion::latest()).region(region.clone()).no_credentials().load().await;
     let provider_config = provider_config
         .with_region(region.clone())
         .with_use_fips(base.use_fips())
@@ -95,11 +86,11 @@ pub async fn connect(http: reqwest::Client) -> Result<SdkConfig, Misconfiguratio
     let region = region.map(|region| region.to_string()).unwrap_or_default();
     check_region(&region, is_elsewhere || base.endpoint_url().is_some())?;
     let credentials = credentials.map_err(|absent| absent.misconfiguration)?;
-    Ok(base.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build())
+    Ok(configure(base.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)), http))
 }
 
 /// Whether an endpoint is set. For a malformed one, the SDK would log a warning and call AWS itself.
-fn check_endpoints(environment: &impl Fn(&str) -> Option<String>) -> Result<bool, Misconfiguration> {
+pub(super) fn check_endpoints(environment: &impl Fn(&str) -> Option<String>) -> Result<bool, Misconfiguration> {
     if environment("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|ignored| ignored.eq_ignore_ascii_case("true")) {
         return Ok(false);
     }
@@ -116,7 +107,7 @@ fn is_endpoint(text: &str) -> bool {
 }
 
 /// Checks that the region can be part of a host name, and for AWS itself, that it looks like a region.
-fn check_region(region: &str, is_elsewhere: bool) -> Result<(), Misconfiguration> {
+pub(super) fn check_region(region: &str, is_elsewhere: bool) -> Result<(), Misconfiguration> {
     if region.is_empty() {
         return Err(Misconfiguration::new("there is no AWS region", SET_REGION));
     }
@@ -274,7 +265,7 @@ fn is_of_profile(error: &CredentialsError, selected: Option<&str>) -> bool {
     matches!(error, CredentialsError::InvalidConfiguration(_)) || selected.is_some() && of_chain(error).is_some()
 }
 
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

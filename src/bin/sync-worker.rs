@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use lambda_runtime::{Context, LambdaEvent, run, service_fn};
+use postpress_bridge::aws;
 use postpress_bridge::bootstrap::{self, WorkerParts};
 use postpress_bridge::lambda::{self, BatchResponse, UnknownEvent};
 use postpress_bridge::local_invoke;
@@ -32,7 +33,7 @@ async fn start() -> anyhow::Result<()> {
 }
 
 async fn serve(settings: &WorkerSettings) -> anyhow::Result<()> {
-    let WorkerParts { worker, .. } = bootstrap::worker(settings).await?;
+    let WorkerParts { worker, .. } = bootstrap::worker(settings, aws::connect_function).await?;
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| -> Result<BatchResponse, UnknownEvent> {
         let LambdaEvent { payload, context } = event;
         let ends = ends(&context);

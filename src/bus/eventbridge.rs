@@ -3,6 +3,9 @@
 //! EventBridge answers success for a bus that does not exist and drops the event, so this module cannot detect the most
 //! likely misconfiguration; the deployment therefore passes the bus by reference.
 
+use std::sync::OnceLock;
+
+use aws_config::SdkConfig;
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use futures_util::future::join_all;
@@ -19,20 +22,26 @@ const UNKNOWN: &str = "EventBridge returned no result for the entry";
 /// A bus on EventBridge.
 #[derive(Debug, Clone)]
 pub struct EventBridgeBus {
-    client: Client,
+    aws: SdkConfig,
+    /// Created at the first event: most invocations publish none, and a client is a large part of a cold start.
+    client: OnceLock<Client>,
     bus: String,
     source: String,
 }
 
 impl EventBridgeBus {
     /// Publishes to the bus of this name or ARN; events have this `source`.
-    pub fn new(client: Client, bus: String, source: String) -> Self {
-        Self { client, bus, source }
+    pub fn new(aws: SdkConfig, bus: String, source: String) -> Self {
+        Self { aws, client: OnceLock::new(), bus, source }
+    }
+
+    fn client(&self) -> &Client {
+        self.client.get_or_init(|| Client::new(&self.aws))
     }
 
     async fn put(&self, entries: Vec<PutEventsRequestEntry>) -> Vec<Result<(), ServiceError>> {
         let count = entries.len();
-        match self.client.put_events().set_entries(Some(entries)).send().await {
+        match self.client().put_events().set_entries(Some(entries)).send().await {
             Ok(output) => {
                 let mut results: Vec<_> = output.entries.unwrap_or_default().iter().map(entry_result).collect();
                 let unknown = || Err(ServiceError::Transient(UNKNOWN.to_owned()));

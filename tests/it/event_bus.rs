@@ -59,7 +59,7 @@ struct OnEventBridge {
 impl TestBus for OnEventBridge {
     async fn open() -> Self {
         let (aws, proxy) = (Emulated::new().await, Proxy::start(emulator::endpoint()).await);
-        let bus = aws.bus(&emulator::sdk(proxy.endpoint()).await);
+        let bus = aws.bus(&emulator::sdk(proxy.endpoint()));
         Self { aws, proxy, bus }
     }
 

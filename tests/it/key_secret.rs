@@ -47,7 +47,7 @@ struct Secret {
 
 impl Secret {
     async fn new() -> Self {
-        let secrets = aws_sdk_secretsmanager::Client::new(&emulator::sdk(&emulator::endpoint()).await);
+        let secrets = aws_sdk_secretsmanager::Client::new(&emulator::sdk(&emulator::endpoint()));
         let (name, proxy) = (format!("key-{}", Uuid::new_v4()), Proxy::start(emulator::endpoint()).await);
         Self { secrets, name, proxy }
     }
@@ -63,7 +63,7 @@ impl Secret {
     }
 
     async fn stored_key(&self, field: Option<&str>) -> StoredSecret {
-        let sdk = emulator::sdk(self.proxy.endpoint()).await;
+        let sdk = emulator::sdk(self.proxy.endpoint());
         StoredSecret::new(
             aws_sdk_secretsmanager::Client::new(&sdk),
             SecretRef {

@@ -233,7 +233,7 @@ async fn a_message_received_too_often_becomes_a_dead_letter<Q: TestQueue>() {
 /// A queue on SQS behind a proxy.
 async fn proxied() -> (Emulated, Proxy, SqsQueue) {
     let (aws, proxy) = (Emulated::new().await, Proxy::start(emulator::endpoint()).await);
-    let queue = aws.queue(&emulator::sdk(proxy.endpoint()).await);
+    let queue = aws.queue(&emulator::sdk(proxy.endpoint()));
     (aws, proxy, queue)
 }
 

@@ -319,7 +319,7 @@ async fn ended_runs_are_paged_once_each() {
 #[tokio::test]
 async fn every_read_of_a_run_is_consistent() {
     let (aws, proxy) = (Emulated::new().await, Proxy::start(emulator::endpoint()).await);
-    let store = aws.store(&emulator::sdk(proxy.endpoint()).await);
+    let store = aws.store(&emulator::sdk(proxy.endpoint()));
     assert_eq!(read(&store, &chat("c")).await, None);
     let started = take(&store, &Writes(chat("c")).start(1, None)).await;
     assert_eq!(read(&store, &chat("c")).await, Some(started.clone()));

@@ -116,7 +116,7 @@ impl Work {
             self.invocation >= least,
             "--invocation is too short for a single call; set at least {least:?}"
         );
-        let WorkerParts { worker, queue, store } = bootstrap::worker(&settings).await?;
+        let WorkerParts { worker, queue, store } = bootstrap::worker(&settings, crate::aws::connect).await?;
         // Before it receives messages that it could not handle.
         let no_chat = ChatId::parse("postpress-bridge~work")?;
         RunTable::deployed(store).read(&no_chat).await.context("cannot read the run table in BRIDGE_TABLE")?;

@@ -1,15 +1,19 @@
 //! AWS on loopback: SQS, DynamoDB, EventBridge, Secrets Manager and CloudFormation, emulated by moto.
 //!
 //! One server for the whole test binary; each test has its own queue, table and bus in it.
+//!
+//! `TEST_EMULATOR=ministack` takes MiniStack instead, another implementation, so that no promise rests on what moto alone
+//! accepts. It is for the tests of the store, the queue, the bus and the worker; those of the template need moto.
 
+use std::env::VarError;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_config::{Region, SdkConfig};
-use aws_sdk_dynamodb::config::Credentials;
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
     ScalarAttributeType,
@@ -37,24 +41,33 @@ pub(crate) const CREDENTIAL: &str = "test";
 /// Longer than any test, for tests in which no message should be redelivered by timeout.
 pub(crate) const LONG_VISIBILITY: Duration = Duration::from_mins(10);
 
-/// The moto server of this process.
-const SERVE: &str = include_str!("moto_server.py");
-
-struct Moto {
+/// The emulator's server.
+struct Server {
     port: u16,
     /// Holds the server's stdin, which closes when this process ends.
     _process: Child,
 }
 
-static MOTO: LazyLock<Moto> = LazyLock::new(|| {
-    let mut command = Command::new(python());
-    command.args(["-c", SERVE]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut process = command.spawn().expect("moto can be started");
+static SERVER: LazyLock<Server> = LazyLock::new(|| match std::env::var("TEST_EMULATOR").as_deref() {
+    Err(VarError::NotPresent) | Ok("moto") => serve(&python(), include_str!("moto_server.py")),
+    Ok("ministack") => {
+        let python = tools::venv("ministack", &["ministack==1.5.33"]).join("python");
+        serve(&python, include_str!("ministack_server.py"))
+    }
+    other => panic!("TEST_EMULATOR is moto or ministack, not {other:?}"),
+});
+
+/// Runs a server that prints its port.
+fn serve(python: &Path, program: &str) -> Server {
+    let mut command = Command::new(python);
+    command.args(["-c", program]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = command.spawn().expect("the emulator can be started");
     let mut port = String::new();
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut port).unwrap();
-    let port = port.trim().parse().expect("moto prints its port once it listens; otherwise stderr has the error");
-    Moto { port, _process: process }
-});
+    let port =
+        port.trim().parse().expect("the emulator prints its port once it listens; otherwise stderr has the error");
+    Server { port, _process: process }
+}
 
 /// The Python with moto, AWS's SDK, and the translator from SAM templates to CloudFormation.
 pub(crate) fn python() -> PathBuf {
@@ -69,17 +82,17 @@ pub(crate) static ONE_CROWD: Mutex<()> = Mutex::const_new(());
 
 /// The emulator's URL.
 pub(crate) fn endpoint() -> String {
-    format!("http://127.0.0.1:{}", MOTO.port)
+    format!("http://127.0.0.1:{}", SERVER.port)
 }
 
 /// The configuration of clients for AWS at this endpoint, over the bridge's own HTTP stack.
-pub(crate) async fn sdk(endpoint: &str) -> SdkConfig {
-    aws::loader(http_client(mozilla_roots()).unwrap())
+pub(crate) fn sdk(endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new(CREDENTIAL, CREDENTIAL, None, None, "tests");
+    let config = SdkConfig::builder()
         .endpoint_url(endpoint)
         .region(Region::new(REGION))
-        .credentials_provider(Credentials::new(CREDENTIAL, CREDENTIAL, None, None, "tests"))
-        .load()
-        .await
+        .credentials_provider(SharedCredentialsProvider::new(credentials));
+    aws::configure(config, http_client(mozilla_roots()).unwrap())
 }
 
 /// A deployed bridge without its functions: queue, dead-letter queue, table, bus, and a subscriber of the bus.
@@ -105,7 +118,7 @@ impl Emulated {
 
     /// A bridge whose queue has this visibility timeout, and dead-letters a message after `max_receive_count` receives.
     pub(crate) async fn with(visibility: Duration, max_receive_count: u32) -> Self {
-        let sdk = sdk(&endpoint()).await;
+        let sdk = sdk(&endpoint());
         let name = format!("bridge-{}", Uuid::new_v4());
         let sqs = aws_sdk_sqs::Client::new(&sdk);
         let dead_letter_url = create_queue(&sqs, &format!("{name}-dead"), &[]).await;
@@ -134,7 +147,7 @@ impl Emulated {
 
     /// The bus, through clients of `sdk`.
     pub(crate) fn bus(&self, sdk: &SdkConfig) -> EventBridgeBus {
-        EventBridgeBus::new(aws_sdk_eventbridge::Client::new(sdk), self.bus.clone(), DEFAULT_EVENT_SOURCE.to_owned())
+        EventBridgeBus::new(sdk.clone(), self.bus.clone(), DEFAULT_EVENT_SOURCE.to_owned())
     }
 
     /// Puts a message on the queue and returns its id.

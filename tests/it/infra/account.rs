@@ -38,7 +38,7 @@ impl Account {
         let destination = [("Url", "https://example.com/syncs"), ("KeySecretArn", bridge.output("ApiKeySecretArn"))];
         let http_webhook = Stack::create("subscribers/http-webhook.yaml", &[on_the_bus, destination].concat()).await;
 
-        let sdk = emulator::sdk(&emulator::endpoint()).await;
+        let sdk = emulator::sdk(&emulator::endpoint());
         let secret = aws_sdk_secretsmanager::Client::new(&sdk).put_secret_value();
         secret.secret_id(bridge.output("ApiKeySecretArn")).secret_string(CANARY).send().await.unwrap();
         let aws = Emulated {

@@ -10,7 +10,7 @@ use super::stack::{BRIDGE, Stack, default_of, properties, template};
 use crate::harness::emulator;
 
 async fn attributes(queue_url: &str) -> impl Fn(QueueAttributeName) -> String {
-    let sqs = aws_sdk_sqs::Client::new(&emulator::sdk(&emulator::endpoint()).await);
+    let sqs = aws_sdk_sqs::Client::new(&emulator::sdk(&emulator::endpoint()));
     let request = sqs.get_queue_attributes().queue_url(queue_url).attribute_names(QueueAttributeName::All);
     let attributes = request.send().await.unwrap().attributes.unwrap();
     move |name| attributes.get(&name).cloned().unwrap_or_else(|| panic!("no {name}: {attributes:?}"))
@@ -41,7 +41,7 @@ fn keys<'a>(
 #[tokio::test]
 async fn the_run_table_is_on_demand_and_indexes_open_runs() {
     let stack = Stack::create(BRIDGE, &[]).await;
-    let dynamodb = aws_sdk_dynamodb::Client::new(&emulator::sdk(&emulator::endpoint()).await);
+    let dynamodb = aws_sdk_dynamodb::Client::new(&emulator::sdk(&emulator::endpoint()));
     let described = dynamodb.describe_table().table_name(stack.output("TableName")).send().await.unwrap();
     let table: TableDescription = described.table.unwrap();
     assert_eq!(table.billing_mode_summary().unwrap().billing_mode(), Some(&BillingMode::PayPerRequest));
@@ -61,7 +61,7 @@ async fn the_run_table_is_on_demand_and_indexes_open_runs() {
 #[tokio::test]
 async fn the_bus_archives_our_events() {
     let stack = Stack::create(BRIDGE, &[("ArchiveRetentionDays", "7")]).await;
-    let events = aws_sdk_eventbridge::Client::new(&emulator::sdk(&emulator::endpoint()).await);
+    let events = aws_sdk_eventbridge::Client::new(&emulator::sdk(&emulator::endpoint()));
     let bus = events.describe_event_bus().name(stack.output("EventBusName")).send().await.unwrap();
     assert_eq!(bus.arn(), Some(stack.output("EventBusArn")));
     let archives = events.list_archives().event_source_arn(stack.output("EventBusArn")).send().await.unwrap();

@@ -41,7 +41,7 @@ impl Bridge {
         let max_receive_count = if visibility == LONG_VISIBILITY { 10 } else { 1 };
         let aws = Emulated::with(visibility, max_receive_count).await;
         let proxy = Proxy::start(emulator::endpoint()).await;
-        let sdk = emulator::sdk(proxy.endpoint()).await;
+        let sdk = emulator::sdk(proxy.endpoint());
         let schedule = Schedule { poll_initial: SECOND, poll_factor: 1.0, speedup: 15, ..Schedule::default() };
         let rules = Rules { schedule, lease_margin: Duration::ZERO, overdue, ..Rules::default() };
         let limits = Limits { provider_timeout: SECOND, ..Limits::default() };

@@ -7,7 +7,7 @@ use crate::harness::emulator::{self, Emulated};
 use crate::harness::lambda::{Environment, Function, Kind};
 
 async fn secrets() -> aws_sdk_secretsmanager::Client {
-    aws_sdk_secretsmanager::Client::new(&emulator::sdk(&emulator::endpoint()).await)
+    aws_sdk_secretsmanager::Client::new(&emulator::sdk(&emulator::endpoint()))
 }
 
 #[tokio::test]
