@@ -22,7 +22,7 @@ pub mod limits;
 pub mod prices;
 pub mod traffic;
 
-use cost::Bill;
+use cost::{Bill, Capacity};
 use limits::Limit;
 use traffic::{Batching, SyncCount};
 
@@ -52,6 +52,8 @@ pub struct Deployment {
     pub log_days: f64,
     /// Whether X-Ray traces the worker.
     pub is_traced: bool,
+    /// Whether the table has a provisioned capacity, just as large as its traffic needs.
+    pub is_provisioned: bool,
 }
 
 impl Default for Deployment {
@@ -68,6 +70,7 @@ impl Default for Deployment {
             archive_days: 30.0,
             log_days: 30.0,
             is_traced: false,
+            is_provisioned: false,
         }
     }
 }
@@ -126,6 +129,8 @@ pub struct Month {
     pub mean_lateness_seconds: f64,
     /// How late at worst, in seconds.
     pub worst_lateness_seconds: f64,
+    /// The table's capacity, if it is provisioned.
+    pub capacity: Option<Capacity>,
     /// What it costs in USD.
     pub usd: Bill,
     /// All of it in USD.
@@ -195,11 +200,13 @@ pub fn lateness(length: Duration, profile: &SyncProfile, deployment: &Deployment
 pub fn month(syncs: f64, profile: &SyncProfile, deployment: &Deployment) -> anyhow::Result<Month> {
     let (sync, batching) = traffic::traffic(syncs / prices::MONTH_SECONDS, profile, deployment)?;
     let usd = Bill::of(syncs, &sync, &batching, deployment);
+    let capacity = deployment.is_provisioned.then(|| Capacity::of(syncs / prices::MONTH_SECONDS, &sync, deployment));
     Ok(Month {
         syncs,
         mean_lateness_seconds: sync.mean_lateness(batching.wait_seconds),
         worst_lateness_seconds: sync.worst_lateness(batching.longest_wait_seconds),
         total_usd: usd.total(),
+        capacity,
         sync,
         batching,
         usd,

@@ -8,6 +8,7 @@ use comfy_table::{CellAlignment, Table};
 use super::args;
 use super::format::span;
 use super::table;
+use crate::plan::cost::Capacity;
 use crate::plan::limits::Limit;
 use crate::plan::{Deployment, Lateness, Month, Plan as Figures, SyncProfile, plan};
 use crate::run::TRIGGERS_MAX;
@@ -86,6 +87,10 @@ pub struct Plan {
     #[arg(long)]
     tracing: bool,
 
+    /// With provisioned capacity, as much as evenly spread syncs need: `TableCapacity` of the template
+    #[arg(long)]
+    provisioned: bool,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -131,6 +136,7 @@ impl Plan {
             invocation: self.invocation,
             sweep_every: self.sweep_every,
             is_traced: self.tracing,
+            is_provisioned: self.provisioned,
             ..Deployment::default()
         };
         let syncs: Vec<_> = self.syncs.iter().map(|syncs| f64::from(*syncs)).collect();
@@ -181,6 +187,9 @@ fn cost_table(months: &[Month], columns: Option<u16>) -> Table {
     row("calls a sync", &|month| month.sync.calls.to_string());
     row("write units a sync", &|month| month.sync.write_units().to_string());
     row("bytes of an item", &|month| month.sync.item_bytes.to_string());
+    if months.iter().any(|month| month.capacity.is_some()) {
+        row("TableCapacity", &|month| month.capacity.map_or(String::new(), capacity));
+    }
     row("late on average, s", &|month| short(month.mean_lateness_seconds));
     row("late at worst, s", &|month| short(month.worst_lateness_seconds));
     row("", &|_| String::new());
@@ -194,6 +203,12 @@ fn cost_table(months: &[Month], columns: Option<u16>) -> Table {
         if month.syncs == 0.0 { String::new() } else { format!("{:.2}", month.total_usd / month.syncs * 1e6) }
     });
     numbers_right(listed)
+}
+
+/// As the template's parameter.
+fn capacity(capacity: Capacity) -> String {
+    let Capacity { table_writes, index_writes, table_reads, index_reads } = capacity;
+    format!("{table_writes},{index_writes},{table_reads},{index_reads}")
 }
 
 fn limits_table(limits: &[Limit], in_flight: &[u32], columns: Option<u16>) -> Table {
@@ -308,6 +323,7 @@ mod tests {
             &["--timeout", "90s"],
             &["--sweep-every", "10m"],
             &["--tracing"],
+            &["--provisioned"],
         ] {
             assert_ne!(figures(&parsed(arguments)), unchanged, "{arguments:?}");
         }

@@ -6,8 +6,9 @@ use super::Deployment;
 use super::prices::{
     ALARM_METRIC, ARCHIVE_GB, ARCHIVE_GB_MONTH, DASHBOARD, DYNAMODB_GB_MONTH, DYNAMODB_READ,
     DYNAMODB_RECOVERY_GB_MONTH, DYNAMODB_WRITE, EMPTY_QUERY_UNITS, EVENT, EVENT_CHUNK_BYTES, GB, ITEM_OVERHEAD_BYTES,
-    LAMBDA_GB_SECOND, LAMBDA_REQUEST, LOGS_COMPRESSION, LOGS_GB, LOGS_GB_MONTH, METRIC, MONTH_SECONDS, SCHEDULED,
-    SECRET, SQS_BATCH, SQS_REQUEST, TRACE, TRACES_PER_SECOND, TRACES_SHARE,
+    LAMBDA_GB_SECOND, LAMBDA_REQUEST, LOGS_COMPRESSION, LOGS_GB, LOGS_GB_MONTH, METRIC, MONTH_SECONDS,
+    PROVISIONED_READ_MONTH, PROVISIONED_USE, PROVISIONED_WRITE_MONTH, SCHEDULED, SECRET, SQS_BATCH, SQS_REQUEST, TRACE,
+    TRACES_PER_SECOND, TRACES_SHARE,
 };
 use super::traffic::{Batching, SyncCount};
 use crate::metrics::Metric;
@@ -18,7 +19,21 @@ pub const ALARM_METRICS: u32 = 19;
 /// Secrets that `infra/template.yaml` creates by default; a test counts them.
 pub const SECRETS: u32 = 3;
 /// Metrics that every sweep reports, even without syncs.
-const SWEEP_METRICS: [Metric; 3] = [Metric::Messages, Metric::Sweeps, Metric::Lag];
+pub const SWEEP_METRICS: [Metric; 3] = [Metric::Messages, Metric::Sweeps, Metric::Lag];
+/// Metrics that syncs report besides, if nothing fails and no trigger joins.
+pub const SYNC_METRICS: [Metric; 8] = [
+    Metric::Triggers,
+    Metric::Polls,
+    Metric::EndingsSyncDone,
+    Metric::EndingsErrorEnvelope,
+    Metric::ProviderLatency,
+    Metric::PollsSoFar,
+    Metric::PollsOfRun,
+    Metric::TimeToEnding,
+];
+/// Read units of a sweep that finds nothing: a query of each shard.
+const EMPTY_SWEEP_UNITS: f64 =
+    EMPTY_QUERY_UNITS * (ACTIVE_SHARDS.end - ACTIVE_SHARDS.start + ENDED_SHARDS.end - ENDED_SHARDS.start) as f64;
 /// Log bytes of one invocation: Lambda's own two lines and the metrics' line. An estimate.
 const LOG_BYTES_OF_INVOCATION: f64 = 2000.0;
 /// Log bytes of one sync: the lines of its start and its end. An estimate.
@@ -51,17 +66,56 @@ pub struct Bill {
     pub secrets: f64,
 }
 
+/// A provisioned capacity in units a second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Capacity {
+    /// Write units of the table.
+    pub table_writes: f64,
+    /// Write units of the open index.
+    pub index_writes: f64,
+    /// Read units of the table.
+    pub table_reads: f64,
+    /// Read units of the open index.
+    pub index_reads: f64,
+}
+
+impl Capacity {
+    /// What this many syncs a second need, if they are spread evenly: whole units, of which the usual share is used.
+    pub fn of(syncs_per_second: f64, sync: &SyncCount, deployment: &Deployment) -> Self {
+        let enough = |a_second: f64| (a_second / PROVISIONED_USE).ceil().max(1.0);
+        let index_writes = sync.active_index_units + sync.ended_index_units;
+        Self {
+            table_writes: enough(syncs_per_second * number(sync.table_write_units)),
+            index_writes: enough(syncs_per_second * number(index_writes)),
+            table_reads: enough(syncs_per_second * number(sync.read_units)),
+            index_reads: enough(EMPTY_SWEEP_UNITS / deployment.sweep_every.as_secs_f64()),
+        }
+    }
+
+    /// What its writes and its reads cost in a month.
+    fn usd(&self) -> (f64, f64) {
+        let writes = (self.table_writes + self.index_writes) * PROVISIONED_WRITE_MONTH;
+        (writes, (self.table_reads + self.index_reads) * PROVISIONED_READ_MONTH)
+    }
+}
+
 impl Bill {
     /// The bill of this many syncs a month.
     pub fn of(syncs: f64, sync: &SyncCount, batching: &Batching, deployment: &Deployment) -> Self {
         let invocations = batching.invocations_per_second * MONTH_SECONDS;
         let sweeps = MONTH_SECONDS / deployment.sweep_every.as_secs_f64();
+        let (dynamodb_writes, dynamodb_reads) = if deployment.is_provisioned {
+            Capacity::of(syncs / MONTH_SECONDS, sync, deployment).usd()
+        } else {
+            let reads = syncs * number(sync.read_units) + sweeps * EMPTY_SWEEP_UNITS;
+            (syncs * number(sync.write_units()) * DYNAMODB_WRITE, reads * DYNAMODB_READ)
+        };
         Self {
             lambda: lambda(invocations, deployment),
             sqs_sends_and_deletes: sends_and_deletes(syncs, sweeps, invocations, sync, batching) * SQS_REQUEST,
             sqs_receives: batching.receives_per_second * MONTH_SECONDS * SQS_REQUEST,
-            dynamodb_writes: syncs * number(sync.write_units()) * DYNAMODB_WRITE,
-            dynamodb_rest: dynamodb_rest(syncs, sweeps, sync, deployment),
+            dynamodb_writes,
+            dynamodb_rest: dynamodb_reads + storage(syncs, sync, deployment),
             eventbridge: events(syncs, sync, deployment) + sweeps * SCHEDULED,
             xray: if deployment.is_traced {
                 traces(batching.invocations_per_second) * MONTH_SECONDS * TRACE
@@ -116,14 +170,11 @@ fn sends_and_deletes(syncs: f64, sweeps: f64, invocations: f64, sync: &SyncCount
     triggers + sweeps + invocations * requests_of_batch * (sends_polls + 1.0)
 }
 
-/// Reads of triggers and sweeps, storage and its recovery. Every sync is assumed to be another chat's, whose item stays as long
-/// as runs are remembered.
-fn dynamodb_rest(syncs: f64, sweeps: f64, sync: &SyncCount, deployment: &Deployment) -> f64 {
-    let shards = f64::from(ACTIVE_SHARDS.end - ACTIVE_SHARDS.start + ENDED_SHARDS.end - ENDED_SHARDS.start);
-    let reads = syncs * number(sync.read_units) + sweeps * shards * EMPTY_QUERY_UNITS;
+/// Storage and its recovery. Every sync is assumed to be another chat's, whose item stays as long as runs are remembered.
+fn storage(syncs: f64, sync: &SyncCount, deployment: &Deployment) -> f64 {
     let months = deployment.config.rules.run_ttl.as_secs_f64() / MONTH_SECONDS;
     let stored = syncs * months * number(sync.stored_bytes + ITEM_OVERHEAD_BYTES) / GB;
-    reads * DYNAMODB_READ + stored * (DYNAMODB_GB_MONTH + DYNAMODB_RECOVERY_GB_MONTH)
+    stored * (DYNAMODB_GB_MONTH + DYNAMODB_RECOVERY_GB_MONTH)
 }
 
 /// Events, and the archive that keeps each.
@@ -143,12 +194,12 @@ fn logs(bytes: f64, days: f64) -> f64 {
     bytes / GB * (LOGS_GB + LOGS_COMPRESSION * months(days) * LOGS_GB_MONTH)
 }
 
-/// A sweep's metrics in every hour, and all others in every hour in which a sync begins; most of those report less often.
+/// A sweep's metrics in every hour, and a sync's in every hour in which one begins. Those of failures, joins and other endings
+/// are billed in the hours in which they occur, and are left out.
 fn metrics(syncs: f64) -> f64 {
     let hours = MONTH_SECONDS / 3600.0;
     let with_syncs = -(-syncs / hours).exp_m1();
-    let (idle, all) = (number(SWEEP_METRICS.len()), number(Metric::ALL.len()));
-    (idle + (all - idle) * with_syncs) * METRIC
+    (number(SWEEP_METRICS.len()) + number(SYNC_METRICS.len()) * with_syncs) * METRIC
 }
 
 fn months(days: f64) -> f64 {
@@ -210,9 +261,29 @@ mod tests {
     #[test]
     fn idle_deployment_pays_for_what_is_always_there() {
         assert_about(metrics(0.0), 0.90);
-        assert_about(metrics(1e6), number(Metric::ALL.len()) * 0.30);
+        assert_about(metrics(1e6), 11.0 * 0.30);
         // 5 GB ingested and kept for a month: 2.50 and 5 × 0.15 × 0.03.
         assert_about(logs(5.0 * GB, 730.0 / 24.0), 2.5225);
+    }
+
+    /// <https://aws.amazon.com/dynamodb/pricing/provisioned/>: 1 write unit and 1 read unit for a month of 730 hours.
+    #[test]
+    fn provisioned_capacity_is_whole_units_with_room() {
+        let sync = SyncCount {
+            table_write_units: 12,
+            active_index_units: 2,
+            ended_index_units: 2,
+            read_units: 1,
+            ..SyncCount::default()
+        };
+        let idle = Capacity::of(0.0, &sync, &Deployment::default());
+        assert_eq!((idle.table_writes, idle.index_writes, idle.table_reads, idle.index_reads), (1.0, 1.0, 1.0, 1.0));
+        let (writes, reads) = idle.usd();
+        assert_about(writes, 2.0 * 0.4745);
+        assert_about(reads, 2.0 * 0.0949);
+        // A million a month: 4.6 and 1.5 units a second, of 7 and 3.
+        let million = Capacity::of(1e6 / MONTH_SECONDS, &sync, &Deployment::default());
+        assert_eq!((million.table_writes, million.index_writes, million.table_reads), (7.0, 3.0, 1.0));
     }
 
     #[test]

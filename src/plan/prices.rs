@@ -27,6 +27,13 @@ pub const SQS_REQUEST: f64 = 0.40 / MILLION;
 pub const DYNAMODB_WRITE: f64 = 0.625 / MILLION;
 /// [DynamoDB on demand](https://aws.amazon.com/dynamodb/pricing/on-demand/): a read request unit (4 KB, strongly consistent).
 pub const DYNAMODB_READ: f64 = 0.125 / MILLION;
+/// [DynamoDB provisioned](https://aws.amazon.com/dynamodb/pricing/provisioned/): a write unit a second, for a month.
+pub const PROVISIONED_WRITE_MONTH: f64 = 0.000_65 * 730.0;
+/// [DynamoDB provisioned](https://aws.amazon.com/dynamodb/pricing/provisioned/): a read unit a second, for a month.
+pub const PROVISIONED_READ_MONTH: f64 = 0.000_13 * 730.0;
+/// The share of a provisioned capacity that should be used on average: the target that
+/// [DynamoDB's auto scaling](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/AutoScaling.html) has by default.
+pub const PROVISIONED_USE: f64 = 0.7;
 /// [DynamoDB on demand](https://aws.amazon.com/dynamodb/pricing/on-demand/): a GB-month in the table.
 pub const DYNAMODB_GB_MONTH: f64 = 0.25;
 /// [DynamoDB on demand](https://aws.amazon.com/dynamodb/pricing/on-demand/): a GB-month of point-in-time recovery.

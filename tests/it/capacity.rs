@@ -4,9 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use postpress_bridge::metrics::Metric;
+use postpress_bridge::plan::Deployment;
 use postpress_bridge::plan::cost::{ALARM_METRICS, SECRETS};
-use postpress_bridge::plan::{Deployment, Month, SyncProfile, month};
 use serde_json::Value;
 
 /// Set it to write the figures into `docs/capacity.md` instead of comparing them.
@@ -132,13 +131,6 @@ fn alarms_and_secrets_are_counted() {
     assert_eq!(alarms.matches("MetricName: ").count(), ALARM_METRICS as usize, "ALARM_METRICS in src/plan/cost.rs");
     let secrets = template.matches("Type: AWS::SecretsManager::Secret").count();
     assert_eq!(secrets, SECRETS as usize, "SECRETS in src/plan/cost.rs");
-}
-
-#[test]
-fn fixed_costs_follow_the_table_of_metrics() {
-    let Month { usd, .. } = month(1e6, &SyncProfile::default(), &Deployment::default()).unwrap();
-    let metrics = u32::try_from(Metric::ALL.len()).unwrap();
-    assert!((usd.metrics - f64::from(metrics) * 0.30).abs() < 1e-6, "{usd:?}");
 }
 
 #[test]

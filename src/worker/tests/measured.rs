@@ -1,12 +1,13 @@
 //! The metrics of an invocation, and the trace that it passes on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::ports::{DONE, Fault, Move, RUNNING, STARTED};
 use super::{SECOND, Scene};
 use crate::ids::ChatId;
 use crate::message::SWEEP_BODY;
 use crate::metrics::{Metric, Metrics, Unit};
+use crate::plan::cost::{SWEEP_METRICS, SYNC_METRICS};
 use crate::postpress::{Answer, Body, Mask};
 
 /// A documented transient failure.
@@ -41,6 +42,19 @@ async fn each_invocation_counts_only_its_own_part_of_a_run() {
     ] {
         assert_eq!(counted(&scene.measure().await), expected);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn healthy_syncs_report_the_metrics_that_the_plan_bills() {
+    let scene = Scene::new();
+    scene.provider.script("c", [STARTED, RUNNING, DONE]);
+    scene.trigger("c");
+    scene.put(SWEEP_BODY);
+    let mut reported = BTreeSet::new();
+    while !scene.queue.inner.is_empty() {
+        reported.extend(scene.measure().await.seen().map(|(metric, _)| metric));
+    }
+    assert_eq!(reported, SYNC_METRICS.into_iter().chain(SWEEP_METRICS).collect());
 }
 
 #[tokio::test(start_paused = true)]
