@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo bench --locked --bench scale                    # 10,000, 100,000 and 1,000,000 chats
 //! cargo bench --locked --bench scale -- 10000 50000     # other numbers
+//! cargo bench --locked --bench scale -- plan            # beside what `postpress-bridge plan` says
 //! ```
 //!
 //! The triggers arrive evenly within an hour, one for each chat; syncs last 30 s to an hour, as often below as above six
@@ -10,6 +11,9 @@
 //! number is run twice, in a process of its own: without faults, and with the provider down for ten minutes and, later, the
 //! table throttled for ten minutes. Every chat must get exactly one ending, and no sync may be started twice: otherwise the
 //! process fails.
+//!
+//! Beside `plan`, syncs of six minutes arrive for six hours at the rate of a month with 100,000, a million and ten million of them.
+//! What a sync takes must agree within a tenth.
 //!
 //! Processor time is the whole simulation's: worker, pollers, provider, table and queue. It has no HTTP, no TLS, no JSON of
 //! the SDKs and no log, so it says how the cost of a poll grows, and not what Lambda takes.
@@ -28,6 +32,8 @@ use pollers::Pollers;
 use postpress_bridge::event_source_mapping::{EventSourceMapping, Handler, InvocationResult};
 use postpress_bridge::message::{Record, SWEEP_BODY};
 use postpress_bridge::metrics::Metric;
+use postpress_bridge::plan::prices::MONTH_SECONDS;
+use postpress_bridge::plan::{self, Deployment, SyncProfile};
 use postpress_bridge::queue::MemoryQueue;
 use postpress_bridge::settings::Config;
 use postpress_bridge::time::{Clock, Millis};
@@ -42,6 +48,11 @@ const MINUTE: Duration = Duration::from_mins(1);
 const ARRIVALS: Duration = Duration::from_hours(1);
 /// By then every run has ended, if nothing is lost.
 const LIMIT: Duration = Duration::from_hours(12);
+/// Syncs of a month, for the comparison with `plan`, and how long they arrive.
+const MONTHS: [u32; 3] = [100_000, 1_000_000, 10_000_000];
+const PART_OF_MONTH: Duration = Duration::from_hours(6);
+/// The largest share by which `plan` may be wrong.
+const TOLERANCE: f64 = 0.1;
 
 /// `infra/template.yaml`: the function's timeout, the queue's visibility timeout, its redrive policy, the batches, the sweeps.
 const INVOCATION: Duration = MINUTE;
@@ -57,6 +68,9 @@ fn main() -> ExitCode {
         && one == "--one"
     {
         return run(chats.parse().expect("a number of chats"), faults == "faults");
+    }
+    if args.iter().any(|arg| arg == "plan") {
+        return compare_with_plan();
     }
     let asked: Vec<u32> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
     let is_bench = args.iter().any(|arg| arg == "--bench");
@@ -141,18 +155,62 @@ impl Fleet {
     }
 }
 
-/// Runs one size, prints its row, and fails if a promise was broken.
-fn run(chats: u32, has_faults: bool) -> ExitCode {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-    runtime.block_on(async {
-        let clock = Clock::starting_at(EPOCH);
-        let queue = Rc::new(MemoryQueue::new("m", clock, VISIBILITY, MAX_RECEIVE_COUNT));
+/// What is simulated.
+struct Scenario {
+    chats: u32,
+    /// The triggers arrive evenly within this time.
+    arrivals: Duration,
+    /// How long every sync lasts, unless they differ.
+    length: Option<Duration>,
+    /// The maximum concurrency.
+    concurrency: usize,
+    outages: Outages,
+}
+
+impl Scenario {
+    fn crowd(chats: u32, has_faults: bool) -> Self {
         let outages = Outages {
             provider: EPOCH + 20 * MINUTE..EPOCH + 30 * MINUTE,
             table: EPOCH + 40 * MINUTE..EPOCH + 50 * MINUTE,
         };
-        let outages = if has_faults { outages } else { Outages::default() };
-        let outside = Rc::new(Outside::new(Rc::clone(&queue), clock, outages));
+        Self {
+            chats,
+            arrivals: ARRIVALS,
+            length: None,
+            concurrency: (chats as usize / 1000).clamp(10, 1000),
+            outages: if has_faults { outages } else { Outages::default() },
+        }
+    }
+
+    /// Syncs as `plan` has them, at the rate of a month with this many.
+    fn month(syncs: u32, profile: &SyncProfile, deployment: &Deployment) -> Self {
+        let chats = f64::from(syncs) * PART_OF_MONTH.as_secs_f64() / MONTH_SECONDS;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "fewer than the syncs of a month")]
+        let chats = chats as u32;
+        Self {
+            chats,
+            arrivals: PART_OF_MONTH,
+            length: Some(profile.length),
+            concurrency: deployment.max_concurrency as usize,
+            outages: Outages::default(),
+        }
+    }
+}
+
+/// A simulation that is over.
+struct Simulated {
+    outside: Rc<Outside>,
+    fleet: Fleet,
+    pollers: Pollers,
+    took: Duration,
+}
+
+fn simulate(scenario: &Scenario) -> Simulated {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(async {
+        let clock = Clock::starting_at(EPOCH);
+        let queue = Rc::new(MemoryQueue::new("m", clock, VISIBILITY, MAX_RECEIVE_COUNT));
+        let outside = Rc::new(Outside::new(Rc::clone(&queue), clock, scenario.outages.clone(), scenario.length));
         let fleet = Fleet {
             outside: Rc::clone(&outside),
             idle: RefCell::default(),
@@ -161,21 +219,63 @@ fn run(chats: u32, has_faults: bool) -> ExitCode {
             messages: Cell::default(),
             metrics: RefCell::default(),
         };
-        let concurrency = (chats as usize / 1000).clamp(10, 1000);
+        let concurrency = scenario.concurrency;
         let mapping = EventSourceMapping { batch_size: BATCH_SIZE, concurrency, invocation: INVOCATION };
         let pollers = Pollers { mapping, window: WINDOW, receives: Cell::new(0), peak: Cell::new(0) };
         let began = Instant::now();
-        pollers.run(&queue, &fleet, live(&outside, chats)).await;
-        report(&outside, &fleet, &pollers, chats, has_faults, began.elapsed())
+        pollers.run(&queue, &fleet, live(&outside, scenario)).await;
+        Simulated { outside, fleet, pollers, took: began.elapsed() }
     })
 }
 
+/// Runs one size, prints its row, and fails if a promise was broken.
+fn run(chats: u32, has_faults: bool) -> ExitCode {
+    let simulated = simulate(&Scenario::crowd(chats, has_faults));
+    print_row(&simulated, chats, has_faults);
+    if is_sound(&simulated, chats) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints what a sync takes in the simulation and in `plan`, and fails if they disagree.
+fn compare_with_plan() -> ExitCode {
+    let (profile, deployment) = (SyncProfile::default(), Deployment::default());
+    let mut agree = true;
+    println!("{:>13}  {:<26}{:>10}{:>10}{:>10}", "syncs a month", "for each sync", "simulated", "plan", "ratio");
+    for syncs in MONTHS {
+        let scenario = Scenario::month(syncs, &profile, &deployment);
+        let simulated = simulate(&scenario);
+        let planned = plan::month(f64::from(syncs), &profile, &deployment).expect("a plan");
+        agree &= is_sound(&simulated, scenario.chats);
+        let counts = &simulated.outside.counts;
+        let messages = simulated.fleet.messages.get() - simulated.fleet.of(Metric::Sweeps).0;
+        let units = counts.table_units.get() + counts.index_units.get();
+        let a_sync = |count: u64| as_f64(count) / f64::from(scenario.chats);
+        let syncs_per_second = f64::from(syncs) / MONTH_SECONDS;
+        let rows = [
+            ("calls", a_sync(counts.polls.get()), f64::from(planned.sync.calls)),
+            ("messages received", a_sync(messages), f64::from(planned.sync.messages)),
+            ("write units", a_sync(units), as_f64(planned.sync.write_units() as u64)),
+            (
+                "invocations",
+                a_sync(simulated.fleet.invocations.get()),
+                planned.batching.invocations_per_second / syncs_per_second,
+            ),
+        ];
+        for (what, simulated, planned) in rows {
+            let ratio = simulated / planned;
+            agree &= (ratio - 1.0).abs() <= TOLERANCE;
+            println!("{syncs:>13}  {what:<26}{simulated:>10.2}{planned:>10.2}{ratio:>10.3}");
+        }
+    }
+    if agree { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 /// Sends the triggers and the sweeps, and returns once every run is over.
-async fn live(outside: &Outside, chats: u32) {
+async fn live(outside: &Outside, scenario: &Scenario) {
     let began = Instant::now();
+    let chats = scenario.chats;
     let triggers = async {
         for chat in 0..chats {
-            sleep_until(began + ARRIVALS.mul_f64(f64::from(chat) / f64::from(chats))).await;
+            sleep_until(began + scenario.arrivals.mul_f64(f64::from(chat) / f64::from(chats))).await;
             outside.queue.put(&format!(r#"{{"chat_id":"chat_01HXYZ4QK3WJ8FN3{chat:010}"}}"#), Duration::ZERO);
         }
         while began.elapsed() < LIMIT && (outside.store.open_runs() > 0 || !outside.queue.is_empty()) {
@@ -195,16 +295,10 @@ async fn live(outside: &Outside, chats: u32) {
     }
 }
 
-fn report(
-    outside: &Outside,
-    fleet: &Fleet,
-    pollers: &Pollers,
-    chats: u32,
-    has_faults: bool,
-    took: Duration,
-) -> ExitCode {
+fn print_row(simulated: &Simulated, chats: u32, has_faults: bool) {
+    let Simulated { outside, fleet, pollers, took } = simulated;
     let counts = &outside.counts;
-    let mut lateness = outside.lateness.take();
+    let mut lateness = outside.lateness.borrow_mut();
     lateness.sort_unstable();
     let seconds = |milliseconds: f64| format!("{:.1}", milliseconds / 1000.0);
     let mean = |sum: f64, count: f64| if count == 0.0 { 0.0 } else { sum / count };
@@ -252,16 +346,22 @@ fn report(
         outside.repeats.get(),
         others.join(", ")
     );
+}
+
+/// Whether every chat was synced once and has its one ending; prints what is broken.
+fn is_sound(simulated: &Simulated, chats: u32) -> bool {
+    let outside = &simulated.outside;
+    let (syncs, endings) = (outside.counts.syncs.get(), outside.lateness.borrow().len());
     let mut breaches = outside.breaches.take();
-    if lateness.len() != chats as usize || counts.syncs.get() != u64::from(chats) {
-        breaches.push(format!("{chats} triggers, {} syncs, {} endings", counts.syncs.get(), lateness.len()));
+    if endings != chats as usize || syncs != u64::from(chats) {
+        breaches.push(format!("{chats} triggers, {syncs} syncs, {endings} endings"));
     }
     if outside.store.open_runs() > 0 || !outside.queue.dead_letters().is_empty() {
         let dead = outside.queue.dead_letters().len();
         breaches.push(format!("{} open runs, {dead} dead letters", outside.store.open_runs()));
     }
     breaches.iter().take(10).for_each(|breach| eprintln!("  BROKEN: {breach}"));
-    if breaches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    breaches.is_empty()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures of a table")]

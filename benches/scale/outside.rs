@@ -13,7 +13,7 @@ use postpress_bridge::postpress::{Answer, Body, Mask, Provider};
 use postpress_bridge::queue::{MemoryQueue, Outgoing, Queue, VisibilityChange};
 use postpress_bridge::run::{DueRun, Item, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
-use postpress_bridge::store::{MemoryStore, RunStore};
+use postpress_bridge::store::{MemoryStore, RunStore, item_bytes};
 use postpress_bridge::time::{Clock, Millis};
 use postpress_bridge::trace::TraceHeader;
 use rand::rngs::StdRng;
@@ -68,6 +68,8 @@ pub(super) struct Outside {
     pub(super) queue: Rc<MemoryQueue>,
     pub(super) clock: Clock,
     outages: Outages,
+    /// How long every sync lasts, unless they differ.
+    length: Option<Duration>,
     chats: RefCell<HashMap<ChatId, Chat>>,
     random: RefCell<StdRng>,
     /// From the provider's end of each sync to the publication of its event, in milliseconds.
@@ -83,13 +85,14 @@ fn add(count: &Cell<u64>, more: usize) {
 }
 
 impl Outside {
-    pub(super) fn new(queue: Rc<MemoryQueue>, clock: Clock, outages: Outages) -> Self {
+    pub(super) fn new(queue: Rc<MemoryQueue>, clock: Clock, outages: Outages, length: Option<Duration>) -> Self {
         Self {
             counts: Counts::default(),
             store: MemoryStore::default(),
             queue,
             clock,
             outages,
+            length,
             chats: RefCell::default(),
             random: RefCell::new(StdRng::seed_from_u64(1)),
             lateness: RefCell::default(),
@@ -98,9 +101,10 @@ impl Outside {
         }
     }
 
-    /// A sync lasts 30 s to an hour, as often below as above six minutes.
+    /// Unless all are alike, a sync lasts 30 s to an hour, as often below as above six minutes.
     fn sync_length(&self) -> Duration {
-        Duration::from_secs(30).mul_f64(120_f64.powf(self.random.borrow_mut().random()))
+        let random = || Duration::from_secs(30).mul_f64(120_f64.powf(self.random.borrow_mut().random()));
+        self.length.unwrap_or_else(random)
     }
 
     fn breach(&self, text: String) {
@@ -179,9 +183,10 @@ impl RunStore for Outside {
         self.table().await?;
         let written = self.store.write(write).await?;
         add(&self.counts.writes, 1);
+        let size = |item: &Item| item_bytes(item).expect("an item that was stored");
         let (bytes, index) = match &written {
-            WriteResult::Applied(item) => (bytes(item), index_units(write)),
-            WriteResult::ConditionFailed(item) => (item.as_deref().map_or(1, bytes), 0),
+            WriteResult::Applied(item) => (size(item), index_units(write)),
+            WriteResult::ConditionFailed(item) => (item.as_deref().map_or(1, size), 0),
         };
         add(&self.counts.table_units, bytes.div_ceil(WRITE_UNIT_BYTES));
         add(&self.counts.index_units, index);
@@ -193,11 +198,6 @@ impl RunStore for Outside {
         self.table().await?;
         self.store.due(shard, before, after).await
     }
-}
-
-/// An item's size, by the length of its JSON: DynamoDB counts names and values alike, and numbers shorter.
-fn bytes(item: &Item) -> usize {
-    serde_json::to_vec(item).map_or(0, |json| json.len())
 }
 
 /// The writes of the index of open runs, which has keys only: one where an entry appears or disappears, two where its key
