@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Bytes;
+use postpress_bridge::ids::TriggerKey;
 use postpress_bridge::message::Message;
 use postpress_bridge::run::{TriggerMessage, Write, WriteResult};
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
@@ -98,7 +99,7 @@ pub(super) async fn remember(aws: &Emulated, chat: &str) {
         "phase": "ended",
         "open": {"shard": 0, "sweep_at_ms": 1_795_516_201_000_u64},
         "triggers": [{"message_id": "m", "requested_at": "2026-11-24T10:00:00.000Z", "joined": false}],
-        "keys": [],
+        "keys": [TriggerKey::of("m")],
         "learned": {"status": "SYNC_RUNNING"},
         "started_at_ms": 1_795_514_401_000_u64,
         "polls": 2,
