@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::ids::{ChatId, MessageId};
 use crate::postpress::{Envelope, Finish};
 use crate::run::{
-    EndedBy, EndedRun, Ending, InvalidTrigger, Item, Origin, Publication, TRIGGERS_MAX, Trigger, bridge_error,
+    self, EndedRun, Ending, FreshAnswer, InvalidTrigger, Item, Origin, Publication, TRIGGERS_MAX, Trigger, bridge_error,
 };
 use crate::time::{Millis, rfc3339};
 
@@ -62,6 +62,33 @@ impl From<Finish> for DetailType {
     }
 }
 
+/// What ended the run of an event, or why the event repeats an earlier ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EndedBy {
+    /// An answer: a terminal status, or an error that is not retried.
+    Answer,
+    /// Failures in a row, for as long as they are retried.
+    Retries,
+    /// The run's time limit.
+    Deadline,
+    /// The maximum number of calls.
+    Polls,
+    /// Nothing now: this run ended earlier, and is recent enough for the trigger.
+    Fresh,
+}
+
+impl From<run::EndedBy> for EndedBy {
+    fn from(ended_by: run::EndedBy) -> Self {
+        match ended_by {
+            run::EndedBy::Answer => Self::Answer,
+            run::EndedBy::Retries => Self::Retries,
+            run::EndedBy::Deadline => Self::Deadline,
+            run::EndedBy::Polls => Self::Polls,
+        }
+    }
+}
+
 /// The `detail` of an event. A field without a value is absent, not null.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "EventDetail")]
@@ -86,7 +113,7 @@ pub struct Detail {
     /// Who produced the error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
-    /// What ended the run.
+    /// What ended the run, or `fresh` for a trigger that an earlier run answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<EndedBy>,
     /// The body of an invalid trigger, cut to 8 KiB.
@@ -152,7 +179,7 @@ impl Event {
             status,
             error,
             origin,
-            ended_by: Some(outcome.ended_by),
+            ended_by: Some(outcome.ended_by.into()),
             requested_at: triggers.first().map(|trigger| trigger.requested_at),
             triggers,
             polls: Some(polls),
@@ -161,6 +188,16 @@ impl Event {
             ..Detail::new(run_id.as_uuid())
         };
         Self { detail_type, detail }
+    }
+
+    /// The event that answers a trigger with an earlier run's ending.
+    fn of_fresh_answer(answer: FreshAnswer) -> Self {
+        let FreshAnswer { run, key, trigger } = answer;
+        let event_id = Uuid::new_v5(&run.run_id.as_uuid(), &key.to_bytes());
+        let event = Self::of_ending(run);
+        let triggers = vec![Trigger { joined: true, ..trigger }];
+        let detail = Detail { event_id, ended_by: Some(EndedBy::Fresh), triggers, ..event.detail };
+        Self { detail, ..event }
     }
 
     /// The event that answers an invalid trigger.
@@ -221,6 +258,7 @@ impl From<Publication> for Event {
     fn from(publication: Publication) -> Self {
         match publication {
             Publication::Ending(ended) => Self::of_ending(*ended),
+            Publication::Fresh(answer) => Self::of_fresh_answer(*answer),
             Publication::TooManyTriggers(message) => {
                 Self::refusal(Some(message.chat_id), message.trigger, bridge_error::too_many_triggers())
             }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{DetailType, Event};
+use crate::event::{DetailType, EndedBy, Event};
 
 #[cfg(feature = "aws")]
 mod emf;
@@ -63,6 +63,8 @@ metrics! {
     Triggers: Count,
     /// Triggers that joined a run in flight.
     Joins: Count,
+    /// Triggers answered from the table, because the chat's last sync was recent enough.
+    FreshAnswers: Count,
     /// Repeated triggers and stale polls, acknowledged without effect.
     Duplicates: Count,
     /// Triggers answered with an error event at once: invalid, or the run had no room.
@@ -138,6 +140,9 @@ impl Metrics {
         let detail = &event.detail;
         if detail.run_id.is_none() {
             return self.count(Metric::Refusals, 1);
+        }
+        if detail.ended_by == Some(EndedBy::Fresh) {
+            return self.count(Metric::FreshAnswers, 1);
         }
         match event.detail_type {
             DetailType::SyncDone => self.count(Metric::EndingsSyncDone, 1),

@@ -66,6 +66,7 @@ mod tests {
         Publication::TooManyTriggers(Box::new(TriggerMessage {
             chat_id: ChatId::parse(chat).unwrap(),
             key: TriggerKey::of(chat),
+            fresh_for: None,
             trigger: Trigger {
                 message_id: MessageId::new(chat),
                 correlation_id: None,

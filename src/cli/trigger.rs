@@ -45,6 +45,10 @@ pub struct Trigger {
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
 
+    /// Sync nothing if the chat's last sync is done and finished at most this long ago; its event answers the request
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "wait")]
+    fresh_for: Option<Duration>,
+
     /// Print JSON lines
     #[arg(long)]
     json: bool,
@@ -129,6 +133,7 @@ impl Trigger {
             correlation_id: &'a Option<String>,
             idempotency_key: &'a Option<String>,
             metadata: Option<&'a RawValue>,
+            fresh_for_seconds: Option<u64>,
         }
         let metadata: Option<Box<RawValue>> = self
             .metadata
@@ -140,7 +145,9 @@ impl Trigger {
         let mut seen = BTreeSet::new();
         let chats = self.chats.iter().filter(|chat| seen.insert(*chat));
         let read = |chat_id| {
-            let body = Body { chat_id, correlation_id, idempotency_key, metadata: metadata.as_deref() };
+            let fresh_for_seconds = self.fresh_for.map(|fresh_for| fresh_for.as_secs());
+            let metadata = metadata.as_deref();
+            let body = Body { chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds };
             let json = serde_json::to_string(&body)?;
             TriggerBody::parse(&json, DEFAULT_EVENT_SOURCE).map_err(anyhow::Error::msg)
         };
@@ -202,6 +209,7 @@ mod tests {
         let rest = format!(r#""correlation_id":"order-17","idempotency_key":"crm 1","metadata":{metadata}}}"#);
         assert_eq!(bodies, ["a", "b"].map(|chat| format!(r#"{{"chat_id":"{chat}",{rest}"#)));
         assert_eq!(triggers(&["a"]).unwrap(), [r#"{"chat_id":"a"}"#]);
+        assert_eq!(triggers(&["a", "--fresh-for", "1h"]).unwrap(), [r#"{"chat_id":"a","fresh_for_seconds":3600}"#]);
     }
 
     #[test]
@@ -218,6 +226,8 @@ mod tests {
             (&["c", "--metadata", r#"{}, "chat_id": "other""#], "--metadata is not JSON"),
             (&["c", "--metadata", r#"{"n": 1e400}"#], "`metadata` is refused"),
             (&["c", "--json", "--wait"], "cannot be used with"),
+            (&["c", "--fresh-for", "1h", "--wait"], "cannot be used with"),
+            (&["c", "--fresh-for", "721h"], "`fresh_for_seconds` is not"),
         ] {
             let refused = triggers(arguments).unwrap_err();
             assert!(refused.contains(reason), "{arguments:?}: {refused}");

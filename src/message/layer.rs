@@ -13,11 +13,12 @@ use crate::run::Origin;
 pub(super) const OWN_EVENT_DEPTH: usize = 8;
 
 /// The members that a trigger is read from. If one is repeated, it is unclear which value is meant.
-const READ: [&str; 11] = [
+const READ: [&str; 12] = [
     "chat_id",
     "correlation_id",
     "idempotency_key",
     "metadata",
+    "fresh_for_seconds",
     // EventBridge's
     "id",
     "detail-type",

@@ -1,5 +1,7 @@
 //! Triggers: their fields, their limits, and the wrappings that a rule or a topic adds.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -15,6 +17,8 @@ use crate::text::bounded;
 const LABEL_MAX_BYTES: usize = 256;
 /// The maximum length of `metadata`, in bytes of JSON.
 const METADATA_MAX_BYTES: usize = 1024;
+/// The largest `fresh_for_seconds`: 30 days, as long as a run is remembered by default (`BRIDGE_RUN_TTL_SECONDS`).
+const FRESH_FOR_MAX_SECONDS: u64 = 30 * 86_400;
 /// How many wrappings a trigger may have: a rule's, a topic's, or one of each.
 const WRAPPINGS_MAX: usize = 2;
 
@@ -40,12 +44,17 @@ pub struct TriggerBody {
     /// Returned in the event, byte for byte: at most 1 KiB of JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
+    /// If the chat's last sync is done, and finished at most this many seconds before the request, its event answers the
+    /// trigger, and nothing is synced: at most 30 days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = FRESH_FOR_MAX_SECONDS))]
+    pub fresh_for_seconds: Option<u64>,
 }
 
 impl TriggerBody {
     /// A trigger for a chat, with no other fields.
     pub fn new(chat_id: ChatId) -> Self {
-        Self { chat_id, correlation_id: None, idempotency_key: None, metadata: None }
+        Self { chat_id, correlation_id: None, idempotency_key: None, metadata: None, fresh_for_seconds: None }
     }
 
     /// Parses a trigger that is submitted directly, without wrappings. `event_source` is the `source` of our own
@@ -166,6 +175,7 @@ struct Fields {
     correlation_id: Option<String>,
     idempotency_key: Option<String>,
     metadata: Option<Metadata>,
+    fresh_for_seconds: Option<u64>,
     faults: Vec<String>,
 }
 
@@ -182,15 +192,16 @@ impl Fields {
             correlation_id: label("correlation_id", layer.get("correlation_id")).map_err(&mut keep).ok().flatten(),
             idempotency_key: label("idempotency_key", layer.get("idempotency_key")).map_err(&mut keep).ok().flatten(),
             metadata: metadata(layer.get("metadata")).map_err(&mut keep).ok().flatten(),
+            fresh_for_seconds: fresh_for(layer.get("fresh_for_seconds")).map_err(&mut keep).ok().flatten(),
             faults,
         }
     }
 
     fn into_body(self) -> Result<TriggerBody, String> {
-        let Self { chat_id, correlation_id, idempotency_key, metadata, faults } = self;
+        let Self { chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds, faults } = self;
         match chat_id {
             Some(chat_id) if faults.is_empty() => {
-                Ok(TriggerBody { chat_id, correlation_id, idempotency_key, metadata })
+                Ok(TriggerBody { chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds })
             }
             _ => Err(faults.join("; ")),
         }
@@ -208,7 +219,10 @@ impl Fields {
             joined: false,
         };
         match self.chat_id {
-            Some(chat_id) if self.faults.is_empty() => Message::Trigger(TriggerMessage { chat_id, key, trigger }),
+            Some(chat_id) if self.faults.is_empty() => {
+                let fresh_for = self.fresh_for_seconds.map(Duration::from_secs);
+                Message::Trigger(TriggerMessage { chat_id, key, fresh_for, trigger })
+            }
             chat_id => {
                 let (input, truncated) = bounded(record.body.clone(), INPUT_MAX_BYTES);
                 let reason = self.faults.join("; ");
@@ -245,6 +259,14 @@ fn metadata(raw: Option<&RawValue>) -> Result<Option<Metadata>, String> {
     serde_json::from_str::<serde_json::Value>(raw.get())
         .map_err(|error| format!("`metadata` is refused: {}", json::reason(&error)))?;
     Ok(Some(Metadata::of_object(raw.to_owned())))
+}
+
+fn fresh_for(raw: Option<&RawValue>) -> Result<Option<u64>, String> {
+    let Some(raw) = raw else { return Ok(None) };
+    match serde_json::from_str(raw.get()) {
+        Ok(seconds) if seconds <= FRESH_FOR_MAX_SECONDS => Ok(Some(seconds)),
+        _ => Err(format!("`fresh_for_seconds` is not a whole number from 0 to {FRESH_FOR_MAX_SECONDS} (30 days)")),
+    }
 }
 
 #[cfg(test)]
@@ -296,6 +318,22 @@ mod tests {
         assert_eq!(message.key, TriggerKey::of("m-1"));
         assert_eq!(message.trigger.correlation_id, None);
         assert_eq!(message.trigger.requested_at, Millis(1_795_514_400_000));
+    }
+
+    #[test]
+    fn fresh_for_seconds_is_a_whole_number_of_at_most_30_days() {
+        let body = |value: &str| format!(r#"{{"chat_id": "c", "fresh_for_seconds": {value}}}"#);
+        for (value, seconds) in [("0", Some(0)), ("2592000", Some(2_592_000)), ("null", None)] {
+            assert_eq!(valid(&body(value)).fresh_for, seconds.map(Duration::from_secs), "{value}");
+        }
+        for value in ["-1", "1.5", "2592001", "18446744073709551616", "\"60\"", "true", "[60]", "1e400"] {
+            let invalid = invalid(&body(value));
+            assert!(
+                invalid.reason.contains("`fresh_for_seconds` is not a whole number"),
+                "{value}: {}",
+                invalid.reason
+            );
+        }
     }
 
     #[test]
@@ -498,13 +536,14 @@ mod tests {
     fn a_submitted_trigger_reaches_the_worker_unchanged() {
         let metadata = r#"{"b":0.1000, "é":"\u00e9"}"#;
         let body = format!(
-            r#"{{"chat_id": "c\ufffe", "correlation_id": "o-1", "idempotency_key": "k", "metadata": {metadata}, "x": 1}}"#
+            r#"{{"chat_id": "c\ufffe", "correlation_id": "o-1", "idempotency_key": "k", "metadata": {metadata}, "fresh_for_seconds": 60, "x": 1}}"#
         );
         let submitted = TriggerBody::parse(&body, "postpress.bridge").unwrap();
         let message = submitted.to_body();
         assert!(!message.contains('\u{fffe}'), "SQS would reject it");
-        let TriggerMessage { chat_id, key, trigger } = valid(&message);
+        let TriggerMessage { chat_id, key, fresh_for, trigger } = valid(&message);
         assert_eq!((chat_id.as_str(), key), ("c\u{fffe}", TriggerKey::of("k")));
+        assert_eq!(fresh_for, Some(Duration::from_secs(60)));
         assert_eq!(trigger.correlation_id.as_deref(), Some("o-1"));
         assert_eq!(trigger.metadata.as_ref().map(Metadata::as_str), Some(metadata));
     }

@@ -243,7 +243,12 @@ impl<'a> Stepper<'a> {
             joined: false,
             message_id,
         };
-        TriggerMessage { chat_id: chat_id(), key: TriggerKey::of(trigger.message_id.as_str()), trigger }
+        TriggerMessage {
+            chat_id: chat_id(),
+            key: TriggerKey::of(trigger.message_id.as_str()),
+            fresh_for: None,
+            trigger,
+        }
     }
 
     /// Makes the item remember the triggers of all earlier syncs but the last, whose keys it has.

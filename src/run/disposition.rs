@@ -20,6 +20,8 @@ pub enum AckReason {
     Published,
     /// The trigger joined the run in flight.
     Joined,
+    /// The trigger was answered from the table: the chat's last sync is recent enough.
+    AnsweredFresh,
     /// The trigger is a duplicate.
     Duplicate,
     /// Another message has claimed the run since this poll was sent.

@@ -9,8 +9,9 @@ use crate::postpress::Answer;
 use crate::time::Millis;
 
 use super::{
-    AckReason, AfterCall, Claimant, Delay, Disposition, EndedRun, Item, Jitter, Outcome, Poll, PollState, Publication,
-    RecentKeys, RetryReason, Rules, RunState, TRIGGERS_MAX, Trigger, TriggerMessage, Write, WriteResult, after_call,
+    AckReason, AfterCall, Claimant, Delay, Disposition, EndedRun, FreshAnswer, Item, Jitter, Outcome, Poll, PollState,
+    Publication, RecentKeys, RetryReason, Rules, RunState, TRIGGERS_MAX, Trigger, TriggerMessage, Write, WriteResult,
+    after_call,
 };
 
 /// How often one delivery of a trigger decides again when others change the item meanwhile.
@@ -97,6 +98,7 @@ enum State {
         then: Then,
     },
     Marking(Then),
+    AnsweringFresh,
     Refusing,
     Settled,
 }
@@ -163,6 +165,7 @@ impl MessageHandler {
                 Then::Ack(reason) => ack(reason),
                 Then::DecideAgain(message) => self.read(message),
             },
+            (State::AnsweringFresh, StepResult::Done) => ack(AckReason::AnsweredFresh),
             (State::Refusing, StepResult::Done) => ack(AckReason::Refused),
             (State::Settled, _) => bug("a message went on after it was settled"),
             (_, StepResult::NoTime) => retry(RetryReason::NoTime),
@@ -213,6 +216,13 @@ impl MessageHandler {
             RunState::Ended { outcome, .. } if is_known => self.publish(item, outcome, Then::Ack(AckReason::Published)),
             // 4: an earlier run has ended, and its event is not confirmed published; publish it, then decide again.
             RunState::Ended { outcome, .. } => self.publish(item, outcome, Then::DecideAgain(message)),
+            // The chat's last sync is recent enough.
+            RunState::Published { outcome, .. } if !item.is_expired(now) && message.is_answered_by(outcome) => {
+                self.state = State::AnsweringFresh;
+                let TriggerMessage { key, trigger, .. } = *message;
+                let run = EndedRun::new(item, outcome);
+                Step::Publish(Publication::Fresh(Box::new(FreshAnswer { run, key, trigger })))
+            }
             // 5: an earlier run is over; start one.
             RunState::Published { outcome, .. } => {
                 let seen = item.seen.after(&item.keys, outcome.finished_at, now, rules.run_ttl);

@@ -6,7 +6,9 @@ use super::*;
 use crate::event::Event;
 use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use crate::postpress::{Failure, Finish, Progress, RetryClass};
-use crate::run::{ClaimCondition, EndedBy, Ending, Open, Phase, RecentKeys, TRIGGERS_MAX, Trigger};
+use crate::run::{
+    ClaimCondition, EndedBy, Ending, Open, Origin, Phase, RecentKeys, TRIGGERS_MAX, Trigger, bridge_error,
+};
 
 const NOW: Millis = Millis(1_000_000);
 const LEASE: Duration = Duration::from_secs(60);
@@ -68,7 +70,12 @@ fn trigger(message_id: &str) -> Trigger {
 
 fn trigger_task(message_id: &str) -> Task {
     let key = TriggerKey::of(message_id);
-    Task::Trigger(TriggerMessage { chat_id: ChatId::parse("c").unwrap(), key, trigger: trigger(message_id) })
+    Task::Trigger(TriggerMessage {
+        chat_id: ChatId::parse("c").unwrap(),
+        key,
+        fresh_for: None,
+        trigger: trigger(message_id),
+    })
 }
 
 fn poll_task(claim: u128) -> Task {
@@ -293,6 +300,74 @@ fn a_trigger_after_a_published_ending_starts_a_new_run_and_remembers_the_old_key
     assert!(table.seen.contains(TriggerKey::of("starter"), NOW, rules().run_ttl));
     assert_eq!(table.keys, [TriggerKey::of("b")].into());
     assert!(table.state.is_active());
+}
+
+/// A trigger, other than the run's, that asks for nothing newer than this before its request at `NOW`.
+fn fresh_task(fresh_for: Duration) -> Task {
+    let Task::Trigger(message) = trigger_task("b") else { unreachable!() };
+    Task::Trigger(TriggerMessage { fresh_for: Some(fresh_for), ..message })
+}
+
+/// The same item, whose run finished this long before `NOW`.
+fn finished(item: Item, before: Duration) -> Item {
+    let finished =
+        |outcome| Outcome { finished_at: Millis(NOW.0 - u64::try_from(before.as_millis()).unwrap()), ..outcome };
+    let state = match item.state {
+        RunState::Active { open } => RunState::Active { open },
+        RunState::Ended { outcome, open } => RunState::Ended { outcome: finished(outcome), open },
+        RunState::Published { outcome, expires_at } => RunState::Published { outcome: finished(outcome), expires_at },
+    };
+    Item { state, ..item }
+}
+
+#[test]
+fn a_recent_sync_answers_a_trigger_without_a_write() {
+    let minute = Duration::from_mins(1);
+    let mut scene = Scene::new(Some(finished(published(), minute)), fresh_task(minute), "b", NOW);
+    let before = scene.table.clone();
+    scene.until_effect();
+    let Step::Publish(Publication::Fresh(answer)) = &scene.step else { panic!("{:?}", scene.step) };
+    assert_eq!((answer.run.run_id, answer.key), (item().run_id, TriggerKey::of("b")));
+    assert_eq!(answer.trigger.message_id.as_str(), "b");
+    assert_eq!(scene.disposition(), Disposition::Ack(AckReason::AnsweredFresh));
+    assert_eq!(scene.table, before);
+}
+
+#[test]
+fn a_recent_unpublished_ending_is_published_before_it_answers_a_trigger() {
+    let mut scene = Scene::new(Some(ended()), fresh_task(Duration::ZERO), "b", NOW);
+    scene.until_effect();
+    assert!(matches!(&scene.step, Step::Publish(Publication::Ending(_))), "{:?}", scene.step);
+    assert_eq!(scene.disposition(), Disposition::Ack(AckReason::AnsweredFresh));
+    assert!(scene.table().state.is_published());
+}
+
+#[test]
+fn a_trigger_that_no_recent_sync_answers_is_a_trigger_like_any_other() {
+    let minute = Duration::from_mins(1);
+    let late = Duration::from_millis(60_001);
+    let of = |ending: Ending| {
+        let RunState::Published { outcome, expires_at } = published().state else { unreachable!() };
+        Item { state: RunState::Published { outcome: Outcome { ending, ..outcome }, expires_at }, ..published() }
+    };
+    let error = Ending::Error { error: bridge_error::too_many_triggers(), origin: Origin::Bridge };
+    for (what, table) in [
+        ("no run", None),
+        ("too old", Some(finished(published(), late))),
+        ("failed", Some(of(Finish::Error.into()))),
+        ("deleted", Some(of(Finish::Deleted.into()))),
+        ("an error", Some(of(error))),
+        ("forgotten", Some(published_at(NOW.epoch_seconds() - 1))),
+        ("in flight", Some(item())),
+        ("its own key", Some(Item { keys: [TriggerKey::of("b")].into(), ..published() })),
+    ] {
+        let [fresh, plain] = [fresh_task(minute), trigger_task("b")].map(|task| {
+            let mut scene = Scene::new(table.clone(), task, "b", NOW);
+            scene.until_effect();
+            (scene.step, scene.table)
+        });
+        assert_eq!(fresh, plain, "{what}");
+    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub use next::Next;
 pub use outcome::{EndedBy, Ending, Origin, Outcome};
 pub use poll::Poll;
 pub use poll_state::PollState;
-pub use publication::{EndedRun, Publication};
+pub use publication::{EndedRun, FreshAnswer, Publication};
 pub use recent_keys::{RecentKeys, SEEN_MAX};
 pub use schedule::{DELAY_MAX, Delay, FailedCall, Jitter, Schedule};
 pub use sweep::{DueOrder, DueRun, Recovery, sweep};

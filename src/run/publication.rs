@@ -1,6 +1,6 @@
 //! What the protocol asks the worker to publish, as data: the event is built from it elsewhere.
 
-use crate::ids::{ChatId, RunId};
+use crate::ids::{ChatId, RunId, TriggerKey};
 
 use super::{Item, Outcome, Trigger, TriggerMessage};
 
@@ -9,8 +9,21 @@ use super::{Item, Outcome, Trigger, TriggerMessage};
 pub enum Publication {
     /// The ending of a run.
     Ending(Box<EndedRun>),
+    /// The answer to a trigger for which the chat's last sync is recent enough.
+    Fresh(Box<FreshAnswer>),
     /// The answer to a trigger for which its chat's run has no room.
     TooManyTriggers(Box<TriggerMessage>),
+}
+
+/// A trigger that an earlier run answers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FreshAnswer {
+    /// The run.
+    pub run: EndedRun,
+    /// The trigger's key.
+    pub key: TriggerKey,
+    /// The trigger.
+    pub trigger: Trigger,
 }
 
 /// A run that has ended.

@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::{Ending, Outcome};
 use crate::ids::{ChatId, MessageId, TriggerKey};
+use crate::postpress::Finish;
 use crate::time::{Millis, rfc3339};
 
 /// A valid trigger, as one message carries it.
@@ -17,8 +20,19 @@ pub struct TriggerMessage {
     pub chat_id: ChatId,
     /// Two triggers for a chat with the same key are the same request.
     pub key: TriggerKey,
+    /// How long before the request a sync may have finished to be recent enough; `None` if the chat is to be synced again.
+    pub fresh_for: Option<Duration>,
     /// The part that the run keeps and its event returns.
     pub trigger: Trigger,
+}
+
+impl TriggerMessage {
+    /// Whether a run that ended like this is what the trigger asks for.
+    pub fn is_answered_by(&self, outcome: &Outcome) -> bool {
+        let is_done = outcome.ending == Ending::Sync { status: Finish::Done };
+        let is_fresh = |fresh_for| outcome.finished_at + fresh_for >= self.trigger.requested_at;
+        is_done && self.fresh_for.is_some_and(is_fresh)
+    }
 }
 
 /// A trigger as the run table keeps it and as events contain it.

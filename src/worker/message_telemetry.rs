@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing::Span;
 
 use super::{Invocation, Reason};
-use crate::event::Event;
+use crate::event::{EndedBy, Event};
 use crate::ids::{ChatId, RunId};
 use crate::message::Record;
 use crate::metrics::Metric;
@@ -152,6 +152,9 @@ impl<'a> MessageTelemetry<'a> {
         }
         self.invocation.metrics().published(event);
         let detail = &event.detail;
+        if let (Some(run_id), Some(EndedBy::Fresh)) = (detail.run_id, detail.ended_by) {
+            self.span.record("run_id", tracing::field::display(run_id));
+        }
         tracing::info!(
             ending = event.detail_type.as_str(),
             error = detail.error.as_ref().map(|error| error.kind.as_str()),

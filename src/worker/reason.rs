@@ -76,6 +76,7 @@ impl Reason {
                 | AckReason::Ended
                 | AckReason::Published
                 | AckReason::Joined
+                | AckReason::AnsweredFresh
                 | AckReason::Duplicate
                 | AckReason::Superseded
                 | AckReason::Over

@@ -6,10 +6,12 @@ use std::time::Duration;
 use std::{env, fs};
 
 use postpress_bridge::event::{Detail, DetailType, Event};
-use postpress_bridge::ids::{MessageId, RunId};
+use postpress_bridge::ids::{MessageId, RunId, TriggerKey};
 use postpress_bridge::message::{Message, Record};
 use postpress_bridge::postpress::{Envelope, Finish};
-use postpress_bridge::run::{EndedBy, EndedRun, Ending, Origin, Outcome, Publication, Trigger, TriggerMessage};
+use postpress_bridge::run::{
+    EndedBy, EndedRun, Ending, FreshAnswer, Origin, Outcome, Publication, Trigger, TriggerMessage,
+};
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
 use postpress_bridge::time::Millis;
 use serde::Serialize;
@@ -23,20 +25,41 @@ const REQUESTED_AT: Millis = Millis(1_795_514_400_000);
 const LASTED: Duration = Duration::from_secs(250);
 
 /// The samples, by the name of their files.
-pub(crate) fn samples() -> [(&'static str, Event); 6] {
+pub(crate) fn samples() -> [(&'static str, Event); 7] {
     let sync = |status: Finish| Ending::Sync { status };
     [
         ("sync-done", ended(1, sync(Finish::Done))),
         ("sync-error", ended(2, sync(Finish::Error))),
         ("chat-deleted", ended(3, sync(Finish::Deleted))),
         ("error-envelope", ended(4, Ending::Error { error: not_found(), origin: Origin::Postpress })),
+        ("sync-done-fresh", fresh()),
         ("too-many-triggers", Publication::TooManyTriggers(Box::new(trigger())).into()),
         ("invalid-trigger", invalid_trigger()),
     ]
 }
 
-/// The event of a run with this ending: requested by one message, joined by another.
+/// The event that answers a later trigger with the run of `sync-done`.
+fn fresh() -> Event {
+    let trigger = Trigger {
+        message_id: MessageId::new("9b2c1f9e-6d1a-4a55-8e0f-1f4b0a7c3d21"),
+        correlation_id: Some("order-18".to_owned()),
+        idempotency_key: None,
+        metadata: None,
+        requested_at: REQUESTED_AT + Duration::from_secs(1000),
+        joined: false,
+    };
+    let run = ended_run(1, Ending::Sync { status: Finish::Done });
+    let key = TriggerKey::of(trigger.message_id.as_str());
+    Publication::Fresh(Box::new(FreshAnswer { run, key, trigger })).into()
+}
+
+/// The event of a run with this ending.
 fn ended(run: u128, ending: Ending) -> Event {
+    Publication::Ending(Box::new(ended_run(run, ending))).into()
+}
+
+/// A run with this ending: requested by one message, joined by another.
+fn ended_run(run: u128, ending: Ending) -> EndedRun {
     let first = trigger();
     let second = Trigger {
         message_id: MessageId::new("d3a0dc45-7f1e-4b0f-9e0a-6f1b4c5e8a90"),
@@ -46,15 +69,14 @@ fn ended(run: u128, ending: Ending) -> Event {
         requested_at: REQUESTED_AT + Duration::from_secs(42),
         joined: true,
     };
-    let ended = EndedRun {
+    EndedRun {
         chat_id: first.chat_id,
         run_id: RunId::from_random(0x2d7c_61a8_54b3_4e09_9f10_83c2_d6e5_0f00 + run),
         outcome: Outcome { ending, ended_by: EndedBy::Answer, finished_at: REQUESTED_AT + LASTED },
         triggers: vec![first.trigger, second],
         polls: 7,
         restarts: 0,
-    };
-    Publication::Ending(Box::new(ended)).into()
+    }
 }
 
 fn not_found() -> Envelope {

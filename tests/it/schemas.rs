@@ -183,7 +183,7 @@ proptest! {
     #[test]
     fn the_trigger_schema_equals_the_bridge_except_for_bytes(
         chat_id in prop_oneof![3 => Just(json!("c")), 2 => value()],
-        fields in vec((select(vec!["correlation_id", "idempotency_key", "metadata", "since_v2"]), value()), 0..4),
+        fields in vec((select(vec!["correlation_id", "idempotency_key", "metadata", "fresh_for_seconds", "since_v2"]), value()), 0..4),
     ) {
         thread_local!(static JUDGE: Judge = Judge::of(&schema::trigger()));
         let mut trigger = json!({ "chat_id": chat_id });

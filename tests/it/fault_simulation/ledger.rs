@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use postpress_bridge::event::Event;
+use postpress_bridge::event::{EndedBy, Event};
 use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
 use postpress_bridge::postpress::Answer;
 use postpress_bridge::run::{Disposition, Ending, Outcome, Phase, Poll, RunState, Write, WriteResult};
@@ -50,6 +50,18 @@ pub(super) struct Forward {
 pub(super) struct Publication {
     pub(super) attempt: Attempt,
     pub(super) event: Event,
+}
+
+impl Publication {
+    /// The run whose ending it is; `None` if it answers a single trigger.
+    pub(super) fn ended_run(&self) -> Option<Uuid> {
+        self.event.detail.run_id.filter(|_| !self.is_fresh_answer())
+    }
+
+    /// Whether it answers a trigger with an earlier run.
+    pub(super) fn is_fresh_answer(&self) -> bool {
+        self.event.detail.ended_by == Some(EndedBy::Fresh)
+    }
 }
 
 /// A call to the provider.

@@ -256,7 +256,12 @@ fn arrivals(random: &mut StdRng, active: Duration) -> Vec<Arrival> {
 
 fn trigger(random: &mut StdRng, chat: &str, at: Duration) -> Arrival {
     let key = random.random_bool(0.4).then(|| format!("key-{}", random.random_range(0..3)));
-    let mut body = serde_json::json!({"chat_id": chat, "metadata": {"n": random.random::<u16>()}});
+    let number: u16 = random.random();
+    let mut body = serde_json::json!({"chat_id": chat, "metadata": {"n": number}});
+    // From the same random number, so that it changes nothing else of a world.
+    if number.is_multiple_of(5) {
+        body["fresh_for_seconds"] = serde_json::json!(number / 10);
+    }
     if let Some(key) = &key {
         body["idempotency_key"] = serde_json::json!(key);
     }

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use postpress_bridge::ids::{MessageId, RunId, TriggerKey};
-use postpress_bridge::postpress::Answer;
+use postpress_bridge::postpress::{Answer, Finish};
 use postpress_bridge::run::{Disposition, Phase, RetryReason};
+
+use serde_json::{Value, json};
 
 use super::history::{History, What};
 use super::ledger::{Delivery, Ledger, Publication};
@@ -22,6 +24,8 @@ pub(super) struct Judgement {
     pub(super) accepted: usize,
     pub(super) runs: usize,
     pub(super) endings: usize,
+    /// Events that answer a trigger with an earlier run.
+    pub(super) fresh_answers: usize,
     /// Triggers that were dead-lettered before they were accepted.
     pub(super) dead_triggers: usize,
 }
@@ -41,8 +45,11 @@ pub(super) fn judge(history: &History) -> Judgement {
     verdict.dead_triggers = every_trigger_is_in_one_ending(history, &ledger, breaches);
     every_dead_letter_is_explained(history, &ledger, breaches);
     every_status_was_answered(&ledger, breaches);
+    every_fresh_answer_was_asked_for(history, &ledger, breaches);
     verdict.repeats = every_event_has_one_form(&ledger, breaches);
-    verdict.endings = ledger.publications.values().filter(|events| events[0].event.detail.run_id.is_some()).count();
+    verdict.endings = ledger.publications.values().filter(|events| events[0].ended_run().is_some()).count();
+    let fresh_answers = ledger.publications.values().flatten().filter(|publication| publication.is_fresh_answer());
+    verdict.fresh_answers = fresh_answers.filter(|publication| publication.attempt.taken).count();
     if history.plan.is_gentle() {
         breaches.extend(repetitions_without_loss(&verdict.restarts, &verdict.repeats));
     }
@@ -121,7 +128,7 @@ fn every_trigger_is_in_one_ending(history: &History, ledger: &Ledger, breaches: 
     let mut endings: HashMap<&MessageId, BTreeSet<String>> = HashMap::new();
     for publication in ledger.publications.values().flatten().filter(|publication| publication.attempt.taken) {
         let detail = &publication.event.detail;
-        if detail.run_id.is_some() {
+        if publication.ended_run().is_some() {
             for trigger in &detail.triggers {
                 endings.entry(&trigger.message_id).or_default().insert(detail.event_id.to_string());
             }
@@ -146,8 +153,13 @@ fn every_trigger_is_in_one_ending(history: &History, ledger: &Ledger, breaches: 
             Kind::Trigger { chat, key } => {
                 let key = TriggerKey::of(key.as_deref().unwrap_or(message.as_str()));
                 let accepted = runs_of_keys.contains_key(&(chat.as_str(), key));
-                given_up += usize::from(dead && !accepted);
-                if !dead && !accepted {
+                let is_answered = |published: &Publication| {
+                    let is_taken = published.is_fresh_answer() && published.attempt.taken;
+                    is_taken && published.event.detail.triggers[0].message_id == *message
+                };
+                let answered = ledger.publications.values().flatten().any(is_answered);
+                given_up += usize::from(dead && !accepted && !answered);
+                if !dead && !accepted && !answered {
                     breaches.push(format!("{message}, a trigger for {chat}, has vanished"));
                 }
             }
@@ -183,12 +195,45 @@ fn every_status_was_answered(ledger: &Ledger, breaches: &mut Vec<String>) {
     }
 }
 
-/// An event id has the same bytes each time, and each repetition is explained.
+/// A trigger is answered with an earlier run only if it allows that, and the run is its chat's, done, published and recent enough.
+fn every_fresh_answer_was_asked_for(history: &History, ledger: &Ledger, breaches: &mut Vec<String>) {
+    for answer in ledger.publications.values().flatten().filter(|publication| publication.is_fresh_answer()) {
+        let detail = &answer.event.detail;
+        let message = &detail.triggers[0].message_id;
+        let asked = history.entries.iter().find_map(|entry| match &entry.what {
+            What::Put { message: put, body, .. } if put == message => serde_json::from_str::<Value>(body).ok(),
+            _ => None,
+        });
+        let Some(asked) = asked else {
+            breaches.push(format!("{message} was answered, and never sent"));
+            continue;
+        };
+        let allowed = asked["fresh_for_seconds"].as_u64().map(Duration::from_secs);
+        let (finished, requested) = (detail.finished_at, detail.triggers[0].requested_at);
+        let is_recent = allowed.zip(finished).is_some_and(|(allowed, finished)| finished + allowed >= requested);
+        let ending = ledger.publications.values().flatten().find(|ending| {
+            let is_before = ending.attempt.done.is_some_and(|done| done < answer.attempt.asked);
+            ending.ended_run() == detail.run_id && ending.attempt.taken && is_before
+        });
+        let is_its_ending = ending.is_some_and(|ending| {
+            let of = &ending.event.detail;
+            (&of.chat_id, of.status, of.finished_at) == (&detail.chat_id, Some(Finish::Done), finished)
+        });
+        if !is_recent || !is_its_ending || asked["chat_id"] != json!(detail.chat_id) {
+            breaches.push(format!("{message}, {asked}, was answered with {detail:?}"));
+        }
+    }
+}
+
+/// An event id has the same bytes each time, and each repetition is explained. Two messages with one key are one request, and
+/// each may be answered with an earlier run.
 fn every_event_has_one_form(ledger: &Ledger, breaches: &mut Vec<String>) -> Vec<Repeat> {
     let mut repeats = Vec::new();
     for (event_id, publications) in &ledger.publications {
         let forms: BTreeSet<_> = publications.iter().map(|publication| publication.event.detail_json()).collect();
-        if forms.len() > 1 {
+        let messages = publications.iter().map(|publication| &publication.event.detail.triggers[0].message_id);
+        let messages = messages.collect::<BTreeSet<_>>().len();
+        if forms.len() > if publications[0].is_fresh_answer() { messages } else { 1 } {
             breaches.push(format!("event {event_id} was published in {} forms: {forms:?}", forms.len()));
         }
         let out: Vec<_> = publications.iter().filter(|publication| publication.attempt.taken).collect();

@@ -15,7 +15,7 @@ pub(super) enum Repeat {
     CrashBeforeMark,
     /// It could not be marked.
     MarkFailed,
-    /// It answers an invalid trigger, which was delivered once more.
+    /// It answers an invalid trigger, or one that an earlier run answers, which was delivered or sent once more.
     DeliveredAgain,
 }
 
@@ -28,7 +28,7 @@ impl Repeat {
 pub(super) fn explain(ledger: &Ledger, earlier: &Publication, later: &Publication) -> Result<Repeat, String> {
     let (first, second) = (&earlier.attempt, &later.attempt);
     let is_hidden = first.fault.as_ref().is_some_and(Fault::hides_success);
-    let Some(run) = later.event.detail.run_id else {
+    let Some(run) = later.ended_run() else {
         return match first.invocation == second.invocation {
             true if is_hidden => Ok(Repeat::ReplyLost),
             true => Err("one delivery was answered twice".to_owned()),

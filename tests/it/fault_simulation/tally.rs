@@ -15,7 +15,7 @@ use super::restarts::Restart;
 type Counts<K> = BTreeMap<K, usize>;
 
 /// What can happen to a message on the queue, and to a call of the provider.
-const MESSAGES: [&str; 10] = [
+const MESSAGES: [&str; 11] = [
     "triggers",
     "triggers with a key",
     "invalid triggers",
@@ -26,6 +26,7 @@ const MESSAGES: [&str; 10] = [
     "deletes lost",
     "dead letters",
     "dead triggers never accepted",
+    "triggers answered with an earlier run",
 ];
 const CALLS: [&str; 9] = [
     "calls",
@@ -80,6 +81,9 @@ impl Tally {
         history.dead_letters.iter().for_each(|_| count(&mut self.messages, "dead letters"));
         for _ in 0..verdict.dead_triggers {
             count(&mut self.messages, "dead triggers never accepted");
+        }
+        for _ in 0..verdict.fresh_answers {
+            count(&mut self.messages, "triggers answered with an earlier run");
         }
         for call in &history.calls {
             match (call.said, call.delivered) {

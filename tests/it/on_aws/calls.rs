@@ -45,6 +45,32 @@ async fn a_poll_in_progress_takes_a_write_and_a_tenth_of_a_send() {
 }
 
 #[tokio::test]
+async fn a_fresh_answer_takes_a_read_and_an_event() {
+    let _alone = ONE_CROWD.lock().await;
+    let bridge = ten_runs("10ms").await;
+    batch_of_ten(&bridge, "ten endings", AckReason::Ended).await;
+    let endings = bridge.aws.take_events().await;
+    for number in 0..TEN {
+        bridge.aws.put(&format!(r#"{{"chat_id": "done-in-10ms~{number}", "fresh_for_seconds": 60}}"#)).await;
+    }
+    let asked = batch_of_ten(&bridge, "ten fresh answers", AckReason::AnsweredFresh).await;
+    assert_eq!(asked, [("provider", 0), ("GetItem", 10), ("PutEvents", 10)].into());
+    let answers = bridge.aws.take_events().await;
+    assert_eq!(answers.len(), TEN);
+    for answer in answers.iter().map(|answer| &answer["detail"]) {
+        let is_of_run = |ending: &&serde_json::Value| ending["detail"]["run_id"] == answer["run_id"];
+        let ending = &endings.iter().find(is_of_run).unwrap()["detail"];
+        assert_eq!((&answer["status"], &answer["ended_by"]), (&"SYNC_DONE".into(), &"fresh".into()));
+        for same in ["chat_id", "polls", "restarts", "requested_at", "finished_at"] {
+            assert_eq!(answer[same], ending[same], "{same}");
+        }
+        assert_ne!(answer["event_id"], ending["event_id"]);
+        assert_ne!(answer["triggers"][0]["message_id"], ending["triggers"][0]["message_id"]);
+        assert_eq!(answer["triggers"][0]["joined"], true);
+    }
+}
+
+#[tokio::test]
 async fn an_ending_takes_three_writes_and_an_event() {
     let _alone = ONE_CROWD.lock().await;
     let bridge = ten_runs("10ms").await;

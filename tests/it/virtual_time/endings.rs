@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use postpress_bridge::event::Event;
+use postpress_bridge::event::{EndedBy, Event};
 use postpress_bridge::postpress::RetryClass;
 use postpress_bridge::postpress::catalogue::ERROR_TYPES;
-use postpress_bridge::run::{EndedBy, Origin, Schedule};
+use postpress_bridge::run::{Origin, Schedule};
 
 use super::bridge::{Bridge, summary};
 

@@ -104,12 +104,13 @@ fn with_first_key(record: &Record, message: TriggerMessage) -> String {
     if message.key != TriggerKey::of(message_id) {
         return record.body.clone();
     }
-    let TriggerMessage { chat_id, trigger, .. } = message;
+    let TriggerMessage { chat_id, fresh_for, trigger, .. } = message;
     let body = TriggerBody {
         chat_id,
         correlation_id: trigger.correlation_id,
         idempotency_key: Some(message_id.to_owned()),
         metadata: trigger.metadata,
+        fresh_for_seconds: fresh_for.map(|fresh_for| fresh_for.as_secs()),
     };
     body.to_body()
 }
