@@ -8,7 +8,8 @@
 //!
 //! What it leaves open, and this model assumes: a reader has one batch at a time, gathers it with one long poll after another
 //! (each answered with at most ten messages, `ReceiveMessage`), from its first message on until the batch is full or the
-//! window is over, and reads on once its invocation has ended; messages are dealt to the waiting readers in turn; readers are
+//! window is over, and reads on once its invocation has ended; each message goes to one of the waiting readers at
+//! random; readers are
 //! added and withdrawn five at a time each second, the latter only if they wait for a first message.
 
 use std::cell::Cell;
@@ -21,6 +22,8 @@ use futures_util::stream::FuturesUnordered;
 use postpress_bridge::event_source_mapping::{EventSourceMapping, Handler};
 use postpress_bridge::message::Record;
 use postpress_bridge::queue::MemoryQueue;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 /// Readers at low traffic.
@@ -43,11 +46,11 @@ pub(super) struct Pollers {
 }
 
 /// The readers that are not in an invocation. Each has a new number after each invocation.
-#[derive(Default)]
 struct Waiting {
     batches: HashMap<u64, Vec<Record>>,
-    /// Whose turn it is. May have numbers that are gone.
-    turns: VecDeque<u64>,
+    /// The numbers of `batches`.
+    ids: Vec<u64>,
+    random: StdRng,
     /// When the windows close that were opened, soonest first. May have numbers that are gone.
     closings: VecDeque<(Instant, u64)>,
     numbers: u64,
@@ -57,7 +60,12 @@ impl Waiting {
     fn join(&mut self) {
         self.numbers += 1;
         self.batches.insert(self.numbers, Vec::new());
-        self.turns.push_back(self.numbers);
+        self.ids.push(self.numbers);
+    }
+
+    /// Takes one of the readers at random.
+    fn take_any(&mut self) -> Option<u64> {
+        (!self.ids.is_empty()).then(|| self.ids.swap_remove(self.random.random_range(0..self.ids.len())))
     }
 
     /// Withdraws at most `max` readers that have no message yet, and returns how many.
@@ -65,7 +73,7 @@ impl Waiting {
         let idle: Vec<u64> =
             self.batches.iter().filter(|(_, batch)| batch.is_empty()).map(|(id, _)| *id).take(max).collect();
         idle.iter().for_each(|id| drop(self.batches.remove(id)));
-        self.turns.retain(|id| self.batches.contains_key(id));
+        self.ids.retain(|id| self.batches.contains_key(id));
         idle.len()
     }
 
@@ -74,6 +82,9 @@ impl Waiting {
         let mut closed = Vec::new();
         while let Some((_, id)) = self.closings.pop_front_if(|(at, _)| *at <= now) {
             closed.extend(self.batches.remove(&id));
+        }
+        if !closed.is_empty() {
+            self.ids.retain(|id| self.batches.contains_key(id));
         }
         closed
     }
@@ -90,7 +101,13 @@ impl Pollers {
     pub(super) async fn run(&self, queue: &MemoryQueue, handler: &impl Handler, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut invocations = FuturesUnordered::new();
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting {
+            batches: HashMap::new(),
+            ids: Vec::new(),
+            random: StdRng::seed_from_u64(2),
+            closings: VecDeque::new(),
+            numbers: 0,
+        };
         let most = self.mapping.concurrency;
         let mut readers = FEWEST.min(most);
         (0..readers).for_each(|_| waiting.join());
@@ -125,11 +142,11 @@ impl Pollers {
     /// Deals the visible messages, and returns the batches that became full.
     fn deal(&self, queue: &MemoryQueue, waiting: &mut Waiting) -> Vec<Vec<Record>> {
         let mut full = Vec::new();
-        while let Some(id) = waiting.turns.pop_front() {
+        while let Some(id) = waiting.take_any() {
             let Some(batch) = waiting.batches.get_mut(&id) else { continue };
             let received = queue.receive_now(RECEIVE_MAX.min(self.mapping.batch_size - batch.len()));
             if received.is_empty() {
-                waiting.turns.push_front(id);
+                waiting.ids.push(id);
                 break;
             }
             self.receives.set(self.receives.get() + 1);
@@ -140,7 +157,7 @@ impl Pollers {
             if batch.len() == self.mapping.batch_size {
                 full.extend(waiting.batches.remove(&id));
             } else {
-                waiting.turns.push_back(id);
+                waiting.ids.push(id);
             }
         }
         full
