@@ -11,6 +11,7 @@
 //! provider are on loopback and answer at once: the times are the programs' own, and only their ratios say anything.
 
 mod aws;
+#[allow(clippy::unwrap_used, reason = "it is the tests', which fail by panicking")]
 #[path = "../../tests/it/harness/lambda/runtime_api.rs"]
 mod runtime_api;
 

@@ -8,6 +8,8 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::world::World;
+use crate::harness::canary::{CANARY, CheckedLog};
+use crate::harness::emulator::{self, CREDENTIAL};
 use crate::harness::lambda::{Deadline, Environment, Function, Outcome};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -35,6 +37,38 @@ async fn invalid_settings_end_the_process_with_one_message() {
     - `BRIDGE_LOG` is "postpress_bridge=loud"; allowed: a filter like `info` or `warn,postpress_bridge=debug` (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5)
     "#);
     assert!(!function.log().contains("hunter2"));
+}
+
+#[tokio::test]
+async fn credentials_come_from_the_environment_alone() {
+    let profile = CheckedLog::new();
+    std::fs::write(profile.path(), format!("[default]\naws_access_key_id = {CREDENTIAL}\naws_secret_access_key = x\n"))
+        .unwrap();
+    let settings = [
+        ("AWS_SHARED_CREDENTIALS_FILE", profile.path().to_str().unwrap()),
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("POSTPRESS_API_KEY", CANARY),
+        ("BRIDGE_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/123456789012/bridge"),
+        ("BRIDGE_TABLE", "runs"),
+    ];
+    let function = Function::sync_worker(settings, MINUTE);
+    let Err(status) = Environment::start(&function).await else {
+        panic!("it started");
+    };
+    assert_eq!(status.code(), Some(1));
+    insta::assert_snapshot!(function.log(), @r#"sync-worker: there are no credentials in the environment, where Lambda puts those of the function's role; to run a function elsewhere, export some: eval "$(aws configure export-credentials --format env)""#);
+}
+
+#[tokio::test]
+async fn each_service_may_have_an_endpoint_of_its_own() {
+    let world = World::start(Faults::default(), MINUTE).await;
+    let endpoint = emulator::endpoint();
+    let endpoints = ["DYNAMODB", "EVENTBRIDGE", "SQS"].map(|service| format!("AWS_ENDPOINT_URL_{service}"));
+    let settings: Vec<_> = endpoints.iter().map(|name| (name.as_str(), endpoint.as_str())).collect();
+    let worker = world.worker(MINUTE, &[&[("AWS_ENDPOINT_URL", "")], &settings[..]].concat());
+    world.work(&worker, &world.mapping(), world.send(&[json!({ "chat_id": "done-in-1s" })])).await;
+    let events = world.published().await;
+    assert_eq!(events.iter().map(|event| event.detail_type.as_str()).collect::<Vec<_>>(), ["SYNC_DONE"]);
 }
 
 #[tokio::test]

@@ -33,7 +33,8 @@ const SETTINGS: [(&str, &str); 6] = [
 const PROCESSES: usize = 4;
 /// How long after the last trigger processes are killed. Later kills would make the end of the soak depend on luck.
 const KILLED_ON: Duration = Duration::from_secs(15);
-/// How much longer a soak may take until every run has ended.
+/// How much longer a soak of 200 chats may take until every run has ended. A larger one may take as much longer, since an
+/// emulator slows down with what it holds.
 const OVER_MAX: Duration = Duration::from_mins(8);
 /// How much longer it takes if not every run ends.
 const TO_BE_OVER: Duration = Duration::from_secs(25);
@@ -87,7 +88,7 @@ impl Soak {
             sleep(KILLED_ON).await;
             worker.stop_killer();
             match until {
-                Until::EveryRunIsOver => every_run_is_over(&world).await,
+                Until::EveryRunIsOver => every_run_is_over(&world, OVER_MAX * traffic.chats().div_ceil(200)).await,
                 Until::NoTimeIsLeft => drop(timeout(TO_BE_OVER, world.drained()).await),
             }
         };
@@ -110,7 +111,7 @@ impl Soak {
     }
 }
 
-async fn every_run_is_over(world: &World) {
+async fn every_run_is_over(world: &World, limit: Duration) {
     let over = async {
         loop {
             world.drained().await;
@@ -120,8 +121,8 @@ async fn every_run_is_over(world: &World) {
             sleep(Duration::from_millis(500)).await;
         }
     };
-    if timeout(OVER_MAX, over).await.is_err() {
-        panic!("after {OVER_MAX:?} these runs have not ended: {:?}", open_runs(world).await);
+    if timeout(limit, over).await.is_err() {
+        panic!("after {limit:?} these runs have not ended: {:?}", open_runs(world).await);
     }
 }
 

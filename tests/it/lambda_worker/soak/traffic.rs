@@ -62,6 +62,11 @@ impl Traffic {
         }
     }
 
+    /// How many chats there are.
+    pub(super) fn chats(&self) -> u32 {
+        u32::try_from(self.requests_by_chat().len()).unwrap()
+    }
+
     pub(super) fn triggers(&self) -> impl Iterator<Item = &Value> {
         self.seconds.iter().flatten()
     }
