@@ -66,15 +66,15 @@ impl From<Finish> for DetailType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EndedBy {
-    /// An answer: a terminal status, or an error that is not retried.
+    /// A final response.
     Answer,
-    /// Failures in a row, for as long as they are retried.
+    /// Consecutive failures for longer than `BRIDGE_RETRY_SECONDS`, or one unusable 200 too many.
     Retries,
-    /// The run's time limit.
+    /// `BRIDGE_RUN_DEADLINE_SECONDS` since the run's first claim.
     Deadline,
-    /// The maximum number of calls.
+    /// `BRIDGE_MAX_POLLS`.
     Polls,
-    /// Nothing now: this run ended earlier, and is recent enough for the trigger.
+    /// An earlier run answers the trigger; nothing was synced.
     Fresh,
 }
 

@@ -21,6 +21,8 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::time::timeout;
 
 use super::{SharedStack, configure};
@@ -73,7 +75,14 @@ pub async fn connect(http: reqwest::Client) -> Result<SdkConfig, Misconfiguratio
         }
     };
 
-    let base = aws_config::defaults(BehaviorVersion::latest()).region(region.clone()).no_credentials().load().await;
+    // Given retries and timeouts, it does not read any, nor panic over values that only other tools know.
+    let base = aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::disabled())
+        .region(region.clone())
+        .no_credentials()
+        .load()
+        .await;
     let provider_config = provider_config
         .with_region(region.clone())
         .with_use_fips(base.use_fips())
@@ -84,7 +93,7 @@ pub async fn connect(http: reqwest::Client) -> Result<SdkConfig, Misconfiguratio
         return Err(misconfiguration);
     }
     let region = region.map(|region| region.to_string()).unwrap_or_default();
-    check_region(&region, is_elsewhere || base.endpoint_url().is_some())?;
+    check_region(&region, is_elsewhere || base.endpoint_url().is_some(), SET_REGION)?;
     let credentials = credentials.map_err(|absent| absent.misconfiguration)?;
     Ok(configure(base.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)), http))
 }
@@ -106,16 +115,17 @@ fn is_endpoint(text: &str) -> bool {
     !text.contains(char::is_whitespace) && url::Url::parse(text).is_ok_and(|url| is_http(&url))
 }
 
-/// Checks that the region can be part of a host name, and for AWS itself, that it looks like a region.
-pub(super) fn check_region(region: &str, is_elsewhere: bool) -> Result<(), Misconfiguration> {
+/// Checks that the region can be part of a host name, and for AWS itself, that it looks like a region. `remedy` says where to
+/// set it.
+pub(super) fn check_region(region: &str, is_elsewhere: bool, remedy: &str) -> Result<(), Misconfiguration> {
     if region.is_empty() {
-        return Err(Misconfiguration::new("there is no AWS region", SET_REGION));
+        return Err(Misconfiguration::new("there is no AWS region", remedy));
     }
     let is_label = region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if is_label && (is_elsewhere || is_region_of_aws(region)) {
         return Ok(());
     }
-    let remedy = format!("{SET_REGION}: a name like `eu-west-1`, without a zone letter");
+    let remedy = format!("{remedy}: a name like `eu-west-1`, without a zone letter");
     Err(Misconfiguration::new(format!("the AWS region {region:?} is invalid"), remedy))
 }
 
@@ -310,10 +320,10 @@ mod tests {
         for region in
             ["eu-west-1", "us-gov-west-1", "us-isob-east-1", "eusc-de-east-1", "ap-southeast-7", "mx-central-1"]
         {
-            assert_eq!(check_region(region, false), Ok(()), "{region}");
+            assert_eq!(check_region(region, false, SET_REGION), Ok(()), "{region}");
         }
         for region in ["local", "elasticmq", "us-east-1"] {
-            assert_eq!(check_region(region, true), Ok(()), "{region}");
+            assert_eq!(check_region(region, true, SET_REGION), Ok(()), "{region}");
         }
         for (region, is_elsewhere) in [
             ("", true),
@@ -326,7 +336,7 @@ mod tests {
             ("eu-west-123", false),
             ("-west-1", false),
         ] {
-            let fault = check_region(region, is_elsewhere).unwrap_err();
+            let fault = check_region(region, is_elsewhere, SET_REGION).unwrap_err();
             assert!(fault.remedy.starts_with("set AWS_REGION"), "{region}: {fault}");
         }
     }

@@ -1,6 +1,6 @@
 //! The AWS account of a Lambda function: Lambda puts the region, and the credentials of the function's role, into its environment.
 //!
-//! A profile, a container or an instance would each need clients of its own, which make a function larger and its start later.
+//! A profile, a container or an instance would each need clients of its own, which make a function larger and slow its start.
 //! Of the SDK's other variables, a function reads those of endpoints, FIPS and dual-stack.
 
 use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
@@ -20,7 +20,7 @@ use crate::service::Misconfiguration;
 pub async fn connect(http: reqwest::Client) -> Result<SdkConfig, Misconfiguration> {
     let is_elsewhere = check_endpoints(&variable)?;
     let region = EnvironmentVariableRegionProvider::new().region().await;
-    check_region(region.as_ref().map(Region::as_ref).unwrap_or_default(), is_elsewhere)?;
+    check_region(region.as_ref().map(Region::as_ref).unwrap_or_default(), is_elsewhere, "set AWS_REGION")?;
     let credentials = EnvironmentVariableCredentialsProvider::new();
     if credentials.provide_credentials().await.is_err() {
         let found = "there are no credentials in the environment, where Lambda puts those of the function's role";

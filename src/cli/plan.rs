@@ -8,7 +8,6 @@ use comfy_table::{CellAlignment, Table};
 use super::args;
 use super::format::span;
 use super::table;
-use crate::plan::cost::Capacity;
 use crate::plan::limits::Limit;
 use crate::plan::{Deployment, Lateness, Month, Plan as Figures, SyncProfile, plan};
 use crate::run::TRIGGERS_MAX;
@@ -188,7 +187,7 @@ fn cost_table(months: &[Month], columns: Option<u16>) -> Table {
     row("write units a sync", &|month| month.sync.write_units().to_string());
     row("bytes of an item", &|month| month.sync.item_bytes.to_string());
     if months.iter().any(|month| month.capacity.is_some()) {
-        row("TableCapacity", &|month| month.capacity.map_or(String::new(), capacity));
+        row("TableCapacity", &|month| month.capacity.map_or(String::new(), |capacity| capacity.to_string()));
     }
     row("late on average, s", &|month| short(month.mean_lateness_seconds));
     row("late at worst, s", &|month| short(month.worst_lateness_seconds));
@@ -203,12 +202,6 @@ fn cost_table(months: &[Month], columns: Option<u16>) -> Table {
         if month.syncs == 0.0 { String::new() } else { format!("{:.2}", month.total_usd / month.syncs * 1e6) }
     });
     numbers_right(listed)
-}
-
-/// As the template's parameter.
-fn capacity(capacity: Capacity) -> String {
-    let Capacity { table_writes, index_writes, table_reads, index_reads } = capacity;
-    format!("{table_writes},{index_writes},{table_reads},{index_reads}")
 }
 
 fn limits_table(limits: &[Limit], in_flight: &[u32], columns: Option<u16>) -> Table {

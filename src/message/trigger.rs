@@ -18,7 +18,7 @@ const LABEL_MAX_BYTES: usize = 256;
 /// The maximum length of `metadata`, in bytes of JSON.
 const METADATA_MAX_BYTES: usize = 1024;
 /// The largest `fresh_for_seconds`: 30 days, as long as a run is remembered by default (`BRIDGE_RUN_TTL_SECONDS`).
-const FRESH_FOR_MAX_SECONDS: u64 = 30 * 86_400;
+const FRESH_FOR_MAX_SECONDS: u32 = 30 * 86_400;
 /// How many wrappings a trigger may have: a rule's, a topic's, or one of each.
 const WRAPPINGS_MAX: usize = 2;
 
@@ -263,8 +263,11 @@ fn metadata(raw: Option<&RawValue>) -> Result<Option<Metadata>, String> {
 
 fn fresh_for(raw: Option<&RawValue>) -> Result<Option<u64>, String> {
     let Some(raw) = raw else { return Ok(None) };
-    match serde_json::from_str(raw.get()) {
-        Ok(seconds) if seconds <= FRESH_FOR_MAX_SECONDS => Ok(Some(seconds)),
+    // In JSON Schema, 60.0 and 6e1 are integers too.
+    let seconds = serde_json::from_str::<f64>(raw.get()).ok().filter(|seconds| seconds.fract() == 0.0);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number within the limits")]
+    match seconds {
+        Some(seconds) if (0.0..=f64::from(FRESH_FOR_MAX_SECONDS)).contains(&seconds) => Ok(Some(seconds as u64)),
         _ => Err(format!("`fresh_for_seconds` is not a whole number from 0 to {FRESH_FOR_MAX_SECONDS} (30 days)")),
     }
 }
@@ -323,7 +326,9 @@ mod tests {
     #[test]
     fn fresh_for_seconds_is_a_whole_number_of_at_most_30_days() {
         let body = |value: &str| format!(r#"{{"chat_id": "c", "fresh_for_seconds": {value}}}"#);
-        for (value, seconds) in [("0", Some(0)), ("2592000", Some(2_592_000)), ("null", None)] {
+        for (value, seconds) in
+            [("0", Some(0)), ("2592000", Some(2_592_000)), ("60.0", Some(60)), ("6e1", Some(60)), ("null", None)]
+        {
             assert_eq!(valid(&body(value)).fresh_for, seconds.map(Duration::from_secs), "{value}");
         }
         for value in ["-1", "1.5", "2592001", "18446744073709551616", "\"60\"", "true", "[60]", "1e400"] {

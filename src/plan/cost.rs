@@ -1,5 +1,7 @@
 //! A month's bill by service, at list prices.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::Deployment;
@@ -66,7 +68,7 @@ pub struct Bill {
     pub secrets: f64,
 }
 
-/// A provisioned capacity in units a second.
+/// A provisioned capacity in units a second. Its text is the template's parameter `TableCapacity`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Capacity {
     /// Write units of the table.
@@ -77,6 +79,13 @@ pub struct Capacity {
     pub table_reads: f64,
     /// Read units of the open index.
     pub index_reads: f64,
+}
+
+impl fmt::Display for Capacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table_writes, index_writes, table_reads, index_reads } = self;
+        write!(f, "{table_writes},{index_writes},{table_reads},{index_reads}")
+    }
 }
 
 impl Capacity {

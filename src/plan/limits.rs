@@ -72,18 +72,24 @@ fn all(sync: &SyncCount, deployment: &Deployment) -> Vec<Limit> {
     let call_timeout = &config.limits.provider_timeout;
     let hanging = *call_timeout + config.rules.schedule.poll_max;
     let writes = a_second(number(sync.table_write_units));
-    vec![
+    let mut limits = vec![
         sweep,
         mapping("Lambda: mapping", concurrency, invocation, messages),
         mapping("Lambda: hanging calls", concurrency, call_timeout, 1.0 / hanging.as_secs_f64()),
         mapping("Lambda: account", LAMBDA_CONCURRENCY, invocation, messages),
         Limit::new("SQS: in flight, table down", SQS_IN_FLIGHT, "messages", 1.0),
-        Limit::new("DynamoDB: new table", NEW_TABLE_WRITES, "writes/s", writes),
-        Limit::new("DynamoDB: table", TABLE_WRITES, "writes/s", writes),
-        Limit::new("DynamoDB: open index", PARTITION_WRITES * shards, "writes/s", a_second(number(index))),
         Limit::new("EventBridge: PutEvents", PUT_EVENTS, "requests/s", a_second(1.0)),
         Limit::new("EventBridge: rule targets", TARGET_INVOCATIONS, "events/s", a_second(1.0)),
-    ]
+    ];
+    // A provisioned table takes what it is set to, which is far below these.
+    if !deployment.is_provisioned {
+        limits.extend([
+            Limit::new("DynamoDB: new table", NEW_TABLE_WRITES, "writes/s", writes),
+            Limit::new("DynamoDB: table", TABLE_WRITES, "writes/s", writes),
+            Limit::new("DynamoDB: open index", PARTITION_WRITES * shards, "writes/s", a_second(number(index))),
+        ]);
+    }
+    limits
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]

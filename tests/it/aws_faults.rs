@@ -112,7 +112,7 @@ async fn invalid_aws_settings_are_reported_immediately() {
     for (name, variables, config, found, remedy) in [
         ("nothing", vec![], "", "there is no AWS region", "set AWS_REGION"),
         ("no region", keys.to_vec(), "", "there is no AWS region", "set AWS_REGION"),
-        ("no credentials", vec![region], "", "there are no credentials", log_in),
+        ("no credentials", vec![region, ("AWS_RETRY_MODE", "legacy")], "", "there are no credentials", log_in),
         ("no such profile", vec![("AWS_PROFILE", "nope"), region], "[default]\n", "AWS_PROFILE is `nope`", "unset it"),
         ("no profile at all", vec![("AWS_PROFILE", "nope"), region], "", "AWS_PROFILE is `nope`", "unset it"),
         ("no such profile, no region", vec![("AWS_PROFILE", "nope")], "[default]\n", "AWS_PROFILE is `nope`", "unset"),

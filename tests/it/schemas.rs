@@ -168,7 +168,8 @@ fn value() -> impl Strategy<Value = Value> {
         4 => text.prop_map(Value::from),
         2 => any::<String>().prop_map(Value::from),
         2 => object,
-        1 => select(vec![json!(null), json!(17), json!(true), json!([]), json!({}), json!(1e300)]),
+        1 => select(vec![json!(null), json!(true), json!([]), json!({})]),
+        2 => select(vec![json!(17), json!(-1), json!(0), json!(1.5), json!(60.0), json!(2_592_000), json!(2_592_001), json!(1e300)]),
     ]
 }
 

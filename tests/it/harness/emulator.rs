@@ -3,7 +3,7 @@
 //! One server for the whole test binary; each test has its own queue, table and bus in it.
 //!
 //! `TEST_EMULATOR=ministack` takes MiniStack instead, another implementation, so that no promise rests on what moto alone
-//! accepts. It is for the tests of the store, the queue, the bus and the worker; those of the template need moto.
+//! accepts. The tests of the template need moto.
 
 use std::env::VarError;
 use std::io::{BufRead, BufReader};

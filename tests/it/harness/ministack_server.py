@@ -37,7 +37,7 @@ def exit_with_stdin():
     os._exit(0)
 
 
-# What it prints belongs to nobody who reads the port.
+# Keep its own output off stdout, from which the port is read.
 stdout, sys.stdout = sys.stdout, sys.stderr
 threading.Thread(target=exit_with_stdin, daemon=True).start()
 config = Config()

@@ -49,7 +49,8 @@ pub(crate) fn venv(name: &str, install: &[&str]) -> PathBuf {
 
 /// Variables to remove: settings of the user who runs the tests, and what cargo tells a test about itself, since changes in
 /// these make cargo recompile `ring`.
-const PRIVATE: [&str; 6] = ["AWS_", "BRIDGE_", "POSTPRESS_", "CARGO_LAMBDA_", "CARGO_MANIFEST_", "CARGO_PKG_"];
+const PRIVATE: [&str; 7] =
+    ["AWS_", "BRIDGE_", "POSTPRESS_", "CARGO_LAMBDA_", "CARGO_MANIFEST_", "CARGO_PKG_", "OUT_DIR"];
 
 /// Removes this process's private variables from a command's environment.
 pub(crate) fn without_private_settings(command: &mut Command) -> &mut Command {

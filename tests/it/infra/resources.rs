@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::types::{BillingMode, KeyType, ProjectionType, TableDescription};
 use aws_sdk_sqs::types::QueueAttributeName;
 use postpress_bridge::message::SWEEP_BODY;
+use postpress_bridge::plan::{Deployment, SyncProfile, month};
 use postpress_bridge::settings::{Config, FromEnv, WorkerSettings};
 use serde_json::{Value, json};
 
@@ -56,6 +57,25 @@ async fn the_run_table_is_on_demand_and_indexes_open_runs() {
     assert_eq!(runs["TimeToLiveSpecification"], json!({"AttributeName": "expires_at", "Enabled": true}));
     assert_eq!(runs["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
     assert_eq!(stack.template["Resources"]["Runs"]["DeletionPolicy"], "Retain");
+}
+
+#[tokio::test]
+async fn a_table_may_have_the_capacity_that_the_plan_prints() {
+    let plan = Deployment { is_provisioned: true, ..Deployment::default() };
+    let month = month(1e6, &SyncProfile::default(), &plan).unwrap();
+    let capacity = month.capacity.unwrap();
+    let stack = Stack::create(BRIDGE, &[("TableCapacity", &capacity.to_string())]).await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&emulator::sdk(&emulator::endpoint()));
+    let described = dynamodb.describe_table().table_name(stack.output("TableName")).send().await.unwrap();
+    let table = described.table.unwrap();
+    let [index] = table.global_secondary_indexes() else { panic!("{table:?}") };
+    let units = [table.provisioned_throughput(), index.provisioned_throughput()].map(|provisioned| {
+        let provisioned = provisioned.unwrap();
+        (provisioned.write_capacity_units().unwrap(), provisioned.read_capacity_units().unwrap())
+    });
+    assert_eq!(units, [(7, 1), (3, 1)], "{capacity}");
+    let parameter = &template(BRIDGE).await["Parameters"]["TableCapacity"];
+    assert_eq!(parameter["AllowedPattern"], "0,0,0,0|[1-9][0-9]{0,4},[1-9][0-9]{0,4},[1-9][0-9]{0,4},[1-9][0-9]{0,4}");
 }
 
 #[tokio::test]
