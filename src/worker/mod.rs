@@ -52,7 +52,7 @@ pub use reason::Reason;
 
 /// How many messages are handled together, if not more calls may be in progress at once. A batch may have 10,000 messages, each
 /// of which takes some kilobytes while it is handled; those for which no time is left are returned before they are claimed.
-const TOGETHER: usize = 100;
+const MESSAGES_TOGETHER: usize = 100;
 
 /// The handler of triggers, polls and sweeps.
 pub struct Worker<P, S, Q, B> {
@@ -147,7 +147,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             );
         }
         let mut settled = Vec::with_capacity(records.len());
-        for records in records.chunks(TOGETHER.max(2 * self.config.limits.max_in_flight)) {
+        for records in records.chunks(MESSAGES_TOGETHER.max(2 * self.config.limits.max_in_flight)) {
             settled.extend(self.handle_together(records, &invocation).await);
         }
         self.change_visibility(records, &settled, &invocation).await;

@@ -22,7 +22,7 @@ use crate::trace::TraceHeader;
 use super::{Invocation, MessageTelemetry, Worker};
 
 /// How many runs are looked at together; their polls share their sends.
-const TOGETHER: usize = 100;
+const RUNS_TOGETHER: usize = 100;
 /// The most concurrent requests to the table.
 const CONCURRENT: usize = 32;
 /// The time limit of a request to the table, with its retries. What fails for longer is left to the next sweep, so that it
@@ -87,7 +87,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         let mut order = DueOrder::new(shards);
         self.read_pages(&mut order, sweep).await;
         while sweep.invocation.has_time_to_call() {
-            let due = order.take(sweep.allowance.min(TOGETHER));
+            let due = order.take(sweep.allowance.min(RUNS_TOGETHER));
             if due.is_empty() {
                 break;
             }

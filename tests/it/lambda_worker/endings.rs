@@ -82,3 +82,25 @@ async fn every_documented_answer_ends_in_one_event_in_a_subscribers_queue() {
     let total = world.simulator.stats().total;
     assert_eq!((total.syncs_started, total.restarts), (2, 0));
 }
+
+#[tokio::test]
+async fn a_trigger_is_answered_with_a_recent_sync_unless_it_asks_for_a_new_one() {
+    let _alone = ONE_CROWD.lock().await;
+    let world = World::start(Faults::default(), Duration::from_secs(90)).await;
+    let worker = world.worker(Duration::from_secs(30), &[("BRIDGE_POLL_INITIAL_SECONDS", "1")]);
+    let chat = "done-in-1s";
+    let mut published = Vec::new();
+    for (trigger, syncs) in [
+        (json!({ "chat_id": chat }), 1),
+        (json!({ "chat_id": chat, "fresh_for_seconds": 3600 }), 1),
+        (json!({ "chat_id": chat }), 2),
+    ] {
+        world.work(&worker, &world.mapping(), world.send(std::slice::from_ref(&trigger))).await;
+        assert_eq!(world.simulator.stats().total.syncs_started, syncs, "{trigger}");
+        published.extend(world.published().await);
+    }
+    let endings: Vec<_> = published.iter().map(summary).collect();
+    assert_eq!(endings, ["SYNC_DONE by Answer", "SYNC_DONE by Fresh", "SYNC_DONE by Answer"]);
+    let [first, fresh, second] = [0, 1, 2].map(|index: usize| published[index].detail.run_id);
+    assert!(first == fresh && first != second, "{published:?}");
+}

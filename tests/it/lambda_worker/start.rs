@@ -65,8 +65,8 @@ async fn each_service_may_have_an_endpoint_of_its_own() {
     let endpoint = emulator::endpoint();
     let endpoints = ["DYNAMODB", "EVENTBRIDGE", "SQS"].map(|service| format!("AWS_ENDPOINT_URL_{service}"));
     let settings: Vec<_> = endpoints.iter().map(|name| (name.as_str(), endpoint.as_str())).collect();
-    let nobody = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1")];
-    let worker = world.worker(MINUTE, &[&nobody, &settings[..]].concat());
+    let unreachable = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1")];
+    let worker = world.worker(MINUTE, &[&unreachable, &settings[..]].concat());
     world.work(&worker, &world.mapping(), world.send(&[json!({ "chat_id": "done-in-1s" })])).await;
     let events = world.published().await;
     assert_eq!(events.iter().map(|event| event.detail_type.as_str()).collect::<Vec<_>>(), ["SYNC_DONE"]);
