@@ -74,6 +74,8 @@ pub enum EndedBy {
     Deadline,
     /// `BRIDGE_MAX_POLLS`.
     Polls,
+    /// A cancel.
+    Cancelled,
     /// An earlier run answers the trigger; nothing was synced.
     Fresh,
 }
@@ -85,6 +87,7 @@ impl From<run::EndedBy> for EndedBy {
             run::EndedBy::Retries => Self::Retries,
             run::EndedBy::Deadline => Self::Deadline,
             run::EndedBy::Polls => Self::Polls,
+            run::EndedBy::Cancelled => Self::Cancelled,
         }
     }
 }

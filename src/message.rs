@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::ids::MessageId;
-use crate::run::{InvalidTrigger, Outcome, Poll, PollState, TriggerMessage};
+use crate::run::{Cancel, InvalidTrigger, Outcome, Poll, PollState, TriggerMessage};
 use crate::text::bounded;
 use crate::time::Millis;
 use crate::trace::TraceHeader;
@@ -15,7 +15,7 @@ use crate::trace::TraceHeader;
 mod layer;
 mod trigger;
 
-pub use trigger::TriggerBody;
+pub use trigger::{Action, TriggerBody};
 
 /// The version of our own messages that this program writes, and the newest that it reads.
 pub const VERSION: u64 = 1;
@@ -62,6 +62,8 @@ impl Record {
 pub enum Message {
     /// A request to sync a chat.
     Trigger(TriggerMessage),
+    /// A request to end a chat's run in flight.
+    Cancel(Cancel),
     /// Our own request to look at a run again.
     Poll(Poll),
     /// The schedule's request to find lost runs.

@@ -65,6 +65,8 @@ metrics! {
     Joins: Count,
     /// Triggers answered from the table, because the chat's last sync was recent enough.
     FreshAnswers: Count,
+    /// Requests to cancel a run, including repeats and those that found none to cancel.
+    Cancels: Count,
     /// Repeated triggers and stale polls, acknowledged without effect.
     Duplicates: Count,
     /// Triggers answered with an error event at once: invalid, or the run had no room.

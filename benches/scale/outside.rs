@@ -206,7 +206,7 @@ fn index_units(write: &Write) -> usize {
     match write {
         Write::Start { .. } | Write::MarkPublished { .. } => 1,
         Write::End { .. } | Write::MoveSweep { .. } => 2,
-        Write::Claim { .. } | Write::Join { .. } => 0,
+        Write::Claim { .. } | Write::Join { .. } | Write::Cancel { .. } => 0,
     }
 }
 

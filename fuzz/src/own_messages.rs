@@ -23,7 +23,7 @@ pub fn check(input: &[u8]) {
         Message::Sweep => {}
         Message::Newer { version } => assert!(version > VERSION),
         Message::Malformed { reason } => assert!(reason.len() <= 512, "{reason}"),
-        Message::Trigger(_) | Message::OwnEvent | Message::Invalid(_) => return,
+        Message::Trigger(_) | Message::Cancel(_) | Message::OwnEvent | Message::Invalid(_) => return,
     }
     // Only the bridge itself sends these, and it wraps nothing; its fence must not go out in an event.
     for layers in WRAPPINGS {

@@ -27,6 +27,7 @@ pub fn active() -> Item {
         seen: RecentKeys::default(),
         learned: PollState::default(),
         started_at_ms: NOW,
+        cancelled_at: None,
         polls: 1,
     }
 }

@@ -13,6 +13,7 @@ pub fn check(input: &[u8]) {
     let body = &*String::from_utf8_lossy(input);
     match parse(body) {
         Message::Trigger(trigger) => check_trigger(body, &trigger),
+        Message::Cancel(cancel) => assert!(body.contains(cancel.subject.chat_id().as_str()) || body.contains('\\')),
         Message::Invalid(invalid) => check_invalid(body, invalid),
         Message::OwnEvent => check_own_event(body),
         Message::Malformed { .. } => {

@@ -45,6 +45,7 @@ pub(super) fn ended_by(ended_by: EndedBy) -> &'static str {
         EndedBy::Retries => "because failures lasted too long",
         EndedBy::Deadline => "by its deadline",
         EndedBy::Polls => "by the maximum number of calls",
+        EndedBy::Cancelled => "by a cancel",
     }
 }
 

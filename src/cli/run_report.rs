@@ -145,6 +145,7 @@ pub(in crate::cli) mod tests {
             seen: RecentKeys::default(),
             learned: PollState { status: Some(Progress::Running), ..PollState::default() },
             started_at_ms: NOW - 10 * MINUTE,
+            cancelled_at: None,
             polls: 7,
         }
     }

@@ -10,7 +10,7 @@ use super::layer::{Layer, OWN_EVENT_DEPTH, holds_own_event, string};
 use super::{INPUT_MAX_BYTES, Message, Record};
 use crate::ids::{ChatId, TriggerKey};
 use crate::json;
-use crate::run::{InvalidTrigger, Metadata, Trigger, TriggerMessage};
+use crate::run::{Cancel, InvalidTrigger, Metadata, Trigger, TriggerMessage};
 use crate::text::bounded;
 
 /// The maximum length of a `correlation_id` and of an `idempotency_key`, in bytes.
@@ -31,6 +31,9 @@ const WRAPPINGS_MAX: usize = 2;
     "metadata": {"team": "sales"},
 }]))]
 pub struct TriggerBody {
+    /// What to do: `sync`, unless it says otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
     /// The chat to sync: at most 512 bytes, no control characters, neither `.` nor `..`.
     pub chat_id: ChatId,
     /// Returned in the event: at most 256 bytes.
@@ -51,10 +54,41 @@ pub struct TriggerBody {
     pub fresh_for_seconds: Option<u64>,
 }
 
+/// What a trigger asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Sync the chat: start a run, or join the one in flight.
+    Sync,
+    /// End the chat's run in flight without another call to postpress. A run that began after the request is left alone, and
+    /// without a run nothing happens. The other fields are ignored.
+    Cancel,
+}
+
 impl TriggerBody {
     /// A trigger for a chat, with no other fields.
     pub fn new(chat_id: ChatId) -> Self {
-        Self { chat_id, correlation_id: None, idempotency_key: None, metadata: None, fresh_for_seconds: None }
+        Self {
+            action: None,
+            chat_id,
+            correlation_id: None,
+            idempotency_key: None,
+            metadata: None,
+            fresh_for_seconds: None,
+        }
+    }
+
+    /// The body of a message that asks for the same again.
+    pub fn of(message: TriggerMessage) -> Self {
+        let TriggerMessage { chat_id, key: _, fresh_for, trigger } = message;
+        let Trigger { message_id: _, correlation_id, idempotency_key, metadata, requested_at: _, joined: _ } = trigger;
+        let fresh_for_seconds = fresh_for.map(|fresh_for| fresh_for.as_secs());
+        Self { action: None, chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds }
+    }
+
+    /// A request to end a chat's run in flight.
+    pub fn cancel(chat_id: ChatId) -> Self {
+        Self { action: Some(Action::Cancel), ..Self::new(chat_id) }
     }
 
     /// Parses a trigger that is submitted directly, without wrappings. `event_source` is the `source` of our own
@@ -171,6 +205,7 @@ fn too_many_wrappings() -> String {
 /// A trigger's valid fields, and what is wrong with the others.
 #[derive(Default)]
 struct Fields {
+    action: Option<Action>,
     chat_id: Option<ChatId>,
     correlation_id: Option<String>,
     idempotency_key: Option<String>,
@@ -188,6 +223,7 @@ impl Fields {
         let mut faults = Vec::new();
         let mut keep = |fault: String| faults.push(fault);
         Self {
+            action: action(layer.get("action")).map_err(&mut keep).ok().flatten(),
             chat_id: chat_id(layer.get("chat_id")).map_err(&mut keep).ok(),
             correlation_id: label("correlation_id", layer.get("correlation_id")).map_err(&mut keep).ok().flatten(),
             idempotency_key: label("idempotency_key", layer.get("idempotency_key")).map_err(&mut keep).ok().flatten(),
@@ -198,10 +234,10 @@ impl Fields {
     }
 
     fn into_body(self) -> Result<TriggerBody, String> {
-        let Self { chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds, faults } = self;
+        let Self { action, chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds, faults } = self;
         match chat_id {
             Some(chat_id) if faults.is_empty() => {
-                Ok(TriggerBody { chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds })
+                Ok(TriggerBody { action, chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds })
             }
             _ => Err(faults.join("; ")),
         }
@@ -219,6 +255,9 @@ impl Fields {
             joined: false,
         };
         match self.chat_id {
+            Some(chat_id) if self.faults.is_empty() && self.action == Some(Action::Cancel) => {
+                Message::Cancel(Cancel { subject: chat_id.into(), requested_at: record.sent_at })
+            }
             Some(chat_id) if self.faults.is_empty() => {
                 let fresh_for = self.fresh_for_seconds.map(Duration::from_secs);
                 Message::Trigger(TriggerMessage { chat_id, key, fresh_for, trigger })
@@ -229,6 +268,15 @@ impl Fields {
                 Message::Invalid(InvalidTrigger { chat_id, trigger, reason, input, truncated })
             }
         }
+    }
+}
+
+fn action(raw: Option<&RawValue>) -> Result<Option<Action>, String> {
+    let Some(raw) = raw else { return Ok(None) };
+    match string("action", raw)?.as_ref() {
+        "sync" => Ok(Some(Action::Sync)),
+        "cancel" => Ok(Some(Action::Cancel)),
+        _ => Err("`action` is neither \"sync\" nor \"cancel\"".to_owned()),
     }
 }
 

@@ -82,7 +82,8 @@ pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
     let sync = select(vec![Finish::Done, Finish::Error, Finish::Deleted]).prop_map(|status| Ending::Sync { status });
     let error = (envelope(), select(vec![Origin::Postpress, Origin::Bridge]))
         .prop_map(|(error, origin)| Ending::Error { error, origin });
-    let ended_by = select(vec![EndedBy::Answer, EndedBy::Retries, EndedBy::Deadline, EndedBy::Polls]);
+    let ended_by =
+        select(vec![EndedBy::Answer, EndedBy::Retries, EndedBy::Deadline, EndedBy::Polls, EndedBy::Cancelled]);
     (prop_oneof![sync, error], ended_by, time()).prop_map(|(ending, ended_by, finished_at)| Outcome {
         ending,
         ended_by,
@@ -124,10 +125,10 @@ fn state() -> impl Strategy<Value = RunState> {
 pub(crate) fn item() -> impl Strategy<Value = Item> {
     let ids = (chat_id(), any::<u128>(), any::<u128>(), label());
     let triggers = (vec(trigger(), 1..4), keys(), seen());
-    let rest = (state(), any::<u32>(), learned(), time(), time());
+    let rest = (state(), any::<u32>(), learned(), time(), time(), option::of(time()));
     (ids, triggers, rest).prop_map(|(ids, (triggers, keys, seen), rest)| {
         let (chat_id, run, claim, holder) = ids;
-        let (state, polls, learned, lease_until_ms, started_at_ms) = rest;
+        let (state, polls, learned, lease_until_ms, started_at_ms, cancelled_at) = rest;
         let (run_id, claim_id, holder) = (RunId::from_random(run), ClaimId::from_random(claim), MessageId::new(holder));
         Item {
             subject: chat_id.into(),
@@ -141,6 +142,7 @@ pub(crate) fn item() -> impl Strategy<Value = Item> {
             seen,
             learned,
             started_at_ms,
+            cancelled_at,
             polls,
         }
     })

@@ -32,6 +32,13 @@ pub fn deadline_exceeded(ended_by: EndedBy, polls: u32) -> Envelope {
     envelope("deadline_exceeded", 504, "The sync took too long", detail)
 }
 
+/// The run was cancelled.
+pub fn cancelled() -> Envelope {
+    let detail = "the run was cancelled, and makes no further call; a sync that postpress has begun goes on, since its API \
+                  documents no way to stop one";
+    envelope("cancelled", 409, "The run was cancelled", detail.to_owned())
+}
+
 /// The retry budget is exhausted, and none of the consecutive failures had an error envelope.
 pub fn retries_exhausted(status: u16, failures: u32, last: &str) -> Envelope {
     let detail = format!("{failures} calls in a row failed for BRIDGE_RETRY_SECONDS; the last one: {last}");

@@ -43,6 +43,7 @@ impl Claimant {
             seen: seen.unwrap_or_default(),
             learned: PollState::default(),
             started_at_ms: now,
+            cancelled_at: None,
             polls: 1,
         };
         Write::Start { item: Box::new(item), over }

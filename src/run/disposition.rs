@@ -22,6 +22,10 @@ pub enum AckReason {
     Joined,
     /// The trigger was answered from the table: the chat's last sync is recent enough.
     AnsweredFresh,
+    /// The run in flight is cancelled: it makes no further call.
+    Cancelled,
+    /// There was no run to cancel: none is in flight, or it began after the cancel was sent.
+    NothingToCancel,
     /// The trigger is a duplicate.
     Duplicate,
     /// Another message has claimed the run since this poll was sent.

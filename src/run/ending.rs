@@ -48,6 +48,12 @@ pub fn after_call(item: &Item, answer: &Answer, now: Millis, jitter: Jitter, sch
     }
 }
 
+/// The ending of a cancelled run, decided at `now`.
+pub(super) fn cancelled(now: Millis) -> Outcome {
+    let ending = bridge_ending(bridge_error::cancelled());
+    Outcome { ending, ended_by: EndedBy::Cancelled, finished_at: now }
+}
+
 /// The accumulated state, with this answer.
 fn learn(before: &PollState, answer: &Answer, now: Millis) -> PollState {
     let mut learned = before.clone();

@@ -47,6 +47,9 @@ pub struct Item {
     pub learned: PollState,
     /// Time of the run's first claim; the run's deadline counts from it.
     pub started_at_ms: Millis,
+    /// When the run was first asked to end without another call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_at: Option<Millis>,
     /// Claims that led to a call: calls made, or possibly made before a crash.
     pub polls: u32,
 }

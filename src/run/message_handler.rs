@@ -4,14 +4,14 @@
 //! steps out on AWS, the tests in memory, and a model check under every fault. The order of the effects, on which the
 //! protocol's promises rest, is written down here and nowhere else.
 
-use crate::ids::{ChatId, RunId, Subject};
+use crate::ids::{ChatId, ClaimId, RunId, Subject};
 use crate::postpress::Answer;
 use crate::time::Millis;
 
 use super::{
-    AckReason, AfterCall, Claimant, Delay, Disposition, EndedRun, FreshAnswer, Item, Jitter, Outcome, Poll, PollState,
-    Publication, RecentKeys, RetryReason, Rules, RunState, TRIGGERS_MAX, Trigger, TriggerMessage, Write, WriteResult,
-    after_call,
+    AckReason, AfterCall, Cancel, Claimant, Delay, Disposition, EndedRun, FreshAnswer, Item, Jitter, Outcome, Poll,
+    PollState, Publication, RecentKeys, RetryReason, Rules, RunState, TRIGGERS_MAX, Trigger, TriggerMessage, Write,
+    WriteResult, after_call, ending,
 };
 
 /// How often one delivery of a trigger decides again when others change the item meanwhile.
@@ -24,6 +24,19 @@ pub enum Task {
     Trigger(TriggerMessage),
     /// Continue a run.
     Poll(Poll),
+    /// End a run without another call.
+    Cancel(Cancel),
+}
+
+impl Task {
+    /// Whether the message may call the provider, as far as it shows.
+    pub fn may_call(&self) -> bool {
+        match self {
+            Self::Trigger(_) => true,
+            Self::Poll(poll) => poll.answer.is_none(),
+            Self::Cancel(_) => false,
+        }
+    }
 }
 
 /// Clock and randomness for one step.
@@ -87,6 +100,9 @@ enum State {
         now: Millis,
     },
     Joining(Box<TriggerMessage>),
+    Cancelling,
+    /// Sending the poll that ends the cancelled run.
+    WakingCancelled,
     Calling(Box<Item>),
     PollingOn,
     /// The poll that carries the ending if it cannot be recorded.
@@ -129,6 +145,9 @@ impl MessageHandler {
                 let write = handler.claimant.claim_for(&poll, context.now);
                 handler.write(State::ClaimingForPoll { poll: Box::new(poll), now: context.now }, write)
             }
+            Task::Cancel(Cancel { subject, requested_at }) => {
+                handler.write(State::Cancelling, Write::Cancel { subject, requested_at, now: context.now })
+            }
         };
         (handler, step)
     }
@@ -146,12 +165,14 @@ impl MessageHandler {
                 self.claimed_for_trigger(message, written, context)
             }
             (State::ClaimingForPoll { poll, now }, StepResult::Written(written)) => {
-                self.claimed_for_poll(&poll, written, now)
+                self.claimed_for_poll(*poll, written, now)
             }
             (State::Joining(message), StepResult::Written(written)) => self.joined(message, written, context),
+            (State::Cancelling, StepResult::Written(written)) => self.cancelled(written, context.now),
+            (State::WakingCancelled, StepResult::Done) => ack(AckReason::Cancelled),
             (State::Calling(item), StepResult::Answered(answer)) => self.answered(&item, &answer, context),
             (State::PollingOn, StepResult::Done) => ack(AckReason::PolledOn),
-            (State::Recording(_), StepResult::Written(written)) => self.recorded(written),
+            (State::Recording(poll), StepResult::Written(written)) => self.recorded(poll.claim_id, written),
             (State::Recording(poll), StepResult::Failed | StepResult::NoTime) => {
                 self.send(State::HandingOn, *poll, Delay::NONE)
             }
@@ -192,6 +213,10 @@ impl MessageHandler {
         let is_own = item.holder == self.claimant.message_id;
         let is_known = is_own || item.is_duplicate(message.key, now, rules.run_ttl);
         match &item.state {
+            // 1: the lease of an earlier delivery of this message has expired, and the run is cancelled: end it.
+            RunState::Active { .. } if is_own && item.lease_expired(now) && item.cancelled_at.is_some() => {
+                self.record(item, ending::cancelled(now), item.learned.clone())
+            }
             // 1: the lease of an earlier delivery of this message has expired.
             RunState::Active { .. } if is_own && item.lease_expired(now) => {
                 let write = self.claimant.claim_again(item, now);
@@ -256,12 +281,14 @@ impl MessageHandler {
     }
 
     /// `now` is the time in the claim's write. The numbers are those of the protocol's list for a poll whose claim failed.
-    fn claimed_for_poll(&mut self, poll: &Poll, written: WriteResult, now: Millis) -> Step {
+    fn claimed_for_poll(&mut self, poll: Poll, written: WriteResult, now: Millis) -> Step {
         let item = match written {
             WriteResult::Applied(item) => return self.call_or_record(item, poll),
             WriteResult::ConditionFailed(Some(item)) => item,
             WriteResult::ConditionFailed(None) => return ack(AckReason::Over),
         };
+        let held_it = item.holder == self.claimant.message_id;
+        let could_claim = item.claim_id == poll.claim_id || held_it && item.lease_expired(now);
         match &item.state {
             // 1: the claim is ours: an earlier attempt of the same write was applied, and its reply lost. Go on under it.
             RunState::Active { .. } if item.claim_id == self.claimant.claim_id => self.call_or_record(item, poll),
@@ -271,10 +298,14 @@ impl MessageHandler {
             RunState::Published { .. } => ack(AckReason::Over),
             // 3: the run has ended, and its event is not confirmed published; publish it, regardless of its holder.
             RunState::Ended { outcome, .. } => self.publish(&item, outcome, Then::Ack(AckReason::Published)),
-            // 5: an earlier delivery of this message holds the run until then; come back after that.
-            RunState::Active { .. } if item.holder == self.claimant.message_id && !item.lease_expired(now) => {
-                self.wait_for_lease(item.lease_until_ms)
+            // Only the cancel kept this poll from its claim: end the run, without claim and call.
+            RunState::Active { .. } if item.cancelled_at.is_some() && could_claim => {
+                let outcome = poll.answer.unwrap_or_else(|| ending::cancelled(now));
+                let learned = poll.learned.unwrap_or_else(|| item.learned.clone());
+                self.record(&item, outcome, learned)
             }
+            // 5: an earlier delivery of this message holds the run until then; come back after that.
+            RunState::Active { .. } if held_it && !item.lease_expired(now) => self.wait_for_lease(item.lease_until_ms),
             // 6: another message has claimed the run since this poll was sent.
             RunState::Active { .. } => ack(AckReason::Superseded),
         }
@@ -285,6 +316,18 @@ impl MessageHandler {
             WriteResult::Applied(_) => ack(AckReason::Joined),
             WriteResult::ConditionFailed(Some(item)) if item.keys.contains(&message.key) => ack(AckReason::Joined),
             WriteResult::ConditionFailed(item) => self.decide(message, item.as_deref(), context),
+        }
+    }
+
+    /// Once a run is cancelled, its next message ends it. Where nobody holds the run, a poll is sent to do so at once;
+    /// otherwise that would put an end to a call that is awaited.
+    fn cancelled(&mut self, written: WriteResult, now: Millis) -> Step {
+        match written {
+            WriteResult::Applied(item) if item.lease_expired(now) => {
+                self.send(State::WakingCancelled, item.recovery_poll(), Delay::NONE)
+            }
+            WriteResult::Applied(_) => ack(AckReason::Cancelled),
+            WriteResult::ConditionFailed(_) => ack(AckReason::NothingToCancel),
         }
     }
 
@@ -303,8 +346,8 @@ impl MessageHandler {
     }
 
     /// The claim is ours: call, unless the poll carries the answer.
-    fn call_or_record(&mut self, item: Box<Item>, poll: &Poll) -> Step {
-        let Some(outcome) = poll.answer.clone() else { return self.call(item) };
+    fn call_or_record(&mut self, item: Box<Item>, poll: Poll) -> Step {
+        let Some(outcome) = poll.answer else { return self.call(item) };
         self.held_until = Some(item.lease_until_ms);
         self.record(&item, outcome, item.learned.clone())
     }
@@ -312,28 +355,29 @@ impl MessageHandler {
     fn answered(&mut self, item: &Item, answer: &Answer, context: StepContext<'_>) -> Step {
         match after_call(item, answer, context.now, context.jitter, &context.rules.schedule) {
             AfterCall::PollAgain { learned, delay } => {
-                let poll = self.poll(item, learned, None);
-                self.send(State::PollingOn, poll, delay)
+                self.send(State::PollingOn, item.poll(Some(learned), None), delay)
             }
             AfterCall::End { outcome, learned } => self.record(item, outcome, learned),
         }
     }
 
+    /// Records the ending under the claim that the item shows: our own, or the last one of a cancelled run.
     fn record(&mut self, item: &Item, outcome: Outcome, learned: PollState) -> Step {
         let write = Write::End {
             subject: item.subject.clone(),
-            claim_id: self.claimant.claim_id,
+            claim_id: item.claim_id,
             outcome: outcome.clone(),
             learned: learned.clone(),
         };
-        self.write(State::Recording(Box::new(self.poll(item, learned, Some(outcome)))), write)
+        self.write(State::Recording(Box::new(item.poll(Some(learned), Some(outcome)))), write)
     }
 
-    fn recorded(&mut self, written: WriteResult) -> Step {
+    /// `claim_id` is the claim under which the ending was written.
+    fn recorded(&mut self, claim_id: ClaimId, written: WriteResult) -> Step {
         let (WriteResult::Applied(item) | WriteResult::ConditionFailed(Some(item))) = written else {
             return bug("the item of a claimed run is gone");
         };
-        let is_own_claim = item.claim_id == self.claimant.claim_id;
+        let is_own_claim = item.claim_id == claim_id;
         match &item.state {
             RunState::Ended { outcome, .. } | RunState::Published { outcome, .. } if is_own_claim => {
                 self.publish(&item, outcome, Then::Ack(AckReason::Ended))
@@ -347,10 +391,6 @@ impl MessageHandler {
     fn publish(&mut self, item: &Item, outcome: &Outcome, then: Then) -> Step {
         self.state = State::Publishing { subject: item.subject.clone(), run_id: item.run_id, then };
         Step::Publish(Publication::Ending(Box::new(EndedRun::new(item, outcome))))
-    }
-
-    fn poll(&self, item: &Item, learned: PollState, answer: Option<Outcome>) -> Poll {
-        Poll { claim_id: self.claimant.claim_id, ..item.poll(Some(learned), answer) }
     }
 
     fn read(&mut self, message: Box<TriggerMessage>) -> Step {

@@ -1,5 +1,8 @@
 //! Each clause of the protocol, tested on a message's path: a case fails if its clause is removed.
 
+#[path = "message_handler_tests/cancelling.rs"]
+mod cancelling;
+
 use std::time::Duration;
 
 use super::*;
@@ -27,6 +30,7 @@ pub(in crate::run) fn item() -> Item {
         seen: RecentKeys::default(),
         learned: PollState::default(),
         started_at_ms: NOW,
+        cancelled_at: None,
         polls: 1,
     }
 }

@@ -58,7 +58,7 @@ pub use publication::{EndedRun, FreshAnswer, Publication};
 pub use recent_keys::{RecentKeys, SEEN_MAX};
 pub use schedule::{DELAY_MAX, Delay, FailedCall, Jitter, Schedule};
 pub use sweep::{DueOrder, DueRun, Recovery, sweep};
-pub use trigger::{InvalidTrigger, Metadata, Trigger, TriggerMessage};
+pub use trigger::{Cancel, InvalidTrigger, Metadata, Trigger, TriggerMessage};
 pub use write::{Claim, ClaimCondition, Write, WriteResult};
 
 use std::time::Duration;

@@ -71,6 +71,8 @@ pub enum EndedBy {
     Deadline,
     /// `BRIDGE_MAX_POLLS`.
     Polls,
+    /// A cancel.
+    Cancelled,
 }
 
 impl From<Finish> for Ending {

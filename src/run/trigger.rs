@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::{Ending, Outcome};
-use crate::ids::{ChatId, MessageId, TriggerKey};
+use crate::ids::{ChatId, MessageId, Subject, TriggerKey};
 use crate::postpress::Finish;
 use crate::time::{Millis, rfc3339};
 
@@ -33,6 +33,15 @@ impl TriggerMessage {
         let is_fresh = |fresh_for| outcome.finished_at + fresh_for >= self.trigger.requested_at;
         is_done && self.fresh_for.is_some_and(is_fresh)
     }
+}
+
+/// A request to end the run in flight, without another call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Cancel {
+    /// What the run syncs.
+    pub subject: Subject,
+    /// When SQS accepted the request: a run that began later is left alone.
+    pub requested_at: Millis,
 }
 
 /// A trigger as the run table keeps it and as events contain it.

@@ -18,7 +18,7 @@ pub enum Write {
         /// The run that it replaces, as read: its ending must be published. Without one there must be no item.
         over: Option<RunId>,
     },
-    /// Claim an active run.
+    /// Claim an active run that is not cancelled.
     Claim {
         /// The item's key.
         subject: Subject,
@@ -29,7 +29,7 @@ pub enum Write {
         /// The time that the lease is compared with.
         now: Millis,
     },
-    /// Add a trigger to an active run, whoever holds it.
+    /// Add a trigger to an active run that is not cancelled, whoever holds it.
     Join {
         /// The item's key.
         subject: Subject,
@@ -40,11 +40,20 @@ pub enum Write {
         /// The trigger.
         trigger: Trigger,
     },
+    /// Record that an active run is to end without another call.
+    Cancel {
+        /// The item's key.
+        subject: Subject,
+        /// When the cancel was sent: a run that began later is left alone.
+        requested_at: Millis,
+        /// The time to record, unless the run is cancelled already.
+        now: Millis,
+    },
     /// Record the ending, under the claim that produced it.
     End {
         /// The item's key.
         subject: Subject,
-        /// Our claim, which must still be the item's.
+        /// The claim that must still be the item's: our own, or the last one of a cancelled run.
         claim_id: ClaimId,
         /// The ending.
         outcome: Outcome,
@@ -71,7 +80,7 @@ pub enum Write {
     },
 }
 
-/// The condition under which an active run can be claimed.
+/// The condition under which an active run that is not cancelled can be claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ClaimCondition {
     /// For a poll: no claim was made since it was sent, or the claim is this very message's and its lease has expired.
@@ -119,6 +128,7 @@ impl Write {
             Self::Start { item, .. } => &item.subject,
             Self::Claim { subject, .. }
             | Self::Join { subject, .. }
+            | Self::Cancel { subject, .. }
             | Self::End { subject, .. }
             | Self::MarkPublished { subject, .. }
             | Self::MoveSweep { subject, .. } => subject,
@@ -156,14 +166,20 @@ impl Write {
         let holds = match self {
             Self::Start { .. } => false,
             Self::Claim { condition, claim, now, .. } => {
-                let holds = item.state.is_active() && condition.holds(&item, &claim.holder, *now);
+                let is_open = item.state.is_active() && item.cancelled_at.is_none();
+                let holds = is_open && condition.holds(&item, &claim.holder, *now);
                 claim.set(&mut item);
                 holds
             }
             Self::Join { run_id, key, trigger, .. } => {
                 let has_room = item.triggers.len() < TRIGGERS_MAX;
+                let is_open = item.state.is_active() && item.cancelled_at.is_none();
                 item.triggers.push(trigger.clone());
-                item.run_id == *run_id && item.state.is_active() && has_room && item.keys.insert(*key)
+                item.run_id == *run_id && is_open && has_room && item.keys.insert(*key)
+            }
+            Self::Cancel { requested_at, now, .. } => {
+                item.cancelled_at.get_or_insert(*now);
+                item.state.is_active() && item.started_at_ms <= *requested_at
             }
             Self::End { claim_id, outcome, learned, .. } => {
                 let RunState::Active { open } = item.state else { return None };

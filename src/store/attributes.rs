@@ -75,6 +75,7 @@ pub(super) fn to_item(attributes: &Attributes) -> Result<Item, ServiceError> {
         seen: read.seen()?,
         learned: read.json("learned")?.unwrap_or_default(),
         started_at_ms: Millis(read.required_number("started_at_ms")?),
+        cancelled_at: read.number("cancelled_at").map(Millis),
         polls: read.required_number("polls")?.try_into().map_err(|_| unreadable("polls"))?,
     })
 }

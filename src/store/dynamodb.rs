@@ -143,7 +143,8 @@ impl RunStore for DynamoStore {
                 let key = Blob::new(key.to_bytes());
                 Expression::update(
                     "SET #triggers = list_append(#triggers, :trigger) ADD #keys :keys",
-                    "#run_id = :run_id AND #phase = :active AND size(#triggers) < :full AND NOT contains(#keys, :key)",
+                    "#run_id = :run_id AND #phase = :active AND attribute_not_exists(#cancelled_at) AND \
+                     size(#triggers) < :full AND NOT contains(#keys, :key)",
                 )
                 .with(":trigger", AttributeValue::L(vec![attributes::json(trigger)?]))
                 .with(":keys", AttributeValue::Bs(vec![key.clone()]))
@@ -152,6 +153,13 @@ impl RunStore for DynamoStore {
                 .with(":active", string("active"))
                 .with(":full", number(TRIGGERS_MAX))
             }
+            Write::Cancel { requested_at, now, .. } => Expression::update(
+                "SET #cancelled_at = if_not_exists(#cancelled_at, :now)",
+                "#phase = :active AND #started_at_ms <= :requested_at",
+            )
+            .with(":now", number(now.0))
+            .with(":requested_at", number(requested_at.0))
+            .with(":active", string("active")),
             Write::End { subject, claim_id, outcome, learned } => Expression::update(
                 "SET #phase = :ended, #open = :open, #outcome = :outcome, #learned = :learned",
                 "#claim_id = :claim_id AND #phase = :active",
@@ -211,14 +219,15 @@ fn claim_expression(condition: &ClaimCondition, claim: &Claim, now: Millis) -> R
     let mut update = match condition {
         ClaimCondition::ByPoll { run_id, claim_id } => Expression::update(
             changes,
-            "#run_id = :run_id AND #phase = :active AND \
+            "#run_id = :run_id AND #phase = :active AND attribute_not_exists(#cancelled_at) AND \
              (#claim_id = :claim_id OR (#holder = :holder AND #lease_until_ms < :now))",
         )
         .with(":run_id", string(run_id))
         .with(":claim_id", string(claim_id.to_hex())),
         ClaimCondition::ByTrigger { claim_id } => {
-            Expression::update(changes, "#claim_id = :claim_id AND #phase = :active AND #lease_until_ms < :now")
-                .with(":claim_id", string(claim_id.to_hex()))
+            let condition = "#claim_id = :claim_id AND #phase = :active AND attribute_not_exists(#cancelled_at) AND \
+                             #lease_until_ms < :now";
+            Expression::update(changes, condition).with(":claim_id", string(claim_id.to_hex()))
         }
     };
     if let Some(learned) = &claim.learned {

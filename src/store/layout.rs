@@ -66,6 +66,7 @@ pub(super) fn attributes(item: &Item) -> serde_json::Result<Vec<(&'static str, V
     ];
     let optional = [
         ("published", published.then_some(Value::True)),
+        ("cancelled_at", item.cancelled_at.map(|cancelled_at| Value::Number(cancelled_at.0))),
         ("seen", (!item.seen.is_empty()).then(|| Value::Binary(item.seen.to_bytes()))),
         ("outcome", outcome.as_ref().map(serde_json::to_string).transpose()?.map(Value::Text)),
         ("open", open.map(|open| Value::Number(open.shard.into()))),

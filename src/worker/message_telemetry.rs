@@ -228,6 +228,7 @@ fn name_of(write: &Write) -> &'static str {
         Write::Start { .. } => "start",
         Write::Claim { .. } => "claim",
         Write::Join { .. } => "join",
+        Write::Cancel { .. } => "cancel",
         Write::End { .. } => "end",
         Write::MarkPublished { .. } => "mark_published",
         Write::MoveSweep { .. } => "move_sweep",

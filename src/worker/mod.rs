@@ -198,6 +198,12 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                 telemetry.invocation().metrics().count(Metric::Triggers, 1);
                 return self.run_steps(Task::Trigger(trigger), delivery).await;
             }
+            Message::Cancel(cancel) => {
+                telemetry.set_run(cancel.subject.chat_id(), None);
+                telemetry.received("cancel");
+                telemetry.invocation().metrics().count(Metric::Cancels, 1);
+                return self.run_steps(Task::Cancel(cancel), delivery).await;
+            }
             Message::Poll(poll) => {
                 telemetry.set_run(&poll.chat_id, Some(poll.run_id));
                 telemetry.received("poll");

@@ -77,6 +77,8 @@ impl Reason {
                 | AckReason::Published
                 | AckReason::Joined
                 | AckReason::AnsweredFresh
+                | AckReason::Cancelled
+                | AckReason::NothingToCancel
                 | AckReason::Duplicate
                 | AckReason::Superseded
                 | AckReason::Over

@@ -30,18 +30,17 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     pub(super) async fn run_steps(&self, task: Task, delivery: &mut Delivery<'_>) -> Handled {
         let Delivery { record, trace, outbox, call, telemetry } = delivery;
         let invocation = telemetry.invocation();
-        let (may_call, is_poll) = match &task {
-            Task::Trigger(_) => (true, false),
-            Task::Poll(poll) => (poll.answer.is_none(), true),
-        };
-        if !may_call {
+        let is_poll = matches!(task, Task::Poll(_));
+        let mut permit = None;
+        if task.may_call() {
+            // Before the claim, so that no lease runs while its call waits for a permit.
+            match self.permit(invocation).await {
+                Ok(acquired) => permit = Some(acquired),
+                Err(reason) => return (Disposition::Retry(reason), None),
+            }
+        } else {
             *call = None;
         }
-        // Before the claim, so that no lease runs while its call waits for a permit.
-        let mut permit = match self.permit(invocation).await {
-            Ok(permit) => Some(permit),
-            Err(reason) => return (Disposition::Retry(reason), None),
-        };
         let claimant = Claimant {
             message_id: record.message_id.clone(),
             claim_id: ClaimId::from_random(self.random()),

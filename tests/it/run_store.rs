@@ -77,6 +77,7 @@ async fn a_write_applies_if_its_condition_holds_and_otherwise_returns_the_item(s
     let polled: fn(&Writes) -> Vec<Write> = |w| vec![w.start(1, None), w.claim_by_poll(1, 1, 2, "p", NOW)];
     let ended: fn(&Writes) -> Vec<Write> = |w| vec![w.start(1, None), w.end(1)];
     let over: fn(&Writes) -> Vec<Write> = |w| vec![w.start(1, None), w.end(1), w.mark(1)];
+    let cancelled: fn(&Writes) -> Vec<Write> = |w| vec![w.start(1, None), w.cancel(NOW)];
     let due = NOW + Duration::from_secs(1800);
 
     type Case<'a> = (&'a str, fn(&Writes) -> Vec<Write>, &'a dyn Fn(&Writes) -> Write, bool);
@@ -109,6 +110,24 @@ async fn a_write_applies_if_its_condition_holds_and_otherwise_returns_the_item(s
         ("join: its key is present", active, &|w| w.join(1, "starter"), REFUSED),
         ("join: another run", active, &|w| w.join(2, "b"), REFUSED),
         ("join: ended", ended, &|w| w.join(1, "b"), REFUSED),
+        ("claim: by its poll, cancelled", cancelled, &|w| w.claim_by_poll(1, 1, 2, "p", LEASE_OVER), REFUSED),
+        ("claim: without a call, cancelled", cancelled, &|w| w.claim_to_record(1, 2), REFUSED),
+        ("claim: by the trigger, cancelled", cancelled, &|w| w.claim_by_trigger(1, LEASE_OVER), REFUSED),
+        ("join: cancelled", cancelled, &|w| w.join(1, "b"), REFUSED),
+        ("cancel: no item", nothing, &|w| w.cancel(NOW), REFUSED),
+        ("cancel: began before it", active, &|w| w.cancel(NOW + LEASE), TAKEN),
+        ("cancel: began when it was sent", active, &|w| w.cancel(NOW), TAKEN),
+        ("cancel: began after it", active, &|w| w.cancel(Millis(NOW.0 - 1)), REFUSED),
+        ("cancel: again keeps the first time", cancelled, &|w| w.cancel(NOW + LEASE), TAKEN),
+        ("cancel: ended", ended, &|w| w.cancel(NOW), REFUSED),
+        ("cancel: over", over, &|w| w.cancel(NOW), REFUSED),
+        ("end: cancelled, under the claim", cancelled, &|w| w.end(1), TAKEN),
+        (
+            "start: over a cancelled, published run",
+            |w| vec![w.start(1, None), w.cancel(NOW), w.end(1), w.mark(1)],
+            &|w| w.start(2, Some(1)),
+            TAKEN,
+        ),
         ("end: no item", nothing, &|w| w.end(1), REFUSED),
         ("end: under its claim", active, &|w| w.end(1), TAKEN),
         ("end: under an older claim", polled, &|w| w.end(1), REFUSED),

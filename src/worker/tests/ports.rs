@@ -183,6 +183,7 @@ impl RunStore for FaultyStore {
             Write::Start { .. } => "start",
             Write::Claim { .. } => "claim",
             Write::Join { .. } => "join",
+            Write::Cancel { .. } => "cancel",
             Write::End { .. } => "end",
             Write::MarkPublished { .. } => "mark",
             Write::MoveSweep { .. } => "move",

@@ -32,6 +32,7 @@ pub(super) fn starts(now: Millis) -> impl Iterator<Item = Write> {
             seen: RecentKeys::default(),
             learned: PollState::default(),
             started_at_ms: now,
+            cancelled_at: None,
             polls: 1,
         };
         Write::Start { item: Box::new(item), over: None }

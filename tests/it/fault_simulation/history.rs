@@ -124,6 +124,7 @@ pub(super) enum Operation {
     Start,
     Claim,
     Join,
+    Cancel,
     End,
     Mark,
     Move,
@@ -145,11 +146,12 @@ pub(super) enum Point {
 }
 
 impl Operation {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Read,
         Self::Start,
         Self::Claim,
         Self::Join,
+        Self::Cancel,
         Self::End,
         Self::Mark,
         Self::Move,
@@ -169,6 +171,7 @@ impl Request {
             Self::Write(Write::Start { .. }) => Operation::Start,
             Self::Write(Write::Claim { .. }) => Operation::Claim,
             Self::Write(Write::Join { .. }) => Operation::Join,
+            Self::Write(Write::Cancel { .. }) => Operation::Cancel,
             Self::Write(Write::End { .. }) => Operation::End,
             Self::Write(Write::MarkPublished { .. }) => Operation::Mark,
             Self::Write(Write::MoveSweep { .. }) => Operation::Move,

@@ -130,6 +130,7 @@ impl Names {
             Write::Join { subject, run_id, trigger, .. } => {
                 format!("join {} to {} of {subject}", trigger.message_id, self.run(*run_id))
             }
+            Write::Cancel { subject, requested_at, .. } => format!("cancel {subject}, requested at {requested_at}"),
             Write::End { subject, claim_id, outcome, .. } => {
                 format!("end {subject} under {}: {:?}", self.claim(*claim_id), outcome.ending)
             }

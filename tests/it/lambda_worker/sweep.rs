@@ -46,6 +46,7 @@ fn run(chat: &ChatId, number: u128, lease_until_ms: Millis, sweep_at_ms: Millis)
         seen: RecentKeys::default(),
         learned: PollState::default(),
         started_at_ms: sweep_at_ms,
+        cancelled_at: None,
         polls: 1,
     };
     Write::Start { item: Box::new(item), over: None }

@@ -17,7 +17,7 @@
 
 use super::faults::Faults;
 use super::mutant::Mutant::{self, *};
-use super::scope::{ONE, Scope, THREE, TWINS, TWINS_AND_ANOTHER, TWO, scope};
+use super::scope::{CANCEL, ONE, Scope, THREE, TWINS, TWINS_AND_ANOTHER, TWO, scope};
 
 const NONE: Faults = Faults::NONE;
 const DUPLICATE: Faults = Faults { duplicates: 1, ..NONE };
@@ -105,6 +105,28 @@ pub(super) const CAUGHT: &[Caught] = &[
     ("sweep: the longest due first", SweepReadsShardByShard, ONE, 1, Faults { dead_letters: 1, ahead: 1, ..NONE }),
 ];
 
+/// The same, for the clauses of cancels: with the scope that reveals it.
+pub(super) type CaughtIn = (&'static str, Mutant, Scope);
+
+pub(super) const CAUGHT_LATER: &[CaughtIn] = &[
+    ("cancel: of a run that began before it", CancelIgnoresTheStart, scope(TWO, 1, NONE).with(CANCEL)),
+    ("cancel: acknowledged once written", FailedCancelIsAcknowledged, scope(ONE, 1, FAILED).with(CANCEL)),
+    ("cancel: no poll under a held lease", CancelPollsAtOnce, scope(ONE, 2, NONE).with(CANCEL)),
+    ("claims of polls: not of a cancelled run", PollIgnoresTheCancel, scope(ONE, 1, NONE).with(CANCEL)),
+    ("claims of triggers: not of a cancelled run", ReclaimIgnoresTheCancel, scope(ONE, 2, CRASH).with(CANCEL)),
+    ("joins: not of a cancelled run", JoinIgnoresTheCancel, scope(TWO, 2, NONE).with(CANCEL)),
+    ("refused by the cancel: it ends the run", CancelledPollIsDropped, scope(ONE, 1, NONE).with(CANCEL)),
+    ("refused by the cancel: without a call", CancelledPollCalls, scope(ONE, 1, NONE).with(CANCEL)),
+    ("refused by the cancel: only what could claim", AnyPollEndsACancelledRun, scope(ONE, 2, DUPLICATE).with(CANCEL)),
+    (
+        "refused by the cancel: under an expired lease",
+        HolderEndsACancelledRunAtOnce,
+        scope(ONE, 2, DUPLICATE).with(CANCEL),
+    ),
+    ("refused by the cancel: the answer in hand counts", CancelForgetsTheAnswer, scope(ONE, 1, FAILED).with(CANCEL)),
+    ("a run begins without a cancel", StartKeepsTheCancel, scope(TWO, 1, NONE).with(CANCEL)),
+];
+
 /// A clause whose omission breaks nothing here, and what it is for. Then the scopes in which the search reaches a state
 /// where the clause has an effect: those of every run, and those of `MODEL_SCOPE=large`, each with two triggers, a crash
 /// and a duplicate.
@@ -168,6 +190,13 @@ pub(super) const HARMLESS: &[Harmless] = &[
         "saves a wait for the message that recorded it; only reached if clocks differ too much",
         &[CLOCKS_APART],
         &[LARGE_CLOCKS_APART],
+    ),
+    (
+        "cancel: a poll is sent where no lease is held",
+        CancelSendsNothing,
+        "saves a wait for the run's next message",
+        &[scope(ONE, 1, CRASH).with(CANCEL)],
+        &[scope(TWO, 2, CRASH).with(CANCEL)],
     ),
     ("ending 3: a refused mark is not an error", RefusedMarkComesBack, "saves a receive", &[CRASHES], &[LARGE_CRASHES]),
 ];

@@ -16,6 +16,10 @@ use super::state::{Action, Bridge, HELD, Late, Message, Next, State, rules, tick
 pub(super) struct Handler {
     pub(super) id: MessageId,
     pub(super) claim_id: ClaimId,
+    /// Whether its message is a cancel.
+    pub(super) cancels: bool,
+    /// A write of it was carried out or refused.
+    pub(super) has_written: bool,
     /// The run to call for, once claimed.
     pub(super) run_id: Option<RunId>,
     pub(super) handling: MessageHandler,
@@ -67,9 +71,12 @@ impl Bridge {
             self.note((&task, &claimant) != (&as_protocol_says.0, &as_protocol_says.1));
         }
         let claim_id = claimant.claim_id;
-        let (handling, step) = MessageHandler::begin(task, claimant, tick(&rules()));
+        let cancels = matches!(task, Task::Cancel(_));
+        let (handling, step) = MessageHandler::begin(task, claimant, tick(&rules(), state.now(&self.scope)));
         Handler {
             id,
+            cancels,
+            has_written: false,
             claim_id,
             run_id: None,
             handling,
@@ -111,10 +118,12 @@ impl Bridge {
         let run_id = state.item.as_ref().map(|item| item.run_id);
         let mut published = None;
         let item = state.item.clone();
+        let now = state.now(&self.scope);
         state.change(n, |handler| {
             let has_failed = input == StepResult::Failed;
+            handler.has_written |= handler.cancels && matches!(input, StepResult::Written(_));
             handler.tried_to_record |= has_failed && matches!(handler.step, Step::Write(Write::End { .. }));
-            let next = |handler: &mut Handler, input| handler.handling.next(input, tick(&rules()));
+            let next = |handler: &mut Handler, input| handler.handling.next(input, tick(&rules(), now));
             let step = match self.mutant {
                 None => {
                     let step = next(handler, input);
@@ -126,7 +135,7 @@ impl Bridge {
                     let as_protocol_says = next(&mut handler.clone(), input.clone());
                     let input = mutant.result(handler, input);
                     let step = next(handler, input);
-                    let step = mutant.then(handler, step);
+                    let step = mutant.then(handler, step, now);
                     published = item.and_then(|item| mutant.publishes_before(&item, &step));
                     self.note(step != as_protocol_says || published.is_some());
                     step
@@ -157,6 +166,9 @@ impl Bridge {
         let mut done = state.clone();
         let handler = &state.handlers[n];
         let written = self.write(&mut done, write, handler.is_outdated);
+        if matches!(written, WriteResult::Applied(_)) {
+            state.check_end_of_cancelled(handler, write, &mut done);
+        }
         self.fails(state, n, "its write fails", next);
         if matches!(written, WriteResult::Applied(_)) {
             self.fails(&done, n, "its write is executed but reported as failed", next);
@@ -334,6 +346,7 @@ fn name_of(write: &Write) -> &'static str {
         Write::Start { .. } => "starts a run",
         Write::Claim { .. } => "claims the run",
         Write::Join { .. } => "joins the run",
+        Write::Cancel { .. } => "cancels the run",
         Write::End { .. } => "records the ending",
         Write::MarkPublished { .. } => "marks the ending as published",
         Write::MoveSweep { .. } => "moves the run in the index",

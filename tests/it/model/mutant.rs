@@ -11,7 +11,7 @@ use postpress_bridge::run::{
 use postpress_bridge::time::Millis;
 
 use super::handler::Handler;
-use super::state::{NOW, OVER, rules, tick};
+use super::state::{HELD, NOW, OVER, rules, tick};
 
 /// Named by what it does wrong. `clauses` lists the clause of each, and how it is caught.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,19 @@ pub(super) enum Mutant {
     SweepNamesAnotherClaim,
     SweepIgnoresTheLease,
     SweepReadsShardByShard,
+    PollIgnoresTheCancel,
+    ReclaimIgnoresTheCancel,
+    JoinIgnoresTheCancel,
+    CancelIgnoresTheStart,
+    CancelPollsAtOnce,
+    CancelSendsNothing,
+    CancelForgetsTheAnswer,
+    CancelledPollIsDropped,
+    CancelledPollCalls,
+    AnyPollEndsACancelledRun,
+    HolderEndsACancelledRunAtOnce,
+    FailedCancelIsAcknowledged,
+    StartKeepsTheCancel,
 }
 
 use Mutant as M;
@@ -143,6 +156,9 @@ impl Mutant {
         match (self, task) {
             (M::ClaimKeepsTheFence, Task::Poll(poll)) => claimant.claim_id = poll.claim_id,
             (M::AnswerIsForgotten, Task::Poll(poll)) => poll.answer = None,
+            (M::CancelForgetsTheAnswer, Task::Poll(poll)) if item.is_some_and(|item| item.cancelled_at.is_some()) => {
+                poll.answer = None;
+            }
             (M::AnswerIsForgottenOnceClaimed, Task::Poll(poll)) if has_claimed => poll.answer = None,
             (M::KeyIsTheMessages, Task::Trigger(message)) => message.key = TriggerKey::of(claimant.message_id.as_str()),
             _ => {}
@@ -165,6 +181,9 @@ impl Mutant {
             (Step::Write(Write::MarkPublished { .. }), StepResult::Failed) if self == M::FailedMarkIsAcknowledged => {
                 StepResult::Written(WriteResult::ConditionFailed(None))
             }
+            (Step::Write(Write::Cancel { .. }), StepResult::Failed) if self == M::FailedCancelIsAcknowledged => {
+                StepResult::Written(WriteResult::ConditionFailed(None))
+            }
             (Step::Send { .. }, StepResult::Failed) if self == M::FailedSendIsAcknowledged => StepResult::Done,
             (Step::Publish(_), StepResult::Failed) if self == M::FailedPublishIsAcknowledged => StepResult::Done,
             (_, input) => input,
@@ -174,7 +193,17 @@ impl Mutant {
     fn result_of_polls_claim(self, written: WriteResult, handler: &Handler) -> WriteResult {
         let WriteResult::ConditionFailed(Some(mut item)) = written else { return written };
         let is_active = item.state.is_active();
+        let is_cancelled = is_active && item.cancelled_at.is_some();
         match self {
+            M::CancelledPollIsDropped if is_cancelled => return WriteResult::ConditionFailed(None),
+            M::CancelledPollCalls if is_cancelled => return WriteResult::Applied(item),
+            M::AnyPollEndsACancelledRun if is_cancelled => {
+                item.holder = handler.id.clone();
+                item.lease_until_ms = OVER;
+            }
+            M::HolderEndsACancelledRunAtOnce if is_cancelled && item.holder == handler.id => {
+                item.lease_until_ms = OVER;
+            }
             M::SupersededPollCalls if is_active => return WriteResult::Applied(item),
             M::PollForgetsItsOwnWrite if item.claim_id == handler.claim_id => item.claim_id = another_claim(),
             M::PollLeavesAnEnding => return WriteResult::ConditionFailed(Some(item).filter(|_| is_active)),
@@ -191,7 +220,15 @@ impl Mutant {
 
     fn result_of_write(self, write: &Write, written: WriteResult, handler: &Handler) -> WriteResult {
         match (write, written) {
-            (Write::MarkPublished { .. }, written) => written,
+            (Write::Cancel { .. }, WriteResult::Applied(mut item)) => {
+                match self {
+                    M::CancelPollsAtOnce => item.lease_until_ms = OVER,
+                    M::CancelSendsNothing => item.lease_until_ms = HELD,
+                    _ => {}
+                }
+                WriteResult::Applied(item)
+            }
+            (Write::MarkPublished { .. } | Write::Cancel { .. }, written) => written,
             (Write::End { .. }, WriteResult::Applied(mut item)) => {
                 if self == M::EndForgetsWhoJoined {
                     item.triggers.truncate(1);
@@ -256,7 +293,7 @@ impl Mutant {
     }
 
     /// Changes a handler's next step.
-    pub(super) fn then(self, handler: &mut Handler, next: Step) -> Step {
+    pub(super) fn then(self, handler: &mut Handler, next: Step, now: Millis) -> Step {
         let acknowledged = |reason| Step::Done(Disposition::Ack(reason));
         // A handler that made no call got the answer from its poll.
         let is_second_try = handler.run_id.is_none();
@@ -280,7 +317,7 @@ impl Mutant {
                 Step::Send { poll, delay }
             }
             (M::AnswerIsSentUntried, _, Step::Write(Write::End { .. })) => {
-                handler.handling.next(StepResult::Failed, tick(&rules()))
+                handler.handling.next(StepResult::Failed, tick(&rules(), now))
             }
             (M::FailedEndPollsOn, Step::Write(Write::End { .. }), Step::Send { mut poll, delay }) => {
                 poll.answer = None;
@@ -317,6 +354,8 @@ impl Mutant {
                 (M::PollWaitsForTheLease, ClaimCondition::ByPoll { claim_id, .. }) if !item.lease_expired(*now) => {
                     *claim_id = another_claim();
                 }
+                (M::PollIgnoresTheCancel, ClaimCondition::ByPoll { .. })
+                | (M::ReclaimIgnoresTheCancel, ClaimCondition::ByTrigger { .. }) => item.cancelled_at = None,
                 (M::PollIgnoresTheHolder, ClaimCondition::ByPoll { .. }) => item.holder = claim.holder.clone(),
                 (M::PollNeverClaimsAgain, ClaimCondition::ByPoll { .. }) => *now = OVER,
                 (M::ReclaimIgnoresBoth, ClaimCondition::ByTrigger { claim_id }) => {
@@ -332,6 +371,7 @@ impl Mutant {
             Write::Join { run_id, key, .. } => match self {
                 M::JoinIgnoresTheRun => *run_id = item.run_id,
                 M::JoinIgnoresThePhase => item.state = active(&item.state),
+                M::JoinIgnoresTheCancel => item.cancelled_at = None,
                 M::JoinIgnoresTheKey => drop(item.keys.remove(key)),
                 _ => {}
             },
@@ -354,7 +394,8 @@ impl Mutant {
                 M::MarkIgnoresThePhase if item.state.is_active() => item.state = ended(&item.state),
                 _ => {}
             },
-            Write::MoveSweep { .. } => {}
+            Write::Cancel { requested_at, .. } if self == M::CancelIgnoresTheStart => *requested_at = Millis(u64::MAX),
+            Write::Cancel { .. } | Write::MoveSweep { .. } => {}
         }
     }
 
@@ -371,6 +412,7 @@ impl Mutant {
             (M::StartIsNotIndexed, Write::Start { .. }, _) | (M::EndLeavesTheIndex, Write::End { .. }, _) => {
                 leave_index(&mut item.state);
             }
+            (M::StartKeepsTheCancel, Write::Start { .. }, Some(before)) => item.cancelled_at = before.cancelled_at,
             (M::MarksWhenItRecords, Write::End { .. }, _) => item.state = published(&item.state),
             (M::MarkIsNotSet, Write::MarkPublished { .. }, Some(before)) => *item = before.clone(),
             _ => {}

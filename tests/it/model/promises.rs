@@ -1,4 +1,4 @@
-//! What must hold at every step. S1 to S5 are the protocol's promises; S3 is checked by the search, which looks for states
+//! What must hold at every step. S1 to S5 and C1 to C5 are the protocol's promises; S3 is checked by the search, which looks for states
 //! without a path to a published ending.
 //!
 //! A broken promise is excused only by the fault that explains it: an answer counts as lost by what happened to the call,
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{MessageId, RunId};
-use postpress_bridge::run::{Claim, Item, Poll, Step, Task, Write};
+use postpress_bridge::run::{Claim, EndedBy, Item, Poll, Step, Task, Write};
 
 use super::canonical::{Name, Part};
 use super::handler::Handler;
@@ -26,15 +26,28 @@ impl Bridge {
                 }
                 item.triggers.iter().for_each(|trigger| self.accept(state, &trigger.message_id));
             }
-            Write::Claim { claim, .. } => state.check_claim(claim),
-            Write::Join { trigger, .. } => self.accept(state, &trigger.message_id),
+            Write::Claim { claim, .. } => {
+                if state.is_cancelled() {
+                    state.break_promise("a cancelled run is claimed (C1)");
+                }
+                state.check_claim(claim);
+            }
+            Write::Join { trigger, .. } => {
+                if state.is_cancelled() {
+                    state.break_promise("a trigger is accepted into a cancelled run (C5)");
+                }
+                self.accept(state, &trigger.message_id);
+            }
+            Write::End { outcome, .. } if outcome.ended_by == EndedBy::Cancelled => {
+                state.answer_moves(Answered::Lost);
+            }
             Write::End { .. } => state.answer_moves(Answered::Recorded),
             Write::MarkPublished { .. } => {
                 if state.item.as_ref().is_some_and(|item| !state.is_published_ending(item)) {
                     state.break_promise("an unpublished ending is marked as published (S2)");
                 }
             }
-            Write::MoveSweep { .. } => {}
+            Write::Cancel { .. } | Write::MoveSweep { .. } => {}
         }
     }
 
@@ -65,6 +78,9 @@ impl Bridge {
         match message.map(|message| &message.task) {
             Some(Task::Poll(_)) if message.is_some_and(|message| state.is_carrier(message)) => {
                 state.break_promise("the poll that carries the answer is dropped (S1)");
+            }
+            Some(Task::Cancel(_)) if !handler.has_written => {
+                state.break_promise("a cancel is acknowledged before its write (C1)");
             }
             Some(Task::Trigger(message)) if !self.is_taken(state, &message.trigger.message_id) => {
                 state.break_promise("a trigger is acknowledged that no run has accepted (S5)");
@@ -100,6 +116,39 @@ impl State {
     fn holder(&self) -> Option<&Handler> {
         let claim_id = self.item.as_ref()?.claim_id;
         self.handlers.iter().map(|handler| &**handler).find(|other| other.claim_id == claim_id && other.is_at_work())
+    }
+
+    /// Whether the run in flight is cancelled.
+    fn is_cancelled(&self) -> bool {
+        self.item.as_ref().is_some_and(|item| item.state.is_active() && item.cancelled_at.is_some())
+    }
+
+    /// After a write was applied, as asked for, and gave this item.
+    pub(super) fn check_cancel(&mut self, asked: &Write, item: &Item) {
+        match asked {
+            Write::Cancel { requested_at, .. } if *requested_at < item.started_at_ms => {
+                self.break_promise("a cancel touches a run that began after it was sent (C2)");
+            }
+            Write::Start { .. } if item.cancelled_at.is_some() => {
+                self.break_promise("a run begins cancelled (C2)");
+            }
+            _ => {}
+        }
+    }
+
+    /// After a handler recorded an ending in this state, which gave another: a cancelled run may only be ended without its
+    /// holder by a message that could have claimed it.
+    pub(super) fn check_end_of_cancelled(&self, ender: &Handler, write: &Write, after: &mut State) {
+        let Write::End { outcome, .. } = write else { return };
+        let holder = self.holder().filter(|holder| holder.claim_id != ender.claim_id);
+        if holder.is_some_and(|holder| !holder.is_skewed) {
+            after.break_promise("a run is ended while another holds it (S4)");
+        }
+        let message = self.queue.iter().find(|queued| queued.message.id == ender.id);
+        let carries_answer = message.is_some_and(|queued| self.is_carrier(&queued.message));
+        if outcome.ended_by == EndedBy::Cancelled && carries_answer {
+            after.break_promise("an answer is thrown away by a cancel (S1)");
+        }
     }
 
     /// A claim takes the run from its holder, and invalidates the answer of the handler or poll that has it. Only the
@@ -222,8 +271,12 @@ impl State {
             return; // as the protocol states
         }
         let is_active = item.is_some_and(|item| item.run_id == run_id && item.state.is_active());
+        let is_cancelled = self.is_cancelled() && item.is_some_and(|item| item.claim_id != caller.claim_id);
         if self.handlers.iter().any(|other| other.reply.is_some() && !other.is_skewed) {
             self.break_promise("two calls for one chat are awaited at once (S4)");
+        }
+        if is_cancelled {
+            self.break_promise("a cancelled run is called for without a claim (C1)");
         }
         if !is_active {
             self.break_promise("a call is begun although the run has its ending (S1)");
@@ -236,14 +289,16 @@ impl State {
         }
     }
 
-    /// Whether clocks differ too much, and another handler has claimed while this one lives.
+    /// Whether clocks differ too much, and another handler has claimed, or a cancel ended the run, while this one lives.
     pub(super) fn is_overtaken(&self, handler: &Handler) -> bool {
-        handler.is_skewed && self.item.as_ref().is_some_and(|item| item.claim_id != handler.claim_id)
+        let is_cancelled = |item: &Item| item.state.outcome().is_some_and(|end| end.ended_by == EndedBy::Cancelled);
+        let is_taken = |item: &Part<Item>| item.claim_id != handler.claim_id || is_cancelled(item);
+        handler.is_skewed && self.item.as_ref().is_some_and(is_taken)
     }
 
     /// Before a handler sends.
     pub(super) fn check_send(&mut self, sender: &Handler) {
-        if sender.run_id.is_none() && !sender.has_answer() {
+        if sender.run_id.is_none() && !sender.has_answer() && !sender.cancels {
             self.break_promise("a poll is sent by a handler that never claimed (S4)");
         }
         let carries_answer = matches!(&sender.step, Step::Send { poll, .. } if poll.answer.is_some());

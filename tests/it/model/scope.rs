@@ -9,9 +9,36 @@ use super::faults::Faults;
 pub(super) struct Scope {
     /// The request of each trigger message. Messages of one request share an `idempotency_key`.
     pub(super) requests: &'static [u8],
+    /// What is sent later, once each, while a run is active.
+    pub(super) later: &'static [Later],
     pub(super) handlers: usize,
     pub(super) faults: Faults,
 }
+
+/// A message that is sent while a run is active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Later {
+    /// A request to cancel the run.
+    Cancel,
+}
+
+impl Later {
+    pub(super) fn body(self) -> &'static str {
+        match self {
+            Self::Cancel => r#"{"action": "cancel", "chat_id": "c"}"#,
+        }
+    }
+
+    /// What happens, for the trace.
+    pub(super) fn is_sent(self) -> &'static str {
+        match self {
+            Self::Cancel => "a cancel is sent",
+        }
+    }
+}
+
+/// A cancel.
+pub(super) const CANCEL: &[Later] = &[Later::Cancel];
 
 pub(super) const ONE: &[u8] = &[1];
 pub(super) const TWO: &[u8] = &[1, 2];
@@ -36,6 +63,14 @@ pub(super) const SMALL: &[Scope] = &[
     scope(ONE, 1, Faults { dead_letters: 1, crashes: 1, ahead: 2, ..NONE }),
     scope(ONE, 2, Faults { skews: 1, duplicates: 1, ..NONE }),
     scope(ONE, 2, Faults { skews: 1, early_sweeps: 1, ..NONE }),
+    scope(TWO, 2, NONE).with(CANCEL),
+    scope(TWO, 1, Faults { crashes: 1, ..NONE }).with(CANCEL),
+    scope(ONE, 2, Faults { crashes: 1, ..NONE }).with(CANCEL),
+    scope(ONE, 2, Faults { duplicates: 1, ..NONE }).with(CANCEL),
+    scope(ONE, 1, Faults { failed: 1, crashes: 1, ..NONE }).with(CANCEL),
+    scope(ONE, 1, Faults { dead_letters: 1, crashes: 1, ..NONE }).with(CANCEL),
+    scope(ONE, 1, Faults { failed: 1, late: 1, ..NONE }).with(CANCEL),
+    scope(ONE, 2, Faults { skews: 1, ..NONE }).with(CANCEL),
     scope(TWINS_AND_ANOTHER, 2, NONE),
     scope(TWINS, 2, Faults { crashes: 1, ..NONE }),
     scope(TWINS, 2, Faults { duplicates: 1, ..NONE }),
@@ -60,10 +95,15 @@ pub(super) const LARGE: &[Scope] = &[
 ];
 
 pub(super) const fn scope(requests: &'static [u8], handlers: usize, faults: Faults) -> Scope {
-    Scope { requests, handlers, faults }
+    Scope { requests, later: &[], handlers, faults }
 }
 
 impl Scope {
+    /// The same world, in which these messages are sent while a run is active.
+    pub(super) const fn with(self, later: &'static [Later]) -> Self {
+        Self { later, ..self }
+    }
+
     /// Whether several messages carry this request.
     pub(super) fn is_repeated(&self, request: u8) -> bool {
         self.requests.iter().filter(|other| **other == request).count() > 1
@@ -72,12 +112,13 @@ impl Scope {
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, handlers, faults } = self;
+        let Self { requests, later, handlers, faults } = self;
         let plural = |count| if count == 1 { "" } else { "s" };
         write!(f, "{} trigger{}", requests.len(), plural(requests.len()))?;
         if requests.iter().any(|request| self.is_repeated(*request)) {
             f.write_str(" (two of one request)")?;
         }
+        later.iter().try_for_each(|later| write!(f, ", {later:?}"))?;
         write!(f, ", {handlers} handler{}, {faults}", plural(*handlers))
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct State {
     /// Abandoned requests that have not landed yet.
     pub(super) late: Vec<Part<Late>>,
     pub(super) left: Faults,
+    /// For each of the scope's later messages, one bit: whether it is still to be sent.
+    pub(super) unsent: u8,
     /// The published endings in order, without repeats.
     pub(super) published: Vec<Part<Event>>,
     /// The accepted triggers that no published ending contains.
@@ -108,8 +110,8 @@ pub(super) fn rules() -> Rules {
     Rules { overdue: Duration::from_secs(500), run_ttl: Duration::from_secs(1_000_000_000), ..Rules::default() }
 }
 
-pub(super) fn tick(rules: &Rules) -> StepContext<'_> {
-    StepContext { now: NOW, jitter: Jitter::NONE, rules }
+pub(super) fn tick(rules: &Rules, now: Millis) -> StepContext<'_> {
+    StepContext { now, jitter: Jitter::NONE, rules }
 }
 
 /// The trigger messages as sent. Only a request with several messages needs an `idempotency_key`.
@@ -120,20 +122,26 @@ fn triggers(scope: &Scope) -> impl Iterator<Item = Message> {
         } else {
             r#"{"chat_id": "c"}"#
         };
-        let id = MessageId::new(format!("t{}", place + 1));
-        let record = Record {
-            message_id: id.clone(),
-            receipt_handle: String::new(),
-            body: body.to_owned(),
-            sent_at: NOW,
-            receive_count: 1,
-            trace: None,
-        };
-        match message::Message::parse(&record, "postpress.bridge") {
-            message::Message::Trigger(trigger) => Message { id, task: Task::Trigger(trigger) },
-            other => panic!("{other:?}"),
-        }
+        parse(place, body, NOW)
     })
+}
+
+/// A producer's message.
+fn parse(place: usize, body: &str, sent_at: Millis) -> Message {
+    let id = MessageId::new(format!("t{}", place + 1));
+    let record = Record {
+        message_id: id.clone(),
+        receipt_handle: String::new(),
+        body: body.to_owned(),
+        sent_at,
+        receive_count: 1,
+        trace: None,
+    };
+    match message::Message::parse(&record, "postpress.bridge") {
+        message::Message::Trigger(trigger) => Message { id, task: Task::Trigger(trigger) },
+        message::Message::Cancel(cancel) => Message { id, task: Task::Cancel(cancel) },
+        other => panic!("{other:?}"),
+    }
 }
 
 impl State {
@@ -146,6 +154,7 @@ impl State {
             sync: Part::new(Sync::Idle),
             late: Vec::new(),
             left: scope.faults,
+            unsent: (1 << scope.later.len()) - 1,
             published: Vec::new(),
             accepted: Part::new(Vec::new()),
             is_orphaned: false,
@@ -176,6 +185,27 @@ impl State {
             {
                 *late = Part::new(Late::Write(write.clone(), true));
             }
+        }
+    }
+
+    /// The time, which moves on with each later message, so that a run began either before or after it.
+    pub(super) fn now(&self, scope: &Scope) -> Millis {
+        let sent = scope.later.len() as u64 - u64::from(self.unsent.count_ones());
+        NOW + Duration::from_millis(2 * sent)
+    }
+
+    /// The scope's later messages, sent now.
+    pub(super) fn send_later(&self, scope: &Scope, next: &mut Next) {
+        if !self.item.as_ref().is_some_and(|item| item.state.is_active()) {
+            return;
+        }
+        for (place, later) in scope.later.iter().enumerate().filter(|(place, _)| self.unsent >> place & 1 == 1) {
+            let mut sent = self.clone();
+            sent.unsent &= !(1 << place);
+            let sent_at = self.now(scope) + Duration::from_millis(1);
+            let message = Part::new(parse(scope.requests.len() + place, later.body(), sent_at));
+            sent.queue.push(Queued { message, in_flight: 0 });
+            next.push((Action::World(later.is_sent()), sent));
         }
     }
 
@@ -238,6 +268,7 @@ impl State {
         let [faults @ .., ahead] = self.left.each();
         fingerprint.number(u64::from_be_bytes(faults));
         fingerprint.number(ahead.into());
+        fingerprint.number(self.unsent.into());
         fingerprint.number(u64::from(self.is_orphaned) << 1 | u64::from(self.broken.is_some()));
         fingerprint.finish()
     }
@@ -265,6 +296,7 @@ impl System for Bridge {
             self.steps(state, handler, &mut next);
             self.crashes(state, handler, &mut next);
         }
+        state.send_later(&self.scope, &mut next);
         self.landings(state, &mut next);
         self.lease(state, &mut next);
         self.sweeps(state, &mut next);
@@ -284,11 +316,12 @@ impl System for Bridge {
         state.is_goal()
     }
 
-    /// No fault happens, and no abandoned request lands, since it may never do so.
+    /// No fault happens, no abandoned request lands, since it may never do so, and no further message is sent.
     fn is_ordinary(&self, before: &State, after: &State) -> bool {
         // Other runs ahead of ours in the index are no fault.
         let faults = |state: &State| Faults { ahead: 0, ..state.left };
-        faults(before) == faults(after) && before.late.len() == after.late.len()
+        let is_unasked = before.unsent == after.unsent;
+        is_unasked && faults(before) == faults(after) && before.late.len() == after.late.len()
     }
 
     fn share(pool: &mut Pool, state: &mut State) {
@@ -339,6 +372,7 @@ impl Bridge {
 
     /// The table executes a write. An outdated claim finds every lease held.
     pub(super) fn write(&self, state: &mut State, write: &Write, is_outdated: bool) -> WriteResult {
+        let asked = write;
         let mut write = write.clone();
         if let (Write::Claim { now, .. }, true) = (&mut write, is_outdated) {
             *now = OVER;
@@ -353,6 +387,7 @@ impl Bridge {
             return WriteResult::ConditionFailed(before.cloned().map(Box::new));
         };
         self.check_write(state, &write);
+        state.check_cancel(asked, &item);
         state.is_orphaned &=
             before.is_some_and(|before| before.claim_id == item.claim_id) && !item.state.is_published();
         state.item = Some(Part::new(item.clone()));
@@ -387,10 +422,11 @@ fn write_to(write: &Write, before: Option<&Item>) -> Option<Item> {
     }
 }
 
-/// Removes what does not affect the protocol: the number of polls, the accumulated state, the time of the next sweep.
+/// Removes what does not affect the protocol: the number of polls, the accumulated state, the times of the next sweep and of a cancel.
 fn plain(mut item: Item) -> Item {
     item.polls = 1;
     item.learned = PollState::default();
+    item.cancelled_at = item.cancelled_at.map(|_| NOW);
     if let RunState::Active { open } | RunState::Ended { open, .. } = &mut item.state {
         open.sweep_at_ms = OVER;
     }

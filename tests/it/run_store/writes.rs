@@ -48,6 +48,7 @@ pub(crate) fn new_run(chat: &ChatId, run: u128) -> Item {
         seen: RecentKeys::default(),
         learned: PollState::default(),
         started_at_ms: NOW,
+        cancelled_at: None,
         polls: 1,
     }
 }
@@ -115,6 +116,11 @@ impl Writes {
         trigger.joined = true;
         let (run_id, key) = (RunId::from_random(run), TriggerKey::of(message_id));
         Write::Join { subject: (&self.0).into(), run_id, key, trigger }
+    }
+
+    /// A cancel sent at that time.
+    pub(super) fn cancel(&self, requested_at: Millis) -> Write {
+        Write::Cancel { subject: (&self.0).into(), requested_at, now: requested_at + LEASE }
     }
 
     pub(super) fn end(&self, claim: u128) -> Write {

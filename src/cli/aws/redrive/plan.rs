@@ -18,6 +18,8 @@ pub(super) enum MessageKind {
     PollWithAnswer,
     /// An invalid trigger. The worker answers one with an event, which a dead letter never got.
     Invalid,
+    /// A request to cancel a run.
+    Cancel,
     /// Any other poll.
     Poll,
     /// The message of the sweep's schedule.
@@ -46,7 +48,7 @@ impl MessageKind {
     pub(super) fn action(self) -> Action {
         match self {
             Self::Trigger | Self::PollWithAnswer | Self::Invalid => Action::Send,
-            Self::Poll | Self::Sweep | Self::OwnEvent | Self::Malformed => Action::Drop,
+            Self::Cancel | Self::Poll | Self::Sweep | Self::OwnEvent | Self::Malformed => Action::Drop,
             Self::Newer => Action::Leave,
         }
     }
@@ -57,6 +59,7 @@ impl MessageKind {
             Self::Trigger => ("triggers", "sent again under their first keys: one that was accepted restarts nothing"),
             Self::PollWithAnswer => ("polls with an answer", "sent again: the fence decides whether they still count"),
             Self::Invalid => ("invalid messages", "sent again, so that each gets its event"),
+            Self::Cancel => ("cancels", "dropped: sent again, one could end a run that began after it"),
             Self::Poll => ("polls", "dropped: the sweep has replaced them"),
             Self::Sweep => ("sweeps", "dropped: the schedule sends new ones"),
             Self::OwnEvent => ("the bridge's own events", "dropped: answering them would loop"),
@@ -79,6 +82,7 @@ impl DeadLetter {
     pub(super) fn of(record: Record, event_source: &str) -> Self {
         let (kind, body) = match Message::parse(&record, event_source) {
             Message::Trigger(trigger) => (MessageKind::Trigger, with_first_key(&record, trigger)),
+            Message::Cancel(_) => (MessageKind::Cancel, String::new()),
             Message::Poll(poll) if poll.answer.is_some() => (MessageKind::PollWithAnswer, record.body.clone()),
             Message::Poll(_) => (MessageKind::Poll, String::new()),
             Message::Sweep => (MessageKind::Sweep, String::new()),
@@ -104,15 +108,7 @@ fn with_first_key(record: &Record, message: TriggerMessage) -> String {
     if message.key != TriggerKey::of(message_id) {
         return record.body.clone();
     }
-    let TriggerMessage { chat_id, fresh_for, trigger, .. } = message;
-    let body = TriggerBody {
-        chat_id,
-        correlation_id: trigger.correlation_id,
-        idempotency_key: Some(message_id.to_owned()),
-        metadata: trigger.metadata,
-        fresh_for_seconds: fresh_for.map(|fresh_for| fresh_for.as_secs()),
-    };
-    body.to_body()
+    TriggerBody { idempotency_key: Some(message_id.to_owned()), ..TriggerBody::of(message) }.to_body()
 }
 
 /// One line of the plan.
@@ -190,6 +186,7 @@ mod tests {
             (r#"{"chat_id": "c"}"#, MessageKind::Trigger, Action::Send),
             (&poll(Some(answer)), MessageKind::PollWithAnswer, Action::Send),
             ("hello", MessageKind::Invalid, Action::Send),
+            (r#"{"action": "cancel", "chat_id": "c"}"#, MessageKind::Cancel, Action::Drop),
             (&poll(None), MessageKind::Poll, Action::Drop),
             (SWEEP_BODY, MessageKind::Sweep, Action::Drop),
             (&own_event, MessageKind::OwnEvent, Action::Drop),
