@@ -265,6 +265,9 @@ impl From<Publication> for Event {
             Publication::TooManyTriggers(message) => {
                 Self::refusal(Some(message.chat_id), message.trigger, bridge_error::too_many_triggers())
             }
+            Publication::WaitedTooLong(message) => {
+                Self::refusal(Some(message.chat_id), message.trigger, bridge_error::waited_too_long())
+            }
         }
     }
 }

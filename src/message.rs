@@ -15,6 +15,7 @@ use crate::trace::TraceHeader;
 mod layer;
 mod trigger;
 
+use trigger::Waiting;
 pub use trigger::{Action, TriggerBody};
 
 /// The version of our own messages that this program writes, and the newest that it reads.
@@ -84,31 +85,45 @@ pub enum Message {
     Invalid(InvalidTrigger),
 }
 
-impl Poll {
-    /// The message's body.
-    pub fn to_body(&self) -> String {
-        self.body(None)
-    }
+/// A message that the bridge sends to itself while it handles one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnMessage {
+    /// Continues a run.
+    Poll(Poll),
+    /// A trigger that waits for a run in flight.
+    Waiting(TriggerMessage),
+}
 
+impl OwnMessage {
     /// The body of a message sent with a delay. It carries the due time, since SQS does not report it. Only
     /// [`Record::due_at`] reads it.
     pub fn to_body_due_at(&self, due_at: Millis) -> String {
-        self.body(Some(due_at))
-    }
-
-    fn body(&self, due_at_ms: Option<Millis>) -> String {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            postpress_bridge: &'static str,
-            v: u64,
-            #[serde(flatten)]
-            poll: &'a Poll,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            due_at_ms: Option<Millis>,
+        match self {
+            Self::Poll(poll) => own_body("poll", poll, Some(due_at)),
+            Self::Waiting(message) => own_body("trigger", &Waiting::of(message.clone()), Some(due_at)),
         }
-        let body = Body { postpress_bridge: "poll", v: VERSION, poll: self, due_at_ms };
-        acceptable_to_sqs(&serde_json::to_string(&body).expect("a poll is plain data"))
     }
+}
+
+impl Poll {
+    /// The message's body.
+    pub fn to_body(&self) -> String {
+        own_body("poll", self, None)
+    }
+}
+
+fn own_body(kind: &'static str, message: &impl Serialize, due_at_ms: Option<Millis>) -> String {
+    #[derive(Serialize)]
+    struct Body<'a, T> {
+        postpress_bridge: &'static str,
+        v: u64,
+        #[serde(flatten)]
+        message: &'a T,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        due_at_ms: Option<Millis>,
+    }
+    let body = Body { postpress_bridge: kind, v: VERSION, message, due_at_ms };
+    acceptable_to_sqs(&serde_json::to_string(&body).expect("our own messages are plain data"))
 }
 
 /// Escapes the two characters that SQS rejects; in JSON they can only occur inside a string.
@@ -153,7 +168,11 @@ fn own(body: &str) -> Option<Message> {
             }),
             Err(error) => malformed(error.to_string()),
         },
-        _ => malformed("`postpress_bridge` is neither \"poll\" nor \"sweep\"".to_owned()),
+        (Some("trigger"), _) => {
+            let waiting = serde_json::from_str::<Waiting<&RawValue>>(body).map_err(|error| error.to_string());
+            waiting.and_then(Waiting::into_message).map_or_else(malformed, Message::Trigger)
+        }
+        _ => malformed("`postpress_bridge` is not \"poll\", \"trigger\" or \"sweep\"".to_owned()),
     })
 }
 
@@ -256,10 +275,48 @@ mod tests {
     fn a_poll_carries_its_due_time_and_a_trigger_is_due_when_sent() {
         let sent_at = record("").sent_at;
         let due_at = Millis(sent_at.0 + 45_000);
-        let body = poll().to_body_due_at(due_at);
+        let body = OwnMessage::Poll(poll()).to_body_due_at(due_at);
         assert_eq!((record(&body).due_at(), parse(&body)), (due_at, Message::Poll(poll())));
         for body in [&*poll().to_body(), SWEEP_BODY, r#"{"chat_id": "c", "due_at_ms": 7}"#, "{"] {
             assert_eq!(record(body).due_at(), sent_at, "{body}");
+        }
+    }
+
+    /// A trigger that waits, from its first message.
+    fn waiting() -> TriggerMessage {
+        let metadata = r#"{"b":0.1000, "é":"\u00e9"}"#;
+        let body = format!(
+            r#"{{"chat_id": "c", "correlation_id": "o-1", "metadata": {metadata}, "fresh_for_seconds": 60, "after_request": true}}"#
+        );
+        match parse(&body) {
+            Message::Trigger(message) => TriggerMessage { waits: 3, ..message },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_trigger_that_waits_round_trips_under_its_first_key_id_and_time() {
+        let body = OwnMessage::Waiting(waiting()).to_body_due_at(Millis(7));
+        let later = Record { message_id: MessageId::new("m-2"), sent_at: Millis(1_795_600_000_000), ..record(&body) };
+        assert_eq!(Message::parse(&later, "postpress.bridge"), Message::Trigger(waiting()));
+        assert_eq!(later.due_at(), Millis(7));
+        insta::assert_snapshot!(body, @r#"{"postpress_bridge":"trigger","v":1,"key":"a461b472cb41a9ec","message_id":"m-1","requested_at":"2026-11-24T10:00:00.000Z","waits":3,"trigger":{"chat_id":"c","correlation_id":"o-1","metadata":{"b":0.1000, "é":"\u00e9"},"fresh_for_seconds":60,"after_request":true},"due_at_ms":7}"#);
+    }
+
+    #[test]
+    fn a_broken_trigger_that_waits_is_malformed() {
+        let body = OwnMessage::Waiting(waiting()).to_body_due_at(Millis(7));
+        for (part, broken) in [
+            (r#""waits":3"#, r#""waits":0"#.to_owned()),
+            (r#""message_id":"m-1""#, format!(r#""message_id":"{}""#, "m".repeat(101))),
+            (r#""chat_id":"c""#, r#""chat_id":"""#.to_owned()),
+            (r#""chat_id":"c""#, r#""chat_id":"c","chat_id":"d""#.to_owned()),
+            (r#""chat_id":"c""#, r#""chat_id":"c","action":"cancel""#.to_owned()),
+            (r#""key":""#, r#""key":"z"#.to_owned()),
+        ] {
+            let broken = body.replacen(part, &broken, 1);
+            assert_ne!(broken, body, "{part}");
+            assert!(matches!(parse(&broken), Message::Malformed { .. }), "{broken}");
         }
     }
 

@@ -63,6 +63,8 @@ metrics! {
     Triggers: Count,
     /// Triggers that joined a run in flight.
     Joins: Count,
+    /// Triggers sent again to wait for a run in flight that they may not join, each time.
+    Waits: Count,
     /// Triggers answered from the table, because the chat's last sync was recent enough.
     FreshAnswers: Count,
     /// Requests to cancel a run, including repeats and those that found none to cancel.

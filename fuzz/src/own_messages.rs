@@ -1,10 +1,11 @@
 //! Polls and sweeps, ours or forged, of any version.
 
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
-use postpress_bridge::message::{Message, VERSION};
+use postpress_bridge::message::{Message, OwnMessage, VERSION};
 use postpress_bridge::postpress::Envelope;
 use postpress_bridge::run::{
-    Claimant, Ending, Jitter, MessageHandler, Poll, Rules, Step, StepContext, StepResult, Task, Write, WriteResult,
+    Claimant, Ending, Jitter, MessageHandler, Poll, Rules, Step, StepContext, StepResult, Task, TriggerMessage, Write,
+    WriteResult,
 };
 
 use super::run::{LEASE, NOW, active};
@@ -23,6 +24,7 @@ pub fn check(input: &[u8]) {
         Message::Sweep => {}
         Message::Newer { version } => assert!(version > VERSION),
         Message::Malformed { reason } => assert!(reason.len() <= 512, "{reason}"),
+        Message::Trigger(trigger) if trigger.waits > 0 => check_waiting(trigger),
         Message::Trigger(_) | Message::Cancel(_) | Message::OwnEvent | Message::Invalid(_) => return,
     }
     // Only the bridge itself sends these, and it wraps nothing; its fence must not go out in an event.
@@ -32,6 +34,11 @@ pub fn check(input: &[u8]) {
         let is_dropped = matches!(wrapped, Message::Malformed { .. } | Message::OwnEvent);
         assert!(is_dropped, "{body} in {layers:?} is {wrapped:?}");
     }
+}
+
+fn check_waiting(trigger: TriggerMessage) {
+    let body = OwnMessage::Waiting(trigger.clone()).to_body_due_at(NOW);
+    assert_eq!(parse(&body), Message::Trigger(trigger), "{body}");
 }
 
 fn check_round_trip(poll: &Poll) {
@@ -78,6 +85,7 @@ fn check_fence(poll: &Poll) {
                 }
                 StepResult::Written(written)
             }
+            Step::Wait { .. } => panic!("{poll:?} led to a trigger"),
             Step::Call(_) => {
                 assert!(is_ours && poll.answer.is_none(), "{poll:?} led to a call");
                 return;

@@ -12,6 +12,7 @@ use super::wrapping::{EventBridge, WRAPPINGS, parse, wrap};
 pub fn check(input: &[u8]) {
     let body = &*String::from_utf8_lossy(input);
     match parse(body) {
+        Message::Trigger(trigger) if trigger.waits > 0 => super::own_messages::check(input),
         Message::Trigger(trigger) => check_trigger(body, &trigger),
         Message::Cancel(cancel) => assert!(body.contains(cancel.subject.chat_id().as_str()) || body.contains('\\')),
         Message::Invalid(invalid) => check_invalid(body, invalid),

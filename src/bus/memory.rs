@@ -67,6 +67,8 @@ mod tests {
             chat_id: ChatId::parse(chat).unwrap(),
             key: TriggerKey::of(chat),
             fresh_for: None,
+            after_request: false,
+            waits: 0,
             trigger: Trigger {
                 message_id: MessageId::new(chat),
                 correlation_id: None,

@@ -49,6 +49,10 @@ pub struct Trigger {
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "wait")]
     fresh_for: Option<Duration>,
 
+    /// Sync each chat from after this request: a run in flight that began earlier is not joined, but waited for
+    #[arg(long, conflicts_with = "fresh_for")]
+    after_request: bool,
+
     /// Print JSON lines
     #[arg(long)]
     json: bool,
@@ -134,6 +138,8 @@ impl Trigger {
             idempotency_key: &'a Option<String>,
             metadata: Option<&'a RawValue>,
             fresh_for_seconds: Option<u64>,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            after_request: bool,
         }
         let metadata: Option<Box<RawValue>> = self
             .metadata
@@ -141,13 +147,14 @@ impl Trigger {
             .map(serde_json::from_str)
             .transpose()
             .context("--metadata is not JSON; write an object in single quotes: '{\"team\": \"sales\"}'")?;
-        let Self { correlation_id, idempotency_key, .. } = self;
+        let Self { correlation_id, idempotency_key, after_request, .. } = self;
+        let after_request = *after_request;
         let mut seen = BTreeSet::new();
         let chats = self.chats.iter().filter(|chat| seen.insert(*chat));
         let read = |chat_id| {
             let fresh_for_seconds = self.fresh_for.map(|fresh_for| fresh_for.as_secs());
             let metadata = metadata.as_deref();
-            let body = Body { chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds };
+            let body = Body { chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds, after_request };
             let json = serde_json::to_string(&body)?;
             TriggerBody::parse(&json, DEFAULT_EVENT_SOURCE).map_err(anyhow::Error::msg)
         };
@@ -209,6 +216,7 @@ mod tests {
         let rest = format!(r#""correlation_id":"order-17","idempotency_key":"crm 1","metadata":{metadata}}}"#);
         assert_eq!(bodies, ["a", "b"].map(|chat| format!(r#"{{"chat_id":"{chat}",{rest}"#)));
         assert_eq!(triggers(&["a"]).unwrap(), [r#"{"chat_id":"a"}"#]);
+        assert_eq!(triggers(&["a", "--after-request"]).unwrap(), [r#"{"chat_id":"a","after_request":true}"#]);
         assert_eq!(triggers(&["a", "--fresh-for", "1h"]).unwrap(), [r#"{"chat_id":"a","fresh_for_seconds":3600}"#]);
     }
 
@@ -227,6 +235,7 @@ mod tests {
             (&["c", "--metadata", r#"{"n": 1e400}"#], "`metadata` is refused"),
             (&["c", "--json", "--wait"], "cannot be used with"),
             (&["c", "--fresh-for", "1h", "--wait"], "cannot be used with"),
+            (&["c", "--fresh-for", "1h", "--after-request"], "cannot be used with"),
             (&["c", "--fresh-for", "721h"], "`fresh_for_seconds` is not"),
         ] {
             let refused = triggers(arguments).unwrap_err();

@@ -13,8 +13,9 @@ use crate::run::Origin;
 pub(super) const OWN_EVENT_DEPTH: usize = 8;
 
 /// The members that a trigger is read from. If one is repeated, it is unclear which value is meant.
-const READ: [&str; 13] = [
+const READ: [&str; 14] = [
     "action",
+    "after_request",
     "chat_id",
     "correlation_id",
     "idempotency_key",

@@ -1,17 +1,19 @@
 //! Triggers: their fields, their limits, and the wrappings that a rule or a topic adds.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::layer::{Layer, OWN_EVENT_DEPTH, holds_own_event, string};
 use super::{INPUT_MAX_BYTES, Message, Record};
-use crate::ids::{ChatId, TriggerKey};
+use crate::ids::{ChatId, MessageId, TriggerKey};
 use crate::json;
 use crate::run::{Cancel, InvalidTrigger, Metadata, Trigger, TriggerMessage};
 use crate::text::bounded;
+use crate::time::{Millis, rfc3339};
 
 /// The maximum length of a `correlation_id` and of an `idempotency_key`, in bytes.
 const LABEL_MAX_BYTES: usize = 256;
@@ -19,6 +21,8 @@ const LABEL_MAX_BYTES: usize = 256;
 const METADATA_MAX_BYTES: usize = 1024;
 /// The largest `fresh_for_seconds`: 30 days, as long as a run is remembered by default (`BRIDGE_RUN_TTL_SECONDS`).
 const FRESH_FOR_MAX_SECONDS: u32 = 30 * 86_400;
+/// The longest message id, by SQS's documentation of `SendMessage`.
+const MESSAGE_ID_MAX_BYTES: usize = 100;
 /// How many wrappings a trigger may have: a rule's, a topic's, or one of each.
 const WRAPPINGS_MAX: usize = 2;
 
@@ -52,6 +56,10 @@ pub struct TriggerBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = FRESH_FOR_MAX_SECONDS))]
     pub fresh_for_seconds: Option<u64>,
+    /// Whether the sync must begin after the request: `false`, unless it says otherwise. A run in flight that began earlier is not
+    /// joined; the trigger waits until it is over. `fresh_for_seconds` is then ignored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_request: Option<bool>,
 }
 
 /// What a trigger asks for.
@@ -75,15 +83,17 @@ impl TriggerBody {
             idempotency_key: None,
             metadata: None,
             fresh_for_seconds: None,
+            after_request: None,
         }
     }
 
     /// The body of a message that asks for the same again.
     pub fn of(message: TriggerMessage) -> Self {
-        let TriggerMessage { chat_id, key: _, fresh_for, trigger } = message;
+        let TriggerMessage { chat_id, key: _, fresh_for, after_request, waits: _, trigger } = message;
         let Trigger { message_id: _, correlation_id, idempotency_key, metadata, requested_at: _, joined: _ } = trigger;
         let fresh_for_seconds = fresh_for.map(|fresh_for| fresh_for.as_secs());
-        Self { action: None, chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds }
+        let after_request = after_request.then_some(true);
+        Self { action: None, chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds, after_request }
     }
 
     /// A request to end a chat's run in flight.
@@ -145,6 +155,64 @@ pub(super) fn parse(record: &Record, event_source: &str) -> Message {
             fields.into_message(record, wrapped_id)
         }
         Unwrapped::Invalid(reason) => Fields::unreadable(reason).into_message(record, None),
+    }
+}
+
+/// A trigger that waits for a run in flight, as the bridge sends it to itself. Its key, message id and time are those of its
+/// first message.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Waiting<T> {
+    key: TriggerKey,
+    message_id: MessageId,
+    #[serde(with = "rfc3339")]
+    requested_at: Millis,
+    waits: NonZeroU32,
+    trigger: T,
+}
+
+impl Waiting<TriggerBody> {
+    pub(super) fn of(message: TriggerMessage) -> Self {
+        let waits = NonZeroU32::new(message.waits).unwrap_or(NonZeroU32::MIN);
+        let key = message.key;
+        let Trigger { message_id, requested_at, .. } = &message.trigger;
+        let (message_id, requested_at) = (message_id.clone(), *requested_at);
+        Self { key, message_id, requested_at, waits, trigger: TriggerBody::of(message) }
+    }
+}
+
+impl Waiting<&RawValue> {
+    /// Reads a trigger that waits.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub(super) fn into_message(self) -> Result<TriggerMessage, String> {
+        if self.message_id.as_str().len() > MESSAGE_ID_MAX_BYTES {
+            return Err("`message_id` is not an SQS message id".to_owned());
+        }
+        let layer = Layer::parse(self.trigger.get())?;
+        layer.check_duplicates()?;
+        let TriggerBody {
+            action,
+            chat_id,
+            correlation_id,
+            idempotency_key,
+            metadata,
+            fresh_for_seconds,
+            after_request,
+        } = Fields::of(&layer).into_body()?;
+        if action == Some(Action::Cancel) {
+            return Err("a cancel does not wait".to_owned());
+        }
+        let (message_id, requested_at) = (self.message_id, self.requested_at);
+        let trigger = Trigger { message_id, correlation_id, idempotency_key, metadata, requested_at, joined: false };
+        Ok(TriggerMessage {
+            chat_id,
+            key: self.key,
+            fresh_for: fresh_for_seconds.map(Duration::from_secs),
+            after_request: after_request.unwrap_or_default(),
+            waits: self.waits.get(),
+            trigger,
+        })
     }
 }
 
@@ -211,6 +279,7 @@ struct Fields {
     idempotency_key: Option<String>,
     metadata: Option<Metadata>,
     fresh_for_seconds: Option<u64>,
+    after_request: Option<bool>,
     faults: Vec<String>,
 }
 
@@ -229,16 +298,32 @@ impl Fields {
             idempotency_key: label("idempotency_key", layer.get("idempotency_key")).map_err(&mut keep).ok().flatten(),
             metadata: metadata(layer.get("metadata")).map_err(&mut keep).ok().flatten(),
             fresh_for_seconds: fresh_for(layer.get("fresh_for_seconds")).map_err(&mut keep).ok().flatten(),
+            after_request: boolean("after_request", layer.get("after_request")).map_err(&mut keep).ok().flatten(),
             faults,
         }
     }
 
     fn into_body(self) -> Result<TriggerBody, String> {
-        let Self { action, chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds, faults } = self;
+        let Self {
+            action,
+            chat_id,
+            correlation_id,
+            idempotency_key,
+            metadata,
+            fresh_for_seconds,
+            after_request,
+            faults,
+        } = self;
         match chat_id {
-            Some(chat_id) if faults.is_empty() => {
-                Ok(TriggerBody { action, chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds })
-            }
+            Some(chat_id) if faults.is_empty() => Ok(TriggerBody {
+                action,
+                chat_id,
+                correlation_id,
+                idempotency_key,
+                metadata,
+                fresh_for_seconds,
+                after_request,
+            }),
             _ => Err(faults.join("; ")),
         }
     }
@@ -260,7 +345,8 @@ impl Fields {
             }
             Some(chat_id) if self.faults.is_empty() => {
                 let fresh_for = self.fresh_for_seconds.map(Duration::from_secs);
-                Message::Trigger(TriggerMessage { chat_id, key, fresh_for, trigger })
+                let after_request = self.after_request.unwrap_or_default();
+                Message::Trigger(TriggerMessage { chat_id, key, fresh_for, after_request, waits: 0, trigger })
             }
             chat_id => {
                 let (input, truncated) = bounded(record.body.clone(), INPUT_MAX_BYTES);
@@ -307,6 +393,11 @@ fn metadata(raw: Option<&RawValue>) -> Result<Option<Metadata>, String> {
     serde_json::from_str::<serde_json::Value>(raw.get())
         .map_err(|error| format!("`metadata` is refused: {}", json::reason(&error)))?;
     Ok(Some(Metadata::of_object(raw.to_owned())))
+}
+
+fn boolean(name: &str, raw: Option<&RawValue>) -> Result<Option<bool>, String> {
+    let Some(raw) = raw else { return Ok(None) };
+    serde_json::from_str(raw.get()).map(Some).map_err(|_| format!("`{name}` is neither true nor false"))
 }
 
 fn fresh_for(raw: Option<&RawValue>) -> Result<Option<u64>, String> {
@@ -589,14 +680,14 @@ mod tests {
     fn a_submitted_trigger_reaches_the_worker_unchanged() {
         let metadata = r#"{"b":0.1000, "é":"\u00e9"}"#;
         let body = format!(
-            r#"{{"chat_id": "c\ufffe", "correlation_id": "o-1", "idempotency_key": "k", "metadata": {metadata}, "fresh_for_seconds": 60, "x": 1}}"#
+            r#"{{"chat_id": "c\ufffe", "correlation_id": "o-1", "idempotency_key": "k", "metadata": {metadata}, "fresh_for_seconds": 60, "after_request": true, "x": 1}}"#
         );
         let submitted = TriggerBody::parse(&body, "postpress.bridge").unwrap();
         let message = submitted.to_body();
         assert!(!message.contains('\u{fffe}'), "SQS would reject it");
-        let TriggerMessage { chat_id, key, fresh_for, trigger } = valid(&message);
+        let TriggerMessage { chat_id, key, fresh_for, after_request, waits, trigger } = valid(&message);
         assert_eq!((chat_id.as_str(), key), ("c\u{fffe}", TriggerKey::of("k")));
-        assert_eq!(fresh_for, Some(Duration::from_secs(60)));
+        assert_eq!((fresh_for, after_request, waits), (Some(Duration::from_secs(60)), true, 0));
         assert_eq!(trigger.correlation_id.as_deref(), Some("o-1"));
         assert_eq!(trigger.metadata.as_ref().map(Metadata::as_str), Some(metadata));
     }

@@ -159,6 +159,7 @@ impl<'a> Stepper<'a> {
                     sent = Some((poll, Duration::from_secs(u64::try_from(seconds)?)));
                     StepResult::Done
                 }
+                Step::Wait { .. } => anyhow::bail!("a trigger of the plan waits, which is a bug"),
                 Step::Publish(publication) => {
                     let event = Event::from(publication);
                     self.count.event_bytes = event_bytes(&event, &self.deployment.config.event_source);
@@ -247,6 +248,8 @@ impl<'a> Stepper<'a> {
             chat_id: chat_id(),
             key: TriggerKey::of(trigger.message_id.as_str()),
             fresh_for: None,
+            after_request: false,
+            waits: 0,
             trigger,
         }
     }

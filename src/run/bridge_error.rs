@@ -39,6 +39,13 @@ pub fn cancelled() -> Envelope {
     envelope("cancelled", 409, "The run was cancelled", detail.to_owned())
 }
 
+/// A trigger has waited for `BRIDGE_RUN_DEADLINE_SECONDS`, and would have to wait again.
+pub fn waited_too_long() -> Envelope {
+    let detail = "within BRIDGE_RUN_DEADLINE_SECONDS of the request there was always a run in flight that this trigger may not \
+                  join; it was not accepted, and may be sent again";
+    envelope("deadline_exceeded", 504, "The trigger waited too long", detail.to_owned())
+}
+
 /// The retry budget is exhausted, and none of the consecutive failures had an error envelope.
 pub fn retries_exhausted(status: u16, failures: u32, last: &str) -> Envelope {
     let detail = format!("{failures} calls in a row failed for BRIDGE_RETRY_SECONDS; the last one: {last}");

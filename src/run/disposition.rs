@@ -22,6 +22,8 @@ pub enum AckReason {
     Joined,
     /// The trigger was answered from the table: the chat's last sync is recent enough.
     AnsweredFresh,
+    /// The trigger may not join the run in flight, and waits in a message that was sent.
+    Waits,
     /// The run in flight is cancelled: it makes no further call.
     Cancelled,
     /// There was no run to cancel: none is in flight, or it began after the cancel was sent.

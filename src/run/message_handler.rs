@@ -66,6 +66,13 @@ pub enum Step {
         /// Its delay.
         delay: Delay,
     },
+    /// Send this trigger again, to be decided about later. It keeps its key, its message id and its time.
+    Wait {
+        /// The trigger.
+        trigger: Box<TriggerMessage>,
+        /// Its delay.
+        delay: Delay,
+    },
     /// Publish the event built from this.
     Publish(Publication),
     /// No further step: the message is settled.
@@ -81,7 +88,7 @@ pub enum StepResult {
     Written(WriteResult),
     /// Of [`Step::Call`].
     Answered(Answer),
-    /// [`Step::Send`] or [`Step::Publish`] succeeded.
+    /// [`Step::Send`], [`Step::Wait`] or [`Step::Publish`] succeeded.
     Done,
     /// The step failed for as long as it may be retried. It may have taken effect all the same.
     Failed,
@@ -100,6 +107,7 @@ enum State {
         now: Millis,
     },
     Joining(Box<TriggerMessage>),
+    Waiting,
     Cancelling,
     /// Sending the poll that ends the cancelled run.
     WakingCancelled,
@@ -168,6 +176,7 @@ impl MessageHandler {
                 self.claimed_for_poll(*poll, written, now)
             }
             (State::Joining(message), StepResult::Written(written)) => self.joined(message, written, context),
+            (State::Waiting, StepResult::Done) => ack(AckReason::Waits),
             (State::Cancelling, StepResult::Written(written)) => self.cancelled(written, context.now),
             (State::WakingCancelled, StepResult::Done) => ack(AckReason::Cancelled),
             (State::Calling(item), StepResult::Answered(answer)) => self.answered(&item, &answer, context),
@@ -226,6 +235,8 @@ impl MessageHandler {
             RunState::Active { .. } if is_own => self.wait_for_lease(item.lease_until_ms),
             // 1, 2: the trigger is a duplicate.
             RunState::Active { .. } | RunState::Published { .. } if is_known => ack(AckReason::Duplicate),
+            // 3: the trigger asks for a run that begins later, or the run is cancelled: wait until it is over.
+            RunState::Active { .. } if !message.may_join(item, rules.lease_margin) => self.wait(*message, context),
             // 3: the run has as many triggers as it can answer.
             RunState::Active { .. } if item.triggers.len() >= TRIGGERS_MAX => {
                 self.state = State::Refusing;
@@ -254,6 +265,18 @@ impl MessageHandler {
                 self.start(message, Some((item.run_id, seen)), context)
             }
         }
+    }
+
+    /// Sends the trigger again, unless it has waited long enough. It is neither accepted nor lost meanwhile.
+    fn wait(&mut self, message: TriggerMessage, context: StepContext<'_>) -> Step {
+        let StepContext { now, jitter, rules } = context;
+        if rules.schedule.deadline_exceeded(message.trigger.requested_at, now) {
+            self.state = State::Refusing;
+            return Step::Publish(Publication::WaitedTooLong(Box::new(message)));
+        }
+        let delay = rules.schedule.wait(message.waits, jitter);
+        self.state = State::Waiting;
+        Step::Wait { trigger: Box::new(TriggerMessage { waits: message.waits.saturating_add(1), ..message }), delay }
     }
 
     fn start(

@@ -2,6 +2,8 @@
 
 #[path = "message_handler_tests/cancelling.rs"]
 mod cancelling;
+#[path = "message_handler_tests/waiting.rs"]
+mod waiting;
 
 use std::time::Duration;
 
@@ -78,6 +80,8 @@ fn trigger_task(message_id: &str) -> Task {
         chat_id: ChatId::parse("c").unwrap(),
         key,
         fresh_for: None,
+        after_request: false,
+        waits: 0,
         trigger: trigger(message_id),
     })
 }
@@ -148,7 +152,7 @@ impl Scene {
                 }
                 StepResult::Written(written)
             }
-            Step::Send { .. } | Step::Publish(_) => StepResult::Done,
+            Step::Send { .. } | Step::Wait { .. } | Step::Publish(_) => StepResult::Done,
             Step::Call(_) => panic!("the provider is called"),
             Step::Done(disposition) => panic!("already done: {disposition:?}"),
         }

@@ -13,6 +13,8 @@ pub enum Publication {
     Fresh(Box<FreshAnswer>),
     /// The answer to a trigger for which its chat's run has no room.
     TooManyTriggers(Box<TriggerMessage>),
+    /// The answer to a trigger that has waited too long for a run in flight that it may not join.
+    WaitedTooLong(Box<TriggerMessage>),
 }
 
 /// A trigger that an earlier run answers.

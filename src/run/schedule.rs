@@ -57,7 +57,7 @@ impl Jitter {
     }
 }
 
-/// The delay of a poll, from which the wait for the batch's shared send is subtracted.
+/// The delay of a message of our own, from which the wait for the batch's shared send is subtracted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Delay {
     whole: Duration,
@@ -104,6 +104,12 @@ impl Schedule {
         Delay { whole: delay / self.speedup, at_least: at_least / self.speedup, at_most: DELAY_MAX / self.speedup }
     }
 
+    /// The delay of a trigger that has waited this often for a run in flight: that of the poll after as many calls and one.
+    pub fn wait(&self, waits: u32, jitter: Jitter) -> Delay {
+        let whole = jitter.of(self.backoff(waits.saturating_add(1)));
+        Delay { whole: whole / self.speedup, at_least: DELAY_MIN / self.speedup, at_most: DELAY_MAX / self.speedup }
+    }
+
     /// How long a message stays invisible before its next delivery: `min(900, 15 × 2^(n−1))` s after the n-th receive. An
     /// outage of an hour then does not use up the message's receives, and a short one costs little. Jitter lengthens the
     /// delay by up to 40 % and never shortens it, so that the hour holds in the worst case too.
@@ -124,7 +130,7 @@ impl Schedule {
         self.elapsed(started_at, now) < self.connect_grace
     }
 
-    /// Whether the run has exhausted its time.
+    /// Whether a run, or a trigger that waits for one, has exhausted its time.
     pub fn deadline_exceeded(&self, started_at: Millis, now: Millis) -> bool {
         self.elapsed(started_at, now) >= self.run_deadline
     }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Ending, Outcome};
+use super::{Ending, Item, Outcome};
 use crate::ids::{ChatId, MessageId, Subject, TriggerKey};
 use crate::postpress::Finish;
 use crate::time::{Millis, rfc3339};
@@ -22,6 +22,10 @@ pub struct TriggerMessage {
     pub key: TriggerKey,
     /// How long before the request a sync may have finished to be recent enough; `None` if the chat is to be synced again.
     pub fresh_for: Option<Duration>,
+    /// Whether the sync must begin after the request.
+    pub after_request: bool,
+    /// How often the trigger has waited for a run in flight that it may not join.
+    pub waits: u32,
     /// The part that the run keeps and its event returns.
     pub trigger: Trigger,
 }
@@ -31,7 +35,14 @@ impl TriggerMessage {
     pub fn is_answered_by(&self, outcome: &Outcome) -> bool {
         let is_done = outcome.ending == Ending::Sync { status: Finish::Done };
         let is_fresh = |fresh_for| outcome.finished_at + fresh_for >= self.trigger.requested_at;
-        is_done && self.fresh_for.is_some_and(is_fresh)
+        is_done && !self.after_request && self.fresh_for.is_some_and(is_fresh)
+    }
+
+    /// Whether the trigger may join this run in flight. `margin` is the clock skew tolerated between the worker that began the
+    /// run and SQS, which accepted the request.
+    pub fn may_join(&self, run: &Item, margin: Duration) -> bool {
+        let begins_after = run.started_at_ms >= self.trigger.requested_at + margin;
+        run.cancelled_at.is_none() && (begins_after || !self.after_request)
     }
 }
 

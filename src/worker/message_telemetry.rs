@@ -132,6 +132,9 @@ impl<'a> MessageTelemetry<'a> {
                 let next = if poll.answer.is_some() { "hand_on" } else { "poll_on" };
                 tracing::debug!(next, delay_ms = delay.after(Duration::ZERO).as_millis(), "decided");
             }
+            Step::Wait { delay, .. } => {
+                tracing::debug!(next = "wait", delay_ms = delay.after(Duration::ZERO).as_millis(), "decided");
+            }
             Step::Publish(_) => tracing::debug!(next = "publish", "decided"),
             Step::Done(_) => {}
         }
@@ -249,6 +252,7 @@ fn described(answer: &Answer) -> String {
 pub(super) fn metric_of(disposition: Disposition) -> Option<Metric> {
     match disposition {
         Disposition::Ack(AckReason::Joined) => Some(Metric::Joins),
+        Disposition::Ack(AckReason::Waits) => Some(Metric::Waits),
         Disposition::Ack(AckReason::Duplicate | AckReason::Superseded | AckReason::Over) => Some(Metric::Duplicates),
         Disposition::Ack(AckReason::Swept) => Some(Metric::Sweeps),
         Disposition::Ack(AckReason::OwnEvent) => Some(Metric::OwnEvents),

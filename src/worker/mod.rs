@@ -3,8 +3,8 @@
 //! [`MessageHandler`](crate::run::MessageHandler) decides each step of a message, and `steps` carries it out with a time
 //! limit. At the end a message is either acknowledged or delivered again.
 //!
-//! A message runs on its own until it is settled, or until it sends a poll: polls wait in the `outbox` for the batch's last
-//! provider call, and then share their sends. Endings wait for no other message. A batch of more than a hundred messages is
+//! A message runs on its own until it is settled, or until it sends one: polls and waiting triggers are kept in the `outbox` until
+//! the batch's last provider call, and then share their sends. Endings wait for no other message. A batch of more than a hundred messages is
 //! handled in parts, one after the other.
 
 use std::cell::RefCell;
@@ -167,7 +167,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     async fn handle_together(&self, records: &[Record], invocation: &Invocation) -> Vec<Settled> {
         let outbox = Outbox::new(records.len());
         let messages = join_all(records.iter().map(|record| self.handle_message(record, invocation, &outbox)));
-        tokio::join!(messages, self.send_polls(&outbox, invocation)).0
+        tokio::join!(messages, self.send_queued(&outbox, invocation)).0
     }
 
     /// Handles one message. If that panics, the message is delivered again, and the others continue.

@@ -1,27 +1,28 @@
-//! The polls of a batch: they wait for its last provider call, then share their sends.
+//! The polls of a batch, and the triggers that wait: they are kept until its last provider call, then share their sends.
 
 use std::cell::{Cell, RefCell};
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use crate::run::{Delay, Poll};
+use crate::message::OwnMessage;
+use crate::run::Delay;
 use crate::service::ServiceError;
 use crate::trace::TraceHeader;
 
-/// The polls of a batch that wait for its last call.
+/// The messages of a batch that are sent after its last call.
 #[derive(Debug)]
 pub(super) struct Outbox {
     calls: Cell<usize>,
     messages: Cell<usize>,
-    queued: RefCell<Vec<QueuedPoll>>,
+    queued: RefCell<Vec<Queued>>,
     changed: Notify,
 }
 
-/// A poll that waits to be sent.
+/// A message that waits to be sent.
 #[derive(Debug)]
-pub(super) struct QueuedPoll {
-    pub(super) poll: Poll,
+pub(super) struct Queued {
+    pub(super) message: OwnMessage,
     pub(super) delay: Delay,
     pub(super) trace: TraceHeader,
     /// When it began to wait.
@@ -49,24 +50,25 @@ impl Outbox {
         (InProgress(self), PendingCall(self))
     }
 
-    /// Sends a poll together with the others. Consumes the message's call, for which the poll would otherwise wait for ever.
+    /// Sends a message together with the others. Consumes the call that it may still make, for which it would otherwise wait for
+    /// ever.
     pub(super) async fn send(
         &self,
         call: Option<PendingCall<'_>>,
-        poll: Poll,
+        message: OwnMessage,
         delay: Delay,
         trace: TraceHeader,
     ) -> Result<(), ServiceError> {
         let (sent, result) = oneshot::channel();
-        self.queued.borrow_mut().push(QueuedPoll { poll, delay, trace, since: Instant::now(), sent });
+        self.queued.borrow_mut().push(Queued { message, delay, trace, since: Instant::now(), sent });
         self.changed.notify_waiters();
         drop(call);
         let no_result = |_| ServiceError::Permanent("the outbox gave no result, which is a bug".to_owned());
         result.await.map_err(no_result)?
     }
 
-    /// The next polls to send together; `None` once every message is handled.
-    pub(super) async fn next_batch(&self) -> Option<Vec<QueuedPoll>> {
+    /// The next messages to send together; `None` once every message is handled.
+    pub(super) async fn next_batch(&self) -> Option<Vec<Queued>> {
         loop {
             let changed = self.changed.notified();
             if self.calls.get() == 0 && !self.queued.borrow().is_empty() {

@@ -77,6 +77,7 @@ impl Reason {
                 | AckReason::Published
                 | AckReason::Joined
                 | AckReason::AnsweredFresh
+                | AckReason::Waits
                 | AckReason::Cancelled
                 | AckReason::NothingToCancel
                 | AckReason::Duplicate

@@ -1,28 +1,27 @@
-//! Requests to the queue: sending polls, and changing the visibility of messages that are delivered again.
+//! Requests to the queue: sending our own messages, and changing the visibility of messages that are delivered again.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 use crate::bus::EventBus;
-use crate::message::Record;
+use crate::message::{OwnMessage, Record};
 use crate::postpress::Provider;
 use crate::queue::{Outgoing, Queue, VisibilityChange};
-use crate::run::Poll;
 use crate::service::{ServiceError, retry_until};
 use crate::store::RunStore;
 use crate::trace::TraceHeader;
 
-use super::outbox::{Outbox, QueuedPoll};
+use super::outbox::{Outbox, Queued};
 use super::{Invocation, Settled, Worker};
 
 impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
-    /// Sends the polls of a batch, in as few requests as possible, until every message is handled.
-    pub(super) async fn send_polls(&self, outbox: &Outbox, invocation: &Invocation) {
+    /// Sends the messages of a batch, in as few requests as possible, until every message is handled.
+    pub(super) async fn send_queued(&self, outbox: &Outbox, invocation: &Invocation) {
         while let Some(batch) = outbox.next_batch().await {
             let now = Instant::now();
-            let outgoing = |queued: &QueuedPoll| {
-                self.outgoing(&queued.poll, queued.delay.after(now - queued.since), Some(queued.trace.clone()))
+            let outgoing = |queued: &Queued| {
+                self.outgoing(&queued.message, queued.delay.after(now - queued.since), Some(queued.trace.clone()))
             };
             let results = self.send(batch.iter().map(outgoing).collect(), invocation).await;
             for (queued, result) in batch.into_iter().zip(results) {
@@ -31,8 +30,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
     }
 
-    pub(super) fn outgoing(&self, poll: &Poll, delay: Duration, trace: Option<TraceHeader>) -> Outgoing {
-        Outgoing { body: poll.to_body_due_at(self.now() + delay), delay, trace }
+    pub(super) fn outgoing(&self, message: &OwnMessage, delay: Duration, trace: Option<TraceHeader>) -> Outgoing {
+        Outgoing { body: message.to_body_due_at(self.now() + delay), delay, trace }
     }
 
     /// Sends messages, and retries those that may still be accepted. Returns the result of each.

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::bus::EventBus;
 use crate::event::Event;
 use crate::ids::{ClaimId, RunId};
+use crate::message::OwnMessage;
 use crate::postpress::Provider;
 use crate::queue::Queue;
 use crate::run::{AckReason, Claimant, Disposition, MessageHandler, RetryReason, Step, StepResult, Task, Write};
@@ -73,11 +74,15 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                     None => StepResult::NoTime,
                 },
                 Step::Send { poll, delay } if poll.answer.is_none() => {
-                    telemetry.sent(outbox.send(call.take(), poll, delay, trace.clone()).await)
+                    telemetry.sent(outbox.send(call.take(), OwnMessage::Poll(poll), delay, trace.clone()).await)
+                }
+                Step::Wait { trigger, delay } => {
+                    telemetry.sent(outbox.send(call.take(), OwnMessage::Waiting(*trigger), delay, trace.clone()).await)
                 }
                 // An ending does not wait for other messages.
                 Step::Send { poll, delay } => {
-                    let outgoing = self.outgoing(&poll, delay.after(Duration::ZERO), Some(trace.clone()));
+                    let outgoing =
+                        self.outgoing(&OwnMessage::Poll(poll), delay.after(Duration::ZERO), Some(trace.clone()));
                     telemetry.sent(self.send_one(outgoing, invocation).await)
                 }
                 Step::Publish(publication) => {

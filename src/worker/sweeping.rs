@@ -8,6 +8,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
 
 use crate::bus::EventBus;
+use crate::message::OwnMessage;
 use crate::metrics::Metric;
 use crate::postpress::Provider;
 use crate::queue::Queue;
@@ -126,8 +127,9 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             look.map(|look| found.extend(look)).unwrap_or_else(|error| sweep.failed(error));
         }
         let (lost, alive): (Vec<_>, Vec<_>) = found.into_iter().partition(|(recovery, _)| recovery.poll.is_some());
-        let polls = lost.iter().filter_map(|(recovery, trace)| Some((recovery.poll.as_ref()?, trace.clone())));
-        let outgoing: Vec<_> = polls.map(|(poll, trace)| self.outgoing(poll, Duration::ZERO, trace)).collect();
+        let polls = lost.iter().filter_map(|(recovery, trace)| Some((recovery.poll.clone()?, trace.clone())));
+        let outgoing = |(poll, trace)| self.outgoing(&OwnMessage::Poll(poll), Duration::ZERO, trace);
+        let outgoing: Vec<_> = polls.map(outgoing).collect();
         if !outgoing.is_empty() {
             tracing::warn!(runs = outgoing.len(), "lost runs or unpublished endings: polled again");
         }

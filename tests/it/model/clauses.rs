@@ -17,7 +17,7 @@
 
 use super::faults::Faults;
 use super::mutant::Mutant::{self, *};
-use super::scope::{CANCEL, ONE, Scope, THREE, TWINS, TWINS_AND_ANOTHER, TWO, scope};
+use super::scope::{CANCEL, ONE, Scope, THREE, TWINS, TWINS_AND_ANOTHER, TWO, WAITING, scope};
 
 const NONE: Faults = Faults::NONE;
 const DUPLICATE: Faults = Faults { duplicates: 1, ..NONE };
@@ -109,6 +109,9 @@ pub(super) const CAUGHT: &[Caught] = &[
 pub(super) type CaughtIn = (&'static str, Mutant, Scope);
 
 pub(super) const CAUGHT_LATER: &[CaughtIn] = &[
+    ("trigger 3: joins only a run that it may", JoinsAnEarlierRun, scope(ONE, 2, NONE).with(WAITING)),
+    ("waiting: acknowledged once it is sent", FailedWaitIsAcknowledged, scope(ONE, 2, FAILED).with(WAITING)),
+    ("waiting: under its first key", WaitsUnderAnotherKey, scope(ONE, 2, DUPLICATE).with(WAITING)),
     ("cancel: of a run that began before it", CancelIgnoresTheStart, scope(TWO, 1, NONE).with(CANCEL)),
     ("cancel: acknowledged once written", FailedCancelIsAcknowledged, scope(ONE, 1, FAILED).with(CANCEL)),
     ("cancel: no poll under a held lease", CancelPollsAtOnce, scope(ONE, 2, NONE).with(CANCEL)),

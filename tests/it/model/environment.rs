@@ -6,12 +6,19 @@ use postpress_bridge::time::Millis;
 
 use super::canonical::Part;
 use super::mutant::Mutant;
-use super::state::{Action, Bridge, Late, NOW, Next, OVER, State, rules};
+use super::state::{Action, Bridge, Late, Message, NOW, Next, OVER, State, rules};
 
 /// Since when our run is due, and other runs of the index that are.
 const OURS: Millis = Millis(1);
 const AHEAD: Millis = Millis(0);
 const BEHIND: Millis = Millis(2);
+
+/// Whether a message can do nothing but wait for this run to end.
+fn waits_for(message: &Message, item: &Item) -> bool {
+    let Task::Trigger(trigger) = &message.task else { return false };
+    let is_other = item.holder != message.id && !item.keys.contains(&trigger.key);
+    is_other && item.state.is_active() && !trigger.may_join(item, rules().lease_margin)
+}
 
 impl Bridge {
     pub(super) fn deliveries(&self, state: &State, next: &mut Next) {
@@ -67,14 +74,15 @@ impl Bridge {
         }
     }
 
-    /// Once the run's message was lost and nothing else is in progress, the sweep must help; at any other time a sweep must
+    /// Once the run's message was lost and nothing else is in progress, except that triggers wait, the sweep must help; at any other time a sweep must
     /// do no harm.
     pub(super) fn sweeps(&self, state: &State, next: &mut Next) {
-        let is_needed = state.is_orphaned && state.queue.is_empty() && state.handlers.is_empty();
+        let Some(item) = state.item.as_deref().cloned() else { return };
+        let is_quiet = state.handlers.is_empty() && state.queue.iter().all(|queued| waits_for(&queued.message, &item));
+        let is_needed = state.is_orphaned && is_quiet;
         if !is_needed && state.left.early_sweeps == 0 {
             return;
         }
-        let Some(item) = state.item.as_deref().cloned() else { return };
         let mut swept = state.clone();
         swept.left.early_sweeps -= u8::from(!is_needed);
         match self.first_due(&item, state.left.ahead) {

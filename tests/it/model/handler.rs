@@ -3,8 +3,8 @@
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::postpress::Answer;
 use postpress_bridge::run::{
-    ClaimCondition, Claimant, Delay, Disposition, MessageHandler, Poll, RetryReason, Step, StepResult, Task, Write,
-    WriteResult,
+    ClaimCondition, Claimant, Delay, Disposition, MessageHandler, Poll, RetryReason, Step, StepResult, Task,
+    TriggerMessage, Write, WriteResult,
 };
 
 use super::canonical::Part;
@@ -18,6 +18,8 @@ pub(super) struct Handler {
     pub(super) claim_id: ClaimId,
     /// Whether its message is a cancel.
     pub(super) cancels: bool,
+    /// A copy of its trigger was dead-lettered since.
+    pub(super) copy_is_dead: bool,
     /// A write of it was carried out or refused.
     pub(super) has_written: bool,
     /// The run to call for, once claimed.
@@ -54,7 +56,7 @@ impl Handler {
         match &self.step {
             Step::Call(_) | Step::Send { .. } => true,
             Step::Write(write) => write.claims().is_some() || matches!(write, Write::End { .. }),
-            Step::Read(_) | Step::Publish(_) | Step::Done(_) => false,
+            Step::Read(_) | Step::Wait { .. } | Step::Publish(_) | Step::Done(_) => false,
         }
     }
 }
@@ -76,6 +78,7 @@ impl Bridge {
         Handler {
             id,
             cancels,
+            copy_is_dead: false,
             has_written: false,
             claim_id,
             run_id: None,
@@ -100,6 +103,7 @@ impl Bridge {
             }
             Step::Write(write) => self.writes(state, n, write, next),
             Step::Call(_) => self.calls(state, n, next),
+            Step::Wait { trigger, .. } => self.waits(state, n, trigger, next),
             Step::Send { delay, .. } => self.sends(state, n, *delay == Delay::NONE, next),
             Step::Publish(publication) => {
                 let mut published = state.clone();
@@ -217,6 +221,24 @@ impl Bridge {
         self.give(&mut sent, n, StepResult::Done);
         let what = if is_answer { "forwards the answer in a poll" } else { "sends a poll" };
         next.push((Action::Did(n, what), sent));
+    }
+
+    fn waits(&self, state: &State, n: usize, trigger: &TriggerMessage, next: &mut Next) {
+        // How often it has waited decides only its delay.
+        let task = Task::Trigger(TriggerMessage { waits: 0, ..trigger.clone() });
+        let mut sent = state.clone();
+        sent.send(task.clone());
+        self.fails(state, n, "cannot send the trigger again", next);
+        self.fails(&sent, n, "sends the trigger again but gets an error", next);
+        if state.left.lost > 0 {
+            let mut twice = sent.clone();
+            twice.left.lost -= 1;
+            twice.send(task);
+            self.give(&mut twice, n, StepResult::Done);
+            next.push((Action::Fault(n, "sends the trigger again twice, since the first reply was lost"), twice));
+        }
+        self.give(&mut sent, n, StepResult::Done);
+        next.push((Action::Did(n, "sends the trigger again, to wait"), sent));
     }
 
     /// A call lands, and its reply arrives, each as its own step.

@@ -92,6 +92,9 @@ pub(super) enum Mutant {
     SweepNamesAnotherClaim,
     SweepIgnoresTheLease,
     SweepReadsShardByShard,
+    JoinsAnEarlierRun,
+    FailedWaitIsAcknowledged,
+    WaitsUnderAnotherKey,
     PollIgnoresTheCancel,
     ReclaimIgnoresTheCancel,
     JoinIgnoresTheCancel,
@@ -156,6 +159,10 @@ impl Mutant {
         match (self, task) {
             (M::ClaimKeepsTheFence, Task::Poll(poll)) => claimant.claim_id = poll.claim_id,
             (M::AnswerIsForgotten, Task::Poll(poll)) => poll.answer = None,
+            (M::JoinsAnEarlierRun, Task::Trigger(message)) => message.after_request = false,
+            (M::WaitsUnderAnotherKey, Task::Trigger(message)) => {
+                message.key = TriggerKey::of(claimant.message_id.as_str());
+            }
             (M::CancelForgetsTheAnswer, Task::Poll(poll)) if item.is_some_and(|item| item.cancelled_at.is_some()) => {
                 poll.answer = None;
             }
@@ -184,6 +191,7 @@ impl Mutant {
             (Step::Write(Write::Cancel { .. }), StepResult::Failed) if self == M::FailedCancelIsAcknowledged => {
                 StepResult::Written(WriteResult::ConditionFailed(None))
             }
+            (Step::Wait { .. }, StepResult::Failed) if self == M::FailedWaitIsAcknowledged => StepResult::Done,
             (Step::Send { .. }, StepResult::Failed) if self == M::FailedSendIsAcknowledged => StepResult::Done,
             (Step::Publish(_), StepResult::Failed) if self == M::FailedPublishIsAcknowledged => StepResult::Done,
             (_, input) => input,

@@ -1,4 +1,4 @@
-//! What must hold at every step. S1 to S5 and C1 to C5 are the protocol's promises; S3 is checked by the search, which looks for states
+//! What must hold at every step. S1 to S5, W1, W2 and C1 to C5 are the protocol's promises; S3 is checked by the search, which looks for states
 //! without a path to a published ending.
 //!
 //! A broken promise is excused only by the fault that explains it: an answer counts as lost by what happened to the call,
@@ -9,11 +9,12 @@ use std::collections::BTreeSet;
 
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{MessageId, RunId};
-use postpress_bridge::run::{Claim, EndedBy, Item, Poll, Step, Task, Write};
+use postpress_bridge::run::{Claim, EndedBy, Item, Poll, Step, Task, TriggerMessage, Write};
 
 use super::canonical::{Name, Part};
 use super::handler::Handler;
 use super::provider::{Answered, Sync};
+use super::scope::Later;
 use super::state::{Bridge, Message, State};
 
 impl Bridge {
@@ -35,6 +36,11 @@ impl Bridge {
             Write::Join { trigger, .. } => {
                 if state.is_cancelled() {
                     state.break_promise("a trigger is accepted into a cancelled run (C5)");
+                }
+                if self.is_to_begin_after(&trigger.message_id)
+                    && state.item.as_ref().is_some_and(|item| item.started_at_ms < trigger.requested_at)
+                {
+                    state.break_promise("a trigger is accepted by a run that began before it (W1)");
                 }
                 self.accept(state, &trigger.message_id);
             }
@@ -82,8 +88,12 @@ impl Bridge {
             Some(Task::Cancel(_)) if !handler.has_written => {
                 state.break_promise("a cancel is acknowledged before its write (C1)");
             }
-            Some(Task::Trigger(message)) if !self.is_taken(state, &message.trigger.message_id) => {
-                state.break_promise("a trigger is acknowledged that no run has accepted (S5)");
+            Some(Task::Trigger(message))
+                if !self.is_taken(state, &message.trigger.message_id)
+                    && !handler.copy_is_dead
+                    && !state.is_carried_by_another(handler, message) =>
+            {
+                state.break_promise("a trigger is acknowledged that no run has accepted, and none will (S5, W2)");
             }
             _ => {}
         }
@@ -105,13 +115,44 @@ impl Bridge {
         taken.any(|taken| self.request_of(taken) == request)
     }
 
-    fn request_of(&self, id: &MessageId) -> u8 {
-        let number: usize = id.as_str()[1..].parse().expect("a trigger message's id is `t` and its number");
-        self.scope.requests[number - 1]
+    /// The request of a trigger's first message.
+    fn request_of(&self, id: &MessageId) -> Request {
+        let place = place_of(id);
+        self.scope.requests.get(place).map_or(Request::Later(place), |request| Request::First(*request))
+    }
+
+    fn is_to_begin_after(&self, id: &MessageId) -> bool {
+        let later = place_of(id).checked_sub(self.scope.requests.len());
+        later.is_some_and(|place| self.scope.later[place] == Later::AfterRequest)
     }
 }
 
+/// Which request a message carries.
+#[derive(PartialEq, Eq)]
+enum Request {
+    /// One of those at the beginning, by number.
+    First(u8),
+    /// One that is sent later, by its place.
+    Later(usize),
+}
+
+/// A trigger's place among all messages that producers send.
+fn place_of(id: &MessageId) -> usize {
+    let number: usize = id.as_str()[1..].parse().expect("a trigger message's id is `t` and its number");
+    number - 1
+}
+
+fn carries_key_of(message: &Message, trigger: &TriggerMessage) -> bool {
+    matches!(&message.task, Task::Trigger(other) if other.key == trigger.key)
+}
+
 impl State {
+    /// Whether another message than this handler's carries the same trigger.
+    fn is_carried_by_another(&self, handler: &Handler, message: &TriggerMessage) -> bool {
+        let mut others = self.queue.iter().filter(|queued| queued.message.id != handler.id);
+        others.any(|queued| carries_key_of(&queued.message, message))
+    }
+
     /// The living handler that has claimed the run and still works on it.
     fn holder(&self) -> Option<&Handler> {
         let claim_id = self.item.as_ref()?.claim_id;
@@ -217,6 +258,13 @@ impl State {
     /// After a message was lost permanently.
     pub(super) fn check_dead_letter(&mut self, message: &Message) {
         self.is_orphaned |= self.can_claim(message);
+        if let Task::Trigger(trigger) = &message.task {
+            let carriers = self.queue.iter().filter(|queued| carries_key_of(&queued.message, trigger));
+            let ids: Vec<_> = carriers.map(|queued| queued.message.id.clone()).collect();
+            for n in (0..self.handlers.len()).filter(|n| ids.contains(&self.handlers[*n].id)).collect::<Vec<_>>() {
+                self.change(n, |handler| handler.copy_is_dead = true);
+            }
+        }
         if self.is_carrier(message) && !self.queue.iter().any(|other| self.is_carrier(&other.message)) {
             self.answer_moves(Answered::Lost);
         }

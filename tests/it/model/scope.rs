@@ -20,12 +20,15 @@ pub(super) struct Scope {
 pub(super) enum Later {
     /// A request to cancel the run.
     Cancel,
+    /// A trigger for a sync that begins after it.
+    AfterRequest,
 }
 
 impl Later {
     pub(super) fn body(self) -> &'static str {
         match self {
             Self::Cancel => r#"{"action": "cancel", "chat_id": "c"}"#,
+            Self::AfterRequest => r#"{"after_request": true, "chat_id": "c"}"#,
         }
     }
 
@@ -33,10 +36,15 @@ impl Later {
     pub(super) fn is_sent(self) -> &'static str {
         match self {
             Self::Cancel => "a cancel is sent",
+            Self::AfterRequest => "a trigger is sent that may not join an earlier run",
         }
     }
 }
 
+/// A trigger that may have to wait.
+pub(super) const WAITING: &[Later] = &[Later::AfterRequest];
+/// A trigger that may have to wait, and a cancel.
+pub(super) const WAITING_AND_CANCEL: &[Later] = &[Later::AfterRequest, Later::Cancel];
 /// A cancel.
 pub(super) const CANCEL: &[Later] = &[Later::Cancel];
 
@@ -71,6 +79,12 @@ pub(super) const SMALL: &[Scope] = &[
     scope(ONE, 1, Faults { dead_letters: 1, crashes: 1, ..NONE }).with(CANCEL),
     scope(ONE, 1, Faults { failed: 1, late: 1, ..NONE }).with(CANCEL),
     scope(ONE, 2, Faults { skews: 1, ..NONE }).with(CANCEL),
+    scope(TWO, 2, NONE).with(WAITING),
+    scope(ONE, 2, Faults { crashes: 1, ..NONE }).with(WAITING),
+    scope(ONE, 2, Faults { duplicates: 1, ..NONE }).with(WAITING),
+    scope(ONE, 1, Faults { failed: 1, lost: 1, ..NONE }).with(WAITING),
+    scope(ONE, 1, Faults { dead_letters: 1, crashes: 1, ..NONE }).with(WAITING),
+    scope(ONE, 2, NONE).with(WAITING_AND_CANCEL),
     scope(TWINS_AND_ANOTHER, 2, NONE),
     scope(TWINS, 2, Faults { crashes: 1, ..NONE }),
     scope(TWINS, 2, Faults { duplicates: 1, ..NONE }),

@@ -107,7 +107,12 @@ impl fmt::Display for Action {
 pub(super) type Next = Vec<(Action, State)>;
 
 pub(super) fn rules() -> Rules {
-    Rules { overdue: Duration::from_secs(500), run_ttl: Duration::from_secs(1_000_000_000), ..Rules::default() }
+    Rules {
+        lease_margin: Duration::ZERO,
+        overdue: Duration::from_secs(500),
+        run_ttl: Duration::from_secs(1_000_000_000),
+        ..Rules::default()
+    }
 }
 
 pub(super) fn tick(rules: &Rules, now: Millis) -> StepContext<'_> {
