@@ -104,9 +104,9 @@ fn with_first_key(record: &Record, message: TriggerMessage) -> String {
     if message.key != TriggerKey::of(message_id) {
         return record.body.clone();
     }
-    let TriggerMessage { chat_id, fresh_for, trigger, .. } = message;
+    let TriggerMessage { subject, fresh_for, trigger, .. } = message;
     let body = TriggerBody {
-        chat_id,
+        subject,
         correlation_id: trigger.correlation_id,
         idempotency_key: Some(message_id.to_owned()),
         metadata: trigger.metadata,
@@ -143,7 +143,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::ids::{ChatId, ClaimId, MessageId, RunId};
+    use crate::ids::{ClaimId, MessageId, RunId, Subject};
     use crate::message::SWEEP_BODY;
     use crate::postpress::Finish;
     use crate::run::{EndedBy, Ending, Outcome, Poll};
@@ -168,7 +168,7 @@ mod tests {
 
     fn poll(answer: Option<Outcome>) -> String {
         let (run_id, claim_id) = (RunId::from_random(1), ClaimId::from_random(2));
-        Poll { chat_id: ChatId::parse("c").unwrap(), run_id, claim_id, learned: None, answer }.to_body()
+        Poll { subject: Subject::chat("c").unwrap(), run_id, claim_id, learned: None, answer }.to_body()
     }
 
     fn trigger(record: &Record) -> TriggerMessage {
