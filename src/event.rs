@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::ids::{ChatId, MessageId};
+use crate::ids::{AccountId, ChatId, MessageId, Subject};
 use crate::postpress::{Envelope, Finish};
 use crate::run::{
     self, EndedRun, Ending, FreshAnswer, InvalidTrigger, Item, Origin, Publication, TRIGGERS_MAX, Trigger, bridge_error,
@@ -104,6 +104,9 @@ pub struct Detail {
     /// The chat, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_id: Option<ChatId>,
+    /// The account, if it was one that was to be synced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<AccountId>,
     /// The run that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<Uuid>,
@@ -171,14 +174,13 @@ impl Event {
     }
 
     fn of_ending(ended: EndedRun) -> Self {
-        let EndedRun { chat_id, run_id, outcome, triggers, polls, restarts } = ended;
+        let EndedRun { subject, run_id, outcome, triggers, polls, restarts } = ended;
         let (detail_type, status, error, origin) = match outcome.ending {
             Ending::Sync { status } => (status.into(), Some(status), None, None),
             Ending::Error { error, origin } => (DetailType::ErrorEnvelope, None, Some(error), Some(origin)),
         };
         let detail = Detail {
             run_id: Some(run_id.as_uuid()),
-            chat_id: Some(chat_id),
             status,
             error,
             origin,
@@ -188,7 +190,7 @@ impl Event {
             polls: Some(polls),
             restarts: Some(restarts),
             finished_at: Some(outcome.finished_at),
-            ..Detail::new(run_id.as_uuid())
+            ..Detail::new(run_id.as_uuid(), Some(subject))
         };
         Self { detail_type, detail }
     }
@@ -206,28 +208,27 @@ impl Event {
     /// The event that answers an invalid trigger.
     pub fn of_invalid_trigger(invalid: InvalidTrigger) -> Self {
         let error = bridge_error::invalid_trigger(&invalid.reason);
-        let mut event = Self::refusal(invalid.chat_id, invalid.trigger, error);
+        let mut event = Self::refusal(invalid.subject, invalid.trigger, error);
         event.detail.input = Some(invalid.input);
         event.detail.truncated = invalid.truncated;
         event
     }
 
     /// The event that answers a trigger with an error of the bridge.
-    fn refusal(chat_id: Option<ChatId>, trigger: Trigger, error: Envelope) -> Self {
+    fn refusal(subject: Option<Subject>, trigger: Trigger, error: Envelope) -> Self {
         let event_id = refusal_id(&trigger.message_id, &error.kind);
         let detail = Detail {
-            chat_id,
             error: Some(error),
             origin: Some(Origin::Bridge),
             triggers: vec![trigger],
-            ..Detail::new(event_id)
+            ..Detail::new(event_id, subject)
         };
         Self { detail_type: DetailType::ErrorEnvelope, detail }
     }
 
-    /// EventBridge's `resources`: the chat, if there is one.
+    /// EventBridge's `resources`: the id of what was to be synced, if it is known.
     pub fn resources(&self) -> Vec<String> {
-        self.detail.chat_id.iter().map(ToString::to_string).collect()
+        self.detail.subject().iter().map(|subject| subject.id().to_owned()).collect()
     }
 
     /// The event as one line of JSON: the detail, and the fields of EventBridge's envelope that matter to a reader.
@@ -263,18 +264,29 @@ impl From<Publication> for Event {
             Publication::Ending(ended) => Self::of_ending(*ended),
             Publication::Fresh(answer) => Self::of_fresh_answer(*answer),
             Publication::TooManyTriggers(message) => {
-                Self::refusal(Some(message.chat_id), message.trigger, bridge_error::too_many_triggers())
+                Self::refusal(Some(message.subject), message.trigger, bridge_error::too_many_triggers())
             }
             Publication::WaitedTooLong(message) => {
-                Self::refusal(Some(message.chat_id), message.trigger, bridge_error::waited_too_long())
+                Self::refusal(Some(message.subject), message.trigger, bridge_error::waited_too_long())
             }
         }
     }
 }
 
 impl Detail {
-    fn new(event_id: Uuid) -> Self {
-        Self { schema_version: SCHEMA_VERSION.to_owned(), event_id, ..Self::default() }
+    /// What was to be synced, if it is known.
+    pub fn subject(&self) -> Option<Subject> {
+        let chat = self.chat_id.clone().map(Subject::Chat);
+        chat.or_else(|| self.account_id.clone().map(Subject::Account))
+    }
+
+    fn new(event_id: Uuid, subject: Option<Subject>) -> Self {
+        let (chat_id, account_id) = match subject {
+            Some(Subject::Chat(id)) => (Some(id), None),
+            Some(Subject::Account(id)) => (None, Some(id)),
+            None => (None, None),
+        };
+        Self { schema_version: SCHEMA_VERSION.to_owned(), event_id, chat_id, account_id, ..Self::default() }
     }
 }
 

@@ -61,7 +61,7 @@ impl Record {
 /// What a record contains.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Message {
-    /// A request to sync a chat.
+    /// A request to sync a chat or an account.
     Trigger(TriggerMessage),
     /// A request to end a chat's run in flight.
     Cancel(Cancel),
@@ -187,7 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::{ChatId, ClaimId, RunId};
+    use crate::ids::{ClaimId, RunId, Subject};
     use crate::postpress::{Envelope, Finish};
     use crate::run::{EndedBy, Ending, Origin, arbitrary};
 
@@ -208,7 +208,7 @@ mod tests {
 
     fn poll() -> Poll {
         Poll {
-            chat_id: ChatId::parse("c").unwrap(),
+            subject: Subject::chat("c").unwrap(),
             run_id: RunId::from_random(1),
             claim_id: ClaimId::from_random(2),
             learned: Some(PollState { failures: 2, ..PollState::default() }),
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_poll_escapes_characters_that_sqs_rejects() {
-        let poll = Poll { chat_id: ChatId::parse("a\u{fffe}b\u{ffff}").unwrap(), ..poll() };
+        let poll = Poll { subject: Subject::chat("a\u{fffe}b\u{ffff}").unwrap(), ..poll() };
         let body = poll.to_body();
         assert!(!body.contains(['\u{fffe}', '\u{ffff}']));
         assert_eq!(parse(&body), Message::Poll(poll));

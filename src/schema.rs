@@ -58,8 +58,10 @@ pub(crate) fn absent_not_null(schema: &mut Schema) {
 /// One form of events: its fields besides those of every event.
 struct Form {
     title: &'static str,
-    /// The fields it has.
+    /// The fields it has, besides the id of what was to be synced.
     has: &'static [&'static [&'static str]],
+    /// Whether that id is known.
+    has_subject: bool,
     /// The fields it may have.
     may_have: &'static [&'static str],
     /// The `type` of its `error`, if it is always the same.
@@ -69,29 +71,40 @@ struct Form {
 /// The fields of every event.
 const ALWAYS: [&str; 2] = ["schema_version", "event_id"];
 
+/// The fields of which an event has at most one: the id of what was to be synced.
+const SUBJECT: [&str; 2] = ["chat_id", "account_id"];
+
 /// The fields of every event of a run.
-const OF_A_RUN: &[&str] =
-    &["chat_id", "run_id", "ended_by", "triggers", "polls", "restarts", "requested_at", "finished_at"];
+const OF_A_RUN: &[&str] = &["run_id", "ended_by", "triggers", "polls", "restarts", "requested_at", "finished_at"];
 
 /// The forms of events.
 const FORMS: [Form; 4] = [
     Form {
         title: "SYNC_DONE, SYNC_ERROR, CHAT_DELETED",
         has: &[&["status"], OF_A_RUN],
+        has_subject: true,
         may_have: &[],
         error_type: None,
     },
-    Form { title: "ERROR_ENVELOPE of a run", has: &[&["error", "origin"], OF_A_RUN], may_have: &[], error_type: None },
+    Form {
+        title: "ERROR_ENVELOPE of a run",
+        has: &[&["error", "origin"], OF_A_RUN],
+        has_subject: true,
+        may_have: &[],
+        error_type: None,
+    },
     Form {
         title: "ERROR_ENVELOPE of a trigger that was not accepted",
-        has: &[&["error", "origin", "chat_id", "triggers"]],
+        has: &[&["error", "origin", "triggers"]],
+        has_subject: true,
         may_have: &[],
         error_type: Some("bridge/too_many_triggers"),
     },
     Form {
         title: "ERROR_ENVELOPE of an invalid trigger",
         has: &[&["error", "origin", "input", "triggers"]],
-        may_have: &["chat_id", "truncated"],
+        has_subject: false,
+        may_have: &["truncated"],
         error_type: Some("bridge/invalid_trigger"),
     },
 ];
@@ -100,14 +113,21 @@ impl Form {
     /// The form as a schema: the fields it requires, and those of `event` it excludes.
     fn schema(&self, event: &Schema) -> Value {
         let required = self.has.concat();
-        let named = |field: &str| [&ALWAYS, &*required, self.may_have].iter().any(|names| names.contains(&field));
+        let known = [&ALWAYS, &SUBJECT, &*required, self.may_have];
+        let named = |field: &str| known.iter().any(|names| names.contains(&field));
         let fields = event.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
         let mut properties: Map<_, _> =
             fields.filter(|field| !named(field)).map(|field| (field.clone(), false.into())).collect();
         if let Some(kind) = self.error_type {
             properties.insert("error".to_owned(), json!({ "properties": { "type": { "const": kind } } }));
         }
-        json!({ "title": self.title, "required": required, "properties": properties })
+        let either = SUBJECT.map(|field| json!({ "required": [field] }));
+        let both = json!({ "required": SUBJECT });
+        let mut schema = json!({ "title": self.title, "required": required, "properties": properties, "not": both });
+        if self.has_subject {
+            schema["anyOf"] = either.as_slice().into();
+        }
+        schema
     }
 }
 

@@ -98,13 +98,14 @@ pub fn invocation(request_id: &str) -> Span {
     tracing::error_span!("invocation", request_id)
 }
 
-/// The span of one message. Chat and run are recorded once they are known.
+/// The span of one message. Its chat or account, and its run, are recorded once they are known.
 pub fn message(record: &Record, trace: &TraceHeader) -> Span {
     tracing::error_span!(
         "message",
         message_id = %record.message_id,
         trace_id = trace.trace_id(),
         chat_id = tracing::field::Empty,
+        account_id = tracing::field::Empty,
         run_id = tracing::field::Empty,
     )
 }

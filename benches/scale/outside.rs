@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use postpress_bridge::bus::EventBus;
 use postpress_bridge::event::Event;
-use postpress_bridge::ids::{ChatId, MessageId, Subject};
+use postpress_bridge::ids::{MessageId, Subject};
 use postpress_bridge::postpress::{Answer, Body, Mask, Provider};
 use postpress_bridge::queue::{MemoryQueue, Outgoing, Queue, VisibilityChange};
 use postpress_bridge::run::{DueRun, Item, Write, WriteResult};
@@ -70,7 +70,7 @@ pub(super) struct Outside {
     outages: Outages,
     /// How long every sync lasts, unless they differ.
     length: Option<Duration>,
-    chats: RefCell<HashMap<ChatId, Chat>>,
+    chats: RefCell<HashMap<Subject, Chat>>,
     random: RefCell<StdRng>,
     /// From the provider's end of each sync to the publication of its event, in milliseconds.
     pub(super) lateness: RefCell<Vec<u32>>,
@@ -123,7 +123,7 @@ impl Outside {
     fn published(&self, event: &Event) {
         let detail = &event.detail;
         let mut chats = self.chats.borrow_mut();
-        let Some(chat) = detail.chat_id.as_ref().and_then(|id| chats.get_mut(id)) else {
+        let Some(chat) = detail.subject().and_then(|subject| chats.get_mut(&subject)) else {
             return self.breach(format!("an event of an unknown chat: {event:?}"));
         };
         match (chat.ending.replace(detail.event_id), chat.ends_at) {
@@ -138,7 +138,7 @@ impl Outside {
 }
 
 impl Provider for Outside {
-    async fn sync(&self, id: &ChatId, _deadline: Duration) -> Answer {
+    async fn sync(&self, id: &Subject, _deadline: Duration) -> Answer {
         let latency = Duration::from_millis(self.random.borrow_mut().random_range(PROVIDER_MILLISECONDS));
         add(&self.counts.polls, 1);
         sleep(latency / 2).await;
@@ -150,7 +150,7 @@ impl Provider for Outside {
             match chat.ends_at {
                 _ if is_down => None,
                 Some(_) if chat.is_reported => {
-                    self.breach(format!("{id} was called after its ending, which restarts its sync"));
+                    self.breach(format!("{} was called after its ending, which restarts its sync", id.id()));
                     Some("SYNC_STARTED")
                 }
                 None => {
@@ -167,7 +167,7 @@ impl Provider for Outside {
         };
         sleep(latency / 2).await;
         let Some(status) = status else { return Answer::from_response(id, 503, None, &Body::whole(""), Mask::NONE) };
-        let body = format!(r#"{{"object":"ChatHistorySync","chat_id":"{}","status":"{status}"}}"#, id.as_str());
+        let body = format!(r#"{{"object":"ChatHistorySync","chat_id":"{}","status":"{status}"}}"#, id.id());
         Answer::from_response(id, 200, None, &Body::whole(&*body), Mask::NONE)
     }
 }

@@ -3,7 +3,7 @@
 //! An input is a line with the base URL; what follows is the chat id.
 
 use percent_encoding::percent_decode_str;
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::postpress::client::BaseUrl;
 use url::{Host, Url};
 
@@ -16,7 +16,7 @@ pub fn check(input: &[u8]) {
     if let Ok(base_url) = &base_url {
         check_base_url(base_url);
     }
-    let Ok(chat) = ChatId::parse(chat) else { return };
+    let Ok(chat) = Subject::chat(chat) else { return };
     check_chat_id(&chat);
     let Ok(base_url) = base_url else {
         return check_address(&BaseUrl::parse("https://api.postpress.ai/v1").expect("it is one"), None, &chat);
@@ -41,15 +41,15 @@ fn check_base_url(base_url: &BaseUrl) {
     assert!(url.scheme() == "https" || url.scheme() == "http" && stays_here, "{text} would send the key in the clear");
 }
 
-fn check_chat_id(chat: &ChatId) {
+fn check_chat_id(chat: &Subject) {
     let segment = chat.path_segment();
     assert!(segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)), "{segment}");
-    assert_eq!(percent_decode_str(&segment).decode_utf8().as_deref(), Ok(chat.as_str()));
+    assert_eq!(percent_decode_str(&segment).decode_utf8().as_deref(), Ok(chat.id()));
 }
 
 /// The address is the base's with three more segments, also for a parser that resolves what looks like navigation, and with
 /// the base's query.
-fn check_address(base_url: &BaseUrl, query: Option<&str>, chat: &ChatId) {
+fn check_address(base_url: &BaseUrl, query: Option<&str>, chat: &Subject) {
     let base = Url::parse(&base_url.to_string()).expect("it was one before");
     let address = Url::parse(&base_url.sync_of(chat)).expect("it is one");
     assert_eq!(address.origin(), base.origin());

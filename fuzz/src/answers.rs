@@ -5,7 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use postpress_bridge::event::Event;
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::message::Message;
 use postpress_bridge::postpress::answer::may_be_an_end;
 use postpress_bridge::postpress::retry_after::parse_retry_after;
@@ -24,7 +24,7 @@ pub const KEY: &str = "pp_live_hunter2";
 pub fn check(input: &[u8]) {
     let Some((status, header, body)) = parts(input) else { return };
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(NOW.0);
-    let chat = ChatId::parse(CHAT).expect("it is one");
+    let chat = Subject::chat(CHAT).expect("it is one");
     let wait = header.and_then(|value| parse_retry_after(value, now));
     let answer = Answer::from_response(&chat, status, wait, &Body::whole(body), Mask::new(KEY));
     assert_is_hidden(&format!("{answer:?}"));
@@ -54,7 +54,7 @@ fn reads_alike(text: &str) -> bool {
 
 /// A complete answer in these bytes is read as it: behind them as text that has no object of its own, and in front of them,
 /// whatever became of the rest. One in progress is, unless they mention an end.
-fn check_what_is_whole(chat: &ChatId, noise: &[u8]) {
+fn check_what_is_whole(chat: &Subject, noise: &[u8]) {
     let noise: Vec<u8> = noise.iter().copied().filter(|byte| byte.is_ascii() && !b"{[\0\x1f".contains(byte)).collect();
     for (status, expected) in
         [("SYNC_DONE", Means::Over(Finish::Done)), ("SYNC_RUNNING", Means::InProgress(Progress::Running))]
@@ -75,7 +75,7 @@ fn check_what_is_whole(chat: &ChatId, noise: &[u8]) {
 
 /// Bytes that hold an end are never polled again, whatever stands around it, unless it stands within a whole answer that says
 /// otherwise.
-fn check_what_may_be_an_end(chat: &ChatId, status: u16, bytes: &[u8]) {
+fn check_what_may_be_an_end(chat: &Subject, status: u16, bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let has_end = ["\"SYNC_DONE\"", "\"SYNC_ERROR\"", "\"CHAT_DELETED\""].iter().any(|end| text.contains(end));
     if !has_end {

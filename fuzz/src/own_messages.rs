@@ -63,8 +63,8 @@ fn check_bounds(poll: &Poll) {
 /// Only a poll that names the run and its present claim leads to a call or an ending, and one with an answer to no call.
 fn check_fence(poll: &Poll) {
     let before = active();
-    let is_ours = (&poll.chat_id, poll.run_id, poll.claim_id) == (before.chat_id(), before.run_id, before.claim_id);
-    let mut item = Some(before).filter(|item| *item.chat_id() == poll.chat_id);
+    let is_ours = (&poll.subject, poll.run_id, poll.claim_id) == (&before.subject, before.run_id, before.claim_id);
+    let mut item = Some(before).filter(|item| item.subject == poll.subject);
 
     let rules = Rules::default();
     let tick = StepContext { now: NOW, jitter: Jitter::NONE, rules: &rules };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
+use postpress_bridge::ids::{ClaimId, MessageId, RunId, Subject};
 use postpress_bridge::run::{Item, Open, PollState, RecentKeys, RunState};
 use postpress_bridge::time::Millis;
 
@@ -16,7 +16,7 @@ pub const CHAT: &str = "c";
 /// Run 1 of [`CHAT`], active, which the message `starter` has just claimed with claim 1.
 pub fn active() -> Item {
     Item {
-        subject: ChatId::parse(CHAT).expect("it is one").into(),
+        subject: Subject::chat(CHAT).expect("it is one"),
         run_id: RunId::from_random(1),
         claim_id: ClaimId::from_random(1),
         holder: MessageId::new("starter"),

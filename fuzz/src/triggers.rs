@@ -1,7 +1,7 @@
 //! Whatever somebody puts on the queue.
 
 use postpress_bridge::event::Event;
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::message::{INPUT_MAX_BYTES, Message};
 use postpress_bridge::run::{InvalidTrigger, Trigger, TriggerMessage};
 
@@ -14,7 +14,7 @@ pub fn check(input: &[u8]) {
     match parse(body) {
         Message::Trigger(trigger) if trigger.waits > 0 => super::own_messages::check(input),
         Message::Trigger(trigger) => check_trigger(body, &trigger),
-        Message::Cancel(cancel) => assert!(body.contains(cancel.subject.chat_id().as_str()) || body.contains('\\')),
+        Message::Cancel(cancel) => assert!(body.contains(cancel.subject.id()) || body.contains('\\')),
         Message::Invalid(invalid) => check_invalid(body, invalid),
         Message::OwnEvent => check_own_event(body),
         Message::Malformed { .. } => {
@@ -26,14 +26,14 @@ pub fn check(input: &[u8]) {
 }
 
 fn check_trigger(body: &str, message: &TriggerMessage) {
-    check_fields(Some(&message.chat_id), &message.trigger);
+    check_fields(Some(&message.subject), &message.trigger);
     if let Some(metadata) = message.trigger.metadata.as_ref().filter(|_| !body.contains("Message")) {
         assert!(body.contains(metadata.as_str()), "not byte for byte: {body}");
     }
     // Written anew, it is the same trigger.
     let again = write(message);
     match parse(&again) {
-        Message::Trigger(read) => assert_eq!((&read.chat_id, &read.trigger), (&message.chat_id, &message.trigger)),
+        Message::Trigger(read) => assert_eq!((&read.subject, &read.trigger), (&message.subject, &message.trigger)),
         other => panic!("{again} is {other:?}"),
     }
     // Wrapped once more, it is the same trigger, or it has too many wrappings; and an own key stays the key.
@@ -41,7 +41,7 @@ fn check_trigger(body: &str, message: &TriggerMessage) {
         match parse(&wrap(body, layers)) {
             Message::Trigger(wrapped) => {
                 assert!(layers.len() <= 2, "{body} in {layers:?}");
-                assert_eq!((&wrapped.chat_id, &wrapped.trigger), (&message.chat_id, &message.trigger), "{layers:?}");
+                assert_eq!((&wrapped.subject, &wrapped.trigger), (&message.subject, &message.trigger), "{layers:?}");
                 if message.trigger.idempotency_key.is_some() {
                     assert_eq!(wrapped.key, message.key, "{body} in {layers:?}");
                 }
@@ -58,7 +58,7 @@ fn check_trigger(body: &str, message: &TriggerMessage) {
 fn write(message: &TriggerMessage) -> String {
     let text = |text: &str| serde_json::Value::from(text).to_string();
     let Trigger { correlation_id, idempotency_key, metadata, .. } = &message.trigger;
-    let mut fields = vec![format!(r#""chat_id":{}"#, text(message.chat_id.as_str()))];
+    let mut fields = vec![format!(r#""chat_id":{}"#, text(message.subject.id()))];
     fields.extend(correlation_id.iter().map(|id| format!(r#""correlation_id":{}"#, text(id))));
     fields.extend(idempotency_key.iter().map(|key| format!(r#""idempotency_key":{}"#, text(key))));
     fields.extend(metadata.iter().map(|metadata| format!(r#""metadata":{}"#, metadata.as_str())));
@@ -70,7 +70,7 @@ fn check_invalid(body: &str, invalid: InvalidTrigger) {
     assert!(body.starts_with(&invalid.input));
     assert_eq!(invalid.truncated, invalid.input.len() < body.len());
     assert!(invalid.input.len() <= INPUT_MAX_BYTES);
-    check_fields(invalid.chat_id.as_ref(), &invalid.trigger);
+    check_fields(invalid.subject.as_ref(), &invalid.trigger);
 
     let event = Event::of_invalid_trigger(invalid);
     let error = event.detail.error.as_ref().expect("it says what is wrong");
@@ -91,9 +91,9 @@ fn check_own_event(body: &str) {
     }
 }
 
-fn check_fields(chat_id: Option<&ChatId>, trigger: &Trigger) {
-    if let Some(chat_id) = chat_id {
-        let text = chat_id.as_str();
+fn check_fields(subject: Option<&Subject>, trigger: &Trigger) {
+    if let Some(subject) = subject {
+        let text = subject.id();
         assert!((1..=512).contains(&text.len()) && !text.chars().any(char::is_control), "{text:?}");
         assert!(text != "." && text != "..");
     }

@@ -58,13 +58,13 @@ impl EventBus for MemoryBus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{ChatId, MessageId, TriggerKey};
+    use crate::ids::{MessageId, Subject, TriggerKey};
     use crate::run::{Publication, Trigger, TriggerMessage};
     use crate::time::Millis;
 
     fn event(chat: &str) -> Event {
         Publication::TooManyTriggers(Box::new(TriggerMessage {
-            chat_id: ChatId::parse(chat).unwrap(),
+            subject: Subject::chat(chat).unwrap(),
             key: TriggerKey::of(chat),
             fresh_for: None,
             after_request: false,

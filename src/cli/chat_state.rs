@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::event::{DetailType, Event};
-use crate::ids::{ChatId, TriggerKey};
+use crate::ids::{Subject, TriggerKey};
 use crate::run::Item;
 use crate::service::ServiceError;
 use crate::time::Millis;
@@ -73,7 +73,7 @@ pub(super) struct Results {
     pub(super) display: ProgressDisplay,
     /// The `source` of the events printed.
     source: String,
-    by_chat: RefCell<BTreeMap<ChatId, ChatResult>>,
+    by_chat: RefCell<BTreeMap<Subject, ChatResult>>,
     changed: Notify,
 }
 
@@ -88,7 +88,7 @@ impl Results {
     }
 
     /// Prints the event that ends a chat.
-    pub(super) fn end(&self, chat: &ChatId, event: &Event) -> Result<(), ServiceError> {
+    pub(super) fn end(&self, chat: &Subject, event: &Event) -> Result<(), ServiceError> {
         self.print(event)?;
         let kind = event.detail.error.as_ref().map_or("", |error| error.kind.as_str());
         let text = format!("event {} {kind}", event.detail_type.as_str());
@@ -97,7 +97,7 @@ impl Results {
     }
 
     /// Shows the result of a chat that has one.
-    pub(super) fn show(&self, chat: &ChatId, state: &ChatState) -> Result<(), ServiceError> {
+    pub(super) fn show(&self, chat: &Subject, state: &ChatState) -> Result<(), ServiceError> {
         match state {
             ChatState::Ended(item) => Event::of_run(item).map_or(Ok(()), |event| self.end(chat, &event)),
             ChatState::SyncedAgain => {
@@ -109,13 +109,13 @@ impl Results {
         }
     }
 
-    pub(super) fn finish(&self, chat: &ChatId, text: &str, result: ChatResult) {
+    pub(super) fn finish(&self, chat: &Subject, text: &str, result: ChatResult) {
         self.display.finish(chat, text, if result.is_success() { Mark::Success } else { Mark::Failure });
         self.by_chat.borrow_mut().insert(chat.clone(), result);
         self.changed.notify_waiters();
     }
 
-    pub(super) fn contains(&self, chat: &ChatId) -> bool {
+    pub(super) fn contains(&self, chat: &Subject) -> bool {
         self.by_chat.borrow().contains_key(chat)
     }
 
@@ -144,7 +144,7 @@ impl Results {
     }
 }
 
-fn summary(results: &BTreeMap<ChatId, ChatResult>, chats: usize) -> String {
+fn summary(results: &BTreeMap<Subject, ChatResult>, chats: usize) -> String {
     let mut counts: BTreeMap<ChatResult, usize> = BTreeMap::new();
     for result in results.values() {
         *counts.entry(*result).or_default() += 1;
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn summary_counts_every_chat_once() {
-        let chat = |name: &str| ChatId::parse(name).unwrap();
+        let chat = |name: &str| Subject::chat(name).unwrap();
         let done = ChatResult::Ended(DetailType::SyncDone);
         let results =
             [("a", done), ("b", ChatResult::GivenUp), ("c", done), ("d", ChatResult::Ended(DetailType::SyncError))];

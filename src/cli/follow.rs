@@ -7,7 +7,7 @@ use anyhow::Context;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep};
 
-use crate::ids::{ChatId, TriggerKey};
+use crate::ids::{Subject, TriggerKey};
 use crate::settings::FollowSettings;
 use crate::store::RunTable;
 use crate::time::Clock;
@@ -47,8 +47,8 @@ impl Follow {
     }
 
     /// The state of a chat for a command whose trigger has this key.
-    pub(super) async fn state(&self, chat: &ChatId, key: TriggerKey) -> anyhow::Result<ChatState> {
-        let item = self.table.read(chat).await.with_context(|| format!("cannot read the run of {chat}"))?;
+    pub(super) async fn state(&self, chat: &Subject, key: TriggerKey) -> anyhow::Result<ChatState> {
+        let item = self.table.read(chat).await.with_context(|| format!("cannot read the run of {}", chat.label()))?;
         Ok(ChatState::of(item, key, Clock::System.now(), self.run_ttl))
     }
 
@@ -56,7 +56,7 @@ impl Follow {
     ///
     /// # Errors
     /// If the table cannot be read.
-    pub(super) async fn run(&self, keys: BTreeMap<ChatId, TriggerKey>, chats: usize) -> anyhow::Result<Followed> {
+    pub(super) async fn run(&self, keys: BTreeMap<Subject, TriggerKey>, chats: usize) -> anyhow::Result<Followed> {
         let interrupted = tokio::select! {
             followed = self.until_finished(keys) => followed.map(|()| false)?,
             () = shutdown::signal() => true,
@@ -69,9 +69,9 @@ impl Follow {
         })
     }
 
-    async fn until_finished(&self, keys: BTreeMap<ChatId, TriggerKey>) -> anyhow::Result<()> {
+    async fn until_finished(&self, keys: BTreeMap<Subject, TriggerKey>) -> anyhow::Result<()> {
         let began = Instant::now();
-        let mut open: BTreeMap<ChatId, FollowedChat> = keys
+        let mut open: BTreeMap<Subject, FollowedChat> = keys
             .into_iter()
             .map(|(chat, key)| (chat, FollowedChat { key, seen: began, shown: String::new() }))
             .collect();
@@ -95,7 +95,7 @@ impl Follow {
     }
 
     /// Shows a change of a chat without an ending, and gives up on it if its trigger does not reach the table.
-    fn update(&self, chat: &ChatId, state: &ChatState, followed: &mut FollowedChat) {
+    fn update(&self, chat: &Subject, state: &ChatState, followed: &mut FollowedChat) {
         let text = match state {
             ChatState::Ended(_) | ChatState::SyncedAgain => return,
             ChatState::Open { run, ours: true } => {
@@ -113,7 +113,7 @@ impl Follow {
         }
     }
 
-    fn give_up(&self, chat: &ChatId) {
+    fn give_up(&self, chat: &Subject) {
         let text = format!(
             "gave up: its trigger has not reached the run table for {}. Is the worker running? A run also rejects every \
              trigger after its 50th, with a `bridge/too_many_triggers` event",

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::chat_state::Results;
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::postpress::{Answer, Failure, Provider};
 
 /// Shows each answer before it returns it.
@@ -14,7 +14,7 @@ pub(super) struct ObservedProvider<P> {
 }
 
 impl<P: Provider> Provider for ObservedProvider<P> {
-    async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
+    async fn sync(&self, chat: &Subject, deadline: Duration) -> Answer {
         let answer = self.provider.sync(chat, deadline).await;
         self.results.display.update(chat, &describe(&answer));
         answer

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::service::ServiceError;
 
 /// Maximum width of a chat id.
@@ -18,7 +18,7 @@ const NAME_MAX: usize = 44;
 pub(super) struct ProgressDisplay {
     began: Instant,
     lines: MultiProgress,
-    live: RefCell<BTreeMap<ChatId, ProgressBar>>,
+    live: RefCell<BTreeMap<Subject, ProgressBar>>,
     name_width: usize,
 }
 
@@ -33,11 +33,11 @@ pub(super) enum Mark {
 
 impl ProgressDisplay {
     /// A display with a line for each of these chats.
-    pub(super) fn new<'a>(chats: impl IntoIterator<Item = &'a ChatId>) -> Self {
-        let chats: Vec<&ChatId> = chats.into_iter().collect();
+    pub(super) fn new<'a>(chats: impl IntoIterator<Item = &'a Subject>) -> Self {
+        let chats: Vec<&Subject> = chats.into_iter().collect();
         let lines = MultiProgress::new();
         let is_live = std::io::stderr().is_terminal();
-        let longest = chats.iter().map(|chat| chat.as_str().width()).max().unwrap_or_default();
+        let longest = chats.iter().map(|chat| chat.label().width()).max().unwrap_or_default();
         let name_width = longest.min(NAME_MAX).min(columns() / 2);
         let display = Self { began: Instant::now(), lines, live: RefCell::default(), name_width };
         if is_live {
@@ -46,17 +46,17 @@ impl ProgressDisplay {
         display
     }
 
-    fn line(&self, chat: &ChatId) -> ProgressBar {
+    fn line(&self, chat: &Subject) -> ProgressBar {
         let bar = self.lines.add(ProgressBar::no_length());
         bar.set_style(style("{spinner:.cyan}"));
-        bar.set_prefix(fit(chat.as_str(), self.name_width));
+        bar.set_prefix(fit(&chat.label(), self.name_width));
         bar.set_message("waiting");
         bar.enable_steady_tick(Duration::from_millis(100));
         bar
     }
 
     /// Shows the current state of a chat.
-    pub(super) fn update(&self, chat: &ChatId, text: &str) {
+    pub(super) fn update(&self, chat: &Subject, text: &str) {
         match self.live.borrow().get(chat) {
             Some(bar) if !bar.is_finished() => bar.set_message(text.to_owned()),
             Some(_) => {}
@@ -65,7 +65,7 @@ impl ProgressDisplay {
     }
 
     /// Shows how a chat ended.
-    pub(super) fn finish(&self, chat: &ChatId, text: &str, mark: Mark) {
+    pub(super) fn finish(&self, chat: &Subject, text: &str, mark: Mark) {
         match self.live.borrow().get(chat) {
             Some(bar) => {
                 bar.set_style(style(if mark == Mark::Success { "{spinner:.green}" } else { "{spinner:.red}" }));
@@ -97,9 +97,9 @@ impl ProgressDisplay {
         }
     }
 
-    fn plain(&self, chat: &ChatId, text: &str) {
+    fn plain(&self, chat: &Subject, text: &str) {
         let seconds = self.began.elapsed().as_secs_f64();
-        anstream::eprintln!("{seconds:6.1} s  {chat}  {text}");
+        anstream::eprintln!("{seconds:6.1} s  {}  {text}", chat.label());
     }
 }
 

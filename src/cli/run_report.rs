@@ -75,7 +75,7 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
     let mut line = |name: &str, value: String| {
         table.add_row([table::bold(name), value.into()]);
     };
-    line("chat", item.chat_id().to_string());
+    line(item.subject.kind().as_str(), item.subject.id().to_owned());
     line("run", item.run_id.to_string());
     line("phase", if item.state.is_active() { "active" } else { "ended" }.to_owned());
     line("status", status(item).unwrap_or("none yet").to_owned());
@@ -114,7 +114,7 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
 #[cfg(test)]
 pub(in crate::cli) mod tests {
     use super::*;
-    use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+    use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
     use crate::postpress::{Finish, Progress};
     use crate::run::{Open, Outcome, PollState, RecentKeys, RunState, Trigger, bridge_error};
 
@@ -134,7 +134,7 @@ pub(in crate::cli) mod tests {
             joined: false,
         };
         Item {
-            subject: ChatId::parse("chat_01HXYZ").unwrap().into(),
+            subject: Subject::chat("chat_01HXYZ").unwrap(),
             run_id: RunId::from_random(1),
             claim_id: ClaimId::from_random(0xfe_dcba_9876),
             holder: MessageId::new("the-holder"),

@@ -87,7 +87,7 @@ async fn open(table: &RunTable, limit: usize) -> anyhow::Result<Listing> {
     due.sort_by(|one, other| (one.sweep_at_ms, &one.subject).cmp(&(other.sweep_at_ms, &other.subject)));
     let is_cut = due.len() > limit;
     due.truncate(limit);
-    let reads = due.into_iter().map(|due| async move { table.read(due.subject.chat_id()).await });
+    let reads = due.into_iter().map(|due| async move { table.read(&due.subject).await });
     let items: Vec<Option<Item>> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
     // The index is eventually consistent.
     let mut runs: Vec<Item> = items.into_iter().flatten().filter(|item| item.state.open().is_some()).collect();
@@ -157,7 +157,7 @@ fn open_table(runs: &[Item], now: Millis, overdue: Duration, columns: Option<u16
             }
         };
         listed.add_row([
-            item.chat_id().as_str().into(),
+            item.subject.label().into(),
             ending(item).or(status(item)).unwrap_or("none yet").into(),
             Cell::new(item.polls),
             Cell::new(item.learned.failures),
@@ -173,7 +173,7 @@ fn ended_table(runs: &[Item], now: Millis, columns: Option<u16>) -> Table {
     for item in runs {
         let finished_at = item.state.outcome().map(|outcome| outcome.finished_at);
         listed.add_row([
-            item.chat_id().as_str().into(),
+            item.subject.label().into(),
             ending(item).unwrap_or_default().into(),
             Cell::new(item.polls),
             Cell::new(item.learned.restarts),
@@ -190,11 +190,11 @@ mod tests {
 
     use super::*;
     use crate::cli::run_report::tests::{NOW, item};
-    use crate::ids::ChatId;
+    use crate::ids::Subject;
 
     #[test]
     fn list_fits_the_terminal_whatever_the_ids() {
-        let named = |name: &str| Item { subject: ChatId::parse(name).unwrap().into(), ..item() };
+        let named = |name: &str| Item { subject: Subject::chat(name).unwrap(), ..item() };
         let runs = [named("c"), named(&"chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR".repeat(4)), named(&"会話".repeat(40))];
         for columns in [60, 80, 120] {
             for listed in [

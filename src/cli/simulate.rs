@@ -67,16 +67,16 @@ fn summary(stats: &Stats) -> String {
     let total = stats.total;
     let mut text = format!(
         "chats: {}  calls: {}  syncs started: {}  restarts: {}  terminal answers: {}  most concurrent calls for one chat: {}",
-        stats.chats.len(),
+        stats.subjects.len(),
         total.calls,
         total.syncs_started,
         total.restarts,
         total.terminal_answers,
-        stats.max_in_flight_per_chat,
+        stats.max_in_flight_each,
     );
-    let restarted = stats.chats.iter().filter(|(_, counts)| counts.restarts > 0);
+    let restarted = stats.subjects.iter().filter(|(_, counts)| counts.restarts > 0);
     for (chat, counts) in restarted.take(NAMED_CHATS) {
-        text.push_str(&format!("\n  restarts of {chat}: {}", counts.restarts));
+        text.push_str(&format!("\n  restarts of {}: {}", chat.label(), counts.restarts));
     }
     text
 }
@@ -136,8 +136,8 @@ mod tests {
 
     #[test]
     fn summary_names_the_restarted_chats() {
-        let mut stats = Stats { max_in_flight_per_chat: 1, ..Stats::default() };
-        let done = stats.chats.entry(crate::ids::ChatId::parse("done").unwrap()).or_default();
+        let mut stats = Stats { max_in_flight_each: 1, ..Stats::default() };
+        let done = stats.subjects.entry(crate::ids::Subject::chat("done").unwrap()).or_default();
         (done.calls, done.syncs_started, done.restarts, done.terminal_answers) = (5, 2, 1, 1);
         stats.total = *done;
         assert_eq!(

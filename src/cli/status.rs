@@ -4,7 +4,7 @@ use clap::Args;
 use tokio::time::sleep;
 
 use crate::event::{DetailType, Event};
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::run::{Item, Next};
 use crate::settings::{ReadSettings, Runs};
 use crate::store::RunTable;
@@ -26,8 +26,8 @@ use super::{run_table, table};
 #[derive(Debug, Clone, Args)]
 pub struct Status {
     /// The chat
-    #[arg(value_name = "CHAT_ID", value_parser = ChatId::parse)]
-    chat: ChatId,
+    #[arg(value_name = "CHAT_ID", value_parser = Subject::chat)]
+    chat: Subject,
 
     /// Follow the run until it is over, or wait for one if there is none; without a terminal, print a line for each change
     #[arg(long)]
@@ -60,7 +60,7 @@ impl Status {
 impl Viewer {
     async fn once(&self) -> anyhow::Result<bool> {
         let Some(item) = self.read().await? else {
-            anstream::eprintln!("{}: {}", self.status.chat, self.no_run());
+            anstream::eprintln!("{}: {}", self.status.chat.label(), self.no_run());
             return Ok(false);
         };
         self.print(&item)?;

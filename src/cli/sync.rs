@@ -14,7 +14,8 @@ use tokio::time::sleep;
 
 use crate::bus::MemoryBus;
 use crate::event_source_mapping::EventSourceMapping;
-use crate::ids::{ChatId, TriggerKey};
+use crate::ids::{Subject, TriggerKey};
+use crate::message::TriggerBody;
 use crate::postpress::Provider;
 use crate::queue::MemoryQueue;
 use crate::run::{DELAY_MAX, Item};
@@ -45,8 +46,8 @@ mod deployed;
 #[derive(Debug, Clone, Args)]
 pub struct Sync {
     /// The chats to sync
-    #[arg(required = true, value_name = "CHAT_ID", value_parser = ChatId::parse)]
-    chats: Vec<ChatId>,
+    #[arg(required = true, value_name = "CHAT_ID", value_parser = Subject::chat)]
+    chats: Vec<Subject>,
 
     /// With `BRIDGE_TABLE`: how long to wait for a chat's trigger to reach the run table
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
@@ -68,7 +69,7 @@ impl Sync {
         let settings = TerminalSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let provider = provider(&settings.provider).await?;
-        let chats: BTreeSet<ChatId> = self.chats.into_iter().collect();
+        let chats: BTreeSet<Subject> = self.chats.into_iter().collect();
         let store = SqliteStore::open(&settings.state_file)?;
         store.forget_expired(Clock::System.now())?;
         let command = store.command(&chats, &uuid::Uuid::new_v4().to_string())?;
@@ -86,7 +87,7 @@ impl Sync {
 /// One process's execution of a command.
 struct Session {
     settings: TerminalSettings,
-    chats: BTreeSet<ChatId>,
+    chats: BTreeSet<Subject>,
     command: Command,
     store: Rc<SqliteStore>,
     results: Rc<Results>,
@@ -105,7 +106,7 @@ impl Session {
         let prefix = uuid::Uuid::new_v4().to_string();
         let queue = Rc::new(MemoryQueue::new(&prefix, Clock::System, visibility_timeout, u32::MAX));
         for chat in &self.chats {
-            self.begin(chat, &queue).await.with_context(|| format!("could not start with {chat}"))?;
+            self.begin(chat, &queue).await.with_context(|| format!("could not start with {}", chat.label()))?;
         }
 
         let provider = ObservedProvider { provider, results: Rc::clone(&self.results) };
@@ -132,9 +133,9 @@ impl Session {
     }
 
     /// Puts the messages on the queue that start or resume a chat.
-    async fn begin(&self, chat: &ChatId, queue: &MemoryQueue) -> anyhow::Result<()> {
+    async fn begin(&self, chat: &Subject, queue: &MemoryQueue) -> anyhow::Result<()> {
         let now = Clock::System.now();
-        let item = self.store.read(&chat.into()).await?;
+        let item = self.store.read(chat).await?;
         match self.state(item, now) {
             state @ (ChatState::Ended(_) | ChatState::SyncedAgain) => self.results.show(chat, &state)?,
             ChatState::Fresh => {
@@ -162,15 +163,15 @@ impl Session {
             sleep(CHECK_EVERY).await;
             for chat in self.chats.iter().filter(|chat| !self.results.contains(chat)) {
                 if let Err(error) = self.check(chat, queue).await {
-                    return error.context(format!("could not check {chat}"));
+                    return error.context(format!("could not check {}", chat.label()));
                 }
             }
         }
     }
 
-    async fn check(&self, chat: &ChatId, queue: &MemoryQueue) -> anyhow::Result<()> {
+    async fn check(&self, chat: &Subject, queue: &MemoryQueue) -> anyhow::Result<()> {
         let now = Clock::System.now();
-        match self.state(self.store.read(&chat.into()).await?, now) {
+        match self.state(self.store.read(chat).await?, now) {
             state @ (ChatState::Ended(_) | ChatState::SyncedAgain) => self.results.show(chat, &state)?,
             // Longer than any poll waits, so the process that had it is gone. The fence stops a superfluous poll.
             ChatState::Open { run, .. } if now.since(run.lease_until_ms) > DELAY_MAX && queue.is_empty() => {
@@ -185,8 +186,9 @@ impl Session {
         ChatState::of(item, TriggerKey::of(&self.command.key), now, self.settings.config.rules.run_ttl)
     }
 
-    fn trigger(&self, chat: &ChatId) -> String {
-        serde_json::json!({ "chat_id": chat, "idempotency_key": self.command.key }).to_string()
+    fn trigger(&self, chat: &Subject) -> String {
+        let idempotency_key = Some(self.command.key.clone());
+        TriggerBody { idempotency_key, ..TriggerBody::new(chat.clone()) }.to_body()
     }
 
     /// Prints each event; an event with our trigger is its chat's result.
@@ -194,8 +196,8 @@ impl Session {
         let (results, key) = (Rc::clone(&self.results), self.command.key.clone());
         MemoryBus::with_subscriber(Box::new(move |event| {
             let ours = |trigger: &crate::run::Trigger| trigger.idempotency_key.as_ref() == Some(&key);
-            match &event.detail.chat_id {
-                Some(chat) if event.detail.triggers.iter().any(ours) => results.end(chat, event),
+            match event.detail.subject() {
+                Some(chat) if event.detail.triggers.iter().any(ours) => results.end(&chat, event),
                 _ => results.print(event),
             }
         }))

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::ids::{ChatId, MessageId, TriggerKey};
+use crate::ids::{MessageId, Subject, TriggerKey, id_field};
 use crate::message::TriggerBody;
 use crate::service::ServiceError;
 use crate::settings::{DEFAULT_EVENT_SOURCE, FollowSettings, FromEnv, SendSettings};
@@ -30,8 +30,8 @@ use super::table;
 #[derive(Debug, Clone, Args)]
 pub struct Trigger {
     /// The chats to sync
-    #[arg(required = true, value_name = "CHAT_ID", value_parser = ChatId::parse)]
-    chats: Vec<ChatId>,
+    #[arg(required = true, value_name = "CHAT_ID", value_parser = Subject::chat)]
+    chats: Vec<Subject>,
 
     /// Your id for the request, which the event repeats
     #[arg(long, value_name = "ID")]
@@ -69,14 +69,15 @@ pub struct Trigger {
 /// The result of one trigger, for programs.
 #[derive(Serialize)]
 struct Line<'a> {
-    chat_id: &'a ChatId,
+    #[serde(flatten, with = "id_field")]
+    subject: &'a Subject,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<&'a MessageId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-type Sent<'a> = Vec<(&'a ChatId, Result<MessageId, ServiceError>)>;
+type Sent<'a> = Vec<(&'a Subject, Result<MessageId, ServiceError>)>;
 
 impl Trigger {
     /// Sends the triggers; returns whether everything succeeded.
@@ -96,11 +97,11 @@ impl Trigger {
         let bridge = DeployedBridge::connect("trigger").await?;
         if let (Some(settings), Some(first)) = (&follow, triggers.first()) {
             // Find out before anything is sent whether the table can be read.
-            let read = bridge.table(&settings.table).read(&first.chat_id).await;
+            let read = bridge.table(&settings.table).read(&first.subject).await;
             read.context("nothing was sent, because the run table cannot be read")?;
         }
         let sent = bridge.send(&send.queue_url, &triggers).await?;
-        let sent: Sent<'_> = triggers.iter().map(|trigger| &trigger.chat_id).zip(sent).collect();
+        let sent: Sent<'_> = triggers.iter().map(|trigger| &trigger.subject).zip(sent).collect();
         let all_sent = sent.iter().all(|(_, sent)| sent.is_ok());
         let Some(settings) = follow else {
             self.print(&sent)?;
@@ -114,7 +115,7 @@ impl Trigger {
         for (chat, sent) in &sent {
             match sent {
                 Ok(message_id) => {
-                    follow.results.display.note(&format!("{chat}  {message_id}"));
+                    follow.results.display.note(&format!("{}  {message_id}", chat.label()));
                     let key = self.idempotency_key.as_deref().unwrap_or(message_id.as_str());
                     keys.insert((*chat).clone(), TriggerKey::of(key));
                 }
@@ -133,7 +134,8 @@ impl Trigger {
     fn triggers(&self) -> anyhow::Result<Vec<TriggerBody>> {
         #[derive(Serialize)]
         struct Body<'a> {
-            chat_id: &'a ChatId,
+            #[serde(flatten, with = "id_field")]
+            subject: &'a Subject,
             correlation_id: &'a Option<String>,
             idempotency_key: &'a Option<String>,
             metadata: Option<&'a RawValue>,
@@ -151,10 +153,10 @@ impl Trigger {
         let after_request = *after_request;
         let mut seen = BTreeSet::new();
         let chats = self.chats.iter().filter(|chat| seen.insert(*chat));
-        let read = |chat_id| {
+        let read = |subject| {
             let fresh_for_seconds = self.fresh_for.map(|fresh_for| fresh_for.as_secs());
             let metadata = metadata.as_deref();
-            let body = Body { chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds, after_request };
+            let body = Body { subject, correlation_id, idempotency_key, metadata, fresh_for_seconds, after_request };
             let json = serde_json::to_string(&body)?;
             TriggerBody::parse(&json, DEFAULT_EVENT_SOURCE).map_err(anyhow::Error::msg)
         };
@@ -163,15 +165,15 @@ impl Trigger {
 
     fn print(&self, sent: &Sent<'_>) -> anyhow::Result<()> {
         let mut ids = table::table(&["chat", "message"], table::columns());
-        for (chat_id, sent) in sent {
+        for (subject, sent) in sent {
             let (message_id, error) = match sent {
                 Ok(message_id) => (Some(message_id), None),
                 Err(error) => (None, Some(error.to_string())),
             };
             if self.json {
-                table::print_json(&Line { chat_id, message_id, error })?;
+                table::print_json(&Line { subject, message_id, error })?;
             } else if let Some(message_id) = message_id {
-                ids.add_row([chat_id.as_str(), message_id.as_str()]);
+                ids.add_row([subject.id(), message_id.as_str()]);
             }
         }
         if !self.json && ids.row_count() > 0 {
@@ -186,8 +188,8 @@ impl Trigger {
     }
 }
 
-fn not_sent(chat: &ChatId, error: &ServiceError) -> String {
-    format!("{chat}  not sent: {error}")
+fn not_sent(chat: &Subject, error: &ServiceError) -> String {
+    format!("{}  not sent: {error}", chat.label())
 }
 
 #[cfg(test)]

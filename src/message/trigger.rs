@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::layer::{Layer, OWN_EVENT_DEPTH, holds_own_event, string};
 use super::{INPUT_MAX_BYTES, Message, Record};
-use crate::ids::{ChatId, MessageId, TriggerKey};
+use crate::ids::{IdField, MessageId, Subject, TriggerKey, id_field};
 use crate::json;
 use crate::run::{Cancel, InvalidTrigger, Metadata, Trigger, TriggerMessage};
 use crate::text::bounded;
@@ -38,8 +38,10 @@ pub struct TriggerBody {
     /// What to do: `sync`, unless it says otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
-    /// The chat to sync: at most 512 bytes, no control characters, neither `.` nor `..`.
-    pub chat_id: ChatId,
+    /// What to sync.
+    #[serde(flatten, with = "id_field")]
+    #[schemars(with = "IdField")]
+    pub subject: Subject,
     /// Returned in the event: at most 256 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = LABEL_MAX_BYTES))]
@@ -74,11 +76,11 @@ pub enum Action {
 }
 
 impl TriggerBody {
-    /// A trigger for a chat, with no other fields.
-    pub fn new(chat_id: ChatId) -> Self {
+    /// A trigger with no other fields.
+    pub fn new(subject: Subject) -> Self {
         Self {
             action: None,
-            chat_id,
+            subject,
             correlation_id: None,
             idempotency_key: None,
             metadata: None,
@@ -89,16 +91,16 @@ impl TriggerBody {
 
     /// The body of a message that asks for the same again.
     pub fn of(message: TriggerMessage) -> Self {
-        let TriggerMessage { chat_id, key: _, fresh_for, after_request, waits: _, trigger } = message;
+        let TriggerMessage { subject, key: _, fresh_for, after_request, waits: _, trigger } = message;
         let Trigger { message_id: _, correlation_id, idempotency_key, metadata, requested_at: _, joined: _ } = trigger;
         let fresh_for_seconds = fresh_for.map(|fresh_for| fresh_for.as_secs());
         let after_request = after_request.then_some(true);
-        Self { action: None, chat_id, correlation_id, idempotency_key, metadata, fresh_for_seconds, after_request }
+        Self { action: None, subject, correlation_id, idempotency_key, metadata, fresh_for_seconds, after_request }
     }
 
-    /// A request to end a chat's run in flight.
-    pub fn cancel(chat_id: ChatId) -> Self {
-        Self { action: Some(Action::Cancel), ..Self::new(chat_id) }
+    /// A request to end a run in flight.
+    pub fn cancel(subject: Subject) -> Self {
+        Self { action: Some(Action::Cancel), ..Self::new(subject) }
     }
 
     /// Parses a trigger that is submitted directly, without wrappings. `event_source` is the `source` of our own
@@ -193,7 +195,7 @@ impl Waiting<&RawValue> {
         layer.check_duplicates()?;
         let TriggerBody {
             action,
-            chat_id,
+            subject,
             correlation_id,
             idempotency_key,
             metadata,
@@ -206,7 +208,7 @@ impl Waiting<&RawValue> {
         let (message_id, requested_at) = (self.message_id, self.requested_at);
         let trigger = Trigger { message_id, correlation_id, idempotency_key, metadata, requested_at, joined: false };
         Ok(TriggerMessage {
-            chat_id,
+            subject,
             key: self.key,
             fresh_for: fresh_for_seconds.map(Duration::from_secs),
             after_request: after_request.unwrap_or_default(),
@@ -274,7 +276,7 @@ fn too_many_wrappings() -> String {
 #[derive(Default)]
 struct Fields {
     action: Option<Action>,
-    chat_id: Option<ChatId>,
+    subject: Option<Subject>,
     correlation_id: Option<String>,
     idempotency_key: Option<String>,
     metadata: Option<Metadata>,
@@ -293,7 +295,7 @@ impl Fields {
         let mut keep = |fault: String| faults.push(fault);
         Self {
             action: action(layer.get("action")).map_err(&mut keep).ok().flatten(),
-            chat_id: chat_id(layer.get("chat_id")).map_err(&mut keep).ok(),
+            subject: chat(layer.get("chat_id")).map_err(&mut keep).ok(),
             correlation_id: label("correlation_id", layer.get("correlation_id")).map_err(&mut keep).ok().flatten(),
             idempotency_key: label("idempotency_key", layer.get("idempotency_key")).map_err(&mut keep).ok().flatten(),
             metadata: metadata(layer.get("metadata")).map_err(&mut keep).ok().flatten(),
@@ -306,7 +308,7 @@ impl Fields {
     fn into_body(self) -> Result<TriggerBody, String> {
         let Self {
             action,
-            chat_id,
+            subject,
             correlation_id,
             idempotency_key,
             metadata,
@@ -314,10 +316,10 @@ impl Fields {
             after_request,
             faults,
         } = self;
-        match chat_id {
-            Some(chat_id) if faults.is_empty() => Ok(TriggerBody {
+        match subject {
+            Some(subject) if faults.is_empty() => Ok(TriggerBody {
                 action,
-                chat_id,
+                subject,
                 correlation_id,
                 idempotency_key,
                 metadata,
@@ -339,19 +341,19 @@ impl Fields {
             requested_at: record.sent_at,
             joined: false,
         };
-        match self.chat_id {
-            Some(chat_id) if self.faults.is_empty() && self.action == Some(Action::Cancel) => {
-                Message::Cancel(Cancel { subject: chat_id.into(), requested_at: record.sent_at })
+        match self.subject {
+            Some(subject) if self.faults.is_empty() && self.action == Some(Action::Cancel) => {
+                Message::Cancel(Cancel { subject, requested_at: record.sent_at })
             }
-            Some(chat_id) if self.faults.is_empty() => {
+            Some(subject) if self.faults.is_empty() => {
                 let fresh_for = self.fresh_for_seconds.map(Duration::from_secs);
                 let after_request = self.after_request.unwrap_or_default();
-                Message::Trigger(TriggerMessage { chat_id, key, fresh_for, after_request, waits: 0, trigger })
+                Message::Trigger(TriggerMessage { subject, key, fresh_for, after_request, waits: 0, trigger })
             }
-            chat_id => {
+            subject => {
                 let (input, truncated) = bounded(record.body.clone(), INPUT_MAX_BYTES);
                 let reason = self.faults.join("; ");
-                Message::Invalid(InvalidTrigger { chat_id, trigger, reason, input, truncated })
+                Message::Invalid(InvalidTrigger { subject, trigger, reason, input, truncated })
             }
         }
     }
@@ -366,12 +368,12 @@ fn action(raw: Option<&RawValue>) -> Result<Option<Action>, String> {
     }
 }
 
-fn chat_id(raw: Option<&RawValue>) -> Result<ChatId, String> {
+fn chat(raw: Option<&RawValue>) -> Result<Subject, String> {
     let Some(raw) = raw else {
         return Err("`chat_id` is missing; name the chat to sync".to_owned());
     };
     let text = string("chat_id", raw)?;
-    ChatId::parse(&text).map_err(|error| error.to_string())
+    Subject::chat(&text).map_err(|error| error.to_string())
 }
 
 fn label(name: &str, raw: Option<&RawValue>) -> Result<Option<String>, String> {
@@ -456,7 +458,7 @@ mod tests {
     #[test]
     fn a_trigger_needs_only_a_chat_id() {
         let message = valid(r#"{"chat_id": "c", "correlation_id": null, "later": [1]}"#);
-        assert_eq!(message.chat_id.as_str(), "c");
+        assert_eq!(message.subject.id(), "c");
         assert_eq!(message.key, TriggerKey::of("m-1"));
         assert_eq!(message.trigger.correlation_id, None);
         assert_eq!(message.trigger.requested_at, Millis(1_795_514_400_000));
@@ -501,7 +503,7 @@ mod tests {
             (sns(&json!({"chat_id": "c", "idempotency_key": "own"})), "own"),
         ] {
             let message = valid(&body.to_string());
-            assert_eq!(message.chat_id.as_str(), "c");
+            assert_eq!(message.subject.id(), "c");
             assert_eq!(message.key, TriggerKey::of(key), "{body}");
         }
     }
@@ -590,10 +592,10 @@ mod tests {
             json!({"event_id": EVENT_ID, "schema_version": "1", "chat_id": "c", "origin": ["bridge"]}),
         ] {
             for body in [theirs.clone(), sns(&theirs), event_bridge(&theirs), sns(&event_bridge(&theirs))] {
-                assert_eq!(valid(&body.to_string()).chat_id.as_str(), "c", "{body}");
+                assert_eq!(valid(&body.to_string()).subject.id(), "c", "{body}");
             }
             let submitted = TriggerBody::parse(&theirs.to_string(), "postpress.bridge").unwrap();
-            assert_eq!(submitted.chat_id.as_str(), "c", "{theirs}");
+            assert_eq!(submitted.subject.id(), "c", "{theirs}");
         }
     }
 
@@ -602,7 +604,7 @@ mod tests {
         let body = r#"{"chat_id": "c", "correlation_id": 7, "idempotency_key": "k", "metadata": [1]}"#;
         let invalid = invalid(body);
         assert_eq!(invalid.reason, "`correlation_id` is not a string; `metadata` is not a JSON object");
-        assert_eq!(invalid.chat_id.unwrap().as_str(), "c");
+        assert_eq!(invalid.subject.unwrap().id(), "c");
         assert_eq!(invalid.trigger.idempotency_key.as_deref(), Some("k"));
         assert_eq!((invalid.trigger.correlation_id, invalid.trigger.metadata), (None, None));
         assert_eq!(invalid.input, body);
@@ -685,8 +687,8 @@ mod tests {
         let submitted = TriggerBody::parse(&body, "postpress.bridge").unwrap();
         let message = submitted.to_body();
         assert!(!message.contains('\u{fffe}'), "SQS would reject it");
-        let TriggerMessage { chat_id, key, fresh_for, after_request, waits, trigger } = valid(&message);
-        assert_eq!((chat_id.as_str(), key), ("c\u{fffe}", TriggerKey::of("k")));
+        let TriggerMessage { subject, key, fresh_for, after_request, waits, trigger } = valid(&message);
+        assert_eq!((subject.id(), key), ("c\u{fffe}", TriggerKey::of("k")));
         assert_eq!((fresh_for, after_request, waits), (Some(Duration::from_secs(60)), true, 0));
         assert_eq!(trigger.correlation_id.as_deref(), Some("o-1"));
         assert_eq!(trigger.metadata.as_ref().map(Metadata::as_str), Some(metadata));

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::prices::{LONG_POLL_SECONDS, POLLERS, READ_UNIT_BYTES, WRITE_UNIT_BYTES};
 use super::{Deployment, SyncProfile};
 use crate::event::Event;
-use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
 use crate::postpress::{Answer, Finish, Progress};
 use crate::run::{
     Claimant, ENDED_SHARDS, EndedBy, Item, Jitter, MessageHandler, Poll, RecentKeys, RunState, Step, StepContext,
@@ -245,7 +245,7 @@ impl<'a> Stepper<'a> {
             message_id,
         };
         TriggerMessage {
-            chat_id: chat_id(),
+            subject: chat(),
             key: TriggerKey::of(trigger.message_id.as_str()),
             fresh_for: None,
             after_request: false,
@@ -264,8 +264,8 @@ impl<'a> Stepper<'a> {
 }
 
 /// An id of the provider's form.
-fn chat_id() -> ChatId {
-    ChatId::parse("chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR").expect("the id is valid")
+fn chat() -> Subject {
+    Subject::chat("chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR").expect("the id is valid")
 }
 
 /// Write request units of a write, by the larger of the item's sizes before and after it.

@@ -10,7 +10,7 @@ use super::body::{Body, BodyFault, Object, unescape};
 use super::catalogue::{self, RetryClass};
 use super::envelope::{self, ErrorBody, LABEL_MAX_BYTES};
 use super::{Envelope, Mask};
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::text::bounded;
 
 /// The `object` of every documented 200.
@@ -139,7 +139,7 @@ impl Answer {
     /// Every 2xx is read like the documented 200. `chat` is the chat of the call. `mask` hides the key, which the provider may
     /// echo, in every kept text.
     pub fn from_response(
-        chat: &ChatId,
+        chat: &Subject,
         status: u16,
         retry_after: Option<Duration>,
         body: &Body,
@@ -163,7 +163,7 @@ struct Response<'a> {
 
 impl Response<'_> {
     /// A 2xx. An answer that may be an end must not be polled again, because that call might restart the sync.
-    fn success(&self, chat: &ChatId) -> Answer {
+    fn success(&self, chat: &Subject) -> Answer {
         let http_status = self.status;
         let object = match self.body.object() {
             Ok(object) => object,
@@ -263,8 +263,8 @@ impl Response<'_> {
     }
 
     /// Why this is not the sync of `chat`; `None` if it is.
-    fn mismatch(&self, object: &Object<'_>, chat: &ChatId) -> Option<String> {
-        let expected = [("object", OBJECT), ("chat_id", chat.as_str())];
+    fn mismatch(&self, object: &Object<'_>, chat: &Subject) -> Option<String> {
+        let expected = [("object", OBJECT), ("chat_id", chat.id())];
         expected.into_iter().find_map(|(name, expected)| match object.text(name) {
             Some(found) if found == expected => None,
             Some(found) => Some(format!("with {name} {:?} instead of {expected:?}", self.label(found))),

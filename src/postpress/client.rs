@@ -13,7 +13,7 @@ use super::answer::{Answer, Failure};
 use super::body::{BODY_MAX_BYTES, Body, BodyFault};
 use super::envelope::LABEL_MAX_BYTES;
 use super::retry_after::retry_after;
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::text::{bounded, root_cause};
 
 mod api_key;
@@ -92,7 +92,7 @@ impl Client {
     /// Calls once, as [`Provider::sync`] does, and also returns the head of the response, if there was one.
     ///
     /// For callers that inspect the base URL; a run only needs the meaning of the answer.
-    pub async fn sync_with_head(&self, chat: &ChatId, deadline: Duration) -> (Answer, Option<Head>) {
+    pub async fn sync_with_head(&self, chat: &Subject, deadline: Duration) -> (Answer, Option<Head>) {
         let until = Instant::now() + deadline;
         let request = self
             .http
@@ -142,7 +142,7 @@ impl Client {
 }
 
 impl Provider for Client {
-    async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
+    async fn sync(&self, chat: &Subject, deadline: Duration) -> Answer {
         self.sync_with_head(chat, deadline).await.0
     }
 }

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use crate::ids::ChatId;
+use crate::ids::Subject;
 
 pub mod answer;
 pub mod body;
@@ -34,11 +34,11 @@ pub trait Provider {
     /// Starts a sync of `chat`, or reads the status of the running one: the provider does not distinguish the two.
     ///
     /// Returns within `deadline`, body included, with the one answer or failure. It never repeats a call.
-    fn sync(&self, chat: &ChatId, deadline: Duration) -> impl Future<Output = Answer>;
+    fn sync(&self, chat: &Subject, deadline: Duration) -> impl Future<Output = Answer>;
 }
 
 impl<P: Provider> Provider for std::rc::Rc<P> {
-    async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
+    async fn sync(&self, chat: &Subject, deadline: Duration) -> Answer {
         (**self).sync(chat, deadline).await
     }
 }

@@ -12,7 +12,7 @@ use super::{
     ACTIVE_SHARDS, ENDED_SHARDS, EndedBy, Ending, Item, Metadata, Open, Origin, Outcome, Poll, PollState, RecentKeys,
     RunState, Trigger,
 };
-use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use crate::ids::{ClaimId, MessageId, RunId, Subject, SubjectKind, TriggerKey};
 use crate::postpress::{Envelope, Finish, Progress};
 use crate::time::Millis;
 
@@ -30,8 +30,9 @@ fn label() -> impl Strategy<Value = String> {
         .prop_filter("not empty", |text| !text.is_empty())
 }
 
-pub(crate) fn chat_id() -> impl Strategy<Value = ChatId> {
-    text().prop_filter_map("a chat id", |text| ChatId::parse(&text[..text.floor_char_boundary(512)]).ok())
+pub(crate) fn subject() -> impl Strategy<Value = Subject> {
+    (select(SubjectKind::ALL.to_vec()), text())
+        .prop_filter_map("an id", |(kind, text)| Subject::new(kind, &text[..text.floor_char_boundary(512)]).ok())
 }
 
 /// Up to the end of the year 9999, which is as far as a written time goes.
@@ -92,10 +93,10 @@ pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 pub(crate) fn poll() -> impl Strategy<Value = Poll> {
-    (chat_id(), any::<u128>(), any::<u128>(), option::of(learned()), option::of(outcome())).prop_map(
-        |(chat_id, run, claim, learned, answer)| {
+    (subject(), any::<u128>(), any::<u128>(), option::of(learned()), option::of(outcome())).prop_map(
+        |(subject, run, claim, learned, answer)| {
             let (run_id, claim_id) = (RunId::from_random(run), ClaimId::from_random(claim));
-            Poll { chat_id, run_id, claim_id, learned, answer }
+            Poll { subject, run_id, claim_id, learned, answer }
         },
     )
 }
@@ -123,15 +124,15 @@ fn state() -> impl Strategy<Value = RunState> {
 
 /// An item with any value in each of its fields.
 pub(crate) fn item() -> impl Strategy<Value = Item> {
-    let ids = (chat_id(), any::<u128>(), any::<u128>(), label());
+    let ids = (subject(), any::<u128>(), any::<u128>(), label());
     let triggers = (vec(trigger(), 1..4), keys(), seen());
     let rest = (state(), any::<u32>(), learned(), time(), time(), option::of(time()));
     (ids, triggers, rest).prop_map(|(ids, (triggers, keys, seen), rest)| {
-        let (chat_id, run, claim, holder) = ids;
+        let (subject, run, claim, holder) = ids;
         let (state, polls, learned, lease_until_ms, started_at_ms, cancelled_at) = rest;
         let (run_id, claim_id, holder) = (RunId::from_random(run), ClaimId::from_random(claim), MessageId::new(holder));
         Item {
-            subject: chat_id.into(),
+            subject,
             run_id,
             claim_id,
             holder,

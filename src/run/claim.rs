@@ -1,6 +1,6 @@
 //! The writes with which a message claims a run, before its call.
 
-use crate::ids::{ClaimId, MessageId, RunId, Subject};
+use crate::ids::{ClaimId, MessageId, RunId};
 use crate::time::Millis;
 
 use super::{
@@ -29,7 +29,7 @@ impl Claimant {
         StepContext { now, rules, .. }: StepContext<'_>,
     ) -> Write {
         let (over, seen) = earlier.unzip();
-        let subject = Subject::from(&message.chat_id);
+        let subject = message.subject.clone();
         let open = Open::of_active(&subject, now + rules.overdue);
         let item = Item {
             subject,
@@ -58,7 +58,7 @@ impl Claimant {
     /// The claim that a poll makes.
     pub(super) fn claim_for(&self, poll: &Poll, now: Millis) -> Write {
         let condition = ClaimCondition::ByPoll { run_id: poll.run_id, claim_id: poll.claim_id };
-        Write::Claim { subject: Subject::from(&poll.chat_id), condition, claim: self.claim(Some(poll)), now }
+        Write::Claim { subject: poll.subject.clone(), condition, claim: self.claim(Some(poll)), now }
     }
 
     fn claim(&self, poll: Option<&Poll>) -> Claim {

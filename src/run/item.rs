@@ -1,4 +1,4 @@
-//! The run table's item: everything that is known about a chat's latest run.
+//! The run table's item: everything that is known about the latest run of a subject.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Ending, Outcome, Poll, PollState, RecentKeys, Trigger};
-use crate::ids::{ChatId, ClaimId, MessageId, RunId, Subject, TriggerKey};
+use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
 use crate::postpress::Status;
 use crate::time::Millis;
 
@@ -19,7 +19,7 @@ pub const ACTIVE_SHARDS: Range<u8> = 0..8;
 /// The hash keys of the ended, unpublished runs.
 pub const ENDED_SHARDS: Range<u8> = 8..16;
 
-/// One chat's item. Its fields are the table's attributes.
+/// The item of one subject. Its fields are the table's attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Item {
     /// What is synced: the table's hash key.
@@ -101,7 +101,7 @@ pub struct Open {
 impl Open {
     /// The place of an active run, which a sweep looks at then.
     pub fn of_active(subject: &Subject, sweep_at_ms: Millis) -> Self {
-        let [first, ..] = TriggerKey::of(&subject.to_string()).to_bytes();
+        let [first, ..] = TriggerKey::of(&subject.key()).to_bytes();
         Self { shard: first % ACTIVE_SHARDS.end, sweep_at_ms }
     }
 
@@ -113,11 +113,6 @@ impl Open {
 }
 
 impl Item {
-    /// The chat that is synced.
-    pub fn chat_id(&self) -> &ChatId {
-        self.subject.chat_id()
-    }
-
     /// Whether the lease of the current claim has expired at `now`.
     pub fn lease_expired(&self, now: Millis) -> bool {
         self.lease_until_ms < now
@@ -144,7 +139,7 @@ impl Item {
 
     /// A poll of this run under its current claim.
     pub fn poll(&self, learned: Option<PollState>, answer: Option<Outcome>) -> Poll {
-        Poll { chat_id: self.chat_id().clone(), run_id: self.run_id, claim_id: self.claim_id, learned, answer }
+        Poll { subject: self.subject.clone(), run_id: self.run_id, claim_id: self.claim_id, learned, answer }
     }
 }
 

@@ -4,7 +4,7 @@
 //! steps out on AWS, the tests in memory, and a model check under every fault. The order of the effects, on which the
 //! protocol's promises rest, is written down here and nowhere else.
 
-use crate::ids::{ChatId, ClaimId, RunId, Subject};
+use crate::ids::{ClaimId, RunId, Subject};
 use crate::postpress::Answer;
 use crate::time::Millis;
 
@@ -57,8 +57,8 @@ pub enum Step {
     Read(Subject),
     /// Carry out this write. One that claims needs enough time left in the invocation for a call.
     Write(Write),
-    /// Call the provider for this chat, once, within the time left in the invocation.
-    Call(ChatId),
+    /// Call the provider for this subject, once, within the time left in the invocation.
+    Call(Subject),
     /// Send this poll.
     Send {
         /// The message.
@@ -190,7 +190,7 @@ impl MessageHandler {
                 let expires_at = (context.now + context.rules.run_ttl).epoch_seconds();
                 self.write(State::Marking(then), Write::MarkPublished { subject, run_id, expires_at })
             }
-            // If the condition failed, the chat has another run by now, or its item has expired.
+            // If the condition failed, the subject has another run by now, or its item has expired.
             (State::Marking(then), StepResult::Written(_)) => match then {
                 Then::Ack(reason) => ack(reason),
                 Then::DecideAgain(message) => self.read(message),
@@ -252,7 +252,7 @@ impl MessageHandler {
             RunState::Ended { outcome, .. } if is_known => self.publish(item, outcome, Then::Ack(AckReason::Published)),
             // 4: an earlier run has ended, and its event is not confirmed published; publish it, then decide again.
             RunState::Ended { outcome, .. } => self.publish(item, outcome, Then::DecideAgain(message)),
-            // The chat's last sync is recent enough.
+            // The last sync is recent enough.
             RunState::Published { outcome, .. } if !item.is_expired(now) && message.is_answered_by(outcome) => {
                 self.state = State::AnsweringFresh;
                 let TriggerMessage { key, trigger, .. } = *message;
@@ -315,7 +315,7 @@ impl MessageHandler {
         match &item.state {
             // 1: the claim is ours: an earlier attempt of the same write was applied, and its reply lost. Go on under it.
             RunState::Active { .. } if item.claim_id == self.claimant.claim_id => self.call_or_record(item, poll),
-            // 2: the chat has another run by now.
+            // 2: the subject has another run by now.
             _ if item.run_id != poll.run_id => ack(AckReason::Over),
             // 4: the run's event is published.
             RunState::Published { .. } => ack(AckReason::Over),
@@ -363,9 +363,9 @@ impl MessageHandler {
     /// The claim is ours, and a call follows.
     fn call(&mut self, item: Box<Item>) -> Step {
         self.held_until = Some(item.lease_until_ms);
-        let chat_id = item.chat_id().clone();
+        let subject = item.subject.clone();
         self.state = State::Calling(item);
-        Step::Call(chat_id)
+        Step::Call(subject)
     }
 
     /// The claim is ours: call, unless the poll carries the answer.
@@ -417,7 +417,7 @@ impl MessageHandler {
     }
 
     fn read(&mut self, message: Box<TriggerMessage>) -> Step {
-        let subject = Subject::from(&message.chat_id);
+        let subject = message.subject.clone();
         self.state = State::Reading(message);
         Step::Read(subject)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::event::Event;
-use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
 use crate::postpress::{Failure, Finish, Progress, RetryClass};
 use crate::run::{
     ClaimCondition, EndedBy, Ending, Open, Origin, Phase, RecentKeys, TRIGGERS_MAX, Trigger, bridge_error,
@@ -21,7 +21,7 @@ const LEASE: Duration = Duration::from_secs(60);
 /// A new active run, claimed by the message `starter`.
 pub(in crate::run) fn item() -> Item {
     Item {
-        subject: ChatId::parse("c").unwrap().into(),
+        subject: Subject::chat("c").unwrap(),
         run_id: RunId::from_random(1),
         claim_id: ClaimId::from_random(1),
         holder: MessageId::new("starter"),
@@ -77,7 +77,7 @@ fn trigger(message_id: &str) -> Trigger {
 fn trigger_task(message_id: &str) -> Task {
     let key = TriggerKey::of(message_id);
     Task::Trigger(TriggerMessage {
-        chat_id: ChatId::parse("c").unwrap(),
+        subject: Subject::chat("c").unwrap(),
         key,
         fresh_for: None,
         after_request: false,
@@ -88,7 +88,7 @@ fn trigger_task(message_id: &str) -> Task {
 
 fn poll_task(claim: u128) -> Task {
     Task::Poll(Poll {
-        chat_id: ChatId::parse("c").unwrap(),
+        subject: Subject::chat("c").unwrap(),
         run_id: RunId::from_random(1),
         claim_id: ClaimId::from_random(claim),
         learned: Some(PollState { status: Some(Progress::Running), ..PollState::default() }),
@@ -101,12 +101,12 @@ fn answer_task(claim: u128) -> Task {
     Task::Poll(Poll { answer: Some(done()), ..poll })
 }
 
-fn chat_id() -> ChatId {
-    item().chat_id().clone()
+fn subject() -> Subject {
+    item().subject
 }
 
 fn call() -> Step {
-    Step::Call(chat_id())
+    Step::Call(subject())
 }
 
 /// A table of one item that executes a handler's steps, and the handler.
@@ -386,7 +386,7 @@ fn an_unpublished_ending_is_published_before_the_next_run_starts() {
     scene.carry_out();
     assert!(matches!(scene.step, Step::Write(Write::MarkPublished { .. })));
     scene.carry_out();
-    assert_eq!(scene.step, Step::Read(chat_id().into()), "decided from a new read");
+    assert_eq!(scene.step, Step::Read(subject()), "decided from a new read");
     assert_eq!(scene.until_effect().step, call());
     assert_eq!(scene.table().run_id, RunId::from_random(Scene::CLAIM));
 }

@@ -1,10 +1,10 @@
-//! The run protocol: how one run of one chat survives duplicates, crashes, lost replies and lost messages.
+//! The run protocol: how one run of one subject survives duplicates, crashes, lost replies and lost messages.
 //!
 //! Pure functions over plain data; time, ids and randomness are passed in. Production, the embedded and memory backends,
 //! and the tests all call these same functions; a store only carries out the [`Write`]s that are defined here.
 //!
 //! ```text
-//! item.rs             the table's one item per chat, with the run's state
+//! item.rs             the table's one item per subject, with the run's state
 //! poll_state.rs, outcome.rs, recent_keys.rs, trigger.rs
 //!                     what an item is made of
 //! write.rs            the conditional writes on an item, and what each does

@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Outcome, PollState};
-use crate::ids::{ChatId, ClaimId, RunId};
+use crate::ids::{ClaimId, RunId, Subject, id_field};
 
 /// The bridge's own message: call the provider again for this run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub struct Poll {
-    /// The chat.
-    pub chat_id: ChatId,
+    /// What the run syncs.
+    #[serde(flatten, with = "id_field")]
+    pub subject: Subject,
     /// The run; a poll of an earlier run is ignored.
     pub run_id: RunId,
     /// The claim under which the poll was sent; any later claim makes the poll stale.

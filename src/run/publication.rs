@@ -1,6 +1,6 @@
 //! What the protocol asks the worker to publish, as data: the event is built from it elsewhere.
 
-use crate::ids::{ChatId, RunId, TriggerKey};
+use crate::ids::{RunId, Subject, TriggerKey};
 
 use super::{Item, Outcome, Trigger, TriggerMessage};
 
@@ -9,9 +9,9 @@ use super::{Item, Outcome, Trigger, TriggerMessage};
 pub enum Publication {
     /// The ending of a run.
     Ending(Box<EndedRun>),
-    /// The answer to a trigger for which the chat's last sync is recent enough.
+    /// The answer to a trigger for which its subject's last sync is recent enough.
     Fresh(Box<FreshAnswer>),
-    /// The answer to a trigger for which its chat's run has no room.
+    /// The answer to a trigger for which its subject's run has no room.
     TooManyTriggers(Box<TriggerMessage>),
     /// The answer to a trigger that has waited too long for a run in flight that it may not join.
     WaitedTooLong(Box<TriggerMessage>),
@@ -31,8 +31,8 @@ pub struct FreshAnswer {
 /// A run that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EndedRun {
-    /// The chat.
-    pub chat_id: ChatId,
+    /// What it synced.
+    pub subject: Subject,
     /// The run.
     pub run_id: RunId,
     /// How it ended.
@@ -49,7 +49,7 @@ impl EndedRun {
     /// The run of `item`, which ended with `outcome`.
     pub fn new(item: &Item, outcome: &Outcome) -> Self {
         Self {
-            chat_id: item.chat_id().clone(),
+            subject: item.subject.clone(),
             run_id: item.run_id,
             outcome: outcome.clone(),
             triggers: item.triggers.clone(),

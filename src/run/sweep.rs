@@ -124,7 +124,7 @@ mod tests {
     use proptest::collection::vec;
 
     use super::*;
-    use crate::ids::ChatId;
+    use crate::ids::Subject;
     use crate::postpress::Finish;
     use crate::run::message_handler::tests::{item, rules};
     use crate::run::{EndedBy, Open, Outcome};
@@ -191,7 +191,7 @@ mod tests {
     }
 
     fn due_run(sweep_at_ms: u64, name: &str) -> DueRun {
-        DueRun { sweep_at_ms: Millis(sweep_at_ms), subject: ChatId::parse(name).unwrap().into() }
+        DueRun { sweep_at_ms: Millis(sweep_at_ms), subject: Subject::chat(name).unwrap() }
     }
 
     /// The shard's runs after `after`, at most `size`.

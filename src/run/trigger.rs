@@ -9,18 +9,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::{Ending, Item, Outcome};
-use crate::ids::{ChatId, MessageId, Subject, TriggerKey};
+use crate::ids::{MessageId, Subject, TriggerKey};
 use crate::postpress::Finish;
 use crate::time::{Millis, rfc3339};
 
 /// A valid trigger, as one message carries it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TriggerMessage {
-    /// The chat to sync.
-    pub chat_id: ChatId,
-    /// Two triggers for a chat with the same key are the same request.
+    /// What to sync.
+    pub subject: Subject,
+    /// Two triggers for a subject with the same key are the same request.
     pub key: TriggerKey,
-    /// How long before the request a sync may have finished to be recent enough; `None` if the chat is to be synced again.
+    /// How long before the request a sync may have finished to be recent enough; `None` if it is to be synced again.
     pub fresh_for: Option<Duration>,
     /// Whether the sync must begin after the request.
     pub after_request: bool,
@@ -143,8 +143,8 @@ impl JsonSchema for Metadata {
 /// A message body that is not a valid trigger, with the parts that could be read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InvalidTrigger {
-    /// The chat, if it could be read.
-    pub chat_id: Option<ChatId>,
+    /// What to sync, if that could be read.
+    pub subject: Option<Subject>,
     /// The valid fields.
     pub trigger: Trigger,
     /// What is wrong, and what to send instead.

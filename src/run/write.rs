@@ -8,7 +8,7 @@ use crate::time::Millis;
 
 use super::{Item, Open, Outcome, PollState, RunState, TRIGGERS_MAX, Trigger};
 
-/// One conditional write on the item of one chat.
+/// One conditional write on the item of one subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Write {
     /// Put a new item: a run begins, already claimed.

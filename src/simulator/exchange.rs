@@ -11,7 +11,7 @@ use super::faults::{Fate, Faults, Mishap};
 use super::log::{CallId, CallRecord, Stats};
 use super::reply::Reply;
 use super::world::World;
-use crate::ids::ChatId;
+use crate::ids::Subject;
 
 /// The handle to a simulated provider; clones share one [`World`].
 #[derive(Clone)]
@@ -50,7 +50,7 @@ impl Simulator {
 
     /// Makes one call. Returns `None` if the connection is closed without an answer. A late call never returns; its caller has
     /// to drop it.
-    pub(super) async fn call(&self, chat: &ChatId) -> Option<Reply> {
+    pub(super) async fn call(&self, chat: &Subject) -> Option<Reply> {
         let call = self.shared.with_world(|world, now| {
             let fate = self.shared.faults.fate(chat, world.calls_of(chat));
             Call { shared: &self.shared, id: world.send(chat, now, fate), fate }
@@ -108,7 +108,7 @@ mod tests {
         let (sender, receiver) = std::sync::mpsc::channel();
         let faults = Faults { late_rate: 0.5, ..Faults::default() };
         let simulator = Simulator::observed(faults, move |record| sender.send(record.clone()).unwrap());
-        let chat = ChatId::parse("deleted").unwrap();
+        let chat = Subject::chat("deleted").unwrap();
         let mut answered = Vec::new();
         for _ in 0..20 {
             let reply = timeout(Duration::from_secs(1), simulator.call(&chat)).await;

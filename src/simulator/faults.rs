@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use sha2::{Digest, Sha256};
 
 use super::span::Span;
-use crate::ids::ChatId;
+use crate::ids::Subject;
 
 /// The 5xx of a gateway in front of the provider, which have no envelope.
 const GATEWAY_ERRORS: [u16; 4] = [500, 502, 503, 504];
@@ -106,7 +106,7 @@ impl Faults {
     /// The fate of the call for `chat` after `earlier` others for that chat.
     ///
     /// Each call has its own generator: calls of several chats race, and their order must not affect their fates.
-    pub fn fate(&self, chat: &ChatId, earlier: u64) -> Fate {
+    pub fn fate(&self, chat: &Subject, earlier: u64) -> Fate {
         let mut random = self.generator(chat, earlier);
         // Always generate all values, so that changing one rate leaves the others unchanged.
         let leg = self.latency.at(random.random()) / 2;
@@ -116,11 +116,11 @@ impl Faults {
         Fate { there, back: leg, mishap }
     }
 
-    fn generator(&self, chat: &ChatId, earlier: u64) -> StdRng {
+    fn generator(&self, chat: &Subject, earlier: u64) -> StdRng {
         let mut hash = Sha256::new();
         hash.update(self.seed.to_be_bytes());
         hash.update(earlier.to_be_bytes());
-        hash.update(chat.as_str());
+        hash.update(chat.id());
         StdRng::from_seed(hash.finalize().into())
     }
 
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     fn fates(faults: &Faults, id: &str) -> Vec<Fate> {
-        let chat = ChatId::parse(id).unwrap();
+        let chat = Subject::chat(id).unwrap();
         (0..1_000).map(|earlier| faults.fate(&chat, earlier)).collect()
     }
 

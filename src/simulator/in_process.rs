@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::exchange::Simulator;
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::postpress::{Answer, Body, Failure, Mask, Provider};
 
 impl Provider for Simulator {
     /// Reads a reply as the HTTP client does.
-    async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
+    async fn sync(&self, chat: &Subject, deadline: Duration) -> Answer {
         let lost = |status, detail: &str, may_land_late| {
             Answer::Failed(Failure::lost(status, detail.to_owned(), may_land_late))
         };
@@ -42,8 +42,8 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(10);
 
-    fn chat(id: &str) -> ChatId {
-        ChatId::parse(id).unwrap()
+    fn chat(id: &str) -> Subject {
+        Subject::chat(id).unwrap()
     }
 
     fn retryable(answer: &Answer) -> (u16, bool) {
@@ -141,7 +141,7 @@ mod tests {
         let mut landed: Vec<CallRecord> = history(3).await.into_iter().filter(|record| record.said.is_some()).collect();
         landed.sort_by_key(|record| (record.landed_at_ms, record.number));
         for id in ["done-in-5s", "error-in-2s"] {
-            let said = landed.iter().filter(|record| record.chat_id == chat(id)).filter_map(|record| record.said);
+            let said = landed.iter().filter(|record| record.subject == chat(id)).filter_map(|record| record.said);
             let turns: Vec<Said> = said.filter(|said| matches!(said, Said::Started { .. } | Said::Over(_))).collect();
             assert_eq!(turns[0], Said::Started { restart: false });
             assert!(turns.len() > 4, "{id} was not restarted");
@@ -157,8 +157,8 @@ mod tests {
         let provider = Simulator::new(Faults { latency: Span::fixed(Duration::from_secs(1)), ..Faults::default() });
         let (one, two) = (chat("done~1"), chat("done~2"));
         tokio::join!(provider.sync(&one, DEADLINE), provider.sync(&two, DEADLINE));
-        assert_eq!(provider.stats().max_in_flight_per_chat, 1);
+        assert_eq!(provider.stats().max_in_flight_each, 1);
         tokio::join!(provider.sync(&one, DEADLINE), provider.sync(&one, DEADLINE));
-        assert_eq!(provider.stats().max_in_flight_per_chat, 2);
+        assert_eq!(provider.stats().max_in_flight_each, 2);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::reply::Said;
-use crate::ids::ChatId;
+use crate::ids::{Subject, id_field};
 
 /// Maximum number of calls in a log; a simulator that runs for days drops the oldest.
 const CAPACITY: usize = 100_000;
@@ -21,8 +21,9 @@ pub struct CallId(pub(super) u64);
 pub struct CallRecord {
     /// Its number in the world, from 1, in the order of sending.
     pub number: u64,
-    /// The chat.
-    pub chat_id: ChatId,
+    /// What it was for.
+    #[serde(flatten, with = "id_field")]
+    pub subject: Subject,
     /// When it was sent, since the world began.
     pub sent_at_ms: u64,
     /// When it reached the provider; absent while it is in transit, and forever if the request was lost.
@@ -34,9 +35,9 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
-    pub(super) fn sent(call: CallId, chat: &ChatId, now: Duration) -> Self {
-        let (number, chat_id) = (call.0, chat.clone());
-        Self { number, chat_id, sent_at_ms: milliseconds(now), landed_at_ms: None, said: None, delivered: false }
+    pub(super) fn sent(call: CallId, subject: &Subject, now: Duration) -> Self {
+        let (number, subject) = (call.0, subject.clone());
+        Self { number, subject, sent_at_ms: milliseconds(now), landed_at_ms: None, said: None, delivered: false }
     }
 
     pub(super) fn landed(&mut self, now: Duration, said: Said) {
@@ -53,7 +54,7 @@ fn milliseconds(time: Duration) -> u64 {
 impl fmt::Display for CallRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, rest) = (self.sent_at_ms / 1000, self.sent_at_ms % 1000);
-        write!(f, "{seconds:>5}.{rest:03} s  {}  ", self.chat_id)?;
+        write!(f, "{seconds:>5}.{rest:03} s  {}  ", self.subject.label())?;
         match (self.said, self.delivered) {
             (Some(said), true) => write!(f, "{said}"),
             (Some(said), false) => write!(f, "{said}, reply lost"),
@@ -132,12 +133,12 @@ impl Counts {
 /// The counts of a world.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
-    /// Over all chats.
+    /// Over all subjects.
     pub total: Counts,
-    /// Maximum number of concurrent calls for the same chat.
-    pub max_in_flight_per_chat: u64,
-    /// Each chat that was called.
-    pub chats: BTreeMap<ChatId, Counts>,
+    /// Maximum number of concurrent calls for the same subject.
+    pub max_in_flight_each: u64,
+    /// Each subject that was called.
+    pub subjects: BTreeMap<Subject, Counts>,
 }
 
 #[cfg(test)]
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn full_log_drops_the_oldest_calls() {
-        let chat = ChatId::parse("done").unwrap();
+        let chat = Subject::chat("done").unwrap();
         let mut log = Log::default();
         let last = u64::try_from(CAPACITY).unwrap() + 1;
         for number in 1..=last {
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn record_is_displayed_in_one_line() {
-        let mut record = CallRecord::sent(CallId(1), &ChatId::parse("done~1").unwrap(), Duration::from_millis(12_345));
+        let mut record = CallRecord::sent(CallId(1), &Subject::chat("done~1").unwrap(), Duration::from_millis(12_345));
         assert_eq!(record.to_string(), "   12.345 s  done~1  no answer: the call has not arrived");
         record.landed(Duration::from_secs(13), Said::Running);
         assert_eq!(record.to_string(), "   12.345 s  done~1  SYNC_RUNNING, reply lost");

@@ -8,7 +8,7 @@ use clap::builder::PossibleValue;
 use serde::{Serialize, Serializer};
 
 use super::script::{ErrorAnswer, ErrorKind, Oddity};
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::postpress::catalogue::ErrorType;
 use crate::postpress::{Envelope, Finish, Progress};
 
@@ -46,14 +46,14 @@ pub enum Said {
 
 impl Said {
     /// The reply to call `number`, which is for `chat`.
-    pub(super) fn reply(self, chat: &ChatId, number: u64) -> Reply {
+    pub(super) fn reply(self, chat: &Subject, number: u64) -> Reply {
         let status = match self {
             Self::Started { .. } => Progress::Started.as_str(),
             Self::Running => Progress::Running.as_str(),
             Self::Over(finish) => finish.as_str(),
             Self::Error(error) => return error.reply(chat, number),
         };
-        sync_reply("ChatHistorySync", chat.as_str(), status)
+        sync_reply("ChatHistorySync", chat.id(), status)
     }
 }
 
@@ -79,7 +79,7 @@ fn ok(body: String) -> Reply {
 }
 
 impl ErrorAnswer {
-    fn reply(self, chat: &ChatId, number: u64) -> Reply {
+    fn reply(self, chat: &Subject, number: u64) -> Reply {
         let reply = match self.kind {
             ErrorKind::Error(error) => error_reply(error, number),
             ErrorKind::Status(status) => bare_reply(status),
@@ -110,7 +110,7 @@ fn envelope_reply(kind: &str, status: u16, meaning: &str, number: u64) -> Reply 
     })
 }
 
-fn odd_reply(oddity: Oddity, chat: &ChatId, number: u64) -> Reply {
+fn odd_reply(oddity: Oddity, chat: &Subject, number: u64) -> Reply {
     match oddity {
         Oddity::Html => Reply {
             content_type: "text/html",
@@ -120,8 +120,8 @@ fn odd_reply(oddity: Oddity, chat: &ChatId, number: u64) -> Reply {
         Oddity::Truncated => ok("{\"object\": \"ChatHistorySync\", \"chat_id\": \"".to_owned()),
         Oddity::WrongChat => sync_reply("ChatHistorySync", ANOTHER_CHAT, "SYNC_RUNNING"),
         Oddity::WrongChatDone => sync_reply("ChatHistorySync", ANOTHER_CHAT, "SYNC_DONE"),
-        Oddity::WrongObject => sync_reply("Chat", chat.as_str(), "SYNC_RUNNING"),
-        Oddity::UnknownStatus => sync_reply("ChatHistorySync", chat.as_str(), "SYNC_PAUSED"),
+        Oddity::WrongObject => sync_reply("Chat", chat.id(), "SYNC_RUNNING"),
+        Oddity::UnknownStatus => sync_reply("ChatHistorySync", chat.id(), "SYNC_PAUSED"),
         Oddity::EnvelopeIn200 => envelope_reply("errors/unexpected_error", 500, "Something went wrong.", number),
     }
 }
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     fn error(id: &str) -> Said {
-        match Script::of(&ChatId::parse(id).unwrap()).behaviour {
+        match Script::of(&Subject::chat(id).unwrap()).behaviour {
             Behaviour::Error(error) => Said::Error(error),
             behaviour => panic!("{behaviour:?} is not an error"),
         }
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn status_is_the_documented_object() {
-        let chat = ChatId::parse("a\"b").unwrap();
+        let chat = Subject::chat("a\"b").unwrap();
         let reply = Said::Over(Finish::Done).reply(&chat, 1);
         assert_eq!(reply.http_status, 200);
         assert_eq!(reply.body, r#"{"object":"ChatHistorySync","chat_id":"a\"b","status":"SYNC_DONE"}"#);
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn error_is_the_documented_envelope() {
-        let chat = ChatId::parse("x").unwrap();
+        let chat = Subject::chat("x").unwrap();
         let reply = error("resource_not_found-retry-after-7s").reply(&chat, 42);
         assert_eq!((reply.http_status, reply.retry_after), (404, Some(Duration::from_secs(7))));
         let envelope: Envelope = serde_json::from_str(&reply.body).unwrap();

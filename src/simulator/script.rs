@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::postpress::Finish;
 use crate::postpress::catalogue::{ERROR_TYPES, ErrorType};
 use crate::time::parse_duration;
@@ -103,8 +103,8 @@ pub fn documented_error(name: &str) -> Option<&'static ErrorType> {
 
 impl Script {
     /// The script of a chat; an ordinary sync if its id selects nothing.
-    pub(super) fn of(chat: &ChatId) -> Self {
-        let (name, _suffix) = chat.as_str().split_once('~').unwrap_or((chat.as_str(), ""));
+    pub(super) fn of(chat: &Subject) -> Self {
+        let (name, _suffix) = chat.id().split_once('~').unwrap_or((chat.id(), ""));
         let ordinary = Behaviour::Sync { lasts: ORDINARY_SYNC, finish: Finish::Done };
         Self::parse(name).unwrap_or(Self { opening: Vec::new(), behaviour: ordinary })
     }
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn script(id: &str) -> Script {
-        Script::of(&ChatId::parse(id).unwrap())
+        Script::of(&Subject::chat(id).unwrap())
     }
 
     fn sync(finish: Finish, milliseconds: u64) -> Behaviour {
@@ -280,7 +280,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_chat_has_a_script(id in "\\PC{1,60}", calls: u64) {
-            if let Ok(chat) = ChatId::parse(&id) {
+            if let Ok(chat) = Subject::chat(&id) {
                 Script::of(&chat).opening_error(calls);
             }
         }
@@ -289,7 +289,7 @@ mod tests {
         fn ids_that_resemble_the_grammar_have_a_script(
             id in "(503|html|limit_exceeded)?(-retry-after-)?[0-9]{0,30}(h|s)?(-for-)?[0-9]{0,25}(-calls-then-){0,3}(done|error)?(-in-)?[0-9]{0,30}(ms|h)?"
         ) {
-            if let Ok(chat) = ChatId::parse(&id) {
+            if let Ok(chat) = Subject::chat(&id) {
                 Script::of(&chat).opening_error(u64::MAX);
             }
         }

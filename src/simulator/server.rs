@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 use super::exchange::Simulator;
 use super::reply::{Reply, bare_reply, error_reply, json_reply};
 use super::script::documented_error;
-use crate::ids::ChatId;
+use crate::ids::Subject;
 
 /// How long to wait after a failed accept: a missing resource, such as a file descriptor, is freed when other connections
 /// end.
@@ -158,9 +158,9 @@ fn check_key(headers: &HeaderMap) -> Result<(), &'static str> {
 }
 
 /// Parses the chat id from its path segment; an error is the name of the documented error.
-fn read_chat(segment: &str) -> Result<ChatId, &'static str> {
+fn read_chat(segment: &str) -> Result<Subject, &'static str> {
     let id = percent_decode_str(segment).decode_utf8().map_err(|_| "invalid_resource_identifier")?;
-    ChatId::parse(&id).map_err(|_| "invalid_resource_identifier")
+    Subject::chat(&id).map_err(|_| "invalid_resource_identifier")
 }
 
 fn response(reply: Reply) -> Response<Full<Bytes>> {
@@ -301,7 +301,7 @@ mod tests {
         get(address, "/v1/chats/deleted/sync").await;
         let stats: Value = serde_json::from_str(body(&get(address, "/stats").await)).unwrap();
         assert_eq!(stats["total"]["calls"], 1);
-        assert_eq!(stats["chats"]["deleted"]["terminal_answers"], 1);
+        assert_eq!(stats["subjects"]["default/chat/deleted"]["terminal_answers"], 1);
         let log: Value = serde_json::from_str(body(&get(address, "/log").await)).unwrap();
         assert_eq!(log[0]["said"], "CHAT_DELETED");
         assert_eq!(log[0]["delivered"], true);

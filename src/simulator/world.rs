@@ -7,7 +7,7 @@ use super::faults::{Fate, Mishap};
 use super::log::{CallId, CallRecord, Counts, Log, Stats};
 use super::reply::{Reply, Said};
 use super::script::{Behaviour, ErrorAnswer, Script};
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::postpress::Finish;
 
 /// A simulated provider.
@@ -16,11 +16,11 @@ use crate::postpress::Finish;
 /// the first access to the world at or after that time, whether or not their callers still wait.
 #[derive(Debug, Default)]
 pub struct World {
-    chats: HashMap<ChatId, Chat>,
+    chats: HashMap<Subject, Chat>,
     total: Counts,
     sent: u64,
     /// The calls that have not landed yet, by when they land.
-    in_transit: BTreeMap<(Duration, CallId), (ChatId, Mishap)>,
+    in_transit: BTreeMap<(Duration, CallId), (Subject, Mishap)>,
     awaited: HashMap<CallId, Awaited>,
     log: Log,
 }
@@ -28,7 +28,7 @@ pub struct World {
 /// A call whose caller has not hung up.
 #[derive(Debug)]
 struct Awaited {
-    chat: ChatId,
+    chat: Subject,
     reply: Option<Reply>,
 }
 
@@ -55,12 +55,12 @@ enum SyncState {
 
 impl World {
     /// The number of calls sent for this chat.
-    pub fn calls_of(&self, chat: &ChatId) -> u64 {
+    pub fn calls_of(&self, chat: &Subject) -> u64 {
         self.chats.get(chat).map_or(0, |chat| chat.counts.calls)
     }
 
     /// Sends a call. Its caller waits until [`World::hang_up`].
-    pub fn send(&mut self, chat: &ChatId, now: Duration, fate: Fate) -> CallId {
+    pub fn send(&mut self, chat: &Subject, now: Duration, fate: Fate) -> CallId {
         self.settle(now);
         self.sent += 1;
         let call = CallId(self.sent);
@@ -97,9 +97,10 @@ impl World {
     /// The counts so far.
     pub fn stats(&mut self, now: Duration) -> Stats {
         self.settle(now);
-        let chats: BTreeMap<ChatId, Counts> = self.chats.iter().map(|(id, chat)| (id.clone(), chat.counts)).collect();
-        let max_in_flight_per_chat = chats.values().map(|counts| counts.max_in_flight).max().unwrap_or(0);
-        Stats { total: self.total, max_in_flight_per_chat, chats }
+        let subjects: BTreeMap<Subject, Counts> =
+            self.chats.iter().map(|(id, chat)| (id.clone(), chat.counts)).collect();
+        let max_in_flight_each = subjects.values().map(|counts| counts.max_in_flight).max().unwrap_or(0);
+        Stats { total: self.total, max_in_flight_each, subjects }
     }
 
     /// The calls so far, in the order of sending; after many calls only the latest.
@@ -109,7 +110,7 @@ impl World {
     }
 
     /// Counts for this chat and in total.
-    fn count(&mut self, chat: &ChatId, count: impl Fn(&mut Counts)) {
+    fn count(&mut self, chat: &Subject, count: impl Fn(&mut Counts)) {
         count(&mut self.total);
         if let Some(chat) = self.chats.get_mut(chat) {
             count(&mut chat.counts);
@@ -128,7 +129,7 @@ impl World {
         }
     }
 
-    fn land(&mut self, call: CallId, id: &ChatId, mishap: Mishap, now: Duration) {
+    fn land(&mut self, call: CallId, id: &Subject, mishap: Mishap, now: Duration) {
         let chat = self.chats.entry(id.clone()).or_insert_with(|| Chat::new(id));
         let said = match mishap {
             Mishap::Refused(status) => Said::Error(ErrorAnswer::status(status)),
@@ -146,7 +147,7 @@ impl World {
 }
 
 impl Chat {
-    fn new(id: &ChatId) -> Self {
+    fn new(id: &Subject) -> Self {
         Self { script: Script::of(id), state: SyncState::Idle, answered: 0, counts: Counts::default() }
     }
 
@@ -185,8 +186,8 @@ impl Chat {
 mod tests {
     use super::*;
 
-    fn chat(id: &str) -> ChatId {
-        ChatId::parse(id).unwrap()
+    fn chat(id: &str) -> Subject {
+        Subject::chat(id).unwrap()
     }
 
     fn at(milliseconds: u64) -> Duration {
@@ -216,7 +217,7 @@ mod tests {
             ] {
                 assert_eq!(call(&mut world, id, now), said, "{id} at {now}");
             }
-            let counts = world.stats(at(9_001)).chats[&chat(id)];
+            let counts = world.stats(at(9_001)).subjects[&chat(id)];
             assert_eq!((counts.calls, counts.syncs_started), (8, 3));
             assert_eq!((counts.restarts, counts.terminal_answers), (2, 2));
         }
@@ -300,7 +301,7 @@ mod tests {
         world.send(&chat("done~1"), at(100), slow);
         let stats = world.stats(at(100));
         assert_eq!((stats.total.in_flight, stats.total.max_in_flight), (3, 3));
-        assert_eq!(stats.max_in_flight_per_chat, 2);
-        assert_eq!(stats.chats[&chat("done~2")].max_in_flight, 1);
+        assert_eq!(stats.max_in_flight_each, 2);
+        assert_eq!(stats.subjects[&chat("done~2")].max_in_flight, 1);
     }
 }

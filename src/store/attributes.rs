@@ -87,7 +87,7 @@ pub(super) fn to_due_run(attributes: &Attributes) -> Result<DueRun, ServiceError
     Ok(DueRun { sweep_at_ms, subject: read.parsed("subject")? })
 }
 
-/// The chat of a key.
+/// The subject of a key.
 pub(super) fn to_subject(attributes: &Attributes) -> Result<Subject, ServiceError> {
     Reader(attributes).parsed("subject")
 }

@@ -46,7 +46,7 @@ impl DynamoStore {
     /// If the table cannot be read.
     pub async fn ended_page(&self, after: Option<&Subject>) -> Result<EndedPage, ServiceError> {
         let filter = Expression::condition("#phase = :ended").with(":ended", string("ended"));
-        let after = after.map(|subject| HashMap::from([(KEY.to_owned(), string(subject))]));
+        let after = after.map(|subject| HashMap::from([(KEY.to_owned(), string(subject.key()))]));
         let request = self
             .client
             .scan()
@@ -95,7 +95,7 @@ impl DynamoStore {
             .client
             .update_item()
             .table_name(&self.table)
-            .key(KEY, string(subject))
+            .key(KEY, string(subject.key()))
             .set_expression_attribute_names(Some(update.names()))
             .update_expression(update.changes)
             .condition_expression(update.condition)
@@ -123,7 +123,8 @@ fn refused(item: Option<&Attributes>) -> Result<WriteResult, ServiceError> {
 
 impl RunStore for DynamoStore {
     async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
-        let request = self.client.get_item().table_name(&self.table).key(KEY, string(subject)).consistent_read(true);
+        let request =
+            self.client.get_item().table_name(&self.table).key(KEY, string(subject.key())).consistent_read(true);
         let output = request.send().await.map_err(|error| self.failed("GetItem", &error))?;
         output.item.as_ref().map(attributes::to_item).transpose()
     }
@@ -190,7 +191,7 @@ impl RunStore for DynamoStore {
         let condition = condition.with(":shard", number(shard)).with(":before", number(before.0));
         let after = after.map(|due| {
             let place =
-                [("open", number(shard)), ("sweep_at_ms", number(due.sweep_at_ms.0)), (KEY, string(&due.subject))];
+                [("open", number(shard)), ("sweep_at_ms", number(due.sweep_at_ms.0)), (KEY, string(due.subject.key()))];
             place.map(|(name, value)| (name.to_owned(), value)).into()
         });
         let request = self

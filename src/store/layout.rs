@@ -52,7 +52,7 @@ pub(super) fn attributes(item: &Item) -> serde_json::Result<Vec<(&'static str, V
         Phase::Ended => "ended",
     };
     let required = [
-        ("subject", Value::Text(item.subject.to_string())),
+        ("subject", Value::Text(item.subject.key())),
         ("run_id", Value::Text(item.run_id.to_string())),
         ("claim_id", Value::Text(item.claim_id.to_hex())),
         ("holder", Value::Text(item.holder.to_string())),
@@ -116,7 +116,7 @@ mod tests {
         fn names_and_values_make_up_an_items_size(item in arbitrary::item()) {
             let names: usize = attributes(&item).unwrap().iter().map(|(name, _)| name.len()).sum();
             let bytes = item_bytes(&item).unwrap();
-            prop_assert!(bytes > names + item.subject.to_string().len() + item.keys.len() * 8);
+            prop_assert!(bytes > names + item.subject.key().len() + item.keys.len() * 8);
             let longer = Item { holder: MessageId::new(format!("{}seven b", item.holder)), ..item };
             prop_assert_eq!(item_bytes(&longer).unwrap(), bytes + 7);
         }

@@ -1,4 +1,4 @@
-//! The run table: one item per chat, changed by conditional writes only.
+//! The run table: one item per subject, changed by conditional writes only.
 //!
 //! A store carries out the [`Write`]s that [`crate::run`] describes; it decides nothing.
 

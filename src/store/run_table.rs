@@ -10,7 +10,7 @@ use tokio::time::Instant;
 #[cfg(feature = "aws")]
 use super::DynamoStore;
 use super::{EndedPage, RunStore, SqliteStore};
-use crate::ids::{ChatId, Subject};
+use crate::ids::Subject;
 use crate::run::{DueRun, Item};
 #[cfg(feature = "aws")]
 use crate::service::attempt_to_reach;
@@ -58,16 +58,15 @@ impl RunTable {
         Self::Deployed(DeployedTable { store, was_read: Cell::new(false) })
     }
 
-    /// A chat's item as of the last write.
+    /// A subject's item as of the last write.
     ///
     /// # Errors
     /// If the table cannot be read.
-    pub async fn read(&self, chat_id: &ChatId) -> Result<Option<Item>, ServiceError> {
-        let subject = Subject::from(chat_id);
+    pub async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
         match self {
             #[cfg(feature = "aws")]
-            Self::Deployed(table) => table.look(async || table.store.read(&subject).await).await,
-            Self::File(path) => in_file(path, None, async |store| store.read(&subject).await).await,
+            Self::Deployed(table) => table.look(async || table.store.read(subject).await).await,
+            Self::File(path) => in_file(path, None, async |store| store.read(subject).await).await,
         }
     }
 
@@ -83,7 +82,7 @@ impl RunTable {
         }
     }
 
-    /// Scans a page of the table for ended runs, continuing after the given chat. There is no index of them.
+    /// Scans a page of the table for ended runs, continuing after the given subject. There is no index of them.
     ///
     /// # Errors
     /// If the table cannot be read.

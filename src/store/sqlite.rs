@@ -12,7 +12,7 @@ use rusqlite::TransactionBehavior::{Deferred, Immediate};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{DUE_PAGE, EndedPage, RunStore, SCAN_PAGE};
-use crate::ids::{ChatId, Subject};
+use crate::ids::Subject;
 use crate::run::{DueRun, Item, StateAttributes, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
@@ -118,7 +118,7 @@ impl SqliteStore {
         }
     }
 
-    /// Scans a page of the table for ended runs, continuing after the given chat.
+    /// Scans a page of the table for ended runs, continuing after the given subject.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -126,9 +126,8 @@ impl SqliteStore {
         let query = format!("SELECT item FROM runs WHERE subject > ?1 ORDER BY subject LIMIT {SCAN_PAGE}");
         let items: Vec<Item> = self.transaction(Deferred, |transaction| {
             let mut statement = transaction.prepare(&query)?;
-            let rows = statement.query_map([after.map_or_else(String::new, Subject::to_string)], |row| {
-                to_item(&row.get::<_, String>(0)?)
-            })?;
+            let rows = statement
+                .query_map([after.map_or_else(String::new, Subject::key)], |row| to_item(&row.get::<_, String>(0)?))?;
             rows.collect()
         })?;
         let looked_at = items.len();
@@ -137,15 +136,15 @@ impl SqliteStore {
         Ok(EndedPage { runs, looked_at, next })
     }
 
-    /// The command with exactly these chats: the one an earlier process left unfinished, or a new one with this key.
+    /// The command with exactly these subjects: the one an earlier process left unfinished, or a new one with this key.
     ///
     /// # Errors
     /// If the file cannot be read or written.
-    pub fn command(&self, chats: &BTreeSet<ChatId>, new_key: &str) -> Result<Command, ServiceError> {
-        self.command_named(&serde_json::json!(chats).to_string(), new_key)
+    pub fn command(&self, subjects: &BTreeSet<Subject>, new_key: &str) -> Result<Command, ServiceError> {
+        self.command_named(&serde_json::json!(subjects).to_string(), new_key)
     }
 
-    /// Like [`SqliteStore::command`], for a command that sends its triggers to this queue: the same chats on another queue
+    /// Like [`SqliteStore::command`], for a command that sends its triggers to this queue: the same subjects on another queue
     /// are another command.
     ///
     /// # Errors
@@ -153,20 +152,20 @@ impl SqliteStore {
     pub fn command_at(
         &self,
         queue_url: &str,
-        chats: &BTreeSet<ChatId>,
+        subjects: &BTreeSet<Subject>,
         new_key: &str,
     ) -> Result<Command, ServiceError> {
-        self.command_named(&serde_json::json!({ "queue": queue_url, "chats": chats }).to_string(), new_key)
+        self.command_named(&serde_json::json!({ "queue": queue_url, "subjects": subjects }).to_string(), new_key)
     }
 
-    fn command_named(&self, chats: &str, new_key: &str) -> Result<Command, ServiceError> {
+    fn command_named(&self, subjects: &str, new_key: &str) -> Result<Command, ServiceError> {
         self.transaction(Immediate, |transaction| {
             let find = "SELECT key FROM commands WHERE chats = ?1";
-            let found: Option<String> = transaction.query_row(find, [chats], |row| row.get(0)).optional()?;
+            let found: Option<String> = transaction.query_row(find, [subjects], |row| row.get(0)).optional()?;
             if let Some(key) = found {
                 return Ok(Command { key, resumed: true });
             }
-            transaction.execute("INSERT INTO commands (key, chats) VALUES (?1, ?2)", [new_key, chats])?;
+            transaction.execute("INSERT INTO commands (key, chats) VALUES (?1, ?2)", [new_key, subjects])?;
             Ok(Command { key: new_key.to_owned(), resumed: false })
         })
     }
@@ -230,7 +229,7 @@ impl RunStore for SqliteStore {
              ORDER BY sweep_at_ms, subject LIMIT {DUE_PAGE}"
         );
         let (after_ms, after_subject) =
-            after.map_or((-1, String::new()), |due| (integer(due.sweep_at_ms), due.subject.to_string()));
+            after.map_or((-1, String::new()), |due| (integer(due.sweep_at_ms), due.subject.key()));
         self.transaction(Deferred, |transaction| {
             let mut statement = transaction.prepare(&query)?;
             let rows = statement.query_map(params![shard, integer(before), after_ms, after_subject], |row| {
@@ -293,7 +292,7 @@ fn format(connection: &Connection) -> rusqlite::Result<i64> {
 
 fn load(transaction: &Transaction<'_>, subject: &Subject) -> rusqlite::Result<Option<Item>> {
     let mut statement = transaction.prepare("SELECT item FROM runs WHERE subject = ?1")?;
-    let json: Option<String> = statement.query_row([subject.to_string()], |row| row.get(0)).optional()?;
+    let json: Option<String> = statement.query_row([subject.key()], |row| row.get(0)).optional()?;
     json.map(|json| to_item(&json)).transpose()
 }
 
@@ -310,7 +309,7 @@ fn save(transaction: &Transaction<'_>, item: &Item) -> rusqlite::Result<()> {
     let shard = open.map(|open| open.shard);
     let sweep_at_ms = open.map(|open| integer(open.sweep_at_ms));
     let expires_at = expires_at.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
-    statement.execute(params![item.subject.to_string(), json, shard, sweep_at_ms, expires_at]).map(|_| ())
+    statement.execute(params![item.subject.key(), json, shard, sweep_at_ms, expires_at]).map(|_| ())
 }
 
 fn integer(time: Millis) -> i64 {
@@ -339,8 +338,8 @@ mod tests {
     use super::*;
     use crate::run::arbitrary;
 
-    fn chats(names: &[&str]) -> BTreeSet<ChatId> {
-        names.iter().map(|name| ChatId::parse(name).unwrap()).collect()
+    fn chats(names: &[&str]) -> BTreeSet<Subject> {
+        names.iter().map(|name| Subject::chat(name).unwrap()).collect()
     }
 
     #[test]

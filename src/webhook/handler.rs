@@ -17,7 +17,7 @@ use super::status::{SyncStatus, entity_tag, is_known};
 use super::{JSON, NO_STORE, Request, Response, json_response};
 use crate::credentials::SecretStore;
 use crate::credentials::webhook::Credentials;
-use crate::ids::{ChatId, MessageId, Subject};
+use crate::ids::{MessageId, Subject};
 use crate::message::TriggerBody;
 use crate::queue::{Outgoing, Queue};
 use crate::service::{ServiceError, retry_until, retry_while};
@@ -69,7 +69,7 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         };
         match (&request.method, route) {
             (&Method::POST, Route::Syncs) => self.accept(request, until).await,
-            (&Method::GET | &Method::HEAD, Route::Chat(chat_id)) => self.status(request, chat_id, until).await,
+            (&Method::GET | &Method::HEAD, Route::Chat(chat)) => self.status(request, chat, until).await,
             // Depends on no other service.
             (&Method::GET | &Method::HEAD, Route::Health) => {
                 Ok(json_response(StatusCode::OK, &serde_json::json!({ "status": "ok" }), JSON, NO_STORE))
@@ -84,8 +84,7 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         self.auth.check(request, until, may_post).await.map_err(unauthorized)?;
         let trigger = request::read(request, &self.event_source)?;
         let message_id = self.enqueue(&request.id, &trigger, until).await?;
-        let (chat_id, request_id) = (&trigger.chat_id, &request.id);
-        tracing::info!(%chat_id, %message_id, request_id, "trigger accepted");
+        tracing::info!(subject = trigger.subject.key(), %message_id, request_id = request.id, "trigger accepted");
         Ok(json_response(StatusCode::ACCEPTED, &SyncRequest::accepted(&trigger, message_id), JSON, NO_STORE))
     }
 
@@ -125,16 +124,15 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
     async fn status(
         &self,
         request: &Request,
-        chat_id: Result<ChatId, String>,
+        subject: Result<Subject, String>,
         until: Instant,
     ) -> Result<Response, Problem> {
         self.auth.check(request, until, may_read).await.map_err(unauthorized)?;
-        let chat_id = chat_id.map_err(|why| Problem::new(Kind::InvalidChatId, why))?;
-        let read =
-            retry_until(until, async || self.store.read(&Subject::from(&chat_id)).await).await.map_err(|error| {
-                tracing::error!(request_id = request.id, %chat_id, %error, "run table not read");
-                Problem::unavailable("the run table cannot be read; try again")
-            })?;
+        let subject = subject.map_err(|why| Problem::new(Kind::InvalidChatId, why))?;
+        let read = retry_until(until, async || self.store.read(&subject).await).await.map_err(|error| {
+            tracing::error!(request_id = request.id, subject = subject.key(), %error, "run table not read");
+            Problem::unavailable("the run table cannot be read; try again")
+        })?;
         let now = self.clock.now();
         let Some(item) = read.filter(|item| !item.is_expired(now)) else {
             let detail = "no sync of this chat was requested here, or its run has expired (BRIDGE_RUN_TTL_SECONDS)";

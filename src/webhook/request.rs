@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::problem::{Kind, Problem};
 use super::{JSON, Request};
-use crate::ids::{ChatId, MessageId};
+use crate::ids::{IdField, MessageId, Subject, id_field};
 use crate::json::BYTE_ORDER_MARK;
 use crate::message::TriggerBody;
 
@@ -30,12 +30,14 @@ pub struct SyncRequest {
     /// The type of this object.
     #[schemars(extend("const" = "SyncRequest"))]
     object: &'static str,
-    /// The chat to sync.
-    chat_id: ChatId,
+    /// What to sync.
+    #[serde(flatten, with = "id_field")]
+    #[schemars(with = "IdField")]
+    subject: Subject,
     /// SQS's id of the trigger, which the event that answers it contains.
     #[schemars(with = "String")]
     message_id: MessageId,
-    /// Another trigger of this chat with this key is the same request.
+    /// Another trigger of it with this key is the same request.
     #[serde(skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<String>,
 }
@@ -43,8 +45,8 @@ pub struct SyncRequest {
 impl SyncRequest {
     /// The answer to this trigger, sent as this message.
     pub fn accepted(trigger: &TriggerBody, message_id: MessageId) -> Self {
-        let (chat_id, idempotency_key) = (trigger.chat_id.clone(), trigger.idempotency_key.clone());
-        Self { object: "SyncRequest", chat_id, message_id, idempotency_key }
+        let (subject, idempotency_key) = (trigger.subject.clone(), trigger.idempotency_key.clone());
+        Self { object: "SyncRequest", subject, message_id, idempotency_key }
     }
 }
 

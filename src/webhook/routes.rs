@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::Path;
-use crate::ids::ChatId;
+use crate::ids::Subject;
 
 /// Where triggers are sent.
 pub const SYNCS: &str = "/v1/syncs";
@@ -18,7 +18,7 @@ pub enum Route {
     /// `/v1/syncs`
     Syncs,
     /// `/v1/chats/{chat_id}/sync`, with the id or what is wrong with it.
-    Chat(Result<ChatId, String>),
+    Chat(Result<Subject, String>),
     /// `/healthz`
     Health,
 }
@@ -34,8 +34,8 @@ impl Route {
                 let id = text.strip_prefix(CHAT.0)?.strip_suffix(CHAT.1)?;
                 match path {
                     Path::Encoded(_) if id.contains('/') => None,
-                    Path::Encoded(_) => Some(Self::Chat(decode(id).and_then(|id| chat_id(&id)))),
-                    Path::Decoded(_) => Some(Self::Chat(chat_id(id))),
+                    Path::Encoded(_) => Some(Self::Chat(decode(id).and_then(|id| chat(&id)))),
+                    Path::Decoded(_) => Some(Self::Chat(chat(id))),
                 }
             }
         }
@@ -55,8 +55,8 @@ pub fn chat_path(segment: &str) -> String {
     format!("{}{segment}{}", CHAT.0, CHAT.1)
 }
 
-fn chat_id(text: &str) -> Result<ChatId, String> {
-    ChatId::parse(text).map_err(|error| error.to_string())
+fn chat(text: &str) -> Result<Subject, String> {
+    Subject::chat(text).map_err(|error| error.to_string())
 }
 
 /// Decodes a path segment. Invalid encodings are refused, since they would decode to something the client did not mean.
@@ -78,7 +78,7 @@ mod tests {
         match Route::of(path) {
             Some(Route::Syncs) => "syncs".to_owned(),
             Some(Route::Health) => "health".to_owned(),
-            Some(Route::Chat(Ok(chat_id))) => format!("chat {chat_id}"),
+            Some(Route::Chat(Ok(subject))) => format!("{} {}", subject.kind(), subject.id()),
             Some(Route::Chat(Err(why))) => why,
             None => "none".to_owned(),
         }
@@ -118,7 +118,7 @@ mod tests {
             ("é", "chat é"),
             ("%F0%9F%92%AC", "chat 💬"),
             ("...", "chat ..."),
-            ("", "`chat_id` is empty; name the chat to sync"),
+            ("", "`chat_id` is empty; name what to sync"),
             (".", "`chat_id` is a path navigation (`.` or `..`), which a URL cannot contain as a name"),
             ("%2e%2E", "`chat_id` is a path navigation (`.` or `..`), which a URL cannot contain as a name"),
             ("a%00", "`chat_id` has a control character; remove it"),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::ids::ChatId;
+use crate::ids::{IdField, Subject, id_field};
 use crate::postpress::{Envelope, Finish, Progress, Status};
 use crate::run::{Ending, Item, Phase};
 
@@ -29,8 +29,10 @@ pub struct SyncStatus {
     /// The type of this object.
     #[schemars(extend("const" = "ChatHistorySync"))]
     object: &'static str,
-    /// The chat.
-    chat_id: ChatId,
+    /// What it syncs.
+    #[serde(flatten, with = "id_field")]
+    #[schemars(with = "IdField")]
+    subject: Subject,
     /// Whether the run continues.
     phase: Phase,
     /// The provider's last status in the table, up to one poll old. Absent until the first answer.
@@ -72,7 +74,7 @@ impl SyncStatus {
         let requested_at = item.triggers.first().map_or(item.started_at_ms, |trigger| trigger.requested_at);
         Self {
             object: "ChatHistorySync",
-            chat_id: item.chat_id().clone(),
+            subject: item.subject.clone(),
             phase: item.state.phase(),
             status: item.status(),
             run_id: item.run_id.as_uuid(),

@@ -11,7 +11,7 @@ use tracing::Span;
 
 use super::{Invocation, Reason};
 use crate::event::{EndedBy, Event};
-use crate::ids::{ChatId, RunId};
+use crate::ids::{RunId, Subject};
 use crate::message::Record;
 use crate::metrics::Metric;
 use crate::postpress::Answer;
@@ -59,9 +59,9 @@ impl<'a> MessageTelemetry<'a> {
         tracing::debug!(kind, receive_count = self.receive_count, "message received");
     }
 
-    /// Adds the chat, and the run if it is known, to every line of the message.
-    pub(super) fn set_run(&self, chat_id: &ChatId, run_id: Option<RunId>) {
-        self.span.record("chat_id", chat_id.as_str());
+    /// Adds the subject, and the run if it is known, to every line of the message.
+    pub(super) fn set_run(&self, subject: &Subject, run_id: Option<RunId>) {
+        self.span.record(subject.kind().id_field(), subject.id());
         if let Some(run_id) = run_id {
             self.set_run_id(run_id);
         }

@@ -193,19 +193,19 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         let telemetry = &mut delivery.telemetry;
         let disposition = match Message::parse(delivery.record, &self.config.event_source) {
             Message::Trigger(trigger) => {
-                telemetry.set_run(&trigger.chat_id, None);
+                telemetry.set_run(&trigger.subject, None);
                 telemetry.received("trigger");
                 telemetry.invocation().metrics().count(Metric::Triggers, 1);
                 return self.run_steps(Task::Trigger(trigger), delivery).await;
             }
             Message::Cancel(cancel) => {
-                telemetry.set_run(cancel.subject.chat_id(), None);
+                telemetry.set_run(&cancel.subject, None);
                 telemetry.received("cancel");
                 telemetry.invocation().metrics().count(Metric::Cancels, 1);
                 return self.run_steps(Task::Cancel(cancel), delivery).await;
             }
             Message::Poll(poll) => {
-                telemetry.set_run(&poll.chat_id, Some(poll.run_id));
+                telemetry.set_run(&poll.subject, Some(poll.run_id));
                 telemetry.received("poll");
                 return self.run_steps(Task::Poll(poll), delivery).await;
             }

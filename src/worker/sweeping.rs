@@ -158,15 +158,15 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             Ok(Some(item)) => {
                 let recovery = sweep(&item, self.now(), &self.config.rules);
                 let is_lost = recovery.as_ref().is_some_and(|recovery| recovery.poll.is_some());
-                tracing::debug!(chat_id = %item.chat_id(), run_id = %item.run_id, is_lost, "open run looked at");
+                tracing::debug!(subject = item.subject.key(), run_id = %item.run_id, is_lost, "open run looked at");
                 Ok(recovery.map(|recovery| (recovery, trace(&item))))
             }
             Ok(None) => {
-                tracing::debug!(subject = %due.subject, "the index still has a run whose item is gone");
+                tracing::debug!(subject = due.subject.key(), "the index still has a run whose item is gone");
                 Ok(None)
             }
             Err(ServiceError::Permanent(error)) => {
-                tracing::error!(error, subject = %due.subject, "the sweep passes over a run that cannot be read");
+                tracing::error!(error, subject = due.subject.key(), "the sweep passes over a run that cannot be read");
                 // Behind the others, so that no number of such runs keeps a sweep from them. The write returns the item, so
                 // this, too, fails where the item is unreadable.
                 let _ = self.move_on(&due.postponed(self.now(), &self.config.rules), until).await;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{BatchResult, Worker};
 use crate::event::Event;
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::message::Record;
 use crate::metrics::Metrics;
 use crate::queue::{MemoryQueue, Source};
@@ -129,8 +129,8 @@ impl Scene {
 
     /// The chat's item.
     fn item(&self, chat: &str) -> Item {
-        let chat = ChatId::parse(chat).unwrap();
-        self.store.inner.items().into_iter().find(|item| *item.chat_id() == chat).unwrap()
+        let chat = Subject::chat(chat).unwrap();
+        self.store.inner.items().into_iter().find(|item| item.subject == chat).unwrap()
     }
 
     /// The published events.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, Region, SharedCredentialsProvider};
 use postpress_bridge::aws::configure;
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::postpress::client::{http_client, mozilla_roots};
 use postpress_bridge::service::ServiceError;
 use postpress_bridge::store::{DynamoStore, RunStore};
@@ -27,7 +27,7 @@ fn table(endpoint: &str, roots: RootCertStore) -> DynamoStore {
 }
 
 async fn read(store: &DynamoStore) -> Result<bool, ServiceError> {
-    store.read(&ChatId::parse("c").unwrap().into()).await.map(|item| item.is_some())
+    store.read(&Subject::chat("c").unwrap()).await.map(|item| item.is_some())
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ async fn cargo_lambda_accepts_a_trigger_over_http_and_answers_its_status() {
     assert_eq!(accepted["statusCode"], 202, "{accepted}\n{}", watch.printed("stderr"));
     let record = aws.receive(1).await.remove(0);
     let Message::Trigger(trigger) = Message::parse(&record, DEFAULT_EVENT_SOURCE) else { panic!("{record:?}") };
-    assert_eq!((trigger.chat_id.as_str(), trigger.key), ("done-in-1s~11", TriggerKey::of("crm-8852")));
+    assert_eq!((trigger.subject.id(), trigger.key), ("done-in-1s~11", TriggerKey::of("crm-8852")));
     let status = watch.invoke("webhook", Path::new("events/http/sync-status.json")).await;
     assert_eq!(status["statusCode"], 404, "no worker has handled it: {status}");
 }

@@ -8,7 +8,7 @@ use aws_sdk_secretsmanager::primitives::Blob;
 use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::credentials::SecretStore;
 use postpress_bridge::event_source_mapping::EventSourceMapping;
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::postpress::rotating::RotatingClient;
 use postpress_bridge::postpress::{Answer, Failure, Finish, Provider, RetryClass};
 use postpress_bridge::queue::MemoryQueue;
@@ -183,7 +183,7 @@ async fn a_run_continues_with_a_rotated_key() {
 
 /// A call with the key that the provider refuses.
 async fn refused_call(provider: &RotatingClient<StoredSecret>) {
-    let answer = provider.sync(&ChatId::parse("done").unwrap(), 9 * SECOND).await;
+    let answer = provider.sync(&Subject::chat("done").unwrap(), 9 * SECOND).await;
     let refused = matches!(&answer, Answer::Failed(Failure { retry_class: RetryClass::Credentials, .. }));
     assert!(refused, "{answer:?}");
 }
@@ -195,7 +195,7 @@ async fn a_refusal_of_an_outdated_key_is_retryable() {
     let provider = rotating(&secret, &provider().await.1).await;
     secret.rotate_to(CANARY).await;
     time_passes(A_WHILE).await;
-    let chat = ChatId::parse("done").unwrap();
+    let chat = Subject::chat("done").unwrap();
     let (one, other) = tokio::join!(provider.sync(&chat, 9 * SECOND), provider.sync(&chat, 9 * SECOND));
     for answer in [one, other] {
         let passes = matches!(&answer, Answer::Failed(Failure { retry_class: RetryClass::Retryable, status: 401, .. }));

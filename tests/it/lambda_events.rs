@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::simulator::{Faults, Server, Simulator};
 use postpress_bridge::store::RunStore;
 use serde_json::{Value, json};
@@ -146,7 +146,7 @@ async fn other_events_fail_the_invocation_before_any_claim() {
         }
         assert_eq!(world.simulator.stats().total.calls, 0);
         for chat in ["deleted~c", "c1"] {
-            let read = world.aws.store(&world.aws.sdk).read(&ChatId::parse(chat).unwrap().into()).await.unwrap();
+            let read = world.aws.store(&world.aws.sdk).read(&Subject::chat(chat).unwrap()).await.unwrap();
             assert_eq!(read, None, "{chat}");
         }
         // The same process continues.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::run::{Item, Open, RunState};
 use postpress_bridge::time::Millis;
 
@@ -51,7 +51,7 @@ async fn said(command: &mut Command) -> Said {
 
 /// An open run of this chat.
 fn open_run(name: &str, started_at: Millis, lease_until: Millis) -> Item {
-    let chat_id: ChatId = chat(name);
-    let state = RunState::Active { open: Open::of_active(&(&chat_id).into(), started_at) };
+    let chat_id: Subject = chat(name);
+    let state = RunState::Active { open: Open::of_active(&chat_id, started_at) };
     Item { started_at_ms: started_at, lease_until_ms: lease_until, state, ..new_run(&chat_id, 1) }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::process::Output;
 use std::time::Duration;
 
-use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
+use postpress_bridge::ids::{ClaimId, MessageId, RunId, Subject};
 use postpress_bridge::message::{Record, SWEEP_BODY};
 use postpress_bridge::postpress::Finish;
 use postpress_bridge::queue::{Outgoing, Queue, Source, VisibilityChange};
@@ -83,7 +83,7 @@ impl Emulated {
 
 fn poll(answer: Option<Outcome>) -> String {
     let (run_id, claim_id) = (RunId::from_random(1), ClaimId::from_random(2));
-    Poll { chat_id: ChatId::parse("c").unwrap(), run_id, claim_id, learned: None, answer }.to_body()
+    Poll { subject: Subject::chat("c").unwrap(), run_id, claim_id, learned: None, answer }.to_body()
 }
 
 #[tokio::test]

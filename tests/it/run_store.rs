@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use postpress_bridge::ids::{ChatId, RunId, Subject, TriggerKey};
+use postpress_bridge::ids::{RunId, Subject, TriggerKey};
 use postpress_bridge::run::{
     ACTIVE_SHARDS, DueRun, ENDED_SHARDS, EndedBy, Ending, Item, Open, Origin, Outcome, RecentKeys, RunState,
     TRIGGERS_MAX, Write, WriteResult,
@@ -57,8 +57,8 @@ async fn write(store: &impl RunStore, write: &Write) -> WriteResult {
     store.write(write).await.unwrap()
 }
 
-async fn read(store: &impl RunStore, chat_id: &ChatId) -> Option<Item> {
-    store.read(&chat_id.into()).await.unwrap()
+async fn read(store: &impl RunStore, chat_id: &Subject) -> Option<Item> {
+    store.read(chat_id).await.unwrap()
 }
 
 async fn take(store: &impl RunStore, taken: &Write) -> Item {
@@ -167,7 +167,7 @@ async fn one_write(store: &impl RunStore, history: &[Write], tried: &Write, take
         WriteResult::Applied(item) => Some(*item),
         WriteResult::ConditionFailed(item) => item.map(|item| *item),
     };
-    assert_eq!(read(store, tried.subject().chat_id()).await, after, "{what}");
+    assert_eq!(read(store, tried.subject()).await, after, "{what}");
 }
 
 async fn a_read_sees_every_earlier_write(store: &impl RunStore) {
@@ -193,7 +193,7 @@ async fn metadata_is_stored_byte_for_byte(store: &impl RunStore) {
     for text in texts {
         let (run_id, key) = (RunId::from_random(1), TriggerKey::of(text));
         let trigger = trigger("joins", text);
-        take(store, &Write::Join { subject: (&writes.0).into(), run_id, key, trigger }).await;
+        take(store, &Write::Join { subject: writes.0.clone(), run_id, key, trigger }).await;
     }
     take(store, &writes.end(1)).await;
     let item = read(store, &writes.0).await.unwrap();
@@ -247,12 +247,12 @@ async fn due_runs_are_paged_once_each_soonest_first(store: &impl RunStore) {
     for (sweep_at_ms, count) in times {
         for n in 0..count {
             let chat_id = chat(&format!("{}-{n}", sweep_at_ms.0));
-            for (shard, chat_id) in [(3, chat_id.clone()), (4, chat(&format!("other-shard-{chat_id}")))] {
+            for (shard, chat_id) in [(3, chat_id.clone()), (4, chat(&format!("other-shard-{}", chat_id.id())))] {
                 let state = RunState::Active { open: Open { shard, sweep_at_ms } };
                 let item = Box::new(Item { state, ..new_run(&chat_id, 1) });
                 take(store, &Write::Start { item, over: None }).await;
             }
-            expected.push(DueRun { sweep_at_ms, subject: chat_id.into() });
+            expected.push(DueRun { sweep_at_ms, subject: chat_id });
         }
     }
     for (before, count) in [(early, 0), (equal, 3), (late, 3 + 2 * DUE_PAGE + 7), (Millis(late.0 + 1), expected.len())]
@@ -273,7 +273,7 @@ async fn the_index_holds_a_run_until_it_is_published(store: &impl RunStore) {
     let writes = Writes(chat("c"));
     let (first, second) = (NOW + Duration::from_secs(1800), NOW + Duration::from_secs(3600));
     let long_after = second + Duration::from_secs(1);
-    let subject = Subject::from(chat("c"));
+    let subject = chat("c");
     let ended_shard = Open::shard_of_ended(&subject);
     let place = |shard, sweep_at_ms| Some((shard, DueRun { sweep_at_ms, subject: subject.clone() }));
     for (step, index) in [
@@ -309,7 +309,7 @@ async fn all_ended(table: &RunTable) -> (Vec<String>, usize, usize) {
     loop {
         let page = table.ended_page(after.as_ref()).await.unwrap();
         assert!(page.looked_at <= SCAN_PAGE);
-        found.extend(page.runs.into_iter().map(|item| item.chat_id().to_string()));
+        found.extend(page.runs.into_iter().map(|item| item.subject.id().to_owned()));
         (looked_at, pages, after) = (looked_at + page.looked_at, pages + 1, page.next);
         if after.is_none() {
             found.sort();

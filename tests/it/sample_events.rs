@@ -70,7 +70,7 @@ fn ended_run(run: u128, ending: Ending) -> EndedRun {
         joined: true,
     };
     EndedRun {
-        chat_id: first.chat_id,
+        subject: first.subject,
         run_id: RunId::from_random(0x2d7c_61a8_54b3_4e09_9f10_83c2_d6e5_0f00 + run),
         outcome: Outcome { ending, ended_by: EndedBy::Answer, finished_at: REQUESTED_AT + LASTED },
         triggers: vec![first.trigger, second],

@@ -42,9 +42,9 @@ impl Expected {
     fn fits(&self, message: &Message) -> bool {
         match (self, message) {
             (Self::Trigger { chat, key }, Message::Trigger(trigger)) => {
-                trigger.chat_id.as_str() == *chat && trigger.key == TriggerKey::of(key)
+                trigger.subject.id() == *chat && trigger.key == TriggerKey::of(key)
             }
-            (Self::Poll { chat }, Message::Poll(poll)) => poll.chat_id.as_str() == *chat,
+            (Self::Poll { chat }, Message::Poll(poll)) => poll.subject.id() == *chat,
             (Self::Sweep, Message::Sweep)
             | (Self::OwnEvent, Message::OwnEvent)
             | (Self::Invalid, Message::Invalid(_)) => true,

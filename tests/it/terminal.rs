@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use postpress_bridge::event::Detail;
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::run::Phase;
 use postpress_bridge::simulator::{CallRecord, Faults, Said, Server, Simulator, Span};
 use postpress_bridge::store::{RunStore, SqliteStore};
@@ -167,7 +167,7 @@ async fn sigterm_loses_no_answer() {
 /// The state of the table after a kill.
 struct Kill {
     at_ms: u64,
-    phases: BTreeMap<ChatId, Phase>,
+    phases: BTreeMap<Subject, Phase>,
 }
 
 #[tokio::test]
@@ -182,11 +182,11 @@ async fn sync_resumes_after_kill_9_and_every_restart_is_explained() {
 
     let mut random = StdRng::seed_from_u64(11);
     let mut kills = Vec::new();
-    let mut printed: BTreeMap<ChatId, BTreeSet<String>> = BTreeMap::new();
+    let mut printed: BTreeMap<Subject, BTreeSet<String>> = BTreeMap::new();
     let mut note = |output: &Output| {
         for line in lines(output) {
             let chat = line.detail.chat_id.clone().unwrap();
-            printed.entry(chat).or_default().insert(serde_json::to_string(&line.detail).unwrap());
+            printed.entry(Subject::Chat(chat)).or_default().insert(serde_json::to_string(&line.detail).unwrap());
         }
     };
     let mut last = None;
@@ -209,7 +209,7 @@ async fn sync_resumes_after_kill_9_and_every_restart_is_explained() {
 
     assert_eq!(printed.len(), chats.len(), "every chat has an ending");
     for (chat, events) in &printed {
-        assert_eq!(events.len(), 1, "{chat} has more than one ending: {events:#?}");
+        assert_eq!(events.len(), 1, "{chat:?} has more than one ending: {events:#?}");
     }
     let total = world.simulator.stats().total;
     println!(
@@ -222,7 +222,7 @@ async fn sync_resumes_after_kill_9_and_every_restart_is_explained() {
     );
     assert!(total.calls > 2 * chats.len() as u64, "the processes lived long enough to call");
     assert_eq!(total.syncs_started, chats.len() as u64 + total.restarts);
-    for chat in chats.iter().map(|chat| ChatId::parse(chat).unwrap()) {
+    for chat in chats.iter().map(|chat| Subject::chat(chat).unwrap()) {
         for (over, again) in restarts(&world.simulator, &chat) {
             assert!(is_explained(&over, &again, &kills), "nothing explains {again} after {over}");
         }
@@ -233,12 +233,12 @@ async fn sync_resumes_after_kill_9_and_every_restart_is_explained() {
 /// given, but not recorded.
 fn is_explained(over: &CallRecord, again: &CallRecord, kills: &[Kill]) -> bool {
     let between = kills.iter().filter(|kill| over.sent_at_ms <= kill.at_ms && kill.at_ms <= again.sent_at_ms);
-    between.into_iter().any(|kill| kill.phases.get(&over.chat_id) == Some(&Phase::Active))
+    between.into_iter().any(|kill| kill.phases.get(&over.subject) == Some(&Phase::Active))
 }
 
 /// The calls that restarted a chat's sync, each with the terminal answer before it.
-fn restarts(simulator: &Simulator, chat: &ChatId) -> Vec<(CallRecord, CallRecord)> {
-    let mut log: Vec<CallRecord> = simulator.log().into_iter().filter(|record| record.chat_id == *chat).collect();
+fn restarts(simulator: &Simulator, chat: &Subject) -> Vec<(CallRecord, CallRecord)> {
+    let mut log: Vec<CallRecord> = simulator.log().into_iter().filter(|record| record.subject == *chat).collect();
     log.sort_by_key(|record| (record.landed_at_ms, record.number));
     let mut last_over = None;
     let mut restarts = Vec::new();
@@ -252,11 +252,11 @@ fn restarts(simulator: &Simulator, chat: &ChatId) -> Vec<(CallRecord, CallRecord
     restarts
 }
 
-async fn phases(state: &Path, chats: &[&str]) -> BTreeMap<ChatId, Phase> {
+async fn phases(state: &Path, chats: &[&str]) -> BTreeMap<Subject, Phase> {
     let store = SqliteStore::open(state).unwrap();
     let mut phases = BTreeMap::new();
-    for chat in chats.iter().map(|chat| ChatId::parse(chat).unwrap()) {
-        if let Some(item) = store.read(&(&chat).into()).await.unwrap() {
+    for chat in chats.iter().map(|chat| Subject::chat(chat).unwrap()) {
+        if let Some(item) = store.read(&chat).await.unwrap() {
             phases.insert(chat, item.state.phase());
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::process::Output;
 
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::message::SWEEP_BODY;
 use postpress_bridge::simulator::{Faults, Server, Simulator};
 use postpress_bridge::store::RunStore;
@@ -79,7 +79,7 @@ async fn work_drains_the_queue_and_every_trigger_gets_its_event() {
     assert_eq!(events.len(), received.len(), "{events:#?}");
     assert_eq!(simulator.stats().total.restarts, 0);
     for (chat, _) in EXPECTED {
-        let item = aws.store(&aws.sdk).read(&ChatId::parse(chat).unwrap().into()).await.unwrap().unwrap();
+        let item = aws.store(&aws.sdk).read(&Subject::chat(chat).unwrap()).await.unwrap().unwrap();
         assert!(item.state.is_published(), "{chat}: {item:?}");
     }
     aws.assert_keeps_no_secret().await;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::bootstrap::{self, AwsWorker, WorkerParts};
 use crate::event_source_mapping::{EventSourceMapping, Handler, InvocationResult};
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::message::Record;
 use crate::queue::{Source, SqsQueue};
 use crate::service::ServiceError;
@@ -118,7 +118,7 @@ impl Work {
         );
         let WorkerParts { worker, queue, store } = bootstrap::worker(&settings, crate::aws::connect).await?;
         // Before it receives messages that it could not handle.
-        let no_chat = ChatId::parse("postpress-bridge~work")?;
+        let no_chat = Subject::chat("postpress-bridge~work")?;
         RunTable::deployed(store).read(&no_chat).await.context("cannot read the run table in BRIDGE_TABLE")?;
         let handler = IdleTracker { worker, last: Cell::new(Instant::now()), in_flight: Cell::new(0) };
         let mapping =

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ids::ChatId;
+use crate::ids::Subject;
 
 /// One chat of the demo.
 pub(super) struct DemoChat {
@@ -69,8 +69,8 @@ pub(super) const CHATS: [DemoChat; 9] = [
 ///
 /// # Panics
 /// Never: a test parses all of them.
-pub(super) fn chat_id(chat: &DemoChat) -> ChatId {
-    ChatId::parse(chat.chat_id).expect("the ids are valid")
+pub(super) fn chat_id(chat: &DemoChat) -> Subject {
+    Subject::chat(chat.chat_id).expect("the ids are valid")
 }
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
     fn every_id_is_valid_and_names_no_other_chat() {
         for (index, chat) in CHATS.iter().enumerate() {
             let trigger = chat.trigger();
-            assert!(trigger.contains(chat_id(chat).as_str()));
+            assert!(trigger.contains(chat_id(chat).id()));
             let named: Vec<usize> = (0..CHATS.len()).filter(|other| CHATS[*other].is_named_in(&trigger)).collect();
             assert_eq!(named, [index]);
         }

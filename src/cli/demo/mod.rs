@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::bus::MemoryBus;
 use crate::event::Event;
 use crate::event_source_mapping::{EventSourceMapping, Handler};
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::message::Record;
 use crate::queue::MemoryQueue;
 use crate::settings::{Config, DEFAULT_EVENT_SOURCE, log_filter_from_env};
@@ -99,14 +99,14 @@ struct Comparison {
     events: Vec<Event>,
     bridge: Stats,
     stateless: Stats,
-    stateless_endings: Vec<ChatId>,
+    stateless_endings: Vec<Subject>,
 }
 
 impl Comparison {
     /// The events about a chat, without repeats.
-    fn endings_of(&self, chat: &ChatId) -> Vec<&Event> {
+    fn endings_of(&self, chat: &Subject) -> Vec<&Event> {
         let mut seen = BTreeSet::new();
-        let about = self.events.iter().filter(|event| event.detail.chat_id.as_ref() == Some(chat));
+        let about = self.events.iter().filter(|event| event.detail.subject().as_ref() == Some(chat));
         about.filter(|event| seen.insert(event.detail.event_id)).collect()
     }
 
@@ -121,13 +121,13 @@ impl Comparison {
     fn kept(&self) -> bool {
         CHATS.iter().all(|chat| self.kept_for(chat))
             && self.bridge.total.restarts == 0
-            && self.bridge.max_in_flight_per_chat <= 1
+            && self.bridge.max_in_flight_each <= 1
     }
 }
 
 /// How many syncs of a chat the provider started.
-fn syncs(stats: &Stats, chat: &ChatId) -> u64 {
-    stats.chats.get(chat).map_or(0, |counts| counts.syncs_started)
+fn syncs(stats: &Stats, chat: &Subject) -> u64 {
+    stats.subjects.get(chat).map_or(0, |counts| counts.syncs_started)
 }
 
 impl Setup {
@@ -156,8 +156,8 @@ impl Setup {
 /// A bus that prints each event, and shows how its chat ended.
 fn bus(results: &Rc<Results>) -> MemoryBus {
     let results = Rc::clone(results);
-    MemoryBus::with_subscriber(Box::new(move |event| match &event.detail.chat_id {
-        Some(chat) => results.end(chat, event),
+    MemoryBus::with_subscriber(Box::new(move |event| match event.detail.subject() {
+        Some(chat) => results.end(&chat, event),
         None => results.print(event),
     }))
 }
@@ -174,7 +174,7 @@ async fn run_bridge(setup: &Setup, results: &Rc<Results>, bus: &Rc<MemoryBus>, k
     setup.run(&KillableHandler { handler, kill: Rc::clone(kill) }).await
 }
 
-async fn run_stateless(setup: &Setup) -> Vec<ChatId> {
+async fn run_stateless(setup: &Setup) -> Vec<Subject> {
     let handler = Stateless {
         provider: setup.simulator.clone(),
         queue: Rc::clone(&setup.queue),

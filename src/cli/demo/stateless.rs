@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::event_source_mapping::{Handler, InvocationResult};
-use crate::ids::{ChatId, MessageId};
+use crate::ids::{MessageId, Subject};
 use crate::message::{Message, Record};
 use crate::postpress::{Answer, Failure, Provider, RetryClass};
 use crate::queue::{Outgoing, Queue};
@@ -18,10 +18,10 @@ pub(super) struct Stateless<P, Q> {
     pub(super) queue: Q,
     pub(super) poll_every: Duration,
     /// Killed once, before it publishes an ending of this chat.
-    pub(super) killed_for: ChatId,
+    pub(super) killed_for: Subject,
     pub(super) was_killed: Cell<bool>,
     /// The chats whose endings it published, with repeats.
-    pub(super) endings: RefCell<Vec<ChatId>>,
+    pub(super) endings: RefCell<Vec<Subject>>,
 }
 
 impl<P: Provider, Q: Queue> Stateless<P, Q> {
@@ -29,15 +29,15 @@ impl<P: Provider, Q: Queue> Stateless<P, Q> {
         let Message::Trigger(trigger) = Message::parse(record, "") else {
             return InvocationResult::Completed(Vec::new());
         };
-        let chat_id = trigger.chat_id;
-        match self.provider.sync(&chat_id, Duration::from_secs(1)).await {
+        let chat = trigger.subject;
+        match self.provider.sync(&chat, Duration::from_secs(1)).await {
             Answer::InProgress(_)
             | Answer::Unusable(_)
             | Answer::Failed(Failure {
                 retry_class: RetryClass::Retryable | RetryClass::Credentials | RetryClass::Connecting,
                 ..
             }) => self.poll_again(record).await,
-            Answer::Over(_) | Answer::Failed(_) => self.publish(chat_id),
+            Answer::Over(_) | Answer::Failed(_) => self.publish(chat),
         }
     }
 
@@ -49,11 +49,11 @@ impl<P: Provider, Q: Queue> Stateless<P, Q> {
         }
     }
 
-    fn publish(&self, chat_id: ChatId) -> InvocationResult {
-        if chat_id == self.killed_for && !self.was_killed.replace(true) {
+    fn publish(&self, chat: Subject) -> InvocationResult {
+        if chat == self.killed_for && !self.was_killed.replace(true) {
             return InvocationResult::Killed;
         }
-        self.endings.borrow_mut().push(chat_id);
+        self.endings.borrow_mut().push(chat);
         InvocationResult::Completed(Vec::new())
     }
 }

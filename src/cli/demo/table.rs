@@ -21,7 +21,7 @@ pub(super) fn render(comparison: &Comparison) -> String {
     for chat in &CHATS {
         let id = chat_id(chat);
         let endings: Vec<_> = comparison.endings_of(&id).iter().map(|event| event.detail_type.as_str()).collect();
-        let calls = comparison.bridge.chats.get(&id).map_or(0, |counts| counts.calls);
+        let calls = comparison.bridge.subjects.get(&id).map_or(0, |counts| counts.calls);
         let (ours, theirs) = (syncs(&comparison.bridge, &id), syncs(&comparison.stateless, &id));
         table.add_row([
             Cell::new(chat.short_name()),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{CONTENT_TYPE, DATE, LOCATION};
 
 use crate::cli::finding::Finding;
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::postpress::client::{ApiKey, BaseUrl, Client, Head, KeyKind};
 use crate::postpress::{Answer, Envelope, Failure, Finish, RetryClass};
 use crate::settings::Config;
@@ -80,7 +80,7 @@ pub(super) async fn check(http: reqwest::Client, base: &BaseUrl, key: Option<Api
 
 async fn call(client: &Client, config: &Config) -> Response {
     let sent = SystemTime::now();
-    let (answer, head) = match ChatId::parse(NO_CHAT) {
+    let (answer, head) = match Subject::chat(NO_CHAT) {
         Ok(chat) => client.sync_with_head(&chat, config.limits.provider_timeout).await,
         Err(error) => (Answer::Unusable(error.to_string()), None),
     };

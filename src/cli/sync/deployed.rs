@@ -9,7 +9,7 @@ use crate::cli::aws::DeployedBridge;
 use crate::cli::chat_state::ChatState;
 use crate::cli::follow::Follow;
 use crate::cli::progress::{Mark, ProgressDisplay};
-use crate::ids::{ChatId, TriggerKey};
+use crate::ids::{Subject, TriggerKey};
 use crate::message::TriggerBody;
 use crate::settings::{FollowSettings, FromEnv, SendSettings, StateFile};
 use crate::store::{Command, SqliteStore};
@@ -18,7 +18,7 @@ use crate::telemetry::{self, LogFormat};
 /// Sends triggers for the chats and follows them to their endings; returns whether all are `SYNC_DONE`.
 ///
 /// All triggers carry the command's key, so that a resumed command repeats the same request.
-pub(super) async fn sync(chats: BTreeSet<ChatId>, timeout: Duration) -> anyhow::Result<bool> {
+pub(super) async fn sync(chats: BTreeSet<Subject>, timeout: Duration) -> anyhow::Result<bool> {
     DeployedBridge::ensure_supported("sync")?;
     let ((send, settings), StateFile(state_file)) = <((SendSettings, FollowSettings), StateFile)>::from_env()?;
     telemetry::init(&send.log_filter, LogFormat::Compact)?;
@@ -41,8 +41,8 @@ pub(super) async fn sync(chats: BTreeSet<ChatId>, timeout: Duration) -> anyhow::
     }
     for (trigger, sent) in triggers.iter().zip(bridge.send(&send.queue_url, &triggers).await?) {
         match sent {
-            Ok(_) => drop(followed.insert(trigger.chat_id.clone(), key)),
-            Err(error) => follow.results.display.finish(&trigger.chat_id, &format!("not sent: {error}"), Mark::Failure),
+            Ok(_) => drop(followed.insert(trigger.subject.clone(), key)),
+            Err(error) => follow.results.display.finish(&trigger.subject, &format!("not sent: {error}"), Mark::Failure),
         }
     }
     let outcome = follow.run(followed, chats.len()).await.context("run the same command to continue")?;
@@ -54,6 +54,6 @@ pub(super) async fn sync(chats: BTreeSet<ChatId>, timeout: Duration) -> anyhow::
     Ok(outcome.all_succeeded)
 }
 
-fn trigger(chat: &ChatId, command: &Command) -> TriggerBody {
+fn trigger(chat: &Subject, command: &Command) -> TriggerBody {
     TriggerBody { idempotency_key: Some(command.key.clone()), ..TriggerBody::new(chat.clone()) }
 }

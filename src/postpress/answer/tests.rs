@@ -7,7 +7,7 @@ fn answer(status: u16, body: &str) -> Answer {
 }
 
 fn answer_to(status: u16, body: &Body) -> Answer {
-    Answer::from_response(&ChatId::parse(CHAT).unwrap(), status, None, body, Mask::NONE)
+    Answer::from_response(&Subject::chat(CHAT).unwrap(), status, None, body, Mask::NONE)
 }
 
 /// A body of which only this much arrived.
@@ -167,7 +167,7 @@ fn a_retryable_error_is_terminal_if_it_mentions_an_end() {
 #[test]
 fn a_possible_end_is_quoted_bounded_and_without_the_key() {
     let detail = |body: &str| {
-        let chat = ChatId::parse(CHAT).unwrap();
+        let chat = Subject::chat(CHAT).unwrap();
         match Answer::from_response(&chat, 200, None, &Body::whole(body), Mask::new(KEY)) {
             Answer::Failed(failure) => failure.detail,
             other => panic!("{other:?}"),
@@ -405,7 +405,7 @@ fn unusable_answers_say_why() {
 
 #[test]
 fn every_failure_keeps_its_retry_after() {
-    let chat = ChatId::parse(CHAT).unwrap();
+    let chat = Subject::chat(CHAT).unwrap();
     let wait = Some(Duration::from_secs(9));
     for (status, body) in [(404, ""), (503, "{}"), (302, ""), (200, r#"{"status": "SYNC_PAUSED"}"#)] {
         match Answer::from_response(&chat, status, wait, &Body::whole(body), Mask::NONE) {
@@ -436,7 +436,7 @@ fn an_echoed_key_is_hidden_in_every_kept_text() {
             (200, of_chat(key, OBJECT, "SYNC_RUNNING")),
             (200, of_chat(CHAT, key, "SYNC_DONE")),
         ] {
-            let chat = ChatId::parse(CHAT).unwrap();
+            let chat = Subject::chat(CHAT).unwrap();
             let answer = Answer::from_response(&chat, status, None, &Body::whole(&*body), Mask::new(KEY));
             let shown = format!("{answer:?}");
             assert!(!shown.contains("hunter2") && shown.contains("[secret]"), "{status} {body}: {shown}");
@@ -449,7 +449,7 @@ fn no_part_of_an_echoed_key_remains_where_a_text_is_cut() {
     for before in LABEL_MAX_BYTES - KEY.len()..=LABEL_MAX_BYTES {
         let title = format!("{}{KEY}", "x".repeat(before));
         let body = format!(r#"{{"title": "{title}", "type": "errors/x"}}"#);
-        let chat = ChatId::parse(CHAT).unwrap();
+        let chat = Subject::chat(CHAT).unwrap();
         let answer = Answer::from_response(&chat, 404, None, &Body::whole(&*body), Mask::new(KEY));
         assert!(!format!("{answer:?}").contains("pp_"), "{before}");
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use url::{Host, Url};
 
-use crate::ids::ChatId;
+use crate::ids::Subject;
 
 /// The URL that `/chats/{chat_id}/sync` is appended to: `https`, or `http` on this machine.
 ///
@@ -80,7 +80,7 @@ impl BaseUrl {
     /// The URL of one chat's sync.
     ///
     /// Appended as text: the `url` crate would resolve the path, and a chat id must not take part in that.
-    pub fn sync_of(&self, chat: &ChatId) -> String {
+    pub fn sync_of(&self, chat: &Subject) -> String {
         let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
         format!("{}/chats/{}/sync{query}", self.path, chat.path_segment())
     }
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn query_is_sent_with_every_call_and_shown_only_if_numeric() {
-        let chat = ChatId::parse("a?b/c").unwrap();
+        let chat = Subject::chat("a?b/c").unwrap();
         for (text, sent, shown) in [
             ("https://a.example/v1?port=13111", "/v1/chats/a%3Fb%2Fc/sync?port=13111", "/v1?port=13111"),
             ("https://a.example/v1/?port=13111", "/v1/chats/a%3Fb%2Fc/sync?port=13111", "/v1?port=13111"),
@@ -205,9 +205,9 @@ mod tests {
     proptest! {
         #[test]
         fn every_chat_id_is_one_path_segment(text in "[^\\p{Cc}]{1,100}|[./%2eE?#\\\\]{1,12}") {
-            prop_assume!(ChatId::parse(&text).is_ok());
+            prop_assume!(Subject::chat(&text).is_ok());
             let base = BaseUrl::parse("https://api.postpress.ai/v1").unwrap();
-            let url = Url::parse(&base.sync_of(&ChatId::parse(&text).unwrap())).unwrap();
+            let url = Url::parse(&base.sync_of(&Subject::chat(&text).unwrap())).unwrap();
             let segments: Vec<_> = url.path_segments().unwrap().map(|part| percent_decode_str(part).decode_utf8().unwrap()).collect();
             prop_assert_eq!(segments, ["v1", "chats", &text, "sync"]);
             prop_assert_eq!((url.host_str(), url.query(), url.fragment()), (Some("api.postpress.ai"), None, None));

@@ -31,7 +31,7 @@ async fn an_accepted_trigger_is_one_message_that_the_worker_reads_unchanged() {
     );
     let [sent] = &fixture.sent()[..] else { panic!("{:?}", fixture.sent()) };
     let Message::Trigger(message) = read(sent) else { panic!("{sent}") };
-    assert_eq!(message.chat_id.as_str(), "a/b é");
+    assert_eq!(message.subject.id(), "a/b é");
     assert_eq!(message.trigger.correlation_id.as_deref(), Some("o-1"));
     assert_eq!(message.trigger.idempotency_key.as_deref(), Some("crm-1"));
     let metadata = serde_json::to_string(&message.trigger.metadata).unwrap();

@@ -119,7 +119,7 @@ async fn events_of_different_messages_are_published_separately() {
     let scene = unpublished().await;
     let item = scene.item("c");
     let triggers = vec![item.triggers[0].clone(); TRIGGERS_MAX];
-    let full = Item { subject: crate::ids::ChatId::parse("full").unwrap().into(), triggers, ..item };
+    let full = Item { subject: crate::ids::Subject::chat("full").unwrap(), triggers, ..item };
     let open = full.state.open().unwrap();
     let full = Item { state: RunState::Active { open }, keys: [TriggerKey::of("k")].into(), ..full };
     scene.store.inner.write(&Write::Start { item: Box::new(full), over: None }).await.unwrap();

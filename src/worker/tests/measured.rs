@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::ports::{DONE, Fault, Move, RUNNING, STARTED};
 use super::{SECOND, Scene};
-use crate::ids::ChatId;
+use crate::ids::Subject;
 use crate::message::SWEEP_BODY;
 use crate::metrics::{Metric, Metrics, Unit};
 use crate::plan::cost::{SWEEP_METRICS, SYNC_METRICS};
@@ -12,7 +12,7 @@ use crate::postpress::{Answer, Body, Mask};
 
 /// A documented transient failure.
 fn failing() -> Move {
-    Move::Say(Answer::from_response(&ChatId::parse("c").unwrap(), 503, None, &Body::whole(""), Mask::NONE))
+    Move::Say(Answer::from_response(&Subject::chat("c").unwrap(), 503, None, &Body::whole(""), Mask::NONE))
 }
 
 /// Every metric except the times, as `Polls=1`, `PollsSoFar=1,2`.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, advance, sleep};
 
 use crate::bus::{EventBus, MemoryBus};
 use crate::event::Event;
-use crate::ids::{ChatId, MessageId, Subject};
+use crate::ids::{MessageId, Subject};
 use crate::postpress::{Answer, Finish, Progress, Provider};
 use crate::queue::{MemoryQueue, Outgoing, Queue, VisibilityChange};
 use crate::run::{DueRun, Item, Write, WriteResult};
@@ -175,7 +175,7 @@ impl FaultyStore {
 
 impl RunStore for FaultyStore {
     async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
-        self.faults.around(format!("read {}", subject.chat_id()), self.inner.read(subject)).await
+        self.faults.around(format!("read {}", subject.id()), self.inner.read(subject)).await
     }
 
     async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
@@ -188,7 +188,7 @@ impl RunStore for FaultyStore {
             Write::MarkPublished { .. } => "mark",
             Write::MoveSweep { .. } => "move",
         };
-        self.faults.around(format!("{kind} {}", write.subject().chat_id()), self.inner.write(write)).await
+        self.faults.around(format!("{kind} {}", write.subject().id()), self.inner.write(write)).await
     }
 
     async fn due(&self, shard: u8, before: Millis, after: Option<&DueRun>) -> Result<Vec<DueRun>, ServiceError> {
@@ -321,17 +321,17 @@ impl Scripted {
 }
 
 impl Provider for Scripted {
-    async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
-        self.calls.borrow_mut().push(Called { chat: chat.to_string(), deadline });
+    async fn sync(&self, chat: &Subject, deadline: Duration) -> Answer {
+        self.calls.borrow_mut().push(Called { chat: chat.id().to_owned(), deadline });
         self.in_flight.update(|calls| calls + 1);
         self.max_in_flight.set(self.max_in_flight.get().max(self.in_flight.get()));
-        let answer = match self.next(chat.as_str()) {
+        let answer = match self.next(chat.id()) {
             Move::Say(answer) => answer,
             Move::SayAfter(time, answer) => {
                 sleep(time).await;
                 answer
             }
-            Move::Panic => panic!("the provider was called too often for {chat}, or its script panics"),
+            Move::Panic => panic!("the provider was called too often for {}, or its script panics", chat.id()),
         };
         self.in_flight.update(|calls| calls - 1);
         answer

@@ -92,7 +92,7 @@ async fn an_unsent_poll_retries_only_its_own_message() {
         assert_eq!(scene.invoke().await, dispositions, "{fault:?}");
         assert_eq!(scene.queue.faults.asked("send").len(), requests, "{fault:?}");
         let sent = scene.queue.take_sent().into_iter().map(|sent| serde_json::from_str::<Poll>(&sent.body).unwrap());
-        let sent: BTreeSet<_> = sent.map(|poll| poll.chat_id.to_string()).collect();
+        let sent: BTreeSet<_> = sent.map(|poll| poll.subject.id().to_owned()).collect();
         let polled = ["a", "b", "c"].into_iter().zip(dispositions).filter(|(_, disposition)| *disposition == POLLED_ON);
         assert_eq!(sent, polled.map(|(chat, _)| chat.to_owned()).collect(), "{fault:?}");
     }

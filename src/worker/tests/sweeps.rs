@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::ports::{DONE, Fault, Move, RUNNING};
 use super::{EPOCH, INVOCATION, SECOND, Scene};
-use crate::ids::{ChatId, Subject};
+use crate::ids::Subject;
 use crate::message::SWEEP_BODY;
 use crate::metrics::{Metric, Metrics};
 use crate::postpress::{Answer, Finish};
@@ -74,8 +74,8 @@ async fn a_run_with_a_lost_poll_is_recovered_under_its_own_claim_and_ends() {
     );
 
     sleep(SECOND).await;
-    let (chat_id, run_id, claim_id) = (item.chat_id().clone(), item.run_id, item.claim_id);
-    assert_eq!(sweep(&scene).await, [Poll { chat_id, run_id, claim_id, learned: None, answer: None }]);
+    let (subject, run_id, claim_id) = (item.subject.clone(), item.run_id, item.claim_id);
+    assert_eq!(sweep(&scene).await, [Poll { subject, run_id, claim_id, learned: None, answer: None }]);
     assert_eq!(scene.play_out().await, [ENDED]);
     assert_eq!(scene.events()[0].detail.polls, Some(2));
 }
@@ -151,7 +151,7 @@ fn scene_with_time_for(runs: u32) -> Scene {
 
 /// Adds a run whose message is lost, like that of `lost`, which is due at `sweep_at_ms`.
 async fn add_run(scene: &Scene, chat: &str, like: &Item, sweep_at_ms: Millis) {
-    let subject = Subject::from(ChatId::parse(chat).unwrap());
+    let subject = Subject::chat(chat).unwrap();
     let open = Open::of_active(&subject, sweep_at_ms);
     let item = Box::new(Item { subject, state: RunState::Active { open }, ..like.clone() });
     scene.store.inner.write(&Write::Start { item, over: None }).await.unwrap();
@@ -163,7 +163,7 @@ async fn lost_item() -> Item {
 }
 
 fn chats(polls: &[Poll]) -> Vec<&str> {
-    polls.iter().map(|poll| poll.chat_id.as_str()).collect()
+    polls.iter().map(|poll| poll.subject.id()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +190,7 @@ async fn healthy_runs_of_one_shard_keep_no_sweep_from_a_lost_run_in_another() {
     let healthy = Item { lease_until_ms: EPOCH + 2 * LOST_AFTER, ..lost.clone() };
     let in_shard = |shard: u8| {
         let chats = (0..).map(|number| format!("c{number}"));
-        chats.filter(move |chat| Open::of_active(&ChatId::parse(chat).unwrap().into(), EPOCH).shard == shard)
+        chats.filter(move |chat| Open::of_active(&Subject::chat(chat).unwrap(), EPOCH).shard == shard)
     };
     for chat in in_shard(ACTIVE_SHARDS.start).take(95) {
         add_run(&scene, &chat, &healthy, EPOCH).await;
@@ -228,7 +228,7 @@ async fn a_shard_that_cannot_be_read_keeps_no_sweep_from_the_others() {
     let mut of_shard_0 = 0;
     for number in 0..chats_of_all_shards {
         let chat = format!("c{number}");
-        of_shard_0 += usize::from(Open::of_active(&ChatId::parse(&chat).unwrap().into(), EPOCH).shard == 0);
+        of_shard_0 += usize::from(Open::of_active(&Subject::chat(&chat).unwrap(), EPOCH).shard == 0);
         add_run(&scene, &chat, &lost, EPOCH).await;
     }
     wait_until(&scene, LOST_AFTER + SECOND).await;
@@ -281,7 +281,7 @@ async fn an_unreadable_run_does_not_hide_others() {
     wait_until(&scene, LOST_AFTER + SECOND).await;
     let revived = sweep(&scene).await;
     assert_eq!(revived.len(), 9, "all except one");
-    assert!(revived.iter().all(|poll| poll.chat_id.as_str() != "c7"));
+    assert!(revived.iter().all(|poll| poll.subject.id() != "c7"));
     let moved_to = scene.item("c7").state.open().unwrap().sweep_at_ms;
     assert!(moved_to > scene.clock.now(), "it is moved behind the others");
 }

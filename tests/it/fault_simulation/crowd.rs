@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, Subject};
+use postpress_bridge::ids::{ClaimId, MessageId, RunId, Subject};
 use postpress_bridge::run::{DueRun, Item, Open, PollState, RecentKeys, RunState, Write};
 use postpress_bridge::time::Millis;
 
@@ -13,13 +13,13 @@ pub(super) const ALLOWANCE: u32 = 4;
 
 /// Whether it is one of theirs.
 pub(super) fn has(subject: &Subject) -> bool {
-    subject.chat_id().as_str().starts_with("crowd~")
+    subject.id().starts_with("crowd~")
 }
 
 /// What creates them.
 pub(super) fn starts(now: Millis) -> impl Iterator<Item = Write> {
     (0..RUNS).map(move |number| {
-        let subject = Subject::from(ChatId::parse(&format!("crowd~{number}")).expect("a chat id"));
+        let subject = Subject::chat(&format!("crowd~{number}")).expect("a chat id");
         let item = Item {
             run_id: RunId::from_random(u128::from(number)),
             claim_id: ClaimId::from_random(u128::from(number)),

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use postpress_bridge::event::Event;
-use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId};
+use postpress_bridge::ids::{ClaimId, MessageId, RunId, Subject};
 use postpress_bridge::message::Record;
 use postpress_bridge::postpress::Answer;
 use postpress_bridge::queue::Outgoing;
@@ -49,7 +49,7 @@ pub(super) enum What {
     /// The worker received the response.
     Heard { number: usize, error: Option<String> },
     /// The provider is called; `item` is the chat's item in the table.
-    Called { call: u64, chat: ChatId, run: Option<(RunId, ClaimId, Phase)> },
+    Called { call: u64, chat: Subject, run: Option<(RunId, ClaimId, Phase)> },
     /// The provider is down, and answers 503 instead of being called.
     ProviderOut,
     /// The call was answered.
@@ -63,7 +63,7 @@ pub(super) enum What {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "most of them are writes")]
 pub(super) enum Request {
-    Read(ChatId),
+    Read(Subject),
     Write(Write),
     Due,
     Send(Vec<Outgoing>),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postpress_bridge::bus::EventBus;
 use postpress_bridge::event::Event;
-use postpress_bridge::ids::{ChatId, MessageId, Subject};
+use postpress_bridge::ids::{MessageId, Subject};
 use postpress_bridge::postpress::{Answer, Body, Mask, Provider};
 use postpress_bridge::queue::{Outgoing, Queue, VisibilityChange};
 use postpress_bridge::run::{DueRun, Item, Write, WriteResult};
@@ -130,12 +130,12 @@ impl Invocation {
 
 impl RunStore for Invocation {
     async fn read(&self, subject: &Subject) -> Result<Option<Item>, ServiceError> {
-        let chat = subject.chat_id().clone();
+        let chat = subject.clone();
         let read = move |world: &World, _: &[usize]| {
             let item = world.read(&chat);
             (item.clone(), Effect::Read(item.map(Box::new)))
         };
-        self.ask(Request::Read(subject.chat_id().clone()), read).await
+        self.ask(Request::Read(subject.clone()), read).await
     }
 
     async fn write(&self, write: &Write) -> Result<WriteResult, ServiceError> {
@@ -204,7 +204,7 @@ impl EventBus for Invocation {
 }
 
 impl Provider for Invocation {
-    async fn sync(&self, chat: &ChatId, deadline: Duration) -> Answer {
+    async fn sync(&self, chat: &Subject, deadline: Duration) -> Answer {
         self.point(Point::Before(Operation::Call)).await;
         if self.world.chance.provider_is_out() {
             self.note(What::ProviderOut);

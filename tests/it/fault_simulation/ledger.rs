@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use postpress_bridge::event::{EndedBy, Event};
-use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use postpress_bridge::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
 use postpress_bridge::postpress::Answer;
 use postpress_bridge::run::{Disposition, Ending, Outcome, Phase, Poll, RunState, Write, WriteResult};
 use uuid::Uuid;
@@ -15,7 +15,7 @@ pub(super) type Place = usize;
 
 /// A trigger accepted by a start or a join.
 pub(super) struct Accepted {
-    pub(super) chat: ChatId,
+    pub(super) chat: Subject,
     pub(super) key: TriggerKey,
     pub(super) run: RunId,
 }
@@ -31,7 +31,7 @@ pub(super) struct Attempt {
 }
 
 pub(super) struct EndAttempt {
-    pub(super) chat: ChatId,
+    pub(super) chat: Subject,
     pub(super) claim: ClaimId,
     pub(super) outcome: Outcome,
     pub(super) attempt: Attempt,
@@ -68,7 +68,7 @@ impl Publication {
 pub(super) struct Called {
     pub(super) begun: Place,
     pub(super) invocation: u32,
-    pub(super) chat: ChatId,
+    pub(super) chat: Subject,
     pub(super) run: RunId,
     pub(super) claim: ClaimId,
     pub(super) phase: Phase,
@@ -175,7 +175,7 @@ impl Ledger {
         let attempt = || Attempt { asked, invocation, fault: fault.cloned(), done: None, taken: false };
         match request {
             Request::Write(Write::End { subject, claim_id, outcome, .. }) => {
-                let (chat, claim, outcome) = (subject.chat_id().clone(), *claim_id, outcome.clone());
+                let (chat, claim, outcome) = (subject.clone(), *claim_id, outcome.clone());
                 self.end_attempts.push(EndAttempt { chat, claim, outcome, attempt: attempt() });
             }
             Request::Write(Write::MarkPublished { run_id, .. }) => self.mark_attempts.push((*run_id, attempt())),
@@ -234,7 +234,7 @@ impl Ledger {
         if let Some(claim) = write.claims() {
             self.claimed.insert(claim, (invocation, item.holder.clone()));
         }
-        let (chat, run) = (item.chat_id().clone(), item.run_id);
+        let (chat, run) = (item.subject.clone(), item.run_id);
         match write {
             Write::Start { item, .. } => {
                 self.started.insert(run, place);

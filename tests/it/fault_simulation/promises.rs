@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use postpress_bridge::ids::{MessageId, RunId, TriggerKey};
+use postpress_bridge::ids::{MessageId, RunId, Subject, TriggerKey};
 use postpress_bridge::postpress::{Answer, Finish};
 use postpress_bridge::run::{Disposition, Phase, RetryReason};
 
@@ -70,7 +70,7 @@ fn repetitions_without_loss(restarts: &[Restart], repeats: &[Repeat]) -> Vec<Str
 
 fn no_run_is_stuck(history: &History, breaches: &mut Vec<String>) {
     for item in history.items.iter().filter(|item| !item.state.is_published()) {
-        breaches.push(format!("{} is stuck: {:?}", item.chat_id(), item.state));
+        breaches.push(format!("{:?} is stuck: {:?}", item.subject, item.state));
     }
     if !history.is_dry {
         breaches.push("the world does not become idle".to_owned());
@@ -117,7 +117,7 @@ fn one_call_of_a_chat_at_once(ledger: &Ledger, breaches: &mut Vec<String>) {
     for (number, call) in &ledger.calls {
         let before = last.insert(&call.chat, (number, call.over));
         if let Some((other, _)) = before.filter(|(_, over)| *over > call.begun) {
-            breaches.push(format!("calls {other} and {number} of {} were awaited at once", call.chat));
+            breaches.push(format!("calls {other} and {number} of {:?} were awaited at once", call.chat));
         }
     }
 }
@@ -134,16 +134,16 @@ fn every_trigger_is_in_one_ending(history: &History, ledger: &Ledger, breaches: 
             }
         }
     }
-    let mut runs_of_keys: BTreeMap<(&str, TriggerKey), Vec<RunId>> = BTreeMap::new();
+    let mut runs_of_keys: BTreeMap<(&Subject, TriggerKey), Vec<RunId>> = BTreeMap::new();
     for (message, accepted) in &ledger.accepted {
-        runs_of_keys.entry((accepted.chat.as_str(), accepted.key)).or_default().push(accepted.run);
+        runs_of_keys.entry((&accepted.chat, accepted.key)).or_default().push(accepted.run);
         let found = endings.get(message).cloned().unwrap_or_default();
         if found != BTreeSet::from([accepted.run.to_string()]) {
             breaches.push(format!("{message} was accepted by run {} and is in the endings {found:?}", accepted.run));
         }
     }
     for ((chat, _), runs) in runs_of_keys.iter().filter(|(_, runs)| runs.len() > 1) {
-        breaches.push(format!("a request for {chat} was accepted {} times", runs.len()));
+        breaches.push(format!("a request for {chat:?} was accepted {} times", runs.len()));
     }
     let mut given_up = 0;
     for entry in &history.entries {
@@ -152,7 +152,8 @@ fn every_trigger_is_in_one_ending(history: &History, ledger: &Ledger, breaches: 
         match kind {
             Kind::Trigger { chat, key } => {
                 let key = TriggerKey::of(key.as_deref().unwrap_or(message.as_str()));
-                let accepted = runs_of_keys.contains_key(&(chat.as_str(), key));
+                let subject = Subject::chat(chat).expect("the plan has valid ids");
+                let accepted = runs_of_keys.contains_key(&(&subject, key));
                 let is_answered = |published: &Publication| {
                     let is_taken = published.is_fresh_answer() && published.attempt.taken;
                     is_taken && published.event.detail.triggers[0].message_id == *message

@@ -44,7 +44,7 @@ impl Restart {
 /// The restarts in the provider's log, and those without an explanation.
 pub(super) fn restarts(history: &History, ledger: &Ledger) -> (Vec<Restart>, Vec<String>) {
     let mut landed: Vec<&CallRecord> = history.calls.iter().filter(|call| call.landed_at_ms.is_some()).collect();
-    landed.sort_by_key(|call| (&call.chat_id, call.landed_at_ms, call.number));
+    landed.sort_by_key(|call| (&call.subject, call.landed_at_ms, call.number));
     let (mut explained, mut unexplained) = (Vec::new(), Vec::new());
     let mut last_end: Option<&CallRecord> = None;
     for call in landed {
@@ -52,7 +52,7 @@ pub(super) fn restarts(history: &History, ledger: &Ledger) -> (Vec<Restart>, Vec
             Some(Said::Over(_)) => last_end = Some(call),
             Some(Said::Started { restart: true }) => {
                 let end = last_end
-                    .filter(|end| end.chat_id == call.chat_id)
+                    .filter(|end| end.subject == call.subject)
                     .expect("the simulator restarts only what it answered as finished");
                 match explain(history, ledger, end, call) {
                     Ok(reason) => explained.push(reason),

@@ -72,7 +72,7 @@ impl Names {
             What::Heard { number, error: Some(error) } => format!("#{number} fails: {error}"),
             What::Called { call, chat, run } => {
                 let run = run.map(|(run, claim, phase)| format!("{} {} {phase:?}", self.run(run), self.claim(claim)));
-                format!("call {call} of {chat} begins; the table has {}", run.unwrap_or("nothing".to_owned()))
+                format!("call {call} of {chat:?} begins; the table has {}", run.unwrap_or("nothing".to_owned()))
             }
             What::ProviderOut => "a call is answered with 503: the provider is down".to_owned(),
             What::Answered { call, answer } => format!("call {call} is answered: {answer:?}"),
@@ -83,7 +83,7 @@ impl Names {
 
     fn request(&mut self, request: &Request) -> String {
         match request {
-            Request::Read(chat) => format!("read {chat}"),
+            Request::Read(chat) => format!("read {chat:?}"),
             Request::Write(write) => self.write(write),
             Request::Due => "due runs".to_owned(),
             Request::Send(messages) => {
@@ -115,29 +115,31 @@ impl Names {
             Write::Start { item, over } => {
                 let over = over.map_or("nothing".to_owned(), |run| self.run(run));
                 format!(
-                    "start {} {} of {} over {over}",
+                    "start {} {} of {:?} over {over}",
                     self.run(item.run_id),
                     self.claim(item.claim_id),
-                    item.chat_id()
+                    item.subject
                 )
             }
             Write::Claim { subject, condition, claim, .. } => {
                 let new = self.claim(claim.claim_id);
                 let (ClaimCondition::ByPoll { claim_id, .. } | ClaimCondition::ByTrigger { claim_id }) = condition;
                 let (old, until) = (self.claim(*claim_id), claim.lease_until_ms);
-                format!("claim {subject} as {new} by {} under {old} until {until}", claim.holder)
+                format!("claim {subject:?} as {new} by {} under {old} until {until}", claim.holder)
             }
             Write::Join { subject, run_id, trigger, .. } => {
-                format!("join {} to {} of {subject}", trigger.message_id, self.run(*run_id))
+                format!("join {} to {} of {subject:?}", trigger.message_id, self.run(*run_id))
             }
-            Write::Cancel { subject, requested_at, .. } => format!("cancel {subject}, requested at {requested_at}"),
+            Write::Cancel { subject, requested_at, .. } => {
+                format!("cancel {}, requested at {requested_at}", subject.id())
+            }
             Write::End { subject, claim_id, outcome, .. } => {
-                format!("end {subject} under {}: {:?}", self.claim(*claim_id), outcome.ending)
+                format!("end {subject:?} under {}: {:?}", self.claim(*claim_id), outcome.ending)
             }
             Write::MarkPublished { subject, run_id, .. } => {
-                format!("mark {} of {subject} published", self.run(*run_id))
+                format!("mark {} of {subject:?} published", self.run(*run_id))
             }
-            Write::MoveSweep { subject, from, to } => format!("move {subject} in the index from {from} to {to}"),
+            Write::MoveSweep { subject, from, to } => format!("move {subject:?} in the index from {from} to {to}"),
         }
     }
 

@@ -13,7 +13,7 @@ use postpress_bridge::service::ServiceError;
 use postpress_bridge::simulator::Simulator;
 use postpress_bridge::store::{MemoryStore, RunStore};
 use postpress_bridge::time::{Clock, Millis};
-use postpress_bridge::{event::Event, ids::ChatId};
+use postpress_bridge::{event::Event, ids::Subject};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -69,12 +69,12 @@ impl World {
     }
 
     /// The chat's actual item.
-    pub(super) fn item(&self, chat: &ChatId) -> Option<Item> {
-        at_once(self.store.read(&chat.into())).expect("a table in memory does not fail")
+    pub(super) fn item(&self, chat: &Subject) -> Option<Item> {
+        at_once(self.store.read(chat)).expect("a table in memory does not fail")
     }
 
     /// The chat's item as a worker reads it.
-    pub(super) fn read(&self, chat: &ChatId) -> Option<Item> {
+    pub(super) fn read(&self, chat: &Subject) -> Option<Item> {
         let item = self.item(chat);
         match self.mutant {
             Some(mutant) => item.map(|item| mutant.read(item)),
@@ -87,7 +87,7 @@ impl World {
         if let Some(before) = mutant.before(write) {
             self.execute(&before);
         }
-        self.execute(&mutant.write(write.clone(), self.item(write.subject().chat_id())))
+        self.execute(&mutant.write(write.clone(), self.item(write.subject())))
     }
 
     fn execute(&self, write: &Write) -> WriteResult {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::postpress::answer::Answer;
 use postpress_bridge::postpress::client::{ApiKey, BaseUrl, Client};
 use postpress_bridge::postpress::{Failure, Provider};
@@ -36,7 +36,7 @@ pub(crate) fn client_of(server: &RawServer) -> Client {
 }
 
 pub(crate) async fn ask(client: &Client, deadline: Duration) -> Answer {
-    let answer = client.sync(&ChatId::parse(CHAT).unwrap(), deadline).await;
+    let answer = client.sync(&Subject::chat(CHAT).unwrap(), deadline).await;
     assert_no_secret("the answer", &format!("{answer:?}"));
     answer
 }

@@ -114,7 +114,7 @@ async fn a_thousand_triggers_start_one_sync_per_run_and_each_is_in_one_ending() 
     assert_eq!(runs.len(), endings.len(), "a run has one ending");
     assert_eq!(total.syncs_started, u64::try_from(runs.len()).unwrap(), "a run is one sync");
     assert!(endings.values().all(|detail| detail.restarts == Some(0)));
-    assert_eq!(world.simulator.stats().max_in_flight_per_chat, 1);
+    assert_eq!(world.simulator.stats().max_in_flight_each, 1);
 
     // The faults did occur.
     assert_eq!(worker.processes_started(), PROCESSES);

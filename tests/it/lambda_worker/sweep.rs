@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, Subject, TriggerKey};
+use postpress_bridge::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
 use postpress_bridge::message::SWEEP_BODY;
 use postpress_bridge::run::{ACTIVE_SHARDS, Item, Open, PollState, RecentKeys, RunState, Trigger, Write};
 use postpress_bridge::simulator::Faults;
@@ -18,14 +18,14 @@ const HEALTHY: usize = 2000;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Chats in this shard whose next call finds their sync done.
-fn chats_in(shard: u8) -> impl Iterator<Item = ChatId> {
-    let chats = (0..).map(|number| ChatId::parse(&format!("done~{number}")).unwrap());
-    chats.filter(move |chat| Open::of_active(&chat.into(), Millis(0)).shard == shard)
+fn chats_in(shard: u8) -> impl Iterator<Item = Subject> {
+    let chats = (0..).map(|number| Subject::chat(&format!("done~{number}")).unwrap());
+    chats.filter(move |chat| Open::of_active(chat, Millis(0)).shard == shard)
 }
 
 /// What starts a run that is due, and whose lease ends then.
-fn run(chat: &ChatId, number: u128, lease_until_ms: Millis, sweep_at_ms: Millis) -> Write {
-    let subject = Subject::from(chat);
+fn run(chat: &Subject, number: u128, lease_until_ms: Millis, sweep_at_ms: Millis) -> Write {
+    let subject = chat.clone();
     let message_id = MessageId::new(format!("m-{number}"));
     let item = Item {
         run_id: RunId::from_random(number),
@@ -61,7 +61,7 @@ async fn two_sweeps_revive_the_lost_run_of_each_shard_beside_two_thousand_health
     let ago = |time: Duration| Millis(now.0 - u64::try_from(time.as_millis()).unwrap());
     let healthy = chats_in(ACTIVE_SHARDS.start).skip(1).take(HEALTHY);
     let healthy = healthy.zip(0..).map(|(chat, number)| run(&chat, number, now + HOUR, ago(2 * HOUR)));
-    let lost: Vec<ChatId> = ACTIVE_SHARDS.map(|shard| chats_in(shard).next().unwrap()).collect();
+    let lost: Vec<Subject> = ACTIVE_SHARDS.map(|shard| chats_in(shard).next().unwrap()).collect();
     let of_lost = lost.iter().zip(10_000..).map(|(chat, number)| run(chat, number, ago(2 * HOUR), ago(HOUR)));
     let starts = healthy.chain(of_lost).map(|start| {
         let store = &store;
@@ -75,7 +75,7 @@ async fn two_sweeps_revive_the_lost_run_of_each_shard_beside_two_thousand_health
     for _sweep in 0..2 {
         let sweep = async { drop(world.aws.put(SWEEP_BODY).await) };
         world.work(&worker, &mapping, sweep).await;
-        revived.extend(world.published().await.into_iter().map(|event| event.detail.chat_id.unwrap()));
+        revived.extend(world.published().await.into_iter().map(|event| event.detail.subject().unwrap()));
     }
     revived.sort();
     assert_eq!(revived, lost.into_iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());

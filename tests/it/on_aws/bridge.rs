@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postpress_bridge::bus::EventBridgeBus;
-use postpress_bridge::ids::{ChatId, MessageId};
+use postpress_bridge::ids::{MessageId, Subject};
 use postpress_bridge::message::Record;
 use postpress_bridge::queue::{Source, SqsQueue};
 use postpress_bridge::run::{DEFAULT_OVERDUE, Disposition, Item, Rules, Schedule};
@@ -78,6 +78,6 @@ impl Bridge {
     }
 
     pub(super) async fn item(&self, chat: &str) -> Option<Item> {
-        self.aws.store(&self.aws.sdk).read(&ChatId::parse(chat).unwrap().into()).await.unwrap()
+        self.aws.store(&self.aws.sdk).read(&Subject::chat(chat).unwrap()).await.unwrap()
     }
 }

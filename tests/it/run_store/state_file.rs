@@ -46,7 +46,7 @@ async fn a_state_file_keeps_everything_across_reopening() {
         expected = take(&store, &step).await;
     }
     assert_eq!(read(&file.open(), &writes.0).await, Some(expected));
-    assert_eq!(due(&file.open(), Open::shard_of_ended(&(&writes.0).into()), Millis(u64::MAX)).await.len(), 1);
+    assert_eq!(due(&file.open(), Open::shard_of_ended(&writes.0), Millis(u64::MAX)).await.len(), 1);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postpress_bridge::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
+use postpress_bridge::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
 use postpress_bridge::message::{Message, Record};
 use postpress_bridge::postpress::{Envelope, Finish, Progress};
 use postpress_bridge::run::{
@@ -14,8 +14,8 @@ pub(super) const NOW: Millis = Millis(1_795_514_400_000);
 pub(super) const LEASE: Duration = Duration::from_secs(65);
 pub(super) const LEASE_OVER: Millis = Millis(NOW.0 + 65_001);
 
-pub(crate) fn chat(name: &str) -> ChatId {
-    ChatId::parse(name).unwrap()
+pub(crate) fn chat(name: &str) -> Subject {
+    Subject::chat(name).unwrap()
 }
 
 /// A trigger from a message with this id, with this metadata.
@@ -35,9 +35,9 @@ pub(super) fn trigger(message_id: &str, metadata: &str) -> Trigger {
 }
 
 /// A run of `chat` that the message `starter` has just claimed with fence 1.
-pub(crate) fn new_run(chat: &ChatId, run: u128) -> Item {
+pub(crate) fn new_run(chat: &Subject, run: u128) -> Item {
     Item {
-        subject: chat.into(),
+        subject: chat.clone(),
         run_id: RunId::from_random(run),
         claim_id: ClaimId::from_random(1),
         holder: MessageId::new("starter"),
@@ -77,7 +77,7 @@ pub(crate) fn done() -> Outcome {
 }
 
 /// The writes of one chat, with fences and runs by number.
-pub(super) struct Writes(pub(super) ChatId);
+pub(super) struct Writes(pub(super) Subject);
 
 impl Writes {
     pub(super) fn start(&self, run: u128, over: Option<u128>) -> Write {
@@ -87,7 +87,7 @@ impl Writes {
     pub(super) fn claim(&self, condition: ClaimCondition, to: u128, holder: &str, now: Millis) -> Write {
         let (claim_id, holder) = (ClaimId::from_random(to), MessageId::new(holder));
         let claim = Claim { claim_id, holder, lease_until_ms: now + LEASE, learned: Some(learned()), calls: true };
-        Write::Claim { subject: (&self.0).into(), condition, claim, now }
+        Write::Claim { subject: self.0.clone(), condition, claim, now }
     }
 
     pub(super) fn claim_by_poll(&self, run: u128, from: u128, to: u128, holder: &str, now: Millis) -> Write {
@@ -115,25 +115,25 @@ impl Writes {
         let mut trigger = trigger(message_id, "{}");
         trigger.joined = true;
         let (run_id, key) = (RunId::from_random(run), TriggerKey::of(message_id));
-        Write::Join { subject: (&self.0).into(), run_id, key, trigger }
+        Write::Join { subject: self.0.clone(), run_id, key, trigger }
     }
 
     /// A cancel sent at that time.
     pub(super) fn cancel(&self, requested_at: Millis) -> Write {
-        Write::Cancel { subject: (&self.0).into(), requested_at, now: requested_at + LEASE }
+        Write::Cancel { subject: self.0.clone(), requested_at, now: requested_at + LEASE }
     }
 
     pub(super) fn end(&self, claim: u128) -> Write {
         let claim_id = ClaimId::from_random(claim);
-        Write::End { subject: (&self.0).into(), claim_id, outcome: done(), learned: learned() }
+        Write::End { subject: self.0.clone(), claim_id, outcome: done(), learned: learned() }
     }
 
     pub(super) fn mark(&self, run: u128) -> Write {
         let expires_at = (NOW + Duration::from_secs(2_592_000)).epoch_seconds();
-        Write::MarkPublished { subject: (&self.0).into(), run_id: RunId::from_random(run), expires_at }
+        Write::MarkPublished { subject: self.0.clone(), run_id: RunId::from_random(run), expires_at }
     }
 
     pub(super) fn move_sweep(&self, from: Millis, to: Millis) -> Write {
-        Write::MoveSweep { subject: (&self.0).into(), from, to }
+        Write::MoveSweep { subject: self.0.clone(), from, to }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::event::{Detail, Event};
 use postpress_bridge::event_source_mapping::{EventSourceMapping, Handler};
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::queue::{MemoryQueue, Redelivery};
 use postpress_bridge::run::{Rules, Schedule};
 use postpress_bridge::settings::Config;
@@ -88,8 +88,8 @@ impl Bridge {
 
     /// When each call of this chat was sent.
     pub(super) fn calls(&self, chat: &str) -> Vec<Millis> {
-        let chat = ChatId::parse(chat).unwrap();
-        let calls = self.simulator.log().into_iter().filter(|record| record.chat_id == chat);
+        let chat = Subject::chat(chat).unwrap();
+        let calls = self.simulator.log().into_iter().filter(|record| record.subject == chat);
         calls.map(|record| EPOCH + Duration::from_millis(record.sent_at_ms)).collect()
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use postpress_bridge::event_source_mapping::{Handler, InvocationResult};
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::message::Record;
 use postpress_bridge::postpress::{Answer, Provider};
 use postpress_bridge::queue::{MemoryQueue, Redelivery};
@@ -87,7 +87,7 @@ async fn a_thousand_triggers_start_one_sync_per_run_and_each_is_in_one_ending() 
             events.len(),
             stats.total.calls,
             stats.total.syncs_started,
-            stats.max_in_flight_per_chat,
+            stats.max_in_flight_each,
             stats.total.max_in_flight,
             began.elapsed(),
         );
@@ -100,7 +100,7 @@ async fn a_thousand_triggers_start_one_sync_per_run_and_each_is_in_one_ending() 
 
         assert_eq!(stats.total.syncs_started, u64::try_from(runs.len()).unwrap());
         assert!(events.iter().all(|event| event.detail.restarts == Some(0)));
-        assert_eq!(stats.max_in_flight_per_chat, 1);
+        assert_eq!(stats.max_in_flight_each, 1);
 
         // The faults did occur.
         assert!(redelivered.get() > 100 && joined > 100, "{} {joined}", redelivered.get());
@@ -123,7 +123,7 @@ impl Handler for Stateless {
     async fn handle(&self, batch: &[Record], _ends: Instant) -> InvocationResult {
         for record in batch {
             let trigger: serde_json::Value = serde_json::from_str(&record.body).unwrap();
-            let chat = ChatId::parse(trigger["chat_id"].as_str().unwrap()).unwrap();
+            let chat = Subject::chat(trigger["chat_id"].as_str().unwrap()).unwrap();
             match self.provider.sync(&chat, Duration::from_secs(10)).await {
                 Answer::Over(_) => self.endings.update(|endings| endings + 1),
                 _ => drop(self.queue.put(&record.body, Duration::from_secs(60))),
@@ -150,9 +150,9 @@ async fn without_a_run_table_the_same_thousand_triggers_restart_finished_syncs()
     println!(
         "the same without a run table, after 20 minutes: {endings} endings, {} calls, {} syncs of which {} restarts, at most {} calls of one \
          chat at once",
-        stats.total.calls, stats.total.syncs_started, stats.total.restarts, stats.max_in_flight_per_chat,
+        stats.total.calls, stats.total.syncs_started, stats.total.restarts, stats.max_in_flight_each,
     );
     assert!(stats.total.restarts > 100, "{}", stats.total.restarts);
     assert!(endings > CHATS, "{endings}");
-    assert!(stats.max_in_flight_per_chat > 1);
+    assert!(stats.max_in_flight_each > 1);
 }

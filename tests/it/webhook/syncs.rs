@@ -28,7 +28,7 @@ async fn an_accepted_trigger_is_on_the_queue_unchanged() {
     let response = front.answer(&signed(SECRET, now(), trigger)).await;
     assert_eq!(outcome(&response), "202", "{response:?}\n{}", front.log());
     let trigger = queued(&aws).await;
-    assert_eq!(trigger.chat_id.as_str(), "a/b é");
+    assert_eq!(trigger.subject.id(), "a/b é");
     assert_eq!(trigger.key, TriggerKey::of("msg_1"));
     assert_eq!(trigger.trigger.correlation_id.as_deref(), Some("order-17"));
     assert_eq!(serde_json::to_string(&trigger.trigger.metadata).unwrap(), r#"{"n": 1.50}"#);
@@ -64,7 +64,7 @@ async fn every_front_end_behaves_the_same() {
         };
         let trigger = at(signed(SECRET, now(), r#"{"chat_id": "é"}"#));
         assert_eq!(outcome(&front.answer(&trigger).await), "202", "{kind:?}: {}", front.log());
-        assert_eq!(queued(&aws).await.chat_id.as_str(), "é");
+        assert_eq!(queued(&aws).await.subject.id(), "é");
         for (path, expected) in [
             ("/healthz", "200"),
             ("/v1/chats/a%2Fb%20%C3%A9/sync", "404 bridge/no_run"),
@@ -91,7 +91,7 @@ async fn payload_format_1_is_answered() {
     assert_eq!(answer["headers"]["content-type"], "application/json");
     let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
     assert_eq!((&body["object"], &body["chat_id"]), (&json!("SyncRequest"), &json!("c1")));
-    assert_eq!(queued(&aws).await.chat_id.as_str(), "c1");
+    assert_eq!(queued(&aws).await.subject.id(), "c1");
 }
 
 #[tokio::test]

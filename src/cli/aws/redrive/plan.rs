@@ -139,7 +139,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::ids::{ChatId, ClaimId, MessageId, RunId};
+    use crate::ids::{ClaimId, MessageId, RunId, Subject};
     use crate::message::SWEEP_BODY;
     use crate::postpress::Finish;
     use crate::run::{EndedBy, Ending, Outcome, Poll};
@@ -164,7 +164,7 @@ mod tests {
 
     fn poll(answer: Option<Outcome>) -> String {
         let (run_id, claim_id) = (RunId::from_random(1), ClaimId::from_random(2));
-        Poll { chat_id: ChatId::parse("c").unwrap(), run_id, claim_id, learned: None, answer }.to_body()
+        Poll { subject: Subject::chat("c").unwrap(), run_id, claim_id, learned: None, answer }.to_body()
     }
 
     fn trigger(record: &Record) -> TriggerMessage {

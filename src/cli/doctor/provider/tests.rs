@@ -11,7 +11,7 @@ fn base() -> BaseUrl {
 }
 
 fn response(status: u16, headers: &[(HeaderName, &str)], body: &str) -> Response {
-    let chat = ChatId::parse(NO_CHAT).unwrap();
+    let chat = Subject::chat(NO_CHAT).unwrap();
     let answer = Answer::from_response(&chat, status, None, &Body::whole(body), Mask::NONE);
     let headers: HeaderMap =
         headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::Message as SqsMessage;
 use postpress_bridge::event::Detail;
-use postpress_bridge::ids::{MessageId, Subject};
+use postpress_bridge::ids::MessageId;
 use postpress_bridge::message::{Message, Record};
 use postpress_bridge::run::{DEFAULT_RUN_TTL, TriggerMessage};
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
@@ -95,7 +95,7 @@ impl Reckoning {
     /// No ending contains it, so a run that accepted it would have to be in the table.
     async fn was_accepted(&self, trigger: &TriggerMessage, soaked: &Soaked) -> bool {
         let store = soaked.world.aws.store(&soaked.world.aws.sdk);
-        let item = store.read(&Subject::from(&trigger.chat_id)).await.unwrap();
+        let item = store.read(&trigger.subject).await.unwrap();
         item.is_some_and(|item| item.is_duplicate(trigger.key, Clock::System.now(), DEFAULT_RUN_TTL))
     }
 
@@ -124,7 +124,7 @@ impl Reckoning {
         let (began_ms, calls) = (soaked.world.began_ms, simulator.log());
         self.restarts = Evidence { began_ms, calls: &calls, endings, handed: &soaked.handed, dead: &dead }.restarts();
         self.broken.append(&mut self.restarts.unexplained);
-        let at_once = simulator.stats().max_in_flight_per_chat;
+        let at_once = simulator.stats().max_in_flight_each;
         if at_once > 1 {
             self.broken.push(format!("{at_once} calls at once for one chat"));
         }
@@ -208,7 +208,7 @@ impl Stateless {
         }
         let stats = soaked.world.simulator.stats();
         let beyond = |(chat, requests): (_, &usize)| {
-            let started = stats.chats.get(chat).map_or(0, |counts| counts.syncs_started);
+            let started = stats.subjects.get(chat).map_or(0, |counts| counts.syncs_started);
             usize::try_from(started).unwrap().saturating_sub(*requests)
         };
         let dead: HashSet<String> =

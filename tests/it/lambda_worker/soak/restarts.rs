@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use postpress_bridge::event::Detail;
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::simulator::{CallRecord, Said};
 use postpress_bridge::time::Millis;
 use serde_json::Value;
@@ -42,9 +42,9 @@ impl Evidence<'_> {
     /// A chat's calls belong to its runs, one after another: calls up to an ending's `finished_at` belong to its run, and
     /// there are none after the last ending.
     pub(super) fn restarts(&self) -> Restarts {
-        let mut calls: BTreeMap<&ChatId, Vec<&CallRecord>> = BTreeMap::new();
+        let mut calls: BTreeMap<&Subject, Vec<&CallRecord>> = BTreeMap::new();
         for call in self.calls {
-            calls.entry(&call.chat_id).or_default().push(call);
+            calls.entry(&call.subject).or_default().push(call);
         }
         let mut restarts = Restarts::default();
         for (chat, calls) in calls {
@@ -89,7 +89,7 @@ impl Evidence<'_> {
         let sent_ms = self.began_ms + call.sent_at_ms;
         self.handed.iter().any(|handed| {
             let during = *handed.time_ms.start()..=handed.time_ms.end() + READ_LATE_MS;
-            handed.became == Became::Cut && during.contains(&sent_ms) && chat_of(&handed.body) == call.chat_id.as_str()
+            handed.became == Became::Cut && during.contains(&sent_ms) && chat_of(&handed.body) == call.subject.id()
         })
     }
 
@@ -99,12 +99,12 @@ impl Evidence<'_> {
         self.dead.iter().any(|body| {
             let body: Value = serde_json::from_str(body).unwrap();
             let finished_at = body["answer"]["finished_at"].as_str().and_then(Millis::parse_rfc3339);
-            body["chat_id"] == end.chat_id.as_str() && finished_at.is_some_and(|time| between.contains(&time.0))
+            body["chat_id"] == end.subject.id() && finished_at.is_some_and(|time| between.contains(&time.0))
         })
     }
 
-    fn endings_of(&self, chat: &ChatId) -> Vec<&Detail> {
-        let of_chat = |ending: &&&Detail| ending.chat_id.as_ref() == Some(chat);
+    fn endings_of(&self, chat: &Subject) -> Vec<&Detail> {
+        let of_chat = |ending: &&&Detail| ending.subject().as_ref() == Some(chat);
         let mut endings: Vec<&Detail> = self.endings.iter().filter(of_chat).copied().collect();
         endings.sort_by_key(|ending| ending.finished_at);
         endings
@@ -160,7 +160,7 @@ fn only_a_kill_between_answer_and_record_of_the_same_chat_explains_a_restart() {
     ] {
         let record = |(number, said): (u64, &Said)| CallRecord {
             number,
-            chat_id: ChatId::parse("done~1").unwrap(),
+            subject: Subject::chat("done~1").unwrap(),
             sent_at_ms: number * 1000,
             landed_at_ms: Some(number * 1000 + 50),
             said: Some(*said),

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use postpress_bridge::run::{ACTIVE_SHARDS, ENDED_SHARDS};
 use postpress_bridge::store::RunStore;
 use postpress_bridge::time::{Clock, Millis};
@@ -66,13 +66,13 @@ async fn let_time_pass(world: &World) {
 }
 
 /// The chats whose run is in the index of open runs.
-pub(super) async fn open_runs(world: &World) -> Vec<ChatId> {
+pub(super) async fn open_runs(world: &World) -> Vec<Subject> {
     let store = world.aws.store(&world.aws.sdk);
     let end_of_time = Clock::System.now() + 100 * LONG;
     let mut open = Vec::new();
     for shard in ACTIVE_SHARDS.chain(ENDED_SHARDS) {
         let due = store.due(shard, end_of_time, None).await.unwrap();
-        open.extend(due.into_iter().map(|due| due.subject.chat_id().clone()));
+        open.extend(due.into_iter().map(|due| due.subject.clone()));
     }
     open
 }

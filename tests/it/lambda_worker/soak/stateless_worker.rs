@@ -72,14 +72,14 @@ impl Stateless {
         let Message::Trigger(trigger) = Message::parse(record, "") else {
             anyhow::bail!("not a trigger");
         };
-        match self.provider.sync(&trigger.chat_id, self.settings.config.limits.provider_timeout).await {
+        match self.provider.sync(&trigger.subject, self.settings.config.limits.provider_timeout).await {
             Answer::InProgress(_)
             | Answer::Unusable(_)
             | Answer::Failed(Failure { retry_class: RetryClass::Retryable | RetryClass::Credentials, .. }) => {
                 Ok(Next::PollAgain)
             }
             Answer::Over(_) | Answer::Failed(_) => {
-                self.publish(json!({"chat_id": trigger.chat_id, "triggers": [trigger.trigger]})).await
+                self.publish(json!({"chat_id": trigger.subject.id(), "triggers": [trigger.trigger]})).await
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use postpress_bridge::ids::ChatId;
+use postpress_bridge::ids::Subject;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
@@ -77,10 +77,10 @@ impl Traffic {
     }
 
     /// How many distinct requests each chat has: no more syncs than that are requested.
-    pub(super) fn requests_by_chat(&self) -> HashMap<ChatId, usize> {
-        let mut requests: HashMap<ChatId, HashSet<&str>> = HashMap::new();
+    pub(super) fn requests_by_chat(&self) -> HashMap<Subject, usize> {
+        let mut requests: HashMap<Subject, HashSet<&str>> = HashMap::new();
         for trigger in self.triggers() {
-            let chat = ChatId::parse(trigger["chat_id"].as_str().unwrap()).unwrap();
+            let chat = Subject::chat(trigger["chat_id"].as_str().unwrap()).unwrap();
             requests.entry(chat).or_default().insert(trigger["correlation_id"].as_str().unwrap());
         }
         requests.into_iter().map(|(chat, requests)| (chat, requests.len())).collect()
