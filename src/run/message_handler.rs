@@ -402,11 +402,13 @@ impl MessageHandler {
         };
         let is_own_claim = item.claim_id == claim_id;
         match &item.state {
-            RunState::Ended { outcome, .. } | RunState::Published { outcome, .. } if is_own_claim => {
+            RunState::Ended { outcome, .. } if is_own_claim => {
                 self.publish(&item, outcome, Then::Ack(AckReason::Ended))
             }
-            RunState::Active { .. } if is_own_claim => bug("a run that has ended is still active under the same claim"),
             RunState::Ended { outcome, .. } => self.publish(&item, outcome, Then::Ack(AckReason::Published)),
+            // An earlier attempt of this write was applied, or another message ended the cancelled run under the same claim.
+            RunState::Published { .. } if is_own_claim => ack(AckReason::Ended),
+            RunState::Active { .. } if is_own_claim => bug("a run that has ended is still active under the same claim"),
             RunState::Active { .. } | RunState::Published { .. } => ack(AckReason::Superseded),
         }
     }

@@ -154,6 +154,17 @@ fn a_trigger_whose_claim_the_cancel_forestalls_ends_the_run() {
 }
 
 #[test]
+fn two_messages_that_end_a_cancelled_run_publish_its_ending_once() {
+    let mut scene = Scene::new(Some(cancelled()), poll_task(1), "p", NOW);
+    scene.carry_out();
+    assert!(matches!(scene.step, Step::Write(Write::End { .. })), "{:?}", scene.step);
+    let other = Outcome { ended_by: EndedBy::Cancelled, ..done() };
+    scene.table = Some(Item { state: RunState::Published { outcome: other, expires_at: 1 }, ..cancelled() });
+    scene.carry_out();
+    assert_eq!(scene.step, Step::Done(Disposition::Ack(AckReason::Ended)));
+}
+
+#[test]
 fn a_cancelled_ending_that_cannot_be_recorded_is_forwarded_under_the_same_claim() {
     let mut scene = Scene::new(Some(cancelled()), poll_task(1), "p", NOW);
     scene.carry_out().give(StepResult::Failed);

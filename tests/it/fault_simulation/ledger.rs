@@ -18,6 +18,7 @@ pub(super) struct Accepted {
     pub(super) chat: Subject,
     pub(super) key: TriggerKey,
     pub(super) run: RunId,
+    pub(super) at: Place,
 }
 
 /// An attempt to write an ending, to publish one, or to mark it as published.
@@ -93,6 +94,12 @@ pub(super) struct Ledger {
     pub(super) end_attempts: Vec<EndAttempt>,
     pub(super) forwards: Vec<Forward>,
     pub(super) recorded: HashMap<RunId, (Place, ClaimId)>,
+    /// When each run was first cancelled.
+    pub(super) cancelled: HashMap<RunId, Place>,
+    /// The claims of each run.
+    pub(super) claims: Vec<(RunId, Place)>,
+    /// Cancels of runs that had begun after they were sent.
+    pub(super) cancelled_too_late: Vec<RunId>,
     pub(super) mark_attempts: Vec<(RunId, Attempt)>,
     pub(super) publications: BTreeMap<Uuid, Vec<Publication>>,
     pub(super) calls: BTreeMap<u64, Called>,
@@ -233,16 +240,25 @@ impl Ledger {
         let WriteResult::Applied(item) = written else { return };
         if let Some(claim) = write.claims() {
             self.claimed.insert(claim, (invocation, item.holder.clone()));
+            self.claims.push((item.run_id, place));
         }
         let (chat, run) = (item.subject.clone(), item.run_id);
         match write {
             Write::Start { item, .. } => {
                 self.started.insert(run, place);
                 let key = *item.keys.first().expect("a run starts with a trigger");
-                self.accepted.push((item.triggers[0].message_id.clone(), Accepted { chat, key, run }));
+                let accepted = Accepted { chat, key, run, at: place };
+                self.accepted.push((item.triggers[0].message_id.clone(), accepted));
             }
             Write::Join { key, trigger, .. } => {
-                self.accepted.push((trigger.message_id.clone(), Accepted { chat, key: *key, run }));
+                let accepted = Accepted { chat, key: *key, run, at: place };
+                self.accepted.push((trigger.message_id.clone(), accepted));
+            }
+            Write::Cancel { requested_at, .. } => {
+                self.cancelled.entry(run).or_insert(place);
+                if item.started_at_ms > *requested_at {
+                    self.cancelled_too_late.push(run);
+                }
             }
             Write::End { claim_id, .. } => drop(self.recorded.insert(run, (place, *claim_id))),
             _ => {}

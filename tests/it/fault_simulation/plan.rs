@@ -65,7 +65,8 @@ pub(super) struct Arrival {
 /// The kind of a message from outside.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
-    Trigger { chat: String, key: Option<String> },
+    Trigger { chat: String, key: Option<String>, after_request: bool },
+    Cancel,
     Invalid,
     Sweep,
 }
@@ -244,6 +245,11 @@ fn arrivals(random: &mut StdRng, active: Duration) -> Vec<Arrival> {
             }
             arrivals.push(trigger);
         }
+        // Once in a while the same cancel is sent twice.
+        for _ in 0..*[0, 0, 0, 1, 1, 2].choose(random).unwrap() {
+            let body = serde_json::json!({"action": "cancel", "chat_id": chat}).to_string();
+            arrivals.push(Arrival { at: within.mul_f64(random.random()), body, kind: Kind::Cancel });
+        }
     }
     if random.random_bool(0.3) {
         let at = active.mul_f64(random.random());
@@ -262,10 +268,14 @@ fn trigger(random: &mut StdRng, chat: &str, at: Duration) -> Arrival {
     if number.is_multiple_of(5) {
         body["fresh_for_seconds"] = serde_json::json!(number / 10);
     }
+    let after_request = number.is_multiple_of(7);
+    if after_request {
+        body["after_request"] = serde_json::json!(true);
+    }
     if let Some(key) = &key {
         body["idempotency_key"] = serde_json::json!(key);
     }
-    Arrival { at, body: body.to_string(), kind: Kind::Trigger { chat: chat.to_owned(), key } }
+    Arrival { at, body: body.to_string(), kind: Kind::Trigger { chat: chat.to_owned(), key, after_request } }
 }
 
 fn invalid(random: &mut StdRng) -> String {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use postpress_bridge::ids::{MessageId, RunId, Subject, TriggerKey};
+use postpress_bridge::message::Record;
 use postpress_bridge::postpress::{Answer, Finish};
-use postpress_bridge::run::{Disposition, Phase, RetryReason};
+use postpress_bridge::run::{AckReason, Disposition, EndedBy, Phase, RetryReason};
 
 use serde_json::{Value, json};
 
@@ -28,6 +29,12 @@ pub(super) struct Judgement {
     pub(super) fresh_answers: usize,
     /// Triggers that were dead-lettered before they were accepted.
     pub(super) dead_triggers: usize,
+    /// Messages sent for triggers that wait.
+    pub(super) waits: usize,
+    /// Triggers answered with an error since they waited too long.
+    pub(super) waited_too_long: usize,
+    /// Runs that a cancel ended.
+    pub(super) cancelled: usize,
 }
 
 pub(super) fn judge(history: &History) -> Judgement {
@@ -46,10 +53,15 @@ pub(super) fn judge(history: &History) -> Judgement {
     every_dead_letter_is_explained(history, &ledger, breaches);
     every_status_was_answered(&ledger, breaches);
     every_fresh_answer_was_asked_for(history, &ledger, breaches);
+    every_later_sync_begins_later(history, &ledger, breaches);
+    verdict.cancelled = a_cancelled_run_goes_no_further(&ledger, breaches);
     verdict.repeats = every_event_has_one_form(&ledger, breaches);
     verdict.endings = ledger.publications.values().filter(|events| events[0].ended_run().is_some()).count();
     let fresh_answers = ledger.publications.values().flatten().filter(|publication| publication.is_fresh_answer());
     verdict.fresh_answers = fresh_answers.filter(|publication| publication.attempt.taken).count();
+    let dispositions = ledger.deliveries.values().flatten().filter_map(|delivery| delivery.disposition);
+    verdict.waits = dispositions.filter(|disposition| *disposition == Disposition::Ack(AckReason::Waits)).count();
+    verdict.waited_too_long = ledger.publications.values().filter(|events| is_waited_too_long(&events[0])).count();
     if history.plan.is_gentle() {
         breaches.extend(repetitions_without_loss(&verdict.restarts, &verdict.repeats));
     }
@@ -148,15 +160,15 @@ fn every_trigger_is_in_one_ending(history: &History, ledger: &Ledger, breaches: 
     let mut given_up = 0;
     for entry in &history.entries {
         let What::Put { message, kind, .. } = &entry.what else { continue };
-        let dead = history.dead_letters.iter().any(|dead| dead.message_id == *message);
+        let dead = history.dead_letters.iter().any(|dead| dead.message_id == *message || waits_for(dead, message));
         match kind {
-            Kind::Trigger { chat, key } => {
+            Kind::Trigger { chat, key, .. } => {
                 let key = TriggerKey::of(key.as_deref().unwrap_or(message.as_str()));
                 let subject = Subject::chat(chat).expect("the plan has valid ids");
                 let accepted = runs_of_keys.contains_key(&(&subject, key));
                 let is_answered = |published: &Publication| {
-                    let is_taken = published.is_fresh_answer() && published.attempt.taken;
-                    is_taken && published.event.detail.triggers[0].message_id == *message
+                    let is_answer = published.is_fresh_answer() || is_waited_too_long(published);
+                    is_answer && published.attempt.taken && published.event.detail.triggers[0].message_id == *message
                 };
                 let answered = ledger.publications.values().flatten().any(is_answered);
                 given_up += usize::from(dead && !accepted && !answered);
@@ -170,10 +182,61 @@ fn every_trigger_is_in_one_ending(history: &History, ledger: &Ledger, breaches: 
                     breaches.push(format!("{message}, which is not a trigger, was answered by {answers} events"));
                 }
             }
-            Kind::Sweep => {}
+            Kind::Cancel | Kind::Sweep => {}
         }
     }
     given_up
+}
+
+/// Whether this message of our own carries the trigger of that one, which waits.
+fn waits_for(record: &Record, message: &MessageId) -> bool {
+    let body: Option<Value> = serde_json::from_str(&record.body).ok();
+    body.is_some_and(|body| body["postpress_bridge"] == "trigger" && body["message_id"] == json!(message))
+}
+
+fn is_waited_too_long(publication: &Publication) -> bool {
+    let detail = &publication.event.detail;
+    let is_deadline = detail.error.as_ref().is_some_and(|error| error.kind == "bridge/deadline_exceeded");
+    is_deadline && detail.run_id.is_none()
+}
+
+/// A trigger for a sync that begins after it is accepted only by a run that did (W1).
+fn every_later_sync_begins_later(history: &History, ledger: &Ledger, breaches: &mut Vec<String>) {
+    for entry in &history.entries {
+        let What::Put { message, kind: Kind::Trigger { after_request: true, .. }, .. } = &entry.what else { continue };
+        for (_, accepted) in ledger.accepted.iter().filter(|(accepted, _)| accepted == message) {
+            let began = ledger.started.get(&accepted.run).map(|place| history.entries[*place].at);
+            if began.is_none_or(|began| began < entry.at) {
+                breaches.push(format!("{message} was accepted by run {}, which began before it", accepted.run));
+            }
+        }
+    }
+}
+
+/// A cancelled run is not claimed again (C1), accepts no trigger (C5), and began before the cancel (C2); only such a run ends as
+/// cancelled, and each ends. Returns how many ended so.
+fn a_cancelled_run_goes_no_further(ledger: &Ledger, breaches: &mut Vec<String>) -> usize {
+    for run in &ledger.cancelled_too_late {
+        breaches.push(format!("run {run} was cancelled by a request that was sent before it began"));
+    }
+    let after = |run, place: usize| ledger.cancelled.get(run).is_some_and(|cancelled| *cancelled < place);
+    for (run, _) in ledger.claims.iter().filter(|(run, place)| after(run, *place)) {
+        breaches.push(format!("run {run} was claimed after it was cancelled"));
+    }
+    for (message, accepted) in ledger.accepted.iter().filter(|(_, accepted)| after(&accepted.run, accepted.at)) {
+        breaches.push(format!("{message} was accepted by run {} after it was cancelled", accepted.run));
+    }
+    let recorded =
+        ledger.end_attempts.iter().filter(|end| end.attempt.taken && end.outcome.ended_by == EndedBy::Cancelled);
+    let mut cancelled = 0;
+    for end in recorded {
+        cancelled += 1;
+        let run = ledger.recorded.iter().find(|(_, (place, _))| Some(*place) == end.attempt.done).map(|(run, _)| run);
+        if !run.is_some_and(|run| ledger.cancelled.contains_key(run)) {
+            breaches.push(format!("a run of {} ended as cancelled, and was not", end.chat.id()));
+        }
+    }
+    cancelled
 }
 
 fn answers(published: &[Publication], message: &MessageId) -> bool {

@@ -15,7 +15,7 @@ use super::restarts::Restart;
 type Counts<K> = BTreeMap<K, usize>;
 
 /// What can happen to a message on the queue, and to a call of the provider.
-const MESSAGES: [&str; 11] = [
+const MESSAGES: [&str; 15] = [
     "triggers",
     "triggers with a key",
     "invalid triggers",
@@ -27,6 +27,10 @@ const MESSAGES: [&str; 11] = [
     "dead letters",
     "dead triggers never accepted",
     "triggers answered with an earlier run",
+    "triggers for a later sync",
+    "waits",
+    "cancels",
+    "runs cancelled",
 ];
 const CALLS: [&str; 9] = [
     "calls",
@@ -82,6 +86,15 @@ impl Tally {
         for _ in 0..verdict.dead_triggers {
             count(&mut self.messages, "dead triggers never accepted");
         }
+        for _ in 0..verdict.waits {
+            count(&mut self.messages, "waits");
+        }
+        for _ in 0..verdict.cancelled {
+            count(&mut self.messages, "runs cancelled");
+        }
+        for _ in 0..verdict.waited_too_long {
+            count(&mut self.messages, "triggers that waited too long");
+        }
         for _ in 0..verdict.fresh_answers {
             count(&mut self.messages, "triggers answered with an earlier run");
         }
@@ -114,7 +127,11 @@ impl Tally {
 
     fn add_entry(&mut self, entry: &Entry) {
         match &entry.what {
-            What::Put { kind: Kind::Trigger { key, .. }, .. } => {
+            What::Put { kind: Kind::Cancel, .. } => count(&mut self.messages, "cancels"),
+            What::Put { kind: Kind::Trigger { key, after_request, .. }, .. } => {
+                if *after_request {
+                    count(&mut self.messages, "triggers for a later sync");
+                }
                 count(&mut self.messages, if key.is_some() { "triggers with a key" } else { "triggers" });
             }
             What::Put { kind: Kind::Invalid, .. } => count(&mut self.messages, "invalid triggers"),

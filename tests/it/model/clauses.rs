@@ -181,13 +181,6 @@ pub(super) const HARMLESS: &[Harmless] = &[
         &[LARGE_ANSWERS_LOST],
     ),
     (
-        "ending 1: its own write is recognized",
-        OwnEndIsNotRecognised,
-        "the ending is unpublished, and is published as such",
-        &[ANSWERS_LOST],
-        &[scope(TWO, 2, Faults { lost: 1, ..DUPLICATE_AND_CRASH })],
-    ),
-    (
         "ending 1: refused by another ending, that one is published",
         EndOfOthersIsLeft,
         "saves a wait for the message that recorded it; only reached if clocks differ too much",

@@ -75,7 +75,6 @@ pub(super) enum Mutant {
     AnswerIsSentUntried,
     SecondFailedEndPollsOn,
     HandedOnComesBack,
-    OwnEndIsNotRecognised,
     EndOfOthersIsLeft,
     RefusedEndIsDropped,
     PublishesBeforeItRecords,
@@ -246,7 +245,6 @@ impl Mutant {
             (Write::End { .. }, WriteResult::ConditionFailed(Some(mut item))) => {
                 let is_own = item.claim_id == handler.claim_id;
                 match self {
-                    M::OwnEndIsNotRecognised if is_own => item.claim_id = another_claim(),
                     // As if another message had published it, so that nothing is left to do.
                     M::EndOfOthersIsLeft if !is_own => leave_nothing_to_do(&mut item),
                     M::RefusedEndIsDropped => leave_nothing_to_do(&mut item),

@@ -45,6 +45,8 @@ impl Later {
 pub(super) const WAITING: &[Later] = &[Later::AfterRequest];
 /// A trigger that may have to wait, and a cancel.
 pub(super) const WAITING_AND_CANCEL: &[Later] = &[Later::AfterRequest, Later::Cancel];
+/// Two cancels.
+pub(super) const TWO_CANCELS: &[Later] = &[Later::Cancel, Later::Cancel];
 /// A cancel.
 pub(super) const CANCEL: &[Later] = &[Later::Cancel];
 
@@ -104,6 +106,15 @@ pub(super) const LARGE: &[Scope] = &[
     scope(TWO, 2, Faults { dead_letters: 1, crashes: 1, early_sweeps: 1, ahead: 2, ..NONE }),
     scope(THREE, 2, Faults { crashes: 1, duplicates: 1, ..NONE }),
     scope(TWO, 2, Faults { crashes: 2, duplicates: 2, ..NONE }),
+    scope(TWO, 2, Faults { crashes: 1, duplicates: 1, ..NONE }).with(CANCEL),
+    scope(ONE, 2, Faults { crashes: 1, lost: 1, failed: 1, ..NONE }).with(CANCEL),
+    scope(ONE, 2, Faults { failed: 1, late: 1, duplicates: 1, ..NONE }).with(CANCEL),
+    scope(ONE, 2, Faults { dead_letters: 1, crashes: 1, early_sweeps: 1, ..NONE }).with(CANCEL),
+    scope(TWO, 2, Faults { duplicates: 1, ..NONE }).with(TWO_CANCELS),
+    scope(TWO, 2, Faults { crashes: 1, duplicates: 1, ..NONE }).with(WAITING),
+    scope(ONE, 2, Faults { lost: 1, failed: 1, late: 1, ..NONE }).with(WAITING),
+    scope(ONE, 2, Faults { dead_letters: 1, crashes: 1, early_sweeps: 1, ..NONE }).with(WAITING),
+    scope(ONE, 2, Faults { crashes: 1, duplicates: 1, ..NONE }).with(WAITING_AND_CANCEL),
     scope(TWINS, 2, Faults { crashes: 1, duplicates: 1, lost: 1, ..NONE }),
     scope(TWINS_AND_ANOTHER, 2, Faults { crashes: 1, duplicates: 1, ..NONE }),
 ];
