@@ -107,7 +107,7 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
     } else {
         line("event", if item.state.is_published() { "published" } else { "not confirmed published" }.to_owned());
     }
-    line("next", next(Next::of(item, now, overdue), now, is_swept));
+    line("next", next(item, Next::of(item, now, overdue), now, is_swept));
     table::text(&table)
 }
 

@@ -147,7 +147,9 @@ fn open_table(runs: &[Item], now: Millis, overdue: Duration, columns: Option<u16
     let mut listed = table::table(&["chat", "status", "calls", "failures", "started", "next"], columns);
     for item in runs {
         let next = match Next::of(item, now, overdue) {
-            Next::Poll { .. } => Cell::new("poll"),
+            Next::Poll { expected_at: Some(at), .. } if at > now => Cell::new(format!("poll {}", distance(at, now))),
+            Next::Poll { expected_at: Some(_), .. } => Cell::new("poll due"),
+            Next::Poll { expected_at: None, .. } => Cell::new("poll"),
             Next::Publication => Cell::new("event"),
             Next::Over => Cell::new("nothing"),
             Next::Recovery { lost_since, .. } => {
