@@ -9,8 +9,9 @@ use crate::run::{EndedBy, Ending, Item, Next, Origin};
 use crate::time::{Millis, rfc3339};
 use crate::webhook::status::SyncStatus;
 
-use super::format::{ended_by, error, next, status, when};
-use super::table;
+use super::format::{ended_by, error, next, span, status, when};
+use super::history::Glyphs;
+use super::{history, table};
 
 /// The report for programs: the public status, and details for operators.
 #[derive(Debug, Serialize)]
@@ -68,8 +69,17 @@ impl RunReport {
     }
 }
 
-/// The report for people: one line for each property, within `columns`.
-pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, columns: Option<u16>) -> String {
+/// Where the report for people is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Page {
+    /// Its width, if it is limited.
+    pub(super) columns: Option<u16>,
+    pub(super) glyphs: Glyphs,
+}
+
+/// The report for people: one line for each property, and the history as a drawing.
+pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, page: Page) -> String {
+    let Page { columns, glyphs } = page;
     let learned = &item.learned;
     let mut table = table::table(&[], columns);
     let mut line = |name: &str, value: String| {
@@ -85,7 +95,14 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
             line("error", error(envelope));
         }
     }
-    line("calls", item.polls.to_string());
+    let calls = match history::unrecorded(item) {
+        0 => item.polls.to_string(),
+        lost => format!("{}, {lost} of them without a recorded answer", item.polls),
+    };
+    line("calls", calls);
+    if let Some((shortest, longest)) = history::pauses(item) {
+        line("pauses", format!("{} to {}", span(shortest), span(longest)));
+    }
     if learned.restarts > 0 {
         line("restarts", format!("{} seen", learned.restarts));
     }
@@ -108,7 +125,8 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
         line("event", if item.state.is_published() { "published" } else { "not confirmed published" }.to_owned());
     }
     line("next", next(item, Next::of(item, now, overdue), now, is_swept));
-    table::text(&table)
+    let history = history::chart(item, now, columns, glyphs);
+    table::text(&table) + &history.map_or(String::new(), |history| format!("\n{history}"))
 }
 
 #[cfg(test)]
@@ -116,10 +134,11 @@ pub(in crate::cli) mod tests {
     use super::*;
     use crate::ids::{ChatId, ClaimId, MessageId, RunId, TriggerKey};
     use crate::postpress::{Finish, Progress};
-    use crate::run::{Open, Outcome, PollState, RecentKeys, RunState, Trigger, bridge_error};
+    use crate::run::{History, Open, Outcome, PollState, RecentKeys, RunState, Trigger, bridge_error};
 
     pub(in crate::cli) const NOW: Millis = Millis(1_795_514_400_000);
     const OVERDUE: Duration = Duration::from_secs(1800);
+    const PAGE: Page = Page { columns: None, glyphs: Glyphs::UNICODE };
     const MINUTE: Duration = Duration::from_mins(1);
     const OPEN: Open = Open { shard: 0, sweep_at_ms: Millis(NOW.0 + 20 * 60_000) };
 
@@ -143,10 +162,16 @@ pub(in crate::cli) mod tests {
             triggers: vec![trigger],
             keys: [TriggerKey::of("the-message")].into(),
             seen: RecentKeys::default(),
-            learned: PollState { status: Some(Progress::Running), ..PollState::default() },
+            learned: PollState { status: Some(Progress::Running), history: history(0), ..PollState::default() },
             started_at_ms: NOW - 10 * MINUTE,
             polls: 7,
         }
+    }
+
+    /// The answers to six calls, and to `more`.
+    fn history(more: usize) -> History {
+        let entries = [(0, 2, 1), (5, 3, 1), (12, 3, 1), (24, 3, 1), (41, 3, 1), (66, 3, 1)];
+        entries.into_iter().chain([(480, 3, 1)].repeat(more)).collect::<Vec<_>>().into()
     }
 
     fn failing() -> Item {
@@ -168,7 +193,9 @@ pub(in crate::cli) mod tests {
         } else {
             RunState::Ended { outcome, open: OPEN }
         };
-        Item { state, ..item() }
+        let is_error = matches!(state.outcome().unwrap().ending, Ending::Error { .. });
+        let learned = PollState { history: history(is_error.into()), ..item().learned };
+        Item { state, learned, ..item() }
     }
 
     #[test]
@@ -176,8 +203,8 @@ pub(in crate::cli) mod tests {
         let error = Ending::Error { error: bridge_error::deadline_exceeded(EndedBy::Polls, 7), origin: Origin::Bridge };
         let runs =
             [item(), failing(), ended(Finish::Done.into(), EndedBy::Answer, true), ended(error, EndedBy::Polls, false)];
-        let texts = runs.map(|item| text(&item, NOW, OVERDUE, true, None));
-        insta::assert_snapshot!(texts.join("\n"));
+        let texts = runs.map(|item| text(&item, NOW, OVERDUE, true, PAGE));
+        insta::assert_snapshot!(anstream::adapter::strip_str(&texts.join("\n")));
     }
 
     #[test]
@@ -201,7 +228,7 @@ pub(in crate::cli) mod tests {
     fn report_shows_neither_fence_nor_holder() {
         for item in [item(), failing()] {
             let json = serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE)).unwrap();
-            for shown in [text(&item, NOW, OVERDUE, true, None), json] {
+            for shown in [text(&item, NOW, OVERDUE, true, PAGE), json] {
                 assert!(!shown.contains(&item.claim_id.to_hex()) && !shown.contains("the-holder"), "{shown}");
                 assert!(!shown.contains("fedcba9876"), "{shown}");
             }

@@ -12,8 +12,9 @@ use crate::time::Clock;
 
 use super::follow::READ_EVERY;
 use super::format::brief;
+use super::history::Glyphs;
 use super::progress::{Mark, ProgressDisplay};
-use super::run_report::{self, RunReport};
+use super::run_report::{self, Page, RunReport};
 use super::{run_table, table};
 
 /// Show the state of a chat's sync from the run table
@@ -122,7 +123,8 @@ impl Viewer {
             return table::print_json(&self.report(item));
         }
         let (now, is_swept) = (Clock::System.now(), self.table.is_swept());
-        table::print(&run_report::text(item, now, self.settings.overdue, is_swept, table::columns()))
+        let page = Page { columns: table::columns(), glyphs: Glyphs::of_terminal() };
+        table::print(&run_report::text(item, now, self.settings.overdue, is_swept, page))
     }
 
     fn is_lost(&self, item: &Item) -> bool {
