@@ -31,7 +31,7 @@ pub(super) struct RunReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     failing_since: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_failure: Option<Envelope>,
+    last_failure: Option<Box<Envelope>>,
     #[serde(with = "rfc3339")]
     lease_until: Millis,
     next: &'static str,
@@ -179,7 +179,7 @@ pub(in crate::cli) mod tests {
         let learned = PollState {
             failures: 3,
             failing_since_ms: Some(NOW - 3 * MINUTE),
-            envelope: Some(envelope),
+            envelope: Some(envelope.into()),
             restarts: 1,
             ..item().learned
         };

@@ -71,7 +71,7 @@ pub(crate) fn envelope() -> impl Strategy<Value = Envelope> {
 pub(crate) fn learned() -> impl Strategy<Value = PollState> {
     let status = option::of(select(vec![Progress::Started, Progress::Running]));
     let counts = (any::<u32>(), any::<u32>(), any::<u32>());
-    let failing = (option::of(time()), option::of(envelope()), any::<bool>());
+    let failing = (option::of(time()), option::of(envelope().prop_map(Box::new)), any::<bool>());
     let next_poll_ms = option::of(time());
     let history = vec(any::<(u32, u16, u16)>(), 0..4).prop_map(History::from);
     (status, counts, failing, next_poll_ms, history).prop_map(|(status, counts, failing, next_poll_ms, history)| {

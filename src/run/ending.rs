@@ -76,7 +76,7 @@ fn learn(item: &Item, answer: &Answer, now: Millis) -> PollState {
         Answer::Failed(failure) => {
             learned.failures += 1;
             learned.failing_since_ms = before.failing_since_ms.or(Some(now));
-            learned.envelope = failure.envelope.clone().or(learned.envelope);
+            learned.envelope = failure.envelope.clone().map(Box::new).or(learned.envelope);
             learned.credentials_retried |= failure.retry_class == RetryClass::Credentials;
         }
     }
@@ -126,7 +126,7 @@ impl Call<'_> {
             _ => return None,
         };
         if let Some(envelope) = &learned.envelope {
-            let error = with_wrong_host_hint(envelope.clone(), learned);
+            let error = with_wrong_host_hint(Envelope::clone(envelope), learned);
             return Some((Ending::Error { error, origin: Origin::Postpress }, ended_by));
         }
         let error = match (answer, ended_by) {
@@ -287,7 +287,7 @@ mod tests {
         let end = ending(after(&run_with(since.clone()), &no_answer, spent));
         assert_eq!(end, ("bridge/retries_exhausted".into(), 504, Some(Origin::Bridge), EndedBy::Retries));
 
-        let with_envelope = PollState { envelope: Some(envelope("errors/no_handler", 503)), ..since };
+        let with_envelope = PollState { envelope: Some(envelope("errors/no_handler", 503).into()), ..since };
         let end = ending(after(&run_with(with_envelope), &no_answer, spent));
         assert_eq!(end, ("errors/no_handler".into(), 503, postpress, EndedBy::Retries));
     }

@@ -22,7 +22,7 @@ pub struct PollState {
     pub failing_since_ms: Option<Millis>,
     /// The last error envelope among them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub envelope: Option<Envelope>,
+    pub envelope: Option<Box<Envelope>>,
     /// Unusable 200s during the whole run.
     #[serde(rename = "breaches", skip_serializing_if = "is_zero")]
     pub invalid_responses: u32,
@@ -44,7 +44,7 @@ impl PollState {
     /// The same state, with the provider's text cut to what an item may hold.
     #[must_use]
     pub fn bounded(self) -> Self {
-        Self { envelope: self.envelope.map(Envelope::bounded), ..self }
+        Self { envelope: self.envelope.map(|envelope| Box::new(envelope.bounded())), ..self }
     }
 
     /// The state without its history, and the history, for a table that stores the two apart.

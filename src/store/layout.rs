@@ -126,9 +126,7 @@ mod tests {
             joined,
         };
         let mut history = History::default();
-        (1..=HISTORY_MAX as u32 * 2).for_each(|poll| {
-            history.push(poll, u64::from(poll) * 300, PollAnswer::Failed(503));
-        });
+        (1..65).for_each(|poll| history.push(poll, u64::from(poll) * 300, PollAnswer::Failed(503)));
         let subject = Subject::from(&ChatId::parse("chat_01HXYZ4QK3WJ8FN3M6QH7TZ8G").unwrap());
         let item = Item {
             run_id: RunId::from_random(u128::MAX),

@@ -187,7 +187,7 @@ async fn an_item_is_stored_completely(store: &impl RunStore) {
     let keys = |run: u32| (0..50).map(|n| TriggerKey::of(&format!("{run}-{n}"))).collect();
     let day = Duration::from_secs(86_400);
     let seen = (0..3).fold(RecentKeys::default(), |seen, run| seen.after(&keys(run), NOW, NOW, day));
-    let error = learned().envelope.unwrap();
+    let error = *learned().envelope.unwrap();
     let outcome = Outcome {
         ending: Ending::Error { error, origin: Origin::Postpress },
         ended_by: EndedBy::Retries,

@@ -64,7 +64,7 @@ pub(super) fn learned() -> PollState {
         status: Some(Progress::Running),
         failures: 2,
         failing_since_ms: Some(NOW),
-        envelope: Some(envelope),
+        envelope: Some(envelope.into()),
         invalid_responses: 1,
         credentials_retried: true,
         restarts: 1,
