@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::postpress::Envelope;
 use crate::run::{EndedBy, Ending, Item, Next, Origin};
+use crate::store::Driver;
 use crate::time::{Millis, rfc3339};
 use crate::webhook::status::SyncStatus;
 
@@ -37,11 +38,14 @@ pub(super) struct RunReport {
     next: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     lost_since: Option<String>,
+    /// No process drives the run.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stopped: bool,
 }
 
 impl RunReport {
     /// The report of this item's run at `now`.
-    pub(super) fn of(item: &Item, now: Millis, overdue: Duration) -> Self {
+    pub(super) fn of(item: &Item, now: Millis, overdue: Duration, driver: Driver) -> Self {
         let outcome = item.state.outcome();
         let (next, lost_since) = match Next::of(item, now, overdue) {
             Next::Poll { .. } => ("poll", None),
@@ -65,6 +69,7 @@ impl RunReport {
             lease_until: item.lease_until_ms,
             next,
             lost_since: lost_since.map(|time| time.to_string()),
+            stopped: driver == Driver::Nobody && !item.state.is_published(),
         }
     }
 }
@@ -78,7 +83,7 @@ pub(super) struct Page {
 }
 
 /// The report for people: one line for each property, and the history as a drawing.
-pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, page: Page) -> String {
+pub(super) fn text(item: &Item, now: Millis, overdue: Duration, driver: Driver, page: Page) -> String {
     let Page { columns, glyphs } = page;
     let learned = &item.learned;
     let mut table = table::table(&[], columns);
@@ -124,7 +129,7 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
     } else {
         line("event", if item.state.is_published() { "published" } else { "not confirmed published" }.to_owned());
     }
-    line("next", next(item, Next::of(item, now, overdue), now, is_swept));
+    line("next", next(item, Next::of(item, now, overdue), now, driver));
     let history = history::chart(item, now, columns, glyphs);
     table::text(&table) + &history.map_or(String::new(), |history| format!("\n{history}"))
 }
@@ -203,14 +208,14 @@ pub(in crate::cli) mod tests {
         let error = Ending::Error { error: bridge_error::deadline_exceeded(EndedBy::Polls, 7), origin: Origin::Bridge };
         let runs =
             [item(), failing(), ended(Finish::Done.into(), EndedBy::Answer, true), ended(error, EndedBy::Polls, false)];
-        let texts = runs.map(|item| text(&item, NOW, OVERDUE, true, PAGE));
+        let texts = runs.map(|item| text(&item, NOW, OVERDUE, Driver::Bridge, PAGE));
         insta::assert_snapshot!(anstream::adapter::strip_str(&texts.join("\n")));
     }
 
     #[test]
     fn report_for_programs() {
         let lines = [item(), failing(), ended(Finish::Done.into(), EndedBy::Answer, true)]
-            .map(|item| serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE)).unwrap());
+            .map(|item| serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE, Driver::Bridge)).unwrap());
         insta::assert_snapshot!(lines.join("\n"));
     }
 
@@ -218,7 +223,7 @@ pub(in crate::cli) mod tests {
     fn report_contains_the_whole_public_status() {
         let item = ended(Finish::Error.into(), EndedBy::Answer, true);
         let public = serde_json::to_value(SyncStatus::of(&item)).unwrap();
-        let report = serde_json::to_value(RunReport::of(&item, NOW, OVERDUE)).unwrap();
+        let report = serde_json::to_value(RunReport::of(&item, NOW, OVERDUE, Driver::Bridge)).unwrap();
         for (field, value) in public.as_object().unwrap() {
             assert_eq!(report.get(field), Some(value), "{field}");
         }
@@ -227,8 +232,8 @@ pub(in crate::cli) mod tests {
     #[test]
     fn report_shows_neither_fence_nor_holder() {
         for item in [item(), failing()] {
-            let json = serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE)).unwrap();
-            for shown in [text(&item, NOW, OVERDUE, true, PAGE), json] {
+            let json = serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE, Driver::Nobody)).unwrap();
+            for shown in [text(&item, NOW, OVERDUE, Driver::Bridge, PAGE), json] {
                 assert!(!shown.contains(&item.claim_id.to_hex()) && !shown.contains("the-holder"), "{shown}");
                 assert!(!shown.contains("fedcba9876"), "{shown}");
             }

@@ -74,9 +74,10 @@ impl Viewer {
         let mut shown = String::new();
         loop {
             let item = self.read().await?;
+            let driver = self.table.driver();
             let text = match &item {
-                Some(item) if self.is_lost(item) => format!("{}, overdue", brief(item)),
-                Some(item) => brief(item),
+                Some(item) if self.is_lost(item) => format!("{}, overdue", brief(item, driver)),
+                Some(item) => brief(item, driver),
                 None => self.no_run(),
             };
             let is_over = item.as_ref().is_some_and(|item| item.state.is_published());
@@ -115,16 +116,16 @@ impl Viewer {
     }
 
     fn report(&self, item: &Item) -> RunReport {
-        RunReport::of(item, Clock::System.now(), self.settings.overdue)
+        RunReport::of(item, Clock::System.now(), self.settings.overdue, self.table.driver())
     }
 
     fn print(&self, item: &Item) -> anyhow::Result<()> {
         if self.status.json {
             return table::print_json(&self.report(item));
         }
-        let (now, is_swept) = (Clock::System.now(), self.table.is_swept());
+        let (now, driver) = (Clock::System.now(), self.table.driver());
         let page = Page { columns: table::columns(), glyphs: Glyphs::of_terminal() };
-        table::print(&run_report::text(item, now, self.settings.overdue, is_swept, page))
+        table::print(&run_report::text(item, now, self.settings.overdue, driver, page))
     }
 
     fn is_lost(&self, item: &Item) -> bool {
