@@ -251,7 +251,7 @@ mod tests {
         };
         let ending = Ending::Error { error: long(), origin: Origin::Postpress };
         let outcome = Outcome { ending, ended_by: EndedBy::Retries, finished_at: Millis(1_795_514_400_123) };
-        let learned = PollState { envelope: Some(long()), ..PollState::default() };
+        let learned = PollState { envelope: Some(long().into()), ..PollState::default() };
         let poll = Poll { learned: Some(learned.clone()), answer: Some(outcome.clone()), ..poll() };
         let cut = Poll { learned: Some(learned.bounded()), answer: Some(outcome.bounded()), ..poll.clone() };
         assert!(cut.to_body().len() < 20_000, "{}", cut.to_body().len());

@@ -48,7 +48,7 @@ fn check_round_trip(poll: &Poll) {
 }
 
 fn check_bounds(poll: &Poll) {
-    let learned = poll.learned.as_ref().and_then(|learned| learned.envelope.as_ref());
+    let learned = poll.learned.as_ref().and_then(|learned| learned.envelope.as_deref());
     let answer = poll.answer.as_ref().and_then(|outcome| match &outcome.ending {
         Ending::Error { error, .. } => Some(error),
         Ending::Sync { .. } => None,

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::ids::{Subject, TriggerKey};
 use crate::settings::FollowSettings;
-use crate::store::RunTable;
+use crate::store::{Driver, RunTable};
 use crate::time::Clock;
 
 use super::chat_state::{ChatResult, ChatState, Results};
@@ -100,7 +100,7 @@ impl Follow {
             ChatState::Ended(_) | ChatState::SyncedAgain => return,
             ChatState::Open { run, ours: true } => {
                 followed.seen = Instant::now();
-                brief(run)
+                brief(run, Driver::Bridge)
             }
             ChatState::Open { ours: false, .. } | ChatState::Fresh if followed.seen.elapsed() < self.timeout => {
                 "its trigger is in the queue".to_owned()

@@ -4,7 +4,14 @@ use std::time::Duration;
 
 use crate::postpress::{Envelope, Status};
 use crate::run::{EndedBy, Ending, Item, Next};
+use crate::store::Driver;
 use crate::time::Millis;
+
+/// The time of day in UTC: `10:00:05Z`.
+fn time_of_day(time: Millis) -> String {
+    let text = time.to_string();
+    text.split_once('T').and_then(|(_, time)| time.split_once('.')).map_or(text.clone(), |(time, _)| format!("{time}Z"))
+}
 
 /// A duration, rounded to one unit.
 pub(super) fn span(time: Duration) -> String {
@@ -58,7 +65,7 @@ pub(super) fn ending(item: &Item) -> Option<&str> {
 }
 
 /// A run in a few words, which change only when there is news.
-pub(super) fn brief(item: &Item) -> String {
+pub(super) fn brief(item: &Item, driver: Driver) -> String {
     if let Some(ending) = ending(item) {
         return if item.state.is_published() {
             ending.to_owned()
@@ -66,7 +73,15 @@ pub(super) fn brief(item: &Item) -> String {
             format!("{ending}, event not confirmed published")
         };
     }
-    let mut text = format!("{}, call {}", status(item).unwrap_or("no answer yet"), item.polls);
+    let status = status(item).unwrap_or("no answer yet");
+    let mut text = if driver == Driver::Nobody {
+        format!("{status}; {}", stopped(item))
+    } else {
+        format!("{status}; waiting or calling, as of call {}", item.polls)
+    };
+    if let Some(at) = item.learned.next_poll_ms.filter(|_| driver != Driver::Nobody) {
+        text.push_str(&format!(", next poll about {}", time_of_day(at)));
+    }
     if item.learned.failures > 0 {
         let kind = item.learned.envelope.as_ref().map_or(String::new(), |envelope| format!(": {}", envelope.kind));
         text.push_str(&format!(", {} failed in a row{kind}", item.learned.failures));
@@ -74,19 +89,33 @@ pub(super) fn brief(item: &Item) -> String {
     text
 }
 
-/// What happens next with a run.
-pub(super) fn next(next: Next, now: Millis, is_swept: bool) -> String {
+/// What continues a local run that no process drives.
+const RESUME: &str = "`sync` with the same chats resumes it";
+
+fn stopped(item: &Item) -> String {
+    format!("stopped, as of call {}; {RESUME}", item.polls)
+}
+
+/// What is true of a run now, and what happens next with it.
+pub(super) fn next(item: &Item, next: Next, now: Millis, driver: Driver) -> String {
     match next {
-        Next::Poll { overdue_at } => {
-            format!("a poll; without one it is overdue after {}", when(overdue_at, now))
+        Next::Over => "nothing; it is over".to_owned(),
+        _ if driver == Driver::Nobody => stopped(item),
+        Next::Poll { expected_at, overdue_at } => {
+            let poll = match expected_at {
+                Some(at) if at > now => format!("the next poll is expected at {}", when(at, now)),
+                Some(_) => "the next poll is due".to_owned(),
+                None => "a poll follows".to_owned(),
+            };
+            let overdue = distance(overdue_at, now);
+            format!("waiting or calling, as of call {}; {poll}; without one the run is overdue {overdue}", item.polls)
         }
         Next::Publication => "its event is being published".to_owned(),
-        Next::Over => "nothing; it is over".to_owned(),
         Next::Recovery { lost_since, sweep_at } => {
-            let recovery = match is_swept {
-                false => "`sync` with the same chats resumes it".to_owned(),
-                true if sweep_at > now => format!("the sweep recovers it at {}", when(sweep_at, now)),
-                true => "the next sweep recovers it".to_owned(),
+            let recovery = match driver {
+                Driver::Terminal | Driver::Nobody => RESUME.to_owned(),
+                Driver::Bridge if sweep_at > now => format!("the sweep recovers it at {}", when(sweep_at, now)),
+                Driver::Bridge => "the next sweep recovers it".to_owned(),
             };
             format!("overdue since {}; {recovery}", when(lost_since, now))
         }
@@ -96,8 +125,8 @@ pub(super) fn next(next: Next, now: Millis, is_swept: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const NOW: Millis = Millis(1_795_514_400_000);
+    use crate::cli::run_report::tests::{NOW, item};
+    use crate::run::PollState;
 
     #[test]
     fn duration_has_a_fitting_unit() {
@@ -111,16 +140,45 @@ mod tests {
     }
 
     #[test]
+    fn brief_says_what_is_true_now() {
+        let waiting = "SYNC_RUNNING; waiting or calling, as of call 7";
+        assert_eq!(brief(&item(), Driver::Terminal), waiting);
+        let next_poll_ms = Some(NOW + Duration::from_secs(5));
+        let learned = PollState { next_poll_ms, failures: 2, ..item().learned };
+        let failing = Item { learned, ..item() };
+        let text = brief(&failing, Driver::Bridge);
+        assert_eq!(text, format!("{waiting}, next poll about 10:00:05Z, 2 failed in a row"));
+        let stopped = "stopped, as of call 7; `sync` with the same chats resumes it";
+        assert_eq!(brief(&item(), Driver::Nobody), format!("SYNC_RUNNING; {stopped}"));
+        let poll = Next::Poll { expected_at: Some(NOW), overdue_at: NOW };
+        assert_eq!(next(&item(), poll, NOW, Driver::Nobody), stopped);
+    }
+
+    #[test]
+    fn active_run_says_what_is_true_now() {
+        let minute = Duration::from_mins(1);
+        for (expected_at, poll) in [
+            (Some(NOW + 2 * minute), "the next poll is expected at 2026-11-24T10:02:00.000Z, in 2 min"),
+            (Some(NOW), "the next poll is due"),
+            (None, "a poll follows"),
+        ] {
+            let text = next(&item(), Next::Poll { expected_at, overdue_at: NOW + 29 * minute }, NOW, Driver::Bridge);
+            let overdue = "without one the run is overdue in 29 min";
+            assert_eq!(text, format!("waiting or calling, as of call 7; {poll}; {overdue}"));
+        }
+    }
+
+    #[test]
     fn lost_run_says_what_recovers_it() {
         let hour = Duration::from_hours(1);
         let lost = |sweep_at| Next::Recovery { lost_since: NOW - hour, sweep_at };
         let since = "overdue since 2026-11-24T09:00:00.000Z, 60 min ago; ";
-        for (what, is_swept, recovery) in [
-            (lost(NOW + hour), true, "the sweep recovers it at 2026-11-24T11:00:00.000Z, in 60 min"),
-            (lost(NOW - hour), true, "the next sweep recovers it"),
-            (lost(NOW + hour), false, "`sync` with the same chats resumes it"),
+        for (what, driver, recovery) in [
+            (lost(NOW + hour), Driver::Bridge, "the sweep recovers it at 2026-11-24T11:00:00.000Z, in 60 min"),
+            (lost(NOW - hour), Driver::Bridge, "the next sweep recovers it"),
+            (lost(NOW + hour), Driver::Terminal, "`sync` with the same chats resumes it"),
         ] {
-            assert_eq!(next(what, NOW, is_swept), format!("{since}{recovery}"));
+            assert_eq!(next(&item(), what, NOW, driver), format!("{since}{recovery}"));
         }
     }
 }

@@ -29,6 +29,7 @@ mod chat_state;
 mod finding;
 mod follow;
 mod format;
+mod history;
 mod observed_provider;
 mod progress;
 mod run_report;

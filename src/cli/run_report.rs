@@ -6,11 +6,13 @@ use serde::Serialize;
 
 use crate::postpress::Envelope;
 use crate::run::{EndedBy, Ending, Item, Next, Origin};
+use crate::store::Driver;
 use crate::time::{Millis, rfc3339};
 use crate::webhook::status::SyncStatus;
 
-use super::format::{ended_by, error, next, status, when};
-use super::table;
+use super::format::{ended_by, error, next, span, status, when};
+use super::history::Glyphs;
+use super::{history, table};
 
 /// The report for programs: the public status, and details for operators.
 #[derive(Debug, Serialize)]
@@ -30,17 +32,20 @@ pub(super) struct RunReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     failing_since: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_failure: Option<Envelope>,
+    last_failure: Option<Box<Envelope>>,
     #[serde(with = "rfc3339")]
     lease_until: Millis,
     next: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     lost_since: Option<String>,
+    /// No process drives the run.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stopped: bool,
 }
 
 impl RunReport {
     /// The report of this item's run at `now`.
-    pub(super) fn of(item: &Item, now: Millis, overdue: Duration) -> Self {
+    pub(super) fn of(item: &Item, now: Millis, overdue: Duration, driver: Driver) -> Self {
         let outcome = item.state.outcome();
         let (next, lost_since) = match Next::of(item, now, overdue) {
             Next::Poll { .. } => ("poll", None),
@@ -64,12 +69,22 @@ impl RunReport {
             lease_until: item.lease_until_ms,
             next,
             lost_since: lost_since.map(|time| time.to_string()),
+            stopped: driver == Driver::Nobody && !item.state.is_published(),
         }
     }
 }
 
-/// The report for people: one line for each property, within `columns`.
-pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, columns: Option<u16>) -> String {
+/// Where the report for people is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Page {
+    /// Its width, if it is limited.
+    pub(super) columns: Option<u16>,
+    pub(super) glyphs: Glyphs,
+}
+
+/// The report for people: one line for each property, and the history as a drawing.
+pub(super) fn text(item: &Item, now: Millis, overdue: Duration, driver: Driver, page: Page) -> String {
+    let Page { columns, glyphs } = page;
     let learned = &item.learned;
     let mut table = table::table(&[], columns);
     let mut line = |name: &str, value: String| {
@@ -85,7 +100,14 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
             line("error", error(envelope));
         }
     }
-    line("calls", item.polls.to_string());
+    let calls = match history::unrecorded(item) {
+        0 => item.polls.to_string(),
+        lost => format!("{}, {lost} of them without a recorded answer", item.polls),
+    };
+    line("calls", calls);
+    if let Some((shortest, longest)) = history::pauses(item) {
+        line("pauses", format!("{} to {}", span(shortest), span(longest)));
+    }
     if learned.restarts > 0 {
         line("restarts", format!("{} seen", learned.restarts));
     }
@@ -107,8 +129,9 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, is_swept: bool, 
     } else {
         line("event", if item.state.is_published() { "published" } else { "not confirmed published" }.to_owned());
     }
-    line("next", next(Next::of(item, now, overdue), now, is_swept));
-    table::text(&table)
+    line("next", next(item, Next::of(item, now, overdue), now, driver));
+    let history = history::chart(item, now, columns, glyphs);
+    table::text(&table) + &history.map_or(String::new(), |history| format!("\n{history}"))
 }
 
 #[cfg(test)]
@@ -116,10 +139,11 @@ pub(in crate::cli) mod tests {
     use super::*;
     use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
     use crate::postpress::{Finish, Progress};
-    use crate::run::{Open, Outcome, PollState, RecentKeys, RunState, Trigger, bridge_error};
+    use crate::run::{History, Open, Outcome, PollState, RecentKeys, RunState, Trigger, bridge_error};
 
     pub(in crate::cli) const NOW: Millis = Millis(1_795_514_400_000);
     const OVERDUE: Duration = Duration::from_secs(1800);
+    const PAGE: Page = Page { columns: None, glyphs: Glyphs::UNICODE };
     const MINUTE: Duration = Duration::from_mins(1);
     const OPEN: Open = Open { shard: 0, sweep_at_ms: Millis(NOW.0 + 20 * 60_000) };
 
@@ -143,11 +167,17 @@ pub(in crate::cli) mod tests {
             triggers: vec![trigger],
             keys: [TriggerKey::of("the-message")].into(),
             seen: RecentKeys::default(),
-            learned: PollState { status: Some(Progress::Running), ..PollState::default() },
+            learned: PollState { status: Some(Progress::Running), history: history(0), ..PollState::default() },
             started_at_ms: NOW - 10 * MINUTE,
             cancelled_at: None,
             polls: 7,
         }
+    }
+
+    /// The answers to six calls, and to `more`.
+    fn history(more: usize) -> History {
+        let entries = [(0, 2, 1), (5, 3, 1), (12, 3, 1), (24, 3, 1), (41, 3, 1), (66, 3, 1)];
+        entries.into_iter().chain([(480, 3, 1)].repeat(more)).collect::<Vec<_>>().into()
     }
 
     fn failing() -> Item {
@@ -155,7 +185,7 @@ pub(in crate::cli) mod tests {
         let learned = PollState {
             failures: 3,
             failing_since_ms: Some(NOW - 3 * MINUTE),
-            envelope: Some(envelope),
+            envelope: Some(envelope.into()),
             restarts: 1,
             ..item().learned
         };
@@ -169,7 +199,9 @@ pub(in crate::cli) mod tests {
         } else {
             RunState::Ended { outcome, open: OPEN }
         };
-        Item { state, ..item() }
+        let is_error = matches!(state.outcome().unwrap().ending, Ending::Error { .. });
+        let learned = PollState { history: history(is_error.into()), ..item().learned };
+        Item { state, learned, ..item() }
     }
 
     #[test]
@@ -177,14 +209,14 @@ pub(in crate::cli) mod tests {
         let error = Ending::Error { error: bridge_error::deadline_exceeded(EndedBy::Polls, 7), origin: Origin::Bridge };
         let runs =
             [item(), failing(), ended(Finish::Done.into(), EndedBy::Answer, true), ended(error, EndedBy::Polls, false)];
-        let texts = runs.map(|item| text(&item, NOW, OVERDUE, true, None));
-        insta::assert_snapshot!(texts.join("\n"));
+        let texts = runs.map(|item| text(&item, NOW, OVERDUE, Driver::Bridge, PAGE));
+        insta::assert_snapshot!(anstream::adapter::strip_str(&texts.join("\n")));
     }
 
     #[test]
     fn report_for_programs() {
         let lines = [item(), failing(), ended(Finish::Done.into(), EndedBy::Answer, true)]
-            .map(|item| serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE)).unwrap());
+            .map(|item| serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE, Driver::Bridge)).unwrap());
         insta::assert_snapshot!(lines.join("\n"));
     }
 
@@ -192,7 +224,7 @@ pub(in crate::cli) mod tests {
     fn report_contains_the_whole_public_status() {
         let item = ended(Finish::Error.into(), EndedBy::Answer, true);
         let public = serde_json::to_value(SyncStatus::of(&item)).unwrap();
-        let report = serde_json::to_value(RunReport::of(&item, NOW, OVERDUE)).unwrap();
+        let report = serde_json::to_value(RunReport::of(&item, NOW, OVERDUE, Driver::Bridge)).unwrap();
         for (field, value) in public.as_object().unwrap() {
             assert_eq!(report.get(field), Some(value), "{field}");
         }
@@ -201,8 +233,8 @@ pub(in crate::cli) mod tests {
     #[test]
     fn report_shows_neither_fence_nor_holder() {
         for item in [item(), failing()] {
-            let json = serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE)).unwrap();
-            for shown in [text(&item, NOW, OVERDUE, true, None), json] {
+            let json = serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE, Driver::Nobody)).unwrap();
+            for shown in [text(&item, NOW, OVERDUE, Driver::Bridge, PAGE), json] {
                 assert!(!shown.contains(&item.claim_id.to_hex()) && !shown.contains("the-holder"), "{shown}");
                 assert!(!shown.contains("fedcba9876"), "{shown}");
             }

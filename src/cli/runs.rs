@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::ids::Subject;
 use crate::run::{ACTIVE_SHARDS, DueRun, ENDED_SHARDS, Item, Next};
-use crate::store::{DUE_PAGE, RunTable};
+use crate::store::{DUE_PAGE, Driver, RunTable};
 use crate::time::{Clock, Millis};
 
 use super::follow::CONCURRENT_READS;
@@ -55,19 +55,19 @@ impl Runs {
     /// If the settings are invalid, or the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (settings, table) = run_table::open("runs").await?;
-        let (limit, now) = (self.limit as usize, Clock::System.now());
+        let (limit, now, driver) = (self.limit as usize, Clock::System.now(), table.driver());
         let Listing { runs, note } =
             if self.ended { ended(&table, limit, now).await? } else { open(&table, limit).await? };
         if self.json {
             for item in &runs {
-                table::print_json(&RunReport::of(item, now, settings.overdue))?;
+                table::print_json(&RunReport::of(item, now, settings.overdue, driver))?;
             }
         } else if !runs.is_empty() {
             let columns = table::columns();
             let listed = if self.ended {
                 ended_table(&runs, now, columns)
             } else {
-                open_table(&runs, now, settings.overdue, columns)
+                open_table(&runs, now, settings.overdue, driver, columns)
             };
             table::print(&table::text(&listed))?;
         }
@@ -133,7 +133,7 @@ async fn ended(table: &RunTable, limit: usize, now: Millis) -> anyhow::Result<Li
     runs.truncate(limit);
     let finished_at = |item: &Item| item.state.outcome().map(|outcome| outcome.finished_at);
     runs.sort_by(|one, other| finished_at(other).cmp(&finished_at(one)).then(one.subject.cmp(&other.subject)));
-    let cost = if table.is_swept() { ", each of which costs read units" } else { "" };
+    let cost = if table.driver() == Driver::Bridge { ", each of which costs read units" } else { "" };
     let rest = if is_complete {
         "this is the whole table"
     } else {
@@ -143,11 +143,14 @@ async fn ended(table: &RunTable, limit: usize, now: Millis) -> anyhow::Result<Li
     Ok(Listing { runs, note: Some(note) })
 }
 
-fn open_table(runs: &[Item], now: Millis, overdue: Duration, columns: Option<u16>) -> Table {
+fn open_table(runs: &[Item], now: Millis, overdue: Duration, driver: Driver, columns: Option<u16>) -> Table {
     let mut listed = table::table(&["chat", "status", "calls", "failures", "started", "next"], columns);
     for item in runs {
         let next = match Next::of(item, now, overdue) {
-            Next::Poll { .. } => Cell::new("poll"),
+            Next::Poll { .. } | Next::Publication if driver == Driver::Nobody => Cell::new("stopped"),
+            Next::Poll { expected_at: Some(at), .. } if at > now => Cell::new(format!("poll {}", distance(at, now))),
+            Next::Poll { expected_at: Some(_), .. } => Cell::new("poll due"),
+            Next::Poll { expected_at: None, .. } => Cell::new("poll"),
             Next::Publication => Cell::new("event"),
             Next::Over => Cell::new("nothing"),
             Next::Recovery { lost_since, .. } => {
@@ -198,7 +201,7 @@ mod tests {
         let runs = [named("c"), named(&"chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR".repeat(4)), named(&"会話".repeat(40))];
         for columns in [60, 80, 120] {
             for listed in [
-                open_table(&runs, NOW, Duration::from_secs(1800), Some(columns)),
+                open_table(&runs, NOW, Duration::from_secs(1800), Driver::Nobody, Some(columns)),
                 ended_table(&runs, NOW, Some(columns)),
             ] {
                 let text = table::text(&listed);

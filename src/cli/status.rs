@@ -12,8 +12,9 @@ use crate::time::Clock;
 
 use super::follow::READ_EVERY;
 use super::format::brief;
+use super::history::Glyphs;
 use super::progress::{Mark, ProgressDisplay};
-use super::run_report::{self, RunReport};
+use super::run_report::{self, Page, RunReport};
 use super::{run_table, table};
 
 /// Show the state of a chat's sync from the run table
@@ -73,9 +74,10 @@ impl Viewer {
         let mut shown = String::new();
         loop {
             let item = self.read().await?;
+            let driver = self.table.driver();
             let text = match &item {
-                Some(item) if self.is_lost(item) => format!("{}, overdue", brief(item)),
-                Some(item) => brief(item),
+                Some(item) if self.is_lost(item) => format!("{}, overdue", brief(item, driver)),
+                Some(item) => brief(item, driver),
                 None => self.no_run(),
             };
             let is_over = item.as_ref().is_some_and(|item| item.state.is_published());
@@ -114,15 +116,16 @@ impl Viewer {
     }
 
     fn report(&self, item: &Item) -> RunReport {
-        RunReport::of(item, Clock::System.now(), self.settings.overdue)
+        RunReport::of(item, Clock::System.now(), self.settings.overdue, self.table.driver())
     }
 
     fn print(&self, item: &Item) -> anyhow::Result<()> {
         if self.status.json {
             return table::print_json(&self.report(item));
         }
-        let (now, is_swept) = (Clock::System.now(), self.table.is_swept());
-        table::print(&run_report::text(item, now, self.settings.overdue, is_swept, table::columns()))
+        let (now, driver) = (Clock::System.now(), self.table.driver());
+        let page = Page { columns: table::columns(), glyphs: Glyphs::of_terminal() };
+        table::print(&run_report::text(item, now, self.settings.overdue, driver, page))
     }
 
     fn is_lost(&self, item: &Item) -> bool {

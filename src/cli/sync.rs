@@ -20,7 +20,7 @@ use crate::postpress::Provider;
 use crate::queue::MemoryQueue;
 use crate::run::{DELAY_MAX, Item};
 use crate::settings::{FromEnv, TerminalSettings};
-use crate::store::{Command, RunStore, SqliteStore};
+use crate::store::{Command, RunStore, SqliteStore, StateLock};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
 use crate::worker::Worker;
@@ -71,6 +71,9 @@ impl Sync {
         let provider = provider(&settings.provider).await?;
         let chats: BTreeSet<Subject> = self.chats.into_iter().collect();
         let store = SqliteStore::open(&settings.state_file)?;
+        let lock = StateLock::take(&settings.state_file);
+        let _lock =
+            lock.inspect_err(|error| tracing::warn!(%error, "`status` cannot tell that this process drives runs"));
         store.forget_expired(Clock::System.now())?;
         let command = store.command(&chats, &uuid::Uuid::new_v4().to_string())?;
         let session = Session {

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{
-    ACTIVE_SHARDS, ENDED_SHARDS, EndedBy, Ending, Item, Metadata, Open, Origin, Outcome, Poll, PollState, RecentKeys,
-    RunState, Trigger,
+    ACTIVE_SHARDS, ENDED_SHARDS, EndedBy, Ending, History, Item, Metadata, Open, Origin, Outcome, Poll, PollState,
+    RecentKeys, RunState, Trigger,
 };
 use crate::ids::{ClaimId, MessageId, RunId, Subject, SubjectKind, TriggerKey};
 use crate::postpress::{Envelope, Finish, Progress};
@@ -72,11 +72,24 @@ pub(crate) fn envelope() -> impl Strategy<Value = Envelope> {
 pub(crate) fn learned() -> impl Strategy<Value = PollState> {
     let status = option::of(select(vec![Progress::Started, Progress::Running]));
     let counts = (any::<u32>(), any::<u32>(), any::<u32>());
-    (status, counts, option::of(time()), option::of(envelope()), any::<bool>()).prop_map(
-        |(status, (failures, invalid_responses, restarts), failing_since_ms, envelope, credentials_retried)| {
-            PollState { status, failures, failing_since_ms, envelope, invalid_responses, credentials_retried, restarts }
-        },
-    )
+    let failing = (option::of(time()), option::of(envelope().prop_map(Box::new)), any::<bool>());
+    let next_poll_ms = option::of(time());
+    let history = vec(any::<(u32, u16, u16)>(), 0..4).prop_map(History::from);
+    (status, counts, failing, next_poll_ms, history).prop_map(|(status, counts, failing, next_poll_ms, history)| {
+        let (failures, invalid_responses, restarts) = counts;
+        let (failing_since_ms, envelope, credentials_retried) = failing;
+        PollState {
+            status,
+            failures,
+            failing_since_ms,
+            envelope,
+            invalid_responses,
+            credentials_retried,
+            restarts,
+            next_poll_ms,
+            history,
+        }
+    })
 }
 
 pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {

@@ -21,7 +21,7 @@ pub struct Claimant {
 }
 
 impl Claimant {
-    /// Starts a run, in place of an earlier one whose keys are then among those `seen`. Uses only `rules.overdue`.
+    /// Starts a run, in place of an earlier one whose keys are then among those `seen`.
     pub(super) fn start(
         &self,
         message: &TriggerMessage,
@@ -41,7 +41,7 @@ impl Claimant {
             triggers: vec![message.trigger.clone()],
             keys: [message.key].into(),
             seen: seen.unwrap_or_default(),
-            learned: PollState::default(),
+            learned: PollState { next_poll_ms: Some(rules.schedule.next_poll(1, now)), ..PollState::default() },
             started_at_ms: now,
             cancelled_at: None,
             polls: 1,

@@ -1,9 +1,13 @@
 //! After the call: poll again, or end the run, and with what.
 
+use std::time::Duration;
+
 use crate::postpress::{Answer, Envelope, Failure, Progress, RetryClass};
 use crate::time::Millis;
 
-use super::{Delay, EndedBy, Ending, FailedCall, Item, Jitter, Origin, Outcome, PollState, Schedule, bridge_error};
+use super::{
+    Delay, EndedBy, Ending, FailedCall, Item, Jitter, Origin, Outcome, PollAnswer, PollState, Schedule, bridge_error,
+};
 
 /// How many unusable 200s a run polls again after.
 const INVALID_RESPONSES_MAX: u32 = 3;
@@ -29,7 +33,7 @@ pub enum AfterCall {
 
 /// Decides what follows a call under the claim that `item` shows, answered at `now`.
 pub fn after_call(item: &Item, answer: &Answer, now: Millis, jitter: Jitter, schedule: &Schedule) -> AfterCall {
-    let learned = learn(&item.learned, answer, now);
+    let learned = learn(item, answer, now);
     let call = Call { item, learned: &learned, answer, now, schedule };
     match call.final_ending().or_else(|| call.exhausted_budget()) {
         Some((ending, ended_by)) => AfterCall::End { outcome: Outcome { ending, ended_by, finished_at: now }, learned },
@@ -43,7 +47,9 @@ pub fn after_call(item: &Item, answer: &Answer, now: Millis, jitter: Jitter, sch
                 _ => None,
             };
             let delay = schedule.delay(item, failure, now, jitter);
-            AfterCall::PollAgain { learned, delay }
+            let next_call = now + delay.after(Duration::ZERO);
+            let next_poll_ms = Some(schedule.next_poll(item.polls + 1, next_call));
+            AfterCall::PollAgain { learned: PollState { next_poll_ms, ..learned }, delay }
         }
     }
 }
@@ -54,9 +60,13 @@ pub(super) fn cancelled(now: Millis) -> Outcome {
     Outcome { ending, ended_by: EndedBy::Cancelled, finished_at: now }
 }
 
-/// The accumulated state, with this answer.
-fn learn(before: &PollState, answer: &Answer, now: Millis) -> PollState {
-    let mut learned = before.clone();
+/// The accumulated state, with this answer to the call that the item counts last.
+fn learn(item: &Item, answer: &Answer, now: Millis) -> PollState {
+    let before = &item.learned;
+    let mut learned = PollState { next_poll_ms: None, ..before.clone() };
+    if let Some(answer) = PollAnswer::of(answer) {
+        learned.history.push(item.polls, now.since(item.started_at_ms).as_secs(), answer);
+    }
     match answer {
         Answer::InProgress(progress) => {
             let began_again = before.status == Some(Progress::Running) && *progress == Progress::Started;
@@ -72,7 +82,7 @@ fn learn(before: &PollState, answer: &Answer, now: Millis) -> PollState {
         Answer::Failed(failure) => {
             learned.failures += 1;
             learned.failing_since_ms = before.failing_since_ms.or(Some(now));
-            learned.envelope = failure.envelope.clone().or(learned.envelope);
+            learned.envelope = failure.envelope.clone().map(Box::new).or(learned.envelope);
             learned.credentials_retried |= failure.retry_class == RetryClass::Credentials;
         }
     }
@@ -122,7 +132,7 @@ impl Call<'_> {
             _ => return None,
         };
         if let Some(envelope) = &learned.envelope {
-            let error = with_wrong_host_hint(envelope.clone(), learned);
+            let error = with_wrong_host_hint(Envelope::clone(envelope), learned);
             return Some((Ending::Error { error, origin: Origin::Postpress }, ended_by));
         }
         let error = match (answer, ended_by) {
@@ -161,10 +171,9 @@ fn bridge_ending(error: Envelope) -> Ending {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::postpress::Finish;
+    use crate::run::HistoryEntry;
     use crate::run::message_handler::tests::item;
 
     const NOW: Millis = Millis(1_000_000_000);
@@ -237,8 +246,38 @@ mod tests {
         assert_eq!((item.learned.failures, item.learned.failing_since_ms), (2, Some(NOW)));
         assert!(item.learned.envelope.is_some());
         item.learned = learned(after(&item, &Answer::InProgress(Progress::Running), NOW));
+        let PollState { history, next_poll_ms, .. } = item.learned.clone();
         let status = Some(Progress::Running);
-        assert_eq!(item.learned, PollState { status, ..PollState::default() });
+        assert_eq!(item.learned, PollState { status, history, next_poll_ms, ..PollState::default() });
+    }
+
+    #[test]
+    fn every_answer_but_an_ending_is_added_to_the_history() {
+        let of = |retry_class, status| failure(retry_class, None, status);
+        let Answer::Failed(timeout) = of(RetryClass::Retryable, 504) else { unreachable!() };
+        let answers = [
+            (Answer::InProgress(Progress::Started), PollAnswer::Started),
+            (Answer::InProgress(Progress::Running), PollAnswer::Running),
+            (of(RetryClass::Retryable, 429), PollAnswer::Failed(429)),
+            (of(RetryClass::Credentials, 401), PollAnswer::Credentials),
+            (of(RetryClass::Connecting, 401), PollAnswer::Connecting),
+            (Answer::Failed(Failure { may_land_late: true, ..timeout }), PollAnswer::TimedOut),
+            (Answer::Unusable("not JSON".into()), PollAnswer::Unusable),
+        ];
+        let mut item = Item { polls: 0, ..run_with(PollState::default()) };
+        let mut expected = Vec::new();
+        for (answer, remembered) in answers {
+            item.polls += 2; // every other claim is lost with its process
+            let seconds = item.polls;
+            item.learned = learned(after(&item, &answer, NOW + Duration::from_secs(seconds.into())));
+            expected.push(HistoryEntry { seconds, answer: PollAnswer::Unrecorded, count: 1 });
+            expected.push(HistoryEntry { seconds, answer: remembered, count: 1 });
+        }
+        assert_eq!(item.learned.history.entries(), expected);
+
+        let recorded = item.learned.history.clone();
+        let AfterCall::End { learned, .. } = after(&item, &Answer::Over(Finish::Done), NOW) else { unreachable!() };
+        assert_eq!(learned.history, recorded);
     }
 
     #[test]
@@ -254,7 +293,7 @@ mod tests {
         let end = ending(after(&run_with(since.clone()), &no_answer, spent));
         assert_eq!(end, ("bridge/retries_exhausted".into(), 504, Some(Origin::Bridge), EndedBy::Retries));
 
-        let with_envelope = PollState { envelope: Some(envelope("errors/no_handler", 503)), ..since };
+        let with_envelope = PollState { envelope: Some(envelope("errors/no_handler", 503).into()), ..since };
         let end = ending(after(&run_with(with_envelope), &no_answer, spent));
         assert_eq!(end, ("errors/no_handler".into(), 503, postpress, EndedBy::Retries));
     }
@@ -277,6 +316,20 @@ mod tests {
             unreachable!()
         };
         assert_eq!(delay.after(Duration::ZERO).as_secs(), 3, "limited by the end of the budget");
+    }
+
+    #[test]
+    fn a_poll_knows_when_the_one_after_it_is_expected() {
+        let item = Item { polls: 3, ..run_with(PollState::default()) };
+        let running = Answer::InProgress(Progress::Running);
+        let next_poll = learned(after(&item, &running, NOW)).next_poll_ms;
+        assert_eq!(next_poll, Some(NOW + Duration::from_millis(11_250 + 16_875)));
+
+        let expected = PollState { next_poll_ms: next_poll, ..PollState::default() };
+        let AfterCall::End { learned, .. } = after(&run_with(expected), &Answer::Over(Finish::Done), NOW) else {
+            unreachable!()
+        };
+        assert_eq!(learned.next_poll_ms, None);
     }
 
     #[test]

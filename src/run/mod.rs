@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! item.rs             the table's one item per subject, with the run's state
-//! poll_state.rs, outcome.rs, recent_keys.rs, trigger.rs
+//! poll_state.rs, history.rs, outcome.rs, recent_keys.rs, trigger.rs
 //!                     what an item is made of
 //! write.rs            the conditional writes on an item, and what each does
 //! claim.rs            before the call: the writes that claim a run
@@ -31,6 +31,7 @@ pub mod bridge_error;
 mod claim;
 mod disposition;
 mod ending;
+mod history;
 mod item;
 mod message_handler;
 mod next;
@@ -47,6 +48,7 @@ mod write;
 pub use claim::Claimant;
 pub use disposition::{AckReason, Disposition, RetryReason};
 pub use ending::{AfterCall, after_call};
+pub use history::{HISTORY_MAX, History, HistoryEntry, PollAnswer};
 pub(crate) use item::StateAttributes;
 pub use item::{ACTIVE_SHARDS, ENDED_SHARDS, Item, Open, Phase, RunState, TRIGGERS_MAX};
 pub use message_handler::{MessageHandler, Step, StepContext, StepResult, Task};

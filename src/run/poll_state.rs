@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::postpress::{Envelope, Progress};
 use crate::time::Millis;
 
+use super::History;
+
 /// State accumulated from the provider's responses. A run's polls carry it, and their claims copy it into the item.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
@@ -20,7 +22,7 @@ pub struct PollState {
     pub failing_since_ms: Option<Millis>,
     /// The last error envelope among them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub envelope: Option<Envelope>,
+    pub envelope: Option<Box<Envelope>>,
     /// Unusable 200s during the whole run.
     #[serde(rename = "breaches", skip_serializing_if = "is_zero")]
     pub invalid_responses: u32,
@@ -30,13 +32,24 @@ pub struct PollState {
     /// How often `SYNC_STARTED` followed `SYNC_RUNNING`: restarts of the sync that the run observed.
     #[serde(skip_serializing_if = "is_zero")]
     pub restarts: u32,
+    /// When the poll after this claim's call is expected, if the sync goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_poll_ms: Option<Millis>,
+    /// What each poll was answered.
+    #[serde(skip_serializing_if = "History::is_empty")]
+    pub history: History,
 }
 
 impl PollState {
     /// The same state, with the provider's text cut to what an item may hold.
     #[must_use]
     pub fn bounded(self) -> Self {
-        Self { envelope: self.envelope.map(Envelope::bounded), ..self }
+        Self { envelope: self.envelope.map(|envelope| Box::new(envelope.bounded())), ..self }
+    }
+
+    /// The state without its history, and the history, for a table that stores the two apart.
+    pub(crate) fn split(&self) -> (Self, &History) {
+        (Self { history: History::default(), envelope: self.envelope.clone(), ..*self }, &self.history)
     }
 }
 

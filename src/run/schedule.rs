@@ -110,6 +110,11 @@ impl Schedule {
         Delay { whole: whole / self.speedup, at_least: DELAY_MIN / self.speedup, at_most: DELAY_MAX / self.speedup }
     }
 
+    /// When the poll after call number `polls` is expected, if that call is made at `at` and the sync goes on.
+    pub fn next_poll(&self, polls: u32, at: Millis) -> Millis {
+        at + self.backoff(polls).clamp(DELAY_MIN, DELAY_MAX) / self.speedup
+    }
+
     /// How long a message stays invisible before its next delivery: `min(900, 15 × 2^(n−1))` s after the n-th receive. An
     /// outage of an hour then does not use up the message's receives, and a short one costs little. Jitter lengthens the
     /// delay by up to 40 % and never shortens it, so that the hour holds in the worst case too.
@@ -200,6 +205,14 @@ mod tests {
         assert_eq!(delays[..4], [5000, 7500, 11_250, 16_875]);
         assert_eq!(delays[11..], [300_000, 300_000]);
         assert_eq!(delay(&schedule, &after_call(u32::MAX)), secs(300));
+    }
+
+    #[test]
+    fn the_next_poll_is_expected_after_its_delay_without_jitter() {
+        let schedule = Schedule { poll_max: secs(2000), ..Schedule::default() };
+        for (polls, seconds) in [(1, 5.0), (2, 7.5), (12, 432.487), (1000, 900.0)] {
+            assert_eq!(schedule.next_poll(polls, NOW), NOW + Duration::from_secs_f64(seconds), "after call {polls}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::layout::{self, Value};
 use crate::ids::{Subject, TriggerKey};
-use crate::run::{DueRun, Item, Open, RecentKeys, StateAttributes};
+use crate::run::{DueRun, History, Item, Open, PollState, RecentKeys, StateAttributes};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -72,8 +72,11 @@ pub(super) fn to_item(attributes: &Attributes) -> Result<Item, ServiceError> {
         state: state.try_into().map_err(|_| unreadable("phase"))?,
         triggers: triggers.iter().map(|value| from_json("triggers", value)).collect::<Result<_, _>>()?,
         keys: keys.iter().map(to_key).collect::<Result<_, _>>()?,
-        seen: read.seen()?,
-        learned: read.json("learned")?.unwrap_or_default(),
+        seen: read.binary("seen", RecentKeys::from_bytes)?,
+        learned: PollState {
+            history: read.binary("history", History::from_bytes)?,
+            ..read.json("learned")?.unwrap_or_default()
+        },
         started_at_ms: Millis(read.required_number("started_at_ms")?),
         cancelled_at: read.number("cancelled_at").map(Millis),
         polls: read.required_number("polls")?.try_into().map_err(|_| unreadable("polls"))?,
@@ -118,10 +121,9 @@ impl<'a> Reader<'a> {
         Ok(Some(Open { shard: shard.try_into().map_err(|_| unreadable("open"))?, sweep_at_ms: Millis(sweep_at_ms) }))
     }
 
-    fn seen(&self) -> Result<RecentKeys, ServiceError> {
-        let Some(value) = self.0.get("seen") else { return Ok(RecentKeys::default()) };
-        let bytes = value.as_b().ok().and_then(|blob| RecentKeys::from_bytes(blob.as_ref()));
-        bytes.ok_or_else(|| unreadable("seen"))
+    fn binary<T: Default>(&self, name: &str, read: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, ServiceError> {
+        let Some(value) = self.0.get(name) else { return Ok(T::default()) };
+        value.as_b().ok().and_then(|blob| read(blob.as_ref())).ok_or_else(|| unreadable(name))
     }
 
     fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ServiceError> {

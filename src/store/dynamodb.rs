@@ -18,7 +18,7 @@ use super::attributes::{self, Attributes, number, string};
 use super::{DUE_PAGE, EndedPage, RunStore, SCAN_PAGE};
 use crate::aws::{Resource, service_error};
 use crate::ids::Subject;
-use crate::run::{Claim, ClaimCondition, DueRun, Item, Open, TRIGGERS_MAX, Write, WriteResult};
+use crate::run::{Claim, ClaimCondition, DueRun, Item, Open, PollState, TRIGGERS_MAX, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -162,13 +162,13 @@ impl RunStore for DynamoStore {
             .with(":requested_at", number(requested_at.0))
             .with(":active", string("active")),
             Write::End { subject, claim_id, outcome, learned } => Expression::update(
-                "SET #phase = :ended, #open = :open, #outcome = :outcome, #learned = :learned",
+                "SET #phase = :ended, #open = :open, #outcome = :outcome",
                 "#claim_id = :claim_id AND #phase = :active",
             )
             .with(":ended", string("ended"))
             .with(":open", number(Open::shard_of_ended(subject)))
             .with(":outcome", attributes::json(outcome)?)
-            .with(":learned", attributes::json(learned)?)
+            .learning(learned)?
             .with(":claim_id", string(claim_id.to_hex()))
             .with(":active", string("active")),
             Write::MarkPublished { run_id, expires_at, .. } => Expression::update(
@@ -232,8 +232,7 @@ fn claim_expression(condition: &ClaimCondition, claim: &Claim, now: Millis) -> R
         }
     };
     if let Some(learned) = &claim.learned {
-        update.changes.push_str(", #learned = :learned");
-        update = update.with(":learned", attributes::json(learned)?);
+        update = update.learning(learned)?;
     }
     if claim.calls {
         update.changes.push_str(" ADD #polls :one");
@@ -268,6 +267,19 @@ impl Expression {
         self
     }
 
+    /// Adds the poll state to the attributes that it sets.
+    fn learning(mut self, learned: &PollState) -> Result<Self, ServiceError> {
+        let (learned, history) = learned.split();
+        self.changes.push_str(", #learned = :learned");
+        self = self.with(":learned", attributes::json(&learned)?);
+        if history.is_empty() {
+            self.changes.push_str(" REMOVE #history");
+            return Ok(self);
+        }
+        self.changes.push_str(", #history = :history");
+        Ok(self.with(":history", AttributeValue::B(Blob::new(history.to_bytes()))))
+    }
+
     /// Every `#name` in the texts stands for the attribute of that name.
     fn names(&self) -> HashMap<String, String> {
         let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
@@ -281,7 +293,6 @@ impl Expression {
 mod tests {
     use super::*;
     use crate::ids::{ClaimId, MessageId, RunId};
-    use crate::run::PollState;
 
     #[test]
     fn an_expression_names_every_attribute_once() {
@@ -298,9 +309,13 @@ mod tests {
         let by_poll = ClaimCondition::ByPoll { run_id: RunId::from_random(1), claim_id: ClaimId::from_random(1) };
         let by_trigger = ClaimCondition::ByTrigger { claim_id: ClaimId::from_random(1) };
         for condition in [by_poll, by_trigger] {
-            for (learned, calls) in
-                [(None, true), (Some(PollState::default()), false), (Some(PollState::default()), true)]
-            {
+            let with_history = PollState { history: vec![(5, 2, 1)].into(), ..PollState::default() };
+            for (learned, calls) in [
+                (None, true),
+                (Some(PollState::default()), false),
+                (Some(PollState::default()), true),
+                (Some(with_history), true),
+            ] {
                 let claim = Claim {
                     claim_id: ClaimId::from_random(2),
                     holder: MessageId::new("m"),

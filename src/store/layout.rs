@@ -42,10 +42,11 @@ impl Value {
 /// The item's attributes; absent fields have none.
 ///
 /// Fields used in conditions have attributes of their own types. The rest (triggers, the poll state, the outcome) is JSON
-/// text, so that a producer's metadata is returned byte for byte.
+/// text, so that a producer's metadata is returned byte for byte. Binary values count as many bytes as they have.
 pub(super) fn attributes(item: &Item) -> serde_json::Result<Vec<(&'static str, Value)>> {
     let keys = item.keys.iter().map(|key| key.to_bytes().to_vec()).collect();
     let triggers = item.triggers.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    let (learned, history) = item.learned.split();
     let StateAttributes { phase, published, outcome, open, expires_at } = item.state.clone().into();
     let phase = match phase {
         Phase::Active => "active",
@@ -60,13 +61,14 @@ pub(super) fn attributes(item: &Item) -> serde_json::Result<Vec<(&'static str, V
         ("phase", Value::Text(phase.to_owned())),
         ("triggers", Value::TextList(triggers)),
         ("keys", Value::BinarySet(keys)),
-        ("learned", Value::Text(serde_json::to_string(&item.learned)?)),
+        ("learned", Value::Text(serde_json::to_string(&learned)?)),
         ("started_at_ms", Value::Number(item.started_at_ms.0)),
         ("polls", Value::Number(item.polls.into())),
     ];
     let optional = [
         ("published", published.then_some(Value::True)),
         ("cancelled_at", item.cancelled_at.map(|cancelled_at| Value::Number(cancelled_at.0))),
+        ("history", (!history.is_empty()).then(|| Value::Binary(history.to_bytes()))),
         ("seen", (!item.seen.is_empty()).then(|| Value::Binary(item.seen.to_bytes()))),
         ("outcome", outcome.as_ref().map(serde_json::to_string).transpose()?.map(Value::Text)),
         ("open", open.map(|open| Value::Number(open.shard.into()))),
@@ -90,8 +92,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::MessageId;
-    use crate::run::arbitrary;
+    use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
+    use crate::postpress::Progress;
+    use crate::run::{HISTORY_MAX, History, Open, PollAnswer, PollState, RecentKeys, RunState, Trigger, arbitrary};
+    use crate::time::Millis;
 
     #[test]
     fn values_have_the_sizes_that_dynamodb_documents() {
@@ -109,6 +113,44 @@ mod tests {
         ] {
             assert_eq!(value.bytes(), bytes, "{value:?}");
         }
+    }
+
+    #[test]
+    fn a_run_with_two_triggers_and_a_full_history_fits_a_write_unit() {
+        let now = Millis(1_795_514_400_123);
+        let trigger = |joined| Trigger {
+            message_id: MessageId::new("8476a536-e9f4-11e8-9739-2dfe598c3fcd"),
+            correlation_id: Some("order-17-2026".to_owned()),
+            idempotency_key: Some("crm-8841-a7".to_owned()),
+            metadata: None,
+            requested_at: now,
+            joined,
+        };
+        let mut history = History::default();
+        (1..65).for_each(|poll| history.push(poll, u64::from(poll) * 300, PollAnswer::Failed(503)));
+        let subject = Subject::chat("chat_01HXYZ4QK3WJ8FN3M6QH7TZ8G").unwrap();
+        let item = Item {
+            run_id: RunId::from_random(u128::MAX),
+            claim_id: ClaimId::from_random(u128::MAX),
+            holder: trigger(false).message_id,
+            lease_until_ms: now,
+            state: RunState::Active { open: Open::of_active(&subject, now) },
+            subject,
+            triggers: vec![trigger(false), trigger(true)],
+            keys: [TriggerKey::of("one"), TriggerKey::of("two")].into(),
+            seen: RecentKeys::default(),
+            learned: PollState {
+                status: Some(Progress::Running),
+                next_poll_ms: Some(now),
+                history,
+                ..PollState::default()
+            },
+            started_at_ms: now,
+            cancelled_at: None,
+            polls: 65,
+        };
+        assert_eq!(item.learned.history.to_bytes().len(), 6 * HISTORY_MAX);
+        assert!(item_bytes(&item).unwrap() < 1024, "{} bytes", item_bytes(&item).unwrap());
     }
 
     proptest! {

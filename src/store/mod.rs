@@ -15,6 +15,7 @@ mod layout;
 mod memory;
 mod run_table;
 mod sqlite;
+mod state_lock;
 
 #[cfg(feature = "aws")]
 pub use dynamodb::DynamoStore;
@@ -22,8 +23,9 @@ pub use dynamodb::DynamoStore;
 pub(crate) use dynamodb::OPEN_INDEX;
 pub use layout::item_bytes;
 pub use memory::MemoryStore;
-pub use run_table::RunTable;
+pub use run_table::{Driver, RunTable};
 pub use sqlite::{Command, SqliteStore, StateFileError};
+pub use state_lock::StateLock;
 
 /// The page size of [`RunStore::due`].
 pub const DUE_PAGE: usize = 250;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 #[cfg(feature = "aws")]
 use super::DynamoStore;
-use super::{EndedPage, RunStore, SqliteStore};
+use super::{EndedPage, RunStore, SqliteStore, StateLock};
 use crate::ids::Subject;
 use crate::run::{DueRun, Item};
 #[cfg(feature = "aws")]
@@ -29,6 +29,17 @@ pub enum RunTable {
     /// The local state file of `sync`. It is opened for each read, so that it blocks no writer and a file created in the
     /// meantime is found.
     File(PathBuf),
+}
+
+/// What drives the runs of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// A deployed bridge, whose sweeps recover lost runs.
+    Bridge,
+    /// A process that runs `sync` on the local state file. Which chats it drives is not known.
+    Terminal,
+    /// Nothing: no process runs `sync` on the local state file.
+    Nobody,
 }
 
 /// A table in DynamoDB, and whether it has been read successfully.
@@ -95,9 +106,14 @@ impl RunTable {
         }
     }
 
-    /// Whether sweeps recover lost runs here. Locally, `sync` does that itself.
-    pub fn is_swept(&self) -> bool {
-        !matches!(self, Self::File(_))
+    /// What drives the runs now.
+    pub fn driver(&self) -> Driver {
+        match self {
+            #[cfg(feature = "aws")]
+            Self::Deployed(_) => Driver::Bridge,
+            Self::File(path) if StateLock::is_taken(path) => Driver::Terminal,
+            Self::File(_) => Driver::Nobody,
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::ids::{IdField, Subject, id_field};
 use crate::postpress::{Envelope, Finish, Progress, Status};
-use crate::run::{Ending, Item, Phase};
+use crate::run::{Ending, HISTORY_MAX, HistoryEntry, Item, Phase, PollAnswer};
+use crate::time::Millis;
 
 /// A chat's latest run, as the run table has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -24,6 +25,11 @@ use crate::run::{Ending, Item, Phase};
     "restarts": 0,
     "requested_at": "2026-11-24T10:00:00.000Z",
     "finished_at": "2026-11-24T10:04:10.000Z",
+    "history": [
+        { "at": "2026-11-24T10:00:01.000Z", "answer": "SYNC_STARTED", "count": 1 },
+        { "at": "2026-11-24T10:00:06.000Z", "answer": "SYNC_RUNNING", "count": 4 },
+        { "at": "2026-11-24T10:01:40.000Z", "answer": "failed", "status": 503, "count": 1 },
+    ],
 }]))]
 pub struct SyncStatus {
     /// The type of this object.
@@ -55,6 +61,51 @@ pub struct SyncStatus {
     /// The error that ended the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Envelope>,
+    /// When the next poll is expected, as of the last claim: about that time, if the sync goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    next_poll_at: Option<String>,
+    /// What the run's calls were answered, oldest first, without the ending. A long run's first calls are merged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = HISTORY_MAX))]
+    history: Vec<Answered>,
+}
+
+/// One call of a run, or several in a row with the same answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Answered {
+    /// When the first of them was answered, or for `unrecorded` the next call. In whole seconds since the run began.
+    #[schemars(extend("format" = "date-time"))]
+    at: String,
+    /// The provider's status, or what the call failed with: `failed`, with the HTTP status (502 without a connection), `timed_out`,
+    /// `unusable` (a 200 that cannot be used), `credentials` (the key was refused), `connecting` (the account is not connected
+    /// yet). `unrecorded`: no answer was recorded, because the process died or its poll was lost. `earlier`: the first calls of a
+    /// long run, whatever they were answered. Other values may be added.
+    answer: &'static str,
+    /// The HTTP status of `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    /// How many calls.
+    count: u16,
+}
+
+impl Answered {
+    fn new(entry: &HistoryEntry, started_at: Millis) -> Self {
+        let (answer, status) = match entry.answer {
+            PollAnswer::Earlier => ("earlier", None),
+            PollAnswer::Unrecorded => ("unrecorded", None),
+            PollAnswer::Started => ("SYNC_STARTED", None),
+            PollAnswer::Running => ("SYNC_RUNNING", None),
+            PollAnswer::ChunkDone => ("CHUNK_DONE", None),
+            PollAnswer::Unusable => ("unusable", None),
+            PollAnswer::TimedOut => ("timed_out", None),
+            PollAnswer::Credentials => ("credentials", None),
+            PollAnswer::Connecting => ("connecting", None),
+            PollAnswer::Failed(status) => ("failed", Some(status)),
+            PollAnswer::Unknown(_) => ("unknown", None),
+        };
+        Self { at: entry.at(started_at).to_string(), answer, status, count: entry.count }
+    }
 }
 
 /// The schema of [`Status`].
@@ -83,6 +134,14 @@ impl SyncStatus {
             requested_at: requested_at.to_string(),
             finished_at: item.state.outcome().map(|outcome| outcome.finished_at.to_string()),
             error,
+            next_poll_at: item.learned.next_poll_ms.map(|time| time.to_string()),
+            history: item
+                .learned
+                .history
+                .entries()
+                .iter()
+                .map(|entry| Answered::new(entry, item.started_at_ms))
+                .collect(),
         }
     }
 }

@@ -93,6 +93,7 @@ async fn a_write_applies_if_its_condition_holds_and_otherwise_returns_the_item(s
         ("claim: no item", nothing, &|w| w.claim_by_poll(1, 1, 2, "p", NOW), REFUSED),
         ("claim: by its poll, lease held", active, &|w| w.claim_by_poll(1, 1, 2, "p", NOW), TAKEN),
         ("claim: by its poll, lease over", active, &|w| w.claim_by_poll(1, 1, 2, "p", LEASE_OVER), TAKEN),
+        ("claim: in place of a history", polled, &|w| w.claim_without_history(2, 3), TAKEN),
         ("claim: without a call", active, &|w| w.claim_to_record(1, 2), TAKEN),
         ("claim: by a stale poll", polled, &|w| w.claim_by_poll(1, 1, 3, "q", LEASE_OVER), REFUSED),
         ("claim: by the holder, lease held", polled, &|w| w.claim_by_poll(1, 1, 3, "p", NOW + LEASE), REFUSED),
@@ -205,7 +206,7 @@ async fn an_item_is_stored_completely(store: &impl RunStore) {
     let keys = |run: u32| (0..50).map(|n| TriggerKey::of(&format!("{run}-{n}"))).collect();
     let day = Duration::from_secs(86_400);
     let seen = (0..3).fold(RecentKeys::default(), |seen, run| seen.after(&keys(run), NOW, NOW, day));
-    let error = learned().envelope.unwrap();
+    let error = *learned().envelope.unwrap();
     let outcome = Outcome {
         ending: Ending::Error { error, origin: Origin::Postpress },
         ended_by: EndedBy::Retries,

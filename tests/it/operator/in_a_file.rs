@@ -90,6 +90,8 @@ async fn status_watches_a_running_sync_and_changes_nothing() {
         (active.field("phase"), active.field("object")),
         (vec!["active".into()], vec!["ChatHistorySync".into()])
     );
+    let plain = said(&mut on_file(&state, &["status", chats[0]])).await;
+    assert!(plain.stdout.contains("waiting or calling, as of call"), "{}", plain.stdout);
     let runs = said(&mut on_file(&state, &["runs", "--json"])).await;
     assert!(runs.field("chat_id").contains(&chats[0].to_owned()), "{}", runs.stdout);
 
@@ -99,6 +101,10 @@ async fn status_watches_a_running_sync_and_changes_nothing() {
     assert_eq!((plain.code, json.code), (Some(0), Some(0)), "{}", plain.stderr);
     assert_eq!(json.field("phase").last().unwrap(), "ended");
     assert_eq!(json.json().last().unwrap()["published"], true);
+    assert!(json.json().iter().all(|run| run["stopped"].is_null()), "a process drives it: {}", json.stdout);
+    let first = json.json().last().unwrap()["history"][0].clone();
+    assert_eq!((first["answer"].as_str(), first["count"].as_u64()), (Some("SYNC_STARTED"), Some(1)));
+    assert!(plain.stdout.contains("\n SYNC_DONE  "), "the history is drawn: {}", plain.stdout);
     let mut news: Vec<&str> = plain.stderr.lines().map(|line| line.split("  ").last().unwrap()).collect();
     assert!(news.len() > 1 && news.last() == Some(&"SYNC_DONE"), "{news:?}");
     news.dedup();
@@ -168,6 +174,7 @@ async fn runs_marks_lost_runs_and_mentions_the_limit() {
     let json = said(&mut on_file(&state, &["runs", "--json"])).await;
     assert_eq!(json.field("chat_id"), ["overdue", "not-out", "well"], "the oldest first");
     assert_eq!(json.field("next"), ["revival", "revival", "poll"]);
+    assert!(json.json().iter().all(|run| run["stopped"] == true), "no process drives them: {}", json.stdout);
 
     let cut = said(&mut on_file(&state, &["runs", "--json", "--limit", "2"])).await;
     assert_eq!(cut.field("chat_id"), ["overdue", "not-out"]);
@@ -181,7 +188,11 @@ async fn runs_marks_lost_runs_and_mentions_the_limit() {
 
     let status = said(&mut on_file(&state, &["status", "overdue"])).await;
     assert_eq!(status.code, Some(1));
-    assert!(status.stdout.contains("`sync` with the same chats resumes it"), "{}", status.stdout);
+    assert!(
+        status.stdout.contains("stopped, as of call 1; `sync` with the same chats resumes it"),
+        "{}",
+        status.stdout
+    );
 }
 
 #[tokio::test]

@@ -65,10 +65,12 @@ pub(super) fn learned() -> PollState {
         status: Some(Progress::Running),
         failures: 2,
         failing_since_ms: Some(NOW),
-        envelope: Some(envelope),
+        envelope: Some(envelope.into()),
         invalid_responses: 1,
         credentials_retried: true,
         restarts: 1,
+        next_poll_ms: Some(LEASE_OVER),
+        history: vec![(0, 2, 1), (5, 503, 2), (80, 3, 1)].into(),
     }
 }
 
@@ -98,6 +100,17 @@ impl Writes {
 
     pub(super) fn claim_by_trigger(&self, from: u128, now: Millis) -> Write {
         self.claim(ClaimCondition::ByTrigger { claim_id: ClaimId::from_random(from) }, 9, "starter", now)
+    }
+
+    /// The claim of a poll whose state has no history.
+    pub(super) fn claim_without_history(&self, from: u128, to: u128) -> Write {
+        match self.claim_by_poll(1, from, to, "p", NOW) {
+            Write::Claim { subject, condition, claim, now } => {
+                let learned = Some(PollState::default());
+                Write::Claim { subject, condition, claim: Claim { learned, ..claim }, now }
+            }
+            other => other,
+        }
     }
 
     /// The claim of a poll that carries its answer and no poll state.
