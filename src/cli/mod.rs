@@ -26,6 +26,7 @@ pub mod trigger;
 
 mod args;
 mod chat_state;
+mod consent;
 mod finding;
 mod follow;
 mod format;

@@ -28,6 +28,8 @@ use crate::worker::Worker;
 use super::args::duration;
 use super::aws::provider;
 use super::chat_state::{ChatResult, ChatState, Results};
+use super::consent::{self, Consent};
+use super::format;
 use super::observed_provider::ObservedProvider;
 use super::progress::ProgressDisplay;
 use super::shutdown::{self, second_signal};
@@ -37,7 +39,8 @@ mod deployed;
 /// Sync real chats, and print one event for each
 ///
 /// The base URL comes from `POSTPRESS_BASE_URL`; the key comes from `POSTPRESS_API_KEY` or, in a build with AWS support, from the
-/// secret that `POSTPRESS_API_KEY_SECRET_ID` names. After an interruption, the same command continues where it stopped.
+/// secret that `POSTPRESS_API_KEY_SECRET_ID` names. After an interruption, the same command continues where it stopped. Once all
+/// chats have ended, it asks before it syncs them again.
 ///
 /// With `BRIDGE_TABLE` set, a deployed bridge does the work: this sends triggers to `BRIDGE_QUEUE_URL` and follows the table to the
 /// endings. After an interruption, the same command follows the same request.
@@ -48,6 +51,10 @@ pub struct Sync {
     /// The chats to sync
     #[arg(required = true, value_name = "CHAT_ID", value_parser = Subject::chat)]
     chats: Vec<Subject>,
+
+    /// Sync chats again whose last sync has ended; on a terminal, the command asks
+    #[arg(long)]
+    again: bool,
 
     /// With `BRIDGE_TABLE`: how long to wait for a chat's trigger to reach the run table
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
@@ -71,10 +78,14 @@ impl Sync {
         let provider = provider(&settings.provider).await?;
         let chats: BTreeSet<Subject> = self.chats.into_iter().collect();
         let store = SqliteStore::open(&settings.state_file)?;
+        store.forget_expired(Clock::System.now())?;
+        if !self.again && !may_start(&store, &chats).await? {
+            anstream::eprintln!("nothing was started");
+            return Ok(false);
+        }
         let lock = StateLock::take(&settings.state_file);
         let _lock =
             lock.inspect_err(|error| tracing::warn!(%error, "`status` cannot tell that this process drives runs"));
-        store.forget_expired(Clock::System.now())?;
         let command = store.command(&chats, &uuid::Uuid::new_v4().to_string())?;
         let session = Session {
             results: Rc::new(Results::new(ProgressDisplay::new(&chats), settings.config.event_source.clone())),
@@ -84,6 +95,35 @@ impl Sync {
             settings,
         };
         session.run(provider).await
+    }
+}
+
+/// Whether none of the chats has ended, or the user consents to sync them again.
+///
+/// # Errors
+/// If there is no terminal to ask on, or the file cannot be read.
+async fn may_start(store: &SqliteStore, chats: &BTreeSet<Subject>) -> anyhow::Result<bool> {
+    if store.is_unfinished(chats)? {
+        return Ok(true);
+    }
+    let mut ended = Vec::new();
+    for chat in chats {
+        let item = store.read(chat).await?;
+        ended.extend(item.filter(|item| item.state.is_published()));
+    }
+    let Some(first) = ended.first() else { return Ok(true) };
+    let (chat, ending) = (first.subject.id(), format::ending(first).unwrap_or_default());
+    let others = match ended.len() - 1 {
+        0 => String::new(),
+        others => format!(", and {others} more of these chats have ended"),
+    };
+    let found = format!("the last sync of {chat} ended in {ending}{others}");
+    match consent::ask(&format!("{found}. Sync again from the beginning?"), shutdown::signal()).await {
+        Consent::Given => Ok(true),
+        Consent::Refused => Ok(false),
+        Consent::NoTerminal => {
+            anyhow::bail!("{found}; nothing was started. To sync again from the beginning, add --again")
+        }
     }
 }
 

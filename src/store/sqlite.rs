@@ -158,11 +158,18 @@ impl SqliteStore {
         self.command_named(&serde_json::json!({ "queue": queue_url, "subjects": subjects }).to_string(), new_key)
     }
 
+    /// Whether an earlier process began a command with exactly these subjects and did not print every ending.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn is_unfinished(&self, subjects: &BTreeSet<Subject>) -> Result<bool, ServiceError> {
+        let subjects = serde_json::json!(subjects).to_string();
+        self.transaction(Deferred, |transaction| Ok(key_of(transaction, &subjects)?.is_some()))
+    }
+
     fn command_named(&self, subjects: &str, new_key: &str) -> Result<Command, ServiceError> {
         self.transaction(Immediate, |transaction| {
-            let find = "SELECT key FROM commands WHERE chats = ?1";
-            let found: Option<String> = transaction.query_row(find, [subjects], |row| row.get(0)).optional()?;
-            if let Some(key) = found {
+            if let Some(key) = key_of(transaction, subjects)? {
                 return Ok(Command { key, resumed: true });
             }
             transaction.execute("INSERT INTO commands (key, chats) VALUES (?1, ?2)", [new_key, subjects])?;
@@ -290,6 +297,10 @@ fn format(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
+fn key_of(transaction: &Transaction<'_>, subjects: &str) -> rusqlite::Result<Option<String>> {
+    transaction.query_row("SELECT key FROM commands WHERE chats = ?1", [subjects], |row| row.get(0)).optional()
+}
+
 fn load(transaction: &Transaction<'_>, subject: &Subject) -> rusqlite::Result<Option<Item>> {
     let mut statement = transaction.prepare("SELECT item FROM runs WHERE subject = ?1")?;
     let json: Option<String> = statement.query_row([subject.key()], |row| row.get(0)).optional()?;
@@ -349,6 +360,7 @@ mod tests {
         let store = SqliteStore::open(&path).unwrap();
         let first = store.command(&chats(&["a", "b"]), "k1").unwrap();
         assert_eq!(first, Command { key: "k1".into(), resumed: false });
+        assert!(store.is_unfinished(&chats(&["b", "a"])).unwrap() && !store.is_unfinished(&chats(&["a"])).unwrap());
         drop(store);
 
         let store = SqliteStore::open(&path).unwrap();

@@ -85,7 +85,7 @@ async fn sync_lists_every_invalid_setting() {
 }
 
 #[tokio::test]
-async fn sync_fails_if_one_chat_fails_and_a_second_command_syncs_again() {
+async fn sync_fails_if_one_chat_fails_and_syncs_ended_chats_again_only_if_told_to() {
     let world = Provider::start(Faults::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("runs.sqlite3");
@@ -93,7 +93,15 @@ async fn sync_fails_if_one_chat_fails_and_a_second_command_syncs_again() {
     let output = world.sync(&state, &chats).checked_output().await;
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(lines(&output).len(), 2);
-    let done = world.sync(&state, &chats[..1]).checked_output().await;
+    for ended in [&chats[..1], &chats] {
+        let refused = world.sync(&state, ended).checked_output().await;
+        let stderr = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "{stderr}");
+        assert!(stderr.contains("the last sync of done-in-10ms~1 ended in SYNC_DONE"), "{stderr}");
+        assert!(stderr.contains("nothing was started") && stderr.contains("--again"), "{stderr}");
+    }
+    assert_eq!(world.simulator.stats().total.syncs_started, 1);
+    let done = world.sync(&state, &[chats[0], "--again"]).checked_output().await;
     assert_eq!(done.status.code(), Some(0), "another list of chats is another command");
     assert_eq!(world.simulator.stats().total.syncs_started, 2);
 }

@@ -24,13 +24,12 @@ use crate::settings::{FromEnv, RedriveSettings};
 use crate::telemetry::{self, LogFormat};
 
 use crate::cli::args::duration;
+use crate::cli::consent::{self, Consent};
 use crate::cli::{shutdown, table};
-use consent::Consent;
 use dead_letters::DeadLetters;
 use plan::{Action, DeadLetter};
 use report::{Done, Report};
 
-mod consent;
 mod dead_letters;
 mod plan;
 mod report;
