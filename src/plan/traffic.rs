@@ -10,7 +10,7 @@ use super::prices::{LONG_POLL_SECONDS, POLLERS, READ_UNIT_BYTES, WRITE_UNIT_BYTE
 use super::{Deployment, SyncProfile};
 use crate::event::Event;
 use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
-use crate::postpress::{Answer, Finish, Progress};
+use crate::postpress::{Answer, Finish, Progress, Resync};
 use crate::run::{
     Claimant, ENDED_SHARDS, EndedBy, Item, Jitter, MessageHandler, Poll, RecentKeys, RunState, Step, StepContext,
     StepResult, Task, Trigger, TriggerMessage, Write, WriteResult, sweep,
@@ -243,7 +243,8 @@ impl<'a> Stepper<'a> {
             joined: false,
             message_id,
         };
-        TriggerMessage { subject: chat(), key: TriggerKey::of(trigger.message_id.as_str()), fresh_for: None, trigger }
+        let (key, resync) = (TriggerKey::of(trigger.message_id.as_str()), Resync::default());
+        TriggerMessage { subject: chat(), resync, key, fresh_for: None, trigger }
     }
 
     /// Makes the item remember the triggers of all earlier syncs but the last, whose keys it has.

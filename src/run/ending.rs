@@ -29,7 +29,7 @@ pub enum AfterCall {
 
 /// Decides what follows a call under the claim that `item` shows, answered at `now`.
 pub fn after_call(item: &Item, answer: &Answer, now: Millis, jitter: Jitter, schedule: &Schedule) -> AfterCall {
-    let learned = learn(&item.learned, answer, now);
+    let learned = learn(item, answer, now);
     let call = Call { item, learned: &learned, answer, now, schedule };
     match call.final_ending().or_else(|| call.exhausted_budget()) {
         Some((ending, ended_by)) => AfterCall::End { outcome: Outcome { ending, ended_by, finished_at: now }, learned },
@@ -42,20 +42,25 @@ pub fn after_call(item: &Item, answer: &Answer, now: Millis, jitter: Jitter, sch
                 }),
                 _ => None,
             };
-            let delay = schedule.delay(item, failure, now, jitter);
+            let delay = schedule.delay(item, &learned, failure, now, jitter);
             AfterCall::PollAgain { learned, delay }
         }
     }
 }
 
 /// The accumulated state, with this answer.
-fn learn(before: &PollState, answer: &Answer, now: Millis) -> PollState {
+fn learn(item: &Item, answer: &Answer, now: Millis) -> PollState {
+    let before = &item.learned;
     let mut learned = before.clone();
     match answer {
         Answer::InProgress(progress) => {
             let began_again = before.status == Some(Progress::Running) && *progress == Progress::Started;
             learned.restarts += u32::from(began_again);
             learned.status = Some(*progress);
+            if *progress == Progress::ChunkDone {
+                learned.chunks += 1;
+                learned.backoff_after = item.polls.saturating_sub(1);
+            }
             learned.failures = 0;
             learned.failing_since_ms = None;
             learned.envelope = None;
@@ -220,6 +225,27 @@ mod tests {
         {
             item.learned = learned(after(&item, answer, NOW));
             assert_eq!(item.learned.restarts, restarts);
+        }
+    }
+
+    #[test]
+    fn chunks_are_counted_and_the_next_one_is_no_restart() {
+        let [started, running, chunk_done] =
+            [Progress::Started, Progress::Running, Progress::ChunkDone].map(Answer::InProgress);
+        let mut item = run_with(PollState::default());
+        for (call, answer, chunks, seconds) in [
+            (1, &started, 0, 5),
+            (2, &running, 0, 7),
+            (3, &chunk_done, 1, 5),
+            (4, &started, 1, 7),
+            (5, &chunk_done, 2, 5),
+            (6, &retryable(), 2, 7),
+        ] {
+            item.polls = call;
+            let AfterCall::PollAgain { learned, delay } = after(&item, answer, NOW) else { panic!("{call} ended") };
+            assert_eq!((learned.chunks, learned.restarts), (chunks, 0), "call {call}");
+            assert_eq!(delay.after(Duration::ZERO).as_secs(), seconds, "call {call}");
+            item.learned = learned;
         }
     }
 

@@ -30,6 +30,12 @@ pub struct PollState {
     /// How often `SYNC_STARTED` followed `SYNC_RUNNING`: restarts of the sync that the run observed.
     #[serde(skip_serializing_if = "is_zero")]
     pub restarts: u32,
+    /// How often a chunk of an account's sync was done.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub chunks: u32,
+    /// The calls before the one from which the backoff counts: those before the answer that ended the last chunk.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub backoff_after: u32,
 }
 
 impl PollState {

@@ -64,7 +64,9 @@ pub(super) fn attributes(item: &Item) -> serde_json::Result<Vec<(&'static str, V
         ("started_at_ms", Value::Number(item.started_at_ms.0)),
         ("polls", Value::Number(item.polls.into())),
     ];
+    let resync = (!item.resync.is_empty()).then(|| serde_json::to_string(&item.resync)).transpose()?;
     let optional = [
+        ("resync", resync.map(Value::Text)),
         ("published", published.then_some(Value::True)),
         ("seen", (!item.seen.is_empty()).then(|| Value::Binary(item.seen.to_bytes()))),
         ("outcome", outcome.as_ref().map(serde_json::to_string).transpose()?.map(Value::Text)),

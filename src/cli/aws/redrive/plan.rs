@@ -104,9 +104,10 @@ fn with_first_key(record: &Record, message: TriggerMessage) -> String {
     if message.key != TriggerKey::of(message_id) {
         return record.body.clone();
     }
-    let TriggerMessage { subject, fresh_for, trigger, .. } = message;
+    let TriggerMessage { subject, resync, fresh_for, trigger, .. } = message;
     let body = TriggerBody {
         subject,
+        resync,
         correlation_id: trigger.correlation_id,
         idempotency_key: Some(message_id.to_owned()),
         metadata: trigger.metadata,
