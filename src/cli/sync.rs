@@ -17,6 +17,7 @@ use crate::event_source_mapping::EventSourceMapping;
 use crate::ids::{Subject, TriggerKey};
 use crate::message::TriggerBody;
 use crate::postpress::Provider;
+use crate::postpress::Resync;
 use crate::queue::MemoryQueue;
 use crate::run::{DELAY_MAX, Item};
 use crate::settings::{FromEnv, TerminalSettings};
@@ -31,10 +32,11 @@ use super::chat_state::{ChatResult, ChatState, Results};
 use super::observed_provider::ObservedProvider;
 use super::progress::ProgressDisplay;
 use super::shutdown::{self, second_signal};
+use super::subjects::Subjects;
 
 mod deployed;
 
-/// Sync real chats, and print one event for each
+/// Sync real chats or an account, and print one event for each
 ///
 /// The base URL comes from `POSTPRESS_BASE_URL`; the key comes from `POSTPRESS_API_KEY` or, in a build with AWS support, from the
 /// secret that `POSTPRESS_API_KEY_SECRET_ID` names. After an interruption, the same command continues where it stopped.
@@ -45,9 +47,8 @@ mod deployed;
 /// Exit code 0: every chat ended in `SYNC_DONE`; 1: a chat ended otherwise, or not yet; 2: the command failed.
 #[derive(Debug, Clone, Args)]
 pub struct Sync {
-    /// The chats to sync
-    #[arg(required = true, value_name = "CHAT_ID", value_parser = Subject::chat)]
-    chats: Vec<Subject>,
+    #[command(flatten)]
+    subjects: Subjects,
 
     /// With `BRIDGE_TABLE`: how long to wait for a chat's trigger to reach the run table
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
@@ -64,19 +65,21 @@ impl Sync {
     /// If the settings are invalid, or the state file cannot be used.
     pub async fn run(self) -> anyhow::Result<bool> {
         if std::env::var_os("BRIDGE_TABLE").is_some_and(|table| !table.is_empty()) {
-            return deployed::sync(self.chats.into_iter().collect(), self.timeout).await;
+            return deployed::sync(self.subjects, self.timeout).await;
         }
         let settings = TerminalSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let provider = provider(&settings.provider).await?;
-        let chats: BTreeSet<Subject> = self.chats.into_iter().collect();
+        let chats: BTreeSet<Subject> = self.subjects.list().into_iter().cloned().collect();
+        let resync = self.subjects.resync();
         let store = SqliteStore::open(&settings.state_file)?;
         store.forget_expired(Clock::System.now())?;
-        let command = store.command(&chats, &uuid::Uuid::new_v4().to_string())?;
+        let command = store.command(&chats, &resync, &uuid::Uuid::new_v4().to_string())?;
         let session = Session {
             results: Rc::new(Results::new(ProgressDisplay::new(&chats), settings.config.event_source.clone())),
             store: Rc::new(store),
             chats,
+            resync,
             command,
             settings,
         };
@@ -88,6 +91,7 @@ impl Sync {
 struct Session {
     settings: TerminalSettings,
     chats: BTreeSet<Subject>,
+    resync: Resync,
     command: Command,
     store: Rc<SqliteStore>,
     results: Rc<Results>,
@@ -96,7 +100,7 @@ struct Session {
 impl Session {
     async fn run(&self, provider: impl Provider) -> anyhow::Result<bool> {
         if self.command.resumed {
-            self.results.display.note("resuming an earlier command for these chats");
+            self.results.display.note("resuming an earlier command, which was interrupted");
         }
         // One message per invocation, which is as long as one call with its margins.
         let config = self.settings.config.clone();
@@ -187,8 +191,8 @@ impl Session {
     }
 
     fn trigger(&self, chat: &Subject) -> String {
-        let idempotency_key = Some(self.command.key.clone());
-        TriggerBody { idempotency_key, ..TriggerBody::new(chat.clone()) }.to_body()
+        let (resync, idempotency_key) = (self.resync.clone(), Some(self.command.key.clone()));
+        TriggerBody { resync, idempotency_key, ..TriggerBody::new(chat.clone()) }.to_body()
     }
 
     /// Prints each event; an event with our trigger is its chat's result.
