@@ -1,11 +1,12 @@
 //! The events that the bridge publishes.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ids::{AccountId, ChatId, MessageId, Subject};
-use crate::postpress::{Envelope, Finish};
+use crate::postpress::operation::OPERATIONS;
+use crate::postpress::{Envelope, Finish, Operation, Resync};
 use crate::run::{
     self, EndedRun, Ending, FreshAnswer, InvalidTrigger, Item, Origin, Publication, TRIGGERS_MAX, Trigger, bridge_error,
 };
@@ -104,9 +105,16 @@ pub struct Detail {
     /// The chat, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_id: Option<ChatId>,
-    /// The account, if it was one that was to be synced.
+    /// The account, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_id: Option<AccountId>,
+    /// The provider's object that the sync is: `ChatHistorySync` or `AccountResync`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "object_schema")]
+    pub object: Option<String>,
+    /// The options of an account's sync, as the trigger that started it has them.
+    #[serde(default, skip_serializing_if = "Resync::is_empty")]
+    pub resync: Resync,
     /// The run that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<Uuid>,
@@ -138,6 +146,9 @@ pub struct Detail {
     /// How often `SYNC_STARTED` followed `SYNC_RUNNING`: at least so often the sync restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<u32>,
+    /// The chunks of an account's sync that were done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunks: Option<u32>,
     /// When SQS accepted the run's first trigger.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_time")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
@@ -146,6 +157,11 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_time")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub finished_at: Option<Millis>,
+}
+
+/// The schema of an `object`: that of each operation.
+pub(crate) fn object_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": OPERATIONS.map(|operation| operation.object) })
 }
 
 /// [`rfc3339`] for an optional time.
@@ -174,7 +190,7 @@ impl Event {
     }
 
     fn of_ending(ended: EndedRun) -> Self {
-        let EndedRun { subject, run_id, outcome, triggers, polls, restarts } = ended;
+        let EndedRun { subject, resync, run_id, outcome, triggers, polls, restarts, chunks } = ended;
         let (detail_type, status, error, origin) = match outcome.ending {
             Ending::Sync { status } => (status.into(), Some(status), None, None),
             Ending::Error { error, origin } => (DetailType::ErrorEnvelope, None, Some(error), Some(origin)),
@@ -189,6 +205,8 @@ impl Event {
             triggers,
             polls: Some(polls),
             restarts: Some(restarts),
+            chunks: Operation::of(subject.kind()).has_chunks().then_some(chunks),
+            resync,
             finished_at: Some(outcome.finished_at),
             ..Detail::new(run_id.as_uuid(), Some(subject))
         };
@@ -208,16 +226,17 @@ impl Event {
     /// The event that answers an invalid trigger.
     pub fn of_invalid_trigger(invalid: InvalidTrigger) -> Self {
         let error = bridge_error::invalid_trigger(&invalid.reason);
-        let mut event = Self::refusal(invalid.subject, invalid.trigger, error);
+        let mut event = Self::refusal(invalid.subject, invalid.resync, invalid.trigger, error);
         event.detail.input = Some(invalid.input);
         event.detail.truncated = invalid.truncated;
         event
     }
 
     /// The event that answers a trigger with an error of the bridge.
-    fn refusal(subject: Option<Subject>, trigger: Trigger, error: Envelope) -> Self {
+    fn refusal(subject: Option<Subject>, resync: Resync, trigger: Trigger, error: Envelope) -> Self {
         let event_id = refusal_id(&trigger.message_id, &error.kind);
         let detail = Detail {
+            resync,
             error: Some(error),
             origin: Some(Origin::Bridge),
             triggers: vec![trigger],
@@ -264,10 +283,10 @@ impl From<Publication> for Event {
             Publication::Ending(ended) => Self::of_ending(*ended),
             Publication::Fresh(answer) => Self::of_fresh_answer(*answer),
             Publication::TooManyTriggers(message) => {
-                Self::refusal(Some(message.subject), message.trigger, bridge_error::too_many_triggers())
+                Self::refusal(Some(message.subject), message.resync, message.trigger, bridge_error::too_many_triggers())
             }
             Publication::WaitedTooLong(message) => {
-                Self::refusal(Some(message.subject), message.trigger, bridge_error::waited_too_long())
+                Self::refusal(Some(message.subject), message.resync, message.trigger, bridge_error::waited_too_long())
             }
         }
     }
@@ -281,12 +300,13 @@ impl Detail {
     }
 
     fn new(event_id: Uuid, subject: Option<Subject>) -> Self {
+        let object = subject.as_ref().map(|subject| Operation::of(subject.kind()).object.to_owned());
         let (chat_id, account_id) = match subject {
             Some(Subject::Chat(id)) => (Some(id), None),
             Some(Subject::Account(id)) => (None, Some(id)),
             None => (None, None),
         };
-        Self { schema_version: SCHEMA_VERSION.to_owned(), event_id, chat_id, account_id, ..Self::default() }
+        Self { schema_version: SCHEMA_VERSION.to_owned(), event_id, chat_id, account_id, object, ..Self::default() }
     }
 }
 

@@ -90,6 +90,18 @@ pub fn text(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok().filter(|text: &String| !text.is_empty())
 }
 
+/// The value, if it is a whole number of at least 0. In JSON Schema, 60.0 and 6e1 are integers too.
+pub fn whole_number(value: &RawValue) -> Option<u64> {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0; // up to here, `f64` has every whole number
+    let exact = serde_json::from_str::<u64>(value.get()).ok();
+    exact.or_else(|| {
+        let number = serde_json::from_str::<f64>(value.get()).ok()?;
+        let is_whole = number.fract() == 0.0 && (0.0..=EXACT_MAX).contains(&number);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number within the limits")]
+        is_whole.then_some(number as u64)
+    })
+}
+
 /// The kind of a JSON value, by its first byte.
 pub fn kind(json: &str) -> &'static str {
     match json.as_bytes().first() {

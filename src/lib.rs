@@ -1,4 +1,4 @@
-//! Sync a postpress chat, and receive one event.
+//! Sync a postpress chat or account, and receive one event.
 //!
 //! postpress can load a chat's whole history: one call starts the sync, and the same call, repeated, reports its progress. A
 //! call after the end **starts the whole sync again**. postpress-bridge turns that into a message in and an event out. A
@@ -52,6 +52,7 @@
 //! | --- | --- |
 //! | a provider error type | its row in `postpress/catalogue.rs`, which says whether it is final; a test compares it with a copy of the provider's documentation, `tests/data/postpress-sync-endpoint.txt`, which gets the same row. The simulator follows by itself |
 //! | the backoff of polls, budgets | `run/schedule.rs`, which also has the delay of redeliveries. Retries of a failed AWS operation are in `service.rs` |
+//! | an operation of the provider | its row in `postpress/operation.rs`, its kind of subject in `ids/subject.rs`; the event, the webhook, the simulator and the schemas follow from the row |
 //! | what an answer means for a run | `run/ending.rs` |
 //! | a metric | its line in `metrics.rs`; the call that counts it, usually in `worker/message_telemetry.rs`; the dashboard in `infra/template.yaml`; `docs/reference/metrics.md` |
 //! | a setting | its variable in `settings/reader.rs`; its field in `settings/mod.rs`; `docs/reference/settings.md`; `infra/template.yaml` if a stack can set it |
@@ -66,9 +67,11 @@
 //!
 //! | term | meaning |
 //! | --- | --- |
-//! | trigger | a request to sync a chat; its *key* identifies repeats of the same request |
-//! | run | one sync of one chat, from the trigger that starts it to its one ending |
-//! | subject | what a run syncs, and the run table's key: `{workspace}/chat/{id}`, with one workspace, `default` |
+//! | trigger | a request to sync a chat or an account; its *key* identifies repeats of the same request |
+//! | run | one sync of one subject, from the trigger that starts it to its one ending |
+//! | subject | what a run syncs, a chat or an account, and the run table's key: `{workspace}/chat/{id}` or `{workspace}/account/{id}`, with one workspace, `default` |
+//! | operation | a call of the provider that starts a sync and reads its status: one for chats, one for accounts |
+//! | chunk | a part of an account's sync; after the answer that ends one, the next call starts the next |
 //! | poll | the bridge's own message that continues a run; handling it calls the provider at most once |
 //! | claim | the conditional write that gives one delivery the right to call the provider |
 //! | fence | the claim's id: new for each claim, so that everything sent under an earlier one is stale |

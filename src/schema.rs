@@ -10,11 +10,20 @@ use serde_json::{Map, Value, json};
 
 use crate::event::Detail;
 use crate::message::TriggerBody;
+use crate::postpress::Operation;
+use crate::postpress::operation::OPERATIONS;
 
 /// A trigger as a producer writes it, without a wrapper. Unknown fields are allowed.
 pub fn trigger() -> Schema {
     let settings = SchemaSettings::draft2020_12().for_deserialize();
-    identified("trigger", settings.into_generator().into_root_schema_for::<TriggerBody>())
+    let mut schema = settings.into_generator().into_root_schema_for::<TriggerBody>();
+    let by_id = schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten();
+    for (of_kind, operation) in by_id.zip(OPERATIONS) {
+        if !operation.has_options {
+            of_kind["properties"]["resync"] = json!({ "type": "null" });
+        }
+    }
+    identified("trigger", schema)
 }
 
 /// The `detail` of an event. Unknown fields, which a later version may add, are allowed.
@@ -43,6 +52,9 @@ pub(crate) fn absent_not_null(schema: &mut Schema) {
             schema.insert("type".to_owned(), kind);
         }
     }
+    if let Some(Value::Array(values)) = schema.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
     // `Option<T>` of a named type is `T` or null.
     let null = json!({ "type": "null" });
     if let Some(Value::Array(choices)) = schema.get_mut("anyOf") {
@@ -60,7 +72,7 @@ struct Form {
     title: &'static str,
     /// The fields it has, besides the id of what was to be synced.
     has: &'static [&'static [&'static str]],
-    /// Whether that id is known.
+    /// Whether that id is known, and with it the `object`.
     has_subject: bool,
     /// The fields it may have.
     may_have: &'static [&'static str],
@@ -71,8 +83,8 @@ struct Form {
 /// The fields of every event.
 const ALWAYS: [&str; 2] = ["schema_version", "event_id"];
 
-/// The fields of which an event has at most one: the id of what was to be synced.
-const SUBJECT: [&str; 2] = ["chat_id", "account_id"];
+/// The fields that depend on what was to be synced.
+const OF_A_SUBJECT: &[&str] = &["chat_id", "account_id", "object", "resync", "chunks"];
 
 /// The fields of every event of a run.
 const OF_A_RUN: &[&str] = &["run_id", "ended_by", "triggers", "polls", "restarts", "requested_at", "finished_at"];
@@ -113,7 +125,7 @@ impl Form {
     /// The form as a schema: the fields it requires, and those of `event` it excludes.
     fn schema(&self, event: &Schema) -> Value {
         let required = self.has.concat();
-        let known = [&ALWAYS, &SUBJECT, &*required, self.may_have];
+        let known = [&ALWAYS, OF_A_SUBJECT, &*required, self.may_have];
         let named = |field: &str| known.iter().any(|names| names.contains(&field));
         let fields = event.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
         let mut properties: Map<_, _> =
@@ -121,14 +133,39 @@ impl Form {
         if let Some(kind) = self.error_type {
             properties.insert("error".to_owned(), json!({ "properties": { "type": { "const": kind } } }));
         }
-        let either = SUBJECT.map(|field| json!({ "required": [field] }));
-        let both = json!({ "required": SUBJECT });
-        let mut schema = json!({ "title": self.title, "required": required, "properties": properties, "not": both });
-        if self.has_subject {
-            schema["anyOf"] = either.as_slice().into();
+        let mut of_subject: Vec<Value> = OPERATIONS.into_iter().map(|operation| self.of_operation(operation)).collect();
+        if !self.has_subject {
+            of_subject.push(excluding(OF_A_SUBJECT));
         }
+        json!({ "title": self.title, "required": required, "properties": properties, "oneOf": of_subject })
+    }
+}
+
+impl Form {
+    /// The fields that depend on what was to be synced, for one operation.
+    fn of_operation(&self, operation: &Operation) -> Value {
+        let id = operation.kind.id_field();
+        let is_of_a_run = self.has.contains(&OF_A_RUN);
+        let mut required = vec![id, "object"];
+        let mut excluded: Vec<&str> = OF_A_SUBJECT.iter().copied().filter(|field| !required.contains(field)).collect();
+        if operation.has_options {
+            excluded.retain(|field| *field != "resync");
+        }
+        if operation.has_chunks() && is_of_a_run {
+            required.push("chunks");
+            excluded.retain(|field| *field != "chunks");
+        }
+        let mut schema = excluding(&excluded);
+        schema["required"] = required.into();
+        schema["properties"]["object"] = json!({ "const": operation.object });
         schema
     }
+}
+
+/// The schema of an object without these fields.
+fn excluding(fields: &[&str]) -> Value {
+    let properties: Map<_, _> = fields.iter().map(|field| ((*field).to_owned(), false.into())).collect();
+    json!({ "properties": properties })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use postpress_bridge::bus::EventBus;
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{MessageId, Subject};
-use postpress_bridge::postpress::{Answer, Body, Mask, Provider};
+use postpress_bridge::postpress::{Answer, Body, Mask, Provider, SyncCall};
 use postpress_bridge::queue::{MemoryQueue, Outgoing, Queue, VisibilityChange};
 use postpress_bridge::run::{DueRun, Item, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
@@ -138,7 +138,8 @@ impl Outside {
 }
 
 impl Provider for Outside {
-    async fn sync(&self, id: &Subject, _deadline: Duration) -> Answer {
+    async fn sync(&self, call: &SyncCall, _deadline: Duration) -> Answer {
+        let id = &call.subject;
         let latency = Duration::from_millis(self.random.borrow_mut().random_range(PROVIDER_MILLISECONDS));
         add(&self.counts.polls, 1);
         sleep(latency / 2).await;

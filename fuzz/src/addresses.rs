@@ -51,7 +51,7 @@ fn check_chat_id(chat: &Subject) {
 /// the base's query.
 fn check_address(base_url: &BaseUrl, query: Option<&str>, chat: &Subject) {
     let base = Url::parse(&base_url.to_string()).expect("it was one before");
-    let address = Url::parse(&base_url.sync_of(chat)).expect("it is one");
+    let address = Url::parse(&base_url.sync_of(&chat.clone().into())).expect("it is one");
     assert_eq!(address.origin(), base.origin());
     let query = query.filter(|query| !query.is_empty());
     assert_eq!((address.query(), address.fragment()), (query, None), "{address}");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postpress_bridge::ids::{ClaimId, MessageId, RunId, Subject};
+use postpress_bridge::postpress::Resync;
 use postpress_bridge::run::{Item, Open, PollState, RecentKeys, RunState};
 use postpress_bridge::time::Millis;
 
@@ -17,6 +18,7 @@ pub const CHAT: &str = "c";
 pub fn active() -> Item {
     Item {
         subject: Subject::chat(CHAT).expect("it is one"),
+        resync: Resync::default(),
         run_id: RunId::from_random(1),
         claim_id: ClaimId::from_random(1),
         holder: MessageId::new("starter"),

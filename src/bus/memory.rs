@@ -59,12 +59,14 @@ impl EventBus for MemoryBus {
 mod tests {
     use super::*;
     use crate::ids::{MessageId, Subject, TriggerKey};
+    use crate::postpress::Resync;
     use crate::run::{Publication, Trigger, TriggerMessage};
     use crate::time::Millis;
 
     fn event(chat: &str) -> Event {
         Publication::TooManyTriggers(Box::new(TriggerMessage {
             subject: Subject::chat(chat).unwrap(),
+            resync: Resync::default(),
             key: TriggerKey::of(chat),
             fresh_for: None,
             after_request: false,

@@ -36,6 +36,7 @@ mod progress;
 mod run_report;
 mod run_table;
 mod shutdown;
+mod subjects;
 mod table;
 
 /// Sync a postpress chat, and receive one event.

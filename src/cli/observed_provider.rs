@@ -4,8 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::chat_state::Results;
-use crate::ids::Subject;
-use crate::postpress::{Answer, Failure, Provider};
+use crate::postpress::{Answer, Failure, Provider, SyncCall};
 
 /// Shows each answer before it returns it.
 pub(super) struct ObservedProvider<P> {
@@ -14,9 +13,9 @@ pub(super) struct ObservedProvider<P> {
 }
 
 impl<P: Provider> Provider for ObservedProvider<P> {
-    async fn sync(&self, chat: &Subject, deadline: Duration) -> Answer {
-        let answer = self.provider.sync(chat, deadline).await;
-        self.results.display.update(chat, &describe(&answer));
+    async fn sync(&self, call: &SyncCall, deadline: Duration) -> Answer {
+        let answer = self.provider.sync(call, deadline).await;
+        self.results.display.update(&call.subject, &describe(&answer));
         answer
     }
 }

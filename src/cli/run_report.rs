@@ -138,7 +138,7 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, driver: Driver, 
 pub(in crate::cli) mod tests {
     use super::*;
     use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
-    use crate::postpress::{Finish, Progress};
+    use crate::postpress::{Finish, Progress, Resync};
     use crate::run::{History, Open, Outcome, PollState, RecentKeys, RunState, Trigger, bridge_error};
 
     pub(in crate::cli) const NOW: Millis = Millis(1_795_514_400_000);
@@ -159,6 +159,7 @@ pub(in crate::cli) mod tests {
         };
         Item {
             subject: Subject::chat("chat_01HXYZ").unwrap(),
+            resync: Resync::default(),
             run_id: RunId::from_random(1),
             claim_id: ClaimId::from_random(0xfe_dcba_9876),
             holder: MessageId::new("the-holder"),

@@ -144,7 +144,7 @@ async fn ended(table: &RunTable, limit: usize, now: Millis) -> anyhow::Result<Li
 }
 
 fn open_table(runs: &[Item], now: Millis, overdue: Duration, driver: Driver, columns: Option<u16>) -> Table {
-    let mut listed = table::table(&["chat", "status", "calls", "failures", "started", "next"], columns);
+    let mut listed = table::table(&["chat or account", "status", "calls", "failures", "started", "next"], columns);
     for item in runs {
         let next = match Next::of(item, now, overdue) {
             Next::Poll { .. } | Next::Publication if driver == Driver::Nobody => Cell::new("stopped"),
@@ -172,7 +172,7 @@ fn open_table(runs: &[Item], now: Millis, overdue: Duration, driver: Driver, col
 }
 
 fn ended_table(runs: &[Item], now: Millis, columns: Option<u16>) -> Table {
-    let mut listed = table::table(&["chat", "ending", "calls", "restarts", "ended", "event"], columns);
+    let mut listed = table::table(&["chat or account", "ending", "calls", "restarts", "ended", "event"], columns);
     for item in runs {
         let finished_at = item.state.outcome().map(|outcome| outcome.finished_at);
         listed.add_row([

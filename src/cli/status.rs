@@ -15,9 +15,10 @@ use super::format::brief;
 use super::history::Glyphs;
 use super::progress::{Mark, ProgressDisplay};
 use super::run_report::{self, Page, RunReport};
+use super::subjects::OneSubject;
 use super::{run_table, table};
 
-/// Show the state of a chat's sync from the run table
+/// Show the state of the sync of a chat or an account, from the run table
 ///
 /// The provider is not called, so this never starts a sync. The table is the deployed one in `BRIDGE_TABLE` if that is set, and the
 /// file of the local `sync` otherwise.
@@ -26,9 +27,8 @@ use super::{run_table, table};
 /// could not be read; 130: Ctrl-C ended `--watch`.
 #[derive(Debug, Clone, Args)]
 pub struct Status {
-    /// The chat
-    #[arg(value_name = "CHAT_ID", value_parser = Subject::chat)]
-    chat: Subject,
+    #[command(flatten)]
+    subject: OneSubject,
 
     /// Follow the run until it is over, or wait for one if there is none; without a terminal, print a line for each change
     #[arg(long)]
@@ -42,6 +42,7 @@ pub struct Status {
 /// Reads and shows the chat.
 struct Viewer {
     status: Status,
+    subject: Subject,
     settings: ReadSettings,
     table: RunTable,
 }
@@ -53,7 +54,8 @@ impl Status {
     /// If the settings are invalid, or the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (settings, table) = run_table::open("status").await?;
-        let viewer = Viewer { status: self, settings, table };
+        let subject = self.subject.get()?.clone();
+        let viewer = Viewer { status: self, subject, settings, table };
         if viewer.status.watch { viewer.watch().await } else { viewer.once().await }
     }
 }
@@ -61,7 +63,7 @@ impl Status {
 impl Viewer {
     async fn once(&self) -> anyhow::Result<bool> {
         let Some(item) = self.read().await? else {
-            anstream::eprintln!("{}: {}", self.status.chat.label(), self.no_run());
+            anstream::eprintln!("{}: {}", self.subject.label(), self.no_run());
             return Ok(false);
         };
         self.print(&item)?;
@@ -69,7 +71,7 @@ impl Viewer {
     }
 
     async fn watch(&self) -> anyhow::Result<bool> {
-        let chat = &self.status.chat;
+        let chat = &self.subject;
         let display = ProgressDisplay::new([chat]);
         let mut shown = String::new();
         loop {
@@ -101,9 +103,9 @@ impl Viewer {
         }
     }
 
-    /// The chat's run, unless it has expired.
+    /// The run, unless it has expired.
     async fn read(&self) -> anyhow::Result<Option<Item>> {
-        let item = self.table.read(&self.status.chat).await?;
+        let item = self.table.read(&self.subject).await?;
         Ok(item.filter(|item| !item.is_expired(Clock::System.now())))
     }
 

@@ -17,6 +17,7 @@ use crate::event_source_mapping::EventSourceMapping;
 use crate::ids::{Subject, TriggerKey};
 use crate::message::TriggerBody;
 use crate::postpress::Provider;
+use crate::postpress::Resync;
 use crate::queue::MemoryQueue;
 use crate::run::{DELAY_MAX, Item};
 use crate::settings::{FromEnv, TerminalSettings};
@@ -33,10 +34,11 @@ use super::format;
 use super::observed_provider::ObservedProvider;
 use super::progress::ProgressDisplay;
 use super::shutdown::{self, second_signal};
+use super::subjects::Subjects;
 
 mod deployed;
 
-/// Sync real chats, and print one event for each
+/// Sync real chats or an account, and print one event for each
 ///
 /// The base URL comes from `POSTPRESS_BASE_URL`; the key comes from `POSTPRESS_API_KEY` or, in a build with AWS support, from the
 /// secret that `POSTPRESS_API_KEY_SECRET_ID` names. After an interruption, the same command continues where it stopped. Once all
@@ -48,9 +50,8 @@ mod deployed;
 /// Exit code 0: every chat ended in `SYNC_DONE`; 1: a chat ended otherwise, or not yet; 2: the command failed.
 #[derive(Debug, Clone, Args)]
 pub struct Sync {
-    /// The chats to sync
-    #[arg(required = true, value_name = "CHAT_ID", value_parser = Subject::chat)]
-    chats: Vec<Subject>,
+    #[command(flatten)]
+    subjects: Subjects,
 
     /// Sync chats again whose last sync has ended; on a terminal, the command asks
     #[arg(long)]
@@ -71,26 +72,28 @@ impl Sync {
     /// If the settings are invalid, or the state file cannot be used.
     pub async fn run(self) -> anyhow::Result<bool> {
         if std::env::var_os("BRIDGE_TABLE").is_some_and(|table| !table.is_empty()) {
-            return deployed::sync(self.chats.into_iter().collect(), self.timeout).await;
+            return deployed::sync(self.subjects, self.timeout).await;
         }
         let settings = TerminalSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let provider = provider(&settings.provider).await?;
-        let chats: BTreeSet<Subject> = self.chats.into_iter().collect();
+        let chats: BTreeSet<Subject> = self.subjects.list().into_iter().cloned().collect();
+        let resync = self.subjects.resync();
         let store = SqliteStore::open(&settings.state_file)?;
         store.forget_expired(Clock::System.now())?;
-        if !self.again && !may_start(&store, &chats).await? {
+        if !self.again && !may_start(&store, &chats, &resync).await? {
             anstream::eprintln!("nothing was started");
             return Ok(false);
         }
         let lock = StateLock::take(&settings.state_file);
         let _lock =
             lock.inspect_err(|error| tracing::warn!(%error, "`status` cannot tell that this process drives runs"));
-        let command = store.command(&chats, &uuid::Uuid::new_v4().to_string())?;
+        let command = store.command(&chats, &resync, &uuid::Uuid::new_v4().to_string())?;
         let session = Session {
             results: Rc::new(Results::new(ProgressDisplay::new(&chats), settings.config.event_source.clone())),
             store: Rc::new(store),
             chats,
+            resync,
             command,
             settings,
         };
@@ -102,8 +105,8 @@ impl Sync {
 ///
 /// # Errors
 /// If there is no terminal to ask on, or the file cannot be read.
-async fn may_start(store: &SqliteStore, chats: &BTreeSet<Subject>) -> anyhow::Result<bool> {
-    if store.is_unfinished(chats)? {
+async fn may_start(store: &SqliteStore, chats: &BTreeSet<Subject>, resync: &Resync) -> anyhow::Result<bool> {
+    if store.is_unfinished(chats, resync)? {
         return Ok(true);
     }
     let mut ended = Vec::new();
@@ -131,6 +134,7 @@ async fn may_start(store: &SqliteStore, chats: &BTreeSet<Subject>) -> anyhow::Re
 struct Session {
     settings: TerminalSettings,
     chats: BTreeSet<Subject>,
+    resync: Resync,
     command: Command,
     store: Rc<SqliteStore>,
     results: Rc<Results>,
@@ -139,7 +143,7 @@ struct Session {
 impl Session {
     async fn run(&self, provider: impl Provider) -> anyhow::Result<bool> {
         if self.command.resumed {
-            self.results.display.note("resuming an earlier command for these chats");
+            self.results.display.note("resuming an earlier command, which was interrupted");
         }
         // One message per invocation, which is as long as one call with its margins.
         let config = self.settings.config.clone();
@@ -230,8 +234,8 @@ impl Session {
     }
 
     fn trigger(&self, chat: &Subject) -> String {
-        let idempotency_key = Some(self.command.key.clone());
-        TriggerBody { idempotency_key, ..TriggerBody::new(chat.clone()) }.to_body()
+        let (resync, idempotency_key) = (self.resync.clone(), Some(self.command.key.clone()));
+        TriggerBody { resync, idempotency_key, ..TriggerBody::new(chat.clone()) }.to_body()
     }
 
     /// Prints each event; an event with our trigger is its chat's result.

@@ -1,6 +1,6 @@
 //! `postpress-bridge trigger`: sends triggers to a deployed bridge.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::ids::{MessageId, Subject, TriggerKey, id_field};
 use crate::message::TriggerBody;
+use crate::postpress::Resync;
 use crate::service::ServiceError;
 use crate::settings::{DEFAULT_EVENT_SOURCE, FollowSettings, FromEnv, SendSettings};
 use crate::telemetry::{self, LogFormat};
@@ -18,26 +19,26 @@ use super::args::duration;
 use super::aws::DeployedBridge;
 use super::follow::Follow;
 use super::progress::ProgressDisplay;
+use super::subjects::Subjects;
 use super::table;
 
-/// Ask a deployed bridge to sync chats
+/// Ask a deployed bridge to sync chats or an account
 ///
-/// Sends one trigger for each chat to the queue in `BRIDGE_QUEUE_URL`, and prints its message id. With `--wait`, follows the run table
-/// in `BRIDGE_TABLE` and prints one event for each chat, as `sync` does.
+/// Sends one trigger for each to the queue in `BRIDGE_QUEUE_URL`, and prints its message id. With `--wait`, follows the run table
+/// in `BRIDGE_TABLE` and prints one event for each, as `sync` does.
 ///
 /// Exit code 0: all were sent, and with `--wait` all ended in `SYNC_DONE`; 1: a trigger was not sent, or a chat ended otherwise; 2:
 /// nothing was sent because of the arguments, the settings or the deployment, or with `--wait` the table could not be read.
 #[derive(Debug, Clone, Args)]
 pub struct Trigger {
-    /// The chats to sync
-    #[arg(required = true, value_name = "CHAT_ID", value_parser = Subject::chat)]
-    chats: Vec<Subject>,
+    #[command(flatten)]
+    subjects: Subjects,
 
     /// Your id for the request, which the event repeats
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
 
-    /// Triggers for one chat with the same key are one request; without a key, each is a separate request
+    /// Triggers for the same chat or account with the same key are one request; without a key, each is a separate request
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
@@ -45,7 +46,7 @@ pub struct Trigger {
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
 
-    /// Sync nothing if the chat's last sync is done and finished at most this long ago; its event answers the request
+    /// Sync nothing if the last sync is done and finished at most this long ago; its event answers the request
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "wait")]
     fresh_for: Option<Duration>,
 
@@ -136,6 +137,8 @@ impl Trigger {
         struct Body<'a> {
             #[serde(flatten, with = "id_field")]
             subject: &'a Subject,
+            #[serde(skip_serializing_if = "Resync::is_empty")]
+            resync: Resync,
             correlation_id: &'a Option<String>,
             idempotency_key: &'a Option<String>,
             metadata: Option<&'a RawValue>,
@@ -151,20 +154,20 @@ impl Trigger {
             .context("--metadata is not JSON; write an object in single quotes: '{\"team\": \"sales\"}'")?;
         let Self { correlation_id, idempotency_key, after_request, .. } = self;
         let after_request = *after_request;
-        let mut seen = BTreeSet::new();
-        let chats = self.chats.iter().filter(|chat| seen.insert(*chat));
-        let read = |subject| {
+        let read = |subject: &Subject| {
             let fresh_for_seconds = self.fresh_for.map(|fresh_for| fresh_for.as_secs());
             let metadata = metadata.as_deref();
-            let body = Body { subject, correlation_id, idempotency_key, metadata, fresh_for_seconds, after_request };
+            let resync = self.subjects.resync();
+            let body =
+                Body { subject, resync, correlation_id, idempotency_key, metadata, fresh_for_seconds, after_request };
             let json = serde_json::to_string(&body)?;
             TriggerBody::parse(&json, DEFAULT_EVENT_SOURCE).map_err(anyhow::Error::msg)
         };
-        chats.map(read).collect()
+        self.subjects.list().into_iter().map(read).collect()
     }
 
     fn print(&self, sent: &Sent<'_>) -> anyhow::Result<()> {
-        let mut ids = table::table(&["chat", "message"], table::columns());
+        let mut ids = table::table(&["chat or account", "message"], table::columns());
         for (subject, sent) in sent {
             let (message_id, error) = match sent {
                 Ok(message_id) => (Some(message_id), None),
@@ -219,6 +222,10 @@ mod tests {
         assert_eq!(bodies, ["a", "b"].map(|chat| format!(r#"{{"chat_id":"{chat}",{rest}"#)));
         assert_eq!(triggers(&["a"]).unwrap(), [r#"{"chat_id":"a"}"#]);
         assert_eq!(triggers(&["a", "--after-request"]).unwrap(), [r#"{"chat_id":"a","after_request":true}"#]);
+        assert_eq!(
+            triggers(&["--account", "a", "--partial", "--after", "7"]).unwrap(),
+            [r#"{"account_id":"a","resync":{"partial":true,"after":7}}"#]
+        );
         assert_eq!(triggers(&["a", "--fresh-for", "1h"]).unwrap(), [r#"{"chat_id":"a","fresh_for_seconds":3600}"#]);
     }
 

@@ -180,7 +180,7 @@ impl<K> JsonSchema for Id<K> {
             "type": "string",
             "minLength": 1,
             "maxLength": ID_MAX_BYTES,
-            "not": { "anyOf": [{ "enum": [".", ".."] }, { "pattern": r"[\u0000-\u001f\u007f-\u009f]" }] },
+            "not": { "anyOf": [{ "enum": [".", ".."] }, { "type": "string", "pattern": r"[\u0000-\u001f\u007f-\u009f]" }] },
         })
     }
 }

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::event::SCHEMA_VERSION;
+use crate::ids::SubjectKind;
 use crate::json::{self, BYTE_ORDER_MARK, RawObject};
 use crate::run::Origin;
 
@@ -13,10 +14,12 @@ use crate::run::Origin;
 pub(super) const OWN_EVENT_DEPTH: usize = 8;
 
 /// The members that a trigger is read from. If one is repeated, it is unclear which value is meant.
-const READ: [&str; 14] = [
+const READ: [&str; 16] = [
     "action",
     "after_request",
     "chat_id",
+    "account_id",
+    "resync",
     "correlation_id",
     "idempotency_key",
     "metadata",
@@ -97,7 +100,7 @@ impl<'a> Layer<'a> {
     /// If it is a notification with an unreadable message.
     pub(super) fn wrapper(&self) -> Result<Option<Wrapper>, String> {
         let Self(object) = self;
-        if object.has("chat_id") {
+        if self.names_a_subject() {
             return Ok(None);
         }
         if let (true, true, Some(detail)) = (object.has("detail-type"), object.has("source"), object.get("detail")) {
@@ -113,13 +116,18 @@ impl<'a> Layer<'a> {
         Ok(Some(Wrapper { inner, id: object.text("MessageId"), by_event_bridge: false }))
     }
 
-    /// Where one of our own events may be: in the content of a wrapper; beside a `chat_id`, in the members of wrappers; otherwise
+    /// Whether it says what to sync, as only a trigger does.
+    fn names_a_subject(&self) -> bool {
+        SubjectKind::ALL.into_iter().any(|kind| self.0.has(kind.id_field()))
+    }
+
+    /// Where one of our own events may be: in the content of a wrapper; beside what to sync, in the members of wrappers; otherwise
     /// in every member, except a trigger's metadata, which may quote an event.
     fn may_hold_an_event(&self) -> Vec<Cow<'a, str>> {
         if let Ok(Some(wrapper)) = self.wrapper() {
             return vec![wrapper.inner.into()];
         }
-        let is_trigger = self.0.has("chat_id");
+        let is_trigger = self.names_a_subject();
         let is_looked_at = |name: &str| if is_trigger { WRAPPED.contains(&name) } else { name != "metadata" };
         self.0.members().filter(|(name, _)| is_looked_at(name)).map(|(_, value)| value.get().into()).collect()
     }

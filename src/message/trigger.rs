@@ -3,14 +3,15 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::layer::{Layer, OWN_EVENT_DEPTH, holds_own_event, string};
 use super::{INPUT_MAX_BYTES, Message, Record};
-use crate::ids::{IdField, MessageId, Subject, TriggerKey, id_field};
+use crate::ids::{IdField, MessageId, Subject, SubjectKind, TriggerKey, id_field};
 use crate::json;
+use crate::postpress::{Operation, Resync};
 use crate::run::{Cancel, InvalidTrigger, Metadata, Trigger, TriggerMessage};
 use crate::text::bounded;
 use crate::time::{Millis, rfc3339};
@@ -42,18 +43,22 @@ pub struct TriggerBody {
     #[serde(flatten, with = "id_field")]
     #[schemars(with = "IdField")]
     pub subject: Subject,
+    /// The options of an account's sync.
+    #[serde(skip_serializing_if = "Resync::is_empty")]
+    #[schemars(with = "Option<Resync>", transform = without_other_members)]
+    pub resync: Resync,
     /// Returned in the event: at most 256 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = LABEL_MAX_BYTES))]
     pub correlation_id: Option<String>,
-    /// Two triggers for one chat with the same key are one request: at most 256 bytes.
+    /// Two triggers for one subject with the same key are one request: at most 256 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = LABEL_MAX_BYTES))]
     pub idempotency_key: Option<String>,
     /// Returned in the event, byte for byte: at most 1 KiB of JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
-    /// If the chat's last sync is done, and finished at most this many seconds before the request, its event answers the
+    /// If the last sync, with the same `resync`, is done, and finished at most this many seconds before the request, its event answers the
     /// trigger, and nothing is synced: at most 30 days.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = FRESH_FOR_MAX_SECONDS))]
@@ -81,6 +86,7 @@ impl TriggerBody {
         Self {
             action: None,
             subject,
+            resync: Resync::default(),
             correlation_id: None,
             idempotency_key: None,
             metadata: None,
@@ -91,11 +97,20 @@ impl TriggerBody {
 
     /// The body of a message that asks for the same again.
     pub fn of(message: TriggerMessage) -> Self {
-        let TriggerMessage { subject, key: _, fresh_for, after_request, waits: _, trigger } = message;
+        let TriggerMessage { subject, resync, key: _, fresh_for, after_request, waits: _, trigger } = message;
         let Trigger { message_id: _, correlation_id, idempotency_key, metadata, requested_at: _, joined: _ } = trigger;
         let fresh_for_seconds = fresh_for.map(|fresh_for| fresh_for.as_secs());
         let after_request = after_request.then_some(true);
-        Self { action: None, subject, correlation_id, idempotency_key, metadata, fresh_for_seconds, after_request }
+        Self {
+            action: None,
+            subject,
+            resync,
+            correlation_id,
+            idempotency_key,
+            metadata,
+            fresh_for_seconds,
+            after_request,
+        }
     }
 
     /// A request to end a run in flight.
@@ -196,6 +211,7 @@ impl Waiting<&RawValue> {
         let TriggerBody {
             action,
             subject,
+            resync,
             correlation_id,
             idempotency_key,
             metadata,
@@ -209,6 +225,7 @@ impl Waiting<&RawValue> {
         let trigger = Trigger { message_id, correlation_id, idempotency_key, metadata, requested_at, joined: false };
         Ok(TriggerMessage {
             subject,
+            resync,
             key: self.key,
             fresh_for: fresh_for_seconds.map(Duration::from_secs),
             after_request: after_request.unwrap_or_default(),
@@ -277,6 +294,7 @@ fn too_many_wrappings() -> String {
 struct Fields {
     action: Option<Action>,
     subject: Option<Subject>,
+    resync: Resync,
     correlation_id: Option<String>,
     idempotency_key: Option<String>,
     metadata: Option<Metadata>,
@@ -292,10 +310,12 @@ impl Fields {
 
     fn of(layer: &Layer<'_>) -> Self {
         let mut faults = Vec::new();
+        let (subject, resync) = subject(layer, &mut faults);
         let mut keep = |fault: String| faults.push(fault);
         Self {
             action: action(layer.get("action")).map_err(&mut keep).ok().flatten(),
-            subject: chat(layer.get("chat_id")).map_err(&mut keep).ok(),
+            subject,
+            resync,
             correlation_id: label("correlation_id", layer.get("correlation_id")).map_err(&mut keep).ok().flatten(),
             idempotency_key: label("idempotency_key", layer.get("idempotency_key")).map_err(&mut keep).ok().flatten(),
             metadata: metadata(layer.get("metadata")).map_err(&mut keep).ok().flatten(),
@@ -309,6 +329,7 @@ impl Fields {
         let Self {
             action,
             subject,
+            resync,
             correlation_id,
             idempotency_key,
             metadata,
@@ -320,6 +341,7 @@ impl Fields {
             Some(subject) if faults.is_empty() => Ok(TriggerBody {
                 action,
                 subject,
+                resync,
                 correlation_id,
                 idempotency_key,
                 metadata,
@@ -341,6 +363,7 @@ impl Fields {
             requested_at: record.sent_at,
             joined: false,
         };
+        let resync = self.resync;
         match self.subject {
             Some(subject) if self.faults.is_empty() && self.action == Some(Action::Cancel) => {
                 Message::Cancel(Cancel { subject, requested_at: record.sent_at })
@@ -348,12 +371,12 @@ impl Fields {
             Some(subject) if self.faults.is_empty() => {
                 let fresh_for = self.fresh_for_seconds.map(Duration::from_secs);
                 let after_request = self.after_request.unwrap_or_default();
-                Message::Trigger(TriggerMessage { subject, key, fresh_for, after_request, waits: 0, trigger })
+                Message::Trigger(TriggerMessage { subject, resync, key, fresh_for, after_request, waits: 0, trigger })
             }
             subject => {
                 let (input, truncated) = bounded(record.body.clone(), INPUT_MAX_BYTES);
                 let reason = self.faults.join("; ");
-                Message::Invalid(InvalidTrigger { subject, trigger, reason, input, truncated })
+                Message::Invalid(InvalidTrigger { subject, resync, trigger, reason, input, truncated })
             }
         }
     }
@@ -368,12 +391,27 @@ fn action(raw: Option<&RawValue>) -> Result<Option<Action>, String> {
     }
 }
 
-fn chat(raw: Option<&RawValue>) -> Result<Subject, String> {
-    let Some(raw) = raw else {
-        return Err("`chat_id` is missing; name the chat to sync".to_owned());
+/// What to sync, and its options, as far as they are valid.
+fn subject(layer: &Layer<'_>, faults: &mut Vec<String>) -> (Option<Subject>, Resync) {
+    let ids: Vec<_> =
+        SubjectKind::ALL.into_iter().filter_map(|kind| Some((kind, layer.get(kind.id_field())?))).collect();
+    let [chat_id, account_id] = SubjectKind::ALL.map(SubjectKind::id_field);
+    let subject = match ids[..] {
+        [(kind, raw)] => {
+            string(kind.id_field(), raw).and_then(|text| Subject::new(kind, &text).map_err(|error| error.to_string()))
+        }
+        [] => Err(format!("`{chat_id}` is missing, and so is `{account_id}`; name the chat or the account to sync")),
+        _ => Err(format!("`{chat_id}` and `{account_id}` are both there; send a trigger for each")),
     };
-    let text = string("chat_id", raw)?;
-    Subject::chat(&text).map_err(|error| error.to_string())
+    let resync = match layer.get("resync") {
+        None => Ok(Resync::default()),
+        Some(raw) if ids.iter().any(|(kind, _)| Operation::of(*kind).has_options) => Resync::parse(raw),
+        Some(_) => Err(vec![format!("`resync` is only for an `{account_id}`; leave it out")]),
+    };
+    let subject = subject.map_err(|fault| faults.push(fault)).ok();
+    let resync = resync.map_err(|found| faults.extend(found)).unwrap_or_default();
+    let resync = if subject.is_some() { resync } else { Resync::default() };
+    (subject, resync)
 }
 
 fn label(name: &str, raw: Option<&RawValue>) -> Result<Option<String>, String> {
@@ -404,13 +442,15 @@ fn boolean(name: &str, raw: Option<&RawValue>) -> Result<Option<bool>, String> {
 
 fn fresh_for(raw: Option<&RawValue>) -> Result<Option<u64>, String> {
     let Some(raw) = raw else { return Ok(None) };
-    // In JSON Schema, 60.0 and 6e1 are integers too.
-    let seconds = serde_json::from_str::<f64>(raw.get()).ok().filter(|seconds| seconds.fract() == 0.0);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number within the limits")]
-    match seconds {
-        Some(seconds) if (0.0..=f64::from(FRESH_FOR_MAX_SECONDS)).contains(&seconds) => Ok(Some(seconds as u64)),
+    match json::whole_number(raw) {
+        Some(seconds) if seconds <= u64::from(FRESH_FOR_MAX_SECONDS) => Ok(Some(seconds)),
         _ => Err(format!("`fresh_for_seconds` is not a whole number from 0 to {FRESH_FOR_MAX_SECONDS} (30 days)")),
     }
+}
+
+/// Unlike those of a trigger, unknown members of a `resync` are invalid.
+fn without_other_members(schema: &mut Schema) {
+    schema.insert("additionalProperties".to_owned(), false.into());
 }
 
 #[cfg(test)]
@@ -490,6 +530,47 @@ mod tests {
         let stored = serde_json::to_string(&message.trigger).unwrap();
         assert!(stored.contains(metadata), "{stored}");
         assert_eq!(serde_json::from_str::<Trigger>(&stored).unwrap(), message.trigger);
+    }
+
+    #[test]
+    fn an_account_may_have_options_in_any_order() {
+        let resync = Resync { partial: Some(true), after: Some(7), ..Resync::default() };
+        for (body, expected) in [
+            (json!({"account_id": "a"}), Resync::default()),
+            (json!({"account_id": "a", "chat_id": null, "resync": null}), Resync::default()),
+            (json!({"account_id": "a", "resync": {}}), Resync::default()),
+            (json!({"account_id": "a", "resync": {"after": 7, "partial": true, "before": null}}), resync.clone()),
+        ] {
+            for body in [body.clone(), sns(&body), event_bridge(&body)] {
+                let message = valid(&body.to_string());
+                assert_eq!(
+                    (message.subject, message.resync),
+                    (Subject::account("a").unwrap(), expected.clone()),
+                    "{body}"
+                );
+            }
+            let submitted = TriggerBody::parse(&body.to_string(), "postpress.bridge").unwrap();
+            assert_eq!(valid(&submitted.to_body()).resync, expected, "{body}");
+        }
+        assert!(valid(r#"{"chat_id": "c", "resync": null}"#).resync.is_empty());
+    }
+
+    #[test]
+    fn an_invalid_trigger_keeps_what_is_valid_of_its_account() {
+        for (body, subject, has_resync) in [
+            (r#"{"account_id": "a", "resync": {"after": 7}, "metadata": 1}"#, Some("a"), true),
+            (r#"{"account_id": "a", "resync": {"after": -7}}"#, Some("a"), false),
+            (r#"{"account_id": "", "resync": {"after": 7}}"#, None, false),
+            (r#"{"chat_id": "c", "resync": {"after": 7}}"#, Some("c"), false),
+            (r#"{"chat_id": "c", "account_id": "a", "resync": {"after": 7}}"#, None, false),
+        ] {
+            let invalid = invalid(body);
+            assert_eq!(
+                (invalid.subject.as_ref().map(Subject::id), !invalid.resync.is_empty()),
+                (subject, has_resync),
+                "{body}"
+            );
+        }
     }
 
     #[test]
@@ -622,6 +703,14 @@ mod tests {
             ("{}".to_owned(), "`chat_id` is missing"),
             (r#"{"chat_id": null}"#.to_owned(), "`chat_id` is missing"),
             (r#"{"chat_id": ""}"#.to_owned(), "`chat_id` is empty"),
+            (r#"{"account_id": ""}"#.to_owned(), "`account_id` is empty"),
+            (r#"{"account_id": 7}"#.to_owned(), "`account_id` is not a string"),
+            (r#"{"account_id": "..", "chat_id": null}"#.to_owned(), "`account_id` is a path navigation"),
+            (r#"{"chat_id": "c", "account_id": "a"}"#.to_owned(), "`chat_id` and `account_id` are both there"),
+            (r#"{"chat_id": "c", "resync": {}}"#.to_owned(), "`resync` is only for an `account_id`"),
+            (r#"{"account_id": "a", "resync": []}"#.to_owned(), "`resync` is not a JSON object"),
+            (r#"{"account_id": "a", "resync": {"chunk_size": 0, "x": 1}}"#.to_owned(), "`resync.chunk_size` is not"),
+            (r#"{"account_id": "a", "account_id": "b"}"#.to_owned(), "duplicate field `account_id`"),
             (r#"{"chat_id": ".."}"#.to_owned(), "navigation"),
             (r#"{"chat_id": 5}"#.to_owned(), "`chat_id` is not a string"),
             (r#"{"chat_id": "\ud800"}"#.to_owned(), "`chat_id` cannot be read: it has a lone surrogate"),
@@ -687,7 +776,8 @@ mod tests {
         let submitted = TriggerBody::parse(&body, "postpress.bridge").unwrap();
         let message = submitted.to_body();
         assert!(!message.contains('\u{fffe}'), "SQS would reject it");
-        let TriggerMessage { subject, key, fresh_for, after_request, waits, trigger } = valid(&message);
+        let TriggerMessage { subject, resync, key, fresh_for, after_request, waits, trigger } = valid(&message);
+        assert!(resync.is_empty());
         assert_eq!((subject.id(), key), ("c\u{fffe}", TriggerKey::of("k")));
         assert_eq!((fresh_for, after_request, waits), (Some(Duration::from_secs(60)), true, 0));
         assert_eq!(trigger.correlation_id.as_deref(), Some("o-1"));

@@ -10,7 +10,7 @@ use super::prices::{LONG_POLL_SECONDS, POLLERS, READ_UNIT_BYTES, WRITE_UNIT_BYTE
 use super::{Deployment, SyncProfile};
 use crate::event::Event;
 use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
-use crate::postpress::{Answer, Finish, Progress};
+use crate::postpress::{Answer, Finish, Progress, Resync};
 use crate::run::{
     Claimant, ENDED_SHARDS, EndedBy, Item, Jitter, MessageHandler, Poll, RecentKeys, RunState, Step, StepContext,
     StepResult, Task, Trigger, TriggerMessage, Write, WriteResult, sweep,
@@ -246,6 +246,7 @@ impl<'a> Stepper<'a> {
         };
         TriggerMessage {
             subject: chat(),
+            resync: Resync::default(),
             key: TriggerKey::of(trigger.message_id.as_str()),
             fresh_for: None,
             after_request: false,

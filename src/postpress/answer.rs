@@ -9,12 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::body::{Body, BodyFault, Object, unescape};
 use super::catalogue::{self, RetryClass};
 use super::envelope::{self, ErrorBody, LABEL_MAX_BYTES};
-use super::{Envelope, Mask};
+use super::{Envelope, Mask, Operation};
 use crate::ids::Subject;
 use crate::text::bounded;
 
-/// The `object` of every documented 200.
-const OBJECT: &str = "ChatHistorySync";
 /// The most bytes that a detail, of at most 4 KiB, quotes of a body.
 const QUOTED_MAX_BYTES: usize = 2 * 1024;
 /// What may precede a quoted status: JSON's quote, Python's, or HTML's.
@@ -29,6 +27,9 @@ pub enum Progress {
     /// The sync was running before this call.
     #[serde(rename = "SYNC_RUNNING")]
     Running,
+    /// A chunk of an account's sync is done; the next call starts the next chunk.
+    #[serde(rename = "CHUNK_DONE")]
+    ChunkDone,
 }
 
 impl Progress {
@@ -37,6 +38,7 @@ impl Progress {
         match self {
             Self::Started => "SYNC_STARTED",
             Self::Running => "SYNC_RUNNING",
+            Self::ChunkDone => "CHUNK_DONE",
         }
     }
 }
@@ -98,12 +100,12 @@ impl Status {
 /// The answer to one call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// In progress: poll again later.
+    /// In progress: poll again later, which starts the next chunk after the end of one.
     InProgress(Progress),
     /// Ended: never poll again.
     Over(Finish),
     /// A 200 that cannot be trusted and does not mention an end, so that polling again restarts nothing: in progress for
-    /// another chat or object, or without a readable `status`. The text says what is wrong with it.
+    /// another subject or object, or without a readable `status`. The text says what is wrong with it.
     Unusable(String),
     /// An error, or no answer.
     Failed(Failure),
@@ -136,18 +138,18 @@ impl Failure {
 impl Answer {
     /// Classifies a response: the HTTP `status`, the longest `Retry-After`, and as much of the body as arrived.
     ///
-    /// Every 2xx is read like the documented 200. `chat` is the chat of the call. `mask` hides the key, which the provider may
+    /// Every 2xx is read like the documented 200. `subject` is that of the call. `mask` hides the key, which the provider may
     /// echo, in every kept text.
     pub fn from_response(
-        chat: &Subject,
+        subject: &Subject,
         status: u16,
         retry_after: Option<Duration>,
         body: &Body,
         mask: Mask<'_>,
     ) -> Self {
-        let response = Response { status, retry_after, body, mask };
+        let response = Response { subject, status, retry_after, body, mask };
         match status {
-            200..=299 => response.success(chat),
+            200..=299 => response.success(),
             _ => Self::Failed(response.error()),
         }
     }
@@ -155,6 +157,7 @@ impl Answer {
 
 /// An HTTP response to one call.
 struct Response<'a> {
+    subject: &'a Subject,
     status: u16,
     retry_after: Option<Duration>,
     body: &'a Body,
@@ -162,8 +165,12 @@ struct Response<'a> {
 }
 
 impl Response<'_> {
+    fn operation(&self) -> &'static Operation {
+        Operation::of(self.subject.kind())
+    }
+
     /// A 2xx. An answer that may be an end must not be polled again, because that call might restart the sync.
-    fn success(&self, chat: &Subject) -> Answer {
+    fn success(&self) -> Answer {
         let http_status = self.status;
         let object = match self.body.object() {
             Ok(object) => object,
@@ -182,7 +189,14 @@ impl Response<'_> {
                 "postpress answered the unknown status {status:?}; it may be an end, so it ends the run"
             )));
         };
-        match (known, self.mismatch(&object, chat)) {
+        if !self.operation().statuses.contains(&known) {
+            let kind = self.subject.kind();
+            return Answer::Failed(self.possible_end(format!(
+                "postpress answered {status}, a status that no sync of this kind has ({kind}); it may be an end, so it ends the \
+                 run"
+            )));
+        }
+        match (known, self.mismatch(&object)) {
             // The text around an object that is not the whole body may say that the sync has ended.
             (Status::InProgress(_), None) if object.around.into_iter().any(may_be_an_end) => {
                 Answer::Failed(self.mentions_an_end(&format!("postpress answered {status} within other text")))
@@ -200,7 +214,7 @@ impl Response<'_> {
         }
     }
 
-    /// A 2xx that is not an answer about this chat. It ends the run if it mentions an end anywhere.
+    /// A 2xx that is not an answer about this subject. It ends the run if it mentions an end anywhere.
     fn unreadable(&self, what: String) -> Answer {
         if may_be_an_end(self.body.text()) {
             return Answer::Failed(self.mentions_an_end(&what));
@@ -217,7 +231,7 @@ impl Response<'_> {
         let object = self.body.object();
         let error = object.as_ref().ok().filter(|_| status >= 400).and_then(|object| self.error_body(object));
         let retry_class = error.as_ref().map(|ErrorBody { envelope, form }| (envelope.kind.as_str(), *form));
-        let retry_class = catalogue::retry_class(status, retry_class);
+        let retry_class = catalogue::retry_class(self.operation(), status, retry_class);
         if retry_class != RetryClass::Terminal && may_be_an_end(self.body.text()) {
             return self.mentions_an_end(&format!("postpress answered {status}"));
         }
@@ -262,10 +276,11 @@ impl Response<'_> {
         }
     }
 
-    /// Why this is not the sync of `chat`; `None` if it is.
-    fn mismatch(&self, object: &Object<'_>, chat: &Subject) -> Option<String> {
-        let expected = [("object", OBJECT), ("chat_id", chat.id())];
-        expected.into_iter().find_map(|(name, expected)| match object.text(name) {
+    /// Why this is not the sync of the subject; `None` if it is.
+    fn mismatch(&self, object: &Object<'_>) -> Option<String> {
+        let id = self.operation().answers_id.then(|| (self.subject.kind().id_field(), self.subject.id()));
+        let expected = [Some(("object", self.operation().object)), id];
+        expected.into_iter().flatten().find_map(|(name, expected)| match object.text(name) {
             Some(found) if found == expected => None,
             Some(found) => Some(format!("with {name} {:?} instead of {expected:?}", self.label(found))),
             None => Some(format!("with no readable {name} instead of {expected:?}")),
@@ -273,7 +288,7 @@ impl Response<'_> {
     }
 
     fn error_body(&self, object: &Object<'_>) -> Option<ErrorBody> {
-        envelope::read(object, self.status, |text| self.mask.hide_in(text))
+        envelope::read(self.operation(), object, self.status, |text| self.mask.hide_in(text))
     }
 
     /// A foreign text as part of a message.

@@ -5,6 +5,8 @@
 
 use RetryClass::{Connecting, Credentials, Retryable, Terminal};
 
+use super::Operation;
+
 /// What a failure means for the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RetryClass {
@@ -40,7 +42,7 @@ pub struct ErrorType {
     pub retry_class: RetryClass,
 }
 
-/// Every documented type, in the documentation's order.
+/// Every type that all operations have, in the documentation's order.
 #[rustfmt::skip] // a table: one type a line
 pub static ERROR_TYPES: &[ErrorType] = &[
     row(401, "errors/missing_credentials", Credentials, "Some credentials are necessary to perform the request."),
@@ -114,22 +116,44 @@ pub static ERROR_TYPES: &[ErrorType] = &[
     row(504, "errors/request_timeout", Retryable, "Request timed out. Retry, and contact support if it persists."),
 ];
 
+/// The types of an invalid request, which an operation with options has besides. The names are documented ("Resynchronize
+/// account messaging data"); the meanings are ours.
+#[rustfmt::skip] // a table: one type a line
+pub(super) static INVALID_REQUESTS: &[ErrorType] = &[
+    row(400, "errors/invalid_parameters", Terminal, "A parameter of the request is invalid."),
+    row(400, "errors/missing_parameters", Terminal, "A parameter of the request is missing."),
+    row(400, "errors/malformed_request", Terminal, "The request cannot be read."),
+    row(400, "errors/content_too_large", Terminal, "The content of the request is too large."),
+    row(400, "errors/invalid_url", Terminal, "A URL in the request is invalid."),
+    row(400, "errors/too_many_characters", Terminal, "A text in the request is too long."),
+    row(400, "errors/unescaped_characters", Terminal, "The request has characters that must be escaped."),
+    row(400, "errors/limit_too_high", Terminal, "A limit in the request is too high."),
+];
+
 const fn row(status: u16, kind: &'static str, retry_class: RetryClass, meaning: &'static str) -> ErrorType {
     ErrorType { kind, status, meaning, retry_class }
 }
 
-/// The documented type under this HTTP status.
-pub fn find(kind: &str, status: u16) -> Option<&'static ErrorType> {
-    ERROR_TYPES.iter().find(|listed| listed.kind == kind && listed.status == status)
+impl Operation {
+    /// Its documented types.
+    pub fn documented_errors(&self) -> impl Iterator<Item = &'static ErrorType> {
+        ERROR_TYPES.iter().chain(self.error_types)
+    }
+
+    /// The documented type under this HTTP status.
+    pub fn documented_error(&self, kind: &str, status: u16) -> Option<&'static ErrorType> {
+        self.documented_errors().find(|listed| listed.kind == kind && listed.status == status)
+    }
 }
 
-/// What an answer with `http_status` means for the run; `error` is its type and format, if it has an envelope.
+/// What an answer of this operation with `http_status` means for the run; `error` is its type and format, if it has an envelope.
 ///
 /// The HTTP status decides, not the envelope's: a type that is not documented under it is unknown, and an unknown type follows
 /// the HTTP status. A 401 from the gateway is about the key whatever its code, unless the type is documented as retryable for
 /// another reason.
-pub fn retry_class(http_status: u16, error: Option<(&str, Form)>) -> RetryClass {
-    let listed = error.and_then(|(kind, _)| find(kind, http_status)).map(|listed| listed.retry_class);
+pub fn retry_class(operation: &Operation, http_status: u16, error: Option<(&str, Form)>) -> RetryClass {
+    let listed =
+        error.and_then(|(kind, _)| operation.documented_error(kind, http_status)).map(|listed| listed.retry_class);
     match (listed, error) {
         (None | Some(Terminal), Some((_, Form::Gateway))) if http_status == 401 => Credentials,
         (Some(retry_class), _) => retry_class,
@@ -150,6 +174,12 @@ fn by_status(http_status: u16) -> RetryClass {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::SubjectKind;
+    use crate::postpress::operation::OPERATIONS;
+
+    fn retry_class(http_status: u16, error: Option<(&str, Form)>) -> RetryClass {
+        super::retry_class(Operation::of(SubjectKind::Chat), http_status, error)
+    }
 
     const DOCUMENTATION: &str = include_str!("../../tests/data/postpress-sync-endpoint.txt");
 
@@ -213,6 +243,17 @@ mod tests {
             ["errors/missing_credentials", "errors/invalid_credentials", "errors/expired_credentials"]
         );
         assert_eq!(kinds(Connecting), ["errors/disconnected_account"]);
+    }
+
+    #[test]
+    fn invalid_requests_are_documented_where_there_are_options() {
+        for operation in OPERATIONS {
+            for listed in INVALID_REQUESTS {
+                let found = operation.documented_error(listed.kind, listed.status);
+                assert_eq!(found.is_some(), operation.has_options, "{} {}", operation.object, listed.kind);
+                assert_eq!(super::retry_class(operation, listed.status, Some((listed.kind, Form::Service))), Terminal);
+            }
+        }
     }
 
     #[test]

@@ -8,12 +8,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout_at};
 
-use super::Provider;
 use super::answer::{Answer, Failure};
 use super::body::{BODY_MAX_BYTES, Body, BodyFault};
 use super::envelope::LABEL_MAX_BYTES;
 use super::retry_after::retry_after;
-use crate::ids::Subject;
+use super::{Provider, SyncCall};
 use crate::text::{bounded, root_cause};
 
 mod api_key;
@@ -92,11 +91,11 @@ impl Client {
     /// Calls once, as [`Provider::sync`] does, and also returns the head of the response, if there was one.
     ///
     /// For callers that inspect the base URL; a run only needs the meaning of the answer.
-    pub async fn sync_with_head(&self, chat: &Subject, deadline: Duration) -> (Answer, Option<Head>) {
+    pub async fn sync_with_head(&self, call: &SyncCall, deadline: Duration) -> (Answer, Option<Head>) {
         let until = Instant::now() + deadline;
         let request = self
             .http
-            .get(self.base_url.sync_of(chat))
+            .get(self.base_url.sync_of(call))
             .header(API_KEY_HEADER, self.api_key.header())
             .header(ACCEPT, JSON)
             .header(ACCEPT_ENCODING, GZIP);
@@ -108,7 +107,7 @@ impl Client {
         let body = read_body(&mut response, until).await;
         let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
         let wait = retry_after(&headers, SystemTime::now());
-        let answer = Answer::from_response(chat, status, wait, &body, self.api_key.mask());
+        let answer = Answer::from_response(&call.subject, status, wait, &body, self.api_key.mask());
         (answer, Some(Head { status, headers }))
     }
 
@@ -142,8 +141,8 @@ impl Client {
 }
 
 impl Provider for Client {
-    async fn sync(&self, chat: &Subject, deadline: Duration) -> Answer {
-        self.sync_with_head(chat, deadline).await.0
+    async fn sync(&self, call: &SyncCall, deadline: Duration) -> Answer {
+        self.sync_with_head(call, deadline).await.0
     }
 }
 

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Operation;
 use super::body::Object;
-use super::catalogue::{self, Form};
+use super::catalogue::Form;
 use crate::text::bounded;
 
 /// The most bytes kept of a foreign `title`, `type` or `instance`.
@@ -56,7 +57,12 @@ pub(super) struct ErrorBody {
 
 /// Reads an error. It must have a type; other texts may be missing or unreadable. Its status is always the HTTP status. `show` is
 /// applied to every kept text before it is cut.
-pub(super) fn read(object: &Object<'_>, http_status: u16, show: impl Fn(String) -> String) -> Option<ErrorBody> {
+pub(super) fn read(
+    operation: &Operation,
+    object: &Object<'_>,
+    http_status: u16,
+    show: impl Fn(String) -> String,
+) -> Option<ErrorBody> {
     let kind = |object: &Object<'_>, name| object.text(name).filter(|kind| !kind.is_empty());
     let (form, kind, title, detail, instance) = if let Some(kind) = kind(object, "type") {
         (Form::Service, kind, object.text("title"), object.text("detail"), object.text("instance"))
@@ -66,7 +72,7 @@ pub(super) fn read(object: &Object<'_>, http_status: u16, show: impl Fn(String) 
         let kind = if code.starts_with(TYPE_PREFIX) { code } else { format!("{TYPE_PREFIX}{code}") };
         (Form::Gateway, kind, error.text("message"), error.text("detail"), error.text("request_id"))
     };
-    let title = title.filter(|title| !title.is_empty()).unwrap_or_else(|| title_of(&kind, http_status));
+    let title = title.filter(|title| !title.is_empty()).unwrap_or_else(|| title_of(operation, &kind, http_status));
     let envelope = Envelope {
         title: show(title),
         detail: detail.map(&show),
@@ -78,6 +84,6 @@ pub(super) fn read(object: &Object<'_>, http_status: u16, show: impl Fn(String) 
 }
 
 /// The title of an error that has none: the documentation's description of the type, or else the type.
-fn title_of(kind: &str, http_status: u16) -> String {
-    catalogue::find(kind, http_status).map_or(kind, |listed| listed.meaning).to_owned()
+fn title_of(operation: &Operation, kind: &str, http_status: u16) -> String {
+    operation.documented_error(kind, http_status).map_or(kind, |listed| listed.meaning).to_owned()
 }

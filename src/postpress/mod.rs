@@ -5,6 +5,7 @@
 //! body.rs         the body, as much as arrived       answer.rs     the answer, classified
 //! envelope.rs     postpress's two error formats      catalogue.rs  the documented error types
 //! retry_after.rs  when the provider may be called    mask.rs       the key, hidden in answers
+//! operation.rs    what can be called                 resync.rs     the options of an account's sync
 //! ```
 //!
 //! The call is **not idempotent once a sync has ended**: "Calling this endpoint after `SYNC_DONE` or `SYNC_ERROR` starts a
@@ -12,14 +13,14 @@
 
 use std::time::Duration;
 
-use crate::ids::Subject;
-
 pub mod answer;
 pub mod body;
 pub mod catalogue;
 pub mod client;
 pub mod envelope;
 pub mod mask;
+pub mod operation;
+pub mod resync;
 pub mod retry_after;
 pub mod rotating;
 
@@ -28,17 +29,19 @@ pub use body::{Body, BodyFault};
 pub use catalogue::RetryClass;
 pub use envelope::Envelope;
 pub use mask::Mask;
+pub use operation::{Operation, SyncCall};
+pub use resync::Resync;
 
-/// The server of `GET /chats/{chat_id}/sync`: postpress itself, or the simulator.
+/// The server of the [`operation`]s: postpress itself, or the simulator.
 pub trait Provider {
-    /// Starts a sync of `chat`, or reads the status of the running one: the provider does not distinguish the two.
+    /// Starts the sync, or reads the status of the running one: the provider does not distinguish the two.
     ///
     /// Returns within `deadline`, body included, with the one answer or failure. It never repeats a call.
-    fn sync(&self, chat: &Subject, deadline: Duration) -> impl Future<Output = Answer>;
+    fn sync(&self, call: &SyncCall, deadline: Duration) -> impl Future<Output = Answer>;
 }
 
 impl<P: Provider> Provider for std::rc::Rc<P> {
-    async fn sync(&self, chat: &Subject, deadline: Duration) -> Answer {
-        (**self).sync(chat, deadline).await
+    async fn sync(&self, call: &SyncCall, deadline: Duration) -> Answer {
+        (**self).sync(call, deadline).await
     }
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::client::{ApiKey, Client};
-use super::{Answer, Failure, Provider, RetryClass};
+use super::{Answer, Failure, Provider, RetryClass, SyncCall};
 use crate::credentials::{Rotating, SecretStore};
-use crate::ids::Subject;
 
 /// A [`Client`] and the store that its key came from, if it came from one.
 #[derive(Debug)]
@@ -27,10 +26,10 @@ impl<S: SecretStore<ApiKey>> RotatingClient<S> {
 impl<S: SecretStore<ApiKey>> Provider for RotatingClient<S> {
     /// A refusal of a key that is older than the stored one is retryable, because it says nothing about the stored one. The
     /// call is not repeated here; its run polls again.
-    async fn sync(&self, chat: &Subject, deadline: Duration) -> Answer {
+    async fn sync(&self, call: &SyncCall, deadline: Duration) -> Answer {
         let until = Instant::now() + deadline;
         let key = self.key.current();
-        let mut answer = self.client.with_api_key(key.clone()).sync(chat, deadline).await;
+        let mut answer = self.client.with_api_key(key.clone()).sync(call, deadline).await;
         if let Answer::Failed(failure @ Failure { retry_class: RetryClass::Credentials, .. }) = &mut answer
             && self.key.newer_than(&key, until).await.is_some()
         {

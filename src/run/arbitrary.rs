@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -13,7 +14,8 @@ use super::{
     RecentKeys, RunState, Trigger,
 };
 use crate::ids::{ClaimId, MessageId, RunId, Subject, SubjectKind, TriggerKey};
-use crate::postpress::{Envelope, Finish, Progress};
+use crate::postpress::resync::LinkedinProduct;
+use crate::postpress::{Envelope, Finish, Progress, Resync};
 use crate::time::Millis;
 
 /// What a text in JSON, in an attribute or in a file may trip over.
@@ -33,6 +35,17 @@ fn label() -> impl Strategy<Value = String> {
 pub(crate) fn subject() -> impl Strategy<Value = Subject> {
     (select(SubjectKind::ALL.to_vec()), text())
         .prop_filter_map("an id", |(kind, text)| Subject::new(kind, &text[..text.floor_char_boundary(512)]).ok())
+}
+
+fn resync() -> impl Strategy<Value = Resync> {
+    let product = option::of(select(LinkedinProduct::value_variants().to_vec()));
+    let times = (option::of(any::<u64>()), option::of(any::<u64>()));
+    (option::of(any::<bool>()), option::of(1..=10_000_u64), product, times).prop_map(
+        |(partial, chunk_size, linkedin_product, (before, after))| {
+            let chunk_size = chunk_size.and_then(|chats| chats.try_into().ok());
+            Resync { partial, chunk_size, linkedin_product, before, after }
+        },
+    )
 }
 
 /// Up to the end of the year 9999, which is as far as a written time goes.
@@ -70,13 +83,13 @@ pub(crate) fn envelope() -> impl Strategy<Value = Envelope> {
 }
 
 pub(crate) fn learned() -> impl Strategy<Value = PollState> {
-    let status = option::of(select(vec![Progress::Started, Progress::Running]));
-    let counts = (any::<u32>(), any::<u32>(), any::<u32>());
+    let status = option::of(select(vec![Progress::Started, Progress::Running, Progress::ChunkDone]));
+    let counts = (any::<u32>(), any::<u32>(), any::<[u32; 3]>());
     let failing = (option::of(time()), option::of(envelope().prop_map(Box::new)), any::<bool>());
     let next_poll_ms = option::of(time());
     let history = vec(any::<(u32, u16, u16)>(), 0..4).prop_map(History::from);
     (status, counts, failing, next_poll_ms, history).prop_map(|(status, counts, failing, next_poll_ms, history)| {
-        let (failures, invalid_responses, restarts) = counts;
+        let (failures, invalid_responses, [restarts, chunks, backoff_after]) = counts;
         let (failing_since_ms, envelope, credentials_retried) = failing;
         PollState {
             status,
@@ -86,6 +99,8 @@ pub(crate) fn learned() -> impl Strategy<Value = PollState> {
             invalid_responses,
             credentials_retried,
             restarts,
+            chunks,
+            backoff_after,
             next_poll_ms,
             history,
         }
@@ -137,14 +152,16 @@ fn state() -> impl Strategy<Value = RunState> {
 
 /// An item with any value in each of its fields.
 pub(crate) fn item() -> impl Strategy<Value = Item> {
-    let ids = (subject(), any::<u128>(), any::<u128>(), label());
+    let ids = ((subject(), resync()), any::<u128>(), any::<u128>(), label());
     let triggers = (vec(trigger(), 1..4), keys(), seen());
     let rest = (state(), any::<u32>(), learned(), time(), time(), option::of(time()));
     (ids, triggers, rest).prop_map(|(ids, (triggers, keys, seen), rest)| {
-        let (subject, run, claim, holder) = ids;
+        let ((subject, resync), run, claim, holder) = ids;
+        let resync = if subject.kind() == SubjectKind::Account { resync } else { Resync::default() };
         let (state, polls, learned, lease_until_ms, started_at_ms, cancelled_at) = rest;
         let (run_id, claim_id, holder) = (RunId::from_random(run), ClaimId::from_random(claim), MessageId::new(holder));
         Item {
+            resync,
             subject,
             run_id,
             claim_id,

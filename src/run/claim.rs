@@ -33,6 +33,7 @@ impl Claimant {
         let open = Open::of_active(&subject, now + rules.overdue);
         let item = Item {
             subject,
+            resync: message.resync.clone(),
             run_id: self.run_id,
             claim_id: self.claim_id,
             holder: self.message_id.clone(),

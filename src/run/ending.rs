@@ -46,9 +46,10 @@ pub fn after_call(item: &Item, answer: &Answer, now: Millis, jitter: Jitter, sch
                 }),
                 _ => None,
             };
-            let delay = schedule.delay(item, failure, now, jitter);
+            let delay = schedule.delay(item, &learned, failure, now, jitter);
             let next_call = now + delay.after(Duration::ZERO);
-            let next_poll_ms = Some(schedule.next_poll(item.polls + 1, next_call));
+            let next = item.polls.saturating_add(1);
+            let next_poll_ms = Some(schedule.next_poll(next.saturating_sub(learned.backoff_after), next_call));
             AfterCall::PollAgain { learned: PollState { next_poll_ms, ..learned }, delay }
         }
     }
@@ -72,6 +73,10 @@ fn learn(item: &Item, answer: &Answer, now: Millis) -> PollState {
             let began_again = before.status == Some(Progress::Running) && *progress == Progress::Started;
             learned.restarts += u32::from(began_again);
             learned.status = Some(*progress);
+            if *progress == Progress::ChunkDone {
+                learned.chunks += 1;
+                learned.backoff_after = item.polls.saturating_sub(1);
+            }
             learned.failures = 0;
             learned.failing_since_ms = None;
             learned.envelope = None;
@@ -235,6 +240,27 @@ mod tests {
         {
             item.learned = learned(after(&item, answer, NOW));
             assert_eq!(item.learned.restarts, restarts);
+        }
+    }
+
+    #[test]
+    fn chunks_are_counted_and_the_next_one_is_no_restart() {
+        let [started, running, chunk_done] =
+            [Progress::Started, Progress::Running, Progress::ChunkDone].map(Answer::InProgress);
+        let mut item = run_with(PollState::default());
+        for (call, answer, chunks, seconds) in [
+            (1, &started, 0, 5),
+            (2, &running, 0, 7),
+            (3, &chunk_done, 1, 5),
+            (4, &started, 1, 7),
+            (5, &chunk_done, 2, 5),
+            (6, &retryable(), 2, 7),
+        ] {
+            item.polls = call;
+            let AfterCall::PollAgain { learned, delay } = after(&item, answer, NOW) else { panic!("{call} ended") };
+            assert_eq!((learned.chunks, learned.restarts), (chunks, 0), "call {call}");
+            assert_eq!(delay.after(Duration::ZERO).as_secs(), seconds, "call {call}");
+            item.learned = learned;
         }
     }
 

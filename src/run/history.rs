@@ -188,6 +188,7 @@ impl PollAnswer {
             Answer::Over(_) => return None,
             Answer::InProgress(Progress::Started) => Self::Started,
             Answer::InProgress(Progress::Running) => Self::Running,
+            Answer::InProgress(Progress::ChunkDone) => Self::ChunkDone,
             Answer::Unusable(_) => Self::Unusable,
             Answer::Failed(failure) => match failure.retry_class {
                 RetryClass::Credentials => Self::Credentials,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Ending, Outcome, Poll, PollState, RecentKeys, Trigger};
 use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
-use crate::postpress::Status;
+use crate::postpress::{Resync, Status, SyncCall};
 use crate::time::Millis;
 
 /// The most triggers that one run answers.
@@ -24,6 +24,9 @@ pub const ENDED_SHARDS: Range<u8> = 8..16;
 pub struct Item {
     /// What is synced: the table's hash key.
     pub subject: Subject,
+    /// The options of an account's sync.
+    #[serde(default, skip_serializing_if = "Resync::is_empty")]
+    pub resync: Resync,
     /// Random, new for each run; also the `event_id` of the run's ending.
     pub run_id: RunId,
     /// The fence, new for each claim.
@@ -135,6 +138,11 @@ impl Item {
             Some(Ending::Sync { status }) => Some(Status::Over(*status)),
             Some(Ending::Error { .. }) | None => self.learned.status.map(Status::InProgress),
         }
+    }
+
+    /// What the run calls the provider for.
+    pub fn call(&self) -> SyncCall {
+        SyncCall { subject: self.subject.clone(), resync: self.resync.clone() }
     }
 
     /// A poll of this run under its current claim.

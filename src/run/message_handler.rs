@@ -5,7 +5,7 @@
 //! protocol's promises rest, is written down here and nowhere else.
 
 use crate::ids::{ClaimId, RunId, Subject};
-use crate::postpress::Answer;
+use crate::postpress::{Answer, SyncCall};
 use crate::time::Millis;
 
 use super::{
@@ -57,8 +57,8 @@ pub enum Step {
     Read(Subject),
     /// Carry out this write. One that claims needs enough time left in the invocation for a call.
     Write(Write),
-    /// Call the provider for this subject, once, within the time left in the invocation.
-    Call(Subject),
+    /// Call the provider, once, within the time left in the invocation.
+    Call(SyncCall),
     /// Send this poll.
     Send {
         /// The message.
@@ -253,7 +253,7 @@ impl MessageHandler {
             // 4: an earlier run has ended, and its event is not confirmed published; publish it, then decide again.
             RunState::Ended { outcome, .. } => self.publish(item, outcome, Then::DecideAgain(message)),
             // The last sync is recent enough.
-            RunState::Published { outcome, .. } if !item.is_expired(now) && message.is_answered_by(outcome) => {
+            RunState::Published { outcome, .. } if !item.is_expired(now) && message.is_answered_by(item, outcome) => {
                 self.state = State::AnsweringFresh;
                 let TriggerMessage { key, trigger, .. } = *message;
                 let run = EndedRun::new(item, outcome);
@@ -363,9 +363,9 @@ impl MessageHandler {
     /// The claim is ours, and a call follows.
     fn call(&mut self, item: Box<Item>) -> Step {
         self.held_until = Some(item.lease_until_ms);
-        let subject = item.subject.clone();
+        let call = item.call();
         self.state = State::Calling(item);
-        Step::Call(subject)
+        Step::Call(call)
     }
 
     /// The claim is ours: call, unless the poll carries the answer.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::*;
 use crate::event::Event;
 use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
-use crate::postpress::{Failure, Finish, Progress, RetryClass};
+use crate::postpress::{Failure, Finish, Progress, Resync, RetryClass};
 use crate::run::{
     ClaimCondition, EndedBy, Ending, Open, Origin, Phase, RecentKeys, TRIGGERS_MAX, Trigger, bridge_error,
 };
@@ -22,6 +22,7 @@ const LEASE: Duration = Duration::from_secs(60);
 pub(in crate::run) fn item() -> Item {
     Item {
         subject: Subject::chat("c").unwrap(),
+        resync: Resync::default(),
         run_id: RunId::from_random(1),
         claim_id: ClaimId::from_random(1),
         holder: MessageId::new("starter"),
@@ -78,6 +79,7 @@ fn trigger_task(message_id: &str) -> Task {
     let key = TriggerKey::of(message_id);
     Task::Trigger(TriggerMessage {
         subject: Subject::chat("c").unwrap(),
+        resync: Resync::default(),
         key,
         fresh_for: None,
         after_request: false,
@@ -106,7 +108,7 @@ fn subject() -> Subject {
 }
 
 fn call() -> Step {
-    Step::Call(subject())
+    Step::Call(item().call())
 }
 
 /// A table of one item that executes a handler's steps, and the handler.
@@ -362,6 +364,7 @@ fn a_trigger_that_no_recent_sync_answers_is_a_trigger_like_any_other() {
     for (what, table) in [
         ("no run", None),
         ("too old", Some(finished(published(), late))),
+        ("other options", Some(Item { resync: Resync { partial: Some(true), ..Resync::default() }, ..published() })),
         ("failed", Some(of(Finish::Error.into()))),
         ("deleted", Some(of(Finish::Deleted.into()))),
         ("an error", Some(of(error))),

@@ -38,6 +38,12 @@ pub struct PollState {
     /// What each poll was answered.
     #[serde(skip_serializing_if = "History::is_empty")]
     pub history: History,
+    /// How often a chunk of an account's sync was done.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub chunks: u32,
+    /// The calls before the one from which the backoff counts: those before the answer that ended the last chunk.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub backoff_after: u32,
 }
 
 impl PollState {

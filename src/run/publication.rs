@@ -1,6 +1,7 @@
 //! What the protocol asks the worker to publish, as data: the event is built from it elsewhere.
 
 use crate::ids::{RunId, Subject, TriggerKey};
+use crate::postpress::Resync;
 
 use super::{Item, Outcome, Trigger, TriggerMessage};
 
@@ -33,6 +34,8 @@ pub struct FreshAnswer {
 pub struct EndedRun {
     /// What it synced.
     pub subject: Subject,
+    /// The options of an account's sync.
+    pub resync: Resync,
     /// The run.
     pub run_id: RunId,
     /// How it ended.
@@ -43,6 +46,8 @@ pub struct EndedRun {
     pub polls: u32,
     /// Restarts of the sync that the run observed.
     pub restarts: u32,
+    /// The chunks of an account's sync that were done.
+    pub chunks: u32,
 }
 
 impl EndedRun {
@@ -50,11 +55,13 @@ impl EndedRun {
     pub fn new(item: &Item, outcome: &Outcome) -> Self {
         Self {
             subject: item.subject.clone(),
+            resync: item.resync.clone(),
             run_id: item.run_id,
             outcome: outcome.clone(),
             triggers: item.triggers.clone(),
             polls: item.polls,
             restarts: item.learned.restarts,
+            chunks: item.learned.chunks,
         }
     }
 }

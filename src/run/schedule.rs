@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Item;
+use super::{Item, PollState};
 use crate::time::Millis;
 
 /// SQS delays a message by at most 15 minutes (`DelaySeconds`, 0 to 900).
@@ -87,11 +87,19 @@ pub struct FailedCall {
 }
 
 impl Schedule {
-    /// The delay of the next poll, after the call that `item` counts last; `failure` if that call failed.
+    /// The delay of the next poll, after the call that `item` counts last, with the state learned from it; `failure` if that
+    /// call failed.
     ///
     /// `Retry-After` lengthens the backoff, what is left of a budget cuts it, and the shortest delay holds in any case.
-    pub fn delay(&self, item: &Item, failure: Option<FailedCall>, now: Millis, jitter: Jitter) -> Delay {
-        let mut delay = jitter.of(self.backoff(item.polls));
+    pub fn delay(
+        &self,
+        item: &Item,
+        learned: &PollState,
+        failure: Option<FailedCall>,
+        now: Millis,
+        jitter: Jitter,
+    ) -> Delay {
+        let mut delay = jitter.of(self.backoff(item.polls.saturating_sub(learned.backoff_after)));
         let mut at_least = DELAY_MIN;
         if let Some(FailedCall { failing_since, retry_after, may_land_late }) = failure {
             delay = delay.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
@@ -195,7 +203,7 @@ mod tests {
     }
 
     fn delay(schedule: &Schedule, item: &Item) -> Duration {
-        schedule.delay(item, None, NOW, Jitter::NONE).after(Duration::ZERO)
+        schedule.delay(item, &item.learned, None, NOW, Jitter::NONE).after(Duration::ZERO)
     }
 
     #[test]
@@ -220,7 +228,8 @@ mod tests {
         assert_eq!(Jitter::from_random(0), Jitter(-100));
         assert_eq!(Jitter::from_random(u16::MAX), Jitter(100));
         let schedule = Schedule::default();
-        let delay = |jitter| schedule.delay(&after_call(1), None, NOW, jitter).after(Duration::ZERO);
+        let delay =
+            |jitter| schedule.delay(&after_call(1), &PollState::default(), None, NOW, jitter).after(Duration::ZERO);
         assert_eq!(
             (delay(Jitter(-100)), delay(Jitter(100))),
             (Duration::from_millis(4500), Duration::from_millis(5500))
@@ -232,7 +241,9 @@ mod tests {
         let schedule = Schedule::default();
         let with = |retry_after| {
             let item = after_call(5);
-            schedule.delay(&item, failed(NOW, Some(retry_after), false), NOW, Jitter::NONE).after(Duration::ZERO)
+            schedule
+                .delay(&item, &item.learned, failed(NOW, Some(retry_after), false), NOW, Jitter::NONE)
+                .after(Duration::ZERO)
         };
         assert_eq!(with(secs(1)), Duration::from_secs_f64(25.3125));
         assert_eq!(with(secs(120)), secs(120));
@@ -244,7 +255,8 @@ mod tests {
         let schedule = Schedule::default();
         let failing_since = NOW - secs(3600 - 40);
         let item = after_call(9);
-        let delay = schedule.delay(&item, failed(failing_since, Some(secs(600)), false), NOW, Jitter::NONE);
+        let delay =
+            schedule.delay(&item, &item.learned, failed(failing_since, Some(secs(600)), false), NOW, Jitter::NONE);
         assert_eq!(delay.after(Duration::ZERO), secs(40));
 
         let near_deadline = Item { started_at_ms: NOW - secs(86_400 - 30), ..after_call(20) };
@@ -255,17 +267,23 @@ mod tests {
     fn a_call_that_may_land_late_delays_the_next_by_at_least_a_minute() {
         let schedule = Schedule::default();
         let item = Item { started_at_ms: NOW - secs(86_399), ..after_call(1) };
-        let delay = schedule.delay(&item, failed(NOW - secs(3599), None, true), NOW, Jitter::NONE);
+        let delay = schedule.delay(&item, &item.learned, failed(NOW - secs(3599), None, true), NOW, Jitter::NONE);
         assert_eq!(delay.after(Duration::ZERO), secs(60));
         assert_eq!(delay.after(secs(10)), secs(60));
 
-        let long = Schedule::default().delay(&after_call(8), failed(NOW, None, true), NOW, Jitter::NONE);
+        let long = Schedule::default().delay(
+            &after_call(8),
+            &PollState::default(),
+            failed(NOW, None, true),
+            NOW,
+            Jitter::NONE,
+        );
         assert_eq!(long.after(secs(10)).as_millis(), 75_429, "the part above a minute is shortened by the wait");
     }
 
     #[test]
     fn the_wait_for_the_shared_send_is_subtracted() {
-        let delay = Schedule::default().delay(&after_call(1), None, NOW, Jitter::NONE);
+        let delay = Schedule::default().delay(&after_call(1), &PollState::default(), None, NOW, Jitter::NONE);
         assert_eq!(delay.after(secs(3)), secs(2));
         assert_eq!(delay.after(secs(30)), secs(1));
         assert_eq!(Delay::NONE.after(secs(3)), Duration::ZERO);
@@ -324,7 +342,7 @@ mod tests {
             schedule in schedules(), polls in 1..2000_u32, bits: u16, asked in 0..2000_u64, late: bool,
         ) {
             let (schedule, item) = (unbounded(&schedule), after_call(polls));
-            let delay = schedule.delay(&item, failed(NOW, Some(secs(asked)), late), NOW, Jitter::from_random(bits));
+            let delay = schedule.delay(&item, &item.learned, failed(NOW, Some(secs(asked)), late), NOW, Jitter::from_random(bits));
             prop_assert!(delay.after(Duration::ZERO) >= secs(asked.min(900)));
         }
 
@@ -337,7 +355,7 @@ mod tests {
             let schedule = Schedule { speedup: 1, ..schedule };
             let item = Item { started_at_ms: NOW - running, ..after_call(polls) };
             let (jitter, asked) = (Jitter::from_random(bits), asked.map(secs));
-            let delay = schedule.delay(&item, failed(NOW - failing, asked, false), NOW, jitter).after(Duration::ZERO);
+            let delay = schedule.delay(&item, &item.learned, failed(NOW - failing, asked, false), NOW, jitter).after(Duration::ZERO);
             for left in [schedule.run_deadline.saturating_sub(running), schedule.retry.saturating_sub(failing)] {
                 prop_assert!(delay <= left.max(secs(1)), "{delay:?} where {left:?} are left");
             }
@@ -347,7 +365,7 @@ mod tests {
         fn time_in_the_outbox_counts_toward_the_delay(
             schedule in schedules(), polls in 1..2000_u32, late: bool, waits in (0..2000_u64, 0..2000_u64),
         ) {
-            let delay = unbounded(&schedule).delay(&after_call(polls), failed(NOW, None, late), NOW, Jitter::NONE);
+            let delay = unbounded(&schedule).delay(&after_call(polls), &PollState::default(), failed(NOW, None, late), NOW, Jitter::NONE);
             let (short, long) = (waits.0.min(waits.1), waits.0.max(waits.1));
             prop_assert!(delay.after(secs(long)) <= delay.after(secs(short)));
             prop_assert!(delay.after(secs(short)) + secs(short) >= delay.after(Duration::ZERO));
@@ -362,7 +380,7 @@ mod tests {
             let item = Item { started_at_ms: NOW - Duration::from_millis(running), ..after_call(polls) };
             let since = NOW - Duration::from_millis(failing);
             let retry_after = retry_after.map(Duration::from_secs);
-            let delay = Schedule::default().delay(&item, failed(since, retry_after, late), NOW, Jitter::from_random(bits));
+            let delay = Schedule::default().delay(&item, &item.learned, failed(since, retry_after, late), NOW, Jitter::from_random(bits));
             let delay = delay.after(secs(waited));
             let least = if late { secs(60) } else { secs(1) };
             prop_assert!(delay >= least);

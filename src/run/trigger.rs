@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{Ending, Item, Outcome};
 use crate::ids::{MessageId, Subject, TriggerKey};
-use crate::postpress::Finish;
+use crate::postpress::{Finish, Resync};
 use crate::time::{Millis, rfc3339};
 
 /// A valid trigger, as one message carries it.
@@ -18,6 +18,8 @@ use crate::time::{Millis, rfc3339};
 pub struct TriggerMessage {
     /// What to sync.
     pub subject: Subject,
+    /// The options of an account's sync.
+    pub resync: Resync,
     /// Two triggers for a subject with the same key are the same request.
     pub key: TriggerKey,
     /// How long before the request a sync may have finished to be recent enough; `None` if it is to be synced again.
@@ -31,18 +33,19 @@ pub struct TriggerMessage {
 }
 
 impl TriggerMessage {
-    /// Whether a run that ended like this is what the trigger asks for.
-    pub fn is_answered_by(&self, outcome: &Outcome) -> bool {
+    /// Whether this run, which ended like this, is what the trigger asks for.
+    pub fn is_answered_by(&self, item: &Item, outcome: &Outcome) -> bool {
         let is_done = outcome.ending == Ending::Sync { status: Finish::Done };
         let is_fresh = |fresh_for| outcome.finished_at + fresh_for >= self.trigger.requested_at;
-        is_done && !self.after_request && self.fresh_for.is_some_and(is_fresh)
+        let is_same = item.resync == self.resync && !self.after_request;
+        is_done && is_same && self.fresh_for.is_some_and(is_fresh)
     }
 
     /// Whether the trigger may join this run in flight. `margin` is the clock skew tolerated between the worker that began the
     /// run and SQS, which accepted the request.
     pub fn may_join(&self, run: &Item, margin: Duration) -> bool {
         let begins_after = run.started_at_ms >= self.trigger.requested_at + margin;
-        run.cancelled_at.is_none() && (begins_after || !self.after_request)
+        run.cancelled_at.is_none() && run.resync == self.resync && (begins_after || !self.after_request)
     }
 }
 
@@ -145,6 +148,8 @@ impl JsonSchema for Metadata {
 pub struct InvalidTrigger {
     /// What to sync, if that could be read.
     pub subject: Option<Subject>,
+    /// The options of an account's sync, if they are valid.
+    pub resync: Resync,
     /// The valid fields.
     pub trigger: Trigger,
     /// What is wrong, and what to send instead.

@@ -11,7 +11,7 @@ use super::faults::{Fate, Faults, Mishap};
 use super::log::{CallId, CallRecord, Stats};
 use super::reply::Reply;
 use super::world::World;
-use crate::ids::Subject;
+use crate::postpress::SyncCall;
 
 /// The handle to a simulated provider; clones share one [`World`].
 #[derive(Clone)]
@@ -50,10 +50,10 @@ impl Simulator {
 
     /// Makes one call. Returns `None` if the connection is closed without an answer. A late call never returns; its caller has
     /// to drop it.
-    pub(super) async fn call(&self, chat: &Subject) -> Option<Reply> {
+    pub(super) async fn call(&self, request: &SyncCall) -> Option<Reply> {
         let call = self.shared.with_world(|world, now| {
-            let fate = self.shared.faults.fate(chat, world.calls_of(chat));
-            Call { shared: &self.shared, id: world.send(chat, now, fate), fate }
+            let fate = self.shared.faults.fate(&request.subject, world.calls_of(&request.subject));
+            Call { shared: &self.shared, id: world.send(request, now, fate), fate }
         });
         if call.fate.mishap == Mishap::Late {
             pending::<()>().await;
@@ -102,13 +102,14 @@ mod tests {
 
     use super::super::reply::Said;
     use super::*;
+    use crate::ids::Subject;
 
     #[tokio::test(start_paused = true)]
     async fn observer_gets_each_call_once_even_a_late_one() {
         let (sender, receiver) = std::sync::mpsc::channel();
         let faults = Faults { late_rate: 0.5, ..Faults::default() };
         let simulator = Simulator::observed(faults, move |record| sender.send(record.clone()).unwrap());
-        let chat = Subject::chat("deleted").unwrap();
+        let chat = Subject::chat("deleted").unwrap().into();
         let mut answered = Vec::new();
         for _ in 0..20 {
             let reply = timeout(Duration::from_secs(1), simulator.call(&chat)).await;

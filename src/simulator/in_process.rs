@@ -6,18 +6,17 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::exchange::Simulator;
-use crate::ids::Subject;
-use crate::postpress::{Answer, Body, Failure, Mask, Provider};
+use crate::postpress::{Answer, Body, Failure, Mask, Provider, SyncCall};
 
 impl Provider for Simulator {
     /// Reads a reply as the HTTP client does.
-    async fn sync(&self, chat: &Subject, deadline: Duration) -> Answer {
+    async fn sync(&self, call: &SyncCall, deadline: Duration) -> Answer {
         let lost = |status, detail: &str, may_land_late| {
             Answer::Failed(Failure::lost(status, detail.to_owned(), may_land_late))
         };
-        match timeout(deadline, self.call(chat)).await {
+        match timeout(deadline, self.call(call)).await {
             Ok(Some(reply)) => Answer::from_response(
-                chat,
+                &call.subject,
                 reply.http_status,
                 reply.retry_after,
                 &Body::whole(&*reply.body),
@@ -38,12 +37,13 @@ mod tests {
     use super::super::reply::Said;
     use super::super::span::Span;
     use super::*;
+    use crate::ids::Subject;
     use crate::postpress::{Finish, Progress, RetryClass};
 
     const DEADLINE: Duration = Duration::from_secs(10);
 
-    fn chat(id: &str) -> Subject {
-        Subject::chat(id).unwrap()
+    fn chat(id: &str) -> SyncCall {
+        Subject::chat(id).unwrap().into()
     }
 
     fn retryable(answer: &Answer) -> (u16, bool) {
@@ -141,7 +141,8 @@ mod tests {
         let mut landed: Vec<CallRecord> = history(3).await.into_iter().filter(|record| record.said.is_some()).collect();
         landed.sort_by_key(|record| (record.landed_at_ms, record.number));
         for id in ["done-in-5s", "error-in-2s"] {
-            let said = landed.iter().filter(|record| record.subject == chat(id)).filter_map(|record| record.said);
+            let said =
+                landed.iter().filter(|record| record.subject == chat(id).subject).filter_map(|record| record.said);
             let turns: Vec<Said> = said.filter(|said| matches!(said, Said::Started { .. } | Said::Over(_))).collect();
             assert_eq!(turns[0], Said::Started { restart: false });
             assert!(turns.len() > 4, "{id} was not restarted");

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::reply::Said;
 use crate::ids::{Subject, id_field};
+use crate::postpress::{Resync, SyncCall};
 
 /// Maximum number of calls in a log; a simulator that runs for days drops the oldest.
 const CAPACITY: usize = 100_000;
@@ -24,6 +25,9 @@ pub struct CallRecord {
     /// What it was for.
     #[serde(flatten, with = "id_field")]
     pub subject: Subject,
+    /// Its query.
+    #[serde(skip_serializing_if = "Resync::is_empty")]
+    pub resync: Resync,
     /// When it was sent, since the world began.
     pub sent_at_ms: u64,
     /// When it reached the provider; absent while it is in transit, and forever if the request was lost.
@@ -35,9 +39,10 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
-    pub(super) fn sent(call: CallId, subject: &Subject, now: Duration) -> Self {
-        let (number, subject) = (call.0, subject.clone());
-        Self { number, subject, sent_at_ms: milliseconds(now), landed_at_ms: None, said: None, delivered: false }
+    pub(super) fn sent(id: CallId, call: &SyncCall, now: Duration) -> Self {
+        let SyncCall { subject, resync } = call.clone();
+        let (number, sent_at_ms) = (id.0, milliseconds(now));
+        Self { number, subject, resync, sent_at_ms, landed_at_ms: None, said: None, delivered: false }
     }
 
     pub(super) fn landed(&mut self, now: Duration, said: Said) {
@@ -89,7 +94,7 @@ impl Log {
     }
 }
 
-/// The counts of one chat or of all.
+/// The counts of one subject or of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Calls sent.
@@ -100,10 +105,14 @@ pub struct Counts {
     pub delivered: u64,
     /// Syncs started, restarts included.
     pub syncs_started: u64,
-    /// Syncs started after the chat's last one was reported as over.
+    /// Syncs started after the last one was reported as over.
     pub restarts: u64,
     /// `SYNC_DONE`, `SYNC_ERROR` and `CHAT_DELETED` answers, whether or not they arrived.
     pub terminal_answers: u64,
+    /// `CHUNK_DONE` answers, whether or not they arrived.
+    pub chunks: u64,
+    /// Calls whose query was not that of the call that started the sync.
+    pub other_queries: u64,
     /// Calls in flight now.
     pub in_flight: u64,
     /// Maximum number of concurrent calls.
@@ -125,7 +134,8 @@ impl Counts {
                 self.restarts += u64::from(restart);
             }
             Said::Over(_) => self.terminal_answers += 1,
-            Said::Running | Said::Error(_) => {}
+            Said::ChunkDone => self.chunks += 1,
+            Said::Running | Said::NextChunk | Said::Error(_) => {}
         }
     }
 }
@@ -147,7 +157,7 @@ mod tests {
 
     #[test]
     fn full_log_drops_the_oldest_calls() {
-        let chat = Subject::chat("done").unwrap();
+        let chat = Subject::chat("done").unwrap().into();
         let mut log = Log::default();
         let last = u64::try_from(CAPACITY).unwrap() + 1;
         for number in 1..=last {
@@ -162,7 +172,8 @@ mod tests {
 
     #[test]
     fn record_is_displayed_in_one_line() {
-        let mut record = CallRecord::sent(CallId(1), &Subject::chat("done~1").unwrap(), Duration::from_millis(12_345));
+        let mut record =
+            CallRecord::sent(CallId(1), &Subject::chat("done~1").unwrap().into(), Duration::from_millis(12_345));
         assert_eq!(record.to_string(), "   12.345 s  done~1  no answer: the call has not arrived");
         record.landed(Duration::from_secs(13), Said::Running);
         assert_eq!(record.to_string(), "   12.345 s  done~1  SYNC_RUNNING, reply lost");

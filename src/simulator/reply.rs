@@ -8,9 +8,9 @@ use clap::builder::PossibleValue;
 use serde::{Serialize, Serializer};
 
 use super::script::{ErrorAnswer, ErrorKind, Oddity};
-use crate::ids::Subject;
+use crate::ids::{Subject, id_field};
 use crate::postpress::catalogue::ErrorType;
-use crate::postpress::{Envelope, Finish, Progress};
+use crate::postpress::{Envelope, Finish, Operation, Progress};
 
 /// The chat id of answers for the wrong chat.
 const ANOTHER_CHAT: &str = "chat_of_someone_else";
@@ -36,8 +36,12 @@ pub enum Said {
         /// Whether the last sync had been reported as over: the restart that the bridge exists to avoid.
         restart: bool,
     },
+    /// `SYNC_STARTED`: this call started the next chunk of an account's sync.
+    NextChunk,
     /// `SYNC_RUNNING`.
     Running,
+    /// `CHUNK_DONE`: the next call starts the next chunk.
+    ChunkDone,
     /// The sync is over, or the chat is deleted.
     Over(Finish),
     /// An error or a malformed answer.
@@ -45,28 +49,38 @@ pub enum Said {
 }
 
 impl Said {
-    /// The reply to call `number`, which is for `chat`.
-    pub(super) fn reply(self, chat: &Subject, number: u64) -> Reply {
+    /// The reply to call `number`, which is for `subject`.
+    pub(super) fn reply(self, subject: &Subject, number: u64) -> Reply {
         let status = match self {
-            Self::Started { .. } => Progress::Started.as_str(),
+            Self::Started { .. } | Self::NextChunk => Progress::Started.as_str(),
             Self::Running => Progress::Running.as_str(),
+            Self::ChunkDone => Progress::ChunkDone.as_str(),
             Self::Over(finish) => finish.as_str(),
-            Self::Error(error) => return error.reply(chat, number),
+            Self::Error(error) => return error.reply(subject, number),
         };
-        sync_reply("ChatHistorySync", chat.id(), status)
+        sync_reply(Operation::of(subject.kind()).object, subject, status)
     }
 }
 
 /// The documented answer, with its fields in the documented order.
-#[derive(Serialize)]
-struct ChatHistorySync<'a> {
-    object: &'a str,
-    chat_id: &'a str,
-    status: &'a str,
-}
-
-fn sync_reply(object: &str, chat_id: &str, status: &str) -> Reply {
-    json_reply(&ChatHistorySync { object, chat_id, status })
+fn sync_reply(object: &str, subject: &Subject, status: &str) -> Reply {
+    #[derive(Serialize)]
+    struct WithId<'a> {
+        object: &'a str,
+        #[serde(flatten, with = "id_field")]
+        subject: &'a Subject,
+        status: &'a str,
+    }
+    #[derive(Serialize)]
+    struct WithoutId<'a> {
+        object: &'a str,
+        status: &'a str,
+    }
+    if Operation::of(subject.kind()).answers_id {
+        json_reply(&WithId { object, subject, status })
+    } else {
+        json_reply(&WithoutId { object, status })
+    }
 }
 
 /// A 200 with this JSON.
@@ -79,11 +93,11 @@ fn ok(body: String) -> Reply {
 }
 
 impl ErrorAnswer {
-    fn reply(self, chat: &Subject, number: u64) -> Reply {
+    fn reply(self, subject: &Subject, number: u64) -> Reply {
         let reply = match self.kind {
             ErrorKind::Error(error) => error_reply(error, number),
             ErrorKind::Status(status) => bare_reply(status),
-            ErrorKind::Odd(oddity) => odd_reply(oddity, chat, number),
+            ErrorKind::Odd(oddity) => odd_reply(oddity, subject, number),
         };
         Reply { retry_after: self.retry_after, ..reply }
     }
@@ -110,7 +124,11 @@ fn envelope_reply(kind: &str, status: u16, meaning: &str, number: u64) -> Reply 
     })
 }
 
-fn odd_reply(oddity: Oddity, chat: &Subject, number: u64) -> Reply {
+fn odd_reply(oddity: Oddity, subject: &Subject, number: u64) -> Reply {
+    let object = Operation::of(subject.kind()).object;
+    let of_another = |status| {
+        json_reply(&serde_json::json!({ "object": "ChatHistorySync", "chat_id": ANOTHER_CHAT, "status": status }))
+    };
     match oddity {
         Oddity::Html => Reply {
             content_type: "text/html",
@@ -118,10 +136,10 @@ fn odd_reply(oddity: Oddity, chat: &Subject, number: u64) -> Reply {
         },
         Oddity::Empty => ok(String::new()),
         Oddity::Truncated => ok("{\"object\": \"ChatHistorySync\", \"chat_id\": \"".to_owned()),
-        Oddity::WrongChat => sync_reply("ChatHistorySync", ANOTHER_CHAT, "SYNC_RUNNING"),
-        Oddity::WrongChatDone => sync_reply("ChatHistorySync", ANOTHER_CHAT, "SYNC_DONE"),
-        Oddity::WrongObject => sync_reply("Chat", chat.id(), "SYNC_RUNNING"),
-        Oddity::UnknownStatus => sync_reply("ChatHistorySync", chat.id(), "SYNC_PAUSED"),
+        Oddity::WrongChat => of_another("SYNC_RUNNING"),
+        Oddity::WrongChatDone => of_another("SYNC_DONE"),
+        Oddity::WrongObject => sync_reply("Chat", subject, "SYNC_RUNNING"),
+        Oddity::UnknownStatus => sync_reply(object, subject, "SYNC_PAUSED"),
         Oddity::EnvelopeIn200 => envelope_reply("errors/unexpected_error", 500, "Something went wrong.", number),
     }
 }
@@ -132,7 +150,9 @@ impl fmt::Display for Said {
         match self {
             Self::Started { restart: false } => f.write_str(Progress::Started.as_str()),
             Self::Started { restart: true } => f.write_str("SYNC_STARTED (restart)"),
+            Self::NextChunk => f.write_str("SYNC_STARTED (next chunk)"),
             Self::Running => f.write_str(Progress::Running.as_str()),
+            Self::ChunkDone => f.write_str(Progress::ChunkDone.as_str()),
             Self::Over(finish) => f.write_str(finish.as_str()),
             Self::Error(error) => error.kind.fmt(f),
         }

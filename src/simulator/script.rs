@@ -1,14 +1,14 @@
-//! The behaviour of a chat, which its id selects.
+//! The behaviour of a chat or an account, which its id selects.
 //!
-//! `simulate --help` shows the [`GRAMMAR`]. A chat with any other id syncs within [`ORDINARY_SYNC`].
+//! `simulate --help` shows the [`GRAMMAR`]. One with any other id syncs within [`ORDINARY_SYNC`].
 
 use std::time::Duration;
 
 use clap::ValueEnum;
 
 use crate::ids::Subject;
-use crate::postpress::Finish;
-use crate::postpress::catalogue::{ERROR_TYPES, ErrorType};
+use crate::postpress::catalogue::ErrorType;
+use crate::postpress::{Finish, Operation, Status};
 use crate::time::parse_duration;
 
 /// How long a sync lasts by default.
@@ -16,11 +16,12 @@ pub const ORDINARY_SYNC: Duration = Duration::from_secs(3);
 
 /// Describes the ids and their behaviour.
 pub const GRAMMAR: &str = "\
-A chat's id selects its behaviour:
+The id of a chat or an account selects its behaviour:
 
   done  error                   a sync of 3 s, then SYNC_DONE or SYNC_ERROR
   done-in-30s  error-in-1500ms  the same with that duration (ms, s, m, h)
-  deleted  deleted-in-5s        always CHAT_DELETED, or after a sync
+  deleted  deleted-in-5s        always CHAT_DELETED, or after a sync (chats)
+  done-in-3-chunks-of-2s        2 times CHUNK_DONE, then SYNC_DONE (accounts)
   anything else                 a sync of 3 s, then SYNC_DONE
 
 These errors start no sync:
@@ -57,7 +58,14 @@ struct TemporaryError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Behaviour {
     /// It syncs whenever a sync is started.
-    Sync { lasts: Duration, finish: Finish },
+    Sync {
+        /// How many chunks it has.
+        chunks: u32,
+        /// How long each lasts.
+        lasts: Duration,
+        /// How the last one ends.
+        finish: Finish,
+    },
     /// It is deleted from the start.
     Gone,
     /// It always answers with an error.
@@ -97,22 +105,22 @@ pub(super) enum Oddity {
 }
 
 /// Finds a documented error by its name without `errors/`.
-pub fn documented_error(name: &str) -> Option<&'static ErrorType> {
-    ERROR_TYPES.iter().find(|error| error.kind.strip_prefix("errors/") == Some(name))
+pub fn documented_error(operation: &Operation, name: &str) -> Option<&'static ErrorType> {
+    operation.documented_errors().find(|error| error.kind.strip_prefix("errors/") == Some(name))
 }
 
 impl Script {
-    /// The script of a chat; an ordinary sync if its id selects nothing.
-    pub(super) fn of(chat: &Subject) -> Self {
-        let (name, _suffix) = chat.id().split_once('~').unwrap_or((chat.id(), ""));
-        let ordinary = Behaviour::Sync { lasts: ORDINARY_SYNC, finish: Finish::Done };
-        Self::parse(name).unwrap_or(Self { opening: Vec::new(), behaviour: ordinary })
+    /// The script of a subject; an ordinary sync if its id selects nothing.
+    pub(super) fn of(subject: &Subject) -> Self {
+        let (name, _suffix) = subject.id().split_once('~').unwrap_or((subject.id(), ""));
+        let ordinary = Behaviour::Sync { chunks: 1, lasts: ORDINARY_SYNC, finish: Finish::Done };
+        Self::parse(name, Operation::of(subject.kind())).unwrap_or(Self { opening: Vec::new(), behaviour: ordinary })
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    fn parse(name: &str, operation: &Operation) -> Option<Self> {
         let mut parts: Vec<&str> = name.split("-then-").collect();
-        let behaviour = Behaviour::parse(parts.pop()?)?;
-        let opening = parts.into_iter().map(TemporaryError::parse).collect::<Option<_>>()?;
+        let behaviour = Behaviour::parse(parts.pop()?, operation)?;
+        let opening = parts.into_iter().map(|part| TemporaryError::parse(part, operation)).collect::<Option<_>>()?;
         Some(Self { opening, behaviour })
     }
 
@@ -130,25 +138,29 @@ impl Script {
 }
 
 impl TemporaryError {
-    fn parse(part: &str) -> Option<Self> {
+    fn parse(part: &str, operation: &Operation) -> Option<Self> {
         let (error, calls) = part.rsplit_once("-for-")?;
         let count = calls.strip_suffix("-calls").or_else(|| calls.strip_suffix("-call"))?;
-        Some(Self { error: ErrorAnswer::parse(error)?, calls: count.parse().ok()? })
+        Some(Self { error: ErrorAnswer::parse(error, operation)?, calls: count.parse().ok()? })
     }
 }
 
 impl Behaviour {
-    fn parse(part: &str) -> Option<Self> {
-        if part == "deleted" {
+    fn parse(part: &str, operation: &Operation) -> Option<Self> {
+        if part == "deleted" && operation.statuses.contains(&Status::Over(Finish::Deleted)) {
             return Some(Self::Gone);
         }
-        Self::parse_sync(part).or_else(|| ErrorAnswer::parse(part).map(Self::Error))
+        Self::parse_sync(part, operation).or_else(|| ErrorAnswer::parse(part, operation).map(Self::Error))
     }
 
-    fn parse_sync(part: &str) -> Option<Self> {
-        let (ending, lasts) = match part.split_once("-in-") {
-            Some((ending, time)) => (ending, parse_duration(time)?),
-            None => (part, ORDINARY_SYNC),
+    fn parse_sync(part: &str, operation: &Operation) -> Option<Self> {
+        let (ending, length) = part.split_once("-in-").map_or((part, None), |(ending, length)| (ending, Some(length)));
+        let (chunks, lasts) = match length {
+            None => (1, ORDINARY_SYNC),
+            Some(length) => match length.split_once("-chunks-of-").filter(|_| operation.has_chunks()) {
+                Some((chunks, time)) => (chunks.parse().ok().filter(|chunks| *chunks > 0)?, parse_duration(time)?),
+                None => (1, parse_duration(length)?),
+            },
         };
         let finish = match ending {
             "done" => Finish::Done,
@@ -156,7 +168,8 @@ impl Behaviour {
             "deleted" => Finish::Deleted,
             _ => return None,
         };
-        Some(Self::Sync { lasts, finish })
+        let is_documented = operation.statuses.contains(&Status::Over(finish));
+        is_documented.then_some(Self::Sync { chunks, lasts, finish })
     }
 }
 
@@ -165,20 +178,20 @@ impl ErrorAnswer {
         Self { kind: ErrorKind::Status(status), retry_after: None }
     }
 
-    fn parse(part: &str) -> Option<Self> {
+    fn parse(part: &str, operation: &Operation) -> Option<Self> {
         let (name, retry_after) = match part.split_once("-retry-after-") {
             // `Retry-After` has no fractions.
             Some((name, time)) => (name, Some(parse_duration(time).filter(|time| time.subsec_nanos() == 0)?)),
             None => (part, None),
         };
-        Some(Self { kind: ErrorKind::parse(name)?, retry_after })
+        Some(Self { kind: ErrorKind::parse(name, operation)?, retry_after })
     }
 }
 
 impl ErrorKind {
-    fn parse(name: &str) -> Option<Self> {
+    fn parse(name: &str, operation: &Operation) -> Option<Self> {
         let status = || name.parse().ok().filter(|status| (300..600).contains(status));
-        documented_error(name)
+        documented_error(operation, name)
             .map(Self::Error)
             .or_else(|| Oddity::from_str(name, false).ok().map(Self::Odd))
             .or_else(|| status().map(Self::Status))
@@ -190,17 +203,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ids::SubjectKind;
+    use crate::postpress::operation::OPERATIONS;
+
+    fn chats() -> &'static Operation {
+        Operation::of(SubjectKind::Chat)
+    }
 
     fn script(id: &str) -> Script {
         Script::of(&Subject::chat(id).unwrap())
     }
 
     fn sync(finish: Finish, milliseconds: u64) -> Behaviour {
-        Behaviour::Sync { lasts: Duration::from_millis(milliseconds), finish }
+        Behaviour::Sync { chunks: 1, lasts: Duration::from_millis(milliseconds), finish }
     }
 
     fn error(name: &str) -> ErrorAnswer {
-        ErrorAnswer { kind: ErrorKind::Error(documented_error(name).unwrap()), retry_after: None }
+        ErrorAnswer { kind: ErrorKind::Error(documented_error(chats(), name).unwrap()), retry_after: None }
     }
 
     #[test]
@@ -227,6 +246,23 @@ mod tests {
                 script(value.get_name()).behaviour,
                 Behaviour::Error(ErrorAnswer { kind: ErrorKind::Odd(oddity), retry_after: None })
             );
+        }
+    }
+
+    #[test]
+    fn what_only_accounts_have_is_of_accounts() {
+        let of_account = |id: &str| Script::of(&Subject::account(id).unwrap()).behaviour;
+        let lasts = Duration::from_secs(2);
+        assert_eq!(
+            of_account("error-in-3-chunks-of-2s~1"),
+            Behaviour::Sync { chunks: 3, lasts, finish: Finish::Error }
+        );
+        assert!(matches!(of_account("limit_too_high"), Behaviour::Error(_)));
+        for id in ["deleted", "deleted-in-5s", "done-in-0-chunks-of-2s", "done-in-2-chunks"] {
+            assert_eq!(of_account(id), sync(Finish::Done, 3_000), "{id}");
+        }
+        for id in ["done-in-3-chunks-of-2s", "limit_too_high"] {
+            assert_eq!(script(id).behaviour, sync(Finish::Done, 3_000), "{id}");
         }
     }
 
@@ -272,7 +308,8 @@ mod tests {
             let ids = column.split("  ").map(str::trim).filter(|id| !id.is_empty() && *id != "anything else");
             for id in ids {
                 let id = id.replace("ERROR", "html").replace("ID", "done").replace("~anything", "");
-                assert!(Script::parse(&id).is_some(), "{id}");
+                let operations = OPERATIONS.into_iter();
+                assert!(operations.filter_map(|operation| Script::parse(&id, operation)).next().is_some(), "{id}");
             }
         }
     }

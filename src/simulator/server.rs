@@ -1,9 +1,10 @@
 //! The simulator behind HTTP/1.1, on loopback only.
 //!
 //! ```text
-//! GET /v1/chats/{chat_id}/sync    as documented; also under /api/v1, the documentation's other base URL
-//! GET /stats                      the counts, in total and per chat
-//! GET /log                        the latest calls, in the order of sending
+//! GET /v1/chats/{chat_id}/sync          as documented; also under /api/v1, the documentation's other base URL
+//! GET /v1/accounts/{account_id}/sync    the same, with its query
+//! GET /stats                            the counts, in total and per subject
+//! GET /log                              the latest calls, in the order of sending
 //! ```
 //!
 //! Every `X-API-KEY` is valid except an empty one (`errors/missing_credentials`) and `expired` (`errors/expired_credentials`). An
@@ -29,6 +30,8 @@ use super::exchange::Simulator;
 use super::reply::{Reply, bare_reply, error_reply, json_reply};
 use super::script::documented_error;
 use crate::ids::Subject;
+use crate::postpress::operation::OPERATIONS;
+use crate::postpress::{Operation, Resync, SyncCall};
 
 /// How long to wait after a failed accept: a missing resource, such as a file descriptor, is freed when other connections
 /// end.
@@ -117,10 +120,14 @@ async fn answer(simulator: &Simulator, request: Request<Incoming>) -> io::Result
     let reply = match route {
         Route::Stats => json_reply(&simulator.stats()),
         Route::Log => json_reply(&simulator.log()),
-        Route::Sync(segment) => match check_key(request.headers()).and_then(|()| read_chat(segment)) {
-            Ok(chat) => simulator.call(&chat).await.ok_or_else(|| io::Error::other("simulated connection loss"))?,
-            // It reaches no chat, so it has no number in the log.
-            Err(name) => documented_error(name).map_or_else(|| bare_reply(500), |error| error_reply(error, 0)),
+        Route::Sync(operation, segment) => match check_key(request.headers())
+            .and_then(|()| read_call(operation, segment, request.uri().query().unwrap_or_default()))
+        {
+            Ok(call) => simulator.call(&call).await.ok_or_else(|| io::Error::other("simulated connection loss"))?,
+            // It reaches no chat and no account, so it has no number in the log.
+            Err(name) => {
+                documented_error(operation, name).map_or_else(|| bare_reply(500), |error| error_reply(error, 0))
+            }
         },
     };
     Ok(response(reply))
@@ -128,8 +135,8 @@ async fn answer(simulator: &Simulator, request: Request<Incoming>) -> io::Result
 
 /// A resource.
 enum Route<'a> {
-    /// The sync of the chat in this path segment.
-    Sync(&'a str),
+    /// The sync of the subject in this path segment.
+    Sync(&'static Operation, &'a str),
     Stats,
     Log,
 }
@@ -140,9 +147,10 @@ impl<'a> Route<'a> {
             "/stats" => Some(Self::Stats),
             "/log" => Some(Self::Log),
             _ => {
-                let below = path.strip_prefix("/api").unwrap_or(path).strip_prefix("/v1/chats/")?;
-                let segment = below.strip_suffix("/sync")?;
-                (!segment.is_empty() && !segment.contains('/')).then_some(Self::Sync(segment))
+                let below = path.strip_prefix("/api").unwrap_or(path).strip_prefix("/v1/")?.strip_suffix("/sync")?;
+                let (collection, segment) = below.split_once('/')?;
+                let operation = OPERATIONS.into_iter().find(|operation| operation.path == collection)?;
+                (!segment.is_empty() && !segment.contains('/')).then_some(Self::Sync(operation, segment))
             }
         }
     }
@@ -157,10 +165,13 @@ fn check_key(headers: &HeaderMap) -> Result<(), &'static str> {
     }
 }
 
-/// Parses the chat id from its path segment; an error is the name of the documented error.
-fn read_chat(segment: &str) -> Result<Subject, &'static str> {
+/// Parses the id from its path segment, and the options from the query; an error is the name of the documented error.
+fn read_call(operation: &Operation, segment: &str, query: &str) -> Result<SyncCall, &'static str> {
     let id = percent_decode_str(segment).decode_utf8().map_err(|_| "invalid_resource_identifier")?;
-    Subject::chat(&id).map_err(|_| "invalid_resource_identifier")
+    let subject = Subject::new(operation.kind, &id).map_err(|_| "invalid_resource_identifier")?;
+    let options = if operation.has_options { query } else { "" };
+    let resync = Resync::from_query(options).ok_or("invalid_parameters")?;
+    Ok(SyncCall { subject, resync })
 }
 
 fn response(reply: Reply) -> Response<Full<Bytes>> {
@@ -265,6 +276,19 @@ mod tests {
             assert_eq!(envelope["type"].as_str().unwrap_or_default(), kind, "{method} {path}");
         }
         assert_eq!(simulator.stats().total.calls, 0);
+    }
+
+    #[tokio::test]
+    async fn account_is_answered_without_its_id_and_its_query_is_checked() {
+        let (address, simulator) = serve_with(Faults::default()).await;
+        let answer = get(address, "/v1/accounts/done-in-2-chunks-of-0s/sync?port=1&chunk_size=5").await;
+        assert_eq!(body(&answer), r#"{"object":"AccountResync","status":"SYNC_STARTED"}"#);
+        let answer = get(address, "/v1/accounts/done-in-2-chunks-of-0s/sync?port=1&chunk_size=5").await;
+        assert_eq!(body(&answer), r#"{"object":"AccountResync","status":"CHUNK_DONE"}"#);
+        let refused = get(address, "/v1/accounts/done/sync?chunk_size=0").await;
+        assert!(refused.contains("errors/invalid_parameters"), "{refused}");
+        let total = simulator.stats().total;
+        assert_eq!((total.calls, total.other_queries), (2, 0));
     }
 
     #[tokio::test]

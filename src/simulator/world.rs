@@ -1,4 +1,4 @@
-//! The chats of a simulated provider, and the calls in transit. Pure: time is an input.
+//! The chats and accounts of a simulated provider, and the calls in transit. Pure: time is an input.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -8,19 +8,19 @@ use super::log::{CallId, CallRecord, Counts, Log, Stats};
 use super::reply::{Reply, Said};
 use super::script::{Behaviour, ErrorAnswer, Script};
 use crate::ids::Subject;
-use crate::postpress::Finish;
+use crate::postpress::{Finish, Resync, SyncCall};
 
 /// A simulated provider.
 ///
-/// A call is sent, lands, and its reply is taken. Landing changes the chat. Calls land in the order of their landing times, at
+/// A call is sent, lands, and its reply is taken. Landing changes its subject. Calls land in the order of their landing times, at
 /// the first access to the world at or after that time, whether or not their callers still wait.
 #[derive(Debug, Default)]
 pub struct World {
-    chats: HashMap<Subject, Chat>,
+    synced: HashMap<Subject, Synced>,
     total: Counts,
     sent: u64,
     /// The calls that have not landed yet, by when they land.
-    in_transit: BTreeMap<(Duration, CallId), (Subject, Mishap)>,
+    in_transit: BTreeMap<(Duration, CallId), (SyncCall, Mishap)>,
     awaited: HashMap<CallId, Awaited>,
     log: Log,
 }
@@ -28,14 +28,17 @@ pub struct World {
 /// A call whose caller has not hung up.
 #[derive(Debug)]
 struct Awaited {
-    chat: Subject,
+    subject: Subject,
     reply: Option<Reply>,
 }
 
+/// A chat or an account.
 #[derive(Debug)]
-struct Chat {
+struct Synced {
     script: Script,
     state: SyncState,
+    /// The query that started the sync.
+    resync: Resync,
     /// Number of calls answered.
     answered: u64,
     counts: Counts,
@@ -46,7 +49,17 @@ enum SyncState {
     /// No sync was started yet.
     Idle,
     /// A sync is running, or is over and not yet reported.
-    Syncing { ends_at: Duration },
+    Syncing {
+        /// When its current chunk is done.
+        ends_at: Duration,
+        /// The chunks before that.
+        chunks_before: u32,
+    },
+    /// A chunk was reported as done; the next call starts the next one.
+    BetweenChunks {
+        /// The chunks that are done.
+        chunks: u32,
+    },
     /// The sync was reported as over; the next call starts it again.
     Reported,
     /// The chat no longer exists.
@@ -54,32 +67,32 @@ enum SyncState {
 }
 
 impl World {
-    /// The number of calls sent for this chat.
-    pub fn calls_of(&self, chat: &Subject) -> u64 {
-        self.chats.get(chat).map_or(0, |chat| chat.counts.calls)
+    /// The number of calls sent for this subject.
+    pub fn calls_of(&self, subject: &Subject) -> u64 {
+        self.synced.get(subject).map_or(0, |synced| synced.counts.calls)
     }
 
     /// Sends a call. Its caller waits until [`World::hang_up`].
-    pub fn send(&mut self, chat: &Subject, now: Duration, fate: Fate) -> CallId {
+    pub fn send(&mut self, call: &SyncCall, now: Duration, fate: Fate) -> CallId {
         self.settle(now);
         self.sent += 1;
-        let call = CallId(self.sent);
-        self.log.push(CallRecord::sent(call, chat, now));
-        self.chats.entry(chat.clone()).or_insert_with(|| Chat::new(chat));
-        self.count(chat, Counts::sent);
-        self.awaited.insert(call, Awaited { chat: chat.clone(), reply: None });
+        let (id, subject) = (CallId(self.sent), &call.subject);
+        self.log.push(CallRecord::sent(id, call, now));
+        self.synced.entry(subject.clone()).or_insert_with(|| Synced::new(subject));
+        self.count(subject, Counts::sent);
+        self.awaited.insert(id, Awaited { subject: subject.clone(), reply: None });
         if fate.mishap != Mishap::RequestLost {
-            self.in_transit.insert((now.saturating_add(fate.there), call), (chat.clone(), fate.mishap));
+            self.in_transit.insert((now.saturating_add(fate.there), id), (call.clone(), fate.mishap));
         }
-        call
+        id
     }
 
     /// The reply to a call that has landed, once; `None` if the call or its reply was lost.
     pub fn take_reply(&mut self, call: CallId, now: Duration) -> Option<Reply> {
         self.settle(now);
-        let Awaited { chat, reply } = self.awaited.get_mut(&call)?;
-        let (chat, reply) = (chat.clone(), reply.take()?);
-        self.count(&chat, |counts| counts.delivered += 1);
+        let Awaited { subject, reply } = self.awaited.get_mut(&call)?;
+        let (subject, reply) = (subject.clone(), reply.take()?);
+        self.count(&subject, |counts| counts.delivered += 1);
         if let Some(record) = self.log.get_mut(call) {
             record.delivered = true;
         }
@@ -89,8 +102,8 @@ impl World {
     /// Stops waiting, with or without a reply, and returns the record of the call so far.
     pub fn hang_up(&mut self, call: CallId, now: Duration) -> Option<CallRecord> {
         self.settle(now);
-        let Awaited { chat, .. } = self.awaited.remove(&call)?;
-        self.count(&chat, |counts| counts.in_flight -= 1);
+        let Awaited { subject, .. } = self.awaited.remove(&call)?;
+        self.count(&subject, |counts| counts.in_flight -= 1);
         self.log.get_mut(call).cloned()
     }
 
@@ -98,7 +111,7 @@ impl World {
     pub fn stats(&mut self, now: Duration) -> Stats {
         self.settle(now);
         let subjects: BTreeMap<Subject, Counts> =
-            self.chats.iter().map(|(id, chat)| (id.clone(), chat.counts)).collect();
+            self.synced.iter().map(|(subject, synced)| (subject.clone(), synced.counts)).collect();
         let max_in_flight_each = subjects.values().map(|counts| counts.max_in_flight).max().unwrap_or(0);
         Stats { total: self.total, max_in_flight_each, subjects }
     }
@@ -109,49 +122,55 @@ impl World {
         self.log.to_vec()
     }
 
-    /// Counts for this chat and in total.
-    fn count(&mut self, chat: &Subject, count: impl Fn(&mut Counts)) {
+    /// Counts for this subject and in total.
+    fn count(&mut self, subject: &Subject, count: impl Fn(&mut Counts)) {
         count(&mut self.total);
-        if let Some(chat) = self.chats.get_mut(chat) {
-            count(&mut chat.counts);
+        if let Some(synced) = self.synced.get_mut(subject) {
+            count(&mut synced.counts);
         }
     }
 
     /// Lands every call that is due.
     fn settle(&mut self, now: Duration) {
         while let Some(first) = self.in_transit.first_entry() {
-            let (lands_at, call) = *first.key();
+            let (lands_at, id) = *first.key();
             if lands_at > now {
                 return;
             }
-            let (chat, mishap) = first.remove();
-            self.land(call, &chat, mishap, lands_at);
+            let (call, mishap) = first.remove();
+            self.land(id, &call, mishap, lands_at);
         }
     }
 
-    fn land(&mut self, call: CallId, id: &Subject, mishap: Mishap, now: Duration) {
-        let chat = self.chats.entry(id.clone()).or_insert_with(|| Chat::new(id));
+    fn land(&mut self, id: CallId, call: &SyncCall, mishap: Mishap, now: Duration) {
+        let subject = &call.subject;
+        let synced = self.synced.entry(subject.clone()).or_insert_with(|| Synced::new(subject));
         let said = match mishap {
             Mishap::Refused(status) => Said::Error(ErrorAnswer::status(status)),
-            _ => chat.answer(now),
+            _ => synced.answer(&call.resync, now),
         };
-        self.count(id, |counts| counts.landed(said));
-        if let Some(record) = self.log.get_mut(call) {
+        let has_other_query = !matches!(said, Said::Error(_)) && synced.resync != call.resync;
+        self.count(subject, |counts| {
+            counts.landed(said);
+            counts.other_queries += u64::from(has_other_query);
+        });
+        if let Some(record) = self.log.get_mut(id) {
             record.landed(now, said);
         }
         let reply_comes = matches!(mishap, Mishap::None | Mishap::Refused(_));
-        if let Some(awaited) = self.awaited.get_mut(&call).filter(|_| reply_comes) {
-            awaited.reply = Some(said.reply(id, call.0));
+        if let Some(awaited) = self.awaited.get_mut(&id).filter(|_| reply_comes) {
+            awaited.reply = Some(said.reply(subject, id.0));
         }
     }
 }
 
-impl Chat {
-    fn new(id: &Subject) -> Self {
-        Self { script: Script::of(id), state: SyncState::Idle, answered: 0, counts: Counts::default() }
+impl Synced {
+    fn new(subject: &Subject) -> Self {
+        let (script, counts) = (Script::of(subject), Counts::default());
+        Self { script, state: SyncState::Idle, resync: Resync::default(), answered: 0, counts }
     }
 
-    fn answer(&mut self, now: Duration) -> Said {
+    fn answer(&mut self, resync: &Resync, now: Duration) -> Said {
         let answered = self.answered;
         self.answered += 1;
         if let Some(error) = self.script.opening_error(answered) {
@@ -160,19 +179,34 @@ impl Chat {
         match self.script.behaviour {
             Behaviour::Error(error) => Said::Error(error),
             Behaviour::Gone => Said::Over(Finish::Deleted),
-            Behaviour::Sync { lasts, finish } => self.sync(lasts, finish, now),
+            Behaviour::Sync { chunks, lasts, finish } => {
+                let said = self.sync(chunks, lasts, finish, now);
+                if matches!(said, Said::Started { .. }) {
+                    self.resync = resync.clone();
+                }
+                said
+            }
         }
     }
 
     /// Starts a sync or reports its state: both are the same call.
-    fn sync(&mut self, lasts: Duration, finish: Finish, now: Duration) -> Said {
+    fn sync(&mut self, chunks: u32, lasts: Duration, finish: Finish, now: Duration) -> Said {
+        let syncing = |chunks_before| SyncState::Syncing { ends_at: now.saturating_add(lasts), chunks_before };
         match self.state {
             SyncState::Idle | SyncState::Reported => {
                 let restart = self.state == SyncState::Reported;
-                self.state = SyncState::Syncing { ends_at: now.saturating_add(lasts) };
+                self.state = syncing(0);
                 Said::Started { restart }
             }
-            SyncState::Syncing { ends_at } if now < ends_at => Said::Running,
+            SyncState::BetweenChunks { chunks } => {
+                self.state = syncing(chunks);
+                Said::NextChunk
+            }
+            SyncState::Syncing { ends_at, .. } if now < ends_at => Said::Running,
+            SyncState::Syncing { chunks_before, .. } if chunks_before + 1 < chunks => {
+                self.state = SyncState::BetweenChunks { chunks: chunks_before + 1 };
+                Said::ChunkDone
+            }
             SyncState::Syncing { .. } => {
                 self.state = if finish == Finish::Deleted { SyncState::Gone } else { SyncState::Reported };
                 Said::Over(finish)
@@ -196,7 +230,7 @@ mod tests {
 
     /// Makes a call without delay and returns the answer.
     fn call(world: &mut World, id: &str, now: u64) -> String {
-        let call = world.send(&chat(id), at(now), Fate::default());
+        let call = world.send(&chat(id).into(), at(now), Fate::default());
         world.take_reply(call, at(now)).unwrap();
         world.hang_up(call, at(now)).unwrap().said.unwrap().to_string()
     }
@@ -221,6 +255,32 @@ mod tests {
             assert_eq!((counts.calls, counts.syncs_started), (8, 3));
             assert_eq!((counts.restarts, counts.terminal_answers), (2, 2));
         }
+    }
+
+    #[test]
+    fn account_is_synced_chunk_by_chunk() {
+        let mut world = World::default();
+        let account = Subject::account("done-in-2-chunks-of-1s").unwrap();
+        let mut call = |now, chunk_size: u64| {
+            let resync = Resync { chunk_size: chunk_size.try_into().ok(), ..Resync::default() };
+            let id = world.send(&SyncCall { subject: account.clone(), resync }, at(now), Fate::default());
+            world.take_reply(id, at(now)).unwrap();
+            world.hang_up(id, at(now)).unwrap().said.unwrap().to_string()
+        };
+        for (now, said) in [
+            (0, "SYNC_STARTED"),
+            (999, "SYNC_RUNNING"),
+            (1_000, "CHUNK_DONE"),
+            (9_000, "SYNC_STARTED (next chunk)"),
+            (9_001, "SYNC_RUNNING"),
+            (10_000, "SYNC_DONE"),
+            (10_001, "SYNC_STARTED (restart)"),
+        ] {
+            assert_eq!(call(now, 5), said, "at {now}");
+        }
+        call(10_002, 6);
+        let total = world.stats(at(10_002)).total;
+        assert_eq!((total.syncs_started, total.restarts, total.chunks, total.other_queries), (2, 1, 1, 1));
     }
 
     #[test]
@@ -252,7 +312,7 @@ mod tests {
         let mut world = World::default();
         let id = chat("done-in-0s");
         let lose = |world: &mut World, now, mishap| {
-            let call = world.send(&id, at(now), Fate { mishap, ..Fate::default() });
+            let call = world.send(&id.clone().into(), at(now), Fate { mishap, ..Fate::default() });
             assert_eq!(world.take_reply(call, at(now)), None);
             world.hang_up(call, at(now)).unwrap()
         };
@@ -269,7 +329,7 @@ mod tests {
     fn refused_call_does_not_reach_the_chat() {
         let mut world = World::default();
         let refused = Fate { mishap: Mishap::Refused(502), ..Fate::default() };
-        let call_id = world.send(&chat("done"), at(0), refused);
+        let call_id = world.send(&chat("done").into(), at(0), refused);
         assert_eq!(world.take_reply(call_id, at(0)).unwrap().http_status, 502);
         assert_eq!(call(&mut world, "done", 0), "SYNC_STARTED");
     }
@@ -278,8 +338,11 @@ mod tests {
     fn late_call_lands_at_its_time_without_its_caller() {
         let mut world = World::default();
         assert_eq!(call(&mut world, "done-in-1s", 0), "SYNC_STARTED");
-        let late =
-            world.send(&chat("done-in-1s"), at(10), Fate { there: at(5_000), back: at(0), mishap: Mishap::Late });
+        let late = world.send(
+            &chat("done-in-1s").into(),
+            at(10),
+            Fate { there: at(5_000), back: at(0), mishap: Mishap::Late },
+        );
         assert_eq!(world.hang_up(late, at(20)).unwrap().said, None);
         assert_eq!(call(&mut world, "done-in-1s", 1_000), "SYNC_DONE");
         // The world is next accessed much later. The late call restarted the sync at its own time, so it is over again.
@@ -293,12 +356,12 @@ mod tests {
     fn concurrent_calls_are_counted_per_chat_and_in_total() {
         let mut world = World::default();
         let slow = Fate { there: at(50), back: at(50), mishap: Mishap::None };
-        let first = world.send(&chat("done~1"), at(0), slow);
-        world.send(&chat("done~1"), at(10), slow);
-        world.send(&chat("done~2"), at(20), slow);
+        let first = world.send(&chat("done~1").into(), at(0), slow);
+        world.send(&chat("done~1").into(), at(10), slow);
+        world.send(&chat("done~2").into(), at(20), slow);
         assert!(world.take_reply(first, at(100)).is_some());
         world.hang_up(first, at(100));
-        world.send(&chat("done~1"), at(100), slow);
+        world.send(&chat("done~1").into(), at(100), slow);
         let stats = world.stats(at(100));
         assert_eq!((stats.total.in_flight, stats.total.max_in_flight), (3, 3));
         assert_eq!(stats.max_in_flight_each, 2);

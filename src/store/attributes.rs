@@ -65,6 +65,7 @@ pub(super) fn to_item(attributes: &Attributes) -> Result<Item, ServiceError> {
     };
     Ok(Item {
         subject: read.parsed("subject")?,
+        resync: read.json("resync")?.unwrap_or_default(),
         run_id: read.parsed("run_id")?,
         claim_id: read.parsed("claim_id")?,
         holder: read.parsed("holder")?,

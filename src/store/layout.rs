@@ -65,7 +65,9 @@ pub(super) fn attributes(item: &Item) -> serde_json::Result<Vec<(&'static str, V
         ("started_at_ms", Value::Number(item.started_at_ms.0)),
         ("polls", Value::Number(item.polls.into())),
     ];
+    let resync = (!item.resync.is_empty()).then(|| serde_json::to_string(&item.resync)).transpose()?;
     let optional = [
+        ("resync", resync.map(Value::Text)),
         ("published", published.then_some(Value::True)),
         ("cancelled_at", item.cancelled_at.map(|cancelled_at| Value::Number(cancelled_at.0))),
         ("history", (!history.is_empty()).then(|| Value::Binary(history.to_bytes()))),
@@ -93,7 +95,7 @@ mod tests {
 
     use super::*;
     use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
-    use crate::postpress::Progress;
+    use crate::postpress::{Progress, Resync};
     use crate::run::{HISTORY_MAX, History, Open, PollAnswer, PollState, RecentKeys, RunState, Trigger, arbitrary};
     use crate::time::Millis;
 
@@ -130,6 +132,7 @@ mod tests {
         (1..65).for_each(|poll| history.push(poll, u64::from(poll) * 300, PollAnswer::Failed(503)));
         let subject = Subject::chat("chat_01HXYZ4QK3WJ8FN3M6QH7TZ8G").unwrap();
         let item = Item {
+            resync: Resync::default(),
             run_id: RunId::from_random(u128::MAX),
             claim_id: ClaimId::from_random(u128::MAX),
             holder: trigger(false).message_id,

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 
 use super::{DUE_PAGE, EndedPage, RunStore, SCAN_PAGE};
 use crate::ids::Subject;
+use crate::postpress::Resync;
 use crate::run::{DueRun, Item, StateAttributes, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
@@ -136,12 +137,17 @@ impl SqliteStore {
         Ok(EndedPage { runs, looked_at, next })
     }
 
-    /// The command with exactly these subjects: the one an earlier process left unfinished, or a new one with this key.
+    /// The command with exactly these subjects and options: the one an earlier process left unfinished, or a new one with this key.
     ///
     /// # Errors
     /// If the file cannot be read or written.
-    pub fn command(&self, subjects: &BTreeSet<Subject>, new_key: &str) -> Result<Command, ServiceError> {
-        self.command_named(&serde_json::json!(subjects).to_string(), new_key)
+    pub fn command(
+        &self,
+        subjects: &BTreeSet<Subject>,
+        resync: &Resync,
+        new_key: &str,
+    ) -> Result<Command, ServiceError> {
+        self.command_named(&name_of_command(subjects, resync), new_key)
     }
 
     /// Like [`SqliteStore::command`], for a command that sends its triggers to this queue: the same subjects on another queue
@@ -153,26 +159,28 @@ impl SqliteStore {
         &self,
         queue_url: &str,
         subjects: &BTreeSet<Subject>,
+        resync: &Resync,
         new_key: &str,
     ) -> Result<Command, ServiceError> {
-        self.command_named(&serde_json::json!({ "queue": queue_url, "subjects": subjects }).to_string(), new_key)
+        let name = serde_json::json!({ "queue": queue_url, "subjects": subjects, "resync": resync });
+        self.command_named(&name.to_string(), new_key)
     }
 
-    /// Whether an earlier process began a command with exactly these subjects and did not print every ending.
+    /// Whether an earlier process began a command with exactly these subjects and options, and did not print every ending.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn is_unfinished(&self, subjects: &BTreeSet<Subject>) -> Result<bool, ServiceError> {
-        let subjects = serde_json::json!(subjects).to_string();
-        self.transaction(Deferred, |transaction| Ok(key_of(transaction, &subjects)?.is_some()))
+    pub fn is_unfinished(&self, subjects: &BTreeSet<Subject>, resync: &Resync) -> Result<bool, ServiceError> {
+        let name = name_of_command(subjects, resync);
+        self.transaction(Deferred, |transaction| Ok(key_of(transaction, &name)?.is_some()))
     }
 
-    fn command_named(&self, subjects: &str, new_key: &str) -> Result<Command, ServiceError> {
+    fn command_named(&self, name: &str, new_key: &str) -> Result<Command, ServiceError> {
         self.transaction(Immediate, |transaction| {
-            if let Some(key) = key_of(transaction, subjects)? {
+            if let Some(key) = key_of(transaction, name)? {
                 return Ok(Command { key, resumed: true });
             }
-            transaction.execute("INSERT INTO commands (key, chats) VALUES (?1, ?2)", [new_key, subjects])?;
+            transaction.execute("INSERT INTO commands (key, chats) VALUES (?1, ?2)", [new_key, name])?;
             Ok(Command { key: new_key.to_owned(), resumed: false })
         })
     }
@@ -297,8 +305,12 @@ fn format(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-fn key_of(transaction: &Transaction<'_>, subjects: &str) -> rusqlite::Result<Option<String>> {
-    transaction.query_row("SELECT key FROM commands WHERE chats = ?1", [subjects], |row| row.get(0)).optional()
+fn name_of_command(subjects: &BTreeSet<Subject>, resync: &Resync) -> String {
+    serde_json::json!([subjects, resync]).to_string()
+}
+
+fn key_of(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<Option<String>> {
+    transaction.query_row("SELECT key FROM commands WHERE chats = ?1", [name], |row| row.get(0)).optional()
 }
 
 fn load(transaction: &Transaction<'_>, subject: &Subject) -> rusqlite::Result<Option<Item>> {
@@ -358,22 +370,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/state.db");
         let store = SqliteStore::open(&path).unwrap();
-        let first = store.command(&chats(&["a", "b"]), "k1").unwrap();
+        let first = store.command(&chats(&["a", "b"]), &Resync::default(), "k1").unwrap();
         assert_eq!(first, Command { key: "k1".into(), resumed: false });
-        assert!(store.is_unfinished(&chats(&["b", "a"])).unwrap() && !store.is_unfinished(&chats(&["a"])).unwrap());
+        let is_unfinished = |names: &[&str]| store.is_unfinished(&chats(names), &Resync::default()).unwrap();
+        assert!(is_unfinished(&["b", "a"]) && !is_unfinished(&["a"]));
         drop(store);
 
         let store = SqliteStore::open(&path).unwrap();
-        let again = store.command(&chats(&["b", "a"]), "k2").unwrap();
+        let again = store.command(&chats(&["b", "a"]), &Resync::default(), "k2").unwrap();
         assert_eq!(again, Command { key: "k1".into(), resumed: true });
-        assert!(!store.command(&chats(&["a"]), "k3").unwrap().resumed);
+        assert!(!store.command(&chats(&["a"]), &Resync::default(), "k3").unwrap().resumed);
+        let partial = Resync { partial: Some(true), ..Resync::default() };
+        assert!(!store.command(&chats(&["a"]), &partial, "k6").unwrap().resumed, "other options");
         for (queue_url, key) in [("https://sqs/one", "k-one"), ("https://sqs/two", "k-two")] {
-            assert!(!store.command_at(queue_url, &chats(&["a", "b"]), key).unwrap().resumed, "{queue_url}");
+            assert!(
+                !store.command_at(queue_url, &chats(&["a", "b"]), &Resync::default(), key).unwrap().resumed,
+                "{queue_url}"
+            );
         }
-        let elsewhere = store.command_at("https://sqs/one", &chats(&["b", "a"]), "k5").unwrap();
+        let elsewhere = store.command_at("https://sqs/one", &chats(&["b", "a"]), &Resync::default(), "k5").unwrap();
         assert_eq!(elsewhere, Command { key: "k-one".into(), resumed: true });
         store.finish(&again).unwrap();
-        assert_eq!(store.command(&chats(&["a", "b"]), "k4").unwrap().key, "k4");
+        assert_eq!(store.command(&chats(&["a", "b"]), &Resync::default(), "k4").unwrap().key, "k4");
     }
 
     #[test]
@@ -422,7 +440,7 @@ mod tests {
         assert_eq!(before.len(), 1);
         let store = SqliteStore::open_to_read(&path).unwrap().unwrap();
         assert_eq!(store.ended_page(None).unwrap().looked_at, 0);
-        assert!(store.command(&chats(&["a"]), "k").is_err(), "the connection is read-only");
+        assert!(store.command(&chats(&["a"]), &Resync::default(), "k").is_err(), "the connection is read-only");
         drop(store);
         #[cfg(unix)]
         {

@@ -17,7 +17,7 @@ use super::status::{SyncStatus, entity_tag, is_known};
 use super::{JSON, NO_STORE, Request, Response, json_response};
 use crate::credentials::SecretStore;
 use crate::credentials::webhook::Credentials;
-use crate::ids::{MessageId, Subject};
+use crate::ids::{MessageId, Subject, SubjectKind};
 use crate::message::TriggerBody;
 use crate::queue::{Outgoing, Queue};
 use crate::service::{ServiceError, retry_until, retry_while};
@@ -69,7 +69,9 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         };
         match (&request.method, route) {
             (&Method::POST, Route::Syncs) => self.accept(request, until).await,
-            (&Method::GET | &Method::HEAD, Route::Chat(chat)) => self.status(request, chat, until).await,
+            (&Method::GET | &Method::HEAD, Route::Sync(kind, subject)) => {
+                self.status(request, kind, subject, until).await
+            }
             // Depends on no other service.
             (&Method::GET | &Method::HEAD, Route::Health) => {
                 Ok(json_response(StatusCode::OK, &serde_json::json!({ "status": "ok" }), JSON, NO_STORE))
@@ -115,7 +117,7 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
                 }
                 (true, false) => {
                     "the trigger may or may not be on the queue, and has no idempotency key: sent again, it is another \
-                     request, which may sync the chat twice"
+                     request, which may sync twice"
                 }
             })
         })
@@ -124,18 +126,20 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
     async fn status(
         &self,
         request: &Request,
+        kind: SubjectKind,
         subject: Result<Subject, String>,
         until: Instant,
     ) -> Result<Response, Problem> {
         self.auth.check(request, until, may_read).await.map_err(unauthorized)?;
-        let subject = subject.map_err(|why| Problem::new(Kind::InvalidChatId, why))?;
+        let subject = subject.map_err(|why| Problem::new(Kind::InvalidId(kind), why))?;
         let read = retry_until(until, async || self.store.read(&subject).await).await.map_err(|error| {
             tracing::error!(request_id = request.id, subject = subject.key(), %error, "run table not read");
             Problem::unavailable("the run table cannot be read; try again")
         })?;
         let now = self.clock.now();
         let Some(item) = read.filter(|item| !item.is_expired(now)) else {
-            let detail = "no sync of this chat was requested here, or its run has expired (BRIDGE_RUN_TTL_SECONDS)";
+            let detail =
+                format!("no sync of this {kind} was requested here, or its run has expired (BRIDGE_RUN_TTL_SECONDS)");
             return Err(Problem::new(Kind::NoRun, detail));
         };
         let mut response = json_response(StatusCode::OK, &SyncStatus::of(&item), JSON, REVALIDATE);

@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 use super::JSON;
 use super::problem::{Kind, PROBLEM_JSON, Problem, RETRY_AFTER_SECONDS};
 use super::request::{BODY_MAX_BYTES, IDEMPOTENCY_KEY, SyncRequest, WEBHOOK_ID};
-use super::routes::{HEALTH, SYNCS, chat_path};
+use super::routes::{HEALTH, SYNCS, sync_path};
 use super::status::SyncStatus;
-use crate::ids::ChatId;
-use crate::postpress::Envelope;
+use crate::ids::{ChatId, SubjectKind};
+use crate::postpress::operation::OPERATIONS;
+use crate::postpress::{Envelope, Operation};
 use crate::schema::{self, absent_not_null};
 
 /// Where the schemas are.
@@ -33,16 +34,20 @@ pub fn document() -> Value {
     let mut trigger = schema::trigger();
     trigger.remove("$schema");
     trigger.remove("$id");
-    let (get_status, get_health) = (get_status(&mut types), get_health());
-    let paths = json!({
+    let get_health = get_health();
+    let mut paths = json!({
         SYNCS: { "post": post_sync(&mut types), "options": options(&[]) },
-        chat_path("{chat_id}"): {
-            "head": head(&get_status),
-            "get": get_status,
-            "options": options(&[chat_id(&json!({ "type": "string", "minLength": 1 }))]),
-        },
         HEALTH: { "head": head(&get_health), "get": get_health, "options": options(&[]) },
     });
+    for operation in OPERATIONS {
+        let get_status = get_status(operation, &mut types);
+        let path = sync_path(operation, &format!("{{{}}}", operation.kind.id_field()));
+        paths[path] = json!({
+            "head": head(&get_status),
+            "get": get_status,
+            "options": options(&[id_in_path(operation, &json!({ "type": "string", "minLength": 1 }))]),
+        });
+    }
     let mut schemas = types.take_definitions(true);
     schemas.insert(TRIGGER.to_owned(), trigger.to_value());
     json!({
@@ -50,7 +55,7 @@ pub fn document() -> Value {
         "info": {
             "title": "postpress-bridge",
             "version": env!("CARGO_PKG_VERSION"),
-            "summary": "Request the sync of a chat, and query its run.",
+            "summary": "Request the sync of a chat or an account, and query its run.",
             "description": "An accepted trigger ends in one event on EventBridge. A query never calls the provider. With \
                 `BRIDGE_WEBHOOK_AUTH=iam`, IAM authorizes callers, and the function requires neither signature nor token.",
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
@@ -103,7 +108,7 @@ fn post_sync(types: &mut SchemaGenerator) -> Value {
     ];
     json!({
         "operationId": "requestSync",
-        "summary": "Request the sync of a chat",
+        "summary": "Request the sync of a chat or an account",
         "description": format!("Puts the trigger on the queue. The body has at most {BODY_MAX_BYTES} bytes."),
         "security": [signature, { TOKEN: [] }],
         "parameters": [{
@@ -120,32 +125,37 @@ fn post_sync(types: &mut SchemaGenerator) -> Value {
     })
 }
 
-fn chat_id(schema: &Value) -> Value {
+fn id_in_path(operation: &Operation, schema: &Value) -> Value {
+    let kind = operation.kind;
     json!({
-        "name": "chat_id",
+        "name": kind.id_field(),
         "in": "path",
         "required": true,
-        "description": "The chat, percent-encoded as one segment. API Gateway's HTTP APIs cut it at a `?`; function URLs and REST APIs do not.",
+        "description": format!("The {kind}, percent-encoded as one segment. API Gateway's HTTP APIs cut it at a `?`; function URLs and REST APIs do not."),
         "schema": schema,
-        "example": "chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR",
+        "example": format!("{kind}_01HXYZ4QK3WJ8FN3M6QH7TZ8GR"),
     })
 }
 
-fn get_status(types: &mut SchemaGenerator) -> Value {
-    let refused = [Kind::InvalidChatId, Kind::Unauthorized, Kind::NoRun, Kind::Unavailable];
+fn get_status(operation: &Operation, types: &mut SchemaGenerator) -> Value {
+    let kind = operation.kind;
+    let refused = [Kind::InvalidId(kind), Kind::Unauthorized, Kind::NoRun, Kind::Unavailable];
     let status =
         answer("The run, as the run table has it", types.subschema_for::<SyncStatus>().as_value(), STATUS_HEADERS);
-    let chat_id = chat_id(types.subschema_for::<ChatId>().as_value());
+    let id = id_in_path(operation, types.subschema_for::<ChatId>().as_value());
     let mut responses = responses("200", status, &refused, types);
     responses["304"] = json!({
         "description": "The status still has this entity tag",
         "headers": headers(STATUS_HEADERS),
     });
     json!({
-        "operationId": "getStatus",
-        "summary": "Query a chat's latest run",
+        "operationId": match kind {
+            SubjectKind::Chat => "getStatus",
+            SubjectKind::Account => "getAccountStatus",
+        },
+        "summary": format!("Query the latest run of a {kind}"),
         "security": [{ TOKEN: [] }],
-        "parameters": [chat_id, {
+        "parameters": [id, {
             "name": "if-none-match",
             "in": "header",
             "description": "An entity tag, or a comma-separated list of them",

@@ -4,6 +4,7 @@ use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{NO_STORE, Response, json_response};
+use crate::ids::SubjectKind;
 use crate::postpress::Envelope;
 
 /// The media type of an error.
@@ -20,13 +21,13 @@ pub enum Kind {
     InvalidTrigger,
     /// The idempotency key in a header is invalid.
     InvalidIdempotencyKey,
-    /// The chat id in the path is invalid.
-    InvalidChatId,
+    /// The id in the path, of this kind, is invalid.
+    InvalidId(SubjectKind),
     /// The request is not authenticated.
     Unauthorized,
     /// The path does not exist.
     NoSuchPath,
-    /// No run of this chat is remembered.
+    /// No run of this chat or account is remembered.
     NoRun,
     /// The path does not answer this method.
     MethodNotAllowed,
@@ -49,7 +50,12 @@ impl Kind {
             Self::InvalidIdempotencyKey => {
                 (StatusCode::BAD_REQUEST, "bridge/invalid_idempotency_key", "The idempotency key is invalid")
             }
-            Self::InvalidChatId => (StatusCode::BAD_REQUEST, "bridge/invalid_chat_id", "The chat id is invalid"),
+            Self::InvalidId(SubjectKind::Chat) => {
+                (StatusCode::BAD_REQUEST, "bridge/invalid_chat_id", "The chat id is invalid")
+            }
+            Self::InvalidId(SubjectKind::Account) => {
+                (StatusCode::BAD_REQUEST, "bridge/invalid_account_id", "The account id is invalid")
+            }
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "bridge/unauthorized", "Not authenticated"),
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "bridge/no_such_path", "The path does not exist"),
             Self::NoRun => (StatusCode::NOT_FOUND, "bridge/no_run", "No run found"),

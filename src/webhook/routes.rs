@@ -3,22 +3,24 @@
 use percent_encoding::percent_decode_str;
 
 use super::Path;
-use crate::ids::Subject;
+use crate::ids::{Subject, SubjectKind};
+use crate::postpress::Operation;
+use crate::postpress::operation::OPERATIONS;
 
 /// Where triggers are sent.
 pub const SYNCS: &str = "/v1/syncs";
 /// The health check.
 pub const HEALTH: &str = "/healthz";
-/// The path of a status, before and after the chat id.
-const CHAT: (&str, &str) = ("/v1/chats/", "/sync");
+/// The end of the path of a status, after the id.
+const SYNC: &str = "/sync";
 
 /// A path that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// `/v1/syncs`
     Syncs,
-    /// `/v1/chats/{chat_id}/sync`, with the id or what is wrong with it.
-    Chat(Result<Subject, String>),
+    /// `/v1/chats/{chat_id}/sync` or `/v1/accounts/{account_id}/sync`, with the id or what is wrong with it.
+    Sync(SubjectKind, Result<Subject, String>),
     /// `/healthz`
     Health,
 }
@@ -30,14 +32,16 @@ impl Route {
         match text.as_str() {
             SYNCS => Some(Self::Syncs),
             HEALTH => Some(Self::Health),
-            text => {
-                let id = text.strip_prefix(CHAT.0)?.strip_suffix(CHAT.1)?;
-                match path {
-                    Path::Encoded(_) if id.contains('/') => None,
-                    Path::Encoded(_) => Some(Self::Chat(decode(id).and_then(|id| chat(&id)))),
-                    Path::Decoded(_) => Some(Self::Chat(chat(id))),
-                }
-            }
+            text => OPERATIONS.into_iter().find_map(|operation| {
+                let kind = operation.kind;
+                let id = text.strip_prefix(&before_id(operation))?.strip_suffix(SYNC)?;
+                let subject = match path {
+                    Path::Encoded(_) if id.contains('/') => return None,
+                    Path::Encoded(_) => decode(kind, id).and_then(|id| subject(kind, &id)),
+                    Path::Decoded(_) => subject(kind, id),
+                };
+                Some(Self::Sync(kind, subject))
+            }),
         }
     }
 
@@ -45,41 +49,50 @@ impl Route {
     pub fn allow(&self) -> &'static str {
         match self {
             Self::Syncs => "OPTIONS, POST",
-            Self::Chat(_) | Self::Health => "GET, HEAD, OPTIONS",
+            Self::Sync(..) | Self::Health => "GET, HEAD, OPTIONS",
         }
     }
 }
 
-/// The path of a chat's status, for an encoded chat id or a placeholder.
-pub fn chat_path(segment: &str) -> String {
-    format!("{}{segment}{}", CHAT.0, CHAT.1)
+/// The path of a status, for an encoded id or a placeholder. It is the provider's own.
+pub fn sync_path(operation: &Operation, segment: &str) -> String {
+    format!("{}{segment}{SYNC}", before_id(operation))
 }
 
-fn chat(text: &str) -> Result<Subject, String> {
-    Subject::chat(text).map_err(|error| error.to_string())
+fn before_id(operation: &Operation) -> String {
+    format!("/v1/{}/", operation.path)
+}
+
+fn subject(kind: SubjectKind, id: &str) -> Result<Subject, String> {
+    Subject::new(kind, id).map_err(|error| error.to_string())
 }
 
 /// Decodes a path segment. Invalid encodings are refused, since they would decode to something the client did not mean.
-fn decode(segment: &str) -> Result<String, String> {
+fn decode(kind: SubjectKind, segment: &str) -> Result<String, String> {
+    let field = kind.id_field();
     let digits_follow = |rest: &str| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
     if !segment.split('%').skip(1).all(digits_follow) {
-        return Err("`chat_id` has a `%` without two hexadecimal digits; write `%` as `%25`".to_owned());
+        return Err(format!("`{field}` has a `%` without two hexadecimal digits; write `%` as `%25`"));
     }
     let text = percent_decode_str(segment).decode_utf8();
-    text.map(Into::into).map_err(|_| "`chat_id` is not UTF-8 once decoded; encode its UTF-8 bytes".to_owned())
+    text.map(Into::into).map_err(|_| format!("`{field}` is not UTF-8 once decoded; encode its UTF-8 bytes"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn chat_path(segment: &str) -> String {
+        sync_path(Operation::of(SubjectKind::Chat), segment)
+    }
+
     /// Describes the route of a path.
     fn describe(path: &Path) -> String {
         match Route::of(path) {
             Some(Route::Syncs) => "syncs".to_owned(),
             Some(Route::Health) => "health".to_owned(),
-            Some(Route::Chat(Ok(subject))) => format!("{} {}", subject.kind(), subject.id()),
-            Some(Route::Chat(Err(why))) => why,
+            Some(Route::Sync(_, Ok(subject))) => format!("{} {}", subject.kind(), subject.id()),
+            Some(Route::Sync(_, Err(why))) => why,
             None => "none".to_owned(),
         }
     }
@@ -90,6 +103,13 @@ mod tests {
             ("/v1/syncs", "syncs"),
             ("/healthz", "health"),
             ("/v1/chats/c/sync", "chat c"),
+            ("/v1/accounts/a%2Fb/sync", "account a/b"),
+            ("/v1/accounts/%/sync", "`account_id` has a `%` without two hexadecimal digits; write `%` as `%25`"),
+            (
+                "/v1/accounts/../sync",
+                "`account_id` is a path navigation (`.` or `..`), which a URL cannot contain as a name",
+            ),
+            ("/v1/teams/t/sync", "none"),
             ("/v1/syncs/", "none"),
             ("/healthz/", "none"),
             ("/v1/chats/c/sync/", "none"),

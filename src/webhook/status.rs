@@ -1,4 +1,4 @@
-//! The status of a chat's latest run: what the run table has, except for internals (the fence, its holder) and other producers'
+//! The status of the latest run of a chat or an account: what the run table has, except for internals (the fence, its holder) and other producers'
 //! triggers.
 
 use http::HeaderMap;
@@ -8,14 +8,16 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::event::object_schema;
 use crate::ids::{IdField, Subject, id_field};
-use crate::postpress::{Envelope, Finish, Progress, Status};
+use crate::postpress::operation::OPERATIONS;
+use crate::postpress::{Envelope, Operation, Status};
 use crate::run::{Ending, HISTORY_MAX, HistoryEntry, Item, Phase, PollAnswer};
 use crate::time::Millis;
 
-/// A chat's latest run, as the run table has it.
+/// The latest run of a chat or an account, as the run table has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(rename = "ChatHistorySync", extend("examples" = [{
+#[schemars(rename = "SyncStatus", extend("examples" = [{
     "object": "ChatHistorySync",
     "chat_id": "chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR",
     "phase": "ended",
@@ -33,7 +35,7 @@ use crate::time::Millis;
 }]))]
 pub struct SyncStatus {
     /// The type of this object.
-    #[schemars(extend("const" = "ChatHistorySync"))]
+    #[schemars(schema_with = "object_schema")]
     object: &'static str,
     /// What it syncs.
     #[serde(flatten, with = "id_field")]
@@ -51,6 +53,9 @@ pub struct SyncStatus {
     polls: u32,
     /// How often the sync was observed to start again.
     restarts: u32,
+    /// The chunks of an account's sync that were done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunks: Option<u32>,
     /// When SQS accepted the run's first trigger.
     #[schemars(extend("format" = "date-time"))]
     requested_at: String,
@@ -110,8 +115,12 @@ impl Answered {
 
 /// The schema of [`Status`].
 fn status_schema(_: &mut SchemaGenerator) -> Schema {
-    let in_progress = [Progress::Started, Progress::Running].map(Status::InProgress);
-    let all = [in_progress.as_slice(), Finish::ALL.map(Status::Over).as_slice()].concat();
+    let mut all: Vec<Status> = Vec::new();
+    for status in OPERATIONS.iter().flat_map(|operation| operation.statuses) {
+        if !all.contains(status) {
+            all.push(*status);
+        }
+    }
     json_schema!({ "type": "string", "enum": all })
 }
 
@@ -123,14 +132,16 @@ impl SyncStatus {
             Ending::Sync { .. } => None,
         });
         let requested_at = item.triggers.first().map_or(item.started_at_ms, |trigger| trigger.requested_at);
+        let operation = Operation::of(item.subject.kind());
         Self {
-            object: "ChatHistorySync",
+            object: operation.object,
             subject: item.subject.clone(),
             phase: item.state.phase(),
             status: item.status(),
             run_id: item.run_id.as_uuid(),
             polls: item.polls,
             restarts: item.learned.restarts,
+            chunks: operation.has_chunks().then_some(item.learned.chunks),
             requested_at: requested_at.to_string(),
             finished_at: item.state.outcome().map(|outcome| outcome.finished_at.to_string()),
             error,

@@ -63,10 +63,10 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                     }
                 }
                 Step::Write(write) => self.write(&write, telemetry).await,
-                Step::Call(subject) => match invocation.call_deadline() {
+                Step::Call(call_for) => match invocation.call_deadline() {
                     Some(deadline) => {
                         let began = Instant::now();
-                        let answer = self.provider.sync(&subject, deadline).await;
+                        let answer = self.provider.sync(&call_for, deadline).await;
                         telemetry.answered(&answer, began.elapsed());
                         drop((permit.take(), call.take()));
                         StepResult::Answered(answer)

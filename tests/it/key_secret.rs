@@ -183,7 +183,7 @@ async fn a_run_continues_with_a_rotated_key() {
 
 /// A call with the key that the provider refuses.
 async fn refused_call(provider: &RotatingClient<StoredSecret>) {
-    let answer = provider.sync(&Subject::chat("done").unwrap(), 9 * SECOND).await;
+    let answer = provider.sync(&Subject::chat("done").unwrap().into(), 9 * SECOND).await;
     let refused = matches!(&answer, Answer::Failed(Failure { retry_class: RetryClass::Credentials, .. }));
     assert!(refused, "{answer:?}");
 }
@@ -195,7 +195,7 @@ async fn a_refusal_of_an_outdated_key_is_retryable() {
     let provider = rotating(&secret, &provider().await.1).await;
     secret.rotate_to(CANARY).await;
     time_passes(A_WHILE).await;
-    let chat = Subject::chat("done").unwrap();
+    let chat = Subject::chat("done").unwrap().into();
     let (one, other) = tokio::join!(provider.sync(&chat, 9 * SECOND), provider.sync(&chat, 9 * SECOND));
     for answer in [one, other] {
         let passes = matches!(&answer, Answer::Failed(Failure { retry_class: RetryClass::Retryable, status: 401, .. }));

@@ -56,7 +56,7 @@ async fn a_chat_id_arrives_as_one_segment() {
         ("Grüße 🎉", "Gr%C3%BC%C3%9Fe%20%F0%9F%8E%89"),
     ] {
         let server = RawServer::start([vec![Read, reply("200 OK", history(chat, "SYNC_RUNNING"))]]).await;
-        let answer = client_of(&server).sync(&Subject::chat(chat).unwrap(), LONG).await;
+        let answer = client_of(&server).sync(&Subject::chat(chat).unwrap().into(), LONG).await;
         assert_eq!(answer, Answer::InProgress(Progress::Running), "{chat}");
         let seen = server.seen();
         assert_eq!(seen.requests[0].lines().next(), Some(&*format!("GET /v1/chats/{segment}/sync HTTP/1.1")));

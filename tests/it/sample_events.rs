@@ -20,22 +20,32 @@ use uuid::Uuid;
 use crate::harness::files::assert_same_files;
 
 const CHAT: &str = "chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR";
+const ACCOUNT: &str = "account_01HXYZ7C5M2ZP4T0Q9V6K8R1DB";
 /// 2026-11-24T10:00:00Z.
 const REQUESTED_AT: Millis = Millis(1_795_514_400_000);
 const LASTED: Duration = Duration::from_secs(250);
 
 /// The samples, by the name of their files.
-pub(crate) fn samples() -> [(&'static str, Event); 7] {
+pub(crate) fn samples() -> [(&'static str, Event); 8] {
     let sync = |status: Finish| Ending::Sync { status };
     [
         ("sync-done", ended(1, sync(Finish::Done))),
         ("sync-error", ended(2, sync(Finish::Error))),
         ("chat-deleted", ended(3, sync(Finish::Deleted))),
         ("error-envelope", ended(4, Ending::Error { error: not_found(), origin: Origin::Postpress })),
+        ("account-sync-done", account()),
         ("sync-done-fresh", fresh()),
         ("too-many-triggers", Publication::TooManyTriggers(Box::new(trigger())).into()),
         ("invalid-trigger", invalid_trigger()),
     ]
+}
+
+/// The event of an account's run.
+fn account() -> Event {
+    let body = format!(r#"{{"account_id": "{ACCOUNT}", "resync": {{"partial": true, "chunk_size": 50}}}}"#);
+    let Message::Trigger(TriggerMessage { subject, resync, trigger, .. }) = read(&body) else { panic!("{body}") };
+    let run = EndedRun { subject, resync, triggers: vec![trigger], chunks: 3, ..ended_run(5, Finish::Done.into()) };
+    Publication::Ending(Box::new(run)).into()
 }
 
 /// The event that answers a later trigger with the run of `sync-done`.
@@ -71,11 +81,13 @@ fn ended_run(run: u128, ending: Ending) -> EndedRun {
     };
     EndedRun {
         subject: first.subject,
+        resync: first.resync,
         run_id: RunId::from_random(0x2d7c_61a8_54b3_4e09_9f10_83c2_d6e5_0f00 + run),
         outcome: Outcome { ending, ended_by: EndedBy::Answer, finished_at: REQUESTED_AT + LASTED },
         triggers: vec![first.trigger, second],
         polls: 7,
         restarts: 0,
+        chunks: 0,
     }
 }
 

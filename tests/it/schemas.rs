@@ -111,6 +111,17 @@ fn the_trigger_schema_accepts_what_the_bridge_accepts() {
         ("\"c\"".to_owned(), Neither),
         (with("chat_id", Value::Null), Neither),
         (with("chat_id", json!(17)), Neither),
+        (json!({"account_id": "a", "resync": {"partial": true, "chunk_size": 5, "after": null}}).to_string(), Both),
+        (json!({"account_id": "a", "chat_id": null, "resync": null}).to_string(), Both),
+        (json!({"account_id": "a", "resync": {"linkedin_product": "classic", "before": 0}}).to_string(), Both),
+        (json!({"account_id": "a", "resync": {"linkedin_product": "premium"}}).to_string(), Neither),
+        (json!({"account_id": "a", "resync": {"chunk_size": 10_001}}).to_string(), Neither),
+        (json!({"account_id": "a", "resync": {"before": -1}}).to_string(), Neither),
+        (json!({"account_id": "a", "resync": {"full": true}}).to_string(), Neither),
+        (json!({"account_id": ".."}).to_string(), Neither),
+        (json!({"chat_id": "c", "account_id": "a"}).to_string(), Neither),
+        (with("resync", json!({})), Neither),
+        (with("resync", Value::Null), Both),
         (with("since_v2", json!([1])), Both),
         (with("correlation_id", Value::Null), Both),
         (with("correlation_id", json!("x".repeat(256))), Both),
@@ -177,7 +188,11 @@ fn value() -> impl Strategy<Value = Value> {
 fn fits_in_bytes(trigger: &Value) -> bool {
     let bytes = |field: &str| trigger[field].as_str().map_or(0, str::len);
     let metadata = trigger.get("metadata").map_or(0, |metadata| metadata.to_string().len());
-    bytes("chat_id") <= 512 && bytes("correlation_id") <= 256 && bytes("idempotency_key") <= 256 && metadata <= 1024
+    bytes("chat_id") <= 512
+        && bytes("account_id") <= 512
+        && bytes("correlation_id") <= 256
+        && bytes("idempotency_key") <= 256
+        && metadata <= 1024
 }
 
 proptest! {
@@ -213,7 +228,7 @@ fn samples_match_the_event_schema_and_need_every_field() {
         let detail = detail(&event);
         judge.assert_takes(&detail);
         for field in detail.as_object().unwrap().keys() {
-            let may_go = name == "invalid-trigger" && field == "chat_id";
+            let may_go = field == "resync";
             let mut without = detail.clone();
             without.as_object_mut().unwrap().remove(field);
             assert_eq!(judge.takes(&without), may_go, "{name} without `{field}`");

@@ -1,11 +1,13 @@
-//! The chats of the demo, and what each shows.
+//! The chats and the account of the demo, and what each shows.
 
 use std::time::Duration;
 
-use crate::ids::Subject;
+use crate::ids::{Subject, SubjectKind};
 
-/// One chat of the demo.
+/// One chat of the demo, or its account.
 pub(super) struct DemoChat {
+    /// Which of the two it is.
+    kind: SubjectKind,
     /// Its id, which selects its behaviour in the simulator.
     pub(super) chat_id: &'static str,
     /// What it shows.
@@ -20,7 +22,7 @@ pub(super) struct DemoChat {
 
 impl DemoChat {
     const fn new(chat_id: &'static str, shows: &'static str, ending: &'static str, syncs: u64) -> Self {
-        Self { chat_id, shows, ending, syncs, triggers: &[Duration::ZERO] }
+        Self { kind: SubjectKind::Chat, chat_id, shows, ending, syncs, triggers: &[Duration::ZERO] }
     }
 
     /// The distinguishing part of its id.
@@ -30,7 +32,7 @@ impl DemoChat {
 
     /// The body of its trigger.
     pub(super) fn trigger(&self) -> String {
-        serde_json::json!({ "chat_id": self.chat_id }).to_string()
+        serde_json::json!({ self.kind.id_field(): self.chat_id }).to_string()
     }
 
     /// Whether this text contains the chat's id, as the body of a message about it does.
@@ -49,8 +51,8 @@ pub(super) const DELIVERED_AGAIN_AFTER: Duration = Duration::from_secs(4);
 pub(super) const KILLED: DemoChat =
     DemoChat::new("done-in-1s~killed", "its handler is killed before it publishes", "SYNC_DONE", 1);
 
-/// All chats.
-pub(super) const CHATS: [DemoChat; 9] = [
+/// All of them.
+pub(super) const CHATS: [DemoChat; 10] = [
     DemoChat::new("done-in-1s~short", "an ordinary sync", "SYNC_DONE", 1),
     DemoChat::new("done-in-6s~long", "a long one: delays grow", "SYNC_DONE", 1),
     DemoChat::new("error-in-1s~failing", "the provider gives up", "SYNC_ERROR", 1),
@@ -63,6 +65,10 @@ pub(super) const CHATS: [DemoChat; 9] = [
     },
     DELIVERED_TWICE,
     KILLED,
+    DemoChat {
+        kind: SubjectKind::Account,
+        ..DemoChat::new("done-in-3-chunks-of-1s~account", "a whole account, in three chunks", "SYNC_DONE", 1)
+    },
 ];
 
 /// The id of a demo chat.
@@ -70,7 +76,7 @@ pub(super) const CHATS: [DemoChat; 9] = [
 /// # Panics
 /// Never: a test parses all of them.
 pub(super) fn chat_id(chat: &DemoChat) -> Subject {
-    Subject::chat(chat.chat_id).expect("the ids are valid")
+    Subject::new(chat.kind, chat.chat_id).expect("the ids are valid")
 }
 
 #[cfg(test)]

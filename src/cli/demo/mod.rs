@@ -47,7 +47,7 @@ const INVOCATION: Duration = Duration::from_millis(1500);
 
 /// Run the whole bridge against a simulated provider in one process
 ///
-/// Syncs nine chats that end in all possible ways. Progress goes to stderr; the events, as an EventBridge rule receives them, go to
+/// Syncs nine chats that end in all possible ways, and an account. Progress goes to stderr; the events, as an EventBridge rule receives them, go to
 /// stdout, one JSON object per line.
 #[derive(Debug, Clone, Args)]
 pub struct Demo {}
@@ -70,7 +70,7 @@ impl Demo {
 
         let chats = CHATS.each_ref().map(chat_id);
         let results = Rc::new(Results::new(ProgressDisplay::new(&chats), DEFAULT_EVENT_SOURCE.to_owned()));
-        results.display.note("Nine chats with one trigger message each. The provider is simulated, and everything is ten times faster.\n");
+        results.display.note("Nine chats and an account with one trigger message each. The provider is simulated, and everything is ten times faster.\n");
         let (bridge, stateless) = (Setup::new(), Setup::new());
         let bus = Rc::new(bus(&results));
         let kill = Rc::new(Kill { results: Rc::clone(&results), is_done: Cell::new(false), signal: Notify::new() });
@@ -86,7 +86,7 @@ impl Demo {
         results.display.note(&table::render(&comparison));
         let kept = ended && kill.is_done.get() && comparison.kept();
         results.display.note(if kept {
-            "Every chat had exactly one ending, and no finished sync was restarted."
+            "Every sync had exactly one ending, and no finished sync was restarted."
         } else {
             "A PROMISE WAS BROKEN, see the table. Please report this with the output above."
         });

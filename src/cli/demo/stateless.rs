@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use crate::event_source_mapping::{Handler, InvocationResult};
 use crate::ids::{MessageId, Subject};
 use crate::message::{Message, Record};
-use crate::postpress::{Answer, Failure, Provider, RetryClass};
+use crate::postpress::{Answer, Failure, Provider, RetryClass, SyncCall};
 use crate::queue::{Outgoing, Queue};
+use crate::run::TriggerMessage;
 
 /// A poller without state.
 pub(super) struct Stateless<P, Q> {
@@ -29,8 +30,8 @@ impl<P: Provider, Q: Queue> Stateless<P, Q> {
         let Message::Trigger(trigger) = Message::parse(record, "") else {
             return InvocationResult::Completed(Vec::new());
         };
-        let chat = trigger.subject;
-        match self.provider.sync(&chat, Duration::from_secs(1)).await {
+        let TriggerMessage { subject: chat, resync, .. } = trigger;
+        match self.provider.sync(&SyncCall { subject: chat.clone(), resync }, Duration::from_secs(1)).await {
             Answer::InProgress(_)
             | Answer::Unusable(_)
             | Answer::Failed(Failure {

@@ -12,7 +12,7 @@ const WIDE: usize = 80;
 
 /// The table, and the summary below it.
 pub(super) fn render(comparison: &Comparison) -> String {
-    let headings = ["chat", "what it shows", "its event", "calls", "syncs", "stateless"];
+    let headings = ["sync of", "what it shows", "its event", "calls", "syncs", "stateless"];
     let mut table = table::table(&headings, Some(u16::try_from(columns()).unwrap_or(u16::MAX)));
     table.use_stderr();
     if columns() < WIDE {

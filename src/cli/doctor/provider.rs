@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use http::header::{CONTENT_TYPE, DATE, LOCATION};
 
 use crate::cli::finding::Finding;
-use crate::ids::Subject;
+use crate::ids::{Subject, SubjectKind};
 use crate::postpress::client::{ApiKey, BaseUrl, Client, Head, KeyKind};
-use crate::postpress::{Answer, Envelope, Failure, Finish, RetryClass};
+use crate::postpress::{Answer, Envelope, Failure, Finish, Operation, RetryClass};
 use crate::settings::Config;
 use crate::text::bounded;
 
@@ -81,7 +81,7 @@ pub(super) async fn check(http: reqwest::Client, base: &BaseUrl, key: Option<Api
 async fn call(client: &Client, config: &Config) -> Response {
     let sent = SystemTime::now();
     let (answer, head) = match Subject::chat(NO_CHAT) {
-        Ok(chat) => client.sync_with_head(&chat, config.limits.provider_timeout).await,
+        Ok(chat) => client.sync_with_head(&chat.into(), config.limits.provider_timeout).await,
         Err(error) => (Answer::Unusable(error.to_string()), None),
     };
     Response { answer, head, sent, received: SystemTime::now() }
@@ -218,7 +218,7 @@ fn of_key(envelope: &Envelope, retry_class: RetryClass, key: Option<KeyKind>) ->
 
 fn judge_key(envelope: &Envelope, retry_class: RetryClass) -> Finding {
     let Envelope { status, kind, title, .. } = envelope;
-    let is_documented = crate::postpress::catalogue::find(kind, *status).is_some();
+    let is_documented = Operation::of(SubjectKind::Chat).documented_error(kind, *status).is_some();
     let rejected = || {
         let found = format!("postpress rejects the key: {status} {kind}, {title}");
         Finding::fault(KEY, found, "copy the key again from the postpress dashboard, or create a new one there")

@@ -9,25 +9,29 @@ use crate::cli::aws::DeployedBridge;
 use crate::cli::chat_state::ChatState;
 use crate::cli::follow::Follow;
 use crate::cli::progress::{Mark, ProgressDisplay};
+use crate::cli::subjects::Subjects;
 use crate::ids::{Subject, TriggerKey};
 use crate::message::TriggerBody;
+use crate::postpress::Resync;
 use crate::settings::{FollowSettings, FromEnv, SendSettings, StateFile};
 use crate::store::{Command, SqliteStore};
 use crate::telemetry::{self, LogFormat};
 
-/// Sends triggers for the chats and follows them to their endings; returns whether all are `SYNC_DONE`.
+/// Sends triggers for the chats, or the account, and follows them to their endings; returns whether all are `SYNC_DONE`.
 ///
 /// All triggers carry the command's key, so that a resumed command repeats the same request.
-pub(super) async fn sync(chats: BTreeSet<Subject>, timeout: Duration) -> anyhow::Result<bool> {
+pub(super) async fn sync(subjects: Subjects, timeout: Duration) -> anyhow::Result<bool> {
     DeployedBridge::ensure_supported("sync")?;
+    let chats: BTreeSet<Subject> = subjects.list().into_iter().cloned().collect();
+    let resync = subjects.resync();
     let ((send, settings), StateFile(state_file)) = <((SendSettings, FollowSettings), StateFile)>::from_env()?;
     telemetry::init(&send.log_filter, LogFormat::Compact)?;
     let bridge = DeployedBridge::connect("sync").await?;
     let commands = SqliteStore::open(&state_file)?;
-    let command = commands.command_at(&send.queue_url, &chats, &uuid::Uuid::new_v4().to_string())?;
+    let command = commands.command_at(&send.queue_url, &chats, &resync, &uuid::Uuid::new_v4().to_string())?;
     let follow = Follow::new(bridge.table(&settings.table), settings, ProgressDisplay::new(&chats), timeout);
     if command.resumed {
-        follow.results.display.note("resuming an earlier command for these chats");
+        follow.results.display.note("resuming an earlier command, which was interrupted");
     }
 
     let key = TriggerKey::of(&command.key);
@@ -36,7 +40,7 @@ pub(super) async fn sync(chats: BTreeSet<Subject>, timeout: Duration) -> anyhow:
         match follow.state(chat, key).await? {
             ended @ (ChatState::Ended(_) | ChatState::SyncedAgain) => follow.results.show(chat, &ended)?,
             ChatState::Open { ours: true, .. } => drop(followed.insert(chat.clone(), key)),
-            ChatState::Open { ours: false, .. } | ChatState::Fresh => triggers.push(trigger(chat, &command)),
+            ChatState::Open { ours: false, .. } | ChatState::Fresh => triggers.push(trigger(chat, &resync, &command)),
         }
     }
     for (trigger, sent) in triggers.iter().zip(bridge.send(&send.queue_url, &triggers).await?) {
@@ -54,6 +58,7 @@ pub(super) async fn sync(chats: BTreeSet<Subject>, timeout: Duration) -> anyhow:
     Ok(outcome.all_succeeded)
 }
 
-fn trigger(chat: &Subject, command: &Command) -> TriggerBody {
-    TriggerBody { idempotency_key: Some(command.key.clone()), ..TriggerBody::new(chat.clone()) }
+fn trigger(chat: &Subject, resync: &Resync, command: &Command) -> TriggerBody {
+    let (resync, idempotency_key) = (resync.clone(), Some(command.key.clone()));
+    TriggerBody { resync, idempotency_key, ..TriggerBody::new(chat.clone()) }
 }

@@ -27,6 +27,35 @@ fn history(status: &str) -> String {
 }
 
 #[test]
+fn an_account_has_statuses_of_its_own_and_no_id() {
+    let of = |subject: Subject, object: &str, status: &str| {
+        let id = if object == "ChatHistorySync" { r#""chat_id": "a", "# } else { "" };
+        let body = format!(r#"{{"object": "{object}", {id}"status": "{status}"}}"#);
+        Answer::from_response(&subject, 200, None, &Body::whole(body), Mask::NONE)
+    };
+    let account = |status| of(Subject::account("a").unwrap(), "AccountResync", status);
+    for (status, expected) in [
+        ("SYNC_STARTED", Answer::InProgress(Progress::Started)),
+        ("SYNC_RUNNING", Answer::InProgress(Progress::Running)),
+        ("CHUNK_DONE", Answer::InProgress(Progress::ChunkDone)),
+        ("SYNC_DONE", Answer::Over(Finish::Done)),
+        ("SYNC_ERROR", Answer::Over(Finish::Error)),
+    ] {
+        assert_eq!(account(status), expected, "{status}");
+    }
+    for (answer, expected) in [
+        (account("CHAT_DELETED"), "CHAT_DELETED, a status that no sync of this kind has (account)"),
+        (of(Subject::chat("a").unwrap(), "ChatHistorySync", "CHUNK_DONE"), "CHUNK_DONE, a status that no sync of this"),
+    ] {
+        let Answer::Failed(Failure { retry_class, envelope, detail, .. }) = answer else { panic!("{answer:?}") };
+        assert_eq!((retry_class, envelope), (RetryClass::Terminal, None));
+        assert!(detail.contains(expected), "{detail}");
+    }
+    let of_a_chat = of(Subject::account("a").unwrap(), "ChatHistorySync", "CHUNK_DONE");
+    assert!(matches!(of_a_chat, Answer::Unusable(_)), "{of_a_chat:?}");
+}
+
+#[test]
 fn documented_answers_are_read_under_any_2xx() {
     for (status, expected) in [
         ("SYNC_STARTED", Answer::InProgress(Progress::Started)),
@@ -432,8 +461,8 @@ fn an_echoed_key_is_hidden_in_every_kept_text() {
             (404, envelope.clone()),
             (503, envelope.clone()),
             (200, envelope),
-            (200, of_chat(CHAT, OBJECT, key)),
-            (200, of_chat(key, OBJECT, "SYNC_RUNNING")),
+            (200, of_chat(CHAT, "ChatHistorySync", key)),
+            (200, of_chat(key, "ChatHistorySync", "SYNC_RUNNING")),
             (200, of_chat(CHAT, key, "SYNC_DONE")),
         ] {
             let chat = Subject::chat(CHAT).unwrap();

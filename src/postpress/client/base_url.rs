@@ -4,9 +4,9 @@ use std::fmt;
 
 use url::{Host, Url};
 
-use crate::ids::Subject;
+use crate::postpress::SyncCall;
 
-/// The URL that `/chats/{chat_id}/sync` is appended to: `https`, or `http` on this machine.
+/// The URL that `/chats/{chat_id}/sync` or `/accounts/{account_id}/sync` is appended to: `https`, or `http` on this machine.
 ///
 /// It may have a query, which is sent with every call: postpress accepts a workspace's port that way where custom ports are
 /// blocked (`https://api.postpress.ai/v1?port=13111`).
@@ -77,12 +77,14 @@ impl BaseUrl {
         at_this_host.into_iter().filter(|other| other != self).collect()
     }
 
-    /// The URL of one chat's sync.
+    /// The URL of a call.
     ///
-    /// Appended as text: the `url` crate would resolve the path, and a chat id must not take part in that.
-    pub fn sync_of(&self, chat: &Subject) -> String {
-        let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-        format!("{}/chats/{}/sync{query}", self.path, chat.path_segment())
+    /// Appended as text: the `url` crate would resolve the path, and an id must not take part in that.
+    pub fn sync_of(&self, call: &SyncCall) -> String {
+        let options = Some(call.resync.query()).filter(|options| !options.is_empty());
+        let queries: Vec<&str> = self.query.as_deref().into_iter().chain(options.as_deref()).collect();
+        let query = if queries.is_empty() { String::new() } else { format!("?{}", queries.join("&")) };
+        format!("{}/{}/{}/sync{query}", self.path, call.operation().path, call.subject.path_segment())
     }
 }
 
@@ -124,6 +126,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ids::Subject;
+    use crate::postpress::Resync;
 
     #[test]
     fn alternatives_keep_the_host() {
@@ -186,7 +190,7 @@ mod tests {
 
     #[test]
     fn query_is_sent_with_every_call_and_shown_only_if_numeric() {
-        let chat = Subject::chat("a?b/c").unwrap();
+        let chat = Subject::chat("a?b/c").unwrap().into();
         for (text, sent, shown) in [
             ("https://a.example/v1?port=13111", "/v1/chats/a%3Fb%2Fc/sync?port=13111", "/v1?port=13111"),
             ("https://a.example/v1/?port=13111", "/v1/chats/a%3Fb%2Fc/sync?port=13111", "/v1?port=13111"),
@@ -202,12 +206,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn options_follow_the_query_of_the_base_url() {
+        let resync = Resync { partial: Some(true), after: Some(7), ..Resync::default() };
+        let call = SyncCall { subject: Subject::account("a/1").unwrap(), resync };
+        for (base, url) in [
+            ("https://a.example/v1", "https://a.example/v1/accounts/a%2F1/sync?partial=true&after=7"),
+            ("https://a.example/v1?port=1", "https://a.example/v1/accounts/a%2F1/sync?port=1&partial=true&after=7"),
+        ] {
+            assert_eq!(BaseUrl::parse(base).unwrap().sync_of(&call), url);
+        }
+    }
+
     proptest! {
         #[test]
         fn every_chat_id_is_one_path_segment(text in "[^\\p{Cc}]{1,100}|[./%2eE?#\\\\]{1,12}") {
             prop_assume!(Subject::chat(&text).is_ok());
             let base = BaseUrl::parse("https://api.postpress.ai/v1").unwrap();
-            let url = Url::parse(&base.sync_of(&Subject::chat(&text).unwrap())).unwrap();
+            let url = Url::parse(&base.sync_of(&Subject::chat(&text).unwrap().into())).unwrap();
             let segments: Vec<_> = url.path_segments().unwrap().map(|part| percent_decode_str(part).decode_utf8().unwrap()).collect();
             prop_assert_eq!(segments, ["v1", "chats", &text, "sync"]);
             prop_assert_eq!((url.host_str(), url.query(), url.fragment()), (Some("api.postpress.ai"), None, None));

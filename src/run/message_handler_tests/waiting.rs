@@ -1,6 +1,7 @@
 //! Triggers that may not join the run in flight: they wait until it is over.
 
 use super::*;
+use crate::postpress::Resync;
 
 /// A trigger sent at that time, which only a run that begins later may answer.
 fn after_request(message_id: &str, requested_at: Millis) -> TriggerMessage {
@@ -126,4 +127,20 @@ fn the_deadline_counts_only_where_a_trigger_would_have_to_wait_again() {
 fn a_sync_that_must_begin_later_is_not_answered_with_an_earlier_one() {
     let message = TriggerMessage { fresh_for: Some(LEASE), ..after_request("b", NOW) };
     assert_eq!(scene(published(), &message, NOW).until_effect().step, call());
+}
+
+#[test]
+fn a_trigger_joins_only_a_run_with_the_same_options() {
+    let options = |partial| Resync { partial: Some(partial), ..Resync::default() };
+    for (run, asked, disposition) in [
+        (Resync::default(), options(true), AckReason::Waits),
+        (options(true), Resync::default(), AckReason::Waits),
+        (options(true), options(false), AckReason::Waits),
+        (options(true), options(true), AckReason::Joined),
+    ] {
+        let Task::Trigger(message) = trigger_task("b") else { unreachable!() };
+        let message = TriggerMessage { resync: asked.clone(), ..message };
+        let mut scene = scene(Item { resync: run.clone(), ..item() }, &message, NOW);
+        assert_eq!(scene.disposition(), Disposition::Ack(disposition), "{run:?}, {asked:?}");
+    }
 }

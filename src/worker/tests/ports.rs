@@ -11,7 +11,7 @@ use tokio::time::{Instant, advance, sleep};
 use crate::bus::{EventBus, MemoryBus};
 use crate::event::Event;
 use crate::ids::{MessageId, Subject};
-use crate::postpress::{Answer, Finish, Progress, Provider};
+use crate::postpress::{Answer, Finish, Progress, Provider, SyncCall};
 use crate::queue::{MemoryQueue, Outgoing, Queue, VisibilityChange};
 use crate::run::{DueRun, Item, Write, WriteResult};
 use crate::service::ServiceError;
@@ -321,7 +321,8 @@ impl Scripted {
 }
 
 impl Provider for Scripted {
-    async fn sync(&self, chat: &Subject, deadline: Duration) -> Answer {
+    async fn sync(&self, call: &SyncCall, deadline: Duration) -> Answer {
+        let chat = &call.subject;
         self.calls.borrow_mut().push(Called { chat: chat.id().to_owned(), deadline });
         self.in_flight.update(|calls| calls + 1);
         self.max_in_flight.set(self.max_in_flight.get().max(self.in_flight.get()));

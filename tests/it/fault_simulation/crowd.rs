@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postpress_bridge::ids::{ClaimId, MessageId, RunId, Subject};
+use postpress_bridge::postpress::Resync;
 use postpress_bridge::run::{DueRun, Item, Open, PollState, RecentKeys, RunState, Write};
 use postpress_bridge::time::Millis;
 
@@ -21,6 +22,7 @@ pub(super) fn starts(now: Millis) -> impl Iterator<Item = Write> {
     (0..RUNS).map(move |number| {
         let subject = Subject::chat(&format!("crowd~{number}")).expect("a chat id");
         let item = Item {
+            resync: Resync::default(),
             run_id: RunId::from_random(u128::from(number)),
             claim_id: ClaimId::from_random(u128::from(number)),
             holder: MessageId::new("of the crowd"),

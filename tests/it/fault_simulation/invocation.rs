@@ -8,7 +8,7 @@ use std::time::Duration;
 use postpress_bridge::bus::EventBus;
 use postpress_bridge::event::Event;
 use postpress_bridge::ids::{MessageId, Subject};
-use postpress_bridge::postpress::{Answer, Body, Mask, Provider};
+use postpress_bridge::postpress::{Answer, Body, Mask, Provider, SyncCall};
 use postpress_bridge::queue::{Outgoing, Queue, VisibilityChange};
 use postpress_bridge::run::{DueRun, Item, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
@@ -204,20 +204,20 @@ impl EventBus for Invocation {
 }
 
 impl Provider for Invocation {
-    async fn sync(&self, chat: &Subject, deadline: Duration) -> Answer {
+    async fn sync(&self, call_for: &SyncCall, deadline: Duration) -> Answer {
         self.point(Point::Before(Operation::Call)).await;
         if self.world.chance.provider_is_out() {
             self.note(What::ProviderOut);
             sleep(Duration::from_millis(50)).await;
-            return Answer::from_response(chat, 503, None, &Body::whole(""), Mask::NONE);
+            return Answer::from_response(&call_for.subject, 503, None, &Body::whole(""), Mask::NONE);
         }
         // The simulator numbers its calls in the order of sending, which is the order of arrival here.
         let call = self.calls.get() + 1;
         self.calls.set(call);
-        let run = self.world.item(chat).map(|item| (item.run_id, item.claim_id, item.state.phase()));
-        self.note(What::Called { call, chat: chat.clone(), run });
+        let run = self.world.item(&call_for.subject).map(|item| (item.run_id, item.claim_id, item.state.phase()));
+        self.note(What::Called { call, chat: call_for.subject.clone(), run });
         let awaited = Awaited { invocation: self, call, is_answered: Cell::new(false) };
-        let answer = self.world.provider.sync(chat, deadline).await;
+        let answer = self.world.provider.sync(call_for, deadline).await;
         awaited.is_answered.set(true);
         self.note(What::Answered { call, answer: answer.clone() });
         self.point(Point::After(Operation::Call)).await;

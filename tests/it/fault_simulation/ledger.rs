@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use postpress_bridge::event::{EndedBy, Event};
 use postpress_bridge::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
-use postpress_bridge::postpress::Answer;
+use postpress_bridge::postpress::{Answer, Resync};
 use postpress_bridge::run::{Disposition, Ending, Outcome, Phase, Poll, RunState, Write, WriteResult};
 use uuid::Uuid;
 
@@ -19,6 +19,8 @@ pub(super) struct Accepted {
     pub(super) key: TriggerKey,
     pub(super) run: RunId,
     pub(super) at: Place,
+    /// The run's options.
+    pub(super) resync: Resync,
 }
 
 /// An attempt to write an ending, to publish one, or to mark it as published.
@@ -247,11 +249,11 @@ impl Ledger {
             Write::Start { item, .. } => {
                 self.started.insert(run, place);
                 let key = *item.keys.first().expect("a run starts with a trigger");
-                let accepted = Accepted { chat, key, run, at: place };
+                let accepted = Accepted { chat, key, run, at: place, resync: item.resync.clone() };
                 self.accepted.push((item.triggers[0].message_id.clone(), accepted));
             }
             Write::Join { key, trigger, .. } => {
-                let accepted = Accepted { chat, key: *key, run, at: place };
+                let accepted = Accepted { chat, key: *key, run, at: place, resync: item.resync.clone() };
                 self.accepted.push((trigger.message_id.clone(), accepted));
             }
             Write::Cancel { requested_at, .. } => {

@@ -1,9 +1,11 @@
-//! What a seed determines before anything happens: the chats, what arrives when, the bridge's settings, and which faults
+//! What a seed determines before anything happens: the chats and accounts, what arrives when, the bridge's settings, and which faults
 //! occur how often.
 
 use std::time::Duration;
 
 use postpress_bridge::event_source_mapping::EventSourceMapping;
+use postpress_bridge::ids::Subject;
+use postpress_bridge::postpress::{Resync, SyncCall};
 use postpress_bridge::run::{Rules, Schedule};
 use postpress_bridge::settings::{Config, Limits};
 use postpress_bridge::simulator::{Faults as ProviderFaults, Span};
@@ -65,7 +67,7 @@ pub(super) struct Arrival {
 /// The kind of a message from outside.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
-    Trigger { chat: String, key: Option<String>, after_request: bool },
+    Trigger { call: SyncCall, key: Option<String>, after_request: bool },
     Cancel,
     Invalid,
     Sweep,
@@ -124,7 +126,7 @@ impl Plan {
             visibility: SECOND * random.random_range(90..=360),
             // The deployment has 10; fewer cause more dead letters.
             max_receives: if gentle { 10 } else { random.random_range(3..=10) },
-            arrivals: arrivals(random, active),
+            arrivals: arrivals(random, seed, active),
             brown_outs,
             heals_at: active + MINUTE,
             is_crowded,
@@ -230,15 +232,15 @@ fn brown_outs(random: &mut StdRng, active: Duration) -> Vec<BrownOut> {
     brown_outs
 }
 
-fn arrivals(random: &mut StdRng, active: Duration) -> Vec<Arrival> {
+fn arrivals(random: &mut StdRng, seed: u64, active: Duration) -> Vec<Arrival> {
     let mut arrivals = Vec::new();
     for number in 0..random.random_range(1..=3) {
-        let chat = chat(random, number);
+        let call = call(&chat(random, number), seed, number);
         // All at the beginning, or spread until long after the first run's end.
         let within = if random.random_bool(0.4) { 20 * SECOND } else { active };
         for _ in 0..random.random_range(1..=4) {
             let at = within.mul_f64(random.random());
-            let trigger = trigger(random, &chat, at);
+            let trigger = trigger(random, &call, at);
             if random.random_bool(0.2) {
                 let late = if random.random() { SECOND } else { active };
                 arrivals.push(Arrival { at: at + late.mul_f64(random.random()), ..trigger.clone() });
@@ -247,7 +249,8 @@ fn arrivals(random: &mut StdRng, active: Duration) -> Vec<Arrival> {
         }
         // Once in a while the same cancel is sent twice.
         for _ in 0..*[0, 0, 0, 1, 1, 2].choose(random).unwrap() {
-            let body = serde_json::json!({"action": "cancel", "chat_id": chat}).to_string();
+            let subject = &call.subject;
+            let body = serde_json::json!({"action": "cancel", subject.kind().id_field(): subject.id()}).to_string();
             arrivals.push(Arrival { at: within.mul_f64(random.random()), body, kind: Kind::Cancel });
         }
     }
@@ -260,10 +263,32 @@ fn arrivals(random: &mut StdRng, active: Duration) -> Vec<Arrival> {
     arrivals
 }
 
-fn trigger(random: &mut StdRng, chat: &str, at: Duration) -> Arrival {
+/// What to sync: this chat, or in every fourth place an account with its behaviour, in chunks.
+fn call(chat: &str, seed: u64, number: u64) -> SyncCall {
+    if !(seed + number).is_multiple_of(4) {
+        return Subject::chat(chat).expect("it is one").into();
+    }
+    let chunks = 1 + seed % 3;
+    let (opening, ending) = chat.rsplit_once("-then-").map_or((None, chat), |(one, other)| (Some(one), other));
+    let ending = ending.replace("-in-", &format!("-in-{chunks}-chunks-of-"));
+    let account = opening.map_or(ending.clone(), |opening| format!("{opening}-then-{ending}"));
+    let resync = Resync { chunk_size: (1 + number).try_into().ok(), ..Resync::default() };
+    SyncCall { subject: Subject::account(&account).expect("it is one"), resync }
+}
+
+fn trigger(random: &mut StdRng, call: &SyncCall, at: Duration) -> Arrival {
     let key = random.random_bool(0.4).then(|| format!("key-{}", random.random_range(0..3)));
     let number: u16 = random.random();
-    let mut body = serde_json::json!({"chat_id": chat, "metadata": {"n": number}});
+    let mut call = call.clone();
+    // Most triggers for an account ask with the same options.
+    if !call.resync.is_empty() && number.is_multiple_of(3) {
+        call.resync.partial = Some(true);
+    }
+    let SyncCall { subject, resync } = &call;
+    let mut body = serde_json::json!({ subject.kind().id_field(): subject.id(), "metadata": {"n": number} });
+    if !resync.is_empty() {
+        body["resync"] = serde_json::json!(resync);
+    }
     // From the same random number, so that it changes nothing else of a world.
     if number.is_multiple_of(5) {
         body["fresh_for_seconds"] = serde_json::json!(number / 10);
@@ -275,7 +300,7 @@ fn trigger(random: &mut StdRng, chat: &str, at: Duration) -> Arrival {
     if let Some(key) = &key {
         body["idempotency_key"] = serde_json::json!(key);
     }
-    Arrival { at, body: body.to_string(), kind: Kind::Trigger { chat: chat.to_owned(), key, after_request } }
+    Arrival { at, body: body.to_string(), kind: Kind::Trigger { call, key, after_request } }
 }
 
 fn invalid(random: &mut StdRng) -> String {
@@ -301,7 +326,7 @@ fn sweeps(random: &mut StdRng, active: Duration) -> Vec<Arrival> {
 }
 
 /// A chat that behaves as its id says (`simulator::script`).
-fn chat(random: &mut StdRng, number: usize) -> String {
+fn chat(random: &mut StdRng, number: u64) -> String {
     let finish = *["done", "done", "done", "error", "deleted"].choose(random).unwrap();
     let ending = match random.random_range(0..10) {
         0 => {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use postpress_bridge::ids::{MessageId, RunId, Subject, TriggerKey};
 use postpress_bridge::message::Record;
-use postpress_bridge::postpress::{Answer, Finish};
+use postpress_bridge::postpress::{Answer, Finish, Progress, SyncCall};
 use postpress_bridge::run::{AckReason, Disposition, EndedBy, Phase, RetryReason};
 
 use serde_json::{Value, json};
 
 use super::history::{History, What};
-use super::ledger::{Delivery, Ledger, Publication};
-use super::plan::Kind;
+use super::ledger::{Called, Delivery, Ledger, Publication};
+use super::plan::{Arrival, Kind};
 use super::repeats::{self, Repeat};
 use super::restarts::{Restart, restarts};
 
@@ -52,8 +52,10 @@ pub(super) fn judge(history: &History) -> Judgement {
     verdict.dead_triggers = every_trigger_is_in_one_ending(history, &ledger, breaches);
     every_dead_letter_is_explained(history, &ledger, breaches);
     every_status_was_answered(&ledger, breaches);
+    every_chunk_was_answered(&ledger, breaches);
+    every_call_has_the_options_of_its_triggers(history, breaches);
     every_fresh_answer_was_asked_for(history, &ledger, breaches);
-    every_later_sync_begins_later(history, &ledger, breaches);
+    every_trigger_is_accepted_by_a_run_that_it_may_join(history, &ledger, breaches);
     verdict.cancelled = a_cancelled_run_goes_no_further(&ledger, breaches);
     verdict.repeats = every_event_has_one_form(&ledger, breaches);
     verdict.endings = ledger.publications.values().filter(|events| events[0].ended_run().is_some()).count();
@@ -162,10 +164,9 @@ fn every_trigger_is_in_one_ending(history: &History, ledger: &Ledger, breaches: 
         let What::Put { message, kind, .. } = &entry.what else { continue };
         let dead = history.dead_letters.iter().any(|dead| dead.message_id == *message || waits_for(dead, message));
         match kind {
-            Kind::Trigger { chat, key, .. } => {
+            Kind::Trigger { call: SyncCall { subject, .. }, key, .. } => {
                 let key = TriggerKey::of(key.as_deref().unwrap_or(message.as_str()));
-                let subject = Subject::chat(chat).expect("the plan has valid ids");
-                let accepted = runs_of_keys.contains_key(&(&subject, key));
+                let accepted = runs_of_keys.contains_key(&(subject, key));
                 let is_answered = |published: &Publication| {
                     let is_answer = published.is_fresh_answer() || is_waited_too_long(published);
                     is_answer && published.attempt.taken && published.event.detail.triggers[0].message_id == *message
@@ -173,7 +174,7 @@ fn every_trigger_is_in_one_ending(history: &History, ledger: &Ledger, breaches: 
                 let answered = ledger.publications.values().flatten().any(is_answered);
                 given_up += usize::from(dead && !accepted && !answered);
                 if !dead && !accepted && !answered {
-                    breaches.push(format!("{message}, a trigger for {chat}, has vanished"));
+                    breaches.push(format!("{message}, a trigger for {subject:?}, has vanished"));
                 }
             }
             Kind::Invalid => {
@@ -200,13 +201,16 @@ fn is_waited_too_long(publication: &Publication) -> bool {
     is_deadline && detail.run_id.is_none()
 }
 
-/// A trigger for a sync that begins after it is accepted only by a run that did (W1).
-fn every_later_sync_begins_later(history: &History, ledger: &Ledger, breaches: &mut Vec<String>) {
+/// A trigger is accepted only by a run with its options, and one for a sync that begins after it only by a run that did (W1).
+fn every_trigger_is_accepted_by_a_run_that_it_may_join(history: &History, ledger: &Ledger, breaches: &mut Vec<String>) {
     for entry in &history.entries {
-        let What::Put { message, kind: Kind::Trigger { after_request: true, .. }, .. } = &entry.what else { continue };
+        let What::Put { message, kind: Kind::Trigger { call, after_request, .. }, .. } = &entry.what else { continue };
         for (_, accepted) in ledger.accepted.iter().filter(|(accepted, _)| accepted == message) {
+            if accepted.resync != call.resync {
+                breaches.push(format!("{message} was accepted by run {}, which has other options", accepted.run));
+            }
             let began = ledger.started.get(&accepted.run).map(|place| history.entries[*place].at);
-            if began.is_none_or(|began| began < entry.at) {
+            if *after_request && began.is_none_or(|began| began < entry.at) {
                 breaches.push(format!("{message} was accepted by run {}, which began before it", accepted.run));
             }
         }
@@ -259,7 +263,39 @@ fn every_status_was_answered(ledger: &Ledger, breaches: &mut Vec<String>) {
     }
 }
 
-/// A trigger is answered with an earlier run only if it allows that, and the run is its chat's, done, published and recent enough.
+/// An ending counts at most as many chunks as its run's calls were answered, and only of an account.
+fn every_chunk_was_answered(ledger: &Ledger, breaches: &mut Vec<String>) {
+    let is_chunk = |call: &&Called| call.answer == Some(Answer::InProgress(Progress::ChunkDone));
+    for event in ledger.publications.values().map(|publications| &publications[0].event.detail) {
+        if event.run_id.is_none() {
+            continue;
+        }
+        let calls = ledger.calls.values().filter(|call| Some(call.run.as_uuid()) == event.run_id);
+        let answered = calls.filter(is_chunk).count();
+        if event.chunks.is_some() != event.account_id.is_some() || event.chunks.unwrap_or_default() as usize > answered
+        {
+            breaches.push(format!(
+                "event {} says {:?} chunks, of which {answered} were answered",
+                event.event_id, event.chunks
+            ));
+        }
+    }
+}
+
+/// Every call has the query that the triggers for its subject ask for.
+fn every_call_has_the_options_of_its_triggers(history: &History, breaches: &mut Vec<String>) {
+    for call in &history.calls {
+        let asked = |arrival: &Arrival| match &arrival.kind {
+            Kind::Trigger { call: asked, .. } => asked.subject == call.subject && asked.resync == call.resync,
+            Kind::Cancel | Kind::Invalid | Kind::Sweep => false,
+        };
+        if !history.plan.arrivals.iter().any(asked) {
+            breaches.push(format!("call {} has the query {:?}, which nobody asked for", call.number, call.resync));
+        }
+    }
+}
+
+/// A trigger is answered with an earlier run only if it allows that, and the run is its subject's, done, published and recent enough.
 fn every_fresh_answer_was_asked_for(history: &History, ledger: &Ledger, breaches: &mut Vec<String>) {
     for answer in ledger.publications.values().flatten().filter(|publication| publication.is_fresh_answer()) {
         let detail = &answer.event.detail;
@@ -281,9 +317,12 @@ fn every_fresh_answer_was_asked_for(history: &History, ledger: &Ledger, breaches
         });
         let is_its_ending = ending.is_some_and(|ending| {
             let of = &ending.event.detail;
-            (&of.chat_id, of.status, of.finished_at) == (&detail.chat_id, Some(Finish::Done), finished)
+            (of.subject(), of.status, of.finished_at) == (detail.subject(), Some(Finish::Done), finished)
         });
-        if !is_recent || !is_its_ending || asked["chat_id"] != json!(detail.chat_id) {
+        if !is_recent
+            || !is_its_ending
+            || [&asked["chat_id"], &asked["account_id"]] != [&json!(detail.chat_id), &json!(detail.account_id)]
+        {
             breaches.push(format!("{message}, {asked}, was answered with {detail:?}"));
         }
     }

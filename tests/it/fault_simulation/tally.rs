@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-use postpress_bridge::postpress::{Answer, Failure};
+use postpress_bridge::postpress::{Answer, Failure, Progress};
 use postpress_bridge::run::WriteResult;
 
 use super::history::{Effect, Entry, Fault, History, Operation, Point, What};
@@ -32,7 +32,8 @@ const MESSAGES: [&str; 15] = [
     "cancels",
     "runs cancelled",
 ];
-const CALLS: [&str; 9] = [
+const CALLS: [&str; 10] = [
+    "chunk done",
     "calls",
     "503 in a brown-out",
     "5xx",
@@ -159,6 +160,7 @@ impl Tally {
     fn add_answer(&mut self, answer: &Answer) {
         let what = match answer {
             Answer::Unusable(_) => "unusable 200",
+            Answer::InProgress(Progress::ChunkDone) => "chunk done",
             Answer::Failed(Failure { may_land_late: true, .. }) => "no answer in time",
             Answer::Failed(Failure { status: 502, detail, .. }) if detail.contains("connection") => "connection lost",
             Answer::Failed(Failure { status: 401, .. }) => "401",

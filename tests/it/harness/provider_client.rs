@@ -36,7 +36,7 @@ pub(crate) fn client_of(server: &RawServer) -> Client {
 }
 
 pub(crate) async fn ask(client: &Client, deadline: Duration) -> Answer {
-    let answer = client.sync(&Subject::chat(CHAT).unwrap(), deadline).await;
+    let answer = client.sync(&Subject::chat(CHAT).unwrap().into(), deadline).await;
     assert_no_secret("the answer", &format!("{answer:?}"));
     answer
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use postpress_bridge::postpress::RetryClass;
+use postpress_bridge::ids::{Subject, SubjectKind};
 use postpress_bridge::postpress::catalogue::ERROR_TYPES;
+use postpress_bridge::postpress::{Operation, Resync, RetryClass};
 use postpress_bridge::run::{EndedBy, Origin};
 use postpress_bridge::simulator::Faults;
 use serde_json::json;
@@ -27,37 +28,42 @@ fn summary(event: &Published) -> String {
     format!("{ending} by {:?}", event.detail.ended_by.unwrap())
 }
 
-/// The summary of each chat's only event.
-fn expected() -> HashMap<String, String> {
+/// The summary of each chat's or account's only event.
+fn expected() -> HashMap<Subject, String> {
     let statuses = [("done-in-2s", "SYNC_DONE"), ("error-in-2s", "SYNC_ERROR"), ("deleted", "CHAT_DELETED")];
-    let statuses = statuses.map(|(chat, status)| (chat.to_owned(), format!("{status} by {:?}", EndedBy::Answer)));
-    let errors = ERROR_TYPES.iter().map(|error| {
+    let statuses = statuses.map(|(id, status)| (Subject::chat(id), format!("{status} by {:?}", EndedBy::Answer)));
+    let of_chats = ERROR_TYPES.iter().map(|error| (SubjectKind::Chat, error));
+    let of_accounts = Operation::of(SubjectKind::Account).error_types.iter();
+    let errors = of_chats.chain(of_accounts.map(|error| (SubjectKind::Account, error))).map(|(kind, error)| {
         let ended_by = match error.retry_class {
             // The retry budget is shorter than the grace period.
             RetryClass::Retryable | RetryClass::Connecting => EndedBy::Retries,
             RetryClass::Credentials | RetryClass::Terminal => EndedBy::Answer,
         };
-        let chat = error.kind.strip_prefix("errors/").unwrap().to_owned();
-        (chat, format!("{} {} ({:?}) by {ended_by:?}", error.status, error.kind, Origin::Postpress))
+        let subject = Subject::new(kind, error.kind.strip_prefix("errors/").unwrap());
+        (subject, format!("{} {} ({:?}) by {ended_by:?}", error.status, error.kind, Origin::Postpress))
     });
-    errors.chain(statuses).collect()
+    errors.chain(statuses).map(|(subject, ending)| (subject.unwrap(), ending)).collect()
 }
 
 #[tokio::test]
 async fn every_documented_answer_ends_in_one_event_in_a_subscribers_queue() {
     let expected = expected();
-    assert_eq!(expected.len(), ERROR_TYPES.len() + 3);
+    assert_eq!(expected.len(), ERROR_TYPES.len() + Operation::of(SubjectKind::Account).error_types.len() + 3);
     let _alone = ONE_CROWD.lock().await;
     let world = World::start(Faults::default(), Duration::from_secs(90)).await;
     let settings = [("BRIDGE_RETRY_SECONDS", "1"), ("BRIDGE_POLL_INITIAL_SECONDS", "1")];
     let worker = world.worker(Duration::from_secs(30), &settings);
-    let triggers: Vec<_> = expected.keys().map(|chat| json!({"chat_id": chat, "correlation_id": chat})).collect();
+    let triggers: Vec<_> = expected
+        .keys()
+        .map(|subject| json!({subject.kind().id_field(): subject.id(), "correlation_id": subject.id()}))
+        .collect();
     let mapping = Mapping { batch_size: 25, batch_window: Duration::from_secs(1), ..world.mapping() };
     let figures = world.work(&worker, &mapping, world.send(&triggers)).await;
 
     let published = world.published().await;
     println!(
-        "{} chats: {} events; {figures:?}; {} processes, {:?}",
+        "{} subjects: {} events; {figures:?}; {} processes, {:?}",
         expected.len(),
         published.len(),
         worker.processes_started(),
@@ -71,11 +77,11 @@ async fn every_documented_answer_ends_in_one_event_in_a_subscribers_queue() {
         assert_eq!(event, first, "a repeated event is identical");
     }
     for event in endings.values() {
-        let chat = event.detail.chat_id.as_ref().unwrap().to_string();
-        assert_eq!(event.resources, [chat.as_str()]);
+        let subject = event.detail.subject().unwrap();
+        assert_eq!(event.resources, [subject.id()]);
         let reported: Vec<_> = event.detail.triggers.iter().map(|trigger| trigger.correlation_id.as_deref()).collect();
-        assert_eq!(reported, [Some(&*chat)], "an event answers its own chat's trigger");
-        let second = came.insert(chat, summary(event));
+        assert_eq!(reported, [Some(subject.id())], "an event answers its own trigger");
+        let second = came.insert(subject, summary(event));
         assert_eq!(second, None, "a second ending: {event:?}");
     }
     assert_eq!(came, expected);
@@ -103,4 +109,25 @@ async fn a_trigger_is_answered_with_a_recent_sync_unless_it_asks_for_a_new_one()
     assert_eq!(endings, ["SYNC_DONE by Answer", "SYNC_DONE by Fresh", "SYNC_DONE by Answer"]);
     let [first, fresh, second] = [0, 1, 2].map(|index: usize| published[index].detail.run_id);
     assert!(first == fresh && first != second, "{published:?}");
+}
+
+#[tokio::test]
+async fn an_account_is_synced_chunk_by_chunk_with_the_options_of_its_trigger() {
+    let _alone = ONE_CROWD.lock().await;
+    let world = World::start(Faults::default(), Duration::from_secs(90)).await;
+    let worker = world.worker(Duration::from_secs(30), &[("BRIDGE_POLL_INITIAL_SECONDS", "1")]);
+    let account = "done-in-3-chunks-of-2s";
+    let trigger = json!({ "account_id": account, "resync": { "after": 7, "partial": true } });
+    world.work(&worker, &world.mapping(), world.send(&[trigger])).await;
+
+    let [event] = &world.published().await[..] else { panic!("not one event") };
+    assert_eq!((summary(event).as_str(), &*event.resources), ("SYNC_DONE by Answer", &[account.to_owned()][..]));
+    let resync = Resync { partial: Some(true), after: Some(7), ..Resync::default() };
+    let detail = &event.detail;
+    assert_eq!((detail.subject(), &detail.resync), (Subject::account(account).ok(), &resync));
+    assert_eq!((detail.object.as_deref(), detail.chunks, detail.restarts), (Some("AccountResync"), Some(2), Some(0)));
+    let calls = world.simulator.log();
+    assert!(calls.len() > 5 && calls.iter().all(|call| call.resync == resync), "{calls:?}");
+    let total = world.simulator.stats().total;
+    assert_eq!((total.syncs_started, total.chunks, total.restarts, total.other_queries), (1, 2, 0, 0));
 }

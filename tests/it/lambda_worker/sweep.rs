@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use postpress_bridge::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
 use postpress_bridge::message::SWEEP_BODY;
+use postpress_bridge::postpress::Resync;
 use postpress_bridge::run::{ACTIVE_SHARDS, Item, Open, PollState, RecentKeys, RunState, Trigger, Write};
 use postpress_bridge::simulator::Faults;
 use postpress_bridge::store::RunStore;
@@ -28,6 +29,7 @@ fn run(chat: &Subject, number: u128, lease_until_ms: Millis, sweep_at_ms: Millis
     let subject = chat.clone();
     let message_id = MessageId::new(format!("m-{number}"));
     let item = Item {
+        resync: Resync::default(),
         run_id: RunId::from_random(number),
         claim_id: ClaimId::from_random(number),
         holder: message_id.clone(),

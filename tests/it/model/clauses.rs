@@ -17,7 +17,7 @@
 
 use super::faults::Faults;
 use super::mutant::Mutant::{self, *};
-use super::scope::{CANCEL, ONE, Scope, THREE, TWINS, TWINS_AND_ANOTHER, TWO, WAITING, scope};
+use super::scope::{CANCEL, ONE, OTHER_OPTIONS, Scope, THREE, TWINS, TWINS_AND_ANOTHER, TWO, WAITING, scope};
 
 const NONE: Faults = Faults::NONE;
 const DUPLICATE: Faults = Faults { duplicates: 1, ..NONE };
@@ -110,6 +110,8 @@ pub(super) type CaughtIn = (&'static str, Mutant, Scope);
 
 pub(super) const CAUGHT_LATER: &[CaughtIn] = &[
     ("trigger 3: joins only a run that it may", JoinsAnEarlierRun, scope(ONE, 2, NONE).with(WAITING)),
+    ("trigger 3: joins only a run that it may", JoinsOtherOptions, scope(ONE, 2, NONE).with(OTHER_OPTIONS)),
+    ("trigger 3: joins under the run as read", JoinIgnoresTheRun, scope(TWO, 2, NONE).with(OTHER_OPTIONS)),
     ("waiting: acknowledged once it is sent", FailedWaitIsAcknowledged, scope(ONE, 2, FAILED).with(WAITING)),
     ("waiting: under its first key", WaitsUnderAnotherKey, scope(ONE, 2, DUPLICATE).with(WAITING)),
     ("cancel: of a run that began before it", CancelIgnoresTheStart, scope(TWO, 1, NONE).with(CANCEL)),

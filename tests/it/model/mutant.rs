@@ -92,6 +92,7 @@ pub(super) enum Mutant {
     SweepIgnoresTheLease,
     SweepReadsShardByShard,
     JoinsAnEarlierRun,
+    JoinsOtherOptions,
     FailedWaitIsAcknowledged,
     WaitsUnderAnotherKey,
     PollIgnoresTheCancel,
@@ -159,6 +160,9 @@ impl Mutant {
             (M::ClaimKeepsTheFence, Task::Poll(poll)) => claimant.claim_id = poll.claim_id,
             (M::AnswerIsForgotten, Task::Poll(poll)) => poll.answer = None,
             (M::JoinsAnEarlierRun, Task::Trigger(message)) => message.after_request = false,
+            (M::JoinsOtherOptions, Task::Trigger(message)) => {
+                message.resync = item.map_or_else(|| message.resync.clone(), |item| item.resync.clone());
+            }
             (M::WaitsUnderAnotherKey, Task::Trigger(message)) => {
                 message.key = TriggerKey::of(claimant.message_id.as_str());
             }

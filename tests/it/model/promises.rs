@@ -25,7 +25,10 @@ impl Bridge {
                 if state.item.as_ref().is_some_and(|before| !state.is_published_ending(before)) {
                     state.break_promise("a run is started over one whose ending is unpublished (S2)");
                 }
-                item.triggers.iter().for_each(|trigger| self.accept(state, &trigger.message_id));
+                for trigger in &item.triggers {
+                    self.check_options(state, item, &trigger.message_id);
+                    self.accept(state, &trigger.message_id);
+                }
             }
             Write::Claim { claim, .. } => {
                 if state.is_cancelled() {
@@ -36,6 +39,9 @@ impl Bridge {
             Write::Join { trigger, .. } => {
                 if state.is_cancelled() {
                     state.break_promise("a trigger is accepted into a cancelled run (C5)");
+                }
+                if let Some(item) = state.item.clone() {
+                    self.check_options(state, &item, &trigger.message_id);
                 }
                 if self.is_to_begin_after(&trigger.message_id)
                     && state.item.as_ref().is_some_and(|item| item.started_at_ms < trigger.requested_at)
@@ -122,8 +128,19 @@ impl Bridge {
     }
 
     fn is_to_begin_after(&self, id: &MessageId) -> bool {
-        let later = place_of(id).checked_sub(self.scope.requests.len());
-        later.is_some_and(|place| self.scope.later[place] == Later::AfterRequest)
+        self.later(id) == Some(Later::AfterRequest)
+    }
+
+    fn later(&self, id: &MessageId) -> Option<Later> {
+        let place = place_of(id).checked_sub(self.scope.requests.len())?;
+        Some(self.scope.later[place])
+    }
+
+    /// Before this run accepts a trigger.
+    fn check_options(&self, state: &mut State, run: &Item, id: &MessageId) {
+        if run.resync.is_empty() == (self.later(id) == Some(Later::OtherOptions)) {
+            state.break_promise("a trigger is accepted by a run with other options (W1)");
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) enum Later {
     Cancel,
     /// A trigger for a sync that begins after it.
     AfterRequest,
+    /// A trigger for a sync with other options. Only an account's sync has options.
+    OtherOptions,
 }
 
 impl Later {
@@ -29,6 +31,7 @@ impl Later {
         match self {
             Self::Cancel => r#"{"action": "cancel", "chat_id": "c"}"#,
             Self::AfterRequest => r#"{"after_request": true, "chat_id": "c"}"#,
+            Self::OtherOptions => r#"{"account_id": "c", "resync": {"partial": true}}"#,
         }
     }
 
@@ -37,12 +40,15 @@ impl Later {
         match self {
             Self::Cancel => "a cancel is sent",
             Self::AfterRequest => "a trigger is sent that may not join an earlier run",
+            Self::OtherOptions => "a trigger is sent that may not join a run with other options",
         }
     }
 }
 
 /// A trigger that may have to wait.
 pub(super) const WAITING: &[Later] = &[Later::AfterRequest];
+/// A trigger for an account that may have to wait.
+pub(super) const OTHER_OPTIONS: &[Later] = &[Later::OtherOptions];
 /// A trigger that may have to wait, and a cancel.
 pub(super) const WAITING_AND_CANCEL: &[Later] = &[Later::AfterRequest, Later::Cancel];
 /// Two cancels.
@@ -87,6 +93,8 @@ pub(super) const SMALL: &[Scope] = &[
     scope(ONE, 1, Faults { failed: 1, lost: 1, ..NONE }).with(WAITING),
     scope(ONE, 1, Faults { dead_letters: 1, crashes: 1, ..NONE }).with(WAITING),
     scope(ONE, 2, NONE).with(WAITING_AND_CANCEL),
+    scope(TWO, 2, NONE).with(OTHER_OPTIONS),
+    scope(ONE, 2, Faults { crashes: 1, ..NONE }).with(OTHER_OPTIONS),
     scope(TWINS_AND_ANOTHER, 2, NONE),
     scope(TWINS, 2, Faults { crashes: 1, ..NONE }),
     scope(TWINS, 2, Faults { duplicates: 1, ..NONE }),
@@ -115,6 +123,7 @@ pub(super) const LARGE: &[Scope] = &[
     scope(ONE, 2, Faults { lost: 1, failed: 1, late: 1, ..NONE }).with(WAITING),
     scope(ONE, 2, Faults { dead_letters: 1, crashes: 1, early_sweeps: 1, ..NONE }).with(WAITING),
     scope(ONE, 2, Faults { crashes: 1, duplicates: 1, ..NONE }).with(WAITING_AND_CANCEL),
+    scope(TWO, 2, Faults { crashes: 1, duplicates: 1, ..NONE }).with(OTHER_OPTIONS),
     scope(TWINS, 2, Faults { crashes: 1, duplicates: 1, lost: 1, ..NONE }),
     scope(TWINS_AND_ANOTHER, 2, Faults { crashes: 1, duplicates: 1, ..NONE }),
 ];
@@ -127,6 +136,11 @@ impl Scope {
     /// The same world, in which these messages are sent while a run is active.
     pub(super) const fn with(self, later: &'static [Later]) -> Self {
         Self { later, ..self }
+    }
+
+    /// The member of a body that names what is synced.
+    pub(super) fn id_field(&self) -> &'static str {
+        if self.later.contains(&Later::OtherOptions) { "account_id" } else { "chat_id" }
     }
 
     /// Whether several messages carry this request.

@@ -122,12 +122,8 @@ pub(super) fn tick(rules: &Rules, now: Millis) -> StepContext<'_> {
 /// The trigger messages as sent. Only a request with several messages needs an `idempotency_key`.
 fn triggers(scope: &Scope) -> impl Iterator<Item = Message> {
     scope.requests.iter().enumerate().map(|(place, request)| {
-        let body = if scope.is_repeated(*request) {
-            r#"{"chat_id": "c", "idempotency_key": "k"}"#
-        } else {
-            r#"{"chat_id": "c"}"#
-        };
-        parse(place, body, NOW)
+        let key = if scope.is_repeated(*request) { r#", "idempotency_key": "k""# } else { "" };
+        parse(place, &format!(r#"{{"{}": "c"{key}}}"#, scope.id_field()), NOW)
     })
 }
 

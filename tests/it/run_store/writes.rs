@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postpress_bridge::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
 use postpress_bridge::message::{Message, Record};
-use postpress_bridge::postpress::{Envelope, Finish, Progress};
+use postpress_bridge::postpress::{Envelope, Finish, Progress, Resync};
 use postpress_bridge::run::{
     Claim, ClaimCondition, EndedBy, Ending, Item, Open, Outcome, PollState, RecentKeys, RunState, Trigger, Write,
 };
@@ -38,6 +38,7 @@ pub(super) fn trigger(message_id: &str, metadata: &str) -> Trigger {
 pub(crate) fn new_run(chat: &Subject, run: u128) -> Item {
     Item {
         subject: chat.clone(),
+        resync: Resync { partial: Some(true), ..Resync::default() },
         run_id: RunId::from_random(run),
         claim_id: ClaimId::from_random(1),
         holder: MessageId::new("starter"),
@@ -71,6 +72,8 @@ pub(super) fn learned() -> PollState {
         restarts: 1,
         next_poll_ms: Some(LEASE_OVER),
         history: vec![(0, 2, 1), (5, 503, 2), (80, 3, 1)].into(),
+        chunks: 2,
+        backoff_after: 3,
     }
 }
 

@@ -123,7 +123,7 @@ impl Handler for Stateless {
     async fn handle(&self, batch: &[Record], _ends: Instant) -> InvocationResult {
         for record in batch {
             let trigger: serde_json::Value = serde_json::from_str(&record.body).unwrap();
-            let chat = Subject::chat(trigger["chat_id"].as_str().unwrap()).unwrap();
+            let chat = Subject::chat(trigger["chat_id"].as_str().unwrap()).unwrap().into();
             match self.provider.sync(&chat, Duration::from_secs(10)).await {
                 Answer::Over(_) => self.endings.update(|endings| endings + 1),
                 _ => drop(self.queue.put(&record.body, Duration::from_secs(60))),

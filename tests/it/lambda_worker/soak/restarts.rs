@@ -123,7 +123,7 @@ fn chat_of(body: &str) -> String {
 
 #[test]
 fn only_a_kill_between_answer_and_record_of_the_same_chat_explains_a_restart() {
-    use postpress_bridge::postpress::Finish;
+    use postpress_bridge::postpress::{Finish, Resync};
     use serde_json::json;
 
     const BEGAN: u64 = 1_795_514_400_000;
@@ -161,6 +161,7 @@ fn only_a_kill_between_answer_and_record_of_the_same_chat_explains_a_restart() {
         let record = |(number, said): (u64, &Said)| CallRecord {
             number,
             subject: Subject::chat("done~1").unwrap(),
+            resync: Resync::default(),
             sent_at_ms: number * 1000,
             landed_at_ms: Some(number * 1000 + 50),
             said: Some(*said),

@@ -72,7 +72,7 @@ impl Stateless {
         let Message::Trigger(trigger) = Message::parse(record, "") else {
             anyhow::bail!("not a trigger");
         };
-        match self.provider.sync(&trigger.subject, self.settings.config.limits.provider_timeout).await {
+        match self.provider.sync(&trigger.subject.clone().into(), self.settings.config.limits.provider_timeout).await {
             Answer::InProgress(_)
             | Answer::Unusable(_)
             | Answer::Failed(Failure { retry_class: RetryClass::Retryable | RetryClass::Credentials, .. }) => {

@@ -1,0 +1,149 @@
+//! The arguments that say what to sync: chats, or an account and the options of its sync.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+
+use crate::ids::Subject;
+use crate::postpress::Resync;
+use crate::postpress::resync::{ChunkSize, LinkedinProduct};
+use crate::time::Millis;
+
+/// What a command is to sync.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Subjects {
+    /// The chats to sync
+    #[arg(value_name = "CHAT_ID", required_unless_present = "account", value_parser = Subject::chat)]
+    chats: Vec<Subject>,
+
+    /// Sync this account, as the provider does it for all its chats, instead of single chats
+    #[arg(long, value_name = "ACCOUNT_ID", conflicts_with = "chats", value_parser = Subject::account)]
+    account: Option<Subject>,
+
+    #[command(flatten)]
+    options: AccountOptions,
+}
+
+/// The options of an account's sync. Without one, the provider's default holds.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Account options")]
+struct AccountOptions {
+    /// Sync the account partially (`--partial=false`: explicitly not)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", requires = "account", conflicts_with = "chats")]
+    partial: Option<bool>,
+
+    /// How many chats the provider syncs in one chunk
+    #[arg(long, value_name = "CHATS", value_parser = chunk_size, requires = "account", conflicts_with = "chats")]
+    chunk_size: Option<ChunkSize>,
+
+    /// The `LinkedIn` product
+    #[arg(long, value_name = "PRODUCT", requires = "account", conflicts_with = "chats")]
+    linkedin_product: Option<LinkedinProduct>,
+
+    /// Sync only what is older than this time
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "account", conflicts_with = "chats")]
+    before: Option<Millis>,
+
+    /// Sync only what is newer than this time: `2026-11-24T10:00:00Z`, or milliseconds since 1970
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "account", conflicts_with = "chats")]
+    after: Option<Millis>,
+}
+
+/// What a command is to show: one chat or one account.
+#[derive(Debug, Clone, Args)]
+pub(super) struct OneSubject {
+    /// The chat
+    #[arg(value_name = "CHAT_ID", required_unless_present = "account", value_parser = Subject::chat)]
+    chat: Option<Subject>,
+
+    /// The account, instead of a chat
+    #[arg(long, value_name = "ACCOUNT_ID", conflicts_with = "chat", value_parser = Subject::account)]
+    account: Option<Subject>,
+}
+
+impl Subjects {
+    /// The subjects in the order of the arguments, each once.
+    pub(super) fn list(&self) -> Vec<&Subject> {
+        let mut seen = BTreeSet::new();
+        self.chats.iter().chain(&self.account).filter(|subject| seen.insert(*subject)).collect()
+    }
+
+    /// The options of an account's sync.
+    pub(super) fn resync(&self) -> Resync {
+        let AccountOptions { partial, chunk_size, linkedin_product, before, after } = self.options;
+        let [before, after] = [before, after].map(|time| time.map(|Millis(time)| time));
+        Resync { partial, chunk_size, linkedin_product, before, after }
+    }
+}
+
+impl OneSubject {
+    /// The subject.
+    pub(super) fn get(&self) -> anyhow::Result<&Subject> {
+        self.chat.as_ref().or(self.account.as_ref()).ok_or_else(|| anyhow::anyhow!("name a chat or an account"))
+    }
+}
+
+fn chunk_size(text: &str) -> Result<ChunkSize, String> {
+    let chats = text.parse::<u64>().ok().and_then(|chats| chats.try_into().ok());
+    chats.ok_or_else(|| format!("not a number from 1 to {}", ChunkSize::MAX))
+}
+
+fn time(text: &str) -> Result<Millis, &'static str> {
+    let milliseconds = text.parse().ok().map(Millis);
+    milliseconds
+        .or_else(|| Millis::parse_rfc3339(text))
+        .ok_or("write `2026-11-24T10:00:00Z`, or milliseconds since 1970")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        subjects: Subjects,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<Subjects, String> {
+        let program = Program::try_parse_from([&["program"], arguments].concat());
+        program.map(|program| program.subjects).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn chats_or_one_account_with_its_options_can_be_named() {
+        let chats = parse(&["a", "b", "a"]).unwrap();
+        assert_eq!(chats.list(), [&Subject::chat("a").unwrap(), &Subject::chat("b").unwrap()]);
+        assert!(chats.resync().is_empty());
+        for (arguments, query) in [
+            (&[][..], ""),
+            (&["--partial"], "partial=true"),
+            (&["--partial=false", "--chunk-size", "10000"], "partial=false&chunk_size=10000"),
+            (&["--linkedin-product", "sales_navigator"], "linkedin_product=sales_navigator"),
+            (&["--before", "2026-11-24T10:00:00Z", "--after", "7"], "before=1795514400000&after=7"),
+        ] {
+            let account = parse(&[&["--account", "a/1"], arguments].concat()).unwrap();
+            assert_eq!(account.list(), [&Subject::account("a/1").unwrap()]);
+            assert_eq!(account.resync().query(), query);
+        }
+    }
+
+    #[test]
+    fn invalid_combinations_and_values_are_refused() {
+        for (arguments, reason) in [
+            (&[][..], "CHAT_ID"),
+            (&["c", "--account", "a"], "cannot be used with"),
+            (&["--chunk-size", "5"], "--account <ACCOUNT_ID>"),
+            (&["c", "--partial"], "cannot be used with"),
+            (&["--account", ".."], "path navigation"),
+            (&["--account", "a", "--chunk-size", "0"], "not a number from 1 to 10000"),
+            (&["--account", "a", "--linkedin-product", "premium"], "possible values"),
+            (&["--account", "a", "--before", "yesterday"], "milliseconds since 1970"),
+        ] {
+            let refused = parse(arguments).unwrap_err();
+            assert!(refused.contains(reason), "{arguments:?}: {refused}");
+        }
+    }
+}
