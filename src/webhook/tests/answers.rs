@@ -192,6 +192,24 @@ async fn a_status_shows_the_run_and_nothing_private() {
 }
 
 #[tokio::test]
+async fn an_account_is_triggered_and_queried_by_its_own_id() {
+    let fixture = fixture();
+    let response = fixture.answer(&post(&[], r#"{"account_id": "a/1", "resync": {"partial": true}}"#)).await;
+    assert_eq!(response.status(), 202);
+    assert_eq!(response.body(), r#"{"object":"SyncRequest","account_id":"a/1","message_id":"m-1"}"#);
+    assert_eq!(fixture.sent(), [r#"{"account_id":"a/1","resync":{"partial":true}}"#]);
+    for body in [r#"{"account_id": "a", "resync": {"chunk_size": 0}}"#, r#"{"chat_id": "c", "resync": {}}"#] {
+        assert_eq!(fixture.outcome(&post(&[], body)).await, "400 bridge/invalid_trigger", "{body}");
+    }
+
+    let run = json!({"subject": "default/account/a/1", "learned": {"status": "CHUNK_DONE", "chunks": 3}});
+    fixture.ports.item.replace(Some(item(&run)));
+    let response = fixture.answer(&get("/v1/accounts/a%2F1/sync", &[])).await;
+    insta::assert_snapshot!(response.body(), @r#"{"object":"AccountResync","account_id":"a/1","phase":"active","status":"CHUNK_DONE","run_id":"0f8f5c1e-6b1d-4c57-9a53-2f1f0f0f7e11","polls":2,"restarts":0,"chunks":3,"requested_at":"2026-11-24T10:00:00.000Z"}"#);
+    assert_eq!(fixture.outcome(&get("/v1/accounts/%2e%2e/sync", &[])).await, "400 bridge/invalid_account_id");
+}
+
+#[tokio::test]
 async fn an_expired_run_is_not_found() {
     let fixture = fixture();
     assert_eq!(fixture.outcome(&get("/v1/chats/c/sync", &[])).await, "404 bridge/no_run");

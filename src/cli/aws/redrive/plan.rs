@@ -212,6 +212,7 @@ mod tests {
         for body in [
             json!({"chat_id": "c"}),
             json!({"chat_id": "c", "idempotency_key": null, "correlation_id": "o-1"}),
+            json!({"account_id": "a", "resync": {"after": 7}}),
             json!({"chat_id": "c", "idempotency_key": "crm-1"}),
             event("eb-1", json!({"chat_id": "c"})),
             event("eb-1", json!({"chat_id": "c", "idempotency_key": "crm-1"})),
@@ -224,6 +225,8 @@ mod tests {
             let sent_again = record("m-2", &DeadLetter::of(first.clone(), SOURCE).body);
             assert_eq!(trigger(&sent_again).key, trigger(&first).key, "{body}");
             assert_eq!(trigger(&sent_again).trigger.correlation_id, trigger(&first).trigger.correlation_id);
+            assert_eq!(trigger(&sent_again).subject, trigger(&first).subject);
+            assert_eq!(trigger(&sent_again).resync, trigger(&first).resync);
             let dead_again = record("m-3", &DeadLetter::of(sent_again, SOURCE).body);
             assert_eq!(trigger(&dead_again).key, trigger(&first).key, "{body}, a second time");
         }
