@@ -238,6 +238,11 @@ impl Subject {
         }
     }
 
+    /// Its id, if it is of this kind: for log lines, whose fields have fixed names.
+    pub fn id_of(&self, kind: SubjectKind) -> Option<&str> {
+        (self.kind() == kind).then(|| self.id())
+    }
+
     /// How people read it: the id of a chat, or `account` and the id of one.
     pub fn label(&self) -> String {
         match self {

@@ -86,7 +86,8 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         self.auth.check(request, until, may_post).await.map_err(unauthorized)?;
         let trigger = request::read(request, &self.event_source)?;
         let message_id = self.enqueue(&request.id, &trigger, until).await?;
-        tracing::info!(subject = trigger.subject.key(), %message_id, request_id = request.id, "trigger accepted");
+        let [chat_id, account_id] = SubjectKind::ALL.map(|kind| trigger.subject.id_of(kind));
+        tracing::info!(chat_id, account_id, %message_id, request_id = request.id, "trigger accepted");
         Ok(json_response(StatusCode::ACCEPTED, &SyncRequest::accepted(&trigger, message_id), JSON, NO_STORE))
     }
 
@@ -133,7 +134,8 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         self.auth.check(request, until, may_read).await.map_err(unauthorized)?;
         let subject = subject.map_err(|why| Problem::new(Kind::InvalidId(kind), why))?;
         let read = retry_until(until, async || self.store.read(&subject).await).await.map_err(|error| {
-            tracing::error!(request_id = request.id, subject = subject.key(), %error, "run table not read");
+            let [chat_id, account_id] = SubjectKind::ALL.map(|kind| subject.id_of(kind));
+            tracing::error!(request_id = request.id, chat_id, account_id, %error, "run table not read");
             Problem::unavailable("the run table cannot be read; try again")
         })?;
         let now = self.clock.now();

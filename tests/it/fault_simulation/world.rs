@@ -188,9 +188,9 @@ impl Chance {
 
     /// When an invocation dies, if it does.
     pub(super) fn death(&self) -> Option<Death> {
-        self.happens(self.plan.troubles.crashes).then(|| match self.below(4) {
+        self.happens(self.plan.troubles.crashes).then(|| match self.below(5) {
             0 => Death::After(self.between(Duration::from_millis(20), Duration::from_secs(15))),
-            kind => Death::AtPoint(self.below([6, 12, 40][kind as usize - 1])),
+            kind => Death::AtPoint(self.below([6, 12, 40, 160][kind as usize - 1])),
         })
     }
 
