@@ -74,6 +74,12 @@ pub(super) fn brief(item: &Item, driver: Driver) -> String {
         };
     }
     let status = status(item).unwrap_or("no answer yet");
+    if item.cancelled_at.is_some() {
+        return match driver {
+            Driver::Nobody => format!("{status}; cancelled, and {}", stopped(item)),
+            Driver::Bridge | Driver::Terminal => format!("{status}; cancelled, ends with its next message"),
+        };
+    }
     let mut text = if driver == Driver::Nobody {
         format!("{status}; {}", stopped(item))
     } else {

@@ -13,6 +13,7 @@ pub mod aws;
 #[cfg(not(feature = "aws"))]
 #[path = "aws/disabled.rs"]
 pub mod aws;
+pub mod cancel;
 pub mod completions;
 pub mod demo;
 pub mod doctor;
@@ -57,6 +58,7 @@ pub enum Commands {
     Simulate(simulate::Simulate),
     Work(aws::Work),
     Trigger(trigger::Trigger),
+    Cancel(cancel::Cancel),
     Status(status::Status),
     Runs(runs::Runs),
     Redrive(aws::Redrive),
@@ -102,6 +104,7 @@ impl Commands {
             Commands::Simulate(simulate) => simulate.run().await.map(|()| true),
             Commands::Work(work) => work.run().await.map(|()| true),
             Commands::Trigger(trigger) => trigger.run().await,
+            Commands::Cancel(cancel) => cancel.run().await,
             Commands::Status(status) => status.run().await,
             Commands::Runs(runs) => runs.run().await,
             Commands::Redrive(redrive) => redrive.run().await,

@@ -123,6 +123,9 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, driver: Driver, 
         line("requested", when(first.requested_at, now));
     }
     line("started", when(item.started_at_ms, now));
+    if let Some(cancelled_at) = item.cancelled_at {
+        line("cancelled", when(cancelled_at, now));
+    }
     if item.state.is_active() {
         let held = if item.lease_expired(now) { "free since" } else { "held until" };
         line("lease", format!("{held} {}", when(item.lease_until_ms, now)));

@@ -9,16 +9,23 @@ use crate::postpress::Resync;
 use crate::postpress::resync::{ChunkSize, LinkedinProduct};
 use crate::time::Millis;
 
-/// What a command is to sync.
+/// Chats, or an account.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Subjects {
-    /// The chats to sync
+pub(super) struct ChatsOrAccount {
+    /// The chats
     #[arg(value_name = "CHAT_ID", required_unless_present = "account", value_parser = Subject::chat)]
     chats: Vec<Subject>,
 
-    /// Sync this account, as the provider does it for all its chats, instead of single chats
+    /// An account, whose chats the provider syncs as a whole, instead of single chats
     #[arg(long, value_name = "ACCOUNT_ID", conflicts_with = "chats", value_parser = Subject::account)]
     account: Option<Subject>,
+}
+
+/// What a command is to sync.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Subjects {
+    #[command(flatten)]
+    named: ChatsOrAccount,
 
     #[command(flatten)]
     options: AccountOptions,
@@ -61,11 +68,18 @@ pub(super) struct OneSubject {
     account: Option<Subject>,
 }
 
-impl Subjects {
+impl ChatsOrAccount {
     /// The subjects in the order of the arguments, each once.
     pub(super) fn list(&self) -> Vec<&Subject> {
         let mut seen = BTreeSet::new();
         self.chats.iter().chain(&self.account).filter(|subject| seen.insert(*subject)).collect()
+    }
+}
+
+impl Subjects {
+    /// The subjects in the order of the arguments, each once.
+    pub(super) fn list(&self) -> Vec<&Subject> {
+        self.named.list()
     }
 
     /// The options of an account's sync.

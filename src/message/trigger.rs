@@ -113,6 +113,11 @@ impl TriggerBody {
         }
     }
 
+    /// Whether it asks to end a run in flight.
+    pub fn is_cancel(&self) -> bool {
+        self.action == Some(Action::Cancel)
+    }
+
     /// A request to end a run in flight.
     pub fn cancel(subject: Subject) -> Self {
         Self { action: Some(Action::Cancel), ..Self::new(subject) }

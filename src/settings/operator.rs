@@ -23,6 +23,8 @@ pub struct ReadSettings {
     pub runs: Runs,
     /// `BRIDGE_OVERDUE_SECONDS`: how long after its last lease a run counts as lost.
     pub overdue: Duration,
+    /// `BRIDGE_EVENT_SOURCE`: the `source` of the events printed.
+    pub event_source: String,
     /// `BRIDGE_LOG`: what is logged.
     pub log_filter: LogFilter,
 }
@@ -75,8 +77,9 @@ impl FromEnv for ReadSettings {
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
         let runs = reader.runs();
         let overdue = reader.overdue();
+        let event_source = reader.event_source();
         let log_filter = reader.log_filter(LogFilter::warnings());
-        Some(Self { runs: runs?, overdue, log_filter })
+        Some(Self { runs: runs?, overdue, event_source, log_filter })
     }
 }
 

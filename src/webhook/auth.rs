@@ -39,16 +39,16 @@ pub(super) enum Refusal {
     /// A trigger without credentials.
     #[error("sign the request as in Standard Webhooks, or send `Authorization: Bearer` with the token")]
     NothingToPost,
-    /// A query without a token.
+    /// A query or a cancel without a token.
     #[error("send `Authorization: Bearer` with the token; a signature is valid for triggers only")]
-    NothingToRead,
+    NoCredential,
     /// A signature, where the function has no secret to check it with.
     #[error(
         "this function has no signing secret (BRIDGE_WEBHOOK_SECRET); send `Authorization: Bearer` and no signature"
     )]
     NoSecret,
     /// A call that requires a token, where the function has none.
-    #[error("this function has no bearer token (BRIDGE_WEBHOOK_TOKEN), which reading a status requires")]
+    #[error("this function has no bearer token (BRIDGE_WEBHOOK_TOKEN), which this call requires")]
     NoToken,
     /// A part of the signature is missing, repeated or unreadable.
     #[error(
@@ -111,10 +111,10 @@ pub(super) fn may_post(credentials: &Credentials, request: &Request) -> Result<(
     signature.and(token)
 }
 
-/// Whether a request may read a status, or why not.
-pub(super) fn may_read(credentials: &Credentials, request: &Request) -> Result<(), Refusal> {
+/// Whether a request may read a status or cancel a run, or why not.
+pub(super) fn has_token(credentials: &Credentials, request: &Request) -> Result<(), Refusal> {
     if credentials.tokens().is_some() && !request.headers.contains_key(AUTHORIZATION) {
-        return Err(Refusal::NothingToRead);
+        return Err(Refusal::NoCredential);
     }
     verify_token(credentials.tokens(), &request.headers)
 }

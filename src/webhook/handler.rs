@@ -9,9 +9,9 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, X_C
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
-use super::auth::{Auth, Refusal, may_post, may_read};
+use super::auth::{Auth, Refusal, has_token, may_post};
 use super::problem::{Kind, Problem};
-use super::request::{self, SyncRequest};
+use super::request::{self, CancelRequest, SyncRequest};
 use super::routes::Route;
 use super::status::{SyncStatus, entity_tag, is_known};
 use super::{JSON, NO_STORE, Request, Response, json_response};
@@ -72,6 +72,7 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
             (&Method::GET | &Method::HEAD, Route::Sync(kind, subject)) => {
                 self.status(request, kind, subject, until).await
             }
+            (&Method::DELETE, Route::Sync(kind, subject)) => self.cancel(request, kind, subject, until).await,
             // Depends on no other service.
             (&Method::GET | &Method::HEAD, Route::Health) => {
                 Ok(json_response(StatusCode::OK, &serde_json::json!({ "status": "ok" }), JSON, NO_STORE))
@@ -85,14 +86,37 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         request::check_size(&request.body)?;
         self.auth.check(request, until, may_post).await.map_err(unauthorized)?;
         let trigger = request::read(request, &self.event_source)?;
-        let message_id = self.enqueue(&request.id, &trigger, until).await?;
-        let [chat_id, account_id] = SubjectKind::ALL.map(|kind| trigger.subject.id_of(kind));
-        tracing::info!(chat_id, account_id, %message_id, request_id = request.id, "trigger accepted");
-        Ok(json_response(StatusCode::ACCEPTED, &SyncRequest::accepted(&trigger, message_id), JSON, NO_STORE))
+        self.send(&request.id, &trigger, until).await
     }
 
-    /// Sends the trigger until SQS has it. With a key, a second message is the same request. Without one it would be another, so
-    /// after a send that may have succeeded, the client decides whether to send again.
+    async fn cancel(
+        &self,
+        request: &Request,
+        kind: SubjectKind,
+        subject: Result<Subject, String>,
+        until: Instant,
+    ) -> Result<Response, Problem> {
+        self.auth.check(request, until, has_token).await.map_err(unauthorized)?;
+        let subject = subject.map_err(|why| Problem::new(Kind::InvalidId(kind), why))?;
+        self.send(&request.id, &TriggerBody::cancel(subject), until).await
+    }
+
+    /// Puts the trigger on the queue, and answers that it is there.
+    async fn send(&self, request_id: &str, trigger: &TriggerBody, until: Instant) -> Result<Response, Problem> {
+        let message_id = self.enqueue(request_id, trigger, until).await?;
+        let [chat_id, account_id] = SubjectKind::ALL.map(|kind| trigger.subject.id_of(kind));
+        if trigger.is_cancel() {
+            tracing::info!(chat_id, account_id, %message_id, request_id, "cancel accepted");
+            let answer = CancelRequest::accepted(trigger.subject.clone(), message_id);
+            return Ok(json_response(StatusCode::ACCEPTED, &answer, JSON, NO_STORE));
+        }
+        tracing::info!(chat_id, account_id, %message_id, request_id, "trigger accepted");
+        Ok(json_response(StatusCode::ACCEPTED, &SyncRequest::accepted(trigger, message_id), JSON, NO_STORE))
+    }
+
+    /// Sends the trigger until SQS has it. With a key, a second message is the same request. Without one it would be another, and
+    /// a second cancel could end a run that began after the first, so after a send that may have succeeded, the client decides
+    /// whether to send again.
     async fn enqueue(&self, request_id: &str, trigger: &TriggerBody, until: Instant) -> Result<MessageId, Problem> {
         let message = [Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None }];
         // After a timeout, a broken connection, or a failure inside SQS. A send that times out leaves it set.
@@ -106,12 +130,17 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
             }
             sent
         };
-        let has_key = trigger.idempotency_key.is_some();
+        let is_cancel = trigger.is_cancel();
+        let has_key = trigger.idempotency_key.is_some() && !is_cancel;
         let another = |error: &ServiceError| error.is_retryable() && (has_key || !error.may_have_succeeded());
         retry_while(until, another, send).await.map_err(|error| {
             let may_be_on_queue = may_be_on_queue.get();
-            tracing::error!(request_id, %error, may_be_on_queue, "trigger not sent to the queue");
+            tracing::error!(request_id, %error, may_be_on_queue, is_cancel, "trigger not sent to the queue");
             Problem::unavailable(match (may_be_on_queue, has_key) {
+                (false, _) if is_cancel => "the cancel was not accepted: it is not on the queue; send it again",
+                (true, _) if is_cancel => {
+                    "the cancel may or may not be on the queue; send it again, unless a later run must not be cancelled"
+                }
                 (false, _) => "the trigger was not accepted: it is not on the queue; send it again",
                 (true, true) => {
                     "the trigger may or may not be on the queue; send it again with the same idempotency key"
@@ -131,7 +160,7 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         subject: Result<Subject, String>,
         until: Instant,
     ) -> Result<Response, Problem> {
-        self.auth.check(request, until, may_read).await.map_err(unauthorized)?;
+        self.auth.check(request, until, has_token).await.map_err(unauthorized)?;
         let subject = subject.map_err(|why| Problem::new(Kind::InvalidId(kind), why))?;
         let read = retry_until(until, async || self.store.read(&subject).await).await.map_err(|error| {
             let [chat_id, account_id] = SubjectKind::ALL.map(|kind| subject.id_of(kind));

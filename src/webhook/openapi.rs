@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::JSON;
 use super::problem::{Kind, PROBLEM_JSON, Problem, RETRY_AFTER_SECONDS};
-use super::request::{BODY_MAX_BYTES, IDEMPOTENCY_KEY, SyncRequest, WEBHOOK_ID};
+use super::request::{BODY_MAX_BYTES, CancelRequest, IDEMPOTENCY_KEY, SyncRequest, WEBHOOK_ID};
 use super::routes::{HEALTH, SYNCS, sync_path};
 use super::status::SyncStatus;
 use crate::ids::{ChatId, SubjectKind};
@@ -45,6 +45,7 @@ pub fn document() -> Value {
         paths[path] = json!({
             "head": head(&get_status),
             "get": get_status,
+            "delete": cancel(operation, &mut types),
             "options": options(&[id_in_path(operation, &json!({ "type": "string", "minLength": 1 }))]),
         });
     }
@@ -96,7 +97,8 @@ fn security_schemes() -> Value {
 
 fn post_sync(types: &mut SchemaGenerator) -> Value {
     let signature: Map<_, _> = SIGNATURE.iter().map(|scheme| ((*scheme).to_owned(), json!([]))).collect();
-    let accepted = answer("SQS has the trigger", types.subschema_for::<SyncRequest>().as_value(), NO_STORE);
+    let requests = [types.subschema_for::<SyncRequest>(), types.subschema_for::<CancelRequest>()];
+    let accepted = answer("SQS has the trigger", &json!({ "oneOf": requests }), NO_STORE);
     let refused = [
         Kind::InvalidTrigger,
         Kind::InvalidIdempotencyKey,
@@ -165,6 +167,24 @@ fn get_status(operation: &Operation, types: &mut SchemaGenerator) -> Value {
     })
 }
 
+fn cancel(operation: &Operation, types: &mut SchemaGenerator) -> Value {
+    let kind = operation.kind;
+    let refused = [Kind::InvalidId(kind), Kind::Unauthorized, Kind::Unavailable];
+    let accepted = answer("SQS has the request", types.subschema_for::<CancelRequest>().as_value(), NO_STORE);
+    json!({
+        "operationId": match kind {
+            SubjectKind::Chat => "cancelSync",
+            SubjectKind::Account => "cancelAccountSync",
+        },
+        "summary": format!("Cancel the run in flight of a {kind}"),
+        "description": "The run makes no further call, and ends for all its triggers as `bridge/cancelled`, unless its sync ends \
+            first. A run that begins later is left alone. A sync that postpress has begun goes on.",
+        "security": [{ TOKEN: [] }],
+        "parameters": [id_in_path(operation, types.subschema_for::<ChatId>().as_value())],
+        "responses": responses("202", accepted, &refused, types),
+    })
+}
+
 fn get_health() -> Value {
     let schema = json!({
         "type": "object",
@@ -217,7 +237,7 @@ fn headers(names: &[&str]) -> Value {
     let header = |name: &str| match name {
         "Cache-Control" => text("Whether the answer may be cached", "no-store"),
         "ETag" => text("The strong entity tag of the body", "\"9c56cc51b374c3ba189210d5b6d4bf57\""),
-        "Allow" => text("The allowed methods", "GET, HEAD, OPTIONS"),
+        "Allow" => text("The allowed methods", "DELETE, GET, HEAD, OPTIONS"),
         "WWW-Authenticate" => text("How to authenticate", "Bearer realm=\"postpress-bridge\""),
         "Retry-After" => text("When to try again, in seconds", RETRY_AFTER_SECONDS),
         _ => text("Forbids guessing another type", "nosniff"),

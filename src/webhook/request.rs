@@ -50,6 +50,41 @@ impl SyncRequest {
     }
 }
 
+/// The answer once SQS has a request to cancel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(extend("examples" = [{
+    "object": "CancelRequest",
+    "chat_id": "chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR",
+    "message_id": "5fea7756-0ea4-451a-a703-a558b933e274",
+    "detail": CANCEL_DETAIL,
+}]))]
+pub struct CancelRequest {
+    /// The type of this object.
+    #[schemars(extend("const" = "CancelRequest"))]
+    object: &'static str,
+    /// What the run syncs.
+    #[serde(flatten, with = "id_field")]
+    #[schemars(with = "IdField")]
+    subject: Subject,
+    /// SQS's id of the request.
+    #[schemars(with = "String")]
+    message_id: MessageId,
+    /// When it takes effect, and when it does nothing.
+    detail: &'static str,
+}
+
+/// When a cancel takes effect, for people.
+pub const CANCEL_DETAIL: &str = "a run in flight that began before this request makes no further call: it ends at once if no \
+    message holds it, otherwise with its next poll, up to 15 minutes later, unless its sync ends first. Without such a run \
+    nothing happens, and a sync that postpress has begun goes on";
+
+impl CancelRequest {
+    /// The answer to a request to cancel, sent as this message.
+    pub fn accepted(subject: Subject, message_id: MessageId) -> Self {
+        Self { object: "CancelRequest", subject, message_id, detail: CANCEL_DETAIL }
+    }
+}
+
 /// Refuses a body that is larger than any trigger, before it is read.
 ///
 /// # Errors

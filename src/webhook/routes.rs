@@ -49,7 +49,8 @@ impl Route {
     pub fn allow(&self) -> &'static str {
         match self {
             Self::Syncs => "OPTIONS, POST",
-            Self::Sync(..) | Self::Health => "GET, HEAD, OPTIONS",
+            Self::Sync(..) => "DELETE, GET, HEAD, OPTIONS",
+            Self::Health => "GET, HEAD, OPTIONS",
         }
     }
 }

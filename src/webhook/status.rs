@@ -63,6 +63,10 @@ pub struct SyncStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     finished_at: Option<String>,
+    /// When the run was cancelled: it makes no further call, and ends with its next message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    cancelled_at: Option<String>,
     /// The error that ended the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Envelope>,
@@ -144,6 +148,7 @@ impl SyncStatus {
             chunks: operation.has_chunks().then_some(item.learned.chunks),
             requested_at: requested_at.to_string(),
             finished_at: item.state.outcome().map(|outcome| outcome.finished_at.to_string()),
+            cancelled_at: item.cancelled_at.map(|time| time.to_string()),
             error,
             next_poll_at: item.learned.next_poll_ms.map(|time| time.to_string()),
             history: item

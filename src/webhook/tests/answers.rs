@@ -116,8 +116,8 @@ async fn paths_answer_only_their_methods() {
         ("HEAD", "/healthz", "200", None),
         ("OPTIONS", "/healthz", "204", Some("GET, HEAD, OPTIONS")),
         ("POST", "/healthz", "405 bridge/method_not_allowed", Some("GET, HEAD, OPTIONS")),
-        ("OPTIONS", chat, "204", Some("GET, HEAD, OPTIONS")),
-        ("DELETE", chat, "405 bridge/method_not_allowed", Some("GET, HEAD, OPTIONS")),
+        ("OPTIONS", chat, "204", Some("DELETE, GET, HEAD, OPTIONS")),
+        ("PUT", chat, "405 bridge/method_not_allowed", Some("DELETE, GET, HEAD, OPTIONS")),
         ("OPTIONS", "/v1/syncs", "204", Some("OPTIONS, POST")),
         ("GET", "/v1/syncs", "405 bridge/method_not_allowed", Some("OPTIONS, POST")),
         ("TRACE", "/v1/syncs", "405 bridge/method_not_allowed", Some("OPTIONS, POST")),
@@ -207,6 +207,56 @@ async fn an_account_is_triggered_and_queried_by_its_own_id() {
     let response = fixture.answer(&get("/v1/accounts/a%2F1/sync", &[])).await;
     insta::assert_snapshot!(response.body(), @r#"{"object":"AccountResync","account_id":"a/1","phase":"active","status":"CHUNK_DONE","run_id":"0f8f5c1e-6b1d-4c57-9a53-2f1f0f0f7e11","polls":2,"restarts":0,"chunks":3,"requested_at":"2026-11-24T10:00:00.000Z"}"#);
     assert_eq!(fixture.outcome(&get("/v1/accounts/%2e%2e/sync", &[])).await, "400 bridge/invalid_account_id");
+}
+
+#[tokio::test]
+async fn a_cancel_is_one_message_that_says_when_it_takes_effect() {
+    let fixture = fixture();
+    let bearer = format!("Bearer {TOKEN}");
+    let delete = |path: &str| request("DELETE", path, &[("authorization", &bearer)], "");
+    for (number, (path, id)) in
+        [("/v1/chats/a%2F1/sync", r#""chat_id":"a/1""#), ("/v1/accounts/a/sync", r#""account_id":"a""#)]
+            .iter()
+            .enumerate()
+    {
+        let response = fixture.answer(&delete(path)).await;
+        assert_eq!(response.status(), 202);
+        let accepted = format!(r#"{{"object":"CancelRequest",{id},"message_id":"m-{}","detail":"#, number + 1);
+        assert!(
+            response.body().starts_with(&accepted) && response.body().contains("15 minutes"),
+            "{}",
+            response.body()
+        );
+        assert_eq!(fixture.sent()[number], format!(r#"{{"action":"cancel",{id}}}"#));
+    }
+    let posted = fixture.answer(&post(&[("idempotency-key", "k")], r#"{"chat_id": "c", "action": "cancel"}"#)).await;
+    assert!(posted.body().starts_with(r#"{"object":"CancelRequest","chat_id":"c""#), "{}", posted.body());
+
+    assert_eq!(fixture.outcome(&delete("/v1/chats/%2e%2e/sync")).await, "400 bridge/invalid_chat_id");
+    let unsigned = request("DELETE", "/v1/chats/c/sync", &[], "");
+    assert_eq!(fixture.outcome(&unsigned).await, "401 bridge/unauthorized");
+    let signed = Request {
+        method: Method::DELETE,
+        path: Path::Encoded("/v1/chats/c/sync".to_owned()),
+        ..signed(SECRET, now(), &[], "")
+    };
+    assert_eq!(fixture.outcome(&signed).await, "401 bridge/unauthorized", "a signature does not cover the path");
+    assert_eq!(fixture.sent().len(), 3);
+}
+
+#[tokio::test]
+async fn a_cancel_that_may_be_on_the_queue_is_not_sent_again() {
+    let bearer = format!("Bearer {TOKEN}");
+    let delete = request("DELETE", "/v1/chats/c/sync", &[("authorization", &bearer)], "");
+    let fixture = fixture();
+    fixture.ports.mood.set(Mood::Breaks);
+    let response = fixture.answer(&delete).await;
+    assert!(
+        response.status() == 503 && response.body().contains("the cancel may or may not be on the queue"),
+        "{}",
+        response.body()
+    );
+    assert_eq!(fixture.ports.requests.get(), 1);
 }
 
 #[tokio::test]

@@ -112,6 +112,66 @@ async fn a_trigger_is_answered_with_a_recent_sync_unless_it_asks_for_a_new_one()
 }
 
 #[tokio::test]
+async fn a_trigger_for_a_later_sync_waits_for_the_run_in_flight() {
+    let _alone = ONE_CROWD.lock().await;
+    let world = World::start(Faults::default(), Duration::from_secs(90)).await;
+    let worker = world
+        .worker(Duration::from_secs(30), &[("BRIDGE_POLL_INITIAL_SECONDS", "1"), ("BRIDGE_LEASE_MARGIN_SECONDS", "0")]);
+    let chat = "done-in-6s";
+    let triggers = async {
+        world.send(&[json!({ "chat_id": chat, "correlation_id": "first" })]).await;
+        while world.simulator.stats().total.calls == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let later =
+            ["later", "later still"].map(|id| json!({ "chat_id": chat, "correlation_id": id, "after_request": true }));
+        world.send(&later).await;
+        world.send(&[json!({ "chat_id": chat, "correlation_id": "joins" })]).await;
+    };
+    world.work(&worker, &world.mapping(), triggers).await;
+
+    let published = world.published().await;
+    let answered: Vec<Vec<_>> = published
+        .iter()
+        .map(|event| {
+            let mut ids: Vec<_> =
+                event.detail.triggers.iter().filter_map(|trigger| trigger.correlation_id.clone()).collect();
+            ids.sort();
+            ids
+        })
+        .collect();
+    assert_eq!(answered, [vec!["first", "joins"], vec!["later", "later still"]], "{published:?}");
+    let [first, later] = [0, 1].map(|index: usize| &published[index].detail);
+    assert!(
+        later.triggers[0].requested_at < first.finished_at.unwrap(),
+        "they were sent while the first run was in flight"
+    );
+    assert_eq!(world.simulator.stats().total.syncs_started, 2);
+}
+
+#[tokio::test]
+async fn a_cancelled_run_makes_no_further_call_and_ends_for_all_its_triggers() {
+    let _alone = ONE_CROWD.lock().await;
+    let world = World::start(Faults::default(), Duration::from_secs(90)).await;
+    let worker = world.worker(Duration::from_secs(30), &[("BRIDGE_POLL_INITIAL_SECONDS", "2")]);
+    let chat = "done-in-600s";
+    let triggers = async {
+        world.send(&["one", "two"].map(|id| json!({ "chat_id": chat, "correlation_id": id }))).await;
+        while world.simulator.stats().total.calls == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        world.send(&[json!({ "chat_id": chat, "action": "cancel" })]).await;
+    };
+    world.work(&worker, &world.mapping(), triggers).await;
+
+    let published = world.published().await;
+    let [event] = &published[..] else { panic!("not one event: {published:?}") };
+    assert_eq!(summary(event), "409 bridge/cancelled (Bridge) by Cancelled");
+    assert_eq!(event.detail.triggers.len(), 2);
+    assert_eq!((world.simulator.stats().total.syncs_started, event.detail.polls), (1, Some(1)));
+}
+
+#[tokio::test]
 async fn an_account_is_synced_chunk_by_chunk_with_the_options_of_its_trigger() {
     let _alone = ONE_CROWD.lock().await;
     let world = World::start(Faults::default(), Duration::from_secs(90)).await;

@@ -85,6 +85,23 @@ async fn trigger_sends_a_message_for_each_chat_and_prints_its_id() {
 }
 
 #[tokio::test]
+async fn cancel_sends_a_message_for_each_run_and_waits_for_its_event() {
+    let bridge = Bridge::new().await;
+    let chat = "done-in-900s";
+    assert_eq!(bridge.say(&["trigger", chat]).await.code, Some(0));
+    let worker = Worker::start(&bridge);
+    while bridge.syncs_started() == 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let cancelled = bridge.say(&["cancel", chat, "--wait"]).await;
+    assert_eq!(cancelled.code, Some(0), "{}", cancelled.stderr);
+    assert!(cancelled.stderr.contains("cancel sent, "), "{}", cancelled.stderr);
+    assert_eq!(cancelled.json()[0]["detail"]["ended_by"], "cancelled");
+    worker.stop().await;
+    assert_eq!(bridge.syncs_started(), 1);
+}
+
+#[tokio::test]
 async fn invalid_arguments_or_settings_send_nothing() {
     let bridge = Bridge::new().await;
     for (arguments, words) in [

@@ -129,6 +129,37 @@ async fn status_watches_a_running_sync_and_changes_nothing() {
     assert_eq!(world.simulator.stats().total.syncs_started, 2, "status and runs start nothing");
 }
 
+#[tokio::test]
+async fn cancel_ends_a_running_sync_with_its_next_poll() {
+    let world = Provider::start(Faults::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("runs.sqlite3");
+    let chat = "done-in-900s";
+    let sync = world.sync(&state, &[chat]).spawn().unwrap();
+    known(&state, chat).await;
+
+    let none = said(&mut on_file(&state, &["cancel", "another", "--json"])).await;
+    assert_eq!(
+        (none.code, &*none.stdout),
+        (Some(0), "{\"chat_id\":\"another\",\"cancelled\":false}\n"),
+        "{}",
+        none.stderr
+    );
+    let cancelled = said(&mut on_file(&state, &["cancel", chat, "--wait"])).await;
+    assert_eq!(cancelled.code, Some(0), "{}", cancelled.stderr);
+    assert!(cancelled.stderr.contains("cancelled; it ends with its next poll"), "{}", cancelled.stderr);
+    assert_eq!(cancelled.json()[0]["detail"]["error"]["type"], "bridge/cancelled");
+
+    let output: Said = sync.wait_with_output().await.unwrap().into();
+    assert_eq!((output.code, &*output.stdout), (Some(1), &*cancelled.stdout), "{}", output.stderr);
+    let calls = world.simulator.stats().total.calls;
+    let status = said(&mut on_file(&state, &["status", chat])).await;
+    assert!(status.stdout.contains("by a cancel"), "{}", status.stdout);
+    let again = said(&mut on_file(&state, &["cancel", chat])).await;
+    assert!(again.stderr.contains("no run in flight"), "{}", again.stderr);
+    assert_eq!(world.simulator.stats().total.calls, calls);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn ctrl_c_ends_a_watch_immediately() {

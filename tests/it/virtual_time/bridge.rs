@@ -1,12 +1,14 @@
 //! A bridge in memory, and what the tests observe of it.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::event::{Detail, Event};
-use postpress_bridge::event_source_mapping::{EventSourceMapping, Handler};
+use postpress_bridge::event_source_mapping::{EventSourceMapping, Handler, InvocationResult};
 use postpress_bridge::ids::Subject;
+use postpress_bridge::message::Record;
 use postpress_bridge::queue::{MemoryQueue, Redelivery};
 use postpress_bridge::run::{Rules, Schedule};
 use postpress_bridge::settings::Config;
@@ -14,6 +16,9 @@ use postpress_bridge::simulator::{Faults, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::{Clock, Millis};
 use postpress_bridge::worker::Worker;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::time::{Instant, sleep};
 
 /// When every bridge and its provider begin.
 pub(super) const EPOCH: Millis = Millis(1_795_514_400_000);
@@ -66,7 +71,19 @@ impl Bridge {
 
     /// Works until the queue is empty. By then no run is open, and there are no dead letters.
     pub(super) async fn work(&self) {
-        consume(&self.queue, &self.worker, self.queue.drained()).await;
+        self.work_by(&self.worker).await;
+    }
+
+    /// The same, while this share of the invocations is killed at a random moment. Returns how many were.
+    pub(super) async fn work_with_kills(&self, share: f64, seed: u64) -> u32 {
+        let random = RefCell::new(StdRng::seed_from_u64(seed));
+        let killed = Killed { worker: &self.worker, share, random, kills: Cell::default() };
+        self.work_by(&killed).await;
+        killed.kills.get()
+    }
+
+    async fn work_by(&self, handler: &impl Handler) {
+        consume(&self.queue, handler, self.queue.drained()).await;
         assert!(self.queue.is_empty());
         assert_eq!(self.queue.dead_letters(), []);
         let open: Vec<_> = self.store.items().into_iter().filter(|item| !item.state.is_published()).collect();
@@ -91,6 +108,32 @@ impl Bridge {
         let chat = Subject::chat(chat).unwrap();
         let calls = self.simulator.log().into_iter().filter(|record| record.subject == chat);
         calls.map(|record| EPOCH + Duration::from_millis(record.sent_at_ms)).collect()
+    }
+}
+
+/// A handler whose process is killed now and then.
+struct Killed<'a, H> {
+    worker: &'a H,
+    share: f64,
+    random: RefCell<StdRng>,
+    kills: Cell<u32>,
+}
+
+impl<H: Handler> Handler for Killed<'_, H> {
+    async fn handle(&self, batch: &[Record], ends: Instant) -> InvocationResult {
+        // Most invocations take a few seconds: their calls.
+        let dies_after = {
+            let mut random = self.random.borrow_mut();
+            random.random_bool(self.share).then(|| Duration::from_millis(random.random_range(0..4000)))
+        };
+        let Some(dies_after) = dies_after else { return self.worker.handle(batch, ends).await };
+        tokio::select! {
+            result = self.worker.handle(batch, ends) => result,
+            () = sleep(dies_after) => {
+                self.kills.update(|kills| kills + 1);
+                InvocationResult::Killed
+            }
+        }
     }
 }
 

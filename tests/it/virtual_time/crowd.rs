@@ -11,8 +11,8 @@ use postpress_bridge::message::Record;
 use postpress_bridge::postpress::{Answer, Provider};
 use postpress_bridge::queue::{MemoryQueue, Redelivery};
 use postpress_bridge::run::Schedule;
-use postpress_bridge::simulator::{Faults, Simulator, Span};
-use postpress_bridge::time::Clock;
+use postpress_bridge::simulator::{Faults, Said, Simulator, Span};
+use postpress_bridge::time::{Clock, Millis};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, sleep};
@@ -26,7 +26,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// The triggers with their delays: ten for each chat, spread evenly at random over `within`.
 ///
 /// Syncs last 2 to 15 minutes; some end in an error, and some begin with transient failures.
-fn triggers(random: &mut StdRng, within: Duration) -> Vec<(String, Duration)> {
+fn triggers(random: &mut StdRng, within: Duration, after_request: bool) -> Vec<(String, Duration)> {
     let chats: Vec<String> = (0..CHATS)
         .map(|number| {
             let failing = if number % 7 == 0 { "service_unavailable-for-2-calls-then-" } else { "" };
@@ -36,8 +36,11 @@ fn triggers(random: &mut StdRng, within: Duration) -> Vec<(String, Duration)> {
         .collect();
     let trigger = |number: usize| {
         let chat = &chats[number % CHATS];
-        let body = serde_json::json!({"chat_id": chat, "correlation_id": number.to_string()}).to_string();
-        (body, within.mul_f64(random.random()))
+        let mut body = serde_json::json!({"chat_id": chat, "correlation_id": number.to_string()});
+        if after_request {
+            body["after_request"] = true.into();
+        }
+        (body.to_string(), within.mul_f64(random.random()))
     };
     (0..TRIGGERS).map(trigger).collect()
 }
@@ -67,7 +70,7 @@ async fn a_thousand_triggers_start_one_sync_per_run_and_each_is_in_one_ending() 
     for (seed, within) in [(1, MINUTE), (2, 60 * MINUTE), (3, 360 * MINUTE)] {
         let (redelivery, redelivered) = redelivery(seed);
         let bridge = Bridge::with(&Schedule::default(), slow(), redelivery);
-        for (body, delay) in triggers(&mut StdRng::seed_from_u64(seed), within) {
+        for (body, delay) in triggers(&mut StdRng::seed_from_u64(seed), within, false) {
             bridge.queue.put(&body, delay);
         }
         let began = Instant::now();
@@ -112,6 +115,49 @@ async fn a_thousand_triggers_start_one_sync_per_run_and_each_is_in_one_ending() 
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_thousand_triggers_for_a_later_sync_each_get_one_that_began_after_them() {
+    for (seed, within) in [(1, MINUTE), (2, 60 * MINUTE)] {
+        let (redelivery, redelivered) = redelivery(seed);
+        let bridge = Bridge::with(&Schedule::default(), slow(), redelivery);
+        for (body, delay) in triggers(&mut StdRng::seed_from_u64(seed), within, true) {
+            bridge.queue.put(&body, delay);
+        }
+        let kills = bridge.work_with_kills(0.2, seed).await;
+
+        let (events, stats) = (bridge.events(), bridge.simulator.stats());
+        let starts = bridge.simulator.log().into_iter().filter_map(|call| match (call.said, call.landed_at_ms) {
+            (Some(Said::Started { .. }), Some(at)) => Some((call.subject, EPOCH + Duration::from_millis(at))),
+            _ => None,
+        });
+        let starts: Vec<_> = starts.collect();
+        let mut endings = HashMap::<_, HashSet<_>>::new();
+        for event in &events {
+            let (subject, finished_at) = (event.detail.subject().unwrap(), event.detail.finished_at.unwrap());
+            for trigger in &event.detail.triggers {
+                endings.entry(trigger.correlation_id.clone()).or_default().insert(event.detail.event_id);
+                let is_its_sync =
+                    |(of, at): &&(Subject, Millis)| *of == subject && (trigger.requested_at..=finished_at).contains(at);
+                assert!(starts.iter().any(|start| is_its_sync(&start)), "{trigger:?} is in {event:?}");
+            }
+        }
+        let runs: HashSet<_> = events.iter().map(|event| event.detail.event_id).collect();
+        println!(
+            "{TRIGGERS} triggers for a later sync of {CHATS} chats within {within:?}, {} deliveries repeated, {kills} invocations \
+             killed: {} runs, {} events, {} calls, {} syncs",
+            redelivered.get(),
+            runs.len(),
+            events.len(),
+            stats.total.calls,
+            stats.total.syncs_started,
+        );
+        assert_eq!(endings.len(), TRIGGERS);
+        assert!(endings.values().all(|endings| endings.len() == 1), "a trigger is in two endings");
+        assert!(redelivered.get() > 100 && kills > 50, "{} {kills}", redelivered.get());
+        assert!(runs.len() >= CHATS && runs.len() < TRIGGERS, "triggers that wait share a run: {}", runs.len());
+    }
+}
+
 /// The bridge without its run table: it calls, and sends itself the trigger again while the sync is in progress.
 struct Stateless {
     provider: Simulator,
@@ -140,7 +186,7 @@ async fn without_a_run_table_the_same_thousand_triggers_restart_finished_syncs()
     let queue = Rc::new(queue(Clock::starting_at(EPOCH), redelivery));
     let provider = simulator.clone();
     let stateless = Stateless { provider, queue: Rc::clone(&queue), endings: Cell::default() };
-    for (body, delay) in triggers(&mut StdRng::seed_from_u64(1), MINUTE) {
+    for (body, delay) in triggers(&mut StdRng::seed_from_u64(1), MINUTE, false) {
         queue.put(&body, delay);
     }
     // It never ends: every repeated delivery starts another chain of polls.
