@@ -243,7 +243,7 @@ async fn sync_at_a_terminal_reads_the_key_from_its_secret() {
         ("nowhere", Some(2), "cannot read the API key"),
     ] {
         let mut sync = program();
-        sync.args(["sync", "done-in-10ms"])
+        sync.args(["sync", "done-in-10ms", "--again"])
             .env("AWS_ENDPOINT_URL", secret.proxy.endpoint())
             .env("AWS_REGION", emulator::REGION)
             .env("AWS_ACCESS_KEY_ID", emulator::CREDENTIAL)

@@ -67,8 +67,8 @@ async fn demo_shows_every_ending_and_restarts_nothing() {
     let endings: Vec<String> = lines(&output).into_iter().map(|line| line.detail_type).collect();
     let count = |ending: &str| endings.iter().filter(|other| *other == ending).count();
     let counts = ["SYNC_DONE", "SYNC_ERROR", "CHAT_DELETED", "ERROR_ENVELOPE"].map(count);
-    assert_eq!((counts, endings.len()), ([6, 1, 1, 1], 9));
-    assert!(stderr.contains("Syncs that the provider started: 7, restarts among them: 0."), "{stderr}");
+    assert_eq!((counts, endings.len()), ([7, 1, 1, 1], 10));
+    assert!(stderr.contains("Syncs that the provider started: 8, restarts among them: 0."), "{stderr}");
     assert!(!stderr.contains('\u{1b}'), "no colours without a terminal: {stderr:?}");
 }
 

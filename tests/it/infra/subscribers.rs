@@ -57,7 +57,7 @@ async fn each_subscriber_gets_only_its_events() {
     let of = |kind: &str| samples.iter().filter(|event| event["detail-type"] == kind).count();
     let done = account.aws.take_events().await;
     assert!(done.iter().all(|event| event["detail-type"] == "SYNC_DONE"));
-    assert_eq!((done.len(), of("SYNC_DONE")), (2, 2));
+    assert_eq!((done.len(), of("SYNC_DONE")), (3, 3));
     let mut errors: Vec<_> = account.take_errors().await;
     errors.sort_by_key(|event| event["detail"]["error"]["type"].to_string());
     let mut expected = types.clone();
