@@ -30,7 +30,7 @@ const TO_START: Duration = Duration::from_mins(1);
 const LOOPBACK: &str = "127.0.0.1";
 
 /// The events for each file in `events/`, sorted.
-const EXPECTED: [(&str, &[&str]); 6] = [
+const EXPECTED: [(&str, &[&str]); 7] = [
     (
         "mixed-batch.json",
         &["CHAT_DELETED deleted~9", "ERROR_ENVELOPE bridge/invalid_trigger", "SYNC_DONE done-in-1s~6"],
@@ -40,6 +40,7 @@ const EXPECTED: [(&str, &[&str]); 6] = [
     ("sweep.json", &[]),
     ("trigger-batch.json", &["CHAT_DELETED deleted~3", "SYNC_DONE done-in-1s~1", "SYNC_ERROR error-in-1s~2"]),
     ("trigger-eventbridge.json", &["SYNC_DONE done-in-1s~4"]),
+    ("trigger-options.json", &["SYNC_DONE done-in-1s~13", "SYNC_DONE done-in-2-chunks-of-1s~12"]),
     ("trigger-sns.json", &["SYNC_DONE done-in-1s~5"]),
 ];
 
@@ -159,7 +160,8 @@ fn events_by_message(stdout: &str) -> BTreeMap<String, Vec<String>> {
 /// An event in short form: its type and its subject.
 fn short(event: &Value) -> String {
     let detail = &event["detail"];
-    let about = detail["chat_id"].as_str().or(detail["error"]["type"].as_str()).unwrap();
+    let about =
+        ["/chat_id", "/account_id", "/error/type"].iter().find_map(|field| detail.pointer(field)?.as_str()).unwrap();
     format!("{} {about}", event["detail-type"].as_str().unwrap())
 }
 

@@ -10,7 +10,7 @@ use postpress_bridge::ids::{MessageId, RunId, TriggerKey};
 use postpress_bridge::message::{Message, Record};
 use postpress_bridge::postpress::{Envelope, Finish};
 use postpress_bridge::run::{
-    EndedBy, EndedRun, Ending, FreshAnswer, Origin, Outcome, Publication, Trigger, TriggerMessage,
+    EndedBy, EndedRun, Ending, FreshAnswer, Origin, Outcome, Publication, Trigger, TriggerMessage, bridge_error,
 };
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
 use postpress_bridge::time::Millis;
@@ -26,7 +26,7 @@ const REQUESTED_AT: Millis = Millis(1_795_514_400_000);
 const LASTED: Duration = Duration::from_secs(250);
 
 /// The samples, by the name of their files.
-pub(crate) fn samples() -> [(&'static str, Event); 8] {
+pub(crate) fn samples() -> [(&'static str, Event); 10] {
     let sync = |status: Finish| Ending::Sync { status };
     [
         ("sync-done", ended(1, sync(Finish::Done))),
@@ -35,9 +35,18 @@ pub(crate) fn samples() -> [(&'static str, Event); 8] {
         ("error-envelope", ended(4, Ending::Error { error: not_found(), origin: Origin::Postpress })),
         ("account-sync-done", account()),
         ("sync-done-fresh", fresh()),
+        ("run-cancelled", cancelled()),
+        ("waited-too-long", Publication::WaitedTooLong(Box::new(trigger())).into()),
         ("too-many-triggers", Publication::TooManyTriggers(Box::new(trigger())).into()),
         ("invalid-trigger", invalid_trigger()),
     ]
+}
+
+/// The event of a run that a cancel ended.
+fn cancelled() -> Event {
+    let mut run = ended_run(6, Ending::Error { error: bridge_error::cancelled(), origin: Origin::Bridge });
+    run.outcome.ended_by = EndedBy::Cancelled;
+    Publication::Ending(Box::new(run)).into()
 }
 
 /// The event of an account's run.

@@ -33,6 +33,9 @@ enum Expected {
     Poll {
         chat: &'static str,
     },
+    Cancel {
+        chat: &'static str,
+    },
     Sweep,
     OwnEvent,
     Invalid,
@@ -45,6 +48,7 @@ impl Expected {
                 trigger.subject.id() == *chat && trigger.key == TriggerKey::of(key)
             }
             (Self::Poll { chat }, Message::Poll(poll)) => poll.subject.id() == *chat,
+            (Self::Cancel { chat }, Message::Cancel(cancel)) => cancel.subject.id() == *chat,
             (Self::Sweep, Message::Sweep)
             | (Self::OwnEvent, Message::OwnEvent)
             | (Self::Invalid, Message::Invalid(_)) => true,
@@ -81,6 +85,14 @@ fn each_record_is_what_the_name_of_its_file_says() {
         (
             "trigger-eventbridge.json",
             &[Expected::Trigger { chat: "done-in-1s~4", key: "bd120be2-ec9e-5e16-8a3e-16eaa4b69d26" }],
+        ),
+        (
+            "trigger-options.json",
+            &[
+                Expected::Trigger { chat: "done-in-2-chunks-of-1s~12", key: "dacd5eaf-0563-5a5c-a734-b1e264368361" },
+                Expected::Trigger { chat: "done-in-1s~13", key: "caf9bc18-0551-5e7b-901d-86a8921abc8c" },
+                Expected::Cancel { chat: "done-in-1s~14" },
+            ],
         ),
         (
             "trigger-sns.json",
