@@ -72,6 +72,7 @@ pub struct TriggerBody {
 /// What a trigger asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum Action {
     /// Sync the chat: start a run, or join the one in flight.
     Sync,
