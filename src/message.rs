@@ -63,7 +63,7 @@ impl Record {
 pub enum Message {
     /// A request to sync a chat or an account.
     Trigger(TriggerMessage),
-    /// A request to end a chat's run in flight.
+    /// A request to end a run in flight.
     Cancel(Cancel),
     /// Our own request to look at a run again.
     Poll(Poll),

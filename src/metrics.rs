@@ -59,7 +59,7 @@ metrics! {
     Messages: Count,
     /// Messages returned to the queue for another delivery.
     Returned: Count,
-    /// Triggers received, including repeats.
+    /// Triggers received, including repeats and those that come back after a wait.
     Triggers: Count,
     /// Triggers that joined a run in flight.
     Joins: Count,
@@ -71,7 +71,7 @@ metrics! {
     Cancels: Count,
     /// Repeated triggers and stale polls, acknowledged without effect.
     Duplicates: Count,
-    /// Triggers answered with an error event at once: invalid, or the run had no room.
+    /// Triggers answered with an error event and not accepted: invalid, the run had no room, or they waited too long.
     Refusals: Count,
     /// The bridge's own events that arrived as messages.
     OwnEvents: Count,

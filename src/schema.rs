@@ -76,8 +76,8 @@ struct Form {
     has_subject: bool,
     /// The fields it may have.
     may_have: &'static [&'static str],
-    /// The `type` of its `error`, if it is always the same.
-    error_type: Option<&'static str>,
+    /// The types of its `error`, if they are known; any otherwise.
+    error_types: &'static [&'static str],
 }
 
 /// The fields of every event.
@@ -96,28 +96,28 @@ const FORMS: [Form; 4] = [
         has: &[&["status"], OF_A_RUN],
         has_subject: true,
         may_have: &[],
-        error_type: None,
+        error_types: &[],
     },
     Form {
         title: "ERROR_ENVELOPE of a run",
         has: &[&["error", "origin"], OF_A_RUN],
         has_subject: true,
         may_have: &[],
-        error_type: None,
+        error_types: &[],
     },
     Form {
         title: "ERROR_ENVELOPE of a trigger that was not accepted",
         has: &[&["error", "origin", "triggers"]],
         has_subject: true,
         may_have: &[],
-        error_type: Some("bridge/too_many_triggers"),
+        error_types: &["bridge/too_many_triggers", "bridge/deadline_exceeded"],
     },
     Form {
         title: "ERROR_ENVELOPE of an invalid trigger",
         has: &[&["error", "origin", "input", "triggers"]],
         has_subject: false,
         may_have: &["truncated"],
-        error_type: Some("bridge/invalid_trigger"),
+        error_types: &["bridge/invalid_trigger"],
     },
 ];
 
@@ -130,8 +130,8 @@ impl Form {
         let fields = event.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
         let mut properties: Map<_, _> =
             fields.filter(|field| !named(field)).map(|field| (field.clone(), false.into())).collect();
-        if let Some(kind) = self.error_type {
-            properties.insert("error".to_owned(), json!({ "properties": { "type": { "const": kind } } }));
+        if !self.error_types.is_empty() {
+            properties.insert("error".to_owned(), json!({ "properties": { "type": { "enum": self.error_types } } }));
         }
         let mut of_subject: Vec<Value> = OPERATIONS.into_iter().map(|operation| self.of_operation(operation)).collect();
         if !self.has_subject {

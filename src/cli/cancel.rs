@@ -38,7 +38,7 @@ pub struct Cancel {
     #[command(flatten)]
     subjects: ChatsOrAccount,
 
-    /// Wait until the runs in flight have ended, and print their events
+    /// Wait until the runs in flight have ended, and print their events. The terminal's own runs only end while a `sync` drives them
     #[arg(long, conflicts_with = "json")]
     wait: bool,
 
@@ -69,8 +69,9 @@ impl Cancel {
     pub async fn run(self) -> anyhow::Result<bool> {
         let (settings, table) = run_table::open("cancel").await?;
         let subjects = self.subjects.list();
+        let is_stopped = table.driver() == Driver::Stopped;
         let mut in_flight = BTreeMap::new();
-        if self.wait {
+        if self.wait && !is_stopped {
             for subject in &subjects {
                 let item = table.read(subject).await?.filter(|item| item.state.is_active());
                 in_flight.extend(item.map(|item| ((*subject).clone(), item.run_id)));
@@ -80,6 +81,9 @@ impl Cancel {
             Runs::File(path) => cancel_in_file(path, &subjects).await?,
             Runs::Table(_) => cancel_over_queue(&subjects).await?,
         };
+        for line in lines.iter().filter(|line| line.error.is_some()) {
+            in_flight.remove(line.subject);
+        }
         let all_sent = lines.iter().all(|line| line.error.is_none());
         self.print(&lines, table.driver())?;
         if self.wait {
@@ -98,7 +102,9 @@ impl Cancel {
                 Line { error: Some(error), .. } => format!("not sent: {error}"),
                 Line { message_id: Some(message_id), .. } => format!("cancel sent, {message_id}"),
                 Line { cancelled: Some(false), .. } => "no run in flight".to_owned(),
-                _ if driver == Driver::Nobody => "cancelled; `sync` with the same chats ends it".to_owned(),
+                _ if driver == Driver::Stopped => {
+                    "cancelled; no process drives it: run its `sync` again, which ends it".to_owned()
+                }
                 _ => "cancelled; it ends with its next poll".to_owned(),
             };
             anstream::eprintln!("{}  {text}", line.subject.label());

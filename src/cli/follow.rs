@@ -115,8 +115,8 @@ impl Follow {
 
     fn give_up(&self, chat: &Subject) {
         let text = format!(
-            "gave up: its trigger has not reached the run table for {}. Is the worker running? A run also rejects every \
-             trigger after its 50th, with a `bridge/too_many_triggers` event",
+            "gave up: its trigger has not reached the run table for {}. Is the worker running, or does the trigger wait for \
+             a run in flight to end? A run also rejects every trigger after its 50th, with a `bridge/too_many_triggers` event",
             span(self.timeout)
         );
         self.results.finish(chat, &text, ChatResult::GivenUp);

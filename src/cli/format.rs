@@ -76,16 +76,16 @@ pub(super) fn brief(item: &Item, driver: Driver) -> String {
     let status = status(item).unwrap_or("no answer yet");
     if item.cancelled_at.is_some() {
         return match driver {
-            Driver::Nobody => format!("{status}; cancelled, and {}", stopped(item)),
+            Driver::Stopped => format!("{status}; cancelled, and {}", stopped(item)),
             Driver::Bridge | Driver::Terminal => format!("{status}; cancelled, ends with its next message"),
         };
     }
-    let mut text = if driver == Driver::Nobody {
+    let mut text = if driver == Driver::Stopped {
         format!("{status}; {}", stopped(item))
     } else {
         format!("{status}; waiting or calling, as of call {}", item.polls)
     };
-    if let Some(at) = item.learned.next_poll_ms.filter(|_| driver != Driver::Nobody) {
+    if let Some(at) = item.learned.next_poll_ms.filter(|_| driver != Driver::Stopped) {
         text.push_str(&format!(", next poll about {}", time_of_day(at)));
     }
     if item.learned.failures > 0 {
@@ -96,7 +96,7 @@ pub(super) fn brief(item: &Item, driver: Driver) -> String {
 }
 
 /// What continues a local run that no process drives.
-const RESUME: &str = "`sync` with the same chats resumes it";
+const RESUME: &str = "the same `sync` resumes it";
 
 fn stopped(item: &Item) -> String {
     format!("stopped, as of call {}; {RESUME}", item.polls)
@@ -106,7 +106,10 @@ fn stopped(item: &Item) -> String {
 pub(super) fn next(item: &Item, next: Next, now: Millis, driver: Driver) -> String {
     match next {
         Next::Over => "nothing; it is over".to_owned(),
-        _ if driver == Driver::Nobody => stopped(item),
+        Next::Poll { .. } if item.cancelled_at.is_some() && driver != Driver::Stopped => {
+            "it is cancelled, and ends with its next message".to_owned()
+        }
+        _ if driver == Driver::Stopped => stopped(item),
         Next::Poll { expected_at, overdue_at } => {
             let poll = match expected_at {
                 Some(at) if at > now => format!("the next poll is expected at {}", when(at, now)),
@@ -119,7 +122,7 @@ pub(super) fn next(item: &Item, next: Next, now: Millis, driver: Driver) -> Stri
         Next::Publication => "its event is being published".to_owned(),
         Next::Recovery { lost_since, sweep_at } => {
             let recovery = match driver {
-                Driver::Terminal | Driver::Nobody => RESUME.to_owned(),
+                Driver::Terminal | Driver::Stopped => RESUME.to_owned(),
                 Driver::Bridge if sweep_at > now => format!("the sweep recovers it at {}", when(sweep_at, now)),
                 Driver::Bridge => "the next sweep recovers it".to_owned(),
             };
@@ -154,10 +157,10 @@ mod tests {
         let failing = Item { learned, ..item() };
         let text = brief(&failing, Driver::Bridge);
         assert_eq!(text, format!("{waiting}, next poll about 10:00:05Z, 2 failed in a row"));
-        let stopped = "stopped, as of call 7; `sync` with the same chats resumes it";
-        assert_eq!(brief(&item(), Driver::Nobody), format!("SYNC_RUNNING; {stopped}"));
+        let stopped = "stopped, as of call 7; the same `sync` resumes it";
+        assert_eq!(brief(&item(), Driver::Stopped), format!("SYNC_RUNNING; {stopped}"));
         let poll = Next::Poll { expected_at: Some(NOW), overdue_at: NOW };
-        assert_eq!(next(&item(), poll, NOW, Driver::Nobody), stopped);
+        assert_eq!(next(&item(), poll, NOW, Driver::Stopped), stopped);
     }
 
     #[test]
@@ -182,7 +185,7 @@ mod tests {
         for (what, driver, recovery) in [
             (lost(NOW + hour), Driver::Bridge, "the sweep recovers it at 2026-11-24T11:00:00.000Z, in 60 min"),
             (lost(NOW - hour), Driver::Bridge, "the next sweep recovers it"),
-            (lost(NOW + hour), Driver::Terminal, "`sync` with the same chats resumes it"),
+            (lost(NOW + hour), Driver::Terminal, "the same `sync` resumes it"),
         ] {
             assert_eq!(next(&item(), what, NOW, driver), format!("{since}{recovery}"));
         }

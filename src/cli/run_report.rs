@@ -69,7 +69,7 @@ impl RunReport {
             lease_until: item.lease_until_ms,
             next,
             lost_since: lost_since.map(|time| time.to_string()),
-            stopped: driver == Driver::Nobody && !item.state.is_published(),
+            stopped: driver == Driver::Stopped && !item.state.is_published(),
         }
     }
 }
@@ -237,7 +237,7 @@ pub(in crate::cli) mod tests {
     #[test]
     fn report_shows_neither_fence_nor_holder() {
         for item in [item(), failing()] {
-            let json = serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE, Driver::Nobody)).unwrap();
+            let json = serde_json::to_string(&RunReport::of(&item, NOW, OVERDUE, Driver::Stopped)).unwrap();
             for shown in [text(&item, NOW, OVERDUE, Driver::Bridge, PAGE), json] {
                 assert!(!shown.contains(&item.claim_id.to_hex()) && !shown.contains("the-holder"), "{shown}");
                 assert!(!shown.contains("fedcba9876"), "{shown}");

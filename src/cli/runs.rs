@@ -147,7 +147,7 @@ fn open_table(runs: &[Item], now: Millis, overdue: Duration, driver: Driver, col
     let mut listed = table::table(&["chat or account", "status", "calls", "failures", "started", "next"], columns);
     for item in runs {
         let next = match Next::of(item, now, overdue) {
-            Next::Poll { .. } | Next::Publication if driver == Driver::Nobody => Cell::new("stopped"),
+            Next::Poll { .. } | Next::Publication if driver == Driver::Stopped => Cell::new("stopped"),
             Next::Poll { expected_at: Some(at), .. } if at > now => Cell::new(format!("poll {}", distance(at, now))),
             Next::Poll { expected_at: Some(_), .. } => Cell::new("poll due"),
             Next::Poll { expected_at: None, .. } => Cell::new("poll"),
@@ -201,7 +201,7 @@ mod tests {
         let runs = [named("c"), named(&"chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR".repeat(4)), named(&"会話".repeat(40))];
         for columns in [60, 80, 120] {
             for listed in [
-                open_table(&runs, NOW, Duration::from_secs(1800), Driver::Nobody, Some(columns)),
+                open_table(&runs, NOW, Duration::from_secs(1800), Driver::Stopped, Some(columns)),
                 ended_table(&runs, NOW, Some(columns)),
             ] {
                 let text = table::text(&listed);

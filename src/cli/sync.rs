@@ -112,10 +112,10 @@ async fn may_start(store: &SqliteStore, chats: &BTreeSet<Subject>, resync: &Resy
     let mut ended = Vec::new();
     for chat in chats {
         let item = store.read(chat).await?;
-        ended.extend(item.filter(|item| item.state.is_published()));
+        ended.extend(item.filter(|item| !item.state.is_active()));
     }
     let Some(first) = ended.first() else { return Ok(true) };
-    let (chat, ending) = (first.subject.id(), format::ending(first).unwrap_or_default());
+    let (chat, ending) = (first.subject.label(), format::ending(first).unwrap_or_default());
     let others = match ended.len() - 1 {
         0 => String::new(),
         others => format!(", and {others} more of these chats have ended"),
@@ -220,8 +220,12 @@ impl Session {
         let now = Clock::System.now();
         match self.state(self.store.read(chat).await?, now) {
             state @ (ChatState::Ended(_) | ChatState::SyncedAgain) => self.results.show(chat, &state)?,
-            // Longer than any poll waits, so the process that had it is gone. The fence stops a superfluous poll.
-            ChatState::Open { run, .. } if now.since(run.lease_until_ms) > DELAY_MAX && queue.is_empty() => {
+            // Longer than any poll waits, so the process that had it is gone; or the run is cancelled, and no message holds it.
+            // The fence stops a superfluous poll.
+            ChatState::Open { run, .. }
+                if now.since(run.lease_until_ms) > DELAY_MAX
+                    || run.cancelled_at.is_some() && run.state.is_active() && run.lease_expired(now) =>
+            {
                 queue.put(&run.recovery_poll().to_body(), Duration::ZERO);
             }
             ChatState::Open { .. } | ChatState::Fresh => {}

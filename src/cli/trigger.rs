@@ -50,7 +50,7 @@ pub struct Trigger {
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "wait")]
     fresh_for: Option<Duration>,
 
-    /// Sync each chat from after this request: a run in flight that began earlier is not joined, but waited for
+    /// Require a sync that begins after this request: the trigger waits for a run in flight that began earlier to end
     #[arg(long, conflicts_with = "fresh_for")]
     after_request: bool,
 

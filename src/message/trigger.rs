@@ -74,10 +74,10 @@ pub struct TriggerBody {
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Action {
-    /// Sync the chat: start a run, or join the one in flight.
+    /// Sync the chat or the account: start a run, or join the one in flight.
     Sync,
-    /// End the chat's run in flight without another call to postpress. A run that began after the request is left alone, and
-    /// without a run nothing happens. The other fields are ignored.
+    /// End the run in flight without another call to postpress. A run that began after the request is left alone, and without a
+    /// run nothing happens. The other fields must be valid, and have no effect.
     Cancel,
 }
 

@@ -17,7 +17,7 @@ pub fn invalid_trigger(reason: &str) -> Envelope {
 /// A trigger for a run that already has [`TRIGGERS_MAX`].
 pub fn too_many_triggers() -> Envelope {
     let detail = format!(
-        "the chat's run in flight already has {TRIGGERS_MAX} triggers; this one was not accepted, send it again once \
+        "the run in flight already has {TRIGGERS_MAX} triggers; this one was not accepted, send it again once \
          the run has ended"
     );
     envelope("too_many_triggers", 429, "Too many triggers for one run", detail)

@@ -1,4 +1,4 @@
-//! A run's history: what each of its polls was answered, and when, small enough to travel in every poll.
+//! A run's history: the answer to each of its polls, and when it came, small enough to travel in every poll.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::time::Millis;
 /// The most entries of a history.
 pub const HISTORY_MAX: usize = 32;
 
-/// What a run's polls were answered, oldest first, in at most [`HISTORY_MAX`] entries. The ending is not in it: that is in the
+/// The answers to a run's polls, oldest first, in at most [`HISTORY_MAX`] entries. The ending is not in it: that is in the
 /// outcome.
 ///
 /// A poll gets an entry of its own while there is room, so that every pause can be seen. Without room, the oldest two
@@ -33,10 +33,10 @@ pub struct HistoryEntry {
     pub count: u16,
 }
 
-/// What a poll was answered.
+/// The answer to a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PollAnswer {
-    /// The first polls of a long history, whatever they were answered.
+    /// The first polls of a long history, whatever the answers.
     Earlier,
     /// Nothing that was recorded: the process died, or the poll that carried the answer was lost.
     Unrecorded,

@@ -35,7 +35,7 @@ pub struct PollState {
     /// When the poll after this claim's call is expected, if the sync goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_poll_ms: Option<Millis>,
-    /// What each poll was answered.
+    /// The answer to each poll.
     #[serde(skip_serializing_if = "History::is_empty")]
     pub history: History,
     /// How often a chunk of an account's sync was done.

@@ -39,7 +39,7 @@ pub enum Driver {
     /// A process that runs `sync` on the local state file. Which chats it drives is not known.
     Terminal,
     /// Nothing: no process runs `sync` on the local state file.
-    Nobody,
+    Stopped,
 }
 
 /// A table in DynamoDB, and whether it has been read successfully.
@@ -112,7 +112,7 @@ impl RunTable {
             #[cfg(feature = "aws")]
             Self::Deployed(_) => Driver::Bridge,
             Self::File(path) if StateLock::is_taken(path) => Driver::Terminal,
-            Self::File(_) => Driver::Nobody,
+            Self::File(_) => Driver::Stopped,
         }
     }
 }

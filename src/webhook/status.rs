@@ -74,7 +74,7 @@ pub struct SyncStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     next_poll_at: Option<String>,
-    /// What the run's calls were answered, oldest first, without the ending. A long run's first calls are merged.
+    /// The answers to the run's calls, oldest first, without the ending. A long run's first calls are merged.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("maxItems" = HISTORY_MAX))]
     history: Vec<Answered>,
@@ -88,8 +88,8 @@ pub struct Answered {
     at: String,
     /// The provider's status, or what the call failed with: `failed`, with the HTTP status (502 without a connection), `timed_out`,
     /// `unusable` (a 200 that cannot be used), `credentials` (the key was refused), `connecting` (the account is not connected
-    /// yet). `unrecorded`: no answer was recorded, because the process died or its poll was lost. `earlier`: the first calls of a
-    /// long run, whatever they were answered. Other values may be added.
+    /// yet). `unrecorded`: no answer was recorded, because the process died, its poll was lost or a cancel came first. `earlier`: the first calls of a
+    /// long run, whatever the answers. Other values may be added.
     answer: &'static str,
     /// The HTTP status of `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,7 +150,11 @@ impl SyncStatus {
             finished_at: item.state.outcome().map(|outcome| outcome.finished_at.to_string()),
             cancelled_at: item.cancelled_at.map(|time| time.to_string()),
             error,
-            next_poll_at: item.learned.next_poll_ms.map(|time| time.to_string()),
+            next_poll_at: item
+                .learned
+                .next_poll_ms
+                .filter(|_| item.state.is_active() && item.cancelled_at.is_none())
+                .map(|time| time.to_string()),
             history: item
                 .learned
                 .history

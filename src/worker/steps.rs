@@ -77,6 +77,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                     telemetry.sent(outbox.send(call.take(), OwnMessage::Poll(poll), delay, trace.clone()).await)
                 }
                 Step::Wait { trigger, delay } => {
+                    drop(permit.take()); // it makes no call, and others of the batch may wait for a permit
                     telemetry.sent(outbox.send(call.take(), OwnMessage::Waiting(*trigger), delay, trace.clone()).await)
                 }
                 // An ending does not wait for other messages.

@@ -133,6 +133,15 @@ fn the_trigger_schema_accepts_what_the_bridge_accepts() {
         (with("idempotency_key", json!("x".repeat(257))), Neither),
         (with("idempotency_key", json!("")), Neither),
         (with("idempotency_key", json!(["k"])), Neither),
+        (with("action", json!("cancel")), Both),
+        (with("action", json!("sync")), Both),
+        (with("action", Value::Null), Both),
+        (with("action", json!("Cancel")), Neither),
+        (with("action", json!(["cancel"])), Neither),
+        (with("after_request", json!(true)), Both),
+        (with("after_request", Value::Null), Both),
+        (with("after_request", json!("true")), Neither),
+        (with("after_request", json!(1)), Neither),
         (with("metadata", Value::Null), Both),
         (with("metadata", json!({"a": {"b": [1, null]}})), Both),
         (with("metadata", json!([1])), Neither),
@@ -154,7 +163,7 @@ fn the_trigger_schema_accepts_what_the_bridge_accepts() {
         (json!({"detail-type": "t", "source": "s", "id": "i", "detail": {"chat_id": "c"}}).to_string(), BridgeOnly),
     ] {
         let by_schema = judge.takes(&serde_json::from_str(&body).unwrap());
-        let by_bridge = matches!(Message::parse(&record(&body), DEFAULT_EVENT_SOURCE), Message::Trigger(_));
+        let by_bridge = is_accepted(&body);
         let found = match (by_schema, by_bridge) {
             (true, true) => Both,
             (false, false) => Neither,
@@ -199,15 +208,19 @@ proptest! {
     #[test]
     fn the_trigger_schema_equals_the_bridge_except_for_bytes(
         chat_id in prop_oneof![3 => Just(json!("c")), 2 => value()],
-        fields in vec((select(vec!["correlation_id", "idempotency_key", "metadata", "fresh_for_seconds", "since_v2"]), value()), 0..4),
+        fields in vec((select(vec!["correlation_id", "idempotency_key", "metadata", "fresh_for_seconds", "after_request", "action", "since_v2"]), value()), 0..4),
     ) {
         thread_local!(static JUDGE: Judge = Judge::of(&schema::trigger()));
         let mut trigger = json!({ "chat_id": chat_id });
         fields.into_iter().for_each(|(field, value)| trigger[field] = value);
-        let by_bridge = matches!(Message::parse(&record(&trigger.to_string()), DEFAULT_EVENT_SOURCE), Message::Trigger(_));
+        let by_bridge = is_accepted(&trigger.to_string());
         let by_schema = JUDGE.with(|judge| judge.takes(&trigger));
         prop_assert_eq!(by_bridge, by_schema && fits_in_bytes(&trigger), "{}", trigger);
     }
+}
+
+fn is_accepted(body: &str) -> bool {
+    matches!(Message::parse(&record(body), DEFAULT_EVENT_SOURCE), Message::Trigger(_) | Message::Cancel(_))
 }
 
 fn record(body: &str) -> Record {

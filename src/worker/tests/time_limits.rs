@@ -30,6 +30,18 @@ async fn a_call_permit_is_taken_before_the_claim() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn triggers_that_wait_hold_no_permit() {
+    let scene = Scene::with(Config { limits: Limits { max_in_flight: 1, ..Limits::default() }, ..Config::default() });
+    scene.trigger("in flight");
+    scene.invoke().await;
+    let later = serde_json::json!({"chat_id": "in flight", "after_request": true}).to_string();
+    [&later, &later, &later].into_iter().for_each(|body| scene.put(body));
+    let began = tokio::time::Instant::now();
+    assert_eq!(scene.invoke().await, [Disposition::Ack(AckReason::Waits); 3]);
+    assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_without_a_permit_in_time_is_retried_unclaimed() {
     let scene = one_at_a_time();
     // A claim would have to be made in the first 7 s, and the permit is free after 8.

@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
     use crate::ids::{ClaimId, MessageId, RunId, Subject};
-    use crate::message::SWEEP_BODY;
+    use crate::message::{OwnMessage, SWEEP_BODY};
     use crate::postpress::Finish;
     use crate::run::{EndedBy, Ending, Outcome, Poll};
     use crate::time::Millis;
@@ -167,6 +167,20 @@ mod tests {
         Poll { subject: Subject::chat("c").unwrap(), run_id, claim_id, learned: None, answer }.to_body()
     }
 
+    /// A trigger that waits, whose first message was `m-0`.
+    fn waiting() -> String {
+        let first = trigger(&record("m-0", r#"{"chat_id": "c", "after_request": true}"#));
+        OwnMessage::Waiting(TriggerMessage { waits: 3, ..first }).to_body_due_at(Millis(7))
+    }
+
+    #[test]
+    fn a_trigger_that_waits_is_sent_again_whole() {
+        let letter = letter(&waiting());
+        assert_eq!(letter.body, waiting());
+        let again = trigger(&record("m-2", &letter.body));
+        assert_eq!((again.key, again.waits), (TriggerKey::of("m-0"), 3));
+    }
+
     fn trigger(record: &Record) -> TriggerMessage {
         match Message::parse(record, SOURCE) {
             Message::Trigger(trigger) => trigger,
@@ -186,6 +200,7 @@ mod tests {
             (r#"{"chat_id": "c"}"#, MessageKind::Trigger, Action::Send),
             (&poll(Some(answer)), MessageKind::PollWithAnswer, Action::Send),
             ("hello", MessageKind::Invalid, Action::Send),
+            (&waiting(), MessageKind::Trigger, Action::Send),
             (r#"{"action": "cancel", "chat_id": "c"}"#, MessageKind::Cancel, Action::Drop),
             (&poll(None), MessageKind::Poll, Action::Drop),
             (SWEEP_BODY, MessageKind::Sweep, Action::Drop),
