@@ -80,6 +80,9 @@
 //! | poll state | what a run has learned from the provider's answers; the table's attribute `learned` |
 //! | ending | the terminal status or the error that a run ended with |
 //! | outcome | the ending as the run table stores it, with its time and cause |
+//! | history | the answers to a run's polls and when they came, in at most 32 small entries of the poll state |
+//! | waiting trigger | a trigger that may not join the run in flight: the worker sends it again, under its first key, until that run is over |
+//! | cancel | a request to end the run in flight without another call: one write, which every claim looks at |
 //! | open index | the table's index that contains only the runs whose ending is not published |
 //! | sweep | a message from a schedule, every few minutes, on which the worker looks through the open index for lost runs and sends a poll for each |
 //! | disposition | what happens to a message: it is acknowledged, or delivered again |

@@ -166,9 +166,7 @@ fn contract(status: u16, body: &Value) -> Means {
         }
         408 | 425 | 429 => passing(),
         500.. if status != 501 => passing(),
-        422 if matches!(kind.as_deref(), Some("errors/provider_unreachable" | "errors/limit_exceeded")) => {
-            Means::Passing
-        }
+        422 if matches!(kind.as_deref(), Some("errors/provider_unreachable" | "errors/limit_exceeded")) => passing(),
         401 => match kind.as_deref() {
             Some("errors/missing_credentials" | "errors/invalid_credentials" | "errors/expired_credentials") => {
                 unless_it_ended(Means::PassesOnce)

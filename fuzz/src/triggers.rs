@@ -33,7 +33,12 @@ fn check_trigger(body: &str, message: &TriggerMessage) {
     // Written anew, it is the same trigger.
     let again = write(message);
     match parse(&again) {
-        Message::Trigger(read) => assert_eq!((&read.subject, &read.trigger), (&message.subject, &message.trigger)),
+        Message::Trigger(read) => {
+            assert_eq!(
+                (&read.subject, &read.resync, &read.trigger),
+                (&message.subject, &message.resync, &message.trigger)
+            );
+        }
         other => panic!("{again} is {other:?}"),
     }
     // Wrapped once more, it is the same trigger, or it has too many wrappings; and an own key stays the key.
@@ -58,7 +63,11 @@ fn check_trigger(body: &str, message: &TriggerMessage) {
 fn write(message: &TriggerMessage) -> String {
     let text = |text: &str| serde_json::Value::from(text).to_string();
     let Trigger { correlation_id, idempotency_key, metadata, .. } = &message.trigger;
-    let mut fields = vec![format!(r#""chat_id":{}"#, text(message.subject.id()))];
+    let subject = &message.subject;
+    let mut fields = vec![format!(r#""{}":{}"#, subject.kind().id_field(), text(subject.id()))];
+    if !message.resync.is_empty() {
+        fields.push(format!(r#""resync":{}"#, serde_json::to_string(&message.resync).expect("it is plain data")));
+    }
     fields.extend(correlation_id.iter().map(|id| format!(r#""correlation_id":{}"#, text(id))));
     fields.extend(idempotency_key.iter().map(|key| format!(r#""idempotency_key":{}"#, text(key))));
     fields.extend(metadata.iter().map(|metadata| format!(r#""metadata":{}"#, metadata.as_str())));
