@@ -30,7 +30,7 @@ fn check_trigger(body: &str, message: &TriggerMessage) {
     if let Some(metadata) = message.trigger.metadata.as_ref().filter(|_| !body.contains("Message")) {
         assert!(body.contains(metadata.as_str()), "not byte for byte: {body}");
     }
-    // Written anew, it is the same trigger.
+    // Written again, it is the same trigger.
     let again = write(message);
     match parse(&again) {
         Message::Trigger(read) => {

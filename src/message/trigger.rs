@@ -114,6 +114,20 @@ impl TriggerBody {
         }
     }
 
+    /// The trigger of a message with this id and time.
+    fn into_trigger(self, key: TriggerKey, message_id: MessageId, requested_at: Millis) -> TriggerMessage {
+        let Self { action: _, subject, resync, correlation_id, idempotency_key, metadata, .. } = self;
+        TriggerMessage {
+            subject,
+            resync,
+            key,
+            fresh_for: self.fresh_for_seconds.map(Duration::from_secs),
+            after_request: self.after_request.unwrap_or_default(),
+            waits: 0,
+            trigger: Trigger { message_id, correlation_id, idempotency_key, metadata, requested_at, joined: false },
+        }
+    }
+
     /// Whether it asks to end a run in flight.
     pub fn is_cancel(&self) -> bool {
         self.action == Some(Action::Cancel)
@@ -140,7 +154,7 @@ impl TriggerBody {
             return Err("`postpress_bridge` marks the bridge's own messages; send a trigger".to_owned());
         }
         layer.check_duplicates()?;
-        Fields::of(&layer).into_body()
+        Fields::of(&layer).into_body().map_err(|fields| fields.reason())
     }
 
     /// Checks a `correlation_id` or an idempotency key, which may also be sent outside the body.
@@ -214,30 +228,12 @@ impl Waiting<&RawValue> {
         }
         let layer = Layer::parse(self.trigger.get())?;
         layer.check_duplicates()?;
-        let TriggerBody {
-            action,
-            subject,
-            resync,
-            correlation_id,
-            idempotency_key,
-            metadata,
-            fresh_for_seconds,
-            after_request,
-        } = Fields::of(&layer).into_body()?;
-        if action == Some(Action::Cancel) {
+        let body = Fields::of(&layer).into_body().map_err(|fields| fields.reason())?;
+        if body.is_cancel() {
             return Err("a cancel does not wait".to_owned());
         }
-        let (message_id, requested_at) = (self.message_id, self.requested_at);
-        let trigger = Trigger { message_id, correlation_id, idempotency_key, metadata, requested_at, joined: false };
-        Ok(TriggerMessage {
-            subject,
-            resync,
-            key: self.key,
-            fresh_for: fresh_for_seconds.map(Duration::from_secs),
-            after_request: after_request.unwrap_or_default(),
-            waits: self.waits.get(),
-            trigger,
-        })
+        let message = body.into_trigger(self.key, self.message_id, self.requested_at);
+        Ok(TriggerMessage { waits: self.waits.get(), ..message })
     }
 }
 
@@ -331,8 +327,19 @@ impl Fields {
         }
     }
 
-    fn into_body(self) -> Result<TriggerBody, String> {
+    /// What is wrong with the trigger.
+    fn reason(&self) -> String {
+        self.faults.join("; ")
+    }
+
+    /// The trigger; the fields again if it is not valid.
+    fn into_body(mut self) -> Result<TriggerBody, Box<Self>> {
+        let subject = if self.faults.is_empty() { self.subject.take() } else { None };
+        let Some(subject) = subject else { return Err(Box::new(self)) };
         let Self {
+            action, resync, correlation_id, idempotency_key, metadata, fresh_for_seconds, after_request, ..
+        } = self;
+        Ok(TriggerBody {
             action,
             subject,
             resync,
@@ -341,50 +348,30 @@ impl Fields {
             metadata,
             fresh_for_seconds,
             after_request,
-            faults,
-        } = self;
-        match subject {
-            Some(subject) if faults.is_empty() => Ok(TriggerBody {
-                action,
-                subject,
-                resync,
-                correlation_id,
-                idempotency_key,
-                metadata,
-                fresh_for_seconds,
-                after_request,
-            }),
-            _ => Err(faults.join("; ")),
-        }
+        })
     }
 
     fn into_message(self, record: &Record, wrapped_id: Option<String>) -> Message {
-        let key_text = self.idempotency_key.clone().or(wrapped_id);
-        let key = TriggerKey::of(key_text.as_deref().unwrap_or(record.message_id.as_str()));
-        let trigger = Trigger {
-            message_id: record.message_id.clone(),
-            correlation_id: self.correlation_id,
-            idempotency_key: self.idempotency_key,
-            metadata: self.metadata,
-            requested_at: record.sent_at,
-            joined: false,
-        };
-        let resync = self.resync;
-        match self.subject {
-            Some(subject) if self.faults.is_empty() && self.action == Some(Action::Cancel) => {
-                Message::Cancel(Cancel { subject, requested_at: record.sent_at })
+        match self.into_body() {
+            Ok(body) if body.is_cancel() => {
+                Message::Cancel(Cancel { subject: body.subject, requested_at: record.sent_at })
             }
-            Some(subject) if self.faults.is_empty() => {
-                let fresh_for = self.fresh_for_seconds.map(Duration::from_secs);
-                let after_request = self.after_request.unwrap_or_default();
-                Message::Trigger(TriggerMessage { subject, resync, key, fresh_for, after_request, waits: 0, trigger })
+            Ok(body) => {
+                let key_text = body.idempotency_key.clone().or(wrapped_id);
+                let key = TriggerKey::of(key_text.as_deref().unwrap_or(record.message_id.as_str()));
+                Message::Trigger(body.into_trigger(key, record.message_id.clone(), record.sent_at))
             }
-            subject => {
-                let (input, truncated) = bounded(record.body.clone(), INPUT_MAX_BYTES);
-                let reason = self.faults.join("; ");
-                Message::Invalid(InvalidTrigger { subject, resync, trigger, reason, input, truncated })
-            }
+            Err(fields) => Message::Invalid(fields.into_invalid(record)),
         }
+    }
+
+    fn into_invalid(self, record: &Record) -> InvalidTrigger {
+        let reason = self.reason();
+        let (input, truncated) = bounded(record.body.clone(), INPUT_MAX_BYTES);
+        let Self { subject, resync, correlation_id, idempotency_key, metadata, .. } = self;
+        let (message_id, requested_at) = (record.message_id.clone(), record.sent_at);
+        let trigger = Trigger { message_id, correlation_id, idempotency_key, metadata, requested_at, joined: false };
+        InvalidTrigger { subject, resync, trigger, reason, input, truncated }
     }
 }
 

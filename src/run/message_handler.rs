@@ -342,7 +342,7 @@ impl MessageHandler {
         }
     }
 
-    /// Once a run is cancelled, its next message ends it. Where nobody holds the run, a poll is sent to do so at once;
+    /// Once a run is cancelled, its next message ends it. If no message holds the run, a poll is sent to do so at once;
     /// otherwise that would put an end to a call that is awaited.
     fn cancelled(&mut self, written: WriteResult, now: Millis) -> Step {
         match written {

@@ -29,7 +29,7 @@ pub enum Write {
         /// The time that the lease is compared with.
         now: Millis,
     },
-    /// Add a trigger to an active run that is not cancelled, whoever holds it.
+    /// Add a trigger to an active run that is not cancelled, regardless of its holder.
     Join {
         /// The item's key.
         subject: Subject,

@@ -70,9 +70,13 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         match (&request.method, route) {
             (&Method::POST, Route::Syncs) => self.accept(request, until).await,
             (&Method::GET | &Method::HEAD, Route::Sync(kind, subject)) => {
-                self.status(request, kind, subject, until).await
+                let subject = self.subject(request, kind, subject, until).await?;
+                self.status(request, &subject, until).await
             }
-            (&Method::DELETE, Route::Sync(kind, subject)) => self.cancel(request, kind, subject, until).await,
+            (&Method::DELETE, Route::Sync(kind, subject)) => {
+                let subject = self.subject(request, kind, subject, until).await?;
+                self.send(&request.id, &TriggerBody::cancel(subject), until).await
+            }
             // Depends on no other service.
             (&Method::GET | &Method::HEAD, Route::Health) => {
                 Ok(json_response(StatusCode::OK, &serde_json::json!({ "status": "ok" }), JSON, NO_STORE))
@@ -89,16 +93,16 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         self.send(&request.id, &trigger, until).await
     }
 
-    async fn cancel(
+    /// What a call with the token is about.
+    async fn subject(
         &self,
         request: &Request,
         kind: SubjectKind,
         subject: Result<Subject, String>,
         until: Instant,
-    ) -> Result<Response, Problem> {
+    ) -> Result<Subject, Problem> {
         self.auth.check(request, until, has_token).await.map_err(unauthorized)?;
-        let subject = subject.map_err(|why| Problem::new(Kind::InvalidId(kind), why))?;
-        self.send(&request.id, &TriggerBody::cancel(subject), until).await
+        subject.map_err(|why| Problem::new(Kind::InvalidId(kind), why))
     }
 
     /// Puts the trigger on the queue, and answers that it is there.
@@ -153,22 +157,15 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         })
     }
 
-    async fn status(
-        &self,
-        request: &Request,
-        kind: SubjectKind,
-        subject: Result<Subject, String>,
-        until: Instant,
-    ) -> Result<Response, Problem> {
-        self.auth.check(request, until, has_token).await.map_err(unauthorized)?;
-        let subject = subject.map_err(|why| Problem::new(Kind::InvalidId(kind), why))?;
-        let read = retry_until(until, async || self.store.read(&subject).await).await.map_err(|error| {
+    async fn status(&self, request: &Request, subject: &Subject, until: Instant) -> Result<Response, Problem> {
+        let read = retry_until(until, async || self.store.read(subject).await).await.map_err(|error| {
             let [chat_id, account_id] = SubjectKind::ALL.map(|kind| subject.id_of(kind));
             tracing::error!(request_id = request.id, chat_id, account_id, %error, "run table not read");
             Problem::unavailable("the run table cannot be read; try again")
         })?;
         let now = self.clock.now();
         let Some(item) = read.filter(|item| !item.is_expired(now)) else {
+            let kind = subject.kind();
             let detail =
                 format!("no sync of this {kind} was requested here, or its run has expired (BRIDGE_RUN_TTL_SECONDS)");
             return Err(Problem::new(Kind::NoRun, detail));

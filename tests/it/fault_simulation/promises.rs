@@ -290,7 +290,7 @@ fn every_call_has_the_options_of_its_triggers(history: &History, breaches: &mut 
             Kind::Cancel | Kind::Invalid | Kind::Sweep => false,
         };
         if !history.plan.arrivals.iter().any(asked) {
-            breaches.push(format!("call {} has the query {:?}, which nobody asked for", call.number, call.resync));
+            breaches.push(format!("call {} has the query {:?}, which no trigger asked for", call.number, call.resync));
         }
     }
 }
