@@ -13,6 +13,7 @@ use crate::bus::EventBridgeBus;
 use crate::credentials::webhook::{Credentials, InvalidSecret, SigningSecrets, Tokens};
 use crate::credentials::{Rotating, SecretStore};
 use crate::postpress::client::{Client, http_client, mozilla_roots};
+use crate::postpress::pace::{Pace, Paced};
 use crate::postpress::rotating::RotatingClient;
 use crate::queue::SqsQueue;
 use crate::secrets::StoredSecret;
@@ -27,7 +28,10 @@ use crate::worker::Worker;
 const SECRET_MAX: Duration = Duration::from_secs(8);
 
 /// The worker over AWS.
-pub type AwsWorker = Worker<RotatingClient<StoredSecret>, DynamoStore, SqsQueue, EventBridgeBus>;
+pub type AwsWorker = Worker<AwsProvider, DynamoStore, SqsQueue, EventBridgeBus>;
+
+/// The provider, whose key may be in Secrets Manager.
+pub type AwsProvider = Paced<RotatingClient<StoredSecret>>;
 
 /// The webhook over AWS.
 pub type AwsWebhook = Webhook<DynamoStore, SqsQueue, StoredCredentials>;
@@ -68,7 +72,7 @@ pub async fn worker(
 ///
 /// # Errors
 /// If the client cannot be created, or the key cannot be read.
-pub async fn provider(settings: &ProviderSettings) -> anyhow::Result<RotatingClient<StoredSecret>> {
+pub async fn provider(settings: &ProviderSettings) -> anyhow::Result<AwsProvider> {
     let http = http_client(mozilla_roots())?;
     provider_over(http.clone(), settings, aws::connect(http)).await
 }
@@ -78,7 +82,7 @@ async fn provider_over(
     http: reqwest::Client,
     settings: &ProviderSettings,
     aws: impl Future<Output = Result<SdkConfig, Misconfiguration>>,
-) -> anyhow::Result<RotatingClient<StoredSecret>> {
+) -> anyhow::Result<AwsProvider> {
     let (api_key, secret) = match &settings.key {
         SecretSource::Plain(key) => (key.clone(), None),
         SecretSource::Stored(place) => {
@@ -87,7 +91,8 @@ async fn provider_over(
             (key.context("cannot read the API key from Secrets Manager")?, Some(secret))
         }
     };
-    Ok(RotatingClient::new(Client::over(http, settings.base_url.clone(), api_key), secret))
+    let client = RotatingClient::new(Client::over(http, settings.base_url.clone(), api_key), secret);
+    Ok(Paced::new(client, Pace::new(settings.pace.rate())))
 }
 
 /// Creates the webhook and its clients, once per process, and reads its secrets.

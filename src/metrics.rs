@@ -65,6 +65,10 @@ metrics! {
     Joins: Count,
     /// Triggers sent again to wait for a run in flight that they may not join, each time.
     Waits: Count,
+    /// Messages sent again because their turn to call the provider comes later than their invocation can wait.
+    Paced: Count,
+    /// For each message that has to wait for its turn to call the provider, the time until then.
+    PaceWait: Milliseconds,
     /// Triggers answered from the table, because the chat's last sync was recent enough.
     FreshAnswers: Count,
     /// Requests to cancel a run, including repeats and those that found none to cancel.

@@ -70,6 +70,7 @@ fn check_fence(poll: &Poll) {
     let tick = StepContext { now: NOW, jitter: Jitter::NONE, rules: &rules };
     let claimant = Claimant {
         message_id: MessageId::new("m-1"),
+        is_redelivery: false,
         claim_id: ClaimId::from_random(2),
         run_id: RunId::from_random(2),
         lease_until_ms: NOW + LEASE,
@@ -85,6 +86,7 @@ fn check_fence(poll: &Poll) {
                 }
                 StepResult::Written(written)
             }
+            Step::Admit(_) => StepResult::Admitted,
             Step::Wait { .. } => panic!("{poll:?} led to a trigger"),
             Step::Call(_) => {
                 assert!(is_ours && poll.answer.is_none(), "{poll:?} led to a call");

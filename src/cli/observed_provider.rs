@@ -4,7 +4,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::chat_state::Results;
-use crate::postpress::{Answer, Failure, Provider, SyncCall};
+use tokio::time::Instant;
+
+use crate::ids::Subject;
+use crate::postpress::{Answer, Failure, Provider, SyncCall, Token};
 
 /// Shows each answer before it returns it.
 pub(super) struct ObservedProvider<P> {
@@ -17,6 +20,10 @@ impl<P: Provider> Provider for ObservedProvider<P> {
         let answer = self.provider.sync(call, deadline).await;
         self.results.display.update(&call.subject, &describe(&answer));
         answer
+    }
+
+    async fn admit(&self, subject: &Subject, until: Instant) -> Result<Token, Duration> {
+        self.provider.admit(subject, until).await
     }
 }
 

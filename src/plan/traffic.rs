@@ -138,6 +138,7 @@ impl<'a> Stepper<'a> {
         let rules = &self.deployment.config.rules;
         let claimant = Claimant {
             message_id: self.message_id(),
+            is_redelivery: false,
             claim_id: ClaimId::from_random(number),
             run_id: RunId::from_random(number),
             lease_until_ms: self.now + self.deployment.function_timeout + rules.lease_margin,
@@ -151,6 +152,7 @@ impl<'a> Stepper<'a> {
                     self.read()?;
                     StepResult::Read(self.item.clone().map(Box::new))
                 }
+                Step::Admit(_) => StepResult::Admitted,
                 Step::Write(write) => StepResult::Written(self.write(&write)?),
                 Step::Call(_) => StepResult::Answered(self.call()),
                 Step::Send { poll, delay } => {

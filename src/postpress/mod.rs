@@ -6,12 +6,18 @@
 //! envelope.rs     postpress's two error formats      catalogue.rs  the documented error types
 //! retry_after.rs  when the provider may be called    mask.rs       the key, hidden in answers
 //! operation.rs    what can be called                 resync.rs     the options of an account's sync
+//! pace.rs         how many calls a second one key makes
 //! ```
 //!
 //! The call is **not idempotent once a sync has ended**: "Calling this endpoint after `SYNC_DONE` or `SYNC_ERROR` starts a
 //! fresh sync." Nothing in this module calls twice.
 
+use std::future::ready;
 use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::ids::Subject;
 
 pub mod answer;
 pub mod body;
@@ -20,6 +26,7 @@ pub mod client;
 pub mod envelope;
 pub mod mask;
 pub mod operation;
+pub mod pace;
 pub mod resync;
 pub mod retry_after;
 pub mod rotating;
@@ -30,6 +37,7 @@ pub use catalogue::RetryClass;
 pub use envelope::Envelope;
 pub use mask::Mask;
 pub use operation::{Operation, SyncCall};
+pub use pace::Token;
 pub use resync::Resync;
 
 /// The server of the [`operation`]s: postpress itself, or the simulator.
@@ -38,10 +46,22 @@ pub trait Provider {
     ///
     /// Returns within `deadline`, body included, with the one answer or failure. It never repeats a call.
     fn sync(&self, call: &SyncCall, deadline: Duration) -> impl Future<Output = Answer>;
+
+    /// Waits for a turn to call for this subject, at most until then. By default the next call may begin at once.
+    ///
+    /// # Errors
+    /// How much later its turn comes, if that is too late.
+    fn admit(&self, _subject: &Subject, _until: Instant) -> impl Future<Output = Result<Token, Duration>> {
+        ready(Ok(Token::default()))
+    }
 }
 
 impl<P: Provider> Provider for std::rc::Rc<P> {
     async fn sync(&self, call: &SyncCall, deadline: Duration) -> Answer {
         (**self).sync(call, deadline).await
+    }
+
+    async fn admit(&self, subject: &Subject, until: Instant) -> Result<Token, Duration> {
+        (**self).admit(subject, until).await
     }
 }

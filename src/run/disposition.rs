@@ -24,6 +24,8 @@ pub enum AckReason {
     AnsweredFresh,
     /// The trigger may not join the run in flight, and waits in a message that was sent.
     Waits,
+    /// The message's turn to call the provider comes later, and it waits in a message that was sent.
+    Paced,
     /// The run in flight is cancelled: it makes no further call.
     Cancelled,
     /// There was no run to cancel: none is in flight, or it began after the cancel was sent.
@@ -53,6 +55,8 @@ pub enum RetryReason {
     LeaseHeld,
     /// Too little time was left in the invocation.
     NoTime,
+    /// The message's turn to call the provider comes later, and an earlier delivery may hold the run: a copy could not go on.
+    Paced,
     /// The table, the queue or the bus failed.
     Failed,
     /// The item changed faster than the message could decide.

@@ -4,6 +4,8 @@
 //! steps out on AWS, the tests in memory, and a model check under every fault. The order of the effects, on which the
 //! protocol's promises rest, is written down here and nowhere else.
 
+use std::time::Duration;
+
 use crate::ids::{ClaimId, RunId, Subject};
 use crate::postpress::{Answer, SyncCall};
 use crate::time::Millis;
@@ -55,6 +57,8 @@ pub struct StepContext<'a> {
 pub enum Step {
     /// Read the item of this subject, consistently.
     Read(Subject),
+    /// Wait for a turn to call the provider for this subject, as long as the invocation has time.
+    Admit(Subject),
     /// Carry out this write. One that claims needs enough time left in the invocation for a call.
     Write(Write),
     /// Call the provider, once, within the time left in the invocation.
@@ -84,6 +88,10 @@ pub enum Step {
 pub enum StepResult {
     /// Of [`Step::Read`].
     Read(Option<Box<Item>>),
+    /// Of [`Step::Admit`]: a call may be made.
+    Admitted,
+    /// Of [`Step::Admit`]: the message's turn comes only after this time, for which the invocation is too short.
+    Paced(Duration),
     /// Of [`Step::Write`].
     Written(WriteResult),
     /// Of [`Step::Call`].
@@ -100,6 +108,19 @@ pub enum StepResult {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum State {
     Reading(Box<TriggerMessage>),
+    /// A trigger that is about to claim the run. `item` is what it decided by.
+    AdmittingTrigger {
+        message: Box<TriggerMessage>,
+        item: Option<Box<Item>>,
+    },
+    AdmittingPoll(Box<Poll>),
+    /// Reading who holds the run of a poll whose turn comes after this time.
+    ReadingHolder {
+        poll: Box<Poll>,
+        wait: Duration,
+    },
+    /// Sending the message again, to wait for its turn.
+    Deferring,
     ClaimingForTrigger(Box<TriggerMessage>),
     /// `now` is the time in the write.
     ClaimingForPoll {
@@ -139,6 +160,8 @@ enum Then {
 pub struct MessageHandler {
     claimant: Claimant,
     state: State,
+    /// Whether the message's turn to call has come.
+    admitted: bool,
     decisions: u8,
     held_until: Option<Millis>,
 }
@@ -146,13 +169,11 @@ pub struct MessageHandler {
 impl MessageHandler {
     /// Begins to handle a message, and returns the first step.
     pub fn begin(task: Task, claimant: Claimant, context: StepContext<'_>) -> (Self, Step) {
-        let mut handler = Self { claimant, state: State::Settled, decisions: 0, held_until: None };
+        let mut handler = Self { claimant, state: State::Settled, admitted: false, decisions: 0, held_until: None };
         let step = match task {
             Task::Trigger(message) => handler.read(Box::new(message)),
-            Task::Poll(poll) => {
-                let write = handler.claimant.claim_for(&poll, context.now);
-                handler.write(State::ClaimingForPoll { poll: Box::new(poll), now: context.now }, write)
-            }
+            Task::Poll(poll) if poll.answer.is_none() => handler.admit_poll(Box::new(poll)),
+            Task::Poll(poll) => handler.claim_for_poll(Box::new(poll), context.now),
             Task::Cancel(Cancel { subject, requested_at }) => {
                 handler.write(State::Cancelling, Write::Cancel { subject, requested_at, now: context.now })
             }
@@ -169,6 +190,30 @@ impl MessageHandler {
     pub fn next(&mut self, result: StepResult, context: StepContext<'_>) -> Step {
         match (std::mem::replace(&mut self.state, State::Settled), result) {
             (State::Reading(message), StepResult::Read(item)) => self.decide(message, item.as_deref(), context),
+            (State::AdmittingTrigger { message, item }, StepResult::Admitted) => {
+                self.admitted = true;
+                self.decisions -= 1; // the same decision, now carried out
+                self.decide(message, item.as_deref(), context)
+            }
+            (State::AdmittingTrigger { message, item }, StepResult::Paced(wait)) => {
+                let may_hold =
+                    item.is_some_and(|item| item.holder == self.claimant.message_id && item.state.is_active());
+                // Its copy would be a duplicate.
+                if may_hold { retry(RetryReason::Paced) } else { self.defer_trigger(*message, wait, context) }
+            }
+            (State::AdmittingPoll(poll), StepResult::Admitted) => self.claim_for_poll(poll, context.now),
+            (State::AdmittingPoll(poll), StepResult::Paced(wait)) if self.claimant.is_redelivery => {
+                let subject = poll.subject.clone();
+                self.state = State::ReadingHolder { poll, wait };
+                Step::Read(subject)
+            }
+            (State::AdmittingPoll(poll), StepResult::Paced(wait)) => self.defer_poll(*poll, wait, context),
+            (State::ReadingHolder { poll, wait }, StepResult::Read(item)) => {
+                // An earlier delivery of this message claimed the run and died: only this message can go on.
+                let may_hold = item.is_some_and(|item| item.holder == self.claimant.message_id);
+                if may_hold { retry(RetryReason::Paced) } else { self.defer_poll(*poll, wait, context) }
+            }
+            (State::Deferring, StepResult::Done) => ack(AckReason::Paced),
             (State::ClaimingForTrigger(message), StepResult::Written(written)) => {
                 self.claimed_for_trigger(message, written, context)
             }
@@ -205,9 +250,15 @@ impl MessageHandler {
             }
             (State::Calling(_), StepResult::Failed) => bug("a call failed without an answer"),
             (_, StepResult::Failed) => retry(RetryReason::Failed),
-            (_, StepResult::Read(_) | StepResult::Written(_) | StepResult::Answered(_) | StepResult::Done) => {
-                bug("a step was given the result of another kind of step")
-            }
+            (
+                _,
+                StepResult::Read(_)
+                | StepResult::Admitted
+                | StepResult::Paced(_)
+                | StepResult::Written(_)
+                | StepResult::Answered(_)
+                | StepResult::Done,
+            ) => bug("a step was given the result of another kind of step"),
         }
     }
 
@@ -218,7 +269,9 @@ impl MessageHandler {
         }
         self.decisions += 1;
         let StepContext { now, rules, .. } = context;
-        let Some(item) = item else { return self.start(message, None, context) };
+        let Some(item) = item else {
+            return if self.admitted { self.start(message, None, context) } else { self.admit_trigger(message, None) };
+        };
         let is_own = item.holder == self.claimant.message_id;
         let is_known = is_own || item.is_duplicate(message.key, now, rules.run_ttl);
         match &item.state {
@@ -228,6 +281,9 @@ impl MessageHandler {
             }
             // 1: the lease of an earlier delivery of this message has expired.
             RunState::Active { .. } if is_own && item.lease_expired(now) => {
+                if !self.admitted {
+                    return self.admit_trigger(message, Some(item));
+                }
                 let write = self.claimant.claim_again(item, now);
                 self.write(State::ClaimingForTrigger(message), write)
             }
@@ -260,6 +316,7 @@ impl MessageHandler {
                 Step::Publish(Publication::Fresh(Box::new(FreshAnswer { run, key, trigger })))
             }
             // 5: an earlier run is over; start one.
+            RunState::Published { .. } if !self.admitted => self.admit_trigger(message, Some(item)),
             RunState::Published { outcome, .. } => {
                 let seen = item.seen.after(&item.keys, outcome.finished_at, now, rules.run_ttl);
                 self.start(message, Some((item.run_id, seen)), context)
@@ -269,14 +326,48 @@ impl MessageHandler {
 
     /// Sends the trigger again, unless it has waited long enough. It is neither accepted nor lost meanwhile.
     fn wait(&mut self, message: TriggerMessage, context: StepContext<'_>) -> Step {
-        let StepContext { now, jitter, rules } = context;
-        if rules.schedule.deadline_exceeded(message.trigger.requested_at, now) {
+        let delay = context.rules.schedule.wait(message.waits, context.jitter);
+        let again = TriggerMessage { waits: message.waits.saturating_add(1), ..message };
+        self.send_trigger(State::Waiting, again, delay, context)
+    }
+
+    /// Sends a trigger again, to start its run when its turn has come.
+    fn defer_trigger(&mut self, message: TriggerMessage, wait: Duration, context: StepContext<'_>) -> Step {
+        let delay = context.rules.schedule.turn(wait, context.jitter);
+        self.send_trigger(State::Deferring, message, delay, context)
+    }
+
+    fn send_trigger(&mut self, state: State, trigger: TriggerMessage, delay: Delay, context: StepContext<'_>) -> Step {
+        if context.rules.schedule.deadline_exceeded(trigger.trigger.requested_at, context.now) {
             self.state = State::Refusing;
-            return Step::Publish(Publication::WaitedTooLong(Box::new(message)));
+            return Step::Publish(Publication::WaitedTooLong(Box::new(trigger)));
         }
-        let delay = rules.schedule.wait(message.waits, jitter);
-        self.state = State::Waiting;
-        Step::Wait { trigger: Box::new(TriggerMessage { waits: message.waits.saturating_add(1), ..message }), delay }
+        self.state = state;
+        Step::Wait { trigger: Box::new(trigger), delay }
+    }
+
+    /// Sends a poll again, unchanged, to be handled when its turn has come. The copy names the same claim, so only one of the two
+    /// can claim.
+    fn defer_poll(&mut self, poll: Poll, wait: Duration, context: StepContext<'_>) -> Step {
+        let delay = context.rules.schedule.turn(wait, context.jitter);
+        self.send(State::Deferring, poll, delay)
+    }
+
+    fn admit_trigger(&mut self, message: Box<TriggerMessage>, item: Option<&Item>) -> Step {
+        let subject = message.subject.clone();
+        self.state = State::AdmittingTrigger { message, item: item.cloned().map(Box::new) };
+        Step::Admit(subject)
+    }
+
+    fn admit_poll(&mut self, poll: Box<Poll>) -> Step {
+        let subject = poll.subject.clone();
+        self.state = State::AdmittingPoll(poll);
+        Step::Admit(subject)
+    }
+
+    fn claim_for_poll(&mut self, poll: Box<Poll>, now: Millis) -> Step {
+        let write = self.claimant.claim_for(&poll, now);
+        self.write(State::ClaimingForPoll { poll, now }, write)
     }
 
     fn start(

@@ -2,6 +2,8 @@
 
 #[path = "message_handler_tests/cancelling.rs"]
 mod cancelling;
+#[path = "message_handler_tests/pacing.rs"]
+mod pacing;
 #[path = "message_handler_tests/waiting.rs"]
 mod waiting;
 
@@ -118,6 +120,8 @@ struct Scene {
     step: Step,
     now: Millis,
     rules: Rules,
+    /// Whether the message has to ask for its turn to call.
+    is_paced: bool,
 }
 
 impl Scene {
@@ -125,21 +129,40 @@ impl Scene {
     const CLAIM: u128 = 99;
 
     fn new(table: Option<Item>, task: Task, message_id: &str, now: Millis) -> Self {
+        let mut scene = Self::paced(table, task, message_id, now, false);
+        scene.is_paced = false;
+        scene.admit()
+    }
+
+    /// A scene in which the message has to ask for its turn to call.
+    fn paced(table: Option<Item>, task: Task, message_id: &str, now: Millis, is_redelivery: bool) -> Self {
         let rules = rules();
         let claimant = Claimant {
             message_id: MessageId::new(message_id),
+            is_redelivery,
             claim_id: ClaimId::from_random(Self::CLAIM),
             run_id: RunId::from_random(Self::CLAIM),
             lease_until_ms: now + LEASE,
         };
         let (handling, step) =
             MessageHandler::begin(task, claimant, StepContext { now, jitter: Jitter::NONE, rules: &rules });
-        Self { table, handling, step, now, rules }
+        Self { table, handling, step, now, rules, is_paced: true }
+    }
+
+    /// Without a pace, every message's turn has come.
+    fn admit(mut self) -> Self {
+        if !self.is_paced && matches!(self.step, Step::Admit(_)) {
+            self.give(StepResult::Admitted);
+        }
+        self
     }
 
     fn give(&mut self, input: StepResult) -> &mut Self {
         let tick = StepContext { now: self.now, jitter: Jitter::NONE, rules: &self.rules };
         self.step = self.handling.next(input, tick);
+        if !self.is_paced && matches!(self.step, Step::Admit(_)) {
+            self.step = self.handling.next(StepResult::Admitted, tick);
+        }
         self
     }
 
@@ -147,6 +170,7 @@ impl Scene {
     fn apply(&mut self) -> StepResult {
         match &self.step {
             Step::Read(_) => StepResult::Read(self.table.clone().map(Box::new)),
+            Step::Admit(_) => StepResult::Admitted,
             Step::Write(write) => {
                 let written = write.apply(self.table.as_ref());
                 if let WriteResult::Applied(item) = &written {
@@ -167,7 +191,7 @@ impl Scene {
 
     /// Advances to a call, a send, a publication or the end, whichever comes first.
     fn until_effect(&mut self) -> &mut Self {
-        while matches!(self.step, Step::Read(_) | Step::Write(_)) {
+        while matches!(self.step, Step::Read(_) | Step::Admit(_) | Step::Write(_)) {
             self.carry_out();
         }
         self
@@ -682,7 +706,8 @@ fn bug(step: &Step) -> Option<&'static str> {
 fn the_result_of_another_step_is_a_bug_and_retries_the_message() {
     let results = || {
         let read = StepResult::Read(Some(Box::new(item())));
-        [read, StepResult::Written(WriteResult::ConditionFailed(None)), running(), StepResult::Done]
+        let refused = StepResult::Written(WriteResult::ConditionFailed(None));
+        [read, refused, running(), StepResult::Done, StepResult::Admitted]
     };
     let (trigger, poll) =
         (|| Scene::new(Some(item()), trigger_task("b"), "b", NOW), || Scene::new(Some(item()), poll_task(1), "p", NOW));
@@ -700,7 +725,9 @@ fn the_result_of_another_step_is_a_bug_and_retries_the_message() {
         let full = Item { triggers: vec![super::tests::trigger("x"); TRIGGERS_MAX], ..item() };
         step_on(Scene::new(Some(full), trigger_task("b"), "b", NOW), 1)
     };
-    let states: [(&str, &dyn Fn() -> Scene, usize); 11] = [
+    let admitting = || Scene::paced(Some(item()), poll_task(1), "p", NOW, false);
+    let states: [(&str, &dyn Fn() -> Scene, usize); 12] = [
+        ("admitting", &admitting, 4),
         ("reading", &trigger, 0),
         ("starting", &starting, 1),
         ("claiming", &poll, 1),

@@ -118,6 +118,11 @@ impl Schedule {
         Delay { whole: whole / self.speedup, at_least: DELAY_MIN / self.speedup, at_most: DELAY_MAX / self.speedup }
     }
 
+    /// The delay of a message whose turn to call the provider comes after this time: jitter lengthens it, and never shortens it.
+    pub fn turn(&self, wait: Duration, jitter: Jitter) -> Delay {
+        Delay { whole: wait + jitter.of(wait).abs_diff(wait), at_least: DELAY_MIN / self.speedup, at_most: DELAY_MAX }
+    }
+
     /// When the poll after call number `polls` is expected, if that call is made at `at` and the sync goes on.
     pub fn next_poll(&self, polls: u32, at: Millis) -> Millis {
         at + self.backoff(polls).clamp(DELAY_MIN, DELAY_MAX) / self.speedup

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::{Backend, Config, Fault, SecretSource, process_env};
+use super::{Backend, Config, Fault, PaceSettings, Processes, SecretSource, process_env};
 use crate::postpress::client::{ApiKey, BaseUrl};
 use crate::telemetry::LogFilter;
 
@@ -17,6 +17,8 @@ pub struct SettingsDiagnosis {
     pub base_url: Option<BaseUrl>,
     /// The source of the API key.
     pub key: Option<SecretSource<ApiKey>>,
+    /// How many calls a second a key makes at most.
+    pub pace: PaceSettings,
     /// The worker's configuration; an invalid setting has its default.
     pub config: Config,
     /// The name or ARN of the bus.
@@ -62,6 +64,10 @@ impl SettingsDiagnosis {
         let config = reader.config();
         let event_bus = reader.event_bus();
         let deployment = deployment(&mut reader);
+        let pace = reader.pace(match deployment {
+            Deployment::Aws { .. } | Deployment::Memory => Processes::Concurrent,
+            Deployment::Terminal { .. } => Processes::One,
+        });
         #[cfg(feature = "aws")]
         let webhook = match deployment {
             Deployment::Aws { .. } => super::webhook::examine(&mut reader),
@@ -72,6 +78,7 @@ impl SettingsDiagnosis {
             faults: reader.faults,
             base_url,
             key,
+            pace,
             config,
             event_bus,
             deployment,

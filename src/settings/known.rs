@@ -101,7 +101,7 @@ mod tests {
             ("POSTPRESS_KEY", Some("POSTPRESS_API_KEY")),
             ("POSTPRESS_URL", Some("POSTPRESS_BASE_URL")),
             ("BRIDGE_XYZZY_OF_NOTHING", None),
-            ("BRIDGE_CALLS_PER_SECOND", None),
+            ("BRIDGE_CALLS_PER_MINUTE", Some("BRIDGE_CALLS_PER_SECOND")),
         ] {
             let unknown = unknown_variables([variable.to_owned()]);
             let nearest = nearest.map(str::to_owned);

@@ -7,10 +7,12 @@
 //!
 //! Variables are read through a function from name to value, so that tests can pass a map.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::postpress::client::{ApiKey, BaseUrl};
+use crate::postpress::pace::Rate;
 use crate::run::Rules;
 use crate::telemetry::LogFilter;
 
@@ -85,6 +87,35 @@ pub struct ProviderSettings {
     pub base_url: BaseUrl,
     /// `POSTPRESS_API_KEY`, or `POSTPRESS_API_KEY_SECRET_ID`.
     pub key: SecretSource<ApiKey>,
+    /// How many calls a second this process makes at most.
+    pub pace: PaceSettings,
+}
+
+/// How many calls a second a key makes at most, all processes together.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PaceSettings {
+    /// `BRIDGE_CALLS_PER_SECOND`; without it, only the provider's 429s slow the calls.
+    pub calls_per_second: Option<f64>,
+    /// `BRIDGE_CALLS_BURST`: how many calls may begin at once after a pause; without it, those of a second.
+    pub burst: Option<f64>,
+    /// `BRIDGE_MAX_CONCURRENCY`: how many processes there may be at once.
+    pub processes: Option<NonZeroU32>,
+}
+
+impl PaceSettings {
+    /// The share of this process; `None` if nothing limits its calls.
+    pub fn rate(&self) -> Option<Rate> {
+        Rate::share(self.calls_per_second?, self.burst, self.processes?)
+    }
+}
+
+/// How many processes of a program call the provider at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Processes {
+    /// One, at a terminal.
+    One,
+    /// As many as `BRIDGE_MAX_CONCURRENCY` says.
+    Concurrent,
 }
 
 /// Where a secret comes from.
@@ -227,7 +258,7 @@ impl FromEnv for Config {
 
 impl FromEnv for WorkerSettings {
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
-        let provider = reader.provider();
+        let provider = reader.provider(Processes::Concurrent);
         let config = reader.config();
         let event_bus = reader.event_bus();
         let metrics_namespace = reader.metrics_namespace();
@@ -239,7 +270,7 @@ impl FromEnv for WorkerSettings {
 
 impl FromEnv for TerminalSettings {
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
-        let provider = reader.provider();
+        let provider = reader.provider(Processes::One);
         let config = reader.config();
         let state_file = reader.state_file();
         // The live lines show what happens; only warnings and errors need log lines.

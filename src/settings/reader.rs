@@ -1,6 +1,7 @@
 //! Reads variables, with one method for each group of settings.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,7 +11,8 @@ use secrecy::SecretString;
 
 use super::{
     Backend, Config, DEFAULT_EVENT_BUS, DEFAULT_EVENT_SOURCE, DEFAULT_MAX_IN_FLIGHT, DEFAULT_METRICS_NAMESPACE,
-    DEFAULT_PROVIDER_TIMEOUT, DEFAULT_STATE_FILE, Fault, Limits, ProviderSettings, Runs, SecretRef, SecretSource,
+    DEFAULT_PROVIDER_TIMEOUT, DEFAULT_STATE_FILE, Fault, Limits, PaceSettings, Processes, ProviderSettings, Runs,
+    SecretRef, SecretSource,
 };
 use crate::credentials::secret_text;
 use crate::postpress::client::{ApiKey, BaseUrl, DEFAULT_BASE_URL};
@@ -27,6 +29,12 @@ const SHORTEST: f64 = 0.1;
 const LONGEST_BUDGET: f64 = 315_360_000.0;
 /// The longest call, and the most clock skew: a call with a margin on both sides fits into a Lambda's 15 minutes.
 const LONGEST_CALL: f64 = 300.0;
+/// The slowest pace of a key: a call in a quarter of an hour.
+const SLOWEST_PACE: f64 = 0.001;
+/// The fastest pace of a key, far above what a provider allows.
+const FASTEST_PACE: f64 = 100_000.0;
+/// The most processes: more than the concurrency of any account.
+const MOST_PROCESSES: u32 = 100_000;
 /// The most connections of one process. A Lambda has 1,024 file descriptors.
 const MOST_IN_FLIGHT: usize = 900;
 
@@ -41,10 +49,41 @@ impl<'a> Reader<'a> {
         Self { env, faults: Vec::new() }
     }
 
-    pub(super) fn provider(&mut self) -> Option<ProviderSettings> {
+    pub(super) fn provider(&mut self, processes: Processes) -> Option<ProviderSettings> {
         let base_url = self.base_url();
         let key = self.api_key();
-        Some(ProviderSettings { base_url: base_url?, key: key? })
+        let pace = self.pace(processes);
+        Some(ProviderSettings { base_url: base_url?, key: key?, pace })
+    }
+
+    pub(super) fn pace(&mut self, processes: Processes) -> PaceSettings {
+        const RATE: &str = "BRIDGE_CALLS_PER_SECOND";
+        const PROCESSES: &str = "BRIDGE_MAX_CONCURRENCY";
+        let calls_per_second = self.optional(RATE, SLOWEST_PACE..=FASTEST_PACE, "calls a second");
+        let burst = self.optional("BRIDGE_CALLS_BURST", 1.0..=FASTEST_PACE, "a number of calls");
+        let concurrent = self.optional(PROCESSES, 1..=MOST_PROCESSES, "a whole number").and_then(NonZeroU32::new);
+        let processes = match processes {
+            Processes::One => Some(NonZeroU32::MIN),
+            Processes::Concurrent => concurrent,
+        };
+        let pace = PaceSettings { calls_per_second, burst, processes };
+        match (calls_per_second, processes) {
+            (Some(_), None) => {
+                self.missing(
+                    PROCESSES,
+                    "how many processes there may be at once, among which BRIDGE_CALLS_PER_SECOND is divided",
+                );
+            }
+            (Some(_), Some(_)) if pace.rate().is_none() => {
+                self.conflict(
+                    RATE,
+                    PROCESSES,
+                    "leave each process less than a call an hour; raise the first or lower the second",
+                );
+            }
+            _ => {}
+        }
+        pace
     }
 
     fn schedule(&mut self) -> Schedule {
@@ -319,14 +358,22 @@ impl<'a> Reader<'a> {
     where
         T: FromStr + PartialOrd + fmt::Display,
     {
-        let Some(found) = self.text(variable) else { return default };
+        self.optional(variable, allowed, noun).unwrap_or(default)
+    }
+
+    /// The same for a number that has no default.
+    fn optional<T>(&mut self, variable: &'static str, allowed: RangeInclusive<T>, noun: &str) -> Option<T>
+    where
+        T: FromStr + PartialOrd + fmt::Display,
+    {
+        let found = self.text(variable)?;
         match found.parse() {
             // `NaN` and `inf` parse, too, but no range contains them.
-            Ok(number) if allowed.contains(&number) => number,
+            Ok(number) if allowed.contains(&number) => Some(number),
             _ => {
                 let allowed = format!("{noun} from {} to {}", allowed.start(), allowed.end());
                 self.invalid(variable, found, allowed);
-                default
+                None
             }
         }
     }

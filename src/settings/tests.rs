@@ -96,6 +96,8 @@ fn numbers_out_of_range_are_refused_with_the_range() {
         ("BRIDGE_MAX_POLLS", "10.5", "a whole number from 1 to 1000000"),
         ("BRIDGE_RETRY_SECONDS", "1 h", "seconds from 0.1 to 315360000"),
         ("BRIDGE_MAX_IN_FLIGHT", "-5", "a whole number from 1 to 900"),
+        ("BRIDGE_CALLS_BURST", "0.5", "a number of calls from 1 to 100000"),
+        ("BRIDGE_MAX_CONCURRENCY", "0", "a whole number from 1 to 100000"),
         ("BRIDGE_RUN_TTL_SECONDS", "0", "seconds from 0.1 to 315360000"),
         ("BRIDGE_LEASE_MARGIN_SECONDS", "-0.1", "seconds from 0 to 300"),
         ("BRIDGE_OVERDUE_SECONDS", "900", "seconds from 901 to 315360000"),
@@ -103,6 +105,21 @@ fn numbers_out_of_range_are_refused_with_the_range() {
     for (variable, found, allowed) in cases {
         assert_eq!(only_fault(&[(variable, found)]), format!("`{variable}` is {found:?}; allowed: {allowed}"));
     }
+}
+
+#[test]
+fn the_pace_of_a_key_is_divided_among_the_processes() {
+    let rate = |variables: &[_]| worker(variables).unwrap().provider.pace.rate();
+    assert_eq!(rate(&[]), None);
+    assert_eq!(rate(&[("BRIDGE_MAX_CONCURRENCY", "10"), ("BRIDGE_CALLS_BURST", "40")]), None, "nothing to divide");
+    let twenty = [("BRIDGE_CALLS_PER_SECOND", "20"), ("BRIDGE_MAX_CONCURRENCY", "10"), ("BRIDGE_CALLS_BURST", "40")];
+    assert_eq!(rate(&twenty), Rate::share(20.0, Some(40.0), NonZeroU32::new(10).unwrap()));
+
+    let stopped = only_fault(&[("BRIDGE_CALLS_PER_SECOND", "0"), ("BRIDGE_MAX_CONCURRENCY", "10")]);
+    assert_eq!(stopped, r#"`BRIDGE_CALLS_PER_SECOND` is "0"; allowed: calls a second from 0.001 to 100000"#);
+    assert!(only_fault(&[("BRIDGE_CALLS_PER_SECOND", "20")]).starts_with("`BRIDGE_MAX_CONCURRENCY` is missing"));
+    let slow = only_fault(&[("BRIDGE_CALLS_PER_SECOND", "0.001"), ("BRIDGE_MAX_CONCURRENCY", "10")]);
+    assert!(slow.contains("less than a call an hour"), "{slow}");
 }
 
 #[test]

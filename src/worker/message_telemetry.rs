@@ -126,6 +126,7 @@ impl<'a> MessageTelemetry<'a> {
         }
         match step {
             Step::Read(_) => tracing::debug!(next = "read", "decided"),
+            Step::Admit(_) => tracing::debug!(next = "admit", "decided"),
             Step::Write(write) => tracing::debug!(next = name_of(write), "decided"),
             Step::Call(_) => tracing::debug!(next = "call", "decided"),
             Step::Send { poll, delay } => {
@@ -253,6 +254,7 @@ pub(super) fn metric_of(disposition: Disposition) -> Option<Metric> {
     match disposition {
         Disposition::Ack(AckReason::Joined) => Some(Metric::Joins),
         Disposition::Ack(AckReason::Waits) => Some(Metric::Waits),
+        Disposition::Ack(AckReason::Paced) => Some(Metric::Paced),
         Disposition::Ack(AckReason::Duplicate | AckReason::Superseded | AckReason::Over) => Some(Metric::Duplicates),
         Disposition::Ack(AckReason::Swept) => Some(Metric::Sweeps),
         Disposition::Ack(AckReason::OwnEvent) => Some(Metric::OwnEvents),

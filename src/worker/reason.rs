@@ -18,6 +18,11 @@ pub struct Reason {
 impl Reason {
     const NO_TIME: Self =
         Self::warning("no_time", "too little time left in the invocation; the message is delivered again");
+    const PACED: Self = Self::warning(
+        "paced",
+        "too little time is left to wait for a turn to call the provider; the message is delivered again, because it may hold \
+         its run",
+    );
     const CONTENDED: Self = Self::warning(
         "contended",
         "the run changed faster than the message could decide; the message is delivered again",
@@ -37,8 +42,9 @@ impl Reason {
     const MALFORMED: Self = Self::error("malformed", "a broken message of our own was dropped");
 
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NO_TIME,
+        Self::PACED,
         Self::CONTENDED,
         Self::LEASE_HELD,
         Self::FAILED,
@@ -62,6 +68,7 @@ impl Reason {
     pub(super) fn of(disposition: Disposition) -> Option<Self> {
         match disposition {
             Disposition::Retry(RetryReason::NoTime) => Some(Self::NO_TIME),
+            Disposition::Retry(RetryReason::Paced) => Some(Self::PACED),
             Disposition::Retry(RetryReason::Contended) => Some(Self::CONTENDED),
             Disposition::Retry(RetryReason::LeaseHeld) => Some(Self::LEASE_HELD),
             Disposition::Retry(RetryReason::Failed) => Some(Self::FAILED),
@@ -78,6 +85,7 @@ impl Reason {
                 | AckReason::Joined
                 | AckReason::AnsweredFresh
                 | AckReason::Waits
+                | AckReason::Paced
                 | AckReason::Cancelled
                 | AckReason::NothingToCancel
                 | AckReason::Duplicate

@@ -7,9 +7,11 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::bus::EventBus;
 use crate::event::Event;
-use crate::ids::{ClaimId, RunId};
+use crate::ids::{ClaimId, RunId, Subject};
 use crate::message::OwnMessage;
+use crate::metrics::Metric;
 use crate::postpress::Provider;
+use crate::postpress::pace::Token;
 use crate::queue::Queue;
 use crate::run::{AckReason, Claimant, Disposition, MessageHandler, RetryReason, Step, StepResult, Task, Write};
 use crate::service::{ServiceError, retry_until};
@@ -32,18 +34,15 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         let Delivery { record, trace, outbox, call, telemetry } = delivery;
         let invocation = telemetry.invocation();
         let is_poll = matches!(task, Task::Poll(_));
-        let mut permit = None;
-        if task.may_call() {
-            // Before the claim, so that no lease runs while its call waits for a permit.
-            match self.permit(invocation).await {
-                Ok(acquired) => permit = Some(acquired),
-                Err(reason) => return (Disposition::Retry(reason), None),
-            }
-        } else {
+        let mut turn = None;
+        if !task.may_call() {
             *call = None;
+        } else if !invocation.has_time_to_call() {
+            return (Disposition::Retry(RetryReason::NoTime), None);
         }
         let claimant = Claimant {
             message_id: record.message_id.clone(),
+            is_redelivery: record.receive_count > 1,
             claim_id: ClaimId::from_random(self.random()),
             run_id: RunId::from_random(self.random()),
             lease_until_ms: invocation.lease_until(),
@@ -62,13 +61,21 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                         Err(error) => telemetry.failed("read the run", &error),
                     }
                 }
+                Step::Admit(subject) => match self.admit(&subject, invocation).await {
+                    Ok(admitted) => {
+                        turn = Some(admitted);
+                        StepResult::Admitted
+                    }
+                    Err(result) => result,
+                },
                 Step::Write(write) => self.write(&write, telemetry).await,
                 Step::Call(call_for) => match invocation.call_deadline() {
                     Some(deadline) => {
+                        let permit = turn.take().map(Turn::begin);
                         let began = Instant::now();
                         let answer = self.provider.sync(&call_for, deadline).await;
                         telemetry.answered(&answer, began.elapsed());
-                        drop((permit.take(), call.take()));
+                        drop((permit, call.take()));
                         StepResult::Answered(answer)
                     }
                     None => StepResult::NoTime,
@@ -77,7 +84,6 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                     telemetry.sent(outbox.send(call.take(), OwnMessage::Poll(poll), delay, trace.clone()).await)
                 }
                 Step::Wait { trigger, delay } => {
-                    drop(permit.take()); // it makes no call, and others of the batch may wait for a permit
                     telemetry.sent(outbox.send(call.take(), OwnMessage::Waiting(*trigger), delay, trace.clone()).await)
                 }
                 // An ending does not wait for other messages.
@@ -147,14 +153,37 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
     }
 
-    /// A permit for a call, if one becomes free in time for a claim.
-    async fn permit(&self, invocation: &Invocation) -> Result<SemaphorePermit<'_>, RetryReason> {
+    /// Waits for a turn to call, if it comes in time for a claim. A message waits before its claim, so that no lease runs
+    /// meanwhile.
+    async fn admit(&self, subject: &Subject, invocation: &Invocation) -> Result<Turn<'_>, StepResult> {
         if !invocation.has_time_to_call() {
-            return Err(RetryReason::NoTime);
+            return Err(StepResult::NoTime);
         }
-        match timeout_at(invocation.claim_by(), self.permits.acquire()).await {
-            Ok(permit) => permit.map_err(|_closed| RetryReason::Bug("the semaphore of the calls is closed")),
-            Err(_elapsed) => Err(RetryReason::NoTime),
+        let permit = match timeout_at(invocation.claim_by(), self.permits.acquire()).await {
+            Ok(permit) => permit.map_err(|_closed| StepResult::Failed)?,
+            Err(_elapsed) => return Err(StepResult::NoTime),
+        };
+        let began = Instant::now();
+        let admission = self.provider.admit(subject, invocation.claim_by()).await;
+        let waited = began.elapsed() + admission.as_ref().err().copied().unwrap_or_default();
+        if !waited.is_zero() {
+            invocation.metrics().time(Metric::PaceWait, waited);
         }
+        let token = admission.map_err(StepResult::Paced)?;
+        Ok(Turn { permit, token })
+    }
+}
+
+/// The right to make one call: a permit of this process, and a token of the key's pace.
+struct Turn<'a> {
+    permit: SemaphorePermit<'a>,
+    token: Token,
+}
+
+impl<'a> Turn<'a> {
+    /// The call begins. The permit is held until it is answered.
+    fn begin(self) -> SemaphorePermit<'a> {
+        self.token.spend();
+        self.permit
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::ids::{RunId, Subject};
 use postpress_bridge::message::Record;
+use postpress_bridge::postpress::pace::{Pace, Paced};
 use postpress_bridge::queue::{MemoryQueue, Source};
 use postpress_bridge::run::{AckReason, Disposition, DueRun, Item, Write, WriteResult};
 use postpress_bridge::service::ServiceError;
@@ -76,7 +77,8 @@ struct Scene {
     clock: Clock,
     queue: Rc<MemoryQueue>,
     store: Rc<FaultyTable>,
-    worker: Worker<Simulator, Rc<FaultyTable>, Rc<MemoryQueue>, MemoryBus>,
+    pace: Pace,
+    worker: Worker<Paced<Simulator>, Rc<FaultyTable>, Rc<MemoryQueue>, MemoryBus>,
 }
 
 impl Scene {
@@ -84,11 +86,12 @@ impl Scene {
         let clock = Clock::starting_at(Millis(1_795_514_400_000));
         let queue = Rc::new(MemoryQueue::new("m", clock, Duration::from_secs(90), 10));
         let config = Config::default();
-        let provider = Simulator::new(Faults::default());
+        let pace = Pace::new(None);
+        let provider = Paced::new(Simulator::new(Faults::default()), pace.clone());
         let store = Rc::new(FaultyTable(MemoryStore::default(), fault));
         let (ports_store, bus) = (Rc::clone(&store), MemoryBus::default());
         let worker = Worker::new(provider, ports_store, Rc::clone(&queue), bus, clock, config);
-        Self { log: Log::start(), clock, queue, store, worker }
+        Self { log: Log::start(), clock, queue, store, pace, worker }
     }
 
     async fn receive(&self, body: &str) -> Vec<Record> {
@@ -126,6 +129,7 @@ async fn a_problem_is_one_log_line_with_its_reason_and_ids() {
     let mut seen = BTreeSet::new();
     for (reason, level, fault, body, seconds, text) in [
         ("no_time", "WARN", Nothing, RUNNING, 14, ""),
+        ("paced", "WARN", Nothing, RUNNING, 60, ""),
         ("contended", "WARN", Overtakes, RUNNING, 60, ""),
         ("lease_held", "WARN", Nothing, RUNNING, 60, ""),
         ("failed", "ERROR", Unreadable, RUNNING, 60, "could not read the run: AccessDenied"),
@@ -146,6 +150,11 @@ async fn a_problem_is_one_log_line_with_its_reason_and_ids() {
         if reason == "lease_held" {
             scene.handle(&batch, 60).await; // and is delivered once more
         }
+        if reason == "paced" {
+            scene.handle(&batch, 60).await; // and is delivered once more, when the provider has asked for a pause
+            tokio::time::sleep(Duration::from_secs(70)).await;
+            scene.pace.slow_down(Instant::now(), Some(Duration::from_mins(1)));
+        }
         scene.lines(&[]);
         let disposition = scene.handle(&batch, seconds).await;
 
@@ -158,7 +167,7 @@ async fn a_problem_is_one_log_line_with_its_reason_and_ids() {
             (&Value::from("request-1"), Some(batch[0].message_id.as_str()))
         );
         assert_eq!(line["chat_id"].is_string(), body == RUNNING || body == ENDS, "{line}");
-        let knows_the_run = ["contended", "lease_held", "handed_on"].contains(&reason) || fault == Forgets;
+        let knows_the_run = ["paced", "contended", "lease_held", "handed_on"].contains(&reason) || fault == Forgets;
         assert_eq!(line["run_id"].is_string(), knows_the_run, "{line}");
 
         let not_before = line["not_before"].as_str().map(|time| Millis::parse_rfc3339(time).unwrap());
@@ -200,6 +209,7 @@ async fn each_step_of_a_message_is_a_debug_line_with_its_ids() {
             "message received trigger",
             "decided read",
             "run read nothing",
+            "decided admit",
             "decided start",
             "run written start true",
             "decided call",
@@ -232,6 +242,7 @@ async fn each_step_of_a_message_is_a_debug_line_with_its_ids() {
         debug_lines(&poll),
         [
             "message received poll",
+            "decided admit",
             "decided claim",
             "run written claim true",
             "decided call",
@@ -248,7 +259,13 @@ async fn each_step_of_a_message_is_a_debug_line_with_its_ids() {
     assert_eq!(scene.handle(&poll, 60).await, Disposition::Ack(AckReason::Over));
     assert_eq!(
         debug_lines(&poll),
-        ["message received poll", "decided claim", "run written claim false published", "message settled Ack(Over)",]
+        [
+            "message received poll",
+            "decided admit",
+            "decided claim",
+            "run written claim false published",
+            "message settled Ack(Over)",
+        ]
     );
 }
 

@@ -9,6 +9,7 @@ use crate::cli::finding::{Finding, Inspection};
 use crate::ids::MessageId;
 use crate::message::TriggerBody;
 use crate::postpress::client::Client;
+use crate::postpress::pace::{Pace, Paced};
 use crate::service::ServiceError;
 use crate::settings::{Deployment, ProviderSettings, SecretSource, SettingsDiagnosis};
 use crate::store::RunTable;
@@ -57,9 +58,12 @@ impl Redrive {
 }
 
 /// The provider, unless its key is stored in AWS.
-pub(super) async fn provider(settings: &ProviderSettings) -> anyhow::Result<Client> {
+pub(super) async fn provider(settings: &ProviderSettings) -> anyhow::Result<Paced<Client>> {
     match &settings.key {
-        SecretSource::Plain(key) => Ok(Client::new(settings.base_url.clone(), key.clone())?),
+        SecretSource::Plain(key) => {
+            let client = Client::new(settings.base_url.clone(), key.clone())?;
+            Ok(Paced::new(client, Pace::new(settings.pace.rate())))
+        }
         SecretSource::Stored(_) => {
             bail!("POSTPRESS_API_KEY_SECRET_ID is set, but {}, or set POSTPRESS_API_KEY instead", remedy("sync …"))
         }

@@ -53,6 +53,7 @@ async fn each_alarm_goes_off_when_its_description_says() {
     let a_failing_message = returned_while_one_message_fails(300, 12);
     let with_sweeps: Vec<_> = a_failing_message.iter().map(|count| Some(1.0 + count.unwrap_or(0.0))).collect();
     let busy = [Some(10_000.0); 12];
+    let growing: Vec<_> = (0..7).map(|period| Some(60_000.0 * f64::from(period))).collect();
     let cases: &[Case<'_>] = &[
         ("DeadLettersAlarm", &[("Visible", &some([0.0, 1.0]))], Some(2)),
         ("DeadLettersAlarm", &[("Visible", &[Some(0.0), NONE, NONE, NONE, NONE])], None),
@@ -85,6 +86,9 @@ async fn each_alarm_goes_off_when_its_description_says() {
         ("WebhookThrottlesAlarm", &[("Throttles", &[NONE; 9])], None),
         ("WebhookDurationAlarm", &[("Duration", &some([5001.0, 5001.0, 5001.0]))], Some(3)),
         ("WebhookDurationAlarm", &[("Duration", &some([5001.0, 5001.0, 4000.0, 5001.0]))], None),
+        ("PaceBacklogAlarm", &[("waits", &some([9.0; 7])), ("lag", &growing)], Some(7)),
+        ("PaceBacklogAlarm", &[("waits", &some([9.0; 9])), ("lag", &some([5e6; 9]))], None),
+        ("PaceBacklogAlarm", &[("waits", &[NONE; 7]), ("lag", &growing)], None),
         // A sweep every five minutes, and one every fifteen.
         ("SweepBacklogAlarm", &[("LeftBehind", &[Some(9.0), NONE, Some(9.0), Some(9.0)])], Some(4)),
         ("SweepBacklogAlarm", &[("LeftBehind", &[Some(9.0), NONE, NONE, Some(9.0), NONE, NONE, Some(9.0)])], Some(7)),

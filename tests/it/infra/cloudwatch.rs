@@ -95,6 +95,15 @@ impl Alarm {
                 };
                 sweeps.into_iter().zip(queue).map(sum).collect()
             }
+            Some("IF(FILL(waits, 0) > 0, DIFF(lag), 0)") => {
+                let lag = metric("lag");
+                let before = [&[None], &lag[..]].concat();
+                let growth = combined(lag, before, |lag, before| lag - before);
+                let waits = filled("waits");
+                let growing =
+                    |(waits, growth): (Option<f64>, Option<f64>)| if waits? > 0.0 { growth } else { Some(0.0) };
+                waits.into_iter().zip(growth).map(growing).collect()
+            }
             Some("FILL(throttled, 0)") => filled("throttled"),
             Some("100 * FILL(returned, 0) / messages") => {
                 combined(filled("returned"), metric("messages"), |returned, messages| 100.0 * returned / messages)

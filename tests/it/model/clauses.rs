@@ -105,7 +105,7 @@ pub(super) const CAUGHT: &[Caught] = &[
     ("sweep: the longest due first", SweepReadsShardByShard, ONE, 1, Faults { dead_letters: 1, ahead: 1, ..NONE }),
 ];
 
-/// The same, for the clauses of cancels: with the scope that reveals it.
+/// The same, for the clauses of waiting triggers, cancels and the pace: with the scope that reveals it.
 pub(super) type CaughtIn = (&'static str, Mutant, Scope);
 
 pub(super) const CAUGHT_LATER: &[CaughtIn] = &[
@@ -129,6 +129,9 @@ pub(super) const CAUGHT_LATER: &[CaughtIn] = &[
         scope(ONE, 2, DUPLICATE).with(CANCEL),
     ),
     ("refused by the cancel: the answer in hand counts", CancelForgetsTheAnswer, scope(ONE, 1, FAILED).with(CANCEL)),
+    ("pace: what holds the run is not replaced", PacedPollForgetsThatItHolds, scope(ONE, 1, CRASH).paced()),
+    ("pace: what holds the run is not replaced", PacedTriggerForgetsThatItHolds, scope(ONE, 1, CRASH).paced()),
+    ("pace: acknowledged once it is sent again", FailedDeferralIsAcknowledged, scope(ONE, 1, FAILED).paced()),
     ("a run begins without a cancel", StartKeepsTheCancel, scope(TWO, 1, NONE).with(CANCEL)),
 ];
 

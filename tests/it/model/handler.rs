@@ -1,15 +1,20 @@
 //! The possible results of a handler's step: done, failed, executed but reported as failed, lost on the way, or a crash.
 
+use std::time::Duration;
+
 use postpress_bridge::ids::{ClaimId, MessageId, RunId};
 use postpress_bridge::postpress::Answer;
 use postpress_bridge::run::{
-    ClaimCondition, Claimant, Delay, Disposition, MessageHandler, Poll, RetryReason, Step, StepResult, Task,
-    TriggerMessage, Write, WriteResult,
+    ClaimCondition, Claimant, Delay, Disposition, MessageHandler, Poll, RetryReason, Step, StepContext, StepResult,
+    Task, TriggerMessage, Write, WriteResult,
 };
 
 use super::canonical::Part;
 use super::provider::{Answered, no_answer};
-use super::state::{Action, Bridge, HELD, Late, Message, Next, State, rules, tick};
+use super::state::{Action, Bridge, HELD, Late, Message, Next, Queued, State, rules, tick};
+
+/// How long a message has to wait for its turn. Its length decides only a delay.
+const PACED: Duration = Duration::from_secs(60);
 
 /// One delivery in progress.
 #[derive(Clone, Hash)]
@@ -18,6 +23,8 @@ pub(super) struct Handler {
     pub(super) claim_id: ClaimId,
     /// Whether its message is a cancel.
     pub(super) cancels: bool,
+    /// Its turn to call comes too late for it.
+    pub(super) is_paced: bool,
     /// A copy of its trigger was dead-lettered since.
     pub(super) copy_is_dead: bool,
     /// A write of it was carried out or refused.
@@ -56,17 +63,18 @@ impl Handler {
         match &self.step {
             Step::Call(_) | Step::Send { .. } => true,
             Step::Write(write) => write.claims().is_some() || matches!(write, Write::End { .. }),
-            Step::Read(_) | Step::Wait { .. } | Step::Publish(_) | Step::Done(_) => false,
+            Step::Read(_) | Step::Admit(_) | Step::Wait { .. } | Step::Publish(_) | Step::Done(_) => false,
         }
     }
 }
 
 impl Bridge {
     /// Begins to handle a message, in a state where the names that it may give are unused.
-    pub(super) fn begin(&self, message: &Message, state: &State) -> Handler {
-        let Message { id, mut task } = message.clone();
+    pub(super) fn begin(&self, queued: &Queued, state: &State) -> Handler {
+        let Message { id, mut task } = Message::clone(&queued.message);
         let (claim_id, run_id) = (state.unused_claim(), state.unused_run());
-        let mut claimant = Claimant { message_id: id.clone(), claim_id, run_id, lease_until_ms: HELD };
+        let is_redelivery = queued.is_received;
+        let mut claimant = Claimant { message_id: id.clone(), is_redelivery, claim_id, run_id, lease_until_ms: HELD };
         if let Some(mutant) = self.mutant {
             let as_protocol_says = (task.clone(), claimant.clone());
             mutant.delivered(&mut task, &mut claimant, state.item.as_deref());
@@ -74,10 +82,14 @@ impl Bridge {
         }
         let claim_id = claimant.claim_id;
         let cancels = matches!(task, Task::Cancel(_));
-        let (handling, step) = MessageHandler::begin(task, claimant, tick(&rules(), state.now(&self.scope)));
+        let rules = rules();
+        let tick = tick(&rules, state.now(&self.scope));
+        let (mut handling, step) = MessageHandler::begin(task, claimant, tick);
+        let step = self.admitted(&mut handling, step, tick);
         Handler {
             id,
             cancels,
+            is_paced: false,
             copy_is_dead: false,
             has_written: false,
             claim_id,
@@ -100,6 +112,14 @@ impl Bridge {
                 let item = state.item.as_deref().cloned().map(Box::new);
                 self.give(&mut read, n, StepResult::Read(item));
                 next.push((Action::Did(n, "reads the item"), read));
+            }
+            Step::Admit(_) => {
+                let (mut admitted, mut paced) = (state.clone(), state.clone());
+                self.give(&mut admitted, n, StepResult::Admitted);
+                next.push((Action::Did(n, "may call"), admitted));
+                paced.change(n, |handler| handler.is_paced = true);
+                self.give(&mut paced, n, StepResult::Paced(PACED));
+                next.push((Action::Did(n, "has to wait for its turn to call"), paced));
             }
             Step::Write(write) => self.writes(state, n, write, next),
             Step::Call(_) => self.calls(state, n, next),
@@ -127,7 +147,11 @@ impl Bridge {
             let has_failed = input == StepResult::Failed;
             handler.has_written |= handler.cancels && matches!(input, StepResult::Written(_));
             handler.tried_to_record |= has_failed && matches!(handler.step, Step::Write(Write::End { .. }));
-            let next = |handler: &mut Handler, input| handler.handling.next(input, tick(&rules(), now));
+            let rules = rules();
+            let next = |handler: &mut Handler, input| {
+                let step = handler.handling.next(input, tick(&rules, now));
+                self.admitted(&mut handler.handling, step, tick(&rules, now))
+            };
             let step = match self.mutant {
                 None => {
                     let step = next(handler, input);
@@ -153,6 +177,14 @@ impl Bridge {
         });
         if let Some(event) = published {
             state.publish(&event);
+        }
+    }
+
+    /// In a world without a pace every message may call.
+    fn admitted(&self, handling: &mut MessageHandler, step: Step, tick: StepContext<'_>) -> Step {
+        match step {
+            Step::Admit(_) if !self.scope.is_paced => handling.next(StepResult::Admitted, tick),
+            step => step,
         }
     }
 

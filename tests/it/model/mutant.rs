@@ -108,6 +108,9 @@ pub(super) enum Mutant {
     HolderEndsACancelledRunAtOnce,
     FailedCancelIsAcknowledged,
     StartKeepsTheCancel,
+    PacedPollForgetsThatItHolds,
+    PacedTriggerForgetsThatItHolds,
+    FailedDeferralIsAcknowledged,
 }
 
 use Mutant as M;
@@ -157,6 +160,7 @@ impl Mutant {
     pub(super) fn delivered(self, task: &mut Task, claimant: &mut Claimant, item: Option<&Item>) {
         let has_claimed = item.is_some_and(|item| item.holder == claimant.message_id);
         match (self, task) {
+            (M::PacedPollForgetsThatItHolds, Task::Poll(_)) => claimant.is_redelivery = false,
             (M::ClaimKeepsTheFence, Task::Poll(poll)) => claimant.claim_id = poll.claim_id,
             (M::AnswerIsForgotten, Task::Poll(poll)) => poll.answer = None,
             (M::JoinsAnEarlierRun, Task::Trigger(message)) => message.after_request = false,
@@ -193,6 +197,11 @@ impl Mutant {
             }
             (Step::Write(Write::Cancel { .. }), StepResult::Failed) if self == M::FailedCancelIsAcknowledged => {
                 StepResult::Written(WriteResult::ConditionFailed(None))
+            }
+            (Step::Wait { .. } | Step::Send { .. }, StepResult::Failed)
+                if self == M::FailedDeferralIsAcknowledged && handler.is_paced =>
+            {
+                StepResult::Done
             }
             (Step::Wait { .. }, StepResult::Failed) if self == M::FailedWaitIsAcknowledged => StepResult::Done,
             (Step::Send { .. }, StepResult::Failed) if self == M::FailedSendIsAcknowledged => StepResult::Done,
@@ -321,6 +330,10 @@ impl Mutant {
             | (M::FailedEndComesBack, Step::Write(Write::End { .. }), Step::Send { .. })
             | (M::HandedOnComesBack, _, Step::Done(Disposition::Ack(AckReason::HandedOn))) => {
                 Step::Done(Disposition::Retry(RetryReason::Failed))
+            }
+            // Its copy would be a duplicate.
+            (M::PacedTriggerForgetsThatItHolds, Step::Admit(_), Step::Done(Disposition::Retry(RetryReason::Paced))) => {
+                acknowledged(AckReason::Paced)
             }
             (M::PollNamesAnotherClaim, _, Step::Send { mut poll, delay }) => {
                 poll.claim_id = another_claim();

@@ -163,6 +163,12 @@ fn carries_key_of(message: &Message, trigger: &TriggerMessage) -> bool {
     matches!(&message.task, Task::Trigger(other) if other.key == trigger.key)
 }
 
+/// Whether this poll is sent again, apart from its accumulated state, which the model leaves out.
+fn is_copy(task: &Task, step: &Step) -> bool {
+    let (Task::Poll(poll), Step::Send { poll: sent, .. }) = (task, step) else { return false };
+    Poll { learned: None, ..poll.clone() } == Poll { learned: None, ..sent.clone() }
+}
+
 impl State {
     /// Whether another message than this handler's carries the same trigger.
     fn is_carried_by_another(&self, handler: &Handler, message: &TriggerMessage) -> bool {
@@ -363,7 +369,13 @@ impl State {
 
     /// Before a handler sends.
     pub(super) fn check_send(&mut self, sender: &Handler) {
-        if sender.run_id.is_none() && !sender.has_answer() && !sender.cancels {
+        if sender.is_paced {
+            let message = self.queue.iter().find(|queued| queued.message.id == sender.id);
+            let is_copy = message.is_none_or(|queued| is_copy(&queued.message.task, &sender.step));
+            if !is_copy {
+                self.break_promise("a message that waits for its turn is not sent again as it is");
+            }
+        } else if sender.run_id.is_none() && !sender.has_answer() && !sender.cancels {
             self.break_promise("a poll is sent by a handler that never claimed (S4)");
         }
         let carries_answer = matches!(&sender.step, Step::Send { poll, .. } if poll.answer.is_some());

@@ -13,6 +13,8 @@ pub(super) struct Scope {
     pub(super) later: &'static [Later],
     pub(super) handlers: usize,
     pub(super) faults: Faults,
+    /// Whether the turn of a message to call may come too late for its delivery, any number of times.
+    pub(super) is_paced: bool,
 }
 
 /// A message that is sent while a run is active.
@@ -95,6 +97,11 @@ pub(super) const SMALL: &[Scope] = &[
     scope(ONE, 2, NONE).with(WAITING_AND_CANCEL),
     scope(TWO, 2, NONE).with(OTHER_OPTIONS),
     scope(ONE, 2, Faults { crashes: 1, ..NONE }).with(OTHER_OPTIONS),
+    scope(TWO, 2, NONE).paced(),
+    scope(ONE, 2, Faults { crashes: 1, ..NONE }).paced(),
+    scope(ONE, 2, Faults { duplicates: 1, ..NONE }).paced(),
+    scope(ONE, 1, Faults { failed: 1, lost: 1, ..NONE }).paced(),
+    scope(ONE, 1, NONE).with(WAITING_AND_CANCEL).paced(),
     scope(TWINS_AND_ANOTHER, 2, NONE),
     scope(TWINS, 2, Faults { crashes: 1, ..NONE }),
     scope(TWINS, 2, Faults { duplicates: 1, ..NONE }),
@@ -124,18 +131,28 @@ pub(super) const LARGE: &[Scope] = &[
     scope(ONE, 2, Faults { dead_letters: 1, crashes: 1, early_sweeps: 1, ..NONE }).with(WAITING),
     scope(ONE, 2, Faults { crashes: 1, duplicates: 1, ..NONE }).with(WAITING_AND_CANCEL),
     scope(TWO, 2, Faults { crashes: 1, duplicates: 1, ..NONE }).with(OTHER_OPTIONS),
+    scope(ONE, 2, Faults { crashes: 1, duplicates: 1, ..NONE }).paced(),
+    scope(ONE, 2, Faults { lost: 1, failed: 1, late: 1, ..NONE }).paced(),
+    scope(ONE, 2, Faults { dead_letters: 1, crashes: 1, ..NONE }).paced(),
+    scope(ONE, 2, Faults { crashes: 1, ..NONE }).with(CANCEL).paced(),
+    scope(ONE, 2, Faults { crashes: 1, ..NONE }).with(WAITING).paced(),
     scope(TWINS, 2, Faults { crashes: 1, duplicates: 1, lost: 1, ..NONE }),
     scope(TWINS_AND_ANOTHER, 2, Faults { crashes: 1, duplicates: 1, ..NONE }),
 ];
 
 pub(super) const fn scope(requests: &'static [u8], handlers: usize, faults: Faults) -> Scope {
-    Scope { requests, later: &[], handlers, faults }
+    Scope { requests, later: &[], handlers, faults, is_paced: false }
 }
 
 impl Scope {
     /// The same world, in which these messages are sent while a run is active.
     pub(super) const fn with(self, later: &'static [Later]) -> Self {
         Self { later, ..self }
+    }
+
+    /// The same world, in which messages wait for their turn to call.
+    pub(super) const fn paced(self) -> Self {
+        Self { is_paced: true, ..self }
     }
 
     /// The member of a body that names what is synced.
@@ -151,13 +168,14 @@ impl Scope {
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, later, handlers, faults } = self;
+        let Self { requests, later, handlers, faults, is_paced } = self;
         let plural = |count| if count == 1 { "" } else { "s" };
         write!(f, "{} trigger{}", requests.len(), plural(requests.len()))?;
         if requests.iter().any(|request| self.is_repeated(*request)) {
             f.write_str(" (two of one request)")?;
         }
         later.iter().try_for_each(|later| write!(f, ", {later:?}"))?;
-        write!(f, ", {handlers} handler{}, {faults}", plural(*handlers))
+        write!(f, ", {handlers} handler{}, {faults}", plural(*handlers))?;
+        if *is_paced { f.write_str(", paced") } else { Ok(()) }
     }
 }

@@ -65,6 +65,18 @@ pub(super) struct State {
 pub(super) struct Queued {
     pub(super) message: Part<Message>,
     pub(super) in_flight: u8,
+    /// Whether it has been delivered before. Only a message that may have to wait for its turn looks at that.
+    pub(super) is_received: bool,
+}
+
+impl Queued {
+    fn new(message: Part<Message>) -> Self {
+        Self { message, in_flight: 0, is_received: false }
+    }
+
+    fn number(&self) -> u64 {
+        u64::from(self.in_flight) << 1 | u64::from(self.is_received)
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -147,7 +159,7 @@ fn parse(place: usize, body: &str, sent_at: Millis) -> Message {
 
 impl State {
     fn new(scope: &Scope) -> Self {
-        let queue = triggers(scope).map(|message| Queued { message: Part::new(message), in_flight: 0 });
+        let queue = triggers(scope).map(|message| Queued::new(Part::new(message)));
         Self {
             item: None,
             queue: queue.collect(),
@@ -205,7 +217,7 @@ impl State {
             sent.unsent &= !(1 << place);
             let sent_at = self.now(scope) + Duration::from_millis(1);
             let message = Part::new(parse(scope.requests.len() + place, later.body(), sent_at));
-            sent.queue.push(Queued { message, in_flight: 0 });
+            sent.queue.push(Queued::new(message));
             next.push((Action::World(later.is_sent()), sent));
         }
     }
@@ -229,7 +241,7 @@ impl State {
 
     fn send_as(&mut self, sender: &str, task: Task) {
         let id = self.unused(|number| format!("{sender}{number}"), |id| Name::of_message(id));
-        self.queue.push(Queued { message: Part::new(Message { id: MessageId::new(id), task }), in_flight: 0 });
+        self.queue.push(Queued::new(Part::new(Message { id: MessageId::new(id), task })));
     }
 
     pub(super) fn unused_claim(&self) -> ClaimId {
@@ -261,7 +273,7 @@ impl State {
         fingerprint.parts(self.item.iter().map(|item| (item, 0)));
         fingerprint.part(&self.sync);
         fingerprint.parts(self.handlers.iter().map(|handler| (handler, 0)));
-        fingerprint.parts(self.queue.iter().map(|queued| (&queued.message, u64::from(queued.in_flight))));
+        fingerprint.parts(self.queue.iter().map(|queued| (&queued.message, queued.number())));
         fingerprint.parts(self.late.iter().map(|late| (late, 0)));
         fingerprint.part(&self.accepted);
         fingerprint.number(self.published.len() as u64);

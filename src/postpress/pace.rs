@@ -1,0 +1,418 @@
+//! How many calls a second one process makes with one key.
+//!
+//! postpress limits each key by a token bucket, and the processes share no state: each keeps its share of the key's rate in a
+//! bucket of its own. A 429 slows the whole process for that key, not only the run that received it.
+
+use std::cell::Cell;
+use std::num::NonZeroU32;
+use std::rc::Rc;
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{Answer, Provider, SyncCall};
+use crate::ids::Subject;
+
+/// RFC 6585.
+const TOO_MANY_REQUESTS: u16 = 429;
+/// How long no call begins after a 429 that does not say when to come back.
+const HOLD: Duration = Duration::from_secs(5);
+/// The longest that a 429 keeps the whole process from calling.
+const HOLD_MAX: Duration = Duration::from_secs(60);
+/// How long a halved pace takes to recover by the whole configured pace; from a half it takes half as long.
+const RECOVERY: Duration = Duration::from_secs(120);
+/// The lowest share of its pace that a process keeps, however many 429s it gets.
+const SHARE_MIN: f64 = 1.0 / 16.0;
+
+/// The share of a key's pace that one process keeps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// From one call to the next.
+    pub interval: Duration,
+    /// How many calls may begin at once after a pause.
+    pub burst: NonZeroU32,
+}
+
+impl Rate {
+    /// The slowest pace of one process: a call in an hour.
+    pub const SLOWEST: f64 = 1.0 / 3600.0;
+
+    /// The share of one of `processes`, of which a key makes this many calls a second, and begins `burst` at once (by default
+    /// those of one second). `None` if a process would call less often than once an hour.
+    pub fn share(calls_per_second: f64, burst: Option<f64>, processes: NonZeroU32) -> Option<Self> {
+        let own = calls_per_second / f64::from(processes.get());
+        let burst = burst.unwrap_or(calls_per_second) / f64::from(processes.get());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast from a float saturates")]
+        let burst = NonZeroU32::new(burst as u32).unwrap_or(NonZeroU32::MIN);
+        (own >= Self::SLOWEST).then(|| Self { interval: Duration::from_secs_f64(1.0 / own), burst })
+    }
+}
+
+/// The pace of one key in one process. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Pace(Rc<Bucket>);
+
+#[derive(Debug)]
+struct Bucket {
+    /// The tokens. Without one, only 429s slow the calls.
+    limit: Option<Limit>,
+    /// Held by the message whose turn is next. The others follow in the order in which they came.
+    gate: Mutex<()>,
+    /// How many messages wait at the gate or have passed it, and have no token yet.
+    waiting: Cell<u32>,
+    /// Tokens that were taken, and not used for a call.
+    unused: Cell<u32>,
+    slowed: Cell<Option<Slowed>>,
+    /// When the last token was given.
+    last: Cell<Option<Instant>>,
+    /// The turn of the last message that was sent away.
+    booked: Cell<Option<Instant>>,
+}
+
+#[derive(Debug)]
+struct Limit {
+    rate: Rate,
+    tokens: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<std::time::Instant>>,
+}
+
+/// What a 429 does to the pace.
+#[derive(Debug, Clone, Copy)]
+struct Slowed {
+    /// When the 429 came. A call that began earlier says nothing about the pace since.
+    at: Instant,
+    /// No call begins before.
+    until: Instant,
+    /// The share of the pace that is kept at first.
+    share: f64,
+}
+
+/// The right to make one call. Given back unless it is spent.
+#[derive(Debug, Default)]
+#[must_use = "a token is given back when it is dropped"]
+pub struct Token(Option<Rc<Bucket>>);
+
+/// tokio's clock, which tests can stop.
+#[derive(Debug, Clone, Copy)]
+struct TokioClock;
+
+impl Clock for TokioClock {
+    type Instant = std::time::Instant;
+
+    fn now(&self) -> Self::Instant {
+        Instant::now().into_std()
+    }
+}
+
+impl Pace {
+    /// A pace at this rate, with one token to begin with; `None` if only 429s limit it.
+    pub fn new(rate: Option<Rate>) -> Self {
+        let limit = rate.map(|rate| {
+            // The fallback is never used: `Rate` has no interval of zero.
+            let quota = Quota::with_period(rate.interval).unwrap_or(Quota::per_second(NonZeroU32::MIN));
+            let tokens = RateLimiter::direct_with_clock(quota.allow_burst(rate.burst), TokioClock);
+            if let Some(more) = NonZeroU32::new(rate.burst.get() - 1) {
+                let _ = tokens.check_n(more); // a new process must not add a whole burst
+            }
+            Limit { rate, tokens }
+        });
+        Self(Rc::new(Bucket {
+            limit,
+            gate: Mutex::default(),
+            waiting: Cell::default(),
+            unused: Cell::default(),
+            slowed: Cell::default(),
+            last: Cell::default(),
+            booked: Cell::default(),
+        }))
+    }
+
+    /// Waits for a token, at most until then.
+    ///
+    /// # Errors
+    /// How much later a token is to be expected, if that is too late. Nothing is waited for in that case.
+    pub async fn turn(&self, until: Instant) -> Result<Token, Duration> {
+        let bucket = &self.0;
+        if bucket.expected() > until {
+            return Err(bucket.book());
+        }
+        let waiting = Waiting::begin(bucket);
+        let taken = timeout_at(until, async {
+            let _gate = bucket.gate.lock().await;
+            bucket.take().await;
+        });
+        match taken.await {
+            Ok(()) => Ok(Token(Some(Rc::clone(bucket)))),
+            Err(_elapsed) => {
+                drop(waiting);
+                Err(bucket.book())
+            }
+        }
+    }
+
+    /// Reacts to a 429, the answer to a call that began at `began`: no call begins for a while, and then at half the pace, which
+    /// recovers.
+    pub fn slow_down(&self, began: Instant, retry_after: Option<Duration>) {
+        let now = Instant::now();
+        let until = now + retry_after.unwrap_or(HOLD).min(HOLD_MAX);
+        let slowed = match self.0.slowed.get() {
+            Some(slowed) if began < slowed.at => Slowed { until: slowed.until.max(until), ..slowed },
+            slowed => {
+                let share = (slowed.map_or(1.0, |slowed| slowed.share(now)) / 2.0).max(SHARE_MIN);
+                Slowed { at: now, until: slowed.map_or(until, |slowed| slowed.until.max(until)), share }
+            }
+        };
+        self.0.slowed.set(Some(slowed));
+    }
+
+    /// How many calls a minute the process makes at most now; `None` if nothing limits them.
+    pub fn calls_per_minute(&self) -> Option<f64> {
+        let interval = self.0.interval()?;
+        Some(60.0 / interval.as_secs_f64())
+    }
+}
+
+impl Bucket {
+    /// Takes a token as soon as there is one. To be called by the message whose turn is next.
+    async fn take(&self) {
+        loop {
+            let now = Instant::now();
+            let ready = self.ready();
+            if ready > now {
+                sleep_until(ready).await;
+                continue; // a 429 may have come meanwhile
+            }
+            if self.unused.get() > 0 {
+                self.unused.set(self.unused.get() - 1);
+                break;
+            }
+            match self.limit.as_ref().map(|limit| limit.tokens.check()) {
+                Some(Err(not_yet)) => sleep_until(now + not_yet.wait_time_from(TokioClock.now())).await,
+                Some(Ok(())) | None => break,
+            }
+        }
+        self.last.set(Some(Instant::now()));
+    }
+
+    /// Before then no token is given, because of a 429.
+    fn ready(&self) -> Instant {
+        let now = Instant::now();
+        let Some(slowed) = self.slowed.get() else { return now };
+        let paced = match (self.last.get(), self.interval()) {
+            (Some(last), Some(interval)) if slowed.share(now) < 1.0 => last + interval,
+            _ => now,
+        };
+        slowed.until.max(paced)
+    }
+
+    /// From one token to the next.
+    fn interval(&self) -> Option<Duration> {
+        let limit = self.limit.as_ref()?;
+        let share = self.slowed.get().map_or(1.0, |slowed| slowed.share(Instant::now()));
+        Some(limit.rate.interval.div_f64(share))
+    }
+
+    /// When another message may expect its token.
+    fn expected(&self) -> Instant {
+        let ready = self.ready().max(Instant::now());
+        let (Some(limit), Some(interval)) = (&self.limit, self.interval()) else { return ready };
+        // With a larger burst there may be a token already.
+        let is_single = limit.rate.burst == NonZeroU32::MIN && self.unused.get() == 0;
+        let next = self.last.get().filter(|_| is_single || self.waiting.get() > 0).map(|last| last + interval);
+        ready.max(next.unwrap_or(ready)) + interval * self.waiting.get()
+    }
+
+    /// The time until the turn of a message that is sent away: the messages that are, come back one after the other.
+    fn book(&self) -> Duration {
+        let now = Instant::now();
+        let after = self.booked.get().map(|booked| booked + self.interval().unwrap_or_default());
+        let turn = self.expected().max(after.unwrap_or(now));
+        self.booked.set(Some(turn));
+        turn - now
+    }
+}
+
+impl Slowed {
+    /// The share of the pace that is kept now.
+    fn share(&self, now: Instant) -> f64 {
+        let recovered = now.saturating_duration_since(self.until).as_secs_f64() / RECOVERY.as_secs_f64();
+        (self.share + recovered).min(1.0)
+    }
+}
+
+impl Token {
+    /// The call begins.
+    pub fn spend(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        if let Some(bucket) = &self.0 {
+            bucket.unused.set(bucket.unused.get() + 1);
+        }
+    }
+}
+
+/// A message that waits for a token.
+struct Waiting<'a>(&'a Bucket);
+
+impl<'a> Waiting<'a> {
+    fn begin(bucket: &'a Bucket) -> Self {
+        bucket.waiting.set(bucket.waiting.get() + 1);
+        Self(bucket)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get().saturating_sub(1));
+    }
+}
+
+/// A provider whose calls keep to the pace of one key.
+#[derive(Debug)]
+pub struct Paced<P> {
+    provider: P,
+    pace: Pace,
+}
+
+impl<P> Paced<P> {
+    /// The provider, at this pace.
+    pub fn new(provider: P, pace: Pace) -> Self {
+        Self { provider, pace }
+    }
+}
+
+impl<P: Provider> Provider for Paced<P> {
+    async fn sync(&self, call: &SyncCall, deadline: Duration) -> Answer {
+        let began = Instant::now();
+        let answer = self.provider.sync(call, deadline).await;
+        if let Answer::Failed(failure) = &answer
+            && failure.status == TOO_MANY_REQUESTS
+        {
+            self.pace.slow_down(began, failure.retry_after);
+        }
+        answer
+    }
+
+    async fn admit(&self, _: &Subject, until: Instant) -> Result<Token, Duration> {
+        self.pace.turn(until).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn pace(calls_per_second: f64, burst: u32) -> Pace {
+        let interval = Duration::from_secs_f64(1.0 / calls_per_second);
+        Pace::new(Some(Rate { interval, burst: NonZeroU32::new(burst).unwrap() }))
+    }
+
+    fn secs(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    /// When each of so many calls begins that ask for a token at once.
+    async fn begins(pace: &Pace, calls: usize) -> Vec<f64> {
+        let now = Instant::now();
+        let until = now + secs(3600.0);
+        let call = async || {
+            pace.turn(until).await.unwrap().spend();
+            (now.elapsed().as_secs_f64() * 10.0).round() / 10.0
+        };
+        join_all((0..calls).map(|_| call())).await
+    }
+
+    #[test]
+    fn a_process_gets_its_share_and_at_least_a_burst_of_one() {
+        let share = |rate, burst, processes| Rate::share(rate, burst, NonZeroU32::new(processes).unwrap());
+        let rate = |interval, burst| Some(Rate { interval: secs(interval), burst: NonZeroU32::new(burst).unwrap() });
+        assert_eq!(share(20.0, Some(40.0), 10), rate(0.5, 4));
+        assert_eq!(share(20.0, None, 10), rate(0.5, 2));
+        assert_eq!(share(20.0, None, 100), rate(5.0, 1));
+        assert_eq!(share(1.0, None, 3600), rate(3600.0, 1));
+        assert_eq!(share(1.0, None, 3601), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_begin_one_after_the_other_at_the_pace() {
+        assert_eq!(begins(&pace(2.0, 4), 5).await, [0.0, 0.5, 1.0, 1.5, 2.0], "a new process has one token");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_saves_up_a_burst_and_no_more() {
+        let pace = pace(2.0, 3);
+        advance(secs(100.0)).await;
+        assert_eq!(begins(&pace, 5).await, [0.0, 0.0, 0.0, 0.5, 1.0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_is_not_spent_is_used_by_the_next_call() {
+        let pace = pace(0.5, 1);
+        let until = Instant::now() + secs(60.0);
+        drop(pace.turn(until).await.unwrap());
+        assert_eq!(begins(&pace, 2).await, [0.0, 2.0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_that_would_wait_too_long_are_told_when_their_turns_come() {
+        let pace = pace(1.0, 1);
+        let until = Instant::now() + secs(2.5);
+        let asked = Instant::now();
+        let turns = join_all((0..6).map(|_| pace.turn(until))).await;
+        let waits: Vec<_> =
+            turns.into_iter().map(|turn| turn.map(Token::spend).map_err(|wait| wait.as_secs())).collect();
+        assert_eq!(waits, [Ok(()), Ok(()), Ok(()), Err(3), Err(4), Err(5)]);
+        assert_eq!(asked.elapsed(), secs(2.0), "the others are told at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_429_stops_the_calls_and_halves_the_pace_which_recovers() {
+        let pace = pace(1.0, 1);
+        assert_eq!(begins(&pace, 1).await, [0.0]);
+        pace.slow_down(Instant::now(), Some(secs(10.0)));
+        let begun = begins(&pace, 5).await;
+        assert_eq!(begun[0], 10.0);
+        assert!(begun.windows(2).all(|two| two[1] - two[0] > 1.5), "{begun:?}");
+        advance(RECOVERY).await;
+        let begun = begins(&pace, 3).await;
+        assert_eq!(begun, [0.0, 1.0, 2.0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_were_on_their_way_together_halve_the_pace_once() {
+        let pace = pace(1.0, 1);
+        let began = Instant::now();
+        advance(secs(1.0)).await;
+        for _ in 0..20 {
+            pace.slow_down(began, None);
+        }
+        assert_eq!(pace.calls_per_minute(), Some(30.0));
+        for _ in 0..20 {
+            pace.slow_down(Instant::now(), None);
+        }
+        assert_eq!(pace.calls_per_minute(), Some(60.0 * SHARE_MIN), "it never stops");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_rate_only_a_429_makes_calls_wait() {
+        let pace = Pace::new(None);
+        assert_eq!(begins(&pace, 3).await, [0.0, 0.0, 0.0]);
+        for (retry_after, waits) in [(None, 5.0), (Some(secs(2.5)), 5.0), (Some(secs(1e9)), 60.0)] {
+            pace.slow_down(Instant::now(), retry_after);
+            let late = pace.turn(Instant::now() + secs(waits - 0.1)).await.unwrap_err();
+            assert_eq!(late, secs(waits));
+        }
+        assert_eq!(begins(&pace, 2).await, [60.0, 60.0]);
+    }
+}
