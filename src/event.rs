@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::ids::{AccountId, ChatId, MessageId, Subject};
+use crate::ids::{AccountId, ChatId, MessageId, Subject, SubjectId, Workspace};
 use crate::postpress::operation::OPERATIONS;
 use crate::postpress::{Envelope, Finish, Operation, Resync};
 use crate::run::{
@@ -108,6 +108,9 @@ pub struct Detail {
     /// The account, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_id: Option<AccountId>,
+    /// The workspace, unless it is `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<Workspace>,
     /// The provider's object that the sync is: `ChatHistorySync` or `AccountResync`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "object_schema")]
@@ -295,18 +298,22 @@ impl From<Publication> for Event {
 impl Detail {
     /// What was to be synced, if it is known.
     pub fn subject(&self) -> Option<Subject> {
-        let chat = self.chat_id.clone().map(Subject::Chat);
-        chat.or_else(|| self.account_id.clone().map(Subject::Account))
+        let chat = self.chat_id.clone().map(SubjectId::Chat);
+        let id = chat.or_else(|| self.account_id.clone().map(SubjectId::Account))?;
+        Some(Subject::from(id).in_workspace(self.workspace.clone().unwrap_or_default()))
     }
 
     fn new(event_id: Uuid, subject: Option<Subject>) -> Self {
-        let object = subject.as_ref().map(|subject| Operation::of(subject.kind()).object.to_owned());
-        let (chat_id, account_id) = match subject {
-            Some(Subject::Chat(id)) => (Some(id), None),
-            Some(Subject::Account(id)) => (None, Some(id)),
-            None => (None, None),
-        };
-        Self { schema_version: SCHEMA_VERSION.to_owned(), event_id, chat_id, account_id, object, ..Self::default() }
+        let mut detail = Self { schema_version: SCHEMA_VERSION.to_owned(), event_id, ..Self::default() };
+        let Some(subject) = subject else { return detail };
+        detail.object = Some(Operation::of(subject.kind()).object.to_owned());
+        let (workspace, id) = subject.into_parts();
+        detail.workspace = workspace.unless_default().cloned();
+        match id {
+            SubjectId::Chat(id) => detail.chat_id = Some(id),
+            SubjectId::Account(id) => detail.account_id = Some(id),
+        }
+        detail
     }
 }
 

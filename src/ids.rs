@@ -7,10 +7,13 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 mod subject;
+mod workspace;
 
 pub use subject::{
-    AccountId, ChatId, ID_MAX_BYTES, Id, IdFault, IdField, IdOf, InvalidId, Subject, SubjectKind, id_field,
+    AccountId, ChatId, ID_MAX_BYTES, Id, IdFault, IdOf, InvalidId, Subject, SubjectFields, SubjectId, SubjectKind,
+    subject_fields,
 };
+pub use workspace::{InvalidWorkspace, Workspace};
 
 /// SQS's id of a message: the same at every delivery, and a new one if the message is sent or moved again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

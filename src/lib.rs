@@ -69,7 +69,8 @@
 //! | --- | --- |
 //! | trigger | a request to sync a chat or an account; its *key* identifies repeats of the same request |
 //! | run | one sync of one subject, from the trigger that starts it to its one ending |
-//! | subject | what a run syncs, a chat or an account, and the run table's key: `{workspace}/chat/{id}` or `{workspace}/account/{id}`, with one workspace, `default` |
+//! | subject | what a run syncs, a chat or an account, and the run table's key: `{workspace}/chat/{id}` or `{workspace}/account/{id}` |
+//! | workspace | a key and a base URL of the provider, by name; `default` is the one that the `POSTPRESS_*` settings configure |
 //! | operation | a call of the provider that starts a sync and reads its status: one for chats, one for accounts |
 //! | chunk | a part of an account's sync; after the answer that ends one, the next call starts the next |
 //! | poll | the bridge's own message that continues a run; handling it calls the provider at most once |

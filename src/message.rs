@@ -187,7 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::{ClaimId, RunId, Subject};
+    use crate::ids::{ClaimId, RunId, Subject, Workspace};
     use crate::postpress::{Envelope, Finish};
     use crate::run::{EndedBy, Ending, Origin, arbitrary};
 
@@ -269,6 +269,19 @@ mod tests {
     #[test]
     fn a_poll_has_the_documented_wire_format() {
         insta::assert_snapshot!(poll().to_body(), @r#"{"postpress_bridge":"poll","v":1,"chat_id":"c","run_id":"00000000-0000-4000-8000-000000000001","claim_id":"00000000000000000000000000000002","learned":{"failures":2}}"#);
+    }
+
+    #[test]
+    fn own_messages_of_another_workspace_name_it() {
+        let subject = Subject::chat("c").unwrap().in_workspace(Workspace::parse("w").unwrap());
+        let poll = Poll { subject: subject.clone(), ..poll() };
+        assert!(poll.to_body().contains(r#""chat_id":"c","workspace":"w""#), "{}", poll.to_body());
+        assert_eq!(parse(&poll.to_body()), Message::Poll(poll));
+
+        let waiting = TriggerMessage { subject, ..waiting() };
+        let body = OwnMessage::Waiting(waiting.clone()).to_body_due_at(Millis(7));
+        assert!(body.contains(r#""trigger":{"chat_id":"c","workspace":"w""#), "{body}");
+        assert_eq!(parse(&body), Message::Trigger(waiting));
     }
 
     #[test]

@@ -84,7 +84,7 @@ struct Form {
 const ALWAYS: [&str; 2] = ["schema_version", "event_id"];
 
 /// The fields that depend on what was to be synced.
-const OF_A_SUBJECT: &[&str] = &["chat_id", "account_id", "object", "resync", "chunks"];
+const OF_A_SUBJECT: &[&str] = &["chat_id", "account_id", "workspace", "object", "resync", "chunks"];
 
 /// The fields of every event of a run.
 const OF_A_RUN: &[&str] = &["run_id", "ended_by", "triggers", "polls", "restarts", "requested_at", "finished_at"];
@@ -147,7 +147,8 @@ impl Form {
         let id = operation.kind.id_field();
         let is_of_a_run = self.has.contains(&OF_A_RUN);
         let mut required = vec![id, "object"];
-        let mut excluded: Vec<&str> = OF_A_SUBJECT.iter().copied().filter(|field| !required.contains(field)).collect();
+        let is_excluded = |field: &&str| *field != "workspace" && !required.contains(field);
+        let mut excluded: Vec<&str> = OF_A_SUBJECT.iter().copied().filter(is_excluded).collect();
         if operation.has_options {
             excluded.retain(|field| *field != "resync");
         }

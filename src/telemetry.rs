@@ -106,6 +106,7 @@ pub fn message(record: &Record, trace: &TraceHeader) -> Span {
         trace_id = trace.trace_id(),
         chat_id = tracing::field::Empty,
         account_id = tracing::field::Empty,
+        workspace = tracing::field::Empty,
         run_id = tracing::field::Empty,
     )
 }

@@ -65,6 +65,9 @@ fn write(message: &TriggerMessage) -> String {
     let Trigger { correlation_id, idempotency_key, metadata, .. } = &message.trigger;
     let subject = &message.subject;
     let mut fields = vec![format!(r#""{}":{}"#, subject.kind().id_field(), text(subject.id()))];
+    if !subject.workspace().is_default() {
+        fields.push(format!(r#""workspace":"{}""#, subject.workspace()));
+    }
     if !message.resync.is_empty() {
         fields.push(format!(r#""resync":{}"#, serde_json::to_string(&message.resync).expect("it is plain data")));
     }
@@ -105,6 +108,7 @@ fn check_fields(subject: Option<&Subject>, trigger: &Trigger) {
         let text = subject.id();
         assert!((1..=512).contains(&text.len()) && !text.chars().any(char::is_control), "{text:?}");
         assert!(text != "." && text != "..");
+        assert!((1..=64).contains(&subject.workspace().as_str().len()));
     }
     for label in [&trigger.correlation_id, &trigger.idempotency_key].into_iter().flatten() {
         assert!((1..=256).contains(&label.len()), "{label:?}");

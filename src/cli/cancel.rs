@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::event::Event;
-use crate::ids::{MessageId, RunId, Subject, id_field};
+use crate::ids::{MessageId, RunId, Subject, subject_fields};
 use crate::message::TriggerBody;
 use crate::run::{Write, WriteResult};
 use crate::service::ServiceError;
@@ -50,7 +50,7 @@ pub struct Cancel {
 /// What happened to one cancel.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
-    #[serde(flatten, with = "id_field")]
+    #[serde(flatten, with = "subject_fields")]
     subject: &'a Subject,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<MessageId>,

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::ids::{MessageId, Subject, TriggerKey, id_field};
+use crate::ids::{MessageId, Subject, TriggerKey, subject_fields};
 use crate::message::TriggerBody;
 use crate::postpress::Resync;
 use crate::service::ServiceError;
@@ -70,7 +70,7 @@ pub struct Trigger {
 /// The result of one trigger, for programs.
 #[derive(Serialize)]
 struct Line<'a> {
-    #[serde(flatten, with = "id_field")]
+    #[serde(flatten, with = "subject_fields")]
     subject: &'a Subject,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<&'a MessageId>,
@@ -135,7 +135,7 @@ impl Trigger {
     fn triggers(&self) -> anyhow::Result<Vec<TriggerBody>> {
         #[derive(Serialize)]
         struct Body<'a> {
-            #[serde(flatten, with = "id_field")]
+            #[serde(flatten, with = "subject_fields")]
             subject: &'a Subject,
             #[serde(skip_serializing_if = "Resync::is_empty")]
             resync: Resync,

@@ -8,11 +8,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::Workspace;
+
 /// The longest id of a chat or an account, in bytes.
 pub const ID_MAX_BYTES: usize = 512;
-
-/// The one workspace, which every subject belongs to.
-const WORKSPACE: &str = "default";
 
 /// What kind of thing a run syncs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -185,28 +184,43 @@ impl<K> JsonSchema for Id<K> {
     }
 }
 
-/// What a run syncs.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Subject {
-    /// A chat.
+/// The id of what a run syncs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SubjectId {
+    /// A chat's.
     Chat(ChatId),
-    /// An account.
+    /// An account's.
     Account(AccountId),
 }
 
+/// What a run syncs, and the workspace that it is called in.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subject {
+    workspace: Workspace,
+    id: SubjectId,
+}
+
+impl From<SubjectId> for Subject {
+    /// In the default workspace.
+    fn from(id: SubjectId) -> Self {
+        Self { workspace: Workspace::DEFAULT, id }
+    }
+}
+
 impl Subject {
-    /// Checks an id of this kind that came from outside.
+    /// Checks an id of this kind that came from outside. The subject is in the default workspace.
     ///
     /// # Errors
     /// Says which rule it breaks.
     pub fn new(kind: SubjectKind, id: &str) -> Result<Self, InvalidId> {
-        match kind {
-            SubjectKind::Chat => Id::parse(id).map(Self::Chat),
-            SubjectKind::Account => Id::parse(id).map(Self::Account),
-        }
+        let id = match kind {
+            SubjectKind::Chat => SubjectId::Chat(Id::parse(id)?),
+            SubjectKind::Account => SubjectId::Account(Id::parse(id)?),
+        };
+        Ok(id.into())
     }
 
-    /// The chat of an id that came from outside.
+    /// The chat of an id that came from outside, in the default workspace.
     ///
     /// # Errors
     /// Says which rule the id breaks.
@@ -214,7 +228,7 @@ impl Subject {
         Self::new(SubjectKind::Chat, id)
     }
 
-    /// The account of an id that came from outside.
+    /// The account of an id that came from outside, in the default workspace.
     ///
     /// # Errors
     /// Says which rule the id breaks.
@@ -222,19 +236,30 @@ impl Subject {
         Self::new(SubjectKind::Account, id)
     }
 
+    /// The chat or account with this id in another workspace, which is another subject.
+    #[must_use]
+    pub fn in_workspace(self, workspace: Workspace) -> Self {
+        Self { workspace, ..self }
+    }
+
+    /// The workspace that it is called in.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
     /// Its kind.
     pub fn kind(&self) -> SubjectKind {
-        match self {
-            Self::Chat(_) => SubjectKind::Chat,
-            Self::Account(_) => SubjectKind::Account,
+        match &self.id {
+            SubjectId::Chat(_) => SubjectKind::Chat,
+            SubjectId::Account(_) => SubjectKind::Account,
         }
     }
 
     /// Its id, as the provider writes it.
     pub fn id(&self) -> &str {
-        match self {
-            Self::Chat(id) => id.as_str(),
-            Self::Account(id) => id.as_str(),
+        match &self.id {
+            SubjectId::Chat(id) => id.as_str(),
+            SubjectId::Account(id) => id.as_str(),
         }
     }
 
@@ -243,11 +268,20 @@ impl Subject {
         (self.kind() == kind).then(|| self.id())
     }
 
-    /// How people read it: the id of a chat, or `account` and the id of one.
+    /// Its workspace and its id.
+    pub fn into_parts(self) -> (Workspace, SubjectId) {
+        (self.workspace, self.id)
+    }
+
+    /// How people read it: the id of a chat, or `account` and the id of one, and the workspace unless it is the default one.
     pub fn label(&self) -> String {
-        match self {
-            Self::Chat(id) => id.to_string(),
-            Self::Account(id) => format!("account {id}"),
+        let label = match &self.id {
+            SubjectId::Chat(id) => id.to_string(),
+            SubjectId::Account(id) => format!("account {id}"),
+        };
+        match self.workspace.unless_default() {
+            Some(workspace) => format!("{label} ({workspace})"),
+            None => label,
         }
     }
 
@@ -258,14 +292,15 @@ impl Subject {
 
     /// The run table's hash key: `{workspace}/{kind}/{id}`.
     pub fn key(&self) -> String {
-        format!("{WORKSPACE}/{}/{}", self.kind(), self.id())
+        format!("{}/{}/{}", self.workspace, self.kind(), self.id())
     }
 
     /// Reads the output of [`Subject::key`]; `None` if it is something else.
     pub fn from_key(key: &str) -> Option<Self> {
-        let (kind, id) = key.strip_prefix(WORKSPACE)?.strip_prefix('/')?.split_once('/')?;
+        let (workspace, rest) = key.split_once('/')?;
+        let (kind, id) = rest.split_once('/')?;
         let kind = SubjectKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
-        Self::new(kind, id).ok()
+        Some(Self::new(kind, id).ok()?.in_workspace(Workspace::parse(workspace).ok()?))
     }
 }
 
@@ -290,47 +325,55 @@ impl<'de> Deserialize<'de> for Subject {
     }
 }
 
-/// A subject as a field of an object: `chat_id` or `account_id`. For `#[serde(flatten, with = "id_field")]`.
-pub mod id_field {
+/// A subject as fields of an object: `chat_id` or `account_id`, and `workspace` unless it is the default one. For
+/// `#[serde(flatten, with = "subject_fields")]`.
+pub mod subject_fields {
     use serde::ser::SerializeMap;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::{AccountId, ChatId, Subject};
+    use super::{AccountId, ChatId, Subject, SubjectId, Workspace};
 
-    /// Writes the one field.
+    /// Writes the fields.
     ///
     /// # Errors
     /// Those of the serializer.
     pub fn serialize<S: Serializer>(subject: &Subject, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_map(Some(1))?;
+        let workspace = subject.workspace().unless_default();
+        let mut object = serializer.serialize_map(Some(1 + usize::from(workspace.is_some())))?;
         object.serialize_entry(subject.kind().id_field(), subject.id())?;
+        if let Some(workspace) = workspace {
+            object.serialize_entry("workspace", workspace)?;
+        }
         object.end()
     }
 
-    /// Reads whichever field there is.
+    /// Reads the fields that there are.
     ///
     /// # Errors
-    /// If there is neither or both, or if the id is invalid.
+    /// If there is neither or both of the ids, or if the id or the workspace is invalid.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Subject, D::Error> {
         #[derive(Deserialize)]
-        struct Ids {
+        struct Fields {
             chat_id: Option<ChatId>,
             account_id: Option<AccountId>,
+            workspace: Option<Workspace>,
         }
-        match Ids::deserialize(deserializer)? {
-            Ids { chat_id: Some(id), account_id: None } => Ok(Subject::Chat(id)),
-            Ids { chat_id: None, account_id: Some(id) } => Ok(Subject::Account(id)),
-            Ids { .. } => Err(serde::de::Error::custom("there is not exactly one of `chat_id` and `account_id`")),
-        }
+        let Fields { chat_id, account_id, workspace } = Fields::deserialize(deserializer)?;
+        let id = match (chat_id, account_id) {
+            (Some(id), None) => SubjectId::Chat(id),
+            (None, Some(id)) => SubjectId::Account(id),
+            _ => return Err(serde::de::Error::custom("there is not exactly one of `chat_id` and `account_id`")),
+        };
+        Ok(Subject::from(id).in_workspace(workspace.unwrap_or_default()))
     }
 }
 
-/// The schema of the field that [`id_field`] reads. The other one may be null.
-pub struct IdField;
+/// The schema of the fields that [`subject_fields`] reads. Those that are absent may be null.
+pub struct SubjectFields;
 
-impl JsonSchema for IdField {
+impl JsonSchema for SubjectFields {
     fn schema_name() -> Cow<'static, str> {
-        "IdField".into()
+        "SubjectFields".into()
     }
 
     fn inline_schema() -> bool {
@@ -340,12 +383,16 @@ impl JsonSchema for IdField {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         const RULES: &str = "at most 512 bytes, no control characters, neither `.` nor `..`";
         let mut properties = serde_json::Map::new();
+        let mut add = |name: &str, mut schema: Schema, description: String| {
+            schema.insert("type".to_owned(), vec!["string", "null"].into());
+            schema.insert("description".to_owned(), description.into());
+            properties.insert(name.to_owned(), schema.to_value());
+        };
         for kind in SubjectKind::ALL {
-            let mut id = ChatId::json_schema(generator);
-            id.insert("type".to_owned(), vec!["string", "null"].into());
-            id.insert("description".to_owned(), format!("The {kind}: {RULES}.").into());
-            properties.insert(kind.id_field().to_owned(), id.to_value());
+            add(kind.id_field(), ChatId::json_schema(generator), format!("The {kind}: {RULES}."));
         }
+        let description = "The workspace, whose key and base URL the calls have; `default` if absent.";
+        add("workspace", Workspace::json_schema(generator), description.to_owned());
         let only = SubjectKind::ALL
             .map(SubjectKind::id_field)
             .map(|field| serde_json::json!({ "required": [field], "properties": { field: { "type": "string" } } }));
@@ -363,29 +410,43 @@ mod tests {
             for id in ["c", "a/b", "default/chat/c", "„ü“"] {
                 let subject = Subject::new(kind, id).unwrap();
                 assert_eq!(subject.key(), format!("default/{kind}/{id}"));
-                assert_eq!(Subject::from_key(&subject.key()), Some(subject));
+                assert_eq!(Subject::from_key(&subject.key()), Some(subject.clone()));
+                let elsewhere = subject.clone().in_workspace(Workspace::parse("team-7").unwrap());
+                assert_eq!(elsewhere.key(), format!("team-7/{kind}/{id}"));
+                assert_eq!(Subject::from_key(&elsewhere.key()), Some(elsewhere.clone()));
+                assert_ne!(subject, elsewhere);
             }
         }
-        for text in ["", "c", "default/chat/", "default/team/t", "other/chat/c", "default/chat/..", "defaultchat/c"] {
+        for text in
+            ["", "c", "default/chat/", "default/team/t", "/chat/c", "a b/chat/c", "default/chat/..", "defaultchat/c"]
+        {
             assert_eq!(Subject::from_key(text), None, "{text}");
         }
     }
 
     #[test]
-    fn a_subject_is_written_as_the_field_of_its_kind() {
+    fn a_subject_is_written_as_the_field_of_its_kind_and_its_workspace_unless_default() {
         #[derive(Debug, PartialEq, Serialize, Deserialize)]
         struct Object {
-            #[serde(flatten, with = "id_field")]
+            #[serde(flatten, with = "subject_fields")]
             subject: Subject,
             n: u64,
         }
+        let elsewhere = Subject::chat("c").unwrap().in_workspace(Workspace::parse("w").unwrap());
         for (subject, json) in [
+            (elsewhere, r#"{"chat_id":"c","workspace":"w","n":1}"#),
             (Subject::chat("c").unwrap(), r#"{"chat_id":"c","n":1}"#),
             (Subject::account("a").unwrap(), r#"{"account_id":"a","n":1}"#),
         ] {
             let object = Object { subject, n: 1 };
             assert_eq!(serde_json::to_string(&object).unwrap(), json);
             assert_eq!(serde_json::from_str::<Object>(json).unwrap(), object);
+        }
+        for json in
+            [r#"{"chat_id": "c", "workspace": null, "n": 1}"#, r#"{"workspace": "default", "chat_id": "c", "n": 1}"#]
+        {
+            let subject = Subject::chat("c").unwrap();
+            assert_eq!(serde_json::from_str::<Object>(json).unwrap(), Object { subject, n: 1 }, "{json}");
         }
         for json in [
             r#"{"n": 1}"#,
@@ -394,6 +455,9 @@ mod tests {
             r#"{"chat_id": 1, "n": 1}"#,
             r#"{"chat_id": "c", "account_id": "a", "n": 1}"#,
             r#"{"chat_id": "c", "chat_id": "d", "n": 1}"#,
+            r#"{"chat_id": "c", "workspace": "", "n": 1}"#,
+            r#"{"chat_id": "c", "workspace": 1, "n": 1}"#,
+            r#"{"chat_id": "c", "workspace": "v", "workspace": "w", "n": 1}"#,
         ] {
             assert!(serde_json::from_str::<Object>(json).is_err(), "{json}");
         }

@@ -14,11 +14,12 @@ use crate::run::Origin;
 pub(super) const OWN_EVENT_DEPTH: usize = 8;
 
 /// The members that a trigger is read from. If one is repeated, it is unclear which value is meant.
-const READ: [&str; 16] = [
+const READ: [&str; 17] = [
     "action",
     "after_request",
     "chat_id",
     "account_id",
+    "workspace",
     "resync",
     "correlation_id",
     "idempotency_key",

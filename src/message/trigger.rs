@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::layer::{Layer, OWN_EVENT_DEPTH, holds_own_event, string};
 use super::{INPUT_MAX_BYTES, Message, Record};
-use crate::ids::{IdField, MessageId, Subject, SubjectKind, TriggerKey, id_field};
+use crate::ids::{MessageId, Subject, SubjectFields, SubjectKind, TriggerKey, Workspace, subject_fields};
 use crate::json;
 use crate::postpress::{Operation, Resync};
 use crate::run::{Cancel, InvalidTrigger, Metadata, Trigger, TriggerMessage};
@@ -39,9 +39,9 @@ pub struct TriggerBody {
     /// What to do: `sync`, unless it says otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
-    /// What to sync.
-    #[serde(flatten, with = "id_field")]
-    #[schemars(with = "IdField")]
+    /// What to sync, and in which workspace.
+    #[serde(flatten, with = "subject_fields")]
+    #[schemars(with = "SubjectFields")]
     pub subject: Subject,
     /// The options of an account's sync.
     #[serde(skip_serializing_if = "Resync::is_empty")]
@@ -384,7 +384,7 @@ fn action(raw: Option<&RawValue>) -> Result<Option<Action>, String> {
     }
 }
 
-/// What to sync, and its options, as far as they are valid.
+/// What to sync, its workspace and its options, as far as they are valid.
 fn subject(layer: &Layer<'_>, faults: &mut Vec<String>) -> (Option<Subject>, Resync) {
     let ids: Vec<_> =
         SubjectKind::ALL.into_iter().filter_map(|kind| Some((kind, layer.get(kind.id_field())?))).collect();
@@ -402,9 +402,16 @@ fn subject(layer: &Layer<'_>, faults: &mut Vec<String>) -> (Option<Subject>, Res
         Some(_) => Err(vec![format!("`resync` is only for an `{account_id}`; leave it out")]),
     };
     let subject = subject.map_err(|fault| faults.push(fault)).ok();
+    let workspace = workspace(layer.get("workspace")).map_err(|fault| faults.push(fault)).unwrap_or_default();
+    let subject = subject.map(|subject| subject.in_workspace(workspace));
     let resync = resync.map_err(|found| faults.extend(found)).unwrap_or_default();
     let resync = if subject.is_some() { resync } else { Resync::default() };
     (subject, resync)
+}
+
+fn workspace(raw: Option<&RawValue>) -> Result<Workspace, String> {
+    let Some(raw) = raw else { return Ok(Workspace::DEFAULT) };
+    Workspace::parse(&string("workspace", raw)?).map_err(|error| error.to_string())
 }
 
 fn label(name: &str, raw: Option<&RawValue>) -> Result<Option<String>, String> {
@@ -549,12 +556,33 @@ mod tests {
     }
 
     #[test]
+    fn a_trigger_and_a_cancel_may_name_a_workspace() {
+        let chat = |workspace: &str| Subject::chat("c").unwrap().in_workspace(Workspace::parse(workspace).unwrap());
+        for (value, workspace) in
+            [(json!("team-7_EU"), "team-7_EU"), (json!("default"), "default"), (json!(null), "default")]
+        {
+            let body = json!({"chat_id": "c", "workspace": value});
+            for body in [body.clone(), sns(&body), event_bridge(&body)] {
+                assert_eq!(valid(&body.to_string()).subject, chat(workspace), "{body}");
+            }
+            let submitted = TriggerBody::parse(&body.to_string(), "postpress.bridge").unwrap();
+            assert_eq!(valid(&submitted.to_body()).subject, chat(workspace), "{body}");
+            assert_eq!(submitted.to_body().contains("workspace"), workspace != "default", "{body}");
+
+            let cancel = json!({"chat_id": "c", "workspace": value, "action": "cancel"}).to_string();
+            let requested_at = Millis(1_795_514_400_000);
+            assert_eq!(parse_body(&cancel), Message::Cancel(Cancel { subject: chat(workspace), requested_at }));
+        }
+    }
+
+    #[test]
     fn an_invalid_trigger_keeps_what_is_valid_of_its_account() {
         for (body, subject, has_resync) in [
             (r#"{"account_id": "a", "resync": {"after": 7}, "metadata": 1}"#, Some("a"), true),
             (r#"{"account_id": "a", "resync": {"after": -7}}"#, Some("a"), false),
             (r#"{"account_id": "", "resync": {"after": 7}}"#, None, false),
             (r#"{"chat_id": "c", "resync": {"after": 7}}"#, Some("c"), false),
+            (r#"{"account_id": "a", "workspace": "", "resync": {"after": 7}}"#, Some("a"), true),
             (r#"{"chat_id": "c", "account_id": "a", "resync": {"after": 7}}"#, None, false),
         ] {
             let invalid = invalid(body);
@@ -704,6 +732,10 @@ mod tests {
             (r#"{"account_id": "a", "resync": []}"#.to_owned(), "`resync` is not a JSON object"),
             (r#"{"account_id": "a", "resync": {"chunk_size": 0, "x": 1}}"#.to_owned(), "`resync.chunk_size` is not"),
             (r#"{"account_id": "a", "account_id": "b"}"#.to_owned(), "duplicate field `account_id`"),
+            (r#"{"chat_id": "c", "workspace": ""}"#.to_owned(), "`workspace` is not a name of 1 to 64 letters"),
+            (r#"{"chat_id": "c", "workspace": "a b", "action": "cancel"}"#.to_owned(), "`workspace` is not a name"),
+            (r#"{"chat_id": "c", "workspace": 7}"#.to_owned(), "`workspace` is not a string"),
+            (r#"{"chat_id": "c", "workspace": "v", "workspace": "w"}"#.to_owned(), "duplicate field `workspace`"),
             (r#"{"chat_id": ".."}"#.to_owned(), "navigation"),
             (r#"{"chat_id": 5}"#.to_owned(), "`chat_id` is not a string"),
             (r#"{"chat_id": "\ud800"}"#.to_owned(), "`chat_id` cannot be read: it has a lone surrogate"),

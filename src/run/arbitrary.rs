@@ -13,7 +13,7 @@ use super::{
     ACTIVE_SHARDS, ENDED_SHARDS, EndedBy, Ending, History, Item, Metadata, Open, Origin, Outcome, Poll, PollState,
     RecentKeys, RunState, Trigger,
 };
-use crate::ids::{ClaimId, MessageId, RunId, Subject, SubjectKind, TriggerKey};
+use crate::ids::{ClaimId, MessageId, RunId, Subject, SubjectKind, TriggerKey, Workspace};
 use crate::postpress::resync::LinkedinProduct;
 use crate::postpress::{Envelope, Finish, Progress, Resync};
 use crate::time::Millis;
@@ -32,9 +32,16 @@ fn label() -> impl Strategy<Value = String> {
         .prop_filter("not empty", |text| !text.is_empty())
 }
 
+fn workspace() -> impl Strategy<Value = Workspace> {
+    prop_oneof![Just("default".to_owned()), "[A-Za-z0-9_-]{1,64}"]
+        .prop_filter_map("a name", |name| Workspace::parse(&name).ok())
+}
+
 pub(crate) fn subject() -> impl Strategy<Value = Subject> {
-    (select(SubjectKind::ALL.to_vec()), text())
-        .prop_filter_map("an id", |(kind, text)| Subject::new(kind, &text[..text.floor_char_boundary(512)]).ok())
+    (select(SubjectKind::ALL.to_vec()), text(), workspace()).prop_filter_map("an id", |(kind, text, workspace)| {
+        let subject = Subject::new(kind, &text[..text.floor_char_boundary(512)]).ok()?;
+        Some(subject.in_workspace(workspace))
+    })
 }
 
 fn resync() -> impl Strategy<Value = Resync> {

@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Outcome, PollState};
-use crate::ids::{ClaimId, RunId, Subject, id_field};
+use crate::ids::{ClaimId, RunId, Subject, subject_fields};
 
 /// The bridge's own message: call the provider again for this run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub struct Poll {
     /// What the run syncs.
-    #[serde(flatten, with = "id_field")]
+    #[serde(flatten, with = "subject_fields")]
     pub subject: Subject,
     /// The run; a poll of an earlier run is ignored.
     pub run_id: RunId,

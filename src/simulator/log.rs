@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::reply::Said;
-use crate::ids::{Subject, id_field};
+use crate::ids::{Subject, subject_fields};
 use crate::postpress::{Resync, SyncCall};
 
 /// Maximum number of calls in a log; a simulator that runs for days drops the oldest.
@@ -23,7 +23,7 @@ pub struct CallRecord {
     /// Its number in the world, from 1, in the order of sending.
     pub number: u64,
     /// What it was for.
-    #[serde(flatten, with = "id_field")]
+    #[serde(flatten, with = "subject_fields")]
     pub subject: Subject,
     /// Its query.
     #[serde(skip_serializing_if = "Resync::is_empty")]

@@ -8,7 +8,7 @@ use clap::builder::PossibleValue;
 use serde::{Serialize, Serializer};
 
 use super::script::{ErrorAnswer, ErrorKind, Oddity};
-use crate::ids::{Subject, id_field};
+use crate::ids::{Subject, Workspace, subject_fields};
 use crate::postpress::catalogue::ErrorType;
 use crate::postpress::{Envelope, Finish, Operation, Progress};
 
@@ -67,8 +67,8 @@ fn sync_reply(object: &str, subject: &Subject, status: &str) -> Reply {
     #[derive(Serialize)]
     struct WithId<'a> {
         object: &'a str,
-        #[serde(flatten, with = "id_field")]
-        subject: &'a Subject,
+        #[serde(flatten, with = "subject_fields")]
+        subject: Subject,
         status: &'a str,
     }
     #[derive(Serialize)]
@@ -77,6 +77,8 @@ fn sync_reply(object: &str, subject: &Subject, status: &str) -> Reply {
         status: &'a str,
     }
     if Operation::of(subject.kind()).answers_id {
+        // The provider knows no workspaces.
+        let subject = subject.clone().in_workspace(Workspace::DEFAULT);
         json_reply(&WithId { object, subject, status })
     } else {
         json_reply(&WithoutId { object, status })

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::problem::{Kind, Problem};
 use super::{JSON, Request};
-use crate::ids::{IdField, MessageId, Subject, id_field};
+use crate::ids::{MessageId, Subject, SubjectFields, subject_fields};
 use crate::json::BYTE_ORDER_MARK;
 use crate::message::TriggerBody;
 
@@ -31,8 +31,8 @@ pub struct SyncRequest {
     #[schemars(extend("const" = "SyncRequest"))]
     object: &'static str,
     /// What to sync.
-    #[serde(flatten, with = "id_field")]
-    #[schemars(with = "IdField")]
+    #[serde(flatten, with = "subject_fields")]
+    #[schemars(with = "SubjectFields")]
     subject: Subject,
     /// SQS's id of the trigger, which the event that answers it contains.
     #[schemars(with = "String")]
@@ -63,8 +63,8 @@ pub struct CancelRequest {
     #[schemars(extend("const" = "CancelRequest"))]
     object: &'static str,
     /// What the run syncs.
-    #[serde(flatten, with = "id_field")]
-    #[schemars(with = "IdField")]
+    #[serde(flatten, with = "subject_fields")]
+    #[schemars(with = "SubjectFields")]
     subject: Subject,
     /// SQS's id of the request.
     #[schemars(with = "String")]

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::event::object_schema;
-use crate::ids::{IdField, Subject, id_field};
+use crate::ids::{Subject, SubjectFields, subject_fields};
 use crate::postpress::operation::OPERATIONS;
 use crate::postpress::{Envelope, Operation, Status};
 use crate::run::{Ending, HISTORY_MAX, HistoryEntry, Item, Phase, PollAnswer};
@@ -38,8 +38,8 @@ pub struct SyncStatus {
     #[schemars(schema_with = "object_schema")]
     object: &'static str,
     /// What it syncs.
-    #[serde(flatten, with = "id_field")]
-    #[schemars(with = "IdField")]
+    #[serde(flatten, with = "subject_fields")]
+    #[schemars(with = "SubjectFields")]
     subject: Subject,
     /// Whether the run continues.
     phase: Phase,

@@ -62,6 +62,9 @@ impl<'a> MessageTelemetry<'a> {
     /// Adds the subject, and the run if it is known, to every line of the message.
     pub(super) fn set_run(&self, subject: &Subject, run_id: Option<RunId>) {
         self.span.record(subject.kind().id_field(), subject.id());
+        if let Some(workspace) = subject.workspace().unless_default() {
+            self.span.record("workspace", workspace.as_str());
+        }
         if let Some(run_id) = run_id {
             self.set_run_id(run_id);
         }

@@ -21,7 +21,7 @@ use invariants::{addresses, answers, own_messages, triggers};
 const MUTATIONS: u32 = 500;
 
 /// Tokens that matter to parsers and are rare in random input.
-const TOKENS: [&[u8]; 32] = [
+const TOKENS: [&[u8]; 33] = [
     b"\"",
     b"\\",
     b"{",
@@ -42,6 +42,7 @@ const TOKENS: [&[u8]; 32] = [
     b"\\u005f",
     b"\"chat_id\":",
     b"\"metadata\":{},",
+    b"\"workspace\":\"w\",",
     b"\"Message\":",
     b"\"Type\":\"Notification\",",
     b"\"postpress_bridge\":\"poll\",\"v\":1,",

@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use postpress_bridge::event::Detail;
-use postpress_bridge::ids::Subject;
+use postpress_bridge::ids::{Subject, SubjectId};
 use postpress_bridge::run::Phase;
 use postpress_bridge::simulator::{CallRecord, Faults, Said, Server, Simulator, Span};
 use postpress_bridge::store::{RunStore, SqliteStore};
@@ -194,7 +194,10 @@ async fn sync_resumes_after_kill_9_and_every_restart_is_explained() {
     let mut note = |output: &Output| {
         for line in lines(output) {
             let chat = line.detail.chat_id.clone().unwrap();
-            printed.entry(Subject::Chat(chat)).or_default().insert(serde_json::to_string(&line.detail).unwrap());
+            printed
+                .entry(SubjectId::Chat(chat).into())
+                .or_default()
+                .insert(serde_json::to_string(&line.detail).unwrap());
         }
     };
     let mut last = None;
