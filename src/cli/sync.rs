@@ -15,11 +15,11 @@ use tokio::time::sleep;
 use crate::bus::MemoryBus;
 use crate::event_source_mapping::EventSourceMapping;
 use crate::ids::{Subject, TriggerKey};
-use crate::message::TriggerBody;
+use crate::message::{Message, TriggerBody};
 use crate::postpress::Provider;
 use crate::postpress::Resync;
 use crate::queue::MemoryQueue;
-use crate::run::{DELAY_MAX, Item};
+use crate::run::{DELAY_MAX, Item, Poll, Write};
 use crate::settings::{FromEnv, TerminalSettings};
 use crate::store::{Command, RunStore, SqliteStore, StateLock};
 use crate::telemetry::{self, LogFormat};
@@ -176,7 +176,24 @@ impl Session {
             () = second_signal() => {}
             error = self.watch_table(&queue) => return Err(error),
         }
+        self.release_runs(&queue).await?;
         self.conclude(interrupted)
+    }
+
+    /// Releases the runs whose next polls are lost with this process, so that the next one need not wait for their leases to expire.
+    async fn release_runs(&self, queue: &MemoryQueue) -> anyhow::Result<()> {
+        let now = Clock::System.now();
+        for record in queue.messages() {
+            match Message::parse(&record, &self.settings.config.event_source) {
+                // It could not be recorded when it came; if it were lost too, the next process would restart the sync to find out.
+                Message::Poll(Poll { subject, claim_id, learned: Some(learned), answer: Some(outcome), .. }) => {
+                    self.store.write(&Write::End { subject, claim_id, outcome, learned }).await?;
+                }
+                Message::Poll(poll) => self.store.release(&poll, now)?,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Puts the messages on the queue that start or resume a chat.

@@ -134,6 +134,11 @@ impl MemoryQueue {
         self.messages.borrow().all.values().map(|message| message.message_id.clone()).collect()
     }
 
+    /// All messages in the queue, visible or not.
+    pub fn messages(&self) -> Vec<Record> {
+        self.messages.borrow().all.values().map(Stored::to_record).collect()
+    }
+
     /// Messages that were received too often.
     pub fn dead_letters(&self) -> Vec<Record> {
         self.dead_letters.borrow().clone()

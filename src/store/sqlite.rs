@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 use super::{DUE_PAGE, EndedPage, RunStore, SCAN_PAGE};
 use crate::ids::Subject;
 use crate::postpress::Resync;
-use crate::run::{DueRun, Item, StateAttributes, Write, WriteResult};
+use crate::run::{DueRun, Item, Poll, PollAnswer, StateAttributes, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
 
@@ -192,6 +192,30 @@ impl SqliteStore {
     pub fn finish(&self, command: &Command) -> Result<(), ServiceError> {
         self.transaction(Immediate, |transaction| {
             transaction.execute("DELETE FROM commands WHERE key = ?1", [&command.key]).map(|_| ())
+        })
+    }
+
+    /// Releases the run that this poll would continue, because the poll is lost with the process that sent it: keeps what it has
+    /// learned, and ends its claim's lease, so that another process can go on at once. Does nothing if there is a later claim, or
+    /// the run is over.
+    ///
+    /// The call of the poll's claim is over, since the poll carries its answer. One that timed out may still reach the provider, so
+    /// its lease stays.
+    ///
+    /// Only the terminal needs this: on AWS the poll outlives its sender, and claims the run whatever the lease.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn release(&self, poll: &Poll, now: Millis) -> Result<(), ServiceError> {
+        let Some(learned) = &poll.learned else { return Ok(()) };
+        self.transaction(Immediate, |transaction| {
+            let item = load(transaction, &poll.subject)?;
+            let Some(item) = item.filter(|item| item.state.is_active() && item.claim_id == poll.claim_id) else {
+                return Ok(());
+            };
+            let timed_out = learned.history.entries().last().is_some_and(|last| last.answer == PollAnswer::TimedOut);
+            let lease_until_ms = if timed_out { item.lease_until_ms } else { item.lease_until_ms.min(now) };
+            save(transaction, &Item { lease_until_ms, learned: learned.clone(), ..item })
         })
     }
 

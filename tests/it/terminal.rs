@@ -172,6 +172,36 @@ async fn sigterm_loses_no_answer() {
     assert_eq!(world.simulator.stats().total.calls, 1);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn orderly_stop_releases_its_runs_so_that_the_next_sync_goes_on_at_once() {
+    let world = Provider::start(Faults::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("runs.sqlite3");
+    let sync = || {
+        let mut sync = world.sync(&state, &["done-in-2s~1"]);
+        sync.env("POSTPRESS_TIMEOUT_SECONDS", "300").env("BRIDGE_POLL_INITIAL_SECONDS", "2");
+        sync
+    };
+    let child = sync().spawn().unwrap();
+    while world.simulator.stats().total.delivered == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let kill = Command::new("kill").arg(child.id().unwrap().to_string()).status().await.unwrap();
+    assert!(kill.success());
+    let stopped = child.checked_output().await;
+    assert_eq!(stopped.status.code(), Some(1));
+    let store = SqliteStore::open(&state).unwrap();
+    let item = store.read(&Subject::chat("done-in-2s~1").unwrap()).await.unwrap().unwrap();
+    assert_eq!(item.learned.history.entries().len(), 1, "what the lost poll carried is kept");
+
+    let next = tokio::time::timeout(Duration::from_secs(60), sync().checked_output()).await.expect("no lease is left");
+    let stderr = String::from_utf8_lossy(&next.stderr);
+    assert!(next.status.success() && !stderr.contains("lease"), "{stderr}");
+    let total = world.simulator.stats().total;
+    assert_eq!((total.syncs_started, total.restarts), (1, 0));
+}
+
 /// The state of the table after a kill.
 struct Kill {
     at_ms: u64,

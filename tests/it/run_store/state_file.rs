@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use postpress_bridge::ids::ClaimId;
-use postpress_bridge::run::{Open, RunState, WriteResult};
+use postpress_bridge::ids::{ClaimId, RunId};
+use postpress_bridge::run::{Item, Open, Poll, PollAnswer, PollState, RunState, WriteResult};
 use postpress_bridge::store::SqliteStore;
 use postpress_bridge::time::Millis;
 use tempfile::TempDir;
 
-use super::writes::{NOW, Writes, chat};
+use super::writes::{LEASE, NOW, Writes, chat, learned};
 use super::{due, read, take, write};
 
 /// A state file in its own directory, which exists as long as this value.
@@ -69,6 +69,37 @@ async fn a_state_file_forgets_only_expired_runs() {
             assert_eq!(read(&store, &chat(name)).await.is_some(), left.contains(&name), "{name} at {now}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_poll_that_is_lost_releases_its_run_under_its_own_claim_only() {
+    let writes = Writes(chat("c"));
+    let sent = |claim: u128, learned: Option<PollState>| {
+        let (run_id, claim_id) = (RunId::from_random(1), ClaimId::from_random(claim));
+        Poll { subject: writes.0.clone(), run_id, claim_id, learned, answer: None }
+    };
+    let timed_out = PollState { history: vec![(0, 6, 1)].into(), ..learned() };
+    assert_eq!(timed_out.history.entries()[0].answer, PollAnswer::TimedOut);
+    let held = NOW + LEASE;
+    let later = held + LEASE;
+    for (what, poll, now, lease_until_ms, keeps) in [
+        ("its own claim", sent(1, Some(learned())), NOW, NOW, Some(learned())),
+        ("a lease that has expired", sent(1, Some(learned())), later, held, Some(learned())),
+        ("a call that may still arrive", sent(1, Some(timed_out.clone())), NOW, held, Some(timed_out)),
+        ("a later claim", sent(2, Some(learned())), NOW, held, None),
+        ("a claim of another process, recovered", sent(1, None), NOW, held, None),
+    ] {
+        let (store, _file) = StateFile::open_new();
+        let started = take(&store, &writes.start(1, None)).await;
+        store.release(&poll, now).unwrap();
+        let learned = keeps.unwrap_or_else(|| started.learned.clone());
+        assert_eq!(read(&store, &writes.0).await, Some(Item { lease_until_ms, learned, ..started }), "{what}");
+    }
+    let (store, _file) = StateFile::open_new();
+    take(&store, &writes.start(1, None)).await;
+    let ended = take(&store, &writes.end(1)).await;
+    store.release(&sent(1, Some(PollState::default())), NOW).unwrap();
+    assert_eq!(read(&store, &writes.0).await, Some(ended), "an ending");
 }
 
 #[test]
