@@ -1,8 +1,14 @@
 //! Asks for confirmation on the terminal.
+//!
+//! A command that was interrupted continues without a question; one that has ended asks before it does the same again.
 
 use std::io::{IsTerminal, Write};
 
 use tokio::sync::oneshot;
+
+use crate::run::Item;
+
+use super::{format, shutdown};
 
 /// The answer to the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +17,38 @@ pub(super) enum Consent {
     Refused,
     /// There is no terminal to ask on.
     NoTerminal,
+}
+
+/// Whether a command may sync chats again: none of their last runs has `ended`, or the user consents.
+///
+/// # Errors
+/// If there is no terminal to ask on.
+pub(super) async fn to_sync_again(ended: &[Item]) -> anyhow::Result<bool> {
+    let Some(first) = ended.first() else { return Ok(true) };
+    let (chat, ending) = (first.subject.label(), format::ending(first).unwrap_or_default());
+    let others = match ended.len() - 1 {
+        0 => String::new(),
+        others => format!(", and {others} more of these chats have ended"),
+    };
+    to_start_again(&format!("the last sync of {chat} ended in {ending}{others}"), "Sync again from the beginning?")
+        .await
+}
+
+/// Whether the user consents to do again what has ended, as `found` says.
+///
+/// # Errors
+/// If there is no terminal to ask on.
+async fn to_start_again(found: &str, question: &str) -> anyhow::Result<bool> {
+    match ask(&format!("{found}. {question}"), shutdown::signal()).await {
+        Consent::Given => Ok(true),
+        Consent::Refused => {
+            anstream::eprintln!("nothing was started");
+            Ok(false)
+        }
+        Consent::NoTerminal => {
+            anyhow::bail!("{found}; nothing was started. To sync again from the beginning, add --again")
+        }
+    }
 }
 
 /// Asks on the terminal. If `stop` completes first, the answer is no.

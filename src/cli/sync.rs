@@ -21,7 +21,7 @@ use crate::postpress::Resync;
 use crate::queue::MemoryQueue;
 use crate::run::{DELAY_MAX, Item, Poll, Write};
 use crate::settings::{FromEnv, TerminalSettings};
-use crate::store::{Command, RunStore, SqliteStore, StateLock};
+use crate::store::{Command, CommandName, RunStore, SqliteStore, StateLock};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
 use crate::worker::Worker;
@@ -29,8 +29,7 @@ use crate::worker::Worker;
 use super::args::duration;
 use super::aws::provider;
 use super::chat_state::{ChatResult, ChatState, Results};
-use super::consent::{self, Consent};
-use super::format;
+use super::consent;
 use super::observed_provider::ObservedProvider;
 use super::progress::ProgressDisplay;
 use super::shutdown::{self, second_signal};
@@ -72,7 +71,7 @@ impl Sync {
     /// If the settings are invalid, or the state file cannot be used.
     pub async fn run(self) -> anyhow::Result<bool> {
         if std::env::var_os("BRIDGE_TABLE").is_some_and(|table| !table.is_empty()) {
-            return deployed::sync(self.subjects, self.timeout).await;
+            return deployed::sync(self).await;
         }
         let settings = TerminalSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
@@ -81,14 +80,15 @@ impl Sync {
         let resync = self.subjects.resync();
         let store = SqliteStore::open(&settings.state_file)?;
         store.forget_expired(Clock::System.now())?;
-        if !self.again && !may_start(&store, &chats, &resync).await? {
-            anstream::eprintln!("nothing was started");
+        let name = CommandName::of_sync(&chats, &resync);
+        let may_start = self.again || store.is_unfinished(&name)?;
+        if !may_start && !consent::to_sync_again(&ended(&store, &chats).await?).await? {
             return Ok(false);
         }
         let lock = StateLock::take(&settings.state_file);
         let _lock =
             lock.inspect_err(|error| tracing::warn!(%error, "`status` cannot tell that this process drives runs"));
-        let command = store.command(&chats, &resync, &uuid::Uuid::new_v4().to_string())?;
+        let command = store.command(&name, &uuid::Uuid::new_v4().to_string())?;
         let session = Session {
             results: Rc::new(Results::new(ProgressDisplay::new(&chats), settings.config.event_source.clone())),
             store: Rc::new(store),
@@ -101,33 +101,13 @@ impl Sync {
     }
 }
 
-/// Whether none of the chats has ended, or the user consents to sync them again.
-///
-/// # Errors
-/// If there is no terminal to ask on, or the file cannot be read.
-async fn may_start(store: &SqliteStore, chats: &BTreeSet<Subject>, resync: &Resync) -> anyhow::Result<bool> {
-    if store.is_unfinished(chats, resync)? {
-        return Ok(true);
-    }
+/// The last runs of these chats that have ended.
+async fn ended(store: &SqliteStore, chats: &BTreeSet<Subject>) -> anyhow::Result<Vec<Item>> {
     let mut ended = Vec::new();
     for chat in chats {
-        let item = store.read(chat).await?;
-        ended.extend(item.filter(|item| !item.state.is_active()));
+        ended.extend(store.read(chat).await?.filter(|item| !item.state.is_active()));
     }
-    let Some(first) = ended.first() else { return Ok(true) };
-    let (chat, ending) = (first.subject.label(), format::ending(first).unwrap_or_default());
-    let others = match ended.len() - 1 {
-        0 => String::new(),
-        others => format!(", and {others} more of these chats have ended"),
-    };
-    let found = format!("the last sync of {chat} ended in {ending}{others}");
-    match consent::ask(&format!("{found}. Sync again from the beginning?"), shutdown::signal()).await {
-        Consent::Given => Ok(true),
-        Consent::Refused => Ok(false),
-        Consent::NoTerminal => {
-            anyhow::bail!("{found}; nothing was started. To sync again from the beginning, add --again")
-        }
-    }
+    Ok(ended)
 }
 
 /// One process's execution of a command.

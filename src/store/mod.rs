@@ -24,7 +24,7 @@ pub(crate) use dynamodb::OPEN_INDEX;
 pub use layout::item_bytes;
 pub use memory::MemoryStore;
 pub use run_table::{Driver, RunTable};
-pub use sqlite::{Command, SqliteStore, StateFileError};
+pub use sqlite::{Command, CommandName, SqliteStore, StateFileError};
 pub use state_lock::StateLock;
 
 /// The page size of [`RunStore::due`].

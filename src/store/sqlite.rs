@@ -72,7 +72,23 @@ pub struct SqliteStore {
     connection: std::cell::RefCell<Connection>,
 }
 
-/// One `sync` command: its chats, and the idempotency key of all its triggers.
+/// What identifies a command: an interrupted one is resumed by another of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandName(String);
+
+impl CommandName {
+    /// `sync` of these subjects with these options, on this machine.
+    pub fn of_sync(subjects: &BTreeSet<Subject>, resync: &Resync) -> Self {
+        Self(serde_json::json!([subjects, resync]).to_string())
+    }
+
+    /// The same over a deployed bridge's queue: the same subjects on another queue are another command.
+    pub fn of_sync_at(queue_url: &str, subjects: &BTreeSet<Subject>, resync: &Resync) -> Self {
+        Self(serde_json::json!({ "queue": queue_url, "subjects": subjects, "resync": resync }).to_string())
+    }
+}
+
+/// One command, and the idempotency key of all its triggers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     /// The key.
@@ -137,52 +153,26 @@ impl SqliteStore {
         Ok(EndedPage { runs, looked_at, next })
     }
 
-    /// The command with exactly these subjects and options: the one an earlier process left unfinished, or a new one with this key.
+    /// The command of this name: the one that an earlier process left unfinished, or a new one with this key.
     ///
     /// # Errors
     /// If the file cannot be read or written.
-    pub fn command(
-        &self,
-        subjects: &BTreeSet<Subject>,
-        resync: &Resync,
-        new_key: &str,
-    ) -> Result<Command, ServiceError> {
-        self.command_named(&name_of_command(subjects, resync), new_key)
-    }
-
-    /// Like [`SqliteStore::command`], for a command that sends its triggers to this queue: the same subjects on another queue
-    /// are another command.
-    ///
-    /// # Errors
-    /// If the file cannot be read or written.
-    pub fn command_at(
-        &self,
-        queue_url: &str,
-        subjects: &BTreeSet<Subject>,
-        resync: &Resync,
-        new_key: &str,
-    ) -> Result<Command, ServiceError> {
-        let name = serde_json::json!({ "queue": queue_url, "subjects": subjects, "resync": resync });
-        self.command_named(&name.to_string(), new_key)
-    }
-
-    /// Whether an earlier process began a command with exactly these subjects and options, and did not print every ending.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub fn is_unfinished(&self, subjects: &BTreeSet<Subject>, resync: &Resync) -> Result<bool, ServiceError> {
-        let name = name_of_command(subjects, resync);
-        self.transaction(Deferred, |transaction| Ok(key_of(transaction, &name)?.is_some()))
-    }
-
-    fn command_named(&self, name: &str, new_key: &str) -> Result<Command, ServiceError> {
+    pub fn command(&self, name: &CommandName, new_key: &str) -> Result<Command, ServiceError> {
         self.transaction(Immediate, |transaction| {
             if let Some(key) = key_of(transaction, name)? {
                 return Ok(Command { key, resumed: true });
             }
-            transaction.execute("INSERT INTO commands (key, chats) VALUES (?1, ?2)", [new_key, name])?;
+            transaction.execute("INSERT INTO commands (key, chats) VALUES (?1, ?2)", [new_key, &name.0])?;
             Ok(Command { key: new_key.to_owned(), resumed: false })
         })
+    }
+
+    /// Whether an earlier process left a command of this name unfinished.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn is_unfinished(&self, name: &CommandName) -> Result<bool, ServiceError> {
+        self.transaction(Deferred, |transaction| Ok(key_of(transaction, name)?.is_some()))
     }
 
     /// Deletes a command whose last ending is printed.
@@ -329,12 +319,8 @@ fn format(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-fn name_of_command(subjects: &BTreeSet<Subject>, resync: &Resync) -> String {
-    serde_json::json!([subjects, resync]).to_string()
-}
-
-fn key_of(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<Option<String>> {
-    transaction.query_row("SELECT key FROM commands WHERE chats = ?1", [name], |row| row.get(0)).optional()
+fn key_of(transaction: &Transaction<'_>, name: &CommandName) -> rusqlite::Result<Option<String>> {
+    transaction.query_row("SELECT key FROM commands WHERE chats = ?1", [&name.0], |row| row.get(0)).optional()
 }
 
 fn load(transaction: &Transaction<'_>, subject: &Subject) -> rusqlite::Result<Option<Item>> {
@@ -389,33 +375,36 @@ mod tests {
         names.iter().map(|name| Subject::chat(name).unwrap()).collect()
     }
 
+    fn name(names: &[&str]) -> CommandName {
+        CommandName::of_sync(&chats(names), &Resync::default())
+    }
+
     #[test]
     fn the_same_list_of_chats_is_the_same_command_until_it_is_finished() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/state.db");
         let store = SqliteStore::open(&path).unwrap();
-        let first = store.command(&chats(&["a", "b"]), &Resync::default(), "k1").unwrap();
+        let first = store.command(&name(&["a", "b"]), "k1").unwrap();
         assert_eq!(first, Command { key: "k1".into(), resumed: false });
-        let is_unfinished = |names: &[&str]| store.is_unfinished(&chats(names), &Resync::default()).unwrap();
+        let is_unfinished = |names: &[&str]| store.is_unfinished(&name(names)).unwrap();
         assert!(is_unfinished(&["b", "a"]) && !is_unfinished(&["a"]));
         drop(store);
 
         let store = SqliteStore::open(&path).unwrap();
-        let again = store.command(&chats(&["b", "a"]), &Resync::default(), "k2").unwrap();
+        let again = store.command(&name(&["b", "a"]), "k2").unwrap();
         assert_eq!(again, Command { key: "k1".into(), resumed: true });
-        assert!(!store.command(&chats(&["a"]), &Resync::default(), "k3").unwrap().resumed);
+        assert!(!store.command(&name(&["a"]), "k3").unwrap().resumed);
         let partial = Resync { partial: Some(true), ..Resync::default() };
-        assert!(!store.command(&chats(&["a"]), &partial, "k6").unwrap().resumed, "other options");
+        let with_options = CommandName::of_sync(&chats(&["a"]), &partial);
+        assert!(!store.command(&with_options, "k6").unwrap().resumed, "other options");
+        let at = |queue_url| CommandName::of_sync_at(queue_url, &chats(&["a", "b"]), &Resync::default());
         for (queue_url, key) in [("https://sqs/one", "k-one"), ("https://sqs/two", "k-two")] {
-            assert!(
-                !store.command_at(queue_url, &chats(&["a", "b"]), &Resync::default(), key).unwrap().resumed,
-                "{queue_url}"
-            );
+            assert!(!store.command(&at(queue_url), key).unwrap().resumed, "{queue_url}");
         }
-        let elsewhere = store.command_at("https://sqs/one", &chats(&["b", "a"]), &Resync::default(), "k5").unwrap();
+        let elsewhere = store.command(&at("https://sqs/one"), "k5").unwrap();
         assert_eq!(elsewhere, Command { key: "k-one".into(), resumed: true });
         store.finish(&again).unwrap();
-        assert_eq!(store.command(&chats(&["a", "b"]), &Resync::default(), "k4").unwrap().key, "k4");
+        assert_eq!(store.command(&name(&["a", "b"]), "k4").unwrap().key, "k4");
     }
 
     #[test]
@@ -464,7 +453,7 @@ mod tests {
         assert_eq!(before.len(), 1);
         let store = SqliteStore::open_to_read(&path).unwrap().unwrap();
         assert_eq!(store.ended_page(None).unwrap().looked_at, 0);
-        assert!(store.command(&chats(&["a"]), &Resync::default(), "k").is_err(), "the connection is read-only");
+        assert!(store.command(&name(&["a"]), "k").is_err(), "the connection is read-only");
         drop(store);
         #[cfg(unix)]
         {

@@ -1,35 +1,44 @@
 //! `sync` by a deployed bridge: sends triggers and follows its run table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use super::Sync;
 use crate::cli::aws::DeployedBridge;
 use crate::cli::chat_state::ChatState;
-use crate::cli::follow::Follow;
+use crate::cli::consent;
+use crate::cli::follow::{CONCURRENT_READS, Follow};
 use crate::cli::progress::{Mark, ProgressDisplay};
-use crate::cli::subjects::Subjects;
 use crate::ids::{Subject, TriggerKey};
 use crate::message::TriggerBody;
 use crate::postpress::Resync;
+use crate::run::Item;
 use crate::settings::{FollowSettings, FromEnv, SendSettings, StateFile};
-use crate::store::{Command, SqliteStore};
+use crate::store::{Command, CommandName, RunTable, SqliteStore};
 use crate::telemetry::{self, LogFormat};
+use crate::time::Clock;
 
 /// Sends triggers for the chats, or the account, and follows them to their endings; returns whether all are `SYNC_DONE`.
 ///
 /// All triggers carry the command's key, so that a resumed command repeats the same request.
-pub(super) async fn sync(subjects: Subjects, timeout: Duration) -> anyhow::Result<bool> {
+pub(super) async fn sync(sync: Sync) -> anyhow::Result<bool> {
     DeployedBridge::ensure_supported("sync")?;
-    let chats: BTreeSet<Subject> = subjects.list().into_iter().cloned().collect();
-    let resync = subjects.resync();
+    let chats: BTreeSet<Subject> = sync.subjects.list().into_iter().cloned().collect();
+    let resync = sync.subjects.resync();
     let ((send, settings), StateFile(state_file)) = <((SendSettings, FollowSettings), StateFile)>::from_env()?;
     telemetry::init(&send.log_filter, LogFormat::Compact)?;
     let bridge = DeployedBridge::connect("sync").await?;
     let commands = SqliteStore::open(&state_file)?;
-    let command = commands.command_at(&send.queue_url, &chats, &resync, &uuid::Uuid::new_v4().to_string())?;
-    let follow = Follow::new(bridge.table(&settings.table), settings, ProgressDisplay::new(&chats), timeout);
+    let table = bridge.table(&settings.table);
+    let name = CommandName::of_sync_at(&send.queue_url, &chats, &resync);
+    let may_start = sync.again || commands.is_unfinished(&name)?;
+    if !may_start && !consent::to_sync_again(&ended(&table, &chats).await?).await? {
+        return Ok(false);
+    }
+    let command = commands.command(&name, &uuid::Uuid::new_v4().to_string())?;
+    let follow = Follow::new(table, settings, ProgressDisplay::new(&chats), sync.timeout);
     if command.resumed {
         follow.results.display.note("resuming an earlier command, which was interrupted");
     }
@@ -56,6 +65,20 @@ pub(super) async fn sync(subjects: Subjects, timeout: Duration) -> anyhow::Resul
         follow.results.display.note("the bridge continues; run the same command to follow it again");
     }
     Ok(outcome.all_succeeded)
+}
+
+/// The last runs of these chats that have ended and are still remembered.
+async fn ended(table: &RunTable, chats: &BTreeSet<Subject>) -> anyhow::Result<Vec<Item>> {
+    let now = Clock::System.now();
+    let items: Vec<Option<Item>> = stream::iter(chats)
+        .map(async |chat| {
+            let item = table.read(chat).await;
+            item.with_context(|| format!("nothing was sent: cannot read the run of {}", chat.label()))
+        })
+        .buffered(CONCURRENT_READS)
+        .try_collect()
+        .await?;
+    Ok(items.into_iter().flatten().filter(|item| !item.state.is_active() && !item.is_expired(now)).collect())
 }
 
 fn trigger(chat: &Subject, resync: &Resync, command: &Command) -> TriggerBody {

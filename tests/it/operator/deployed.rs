@@ -198,7 +198,14 @@ async fn interrupted_deployed_sync_follows_the_same_request() {
     assert_eq!(bridge.syncs_started(), 2);
     assert_eq!(proxy.take_tally().into_keys().collect::<Vec<_>>(), ["GetItem"], "it sends nothing again");
 
-    assert_eq!(bridge.say(&arguments).await.code, Some(0));
+    let refused = bridge.say(&arguments).await;
+    assert_eq!((refused.code, &*refused.stdout), (Some(2), ""), "{}", refused.stderr);
+    let found =
+        "the last sync of done-in-10ms~2 ended in SYNC_DONE, and 1 more of these chats have ended; nothing was started";
+    assert!(refused.stderr.contains(found) && refused.stderr.contains("--again"), "{}", refused.stderr);
+    assert_eq!(bridge.syncs_started(), 2);
+    let again = bridge.say(&[&arguments[..], &["--again"]].concat()).await;
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
     worker.stop().await;
     assert_eq!(bridge.syncs_started(), 4, "a finished command is not resumed");
 }
