@@ -11,7 +11,7 @@ mod workspace;
 
 pub use subject::{
     AccountId, ChatId, ID_MAX_BYTES, Id, IdFault, IdOf, InvalidId, Subject, SubjectFields, SubjectId, SubjectKind,
-    subject_fields,
+    percent_encoded, subject_fields,
 };
 pub use workspace::{InvalidWorkspace, Workspace};
 

@@ -113,6 +113,11 @@ pub enum IdFault {
 /// The characters that are not encoded in a path segment: RFC 3986's unreserved ones.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// A text as one segment of a URL's path, or as a value in its query.
+pub fn percent_encoded(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
+
 impl<K: IdOf> Id<K> {
     /// Checks an id that came from outside.
     ///
@@ -287,7 +292,7 @@ impl Subject {
 
     /// The id as exactly one segment of a URL's path.
     pub fn path_segment(&self) -> String {
-        utf8_percent_encode(self.id(), SEGMENT).to_string()
+        percent_encoded(self.id())
     }
 
     /// The run table's hash key: `{workspace}/{kind}/{id}`.

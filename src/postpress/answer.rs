@@ -133,6 +133,17 @@ impl Failure {
     pub(crate) fn lost(status: u16, detail: String, may_land_late: bool) -> Self {
         Self { retry_class: RetryClass::Retryable, envelope: None, status, detail, retry_after: None, may_land_late }
     }
+
+    /// Classifies a response that is not a 2xx, to any call about `subject`, as [`Answer::from_response`] does.
+    pub(super) fn from_response(
+        subject: &Subject,
+        status: u16,
+        retry_after: Option<Duration>,
+        body: &Body,
+        mask: Mask<'_>,
+    ) -> Self {
+        Response { subject, status, retry_after, body, mask }.error()
+    }
 }
 
 impl Answer {

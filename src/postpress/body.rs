@@ -25,9 +25,9 @@ const GZIP_LAYERS_MAX: usize = 2;
 /// Why a body did not arrive as announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyFault {
-    /// It is longer than [`BODY_MAX_BYTES`].
-    #[error("the body is longer than {BODY_MAX_BYTES} bytes")]
-    TooLarge,
+    /// It is longer than this many bytes, the most that are read.
+    #[error("the body is longer than {0} bytes")]
+    TooLarge(usize),
     /// The connection broke before the announced end, the chunks are malformed, or decompression failed.
     #[error("the body is incomplete")]
     Cut,
@@ -51,7 +51,12 @@ impl Body {
 
     /// The bytes that arrived, and why the rest did not.
     pub fn arrived(bytes: Vec<u8>, fault: Option<BodyFault>) -> Self {
-        let (bytes, fault) = decompress(bytes, fault);
+        Self::arrived_within(BODY_MAX_BYTES, bytes, fault)
+    }
+
+    /// The same for a body of at most `max` bytes, decompressed.
+    pub(super) fn arrived_within(max: usize, bytes: Vec<u8>, fault: Option<BodyFault>) -> Self {
+        let (bytes, fault) = decompress(max, bytes, fault);
         Self { text: decode(&bytes).into_owned(), fault }
     }
 
@@ -75,18 +80,18 @@ impl Body {
 }
 
 /// Decompresses gzip, whatever the headers say, and keeps the output before an error, such as a wrong checksum at the end.
-fn decompress(mut bytes: Vec<u8>, mut fault: Option<BodyFault>) -> (Vec<u8>, Option<BodyFault>) {
+fn decompress(max: usize, mut bytes: Vec<u8>, mut fault: Option<BodyFault>) -> (Vec<u8>, Option<BodyFault>) {
     for _ in 0..GZIP_LAYERS_MAX {
         if !bytes.starts_with(&GZIP_MAGIC) {
             break;
         }
         let mut plain = Vec::new();
-        let limit = BODY_MAX_BYTES as u64 + 1;
+        let limit = max as u64 + 1;
         // On failure, `read_to_end` leaves in the buffer what it has read.
         let read = MultiGzDecoder::new(bytes.as_slice()).take(limit).read_to_end(&mut plain);
-        if plain.len() > BODY_MAX_BYTES {
-            plain.truncate(BODY_MAX_BYTES);
-            fault = fault.or(Some(BodyFault::TooLarge));
+        if plain.len() > max {
+            plain.truncate(max);
+            fault = fault.or(Some(BodyFault::TooLarge(max)));
         } else if read.is_err() {
             fault = fault.or(Some(BodyFault::Cut));
         }
@@ -185,16 +190,40 @@ impl<'a> Object<'a> {
 
     /// The number of this name, as it is written.
     pub fn number(&self, name: &str) -> Option<&'a str> {
-        let mut values = self.values(name).map(RawValue::get);
-        let (value, None) = (values.next()?, values.next()) else { return None };
+        let value = self.only(name)?.get();
         value.starts_with(|character: char| character.is_ascii_digit()).then_some(value)
     }
 
     /// The object of this name.
     pub fn object(&self, name: &str) -> Option<Self> {
+        self.only(name).and_then(Self::of)
+    }
+
+    /// The values in the array of this name.
+    pub fn array(&self, name: &str) -> Option<Vec<&'a RawValue>> {
+        serde_json::from_str(self.only(name)?.get()).ok()
+    }
+
+    /// The object, if the value is one.
+    pub fn of(value: &'a RawValue) -> Option<Self> {
+        Some(Self { members: RawObject::of(value)?, around: [""; 2] })
+    }
+
+    /// Whether there is a member of this name, even if it is null.
+    pub fn names(&self, name: &str) -> bool {
+        self.values(name).next().is_some()
+    }
+
+    /// Whether this name has a value that is not null.
+    pub fn has(&self, name: &str) -> bool {
+        self.values(name).any(|value| value.get() != "null")
+    }
+
+    /// The value of a name that is not repeated.
+    fn only(&self, name: &str) -> Option<&'a RawValue> {
         let mut values = self.values(name);
         let (value, None) = (values.next()?, values.next()) else { return None };
-        Some(Self { members: RawObject::of(value)?, around: [""; 2] })
+        Some(value)
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &'a RawValue> {

@@ -57,6 +57,13 @@ pub struct Head {
     pub headers: HeaderMap,
 }
 
+impl Head {
+    /// The longest wait that it asks for, from now on.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        retry_after(&self.headers, SystemTime::now())
+    }
+}
+
 /// Why a client could not be built: a fault of the build, not of the settings.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -92,23 +99,38 @@ impl Client {
     ///
     /// For callers that inspect the base URL; a run only needs the meaning of the answer.
     pub async fn sync_with_head(&self, call: &SyncCall, deadline: Duration) -> (Answer, Option<Head>) {
+        match self.get(self.base_url.sync_of(call), BODY_MAX_BYTES, deadline).await {
+            Ok((head, body)) => {
+                let (status, wait) = (head.status, head.retry_after());
+                let answer = Answer::from_response(&call.subject, status, wait, &body, self.api_key.mask());
+                (answer, Some(head))
+            }
+            Err(failure) => (Answer::Failed(failure), None),
+        }
+    }
+
+    /// Requests once: the head of the response, and its body, of which at most `body_max` bytes are read.
+    pub(super) async fn get(&self, url: String, body_max: usize, deadline: Duration) -> Result<(Head, Body), Failure> {
         let until = Instant::now() + deadline;
         let request = self
             .http
-            .get(self.base_url.sync_of(call))
+            .get(url)
             .header(API_KEY_HEADER, self.api_key.header())
             .header(ACCEPT, JSON)
             .header(ACCEPT_ENCODING, GZIP);
         let mut response = match timeout_at(until, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return (Answer::Failed(self.no_answer(error)), None),
-            Err(_) => return (Answer::Failed(self.too_late(deadline)), None),
+            Ok(Err(error)) => return Err(self.no_answer(error)),
+            Err(_) => return Err(self.too_late(deadline)),
         };
-        let body = read_body(&mut response, until).await;
+        let body = read_body(&mut response, body_max, until).await;
         let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
-        let wait = retry_after(&headers, SystemTime::now());
-        let answer = Answer::from_response(&call.subject, status, wait, &body, self.api_key.mask());
-        (answer, Some(Head { status, headers }))
+        Ok((Head { status, headers }, body))
+    }
+
+    /// The base URL that this client calls at.
+    pub(super) fn base_url(&self) -> &BaseUrl {
+        &self.base_url
     }
 
     /// The key that this client calls with.
@@ -196,16 +218,16 @@ fn tls(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     Ok(config)
 }
 
-/// Reads a body to its end, to the deadline, or to [`BODY_MAX_BYTES`], and keeps what arrived before an error.
-async fn read_body(response: &mut reqwest::Response, until: Instant) -> Body {
+/// Reads a body to its end, to the deadline, or to `max` bytes, and keeps what arrived before an error.
+async fn read_body(response: &mut reqwest::Response, max: usize, until: Instant) -> Body {
     let mut bytes = Vec::new();
     let fault = loop {
         match timeout_at(until, response.chunk()).await {
             Ok(Ok(Some(chunk))) => {
-                let room = BODY_MAX_BYTES - bytes.len();
+                let room = max - bytes.len();
                 bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
                 if chunk.len() > room {
-                    break Some(BodyFault::TooLarge);
+                    break Some(BodyFault::TooLarge(max));
                 }
             }
             Ok(Ok(None)) => break None,
@@ -213,5 +235,5 @@ async fn read_body(response: &mut reqwest::Response, until: Instant) -> Body {
             Err(_) => break Some(BodyFault::TimedOut),
         }
     };
-    Body::arrived(bytes, fault)
+    Body::arrived_within(max, bytes, fault)
 }

@@ -7,10 +7,11 @@
 //! retry_after.rs  when the provider may be called    mask.rs       the key, hidden in answers
 //! operation.rs    what can be called                 resync.rs     the options of an account's sync
 //! pace.rs         how many calls a second one key makes
+//! chat_list.rs    the list of an account's chats
 //! ```
 //!
 //! The call is **not idempotent once a sync has ended**: "Calling this endpoint after `SYNC_DONE` or `SYNC_ERROR` starts a
-//! fresh sync." Nothing in this module calls twice.
+//! fresh sync." Nothing in this module calls twice. Listing chats is another call, which has no effect.
 
 use std::future::ready;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::ids::Subject;
 pub mod answer;
 pub mod body;
 pub mod catalogue;
+pub mod chat_list;
 pub mod client;
 pub mod envelope;
 pub mod mask;
@@ -34,6 +36,7 @@ pub mod rotating;
 pub use answer::{Answer, Failure, Finish, Progress, Status};
 pub use body::{Body, BodyFault};
 pub use catalogue::RetryClass;
+pub use chat_list::{ChatPage, ChatQuery, Cursor};
 pub use envelope::Envelope;
 pub use mask::Mask;
 pub use operation::{Operation, SyncCall};

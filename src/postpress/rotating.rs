@@ -21,6 +21,11 @@ impl<S: SecretStore<ApiKey>> RotatingClient<S> {
         let key = Rotating::new("API key", client.api_key().clone(), store);
         Self { client, key }
     }
+
+    /// A client with the current key, for calls that start nothing.
+    pub fn client(&self) -> Client {
+        self.client.with_api_key(self.key.current())
+    }
 }
 
 impl<S: SecretStore<ApiKey>> Provider for RotatingClient<S> {

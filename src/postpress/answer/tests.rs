@@ -1,3 +1,4 @@
+use super::super::body::BODY_MAX_BYTES;
 use super::*;
 
 const CHAT: &str = "chat_01HXYZ";
@@ -146,14 +147,14 @@ fn answers_without_an_end_are_unusable() {
     ] {
         assert!(matches!(answer(200, body), Answer::Unusable(_)), "{body}");
     }
-    for body in [cut("", BodyFault::Cut), cut(r#"{"status": "SYNC_"#, BodyFault::TooLarge)] {
+    for body in [cut("", BodyFault::Cut), cut(r#"{"status": "SYNC_"#, BodyFault::TooLarge(BODY_MAX_BYTES))] {
         assert!(matches!(answer_to(200, &body), Answer::Unusable(_)), "{body:?}");
     }
 }
 
 #[test]
 fn a_whole_object_counts_whatever_failed_after_it() {
-    for fault in [BodyFault::Cut, BodyFault::TooLarge, BodyFault::TimedOut] {
+    for fault in [BodyFault::Cut, BodyFault::TooLarge(BODY_MAX_BYTES), BodyFault::TimedOut] {
         assert_eq!(answer_to(200, &cut(&history("SYNC_DONE"), fault)), Answer::Over(Finish::Done));
         assert_eq!(answer_to(200, &cut(&history("SYNC_RUNNING"), fault)), Answer::InProgress(Progress::Running));
         let envelope = r#"{"title": "T", "type": "errors/resource_not_found"}"#;
@@ -370,7 +371,7 @@ fn http_status_decides_without_an_envelope() {
         (600, Retryable, 600),
         (999, Retryable, 999),
     ] {
-        for body in [Body::whole("<html>"), cut("", BodyFault::Cut), cut("", BodyFault::TooLarge)] {
+        for body in [Body::whole("<html>"), cut("", BodyFault::Cut), cut("", BodyFault::TooLarge(BODY_MAX_BYTES))] {
             let Answer::Failed(failure) = answer_to(http_status, &body) else { panic!("{http_status}") };
             assert_eq!((failure.retry_class, failure.status), (expected, status), "{http_status}");
             assert_eq!(failure.envelope, None);

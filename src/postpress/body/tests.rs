@@ -116,7 +116,7 @@ fn decompressed_bodies_are_bounded() {
     let bomb = gzip(&vec![b' '; 16 * BODY_MAX_BYTES]);
     for bytes in [bomb.clone(), gzip(&bomb)] {
         let body = Body::whole(bytes);
-        assert_eq!((body.text().len(), body.fault()), (BODY_MAX_BYTES, Some(BodyFault::TooLarge)));
+        assert_eq!((body.text().len(), body.fault()), (BODY_MAX_BYTES, Some(BodyFault::TooLarge(BODY_MAX_BYTES))));
     }
 }
 

@@ -74,7 +74,7 @@ impl ApiKey {
     }
 
     /// Hides the key in the provider's texts.
-    pub(super) fn mask(&self) -> Mask<'_> {
+    pub(in crate::postpress) fn mask(&self) -> Mask<'_> {
         self.0.to_str().map_or(Mask::NONE, Mask::new)
     }
 }

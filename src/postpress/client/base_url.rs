@@ -81,10 +81,16 @@ impl BaseUrl {
     ///
     /// Appended as text: the `url` crate would resolve the path, and an id must not take part in that.
     pub fn sync_of(&self, call: &SyncCall) -> String {
-        let options = Some(call.resync.query()).filter(|options| !options.is_empty());
-        let queries: Vec<&str> = self.query.as_deref().into_iter().chain(options.as_deref()).collect();
-        let query = if queries.is_empty() { String::new() } else { format!("?{}", queries.join("&")) };
-        format!("{}/{}/{}/sync{query}", self.path, call.operation().path, call.subject.path_segment())
+        let path = format!("{}/{}/sync", call.operation().path, call.subject.path_segment());
+        self.with(&path, &call.resync.query())
+    }
+
+    /// The URL of a path below it, with this query after its own.
+    pub(in crate::postpress) fn with(&self, path: &str, query: &str) -> String {
+        let queries = self.query.as_deref().into_iter().chain(Some(query).filter(|query| !query.is_empty()));
+        let query = queries.collect::<Vec<_>>().join("&");
+        let separator = if query.is_empty() { "" } else { "?" };
+        format!("{}/{path}{separator}{query}", self.path)
     }
 }
 
