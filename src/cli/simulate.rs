@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::shutdown;
 use crate::simulator::script::GRAMMAR;
-use crate::simulator::{Faults, Server, Simulator, Stats};
+use crate::simulator::{ChatLists, Faults, Server, Simulator, Stats};
 
 /// Maximum number of restarted chats in the summary.
 const NAMED_CHATS: usize = 10;
@@ -26,6 +26,9 @@ pub struct Simulate {
     #[command(flatten)]
     faults: Faults,
 
+    #[command(flatten)]
+    lists: ChatLists,
+
     /// Do not print a line for each call
     #[arg(long)]
     quiet: bool,
@@ -43,10 +46,12 @@ impl Simulate {
             sum <= 1.0 + f64::EPSILON,
             "the rates add up to {sum}; the maximum is 1, since a call has at most one fault"
         );
-        let simulator = match self.quiet {
-            true => Simulator::new(self.faults),
-            false => Simulator::observed(self.faults, |record| eprintln!("{record}")),
-        };
+        let is_quiet = self.quiet;
+        let simulator = Simulator::with_chats(self.faults, self.lists, move |record| {
+            if !is_quiet {
+                eprintln!("{record}");
+            }
+        });
         let server = Server::bind(SocketAddr::new(self.address, self.port), simulator.clone()).await?;
         print_greeting(&server.base_url());
         server.run(shutdown::signal()).await;
@@ -86,6 +91,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::simulator::PageForm;
 
     #[derive(Debug, Parser)]
     struct Program {
@@ -105,7 +111,10 @@ mod tests {
 
     #[test]
     fn options_set_the_faults() {
-        let faults = parse("--latency 50ms..2s --drop-reply-rate 0.25 --error-rate 0.75 --seed 7").unwrap().faults;
+        let simulate =
+            parse("--latency 50ms..2s --drop-reply-rate 0.25 --error-rate 0.75 --seed 7 --chats 9 --page-form data");
+        let Simulate { faults, lists, .. } = simulate.unwrap();
+        assert_eq!(lists, ChatLists { chats: 9, page_form: PageForm::Data });
         let latency = "50ms..2s".parse().unwrap();
         let expected = Faults { seed: 7, latency, drop_reply_rate: 0.25, error_rate: 0.75, ..Faults::default() };
         assert_eq!(faults, expected);

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::chat_list::{ChatLists, ListCall};
 use super::faults::{Fate, Faults, Mishap};
 use super::log::{CallId, CallRecord, Stats};
-use super::reply::Reply;
+use super::reply::{Reply, bare_reply};
+use super::script::Script;
 use super::world::World;
+use crate::ids::Subject;
 use crate::postpress::SyncCall;
 
 /// The handle to a simulated provider; clones share one [`World`].
@@ -22,6 +25,7 @@ pub struct Simulator {
 struct Shared {
     world: Mutex<World>,
     faults: Faults,
+    lists: ChatLists,
     began: Instant,
     observer: Box<dyn Fn(&CallRecord) + Send + Sync>,
 }
@@ -34,8 +38,17 @@ impl Simulator {
 
     /// Like [`Simulator::new`], and calls `observer` with each call when its caller has an answer or gives up.
     pub fn observed(faults: Faults, observer: impl Fn(&CallRecord) + Send + Sync + 'static) -> Self {
+        Self::with_chats(faults, ChatLists::default(), observer)
+    }
+
+    /// Like [`Simulator::observed`], with these chats in each account.
+    pub fn with_chats(
+        faults: Faults,
+        lists: ChatLists,
+        observer: impl Fn(&CallRecord) + Send + Sync + 'static,
+    ) -> Self {
         let (world, began) = (Mutex::new(World::default()), Instant::now());
-        Self { shared: Arc::new(Shared { world, faults, began, observer: Box::new(observer) }) }
+        Self { shared: Arc::new(Shared { world, faults, lists, began, observer: Box::new(observer) }) }
     }
 
     /// The counts so far.
@@ -63,6 +76,24 @@ impl Simulator {
             sleep(way).await;
         }
         self.shared.with_world(|world, now| world.take_reply(call.id, now))
+    }
+
+    /// Lists a page of an account's chats, with the faults of any call. Returns `None` if the connection is closed without an
+    /// answer.
+    pub(super) async fn list(&self, call: &ListCall) -> Option<Reply> {
+        let account = Subject::Account(call.account.clone());
+        let earlier = self.shared.with_world(|world, _| world.count_page(&account));
+        let Fate { there, back, mishap } = self.shared.faults.fate(&account, earlier);
+        sleep(there.saturating_add(back)).await;
+        match mishap {
+            Mishap::None => Some(match Script::of(&account).list_error(earlier) {
+                Some(error) => error.reply(&account, earlier + 1),
+                None => self.shared.lists.page(call),
+            }),
+            Mishap::Refused(status) => Some(bare_reply(status)),
+            Mishap::RequestLost | Mishap::ReplyLost => None,
+            Mishap::Late => pending().await,
+        }
     }
 }
 
@@ -102,7 +133,6 @@ mod tests {
 
     use super::super::reply::Said;
     use super::*;
-    use crate::ids::Subject;
 
     #[tokio::test(start_paused = true)]
     async fn observer_gets_each_call_once_even_a_late_one() {

@@ -147,6 +147,8 @@ pub struct Stats {
     pub total: Counts,
     /// Maximum number of concurrent calls for the same subject.
     pub max_in_flight_each: u64,
+    /// Calls for a page of an account's chats, which the other counts and the log do not have.
+    pub pages_listed: u64,
     /// Each subject that was called.
     pub subjects: BTreeMap<Subject, Counts>,
 }

@@ -5,7 +5,8 @@
 //! world.rs       the chats and their syncs               log.rs         the calls, counted and listed
 //! faults.rs      faults, from a seed                     span.rs        a duration, or a range of durations
 //! exchange.rs    one call, from sent to answered or lost: the handle `Simulator`
-//! in_process.rs  the trait `Provider`                    server.rs      HTTP on loopback
+//! chat_list.rs   the list of an account's chats         server.rs      HTTP on loopback
+//! in_process.rs  the trait `Provider`
 //! ```
 //!
 //! A [`World`] is pure: its inputs are the time since it began and the fate of each call. A [`Simulator`] shares one world
@@ -18,6 +19,7 @@
 //!
 //! A call that was sent arrives even if its caller crashes or times out: that loses the reply, not the call.
 
+mod chat_list;
 mod exchange;
 mod faults;
 mod in_process;
@@ -28,6 +30,7 @@ mod server;
 mod span;
 mod world;
 
+pub use chat_list::{ChatLists, PageForm};
 pub use exchange::Simulator;
 pub use faults::{Fate, Faults, Mishap};
 pub use log::{CallId, CallRecord, Counts, Stats};

@@ -95,7 +95,7 @@ fn ok(body: String) -> Reply {
 }
 
 impl ErrorAnswer {
-    fn reply(self, subject: &Subject, number: u64) -> Reply {
+    pub(super) fn reply(self, subject: &Subject, number: u64) -> Reply {
         let reply = match self.kind {
             ErrorKind::Error(error) => error_reply(error, number),
             ErrorKind::Status(status) => bare_reply(status),

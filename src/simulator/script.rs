@@ -38,6 +38,9 @@ These errors start no sync:
 
   ID~anything                   the same with another id: done~1, done~2
 
+An account's chats have its id with a suffix: ACCOUNT~1, ACCOUNT~2 and so on.
+Its errors apply to the list of its chats as well.
+
 Example: 503-for-2-calls-then-limit_exceeded-for-1-call-then-done-in-10s~7";
 
 /// The behaviour of a chat from its first call on.
@@ -134,6 +137,14 @@ impl Script {
             }
         }
         None
+    }
+
+    /// The error for a page of the account's chats, after `answered` others.
+    pub(super) fn list_error(&self, answered: u64) -> Option<ErrorAnswer> {
+        self.opening_error(answered).or(match self.behaviour {
+            Behaviour::Error(error) => Some(error),
+            Behaviour::Sync { .. } | Behaviour::Gone => None,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! GET /v1/chats/{chat_id}/sync          as documented; also under /api/v1, the documentation's other base URL
 //! GET /v1/accounts/{account_id}/sync    the same, with its query
+//! GET /v1/chats?account_id=…            a page of the account's chats
 //! GET /stats                            the counts, in total and per subject
 //! GET /log                              the latest calls, in the order of sending
 //! ```
@@ -26,10 +27,11 @@ use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::chat_list::ListCall;
 use super::exchange::Simulator;
 use super::reply::{Reply, bare_reply, error_reply, json_reply};
 use super::script::documented_error;
-use crate::ids::Subject;
+use crate::ids::{Subject, SubjectKind};
 use crate::postpress::operation::OPERATIONS;
 use crate::postpress::{Operation, Resync, SyncCall};
 
@@ -123,20 +125,34 @@ async fn answer(simulator: &Simulator, request: Request<Incoming>) -> io::Result
         Route::Sync(operation, segment) => match check_key(request.headers())
             .and_then(|()| read_call(operation, segment, request.uri().query().unwrap_or_default()))
         {
-            Ok(call) => simulator.call(&call).await.ok_or_else(|| io::Error::other("simulated connection loss"))?,
-            // It reaches no chat and no account, so it has no number in the log.
-            Err(name) => {
-                documented_error(operation, name).map_or_else(|| bare_reply(500), |error| error_reply(error, 0))
-            }
+            Ok(call) => simulator.call(&call).await.ok_or_else(connection_loss)?,
+            Err(name) => refusal(operation, name),
+        },
+        Route::Chats => match check_key(request.headers())
+            .and_then(|()| ListCall::from_query(request.uri().query().unwrap_or_default()))
+        {
+            Ok(call) => simulator.list(&call).await.ok_or_else(connection_loss)?,
+            Err(name) => refusal(Operation::of(SubjectKind::Account), name),
         },
     };
     Ok(response(reply))
+}
+
+fn connection_loss() -> io::Error {
+    io::Error::other("simulated connection loss")
+}
+
+/// A documented error of a call that reaches no chat and no account, so that it has no number in the log.
+fn refusal(operation: &Operation, name: &str) -> Reply {
+    documented_error(operation, name).map_or_else(|| bare_reply(500), |error| error_reply(error, 0))
 }
 
 /// A resource.
 enum Route<'a> {
     /// The sync of the subject in this path segment.
     Sync(&'static Operation, &'a str),
+    /// A page of an account's chats.
+    Chats,
     Stats,
     Log,
 }
@@ -147,7 +163,11 @@ impl<'a> Route<'a> {
             "/stats" => Some(Self::Stats),
             "/log" => Some(Self::Log),
             _ => {
-                let below = path.strip_prefix("/api").unwrap_or(path).strip_prefix("/v1/")?.strip_suffix("/sync")?;
+                let below = path.strip_prefix("/api").unwrap_or(path).strip_prefix("/v1/")?;
+                if below == "chats" {
+                    return Some(Self::Chats);
+                }
+                let below = below.strip_suffix("/sync")?;
                 let (collection, segment) = below.split_once('/')?;
                 let operation = OPERATIONS.into_iter().find(|operation| operation.path == collection)?;
                 (!segment.is_empty() && !segment.contains('/')).then_some(Self::Sync(operation, segment))
@@ -289,6 +309,29 @@ mod tests {
         assert!(refused.contains("errors/invalid_parameters"), "{refused}");
         let total = simulator.stats().total;
         assert_eq!((total.calls, total.other_queries), (2, 0));
+    }
+
+    #[tokio::test]
+    async fn chats_of_an_account_are_listed_with_its_errors_and_the_faults() {
+        let (address, simulator) = serve_with(Faults::default()).await;
+        let page: Value =
+            serde_json::from_str(body(&get(address, "/v1/chats?account_id=done~a&limit=2").await)).unwrap();
+        assert_eq!((page["items"][1]["id"].as_str(), page["cursor"].as_str()), (Some("done~a~2"), Some("after=2")));
+        for (path, status) in [
+            ("/v1/chats?account_id=done&limit=251", "400"),
+            ("/v1/chats?account_id=503-for-1-call-then-done", "503"),
+            ("/v1/chats?account_id=503-for-1-call-then-done", "200"),
+            ("/v1/chats?account_id=resource_not_found", "404"),
+        ] {
+            assert_eq!(status_line(&get(address, path).await).split(' ').nth(1), Some(status), "{path}");
+        }
+        let refused = raw(address, "GET", "/v1/chats?account_id=done", "").await;
+        assert!(refused.contains("errors/missing_credentials"), "{refused}");
+        let stats = simulator.stats();
+        assert_eq!((stats.pages_listed, stats.total.calls), (4, 0));
+
+        let (address, _) = serve_with(Faults { drop_reply_rate: 1.0, ..Faults::default() }).await;
+        assert_eq!(get(address, "/v1/chats?account_id=done").await, "");
     }
 
     #[tokio::test]

@@ -23,6 +23,8 @@ pub struct World {
     in_transit: BTreeMap<(Duration, CallId), (SyncCall, Mishap)>,
     awaited: HashMap<CallId, Awaited>,
     log: Log,
+    /// How often each account's chats were listed.
+    listed: HashMap<Subject, u64>,
 }
 
 /// A call whose caller has not hung up.
@@ -72,6 +74,13 @@ impl World {
         self.synced.get(subject).map_or(0, |synced| synced.counts.calls)
     }
 
+    /// Counts a call for a page of an account's chats, and returns how many there were before it.
+    pub(super) fn count_page(&mut self, account: &Subject) -> u64 {
+        let count = self.listed.entry(account.clone()).or_default();
+        *count += 1;
+        *count - 1
+    }
+
     /// Sends a call. Its caller waits until [`World::hang_up`].
     pub fn send(&mut self, call: &SyncCall, now: Duration, fate: Fate) -> CallId {
         self.settle(now);
@@ -113,7 +122,7 @@ impl World {
         let subjects: BTreeMap<Subject, Counts> =
             self.synced.iter().map(|(subject, synced)| (subject.clone(), synced.counts)).collect();
         let max_in_flight_each = subjects.values().map(|counts| counts.max_in_flight).max().unwrap_or(0);
-        Stats { total: self.total, max_in_flight_each, subjects }
+        Stats { total: self.total, max_in_flight_each, pages_listed: self.listed.values().sum(), subjects }
     }
 
     /// The calls so far, in the order of sending; after many calls only the latest.
