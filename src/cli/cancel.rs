@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use tokio::time::sleep;
@@ -130,7 +131,11 @@ async fn cancel_in_file<'a>(path: &Path, subjects: &[&'a Subject]) -> anyhow::Re
 async fn cancel_over_queue<'a>(subjects: &[&'a Subject]) -> anyhow::Result<Vec<Line<'a>>> {
     let settings = SendSettings::from_env()?;
     let cancels: Vec<_> = subjects.iter().copied().cloned().map(TriggerBody::cancel).collect();
-    let sent = DeployedBridge::connect("cancel").await?.send(&settings.queue_url, &cancels).await?;
+    let sent = DeployedBridge::connect("cancel")
+        .await?
+        .send(&settings.queue_url, &cancels)
+        .await
+        .context("nothing was sent")?;
     let line = |(subject, sent): (&&'a Subject, Result<MessageId, ServiceError>)| {
         let (message_id, error) = match sent {
             Ok(message_id) => (Some(message_id), None),

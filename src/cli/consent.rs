@@ -38,7 +38,7 @@ pub(super) async fn to_sync_again(ended: &[Item]) -> anyhow::Result<bool> {
 ///
 /// # Errors
 /// If there is no terminal to ask on.
-async fn to_start_again(found: &str, question: &str) -> anyhow::Result<bool> {
+pub(super) async fn to_start_again(found: &str, question: &str) -> anyhow::Result<bool> {
     match ask(&format!("{found}. {question}"), shutdown::signal()).await {
         Consent::Given => Ok(true),
         Consent::Refused => {
@@ -46,7 +46,7 @@ async fn to_start_again(found: &str, question: &str) -> anyhow::Result<bool> {
             Ok(false)
         }
         Consent::NoTerminal => {
-            anyhow::bail!("{found}; nothing was started. To sync again from the beginning, add --again")
+            anyhow::bail!("{found}; nothing was started. To start again from the beginning, add --again")
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod trigger;
 mod args;
 mod chat_state;
 mod consent;
+mod each_chat;
 mod finding;
 mod follow;
 mod format;

@@ -14,6 +14,9 @@ use crate::service::ServiceError;
 /// Maximum width of a chat id.
 const NAME_MAX: usize = 44;
 
+/// How many chats have live lines; the lines of more would not fit on a screen.
+const LIVE_MAX: usize = 200;
+
 /// Shows the progress of chats.
 pub(super) struct ProgressDisplay {
     began: Instant,
@@ -36,7 +39,7 @@ impl ProgressDisplay {
     pub(super) fn new<'a>(chats: impl IntoIterator<Item = &'a Subject>) -> Self {
         let chats: Vec<&Subject> = chats.into_iter().collect();
         let lines = MultiProgress::new();
-        let is_live = std::io::stderr().is_terminal();
+        let is_live = std::io::stderr().is_terminal() && chats.len() <= LIVE_MAX;
         let longest = chats.iter().map(|chat| chat.label().width()).max().unwrap_or_default();
         let name_width = longest.min(NAME_MAX).min(columns() / 2);
         let display = Self { began: Instant::now(), lines, live: RefCell::default(), name_width };

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use clap::Args;
 
 use crate::ids::Subject;
-use crate::postpress::Resync;
 use crate::postpress::resync::{ChunkSize, LinkedinProduct};
+use crate::postpress::{ChatQuery, Resync};
 use crate::time::Millis;
 
 /// Chats, or an account.
@@ -17,7 +17,7 @@ pub(super) struct ChatsOrAccount {
     chats: Vec<Subject>,
 
     /// An account, whose chats the provider syncs as a whole, instead of single chats
-    #[arg(long, value_name = "ACCOUNT_ID", conflicts_with = "chats", value_parser = Subject::account)]
+    #[arg(long, value_name = "ACCOUNT_ID", conflicts_with = "chats", value_parser = Subject::account, display_order = 0)]
     account: Option<Subject>,
 }
 
@@ -29,6 +29,23 @@ pub(super) struct Subjects {
 
     #[command(flatten)]
     options: AccountOptions,
+
+    #[command(flatten)]
+    each: EachChat,
+}
+
+/// What a command is to sync, as its arguments say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Requested {
+    /// Chats, each once and in the order of the arguments, or an account, with the options of its sync.
+    Subjects(Vec<Subject>, Resync),
+    /// Each of these chats.
+    EachChat {
+        /// Which chats.
+        query: ChatQuery,
+        /// Whether only to list them.
+        dry_run: bool,
+    },
 }
 
 /// The options of an account's sync. Without one, the provider's default holds.
@@ -36,24 +53,42 @@ pub(super) struct Subjects {
 #[command(next_help_heading = "Account options")]
 struct AccountOptions {
     /// Sync the account partially (`--partial=false`: explicitly not)
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", requires = "account", conflicts_with = "chats")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", requires = "account", conflicts_with_all = ["chats", "each_chat"])]
     partial: Option<bool>,
 
     /// How many chats the provider syncs in one chunk
-    #[arg(long, value_name = "CHATS", value_parser = chunk_size, requires = "account", conflicts_with = "chats")]
+    #[arg(long, value_name = "CHATS", value_parser = chunk_size, requires = "account", conflicts_with_all = ["chats", "each_chat"])]
     chunk_size: Option<ChunkSize>,
 
     /// The `LinkedIn` product
-    #[arg(long, value_name = "PRODUCT", requires = "account", conflicts_with = "chats")]
+    #[arg(long, value_name = "PRODUCT", requires = "account", conflicts_with_all = ["chats", "each_chat"])]
     linkedin_product: Option<LinkedinProduct>,
 
-    /// Sync only what is older than this time
+    /// Sync only what is older than this time; with `--each-chat`, list only chats that are
     #[arg(long, value_name = "TIME", value_parser = time, requires = "account", conflicts_with = "chats")]
     before: Option<Millis>,
 
-    /// Sync only what is newer than this time: `2026-11-24T10:00:00Z`, or milliseconds since 1970
+    /// Sync only what is newer than this time, or with `--each-chat` list only chats that are: `2026-11-24T10:00:00Z`, or milliseconds
+    /// since 1970
     #[arg(long, value_name = "TIME", value_parser = time, requires = "account", conflicts_with = "chats")]
     after: Option<Millis>,
+}
+
+/// Each chat of the account by itself, instead of the account as a whole.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Each chat of an account")]
+struct EachChat {
+    /// List the account's chats, and sync each of them by itself. The list has no effect at postpress
+    #[arg(long, requires = "account", conflicts_with = "chats")]
+    each_chat: bool,
+
+    /// Only chats with unread messages
+    #[arg(long, requires = "each_chat", conflicts_with = "chats")]
+    unread: bool,
+
+    /// Only print the chats, and start nothing
+    #[arg(long, requires = "each_chat", conflicts_with = "chats")]
+    dry_run: bool,
 }
 
 /// What a command is to show: one chat or one account.
@@ -77,16 +112,17 @@ impl ChatsOrAccount {
 }
 
 impl Subjects {
-    /// The subjects in the order of the arguments, each once.
-    pub(super) fn list(&self) -> Vec<&Subject> {
-        self.named.list()
-    }
-
-    /// The options of an account's sync.
-    pub(super) fn resync(&self) -> Resync {
+    /// What is to be synced.
+    pub(super) fn requested(&self) -> Requested {
         let AccountOptions { partial, chunk_size, linkedin_product, before, after } = self.options;
+        let EachChat { each_chat, unread, dry_run } = self.each;
+        if let (true, Some(Subject::Account(account))) = (each_chat, &self.named.account) {
+            let query = ChatQuery { account: account.clone(), unread, before, after };
+            return Requested::EachChat { query, dry_run };
+        }
         let [before, after] = [before, after].map(|time| time.map(|Millis(time)| time));
-        Resync { partial, chunk_size, linkedin_product, before, after }
+        let resync = Resync { partial, chunk_size, linkedin_product, before, after };
+        Requested::Subjects(self.named.list().into_iter().cloned().collect(), resync)
     }
 }
 
@@ -114,6 +150,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::ids::AccountId;
 
     #[derive(Debug, Parser)]
     struct Program {
@@ -121,16 +158,15 @@ mod tests {
         subjects: Subjects,
     }
 
-    fn parse(arguments: &[&str]) -> Result<Subjects, String> {
+    fn parse(arguments: &[&str]) -> Result<Requested, String> {
         let program = Program::try_parse_from([&["program"], arguments].concat());
-        program.map(|program| program.subjects).map_err(|error| error.to_string())
+        program.map(|program| program.subjects.requested()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn chats_or_one_account_with_its_options_can_be_named() {
-        let chats = parse(&["a", "b", "a"]).unwrap();
-        assert_eq!(chats.list(), [&Subject::chat("a").unwrap(), &Subject::chat("b").unwrap()]);
-        assert!(chats.resync().is_empty());
+        let chats = ["a", "b"].map(|chat| Subject::chat(chat).unwrap()).to_vec();
+        assert_eq!(parse(&["a", "b", "a"]).unwrap(), Requested::Subjects(chats, Resync::default()));
         for (arguments, query) in [
             (&[][..], ""),
             (&["--partial"], "partial=true"),
@@ -139,8 +175,22 @@ mod tests {
             (&["--before", "2026-11-24T10:00:00Z", "--after", "7"], "before=1795514400000&after=7"),
         ] {
             let account = parse(&[&["--account", "a/1"], arguments].concat()).unwrap();
-            assert_eq!(account.list(), [&Subject::account("a/1").unwrap()]);
-            assert_eq!(account.resync().query(), query);
+            let Requested::Subjects(subjects, resync) = account else { panic!("{account:?}") };
+            assert_eq!((subjects, &*resync.query()), (vec![Subject::account("a/1").unwrap()], query));
+        }
+    }
+
+    #[test]
+    fn each_chat_of_an_account_can_be_asked_for_with_filters() {
+        let all = ChatQuery::all(AccountId::parse("a").unwrap());
+        let (before, after) = (Some(Millis(1_795_514_400_000)), Some(Millis(7)));
+        for (arguments, query, dry_run) in [
+            (&[][..], all.clone(), false),
+            (&["--unread", "--dry-run"], ChatQuery { unread: true, ..all.clone() }, true),
+            (&["--before", "2026-11-24T10:00:00Z", "--after", "7"], ChatQuery { before, after, ..all }, false),
+        ] {
+            let requested = parse(&[&["--account", "a", "--each-chat"], arguments].concat()).unwrap();
+            assert_eq!(requested, Requested::EachChat { query, dry_run }, "{arguments:?}");
         }
     }
 
@@ -155,6 +205,15 @@ mod tests {
             (&["--account", "a", "--chunk-size", "0"], "not a number from 1 to 10000"),
             (&["--account", "a", "--linkedin-product", "premium"], "possible values"),
             (&["--account", "a", "--before", "yesterday"], "milliseconds since 1970"),
+            (&["--each-chat"], "--account <ACCOUNT_ID>"),
+            (&["c", "--each-chat"], "cannot be used with"),
+            (&["c", "--unread"], "cannot be used with"),
+            (&["c", "--dry-run"], "cannot be used with"),
+            (&["--account", "a", "--unread"], "--each-chat"),
+            (&["--account", "a", "--dry-run"], "--each-chat"),
+            (&["--account", "a", "--each-chat", "--partial"], "cannot be used with"),
+            (&["--account", "a", "--each-chat", "--chunk-size", "5"], "cannot be used with"),
+            (&["--account", "a", "--each-chat", "--linkedin-product", "classic"], "cannot be used with"),
         ] {
             let refused = parse(arguments).unwrap_err();
             assert!(refused.contains(reason), "{arguments:?}: {refused}");

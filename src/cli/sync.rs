@@ -10,17 +10,18 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::bus::MemoryBus;
 use crate::event_source_mapping::EventSourceMapping;
-use crate::ids::{Subject, TriggerKey};
+use crate::ids::{Subject, TriggerKey, id_field};
 use crate::message::{Message, TriggerBody};
 use crate::postpress::Provider;
 use crate::postpress::Resync;
 use crate::queue::MemoryQueue;
 use crate::run::{DELAY_MAX, Item, Poll, Write};
-use crate::settings::{FromEnv, TerminalSettings};
+use crate::settings::{FromEnv, ListSettings, TerminalSettings};
 use crate::store::{Command, CommandName, RunStore, SqliteStore, StateLock};
 use crate::telemetry::{self, LogFormat};
 use crate::time::{Clock, Millis};
@@ -30,10 +31,12 @@ use super::args::duration;
 use super::aws::provider;
 use super::chat_state::{ChatResult, ChatState, Results};
 use super::consent;
+use super::each_chat::{self, ChatLister};
 use super::observed_provider::ObservedProvider;
 use super::progress::ProgressDisplay;
 use super::shutdown::{self, second_signal};
-use super::subjects::Subjects;
+use super::subjects::{Requested, Subjects};
+use super::table;
 
 mod deployed;
 
@@ -46,12 +49,13 @@ mod deployed;
 /// With `BRIDGE_TABLE` set, a deployed bridge does the work: this sends triggers to `BRIDGE_QUEUE_URL` and follows the table to the
 /// endings. After an interruption, the same command follows the same request.
 ///
+/// `--account ACCOUNT_ID --each-chat` lists the account's chats and then syncs each of them; after an interruption, the same command
+/// continues with the same chats. For an account with very many chats, `trigger --each-chat` is the better choice: it sends triggers while
+/// it lists, and follows nothing.
+///
 /// Exit code 0: every chat ended in `SYNC_DONE`; 1: a chat ended otherwise, or not yet; 2: the command failed.
 #[derive(Debug, Clone, Args)]
 pub struct Sync {
-    #[command(flatten)]
-    subjects: Subjects,
-
     /// Sync chats again whose last sync has ended; on a terminal, the command asks
     #[arg(long)]
     again: bool,
@@ -59,6 +63,17 @@ pub struct Sync {
     /// With `BRIDGE_TABLE`: how long to wait for a chat's trigger to reach the run table
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
     timeout: Duration,
+
+    // Last, because its headings apply to what follows them.
+    #[command(flatten)]
+    subjects: Subjects,
+}
+
+/// A chat that is only listed.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten, with = "id_field")]
+    chat: &'a Subject,
 }
 
 /// How often to check whether another process has taken over a chat.
@@ -70,25 +85,24 @@ impl Sync {
     /// # Errors
     /// If the settings are invalid, or the state file cannot be used.
     pub async fn run(self) -> anyhow::Result<bool> {
+        if let Requested::EachChat { query, dry_run: true } = self.subjects.requested() {
+            return each_chat::dry_run(query, |chat| table::print_json(&Line { chat })).await;
+        }
         if std::env::var_os("BRIDGE_TABLE").is_some_and(|table| !table.is_empty()) {
             return deployed::sync(self).await;
         }
         let settings = TerminalSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let provider = provider(&settings.provider).await?;
-        let chats: BTreeSet<Subject> = self.subjects.list().into_iter().cloned().collect();
-        let resync = self.subjects.resync();
         let store = SqliteStore::open(&settings.state_file)?;
         store.forget_expired(Clock::System.now())?;
-        let name = CommandName::of_sync(&chats, &resync);
-        let may_start = self.again || store.is_unfinished(&name)?;
-        if !may_start && !consent::to_sync_again(&ended(&store, &chats).await?).await? {
+        let ended = async |chats: &BTreeSet<Subject>| ended(&store, chats).await;
+        let Some(Task { chats, resync, command, is_whole }) = self.begin(&store, None, ended).await? else {
             return Ok(false);
-        }
+        };
         let lock = StateLock::take(&settings.state_file);
         let _lock =
             lock.inspect_err(|error| tracing::warn!(%error, "`status` cannot tell that this process drives runs"));
-        let command = store.command(&name, &uuid::Uuid::new_v4().to_string())?;
         let session = Session {
             results: Rc::new(Results::new(ProgressDisplay::new(&chats), settings.config.event_source.clone())),
             store: Rc::new(store),
@@ -97,8 +111,58 @@ impl Sync {
             command,
             settings,
         };
-        session.run(provider).await
+        Ok(session.run(provider).await? && is_whole)
     }
+
+    /// Begins the command, or resumes it; `None` if chats have ended and the user does not want them synced again. `ended` reads the
+    /// last runs that have ended.
+    async fn begin(
+        &self,
+        store: &SqliteStore,
+        queue_url: Option<&str>,
+        ended: impl AsyncFn(&BTreeSet<Subject>) -> anyhow::Result<Vec<Item>>,
+    ) -> anyhow::Result<Option<Task>> {
+        let new_key = uuid::Uuid::new_v4().to_string();
+        let may_start = async |name: &CommandName, chats: &BTreeSet<Subject>| -> anyhow::Result<bool> {
+            Ok(self.again || store.is_unfinished(name)? || consent::to_sync_again(&ended(chats).await?).await?)
+        };
+        match self.subjects.requested() {
+            Requested::Subjects(subjects, resync) => {
+                let chats = subjects.into_iter().collect();
+                let name = CommandName::of_sync(queue_url, &chats, &resync);
+                if !may_start(&name, &chats).await? {
+                    return Ok(None);
+                }
+                let command = store.command(&name, &new_key)?;
+                Ok(Some(Task { chats, resync, command, is_whole: true }))
+            }
+            Requested::EachChat { query, .. } => {
+                let name = CommandName::of_sync_each(queue_url, &query);
+                // The chats of a resumed command are those whose runs it began, whatever the list says by now.
+                let (chats, is_whole) = match store.listed_chats(&name)? {
+                    Some(chats) => (chats, true),
+                    None => {
+                        let mut list = ChatLister::new(&ListSettings::from_env()?, query).await?;
+                        (list.all().await?, list.counts.unreadable == 0)
+                    }
+                };
+                if !may_start(&name, &chats).await? {
+                    return Ok(None);
+                }
+                let command = store.command_for_listed(&name, &new_key, &chats)?;
+                Ok(Some(Task { chats, resync: Resync::default(), command, is_whole }))
+            }
+        }
+    }
+}
+
+/// What a command syncs, and its key.
+struct Task {
+    chats: BTreeSet<Subject>,
+    resync: Resync,
+    command: Command,
+    /// Whether no chat is left out: each that was listed has a usable id.
+    is_whole: bool,
 }
 
 /// The last runs of these chats that have ended.

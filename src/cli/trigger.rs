@@ -19,21 +19,25 @@ use super::args::duration;
 use super::aws::DeployedBridge;
 use super::follow::Follow;
 use super::progress::ProgressDisplay;
-use super::subjects::Subjects;
-use super::table;
+use super::subjects::{Requested, Subjects};
+use super::{each_chat, table};
+
+mod each;
 
 /// Ask a deployed bridge to sync chats or an account
 ///
 /// Sends one trigger for each to the queue in `BRIDGE_QUEUE_URL`, and prints its message id. With `--wait`, follows the run table
 /// in `BRIDGE_TABLE` and prints one event for each, as `sync` does.
 ///
+/// `--account ACCOUNT_ID --each-chat` lists the account's chats, with the provider's base URL and key as `sync` has them, and sends a
+/// trigger for each while it lists. All of them carry one key, kept in `BRIDGE_STATE_FILE`: after an interruption, or if a trigger was
+/// not sent, the same command continues, and what the bridge has already accepted starts nothing. Once every trigger is sent, the
+/// command asks before it sends them again.
+///
 /// Exit code 0: all were sent, and with `--wait` all ended in `SYNC_DONE`; 1: a trigger was not sent, or a chat ended otherwise; 2:
 /// nothing was sent because of the arguments, the settings or the deployment, or with `--wait` the table could not be read.
 #[derive(Debug, Clone, Args)]
 pub struct Trigger {
-    #[command(flatten)]
-    subjects: Subjects,
-
     /// Your id for the request, which the event repeats
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
@@ -54,17 +58,25 @@ pub struct Trigger {
     #[arg(long, conflicts_with = "fresh_for")]
     after_request: bool,
 
+    /// With `--each-chat`: send triggers again that were all sent before; on a terminal, the command asks
+    #[arg(long, requires = "each_chat", conflicts_with = "chats")]
+    again: bool,
+
     /// Print JSON lines
     #[arg(long)]
     json: bool,
 
-    /// Wait for the endings and print their events; the message ids go to stderr
-    #[arg(long, conflicts_with = "json")]
+    /// Wait for the endings and print their events; the message ids go to stderr. With `--each-chat`, `sync` does that
+    #[arg(long, conflicts_with_all = ["json", "each_chat"])]
     wait: bool,
 
     /// With `--wait`: how long to wait for a chat's trigger to reach the run table
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
     timeout: Duration,
+
+    // Last, because its headings apply to what follows them.
+    #[command(flatten)]
+    subjects: Subjects,
 }
 
 /// The result of one trigger, for programs.
@@ -86,7 +98,14 @@ impl Trigger {
     /// # Errors
     /// If a trigger or the settings are invalid; then nothing was sent. With `--wait`, also if the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
-        let triggers = self.triggers()?;
+        let (subjects, resync) = match self.subjects.requested() {
+            Requested::Subjects(subjects, resync) => (subjects, resync),
+            Requested::EachChat { query, dry_run: true } => {
+                return each_chat::dry_run(query, |chat| self.print_line(chat, None, None)).await;
+            }
+            Requested::EachChat { query, dry_run: false } => return each::run(&self, query).await,
+        };
+        let triggers = self.triggers(subjects, &resync)?;
         DeployedBridge::ensure_supported("trigger")?;
         let (send, follow) = if self.wait {
             let (send, follow) = <(SendSettings, FollowSettings)>::from_env()?;
@@ -101,7 +120,7 @@ impl Trigger {
             let read = bridge.table(&settings.table).read(&first.subject).await;
             read.context("nothing was sent, because the run table cannot be read")?;
         }
-        let sent = bridge.send(&send.queue_url, &triggers).await?;
+        let sent = bridge.send(&send.queue_url, &triggers).await.context("nothing was sent")?;
         let sent: Sent<'_> = triggers.iter().map(|trigger| &trigger.subject).zip(sent).collect();
         let all_sent = sent.iter().all(|(_, sent)| sent.is_ok());
         let Some(settings) = follow else {
@@ -131,51 +150,54 @@ impl Trigger {
         Ok(all_sent && outcome.all_succeeded)
     }
 
-    /// One trigger for each chat, valid by the worker's own rules.
-    fn triggers(&self) -> anyhow::Result<Vec<TriggerBody>> {
+    /// One trigger for each, valid by the worker's own rules.
+    fn triggers(&self, subjects: Vec<Subject>, resync: &Resync) -> anyhow::Result<Vec<TriggerBody>> {
+        let Some(first) = subjects.first() else { return Ok(Vec::new()) };
+        let template = self.template(first, resync, self.idempotency_key.as_deref())?;
+        Ok(subjects.into_iter().map(|subject| TriggerBody { subject, ..template.clone() }).collect())
+    }
+
+    /// The trigger of one subject. Those of others differ in nothing else, and every subject is valid.
+    fn template(
+        &self,
+        subject: &Subject,
+        resync: &Resync,
+        idempotency_key: Option<&str>,
+    ) -> anyhow::Result<TriggerBody> {
         #[derive(Serialize)]
         struct Body<'a> {
             #[serde(flatten, with = "subject_fields")]
             subject: &'a Subject,
             #[serde(skip_serializing_if = "Resync::is_empty")]
-            resync: Resync,
+            resync: &'a Resync,
             correlation_id: &'a Option<String>,
-            idempotency_key: &'a Option<String>,
-            metadata: Option<&'a RawValue>,
+            idempotency_key: Option<&'a str>,
+            metadata: Option<Box<RawValue>>,
             fresh_for_seconds: Option<u64>,
             #[serde(skip_serializing_if = "std::ops::Not::not")]
             after_request: bool,
         }
-        let metadata: Option<Box<RawValue>> = self
-            .metadata
-            .as_deref()
-            .map(serde_json::from_str)
-            .transpose()
-            .context("--metadata is not JSON; write an object in single quotes: '{\"team\": \"sales\"}'")?;
-        let Self { correlation_id, idempotency_key, after_request, .. } = self;
-        let after_request = *after_request;
-        let read = |subject: &Subject| {
-            let fresh_for_seconds = self.fresh_for.map(|fresh_for| fresh_for.as_secs());
-            let metadata = metadata.as_deref();
-            let resync = self.subjects.resync();
-            let body =
-                Body { subject, resync, correlation_id, idempotency_key, metadata, fresh_for_seconds, after_request };
-            let json = serde_json::to_string(&body)?;
-            TriggerBody::parse(&json, DEFAULT_EVENT_SOURCE).map_err(anyhow::Error::msg)
+        let Self { correlation_id, after_request, .. } = self;
+        let metadata = self.metadata.as_deref().map(serde_json::from_str).transpose();
+        let body = Body {
+            subject,
+            resync,
+            correlation_id,
+            idempotency_key,
+            metadata: metadata
+                .context("--metadata is not JSON; write an object in single quotes: '{\"team\": \"sales\"}'")?,
+            fresh_for_seconds: self.fresh_for.map(|fresh_for| fresh_for.as_secs()),
+            after_request: *after_request,
         };
-        self.subjects.list().into_iter().map(read).collect()
+        TriggerBody::parse(&serde_json::to_string(&body)?, DEFAULT_EVENT_SOURCE).map_err(anyhow::Error::msg)
     }
 
     fn print(&self, sent: &Sent<'_>) -> anyhow::Result<()> {
         let mut ids = table::table(&["chat or account", "message"], table::columns());
         for (subject, sent) in sent {
-            let (message_id, error) = match sent {
-                Ok(message_id) => (Some(message_id), None),
-                Err(error) => (None, Some(error.to_string())),
-            };
             if self.json {
-                table::print_json(&Line { subject, message_id, error })?;
-            } else if let Some(message_id) = message_id {
+                self.print_line(subject, sent.as_ref().ok(), sent.as_ref().err())?;
+            } else if let Ok(message_id) = sent {
                 ids.add_row([subject.id(), message_id.as_str()]);
             }
         }
@@ -188,6 +210,21 @@ impl Trigger {
             }
         }
         Ok(())
+    }
+
+    /// Prints a line about one subject: what is known of its id, its message and its error.
+    fn print_line(
+        &self,
+        subject: &Subject,
+        message_id: Option<&MessageId>,
+        error: Option<&ServiceError>,
+    ) -> anyhow::Result<()> {
+        match (self.json, message_id) {
+            (true, _) => table::print_json(&Line { subject, message_id, error: error.map(ToString::to_string) }),
+            (false, Some(message_id)) => table::print(&format!("{}  {message_id}\n", subject.id())),
+            (false, None) if error.is_none() => table::print(&format!("{}\n", subject.id())),
+            (false, None) => Ok(()),
+        }
     }
 }
 
@@ -209,7 +246,8 @@ mod tests {
 
     fn triggers(arguments: &[&str]) -> Result<Vec<String>, String> {
         let program = Program::try_parse_from([&["trigger"], arguments].concat()).map_err(|error| error.to_string())?;
-        let triggers = program.trigger.triggers().map_err(|error| format!("{error:#}"))?;
+        let Requested::Subjects(subjects, resync) = program.trigger.subjects.requested() else { panic!() };
+        let triggers = program.trigger.triggers(subjects, &resync).map_err(|error| format!("{error:#}"))?;
         Ok(triggers.iter().map(TriggerBody::to_body).collect())
     }
 
@@ -243,6 +281,9 @@ mod tests {
             (&["c", "--metadata", r#"{}, "chat_id": "other""#], "--metadata is not JSON"),
             (&["c", "--metadata", r#"{"n": 1e400}"#], "`metadata` is refused"),
             (&["c", "--json", "--wait"], "cannot be used with"),
+            (&["--account", "a", "--each-chat", "--wait"], "cannot be used with"),
+            (&["c", "--again"], "cannot be used with"),
+            (&["--account", "a", "--again"], "--each-chat"),
             (&["c", "--fresh-for", "1h", "--wait"], "cannot be used with"),
             (&["c", "--fresh-for", "1h", "--after-request"], "cannot be used with"),
             (&["c", "--fresh-for", "721h"], "`fresh_for_seconds` is not"),

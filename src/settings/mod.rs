@@ -30,7 +30,7 @@ mod webhook_variables;
 pub use diagnosis::{Deployment, SettingsDiagnosis};
 pub use fault::{Fault, SettingsError};
 pub use known::{Unknown, known_variables, unknown_variables};
-pub use operator::{FollowSettings, ReadSettings, RedriveSettings, Runs, SendSettings, StateFile};
+pub use operator::{FollowSettings, ListSettings, ReadSettings, RedriveSettings, Runs, SendSettings, StateFile};
 use reader::Reader;
 #[cfg(feature = "aws")]
 pub use webhook::{Access, WebhookSettings};

@@ -1,10 +1,10 @@
-//! Settings of the operator's commands: where the runs are, and where triggers go. None of them needs the provider's key.
+//! Settings of the operator's commands: where the runs are, and where triggers go. Only `--each-chat` needs the provider's key.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::FromEnv;
 use super::reader::Reader;
+use super::{FromEnv, ProviderSettings};
 use crate::telemetry::LogFilter;
 
 /// Where a terminal finds the runs.
@@ -34,6 +34,17 @@ pub struct ReadSettings {
 pub struct SendSettings {
     /// `BRIDGE_QUEUE_URL`: where the triggers go.
     pub queue_url: String,
+    /// `BRIDGE_LOG`: what is logged.
+    pub log_filter: LogFilter,
+}
+
+/// Settings for listing the chats of an account: `--each-chat`.
+#[derive(Debug, Clone)]
+pub struct ListSettings {
+    /// The provider.
+    pub provider: ProviderSettings,
+    /// `POSTPRESS_TIMEOUT_SECONDS`: the longest that a page may take.
+    pub timeout: Duration,
     /// `BRIDGE_LOG`: what is logged.
     pub log_filter: LogFilter,
 }
@@ -88,6 +99,15 @@ impl FromEnv for SendSettings {
         let queue_url = reader.queue_url();
         let log_filter = reader.log_filter(LogFilter::warnings());
         Some(Self { queue_url: queue_url?, log_filter })
+    }
+}
+
+impl FromEnv for ListSettings {
+    fn take(reader: &mut Reader<'_>) -> Option<Self> {
+        let provider = reader.provider();
+        let timeout = reader.provider_timeout();
+        let log_filter = reader.log_filter(LogFilter::warnings());
+        Some(Self { provider: provider?, timeout, log_filter })
     }
 }
 

@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn config(&mut self) -> Config {
-        let (call, margin) = (SHORTEST..=LONGEST_CALL, 0.0..=LONGEST_CALL);
+        let margin = 0.0..=LONGEST_CALL;
         let rules = Rules {
             schedule: self.schedule(),
             lease_margin: self.seconds("BRIDGE_LEASE_MARGIN_SECONDS", DEFAULT_LEASE_MARGIN, margin),
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
             run_ttl: self.run_ttl(),
         };
         let limits = Limits {
-            provider_timeout: self.seconds("POSTPRESS_TIMEOUT_SECONDS", DEFAULT_PROVIDER_TIMEOUT, call),
+            provider_timeout: self.provider_timeout(),
             max_in_flight: self.number(
                 "BRIDGE_MAX_IN_FLIGHT",
                 DEFAULT_MAX_IN_FLIGHT,
@@ -121,6 +121,10 @@ impl<'a> Reader<'a> {
             ..Limits::default()
         };
         Config { rules, limits, event_source: self.event_source() }
+    }
+
+    pub(super) fn provider_timeout(&mut self) -> Duration {
+        self.seconds("POSTPRESS_TIMEOUT_SECONDS", DEFAULT_PROVIDER_TIMEOUT, SHORTEST..=LONGEST_CALL)
     }
 
     pub(super) fn overdue(&mut self) -> Duration {

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 
 use super::{DUE_PAGE, EndedPage, RunStore, SCAN_PAGE};
 use crate::ids::Subject;
-use crate::postpress::Resync;
+use crate::postpress::{ChatQuery, Resync};
 use crate::run::{DueRun, Item, Poll, PollAnswer, StateAttributes, Write, WriteResult};
 use crate::service::ServiceError;
 use crate::time::Millis;
@@ -41,6 +41,14 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS commands (
         key   TEXT PRIMARY KEY,
         chats TEXT NOT NULL UNIQUE
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS listed_chats (
+        key   TEXT PRIMARY KEY,
+        chats TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS finished_commands (
+        name        TEXT PRIMARY KEY,
+        finished_at INTEGER NOT NULL
     ) STRICT;
 ";
 
@@ -77,14 +85,23 @@ pub struct SqliteStore {
 pub struct CommandName(String);
 
 impl CommandName {
-    /// `sync` of these subjects with these options, on this machine.
-    pub fn of_sync(subjects: &BTreeSet<Subject>, resync: &Resync) -> Self {
-        Self(serde_json::json!([subjects, resync]).to_string())
+    /// `sync` of these subjects with these options: over the deployed bridge that has this queue, or on this machine. The same
+    /// subjects elsewhere are another command.
+    pub fn of_sync(queue_url: Option<&str>, subjects: &BTreeSet<Subject>, resync: &Resync) -> Self {
+        Self(match queue_url {
+            None => serde_json::json!([subjects, resync]).to_string(),
+            Some(queue) => serde_json::json!({ "queue": queue, "subjects": subjects, "resync": resync }).to_string(),
+        })
     }
 
-    /// The same over a deployed bridge's queue: the same subjects on another queue are another command.
-    pub fn of_sync_at(queue_url: &str, subjects: &BTreeSet<Subject>, resync: &Resync) -> Self {
-        Self(serde_json::json!({ "queue": queue_url, "subjects": subjects, "resync": resync }).to_string())
+    /// `sync` of each of these chats, whichever they are.
+    pub fn of_sync_each(queue_url: Option<&str>, chats: &ChatQuery) -> Self {
+        Self(serde_json::json!({ "queue": queue_url, "sync_each": chats }).to_string())
+    }
+
+    /// `trigger` of each of these chats, whichever they are.
+    pub fn of_trigger_each(queue_url: &str, chats: &ChatQuery) -> Self {
+        Self(serde_json::json!({ "queue": queue_url, "trigger_each": chats }).to_string())
     }
 }
 
@@ -158,12 +175,50 @@ impl SqliteStore {
     /// # Errors
     /// If the file cannot be read or written.
     pub fn command(&self, name: &CommandName, new_key: &str) -> Result<Command, ServiceError> {
+        self.transaction(Immediate, |transaction| command(transaction, name, new_key))
+    }
+
+    /// The same for a command whose chats were listed: a new one keeps them, so that it is resumed with the same chats.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn command_for_listed(
+        &self,
+        name: &CommandName,
+        new_key: &str,
+        chats: &BTreeSet<Subject>,
+    ) -> Result<Command, ServiceError> {
         self.transaction(Immediate, |transaction| {
-            if let Some(key) = key_of(transaction, name)? {
-                return Ok(Command { key, resumed: true });
+            let command = command(transaction, name, new_key)?;
+            if !command.resumed {
+                let chats = serde_json::json!(chats).to_string();
+                transaction.execute("INSERT INTO listed_chats (key, chats) VALUES (?1, ?2)", [new_key, &*chats])?;
             }
-            transaction.execute("INSERT INTO commands (key, chats) VALUES (?1, ?2)", [new_key, &name.0])?;
-            Ok(Command { key: new_key.to_owned(), resumed: false })
+            Ok(command)
+        })
+    }
+
+    /// The chats of the unfinished command of this name, if they were listed.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn listed_chats(&self, name: &CommandName) -> Result<Option<BTreeSet<Subject>>, ServiceError> {
+        let query = "SELECT listed_chats.chats FROM listed_chats JOIN commands USING (key) WHERE commands.chats = ?1";
+        self.transaction(Deferred, |transaction| {
+            let json: Option<String> = transaction.query_row(query, [&name.0], |row| row.get(0)).optional()?;
+            json.map(|json| serde_json::from_str(&json).map_err(|error| unreadable(0, error))).transpose()
+        })
+    }
+
+    /// When the last command of this name was finished and remembered.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn finished_at(&self, name: &CommandName) -> Result<Option<Millis>, ServiceError> {
+        let query = "SELECT finished_at FROM finished_commands WHERE name = ?1";
+        self.transaction(Deferred, |transaction| {
+            let time = transaction.query_row(query, [&name.0], |row| row.get::<_, i64>(0)).optional()?;
+            Ok(time.map(|time| Millis(u64::try_from(time).unwrap_or_default())))
         })
     }
 
@@ -180,8 +235,18 @@ impl SqliteStore {
     /// # Errors
     /// If the file cannot be written.
     pub fn finish(&self, command: &Command) -> Result<(), ServiceError> {
+        self.transaction(Immediate, |transaction| forget(transaction, command))
+    }
+
+    /// Deletes a command that is finished, and remembers when.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn finish_and_remember(&self, name: &CommandName, command: &Command, now: Millis) -> Result<(), ServiceError> {
         self.transaction(Immediate, |transaction| {
-            transaction.execute("DELETE FROM commands WHERE key = ?1", [&command.key]).map(|_| ())
+            forget(transaction, command)?;
+            let statement = "INSERT OR REPLACE INTO finished_commands (name, finished_at) VALUES (?1, ?2)";
+            transaction.execute(statement, params![&name.0, integer(now)]).map(|_| ())
         })
     }
 
@@ -319,6 +384,19 @@ fn format(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
+fn command(transaction: &Transaction<'_>, name: &CommandName, new_key: &str) -> rusqlite::Result<Command> {
+    if let Some(key) = key_of(transaction, name)? {
+        return Ok(Command { key, resumed: true });
+    }
+    transaction.execute("INSERT INTO commands (key, chats) VALUES (?1, ?2)", [new_key, &name.0])?;
+    Ok(Command { key: new_key.to_owned(), resumed: false })
+}
+
+fn forget(transaction: &Transaction<'_>, command: &Command) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM commands WHERE key = ?1", [&command.key])?;
+    transaction.execute("DELETE FROM listed_chats WHERE key = ?1", [&command.key]).map(|_| ())
+}
+
 fn key_of(transaction: &Transaction<'_>, name: &CommandName) -> rusqlite::Result<Option<String>> {
     transaction.query_row("SELECT key FROM commands WHERE chats = ?1", [&name.0], |row| row.get(0)).optional()
 }
@@ -369,6 +447,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ids::AccountId;
     use crate::run::arbitrary;
 
     fn chats(names: &[&str]) -> BTreeSet<Subject> {
@@ -376,7 +455,7 @@ mod tests {
     }
 
     fn name(names: &[&str]) -> CommandName {
-        CommandName::of_sync(&chats(names), &Resync::default())
+        CommandName::of_sync(None, &chats(names), &Resync::default())
     }
 
     #[test]
@@ -395,9 +474,9 @@ mod tests {
         assert_eq!(again, Command { key: "k1".into(), resumed: true });
         assert!(!store.command(&name(&["a"]), "k3").unwrap().resumed);
         let partial = Resync { partial: Some(true), ..Resync::default() };
-        let with_options = CommandName::of_sync(&chats(&["a"]), &partial);
+        let with_options = CommandName::of_sync(None, &chats(&["a"]), &partial);
         assert!(!store.command(&with_options, "k6").unwrap().resumed, "other options");
-        let at = |queue_url| CommandName::of_sync_at(queue_url, &chats(&["a", "b"]), &Resync::default());
+        let at = |queue_url| CommandName::of_sync(Some(queue_url), &chats(&["a", "b"]), &Resync::default());
         for (queue_url, key) in [("https://sqs/one", "k-one"), ("https://sqs/two", "k-two")] {
             assert!(!store.command(&at(queue_url), key).unwrap().resumed, "{queue_url}");
         }
@@ -405,6 +484,43 @@ mod tests {
         assert_eq!(elsewhere, Command { key: "k-one".into(), resumed: true });
         store.finish(&again).unwrap();
         assert_eq!(store.command(&name(&["a", "b"]), "k4").unwrap().key, "k4");
+    }
+
+    #[test]
+    fn a_command_for_each_chat_keeps_its_list_until_it_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("state.db")).unwrap();
+        let all = ChatQuery::all(AccountId::parse("a").unwrap());
+        let name = CommandName::of_sync_each(None, &all);
+        assert_eq!(store.listed_chats(&name).unwrap(), None);
+        let first = store.command_for_listed(&name, "k1", &chats(&["x", "y"])).unwrap();
+        let again = store.command_for_listed(&name, "k2", &chats(&["z"])).unwrap();
+        assert_eq!((first.resumed, &again), (false, &Command { key: "k1".into(), resumed: true }));
+        assert_eq!(store.listed_chats(&name).unwrap(), Some(chats(&["x", "y"])));
+        let unread = ChatQuery { unread: true, ..all.clone() };
+        for other in [
+            CommandName::of_sync_each(None, &unread),
+            CommandName::of_sync_each(Some("https://sqs/one"), &all),
+            CommandName::of_trigger_each("https://sqs/one", &all),
+        ] {
+            assert!(!store.is_unfinished(&other).unwrap(), "{other:?}");
+        }
+        store.finish(&again).unwrap();
+        assert_eq!(store.listed_chats(&name).unwrap(), None);
+        assert!(!store.command_for_listed(&name, "k3", &chats(&["z"])).unwrap().resumed);
+    }
+
+    #[test]
+    fn a_finished_command_is_remembered_with_its_last_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("state.db")).unwrap();
+        let name = CommandName::of_trigger_each("https://sqs/one", &ChatQuery::all(AccountId::parse("a").unwrap()));
+        for (key, time) in [("k1", Millis(1)), ("k2", Millis(2))] {
+            let command = store.command(&name, key).unwrap();
+            assert_eq!(command, Command { key: key.into(), resumed: false });
+            store.finish_and_remember(&name, &command, time).unwrap();
+            assert_eq!(store.finished_at(&name).unwrap(), Some(time));
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use postpress_bridge::time::Millis;
 use crate::run_store::writes::{chat, new_run};
 
 mod deployed;
+mod each_chat;
 mod in_a_file;
 
 /// The output of a finished command.

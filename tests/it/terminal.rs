@@ -9,7 +9,7 @@ use std::time::Duration;
 use postpress_bridge::event::Detail;
 use postpress_bridge::ids::{Subject, SubjectId};
 use postpress_bridge::run::Phase;
-use postpress_bridge::simulator::{CallRecord, Faults, Said, Server, Simulator, Span};
+use postpress_bridge::simulator::{CallRecord, ChatLists, Faults, Said, Server, Simulator, Span};
 use postpress_bridge::store::{RunStore, SqliteStore};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -318,7 +318,11 @@ pub(crate) struct Provider {
 
 impl Provider {
     pub(crate) async fn start(faults: Faults) -> Self {
-        let simulator = Simulator::new(faults);
+        Self::start_with(faults, ChatLists::default()).await
+    }
+
+    pub(crate) async fn start_with(faults: Faults, lists: ChatLists) -> Self {
+        let simulator = Simulator::with_chats(faults, lists, |_| {});
         let began = Instant::now();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = Server::bind(address, simulator.clone()).await.unwrap();

@@ -36,7 +36,7 @@ impl DeployedBridge {
     /// Sends triggers to the queue, with one result for each, in order.
     ///
     /// # Errors
-    /// If nothing was sent because of one fault that affects all triggers.
+    /// If none of them was sent because of one fault that affects all.
     pub(in crate::cli) async fn send(
         &self,
         queue_url: &str,
@@ -53,7 +53,7 @@ impl DeployedBridge {
             vec![Err(ServiceError::Transient(late.to_owned())); triggers.len()]
         });
         match fault_of_all(&sent) {
-            Some(fault) => Err(anyhow::Error::new(fault).context("nothing was sent")),
+            Some(fault) => Err(fault.into()),
             None => Ok(sent),
         }
     }

@@ -5,39 +5,42 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::Sync;
+use super::{Sync, Task};
 use crate::cli::aws::DeployedBridge;
 use crate::cli::chat_state::ChatState;
-use crate::cli::consent;
 use crate::cli::follow::{CONCURRENT_READS, Follow};
 use crate::cli::progress::{Mark, ProgressDisplay};
+use crate::cli::subjects::Requested;
 use crate::ids::{Subject, TriggerKey};
 use crate::message::TriggerBody;
 use crate::postpress::Resync;
 use crate::run::Item;
-use crate::settings::{FollowSettings, FromEnv, SendSettings, StateFile};
-use crate::store::{Command, CommandName, RunTable, SqliteStore};
+use crate::settings::{FollowSettings, FromEnv, ListSettings, SendSettings, StateFile};
+use crate::store::{Command, RunTable, SqliteStore};
 use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;
+
+type Deployed = ((SendSettings, FollowSettings), StateFile);
 
 /// Sends triggers for the chats, or the account, and follows them to their endings; returns whether all are `SYNC_DONE`.
 ///
 /// All triggers carry the command's key, so that a resumed command repeats the same request.
 pub(super) async fn sync(sync: Sync) -> anyhow::Result<bool> {
     DeployedBridge::ensure_supported("sync")?;
-    let chats: BTreeSet<Subject> = sync.subjects.list().into_iter().cloned().collect();
-    let resync = sync.subjects.resync();
-    let ((send, settings), StateFile(state_file)) = <((SendSettings, FollowSettings), StateFile)>::from_env()?;
+    let ((send, settings), StateFile(state_file)) = match sync.subjects.requested() {
+        Requested::Subjects(..) => Deployed::from_env()?,
+        // Reports everything that is missing at once.
+        Requested::EachChat { .. } => <(Deployed, ListSettings)>::from_env()?.0,
+    };
     telemetry::init(&send.log_filter, LogFormat::Compact)?;
     let bridge = DeployedBridge::connect("sync").await?;
     let commands = SqliteStore::open(&state_file)?;
     let table = bridge.table(&settings.table);
-    let name = CommandName::of_sync_at(&send.queue_url, &chats, &resync);
-    let may_start = sync.again || commands.is_unfinished(&name)?;
-    if !may_start && !consent::to_sync_again(&ended(&table, &chats).await?).await? {
+    let ended = async |chats: &BTreeSet<Subject>| ended(&table, chats).await;
+    let Some(Task { chats, resync, command, is_whole }) = sync.begin(&commands, Some(&send.queue_url), ended).await?
+    else {
         return Ok(false);
-    }
-    let command = commands.command(&name, &uuid::Uuid::new_v4().to_string())?;
+    };
     let follow = Follow::new(table, settings, ProgressDisplay::new(&chats), sync.timeout);
     if command.resumed {
         follow.results.display.note("resuming an earlier command, which was interrupted");
@@ -52,7 +55,9 @@ pub(super) async fn sync(sync: Sync) -> anyhow::Result<bool> {
             ChatState::Open { ours: false, .. } | ChatState::Fresh => triggers.push(trigger(chat, &resync, &command)),
         }
     }
-    for (trigger, sent) in triggers.iter().zip(bridge.send(&send.queue_url, &triggers).await?) {
+    for (trigger, sent) in
+        triggers.iter().zip(bridge.send(&send.queue_url, &triggers).await.context("nothing was sent")?)
+    {
         match sent {
             Ok(_) => drop(followed.insert(trigger.subject.clone(), key)),
             Err(error) => follow.results.display.finish(&trigger.subject, &format!("not sent: {error}"), Mark::Failure),
@@ -64,7 +69,7 @@ pub(super) async fn sync(sync: Sync) -> anyhow::Result<bool> {
     } else if outcome.interrupted {
         follow.results.display.note("the bridge continues; run the same command to follow it again");
     }
-    Ok(outcome.all_succeeded)
+    Ok(outcome.all_succeeded && is_whole)
 }
 
 /// The last runs of these chats that have ended and are still remembered.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use postpress_bridge::message::SWEEP_BODY;
 use postpress_bridge::queue::Source;
 use postpress_bridge::run::Write;
-use postpress_bridge::simulator::Faults;
+use postpress_bridge::simulator::{ChatLists, Faults};
 use postpress_bridge::store::RunStore;
 use postpress_bridge::time::Clock;
 use serde_json::Value;
@@ -23,29 +23,33 @@ use crate::terminal::{Provider, program};
 use crate::work::{on_aws, work};
 
 /// A deployed bridge, its provider, and an operator's home directory.
-struct Bridge {
-    aws: Emulated,
-    provider: Provider,
-    home: TempDir,
+pub(super) struct Bridge {
+    pub(super) aws: Emulated,
+    pub(super) provider: Provider,
+    pub(super) home: TempDir,
 }
 
 impl Bridge {
     async fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        Self { aws: Emulated::new().await, provider: Provider::start(Faults::default()).await, home }
+        Self::with_chats(ChatLists::default()).await
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) async fn with_chats(lists: ChatLists) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        Self { aws: Emulated::new().await, provider: Provider::start_with(Faults::default(), lists).await, home }
+    }
+
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program();
         on_aws(&mut command, &self.aws).env("HOME", self.home.path()).args(arguments);
         command
     }
 
-    async fn say(&self, arguments: &[&str]) -> Said {
+    pub(super) async fn say(&self, arguments: &[&str]) -> Said {
         said(&mut self.command(arguments)).await
     }
 
-    fn syncs_started(&self) -> u64 {
+    pub(super) fn syncs_started(&self) -> u64 {
         self.provider.simulator.stats().total.syncs_started
     }
 
@@ -284,14 +288,14 @@ async fn status_and_runs_read_the_deployed_table() {
 }
 
 /// A running worker.
-struct Worker {
+pub(super) struct Worker {
     process: Child,
     /// Its stdout and stderr.
     log: CheckedLog,
 }
 
 impl Worker {
-    fn start(bridge: &Bridge) -> Self {
+    pub(super) fn start(bridge: &Bridge) -> Self {
         let log = CheckedLog::new();
         let mut command = work(&bridge.aws, &bridge.provider.base_url, "5m");
         let process = command.stdout(log.open()).stderr(log.open()).spawn().unwrap();
@@ -299,7 +303,7 @@ impl Worker {
     }
 
     /// Stops it gracefully.
-    async fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         interrupt(&self.process).await;
         let stopped = tokio::time::timeout(Duration::from_mins(1), self.process.wait()).await;
         assert!(
