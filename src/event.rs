@@ -335,7 +335,8 @@ mod tests {
 
     fn read(body: String) -> Message {
         let (message_id, receipt_handle) = (MessageId::new("m"), String::new());
-        let record = Record { message_id, receipt_handle, body, sent_at: Millis(0), receive_count: 1, trace: None };
+        let record =
+            Record { message_id, receipt_handle, body, sent_at: Millis(0), receive_count: 1, trace: None, group: None };
         Message::parse(&record, "postpress.bridge")
     }
 

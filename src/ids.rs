@@ -38,6 +38,27 @@ impl fmt::Display for MessageId {
     }
 }
 
+/// SQS's message group, by which fair queues tell tenants apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MessageGroup(String);
+
+impl MessageGroup {
+    /// The most characters of a group.
+    pub const MAX_LEN: usize = 128;
+
+    /// A group as SQS allows it: 1 to 128 letters, digits and ASCII punctuation.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_sound = (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_sound.then(|| Self(text.to_owned()))
+    }
+
+    /// The group as SQS writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The id of one run of a chat, from the trigger that starts it to its ending. Also the `event_id` of that ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

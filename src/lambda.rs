@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::ids::MessageId;
+use crate::ids::{MessageGroup, MessageId};
 use crate::json::{self, RawObject};
 use crate::message::Record;
 use crate::time::Millis;
@@ -100,6 +100,7 @@ fn record(raw: &RawValue, now: Millis) -> Result<Record, String> {
         sent_at,
         receive_count: receive_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
         trace: attribute("AWSTraceHeader").and_then(json::text).and_then(|header| TraceHeader::parse(&header)),
+        group: attribute("MessageGroupId").and_then(json::text).and_then(|group| MessageGroup::parse(&group)),
     })
 }
 

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::ids::MessageId;
+use crate::ids::{MessageGroup, MessageId};
 use crate::run::{Cancel, InvalidTrigger, Outcome, Poll, PollState, TriggerMessage};
 use crate::text::bounded;
 use crate::time::Millis;
@@ -38,6 +38,8 @@ pub struct Record {
     pub receive_count: u32,
     /// `AWSTraceHeader`: the trace it belongs to, if the sender set one.
     pub trace: Option<TraceHeader>,
+    /// `MessageGroupId`: the tenant it belongs to, if the sender set one.
+    pub group: Option<MessageGroup>,
 }
 
 impl Record {
@@ -105,6 +107,16 @@ impl OwnMessage {
     }
 }
 
+impl OwnMessage {
+    /// The tenant that the message belongs to.
+    pub fn group(&self) -> Option<&MessageGroup> {
+        match self {
+            Self::Poll(poll) => poll.group.as_ref(),
+            Self::Waiting(message) => message.group.as_ref(),
+        }
+    }
+}
+
 impl Poll {
     /// The message's body.
     pub fn to_body(&self) -> String {
@@ -137,7 +149,11 @@ pub const SWEEP_BODY: &str = r#"{"postpress_bridge": "sweep", "v": 1}"#;
 impl Message {
     /// Reads a record. `event_source` is the `source` of our own events, which are never triggers.
     pub fn parse(record: &Record, event_source: &str) -> Self {
-        own(&record.body).unwrap_or_else(|| trigger::parse(record, event_source))
+        let mut message = own(&record.body).unwrap_or_else(|| trigger::parse(record, event_source));
+        if let Self::Trigger(TriggerMessage { group, .. }) | Self::Poll(Poll { group, .. }) = &mut message {
+            group.clone_from(&record.group);
+        }
+        message
     }
 }
 
@@ -199,6 +215,7 @@ mod tests {
             sent_at: Millis(1_795_514_400_000),
             receive_count: 1,
             trace: None,
+            group: None,
         }
     }
 
@@ -213,6 +230,7 @@ mod tests {
             claim_id: ClaimId::from_random(2),
             learned: Some(PollState { failures: 2, ..PollState::default() }),
             answer: None,
+            group: None,
         }
     }
 

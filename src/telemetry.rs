@@ -140,6 +140,7 @@ mod tests {
             sent_at: Millis(0),
             receive_count: 1,
             trace: None,
+            group: None,
         }
     }
 

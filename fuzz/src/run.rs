@@ -30,6 +30,7 @@ pub fn active() -> Item {
         learned: PollState::default(),
         started_at_ms: NOW,
         cancelled_at: None,
+        group: None,
         polls: 1,
     }
 }

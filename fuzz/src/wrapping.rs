@@ -57,6 +57,7 @@ pub fn parse(body: &str) -> Message {
         sent_at: Millis(1_795_514_400_000),
         receive_count: 1,
         trace: None,
+        group: None,
     };
     Message::parse(&record, EVENT_SOURCE)
 }

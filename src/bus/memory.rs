@@ -71,6 +71,7 @@ mod tests {
             fresh_for: None,
             after_request: false,
             waits: 0,
+            group: None,
             trigger: Trigger {
                 message_id: MessageId::new(chat),
                 correlation_id: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use tokio::time::{Instant, sleep};
 
-use crate::ids::Subject;
+use crate::ids::{Subject, SubjectId};
 use crate::postpress::client::Client;
 use crate::postpress::{ChatPage, ChatQuery, Cursor, RetryClass};
 use crate::run::DELAY_MAX;
@@ -101,7 +101,7 @@ impl ChatLister {
         self.counts.pages += 1;
         self.counts.chats += chats.len();
         self.progress.show(self.counts, matches!(self.position, Position::End));
-        Ok(Some(chats.into_iter().map(Subject::Chat).collect()))
+        Ok(Some(chats.into_iter().map(|chat| SubjectId::Chat(chat).into()).collect()))
     }
 
     /// The whole list.

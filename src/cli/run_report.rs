@@ -174,6 +174,7 @@ pub(in crate::cli) mod tests {
             learned: PollState { status: Some(Progress::Running), history: history(0), ..PollState::default() },
             started_at_ms: NOW - 10 * MINUTE,
             cancelled_at: None,
+            group: None,
             polls: 7,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
-use crate::ids::Subject;
+use crate::ids::{Subject, SubjectId};
 use crate::postpress::resync::{ChunkSize, LinkedinProduct};
 use crate::postpress::{ChatQuery, Resync};
 use crate::time::Millis;
@@ -116,8 +116,9 @@ impl Subjects {
     pub(super) fn requested(&self) -> Requested {
         let AccountOptions { partial, chunk_size, linkedin_product, before, after } = self.options;
         let EachChat { each_chat, unread, dry_run } = self.each;
-        if let (true, Some(Subject::Account(account))) = (each_chat, &self.named.account) {
-            let query = ChatQuery { account: account.clone(), unread, before, after };
+        let account = self.named.account.clone().filter(|_| each_chat).map(Subject::into_parts);
+        if let Some((_, SubjectId::Account(account))) = account {
+            let query = ChatQuery { account, unread, before, after };
             return Requested::EachChat { query, dry_run };
         }
         let [before, after] = [before, after].map(|time| time.map(|Millis(time)| time));

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::bus::MemoryBus;
 use crate::event_source_mapping::EventSourceMapping;
-use crate::ids::{Subject, TriggerKey, id_field};
+use crate::ids::{Subject, TriggerKey, subject_fields};
 use crate::message::{Message, TriggerBody};
 use crate::postpress::Provider;
 use crate::postpress::Resync;
@@ -72,7 +72,7 @@ pub struct Sync {
 /// A chat that is only listed.
 #[derive(Serialize)]
 struct Line<'a> {
-    #[serde(flatten, with = "id_field")]
+    #[serde(flatten, with = "subject_fields")]
     chat: &'a Subject,
 }
 

@@ -77,6 +77,7 @@ fn records_are_read() {
         sent_at: Millis(1_795_514_400_137),
         receive_count: 2,
         trace: None,
+        group: None,
     };
     assert_eq!(read_one(&sound("m")), whole);
 }

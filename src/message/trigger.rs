@@ -98,7 +98,7 @@ impl TriggerBody {
 
     /// The body of a message that asks for the same again.
     pub fn of(message: TriggerMessage) -> Self {
-        let TriggerMessage { subject, resync, key: _, fresh_for, after_request, waits: _, trigger } = message;
+        let TriggerMessage { subject, resync, key: _, fresh_for, after_request, waits: _, group: _, trigger } = message;
         let Trigger { message_id: _, correlation_id, idempotency_key, metadata, requested_at: _, joined: _ } = trigger;
         let fresh_for_seconds = fresh_for.map(|fresh_for| fresh_for.as_secs());
         let after_request = after_request.then_some(true);
@@ -124,6 +124,7 @@ impl TriggerBody {
             fresh_for: self.fresh_for_seconds.map(Duration::from_secs),
             after_request: self.after_request.unwrap_or_default(),
             waits: 0,
+            group: None,
             trigger: Trigger { message_id, correlation_id, idempotency_key, metadata, requested_at, joined: false },
         }
     }
@@ -469,6 +470,7 @@ mod tests {
             sent_at: Millis(1_795_514_400_000),
             receive_count: 1,
             trace: None,
+            group: None,
         };
         Message::parse(&record, "postpress.bridge")
     }
@@ -801,7 +803,8 @@ mod tests {
         let submitted = TriggerBody::parse(&body, "postpress.bridge").unwrap();
         let message = submitted.to_body();
         assert!(!message.contains('\u{fffe}'), "SQS would reject it");
-        let TriggerMessage { subject, resync, key, fresh_for, after_request, waits, trigger } = valid(&message);
+        let TriggerMessage { subject, resync, key, fresh_for, after_request, waits, group: _, trigger } =
+            valid(&message);
         assert!(resync.is_empty());
         assert_eq!((subject.id(), key), ("c\u{fffe}", TriggerKey::of("k")));
         assert_eq!((fresh_for, after_request, waits), (Some(Duration::from_secs(60)), true, 0));

@@ -17,7 +17,7 @@ use crate::metrics::Metric;
 use crate::run::{ACTIVE_SHARDS, ENDED_SHARDS};
 
 /// Metrics that alarms of `infra/template.yaml` watch; a test counts them.
-pub const ALARM_METRICS: u32 = 19;
+pub const ALARM_METRICS: u32 = 21;
 /// Secrets that `infra/template.yaml` creates by default; a test counts them.
 pub const SECRETS: u32 = 3;
 /// Metrics that every sweep reports, even without syncs.

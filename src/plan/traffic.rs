@@ -253,6 +253,7 @@ impl<'a> Stepper<'a> {
             fresh_for: None,
             after_request: false,
             waits: 0,
+            group: None,
             trigger,
         }
     }

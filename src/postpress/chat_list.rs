@@ -15,7 +15,7 @@ use super::body::{Body, Object};
 use super::client::Client;
 use super::envelope::LABEL_MAX_BYTES;
 use super::{Failure, Mask, RetryClass};
-use crate::ids::{AccountId, ChatId, Subject, percent_encoded};
+use crate::ids::{AccountId, ChatId, Subject, SubjectId, percent_encoded};
 use crate::json;
 use crate::text::bounded;
 use crate::time::Millis;
@@ -93,7 +93,7 @@ impl ChatQuery {
 
     /// The account.
     pub fn subject(&self) -> Subject {
-        Subject::Account(self.account.clone())
+        SubjectId::Account(self.account.clone()).into()
     }
 
     fn to_text(&self, cursor: Option<&Cursor>) -> String {

@@ -287,6 +287,11 @@ impl<P> Paced<P> {
     pub fn new(provider: P, pace: Pace) -> Self {
         Self { provider, pace }
     }
+
+    /// The provider, without a pace.
+    pub fn provider(&self) -> &P {
+        &self.provider
+    }
 }
 
 impl<P: Provider> Provider for Paced<P> {

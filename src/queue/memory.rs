@@ -1,15 +1,17 @@
 //! An in-memory SQS standard queue that behaves like the real one where the bridge depends on it: delays, the visibility
-//! timeout, redelivery under the same message id with a growing receive count, and the dead-letter queue.
+//! timeout, redelivery under the same message id with a growing receive count, the dead-letter queue, and fair delivery among
+//! message groups.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Outgoing, Queue, Source, VisibilityChange};
-use crate::ids::MessageId;
+use crate::ids::{MessageGroup, MessageId};
 use crate::message::Record;
 use crate::service::ServiceError;
 use crate::time::{Clock, Millis};
@@ -18,6 +20,13 @@ use crate::trace::TraceHeader;
 /// Decides whether a deleted message is delivered once more, and how much later: "on rare occasions […] you
 /// might get that message copy again" (SQS, at-least-once delivery).
 pub type Redelivery = Box<dyn Fn(&Record) -> Option<Duration>>;
+
+/// A tenant with more messages in flight than these, and than this share of all, is noisy: messages of quiet tenants are
+/// received before its own ([AWS][fair], November 2026). AWS also counts processing time, which this queue does not.
+///
+/// [fair]: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html
+const NOISY_IN_FLIGHT: usize = 30;
+const NOISY_SHARE: f64 = 0.1;
 
 /// A queue that lives as long as the process.
 pub struct MemoryQueue {
@@ -42,6 +51,11 @@ struct Messages {
     all: BTreeMap<u64, Stored>,
     /// Their numbers, by when they are visible.
     by_time: BTreeSet<(Instant, u64)>,
+    /// The same for each group, and for the messages without one.
+    by_group: BTreeMap<Option<MessageGroup>, BTreeSet<(Instant, u64)>>,
+    /// The messages that were received, by when they are visible again; those of a group are in flight until then.
+    received: BTreeMap<MessageGroup, BTreeSet<(Instant, u64)>>,
+    all_received: BTreeSet<(Instant, u64)>,
     /// The number of the message that a receipt holds.
     held: HashMap<String, u64>,
 }
@@ -54,6 +68,7 @@ struct Stored {
     receive_count: u32,
     receipt_handle: Option<String>,
     trace: Option<TraceHeader>,
+    group: Option<MessageGroup>,
 }
 
 impl MemoryQueue {
@@ -84,30 +99,32 @@ impl MemoryQueue {
 
     /// Puts a message on the queue and returns its new id.
     pub fn put(&self, body: &str, delay: Duration) -> MessageId {
-        self.put_traced(body, delay, None)
+        self.put_outgoing(&Outgoing { body: body.to_owned(), delay, trace: None, group: None })
     }
 
-    /// Like [`MemoryQueue::put`], for a message that belongs to a trace.
-    pub fn put_traced(&self, body: &str, delay: Duration, trace: Option<TraceHeader>) -> MessageId {
+    /// Like [`MemoryQueue::put`], for a message that may belong to a trace and a group.
+    pub fn put_outgoing(&self, message: &Outgoing) -> MessageId {
         let message_id = MessageId::new(format!("{}-{}", self.name, self.next_id()));
-        self.store(message_id.clone(), body, self.clock.now(), delay, trace);
+        self.store(message_id.clone(), self.clock.now(), message.clone());
         message_id
     }
 
     /// Puts a message with the given id and time on the queue.
     pub fn put_as(&self, message_id: MessageId, body: &str, sent_at: Millis, delay: Duration) {
-        self.store(message_id, body, sent_at, delay, None);
+        self.store(message_id, sent_at, Outgoing { body: body.to_owned(), delay, trace: None, group: None });
     }
 
-    fn store(&self, message_id: MessageId, body: &str, sent_at: Millis, delay: Duration, trace: Option<TraceHeader>) {
+    fn store(&self, message_id: MessageId, sent_at: Millis, message: Outgoing) {
+        let Outgoing { body, delay, trace, group } = message;
         let stored = Stored {
             message_id,
-            body: body.to_owned(),
+            body,
             sent_at,
             visible_at: Instant::now() + delay,
             receive_count: 0,
             receipt_handle: None,
             trace,
+            group,
         };
         self.messages.borrow_mut().add(stored);
         self.changed.notify_waiters();
@@ -149,23 +166,22 @@ impl MemoryQueue {
         self.requests.get()
     }
 
-    /// Receives at most `max` of the messages that are visible now, those first that have been visible longest.
+    /// Receives at most `max` of the messages that are visible now: those of quiet tenants first, and among them those that
+    /// have been visible longest.
     pub fn receive_now(&self, max: usize) -> Vec<Record> {
         let now = Instant::now();
         let mut messages = self.messages.borrow_mut();
-        let (mut dead, mut received) = (Vec::new(), Vec::new());
-        for number in messages.visible(now) {
-            if received.len() == max {
-                break;
+        let received = loop {
+            let visible = messages.visible(now, max);
+            let is_dead = |number: &u64| messages.all[number].receive_count >= self.max_receive_count;
+            let dead: Vec<_> = visible.iter().copied().filter(is_dead).collect();
+            if dead.is_empty() {
+                break visible;
             }
-            let is_dead = messages.all[&number].receive_count >= self.max_receive_count;
-            if is_dead { &mut dead } else { &mut received }.push(number);
-        }
-        if !dead.is_empty() {
             let dead = dead.into_iter().filter_map(|number| messages.remove(number));
             self.dead_letters.borrow_mut().extend(dead.map(|message| message.to_record()));
             self.changed.notify_waiters();
-        }
+        };
         let receive =
             |number| messages.receive(number, format!("receipt-{}", self.next_id()), now + self.visibility_timeout);
         received.into_iter().filter_map(receive).collect()
@@ -227,20 +243,45 @@ impl MemoryQueue {
 impl Messages {
     fn add(&mut self, message: Stored) {
         self.sent += 1;
-        self.by_time.insert((message.visible_at, self.sent));
+        let place = (message.visible_at, self.sent);
+        self.by_time.insert(place);
+        self.by_group.entry(message.group.clone()).or_default().insert(place);
         self.all.insert(self.sent, message);
     }
 
-    /// The messages that are visible, those first that have been visible longest.
-    fn visible(&self, now: Instant) -> impl Iterator<Item = u64> {
-        self.by_time.range(..=(now, u64::MAX)).map(|(_, number)| *number)
+    /// At most `max` of the messages that are visible: those of quiet tenants first, then those of the noisy tenant with the
+    /// fewest in flight; of a tenant's, those first that have been visible longest.
+    fn visible(&self, now: Instant, max: usize) -> Vec<u64> {
+        let in_flight =
+            |received: &BTreeSet<_>| received.range((Bound::Excluded((now, u64::MAX)), Bound::Unbounded)).count();
+        let all = in_flight(&self.all_received) as f64;
+        let noise = |group: Option<&MessageGroup>| {
+            let own = group.and_then(|group| self.received.get(group)).map_or(0, in_flight);
+            if own >= NOISY_IN_FLIGHT && own as f64 > NOISY_SHARE * all { own } else { 0 }
+        };
+        let mut visible = Vec::new();
+        for (group, places) in &self.by_group {
+            let noise = noise(group.as_ref());
+            visible.extend(places.range(..=(now, u64::MAX)).take(max).map(|place| (noise, *place)));
+        }
+        visible.sort_unstable();
+        visible.into_iter().take(max).map(|(_, (_, number))| number).collect()
     }
 
-    /// Changes when a message is visible, and returns it.
+    /// Changes when a message is visible, and returns it. It is no longer in flight.
     fn show(&mut self, number: u64, visible_at: Instant) -> Option<&mut Stored> {
         let message = self.all.get_mut(&number)?;
-        self.by_time.remove(&(message.visible_at, number));
-        self.by_time.insert((visible_at, number));
+        let (before, after) = ((message.visible_at, number), (visible_at, number));
+        self.by_time.remove(&before);
+        self.by_time.insert(after);
+        if let Some(places) = self.by_group.get_mut(&message.group) {
+            places.remove(&before);
+            places.insert(after);
+        }
+        self.all_received.remove(&before);
+        if let Some(received) = message.group.as_ref().and_then(|group| self.received.get_mut(group)) {
+            received.remove(&before);
+        }
         message.visible_at = visible_at;
         Some(message)
     }
@@ -250,15 +291,22 @@ impl Messages {
         let message = self.show(number, visible_at)?;
         message.receive_count += 1;
         let before = message.receipt_handle.replace(receipt_handle.clone());
-        let record = message.to_record();
+        let (record, group) = (message.to_record(), message.group.clone());
+        self.all_received.insert((visible_at, number));
+        group.map(|group| self.received.entry(group).or_default().insert((visible_at, number)));
         before.map(|before| self.held.remove(&before));
         self.held.insert(receipt_handle, number);
         Some(record)
     }
 
     fn remove(&mut self, number: u64) -> Option<Stored> {
+        let visible_at = self.all.get(&number)?.visible_at;
+        self.show(number, visible_at); // no longer in flight
         let message = self.all.remove(&number)?;
-        self.by_time.remove(&(message.visible_at, number));
+        self.by_time.remove(&(visible_at, number));
+        if let Some(places) = self.by_group.get_mut(&message.group) {
+            places.remove(&(visible_at, number));
+        }
         message.receipt_handle.as_ref().map(|receipt| self.held.remove(receipt));
         Some(message)
     }
@@ -273,6 +321,7 @@ impl Stored {
             sent_at: self.sent_at,
             receive_count: self.receive_count,
             trace: self.trace.clone(),
+            group: self.group.clone(),
         }
     }
 }
@@ -280,8 +329,7 @@ impl Stored {
 impl Queue for MemoryQueue {
     async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         self.requests.set(self.requests.get() + 1);
-        let put = |message: &Outgoing| Ok(self.put_traced(&message.body, message.delay, message.trace.clone()));
-        messages.iter().map(put).collect()
+        messages.iter().map(|message| Ok(self.put_outgoing(message))).collect()
     }
 
     async fn change_visibility(&self, messages: &[VisibilityChange]) -> Vec<Result<(), ServiceError>> {
@@ -339,7 +387,7 @@ mod tests {
     async fn a_delay_postpones_a_message() {
         let queue = queue();
         let began = Instant::now();
-        queue.send(&[Outgoing { body: "later".into(), delay: 9 * SECOND, trace: None }]).await;
+        queue.send(&[Outgoing { body: "later".into(), delay: 9 * SECOND, trace: None, group: None }]).await;
         assert!(queue.receive_now(10).is_empty());
         let received = queue.receive(10).await.unwrap();
         assert_eq!((received[0].body.as_str(), began.elapsed().as_secs()), ("later", 9));
@@ -368,6 +416,29 @@ mod tests {
         queue.set_visibility_timeout(&received[0].receipt_handle, 5 * SECOND);
         queue.receive(1).await.unwrap();
         assert_eq!(began.elapsed(), 5 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_of_quiet_tenants_are_received_before_those_of_noisy_ones() {
+        let queue = queue();
+        let put = |group: &str, body: &str| {
+            let group = MessageGroup::parse(group);
+            queue.put_outgoing(&Outgoing { body: body.to_owned(), delay: Duration::ZERO, trace: None, group });
+        };
+        let bodies = |max| queue.receive_now(max).into_iter().map(|record| record.body).collect::<Vec<_>>();
+        (0..100).for_each(|_| put("big", "big"));
+        assert_eq!(bodies(29).len(), 29);
+        put("small", "small");
+        assert_eq!(bodies(1), ["big"], "fewer than thirty in flight");
+        (0..50).for_each(|_| put("other", "other"));
+        queue.put("none", Duration::ZERO);
+        assert_eq!(bodies(2), ["small", "other"]);
+        bodies(49);
+        assert_eq!(bodies(2), ["none", "big"]);
+        (0..2).for_each(|_| put("other", "other"));
+        assert_eq!(bodies(1), ["big"], "of two noisy tenants the one with fewer messages in flight");
+        tokio::time::advance(31 * SECOND).await;
+        assert_eq!(bodies(1), ["big"], "none is in flight any more, so the oldest comes first");
     }
 
     #[tokio::test(start_paused = true)]

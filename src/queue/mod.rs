@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ids::MessageId;
+use crate::ids::{MessageGroup, MessageId};
 use crate::message::Record;
 use crate::service::ServiceError;
 use crate::trace::TraceHeader;
@@ -26,6 +26,8 @@ pub struct Outgoing {
     pub delay: Duration,
     /// The trace it belongs to.
     pub trace: Option<TraceHeader>,
+    /// The tenant it belongs to, for fair queues.
+    pub group: Option<MessageGroup>,
 }
 
 /// A new visibility timeout for a received message.

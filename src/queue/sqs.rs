@@ -15,7 +15,7 @@ use futures_util::stream::{self, StreamExt};
 use super::packing::{ENTRIES_MAX, pack};
 use super::{Outgoing, Queue, Source, VisibilityChange};
 use crate::aws::{Resource, entry_error, service_error};
-use crate::ids::MessageId;
+use crate::ids::{MessageGroup, MessageId};
 use crate::message::Record;
 use crate::run::DELAY_MAX;
 use crate::service::ServiceError;
@@ -96,6 +96,7 @@ impl SqsQueue {
                 .id(id)
                 .message_body(&message.body)
                 .delay_seconds(whole_seconds(message.delay, DELAY_MAX_SECONDS))
+                .set_message_group_id(message.group.as_ref().map(|group| group.as_str().to_owned()))
                 .set_message_system_attributes(message.trace.as_ref().map(trace_attribute).transpose()?)
                 .build()
         })?;
@@ -168,7 +169,8 @@ impl Source for SqsQueue {
             .set_visibility_timeout(self.receiving.hold_seconds)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
-            .message_system_attribute_names(MessageSystemAttributeName::AwsTraceHeader);
+            .message_system_attribute_names(MessageSystemAttributeName::AwsTraceHeader)
+            .message_system_attribute_names(MessageSystemAttributeName::MessageGroupId);
         let output = within(RECEIVE_MAX, request.send())
             .await?
             .map_err(|error| service_error("ReceiveMessage", self.resource(), &error))?;
@@ -195,6 +197,7 @@ fn record(message: Message) -> Option<Record> {
     let number = |name| attributes.get(&name).and_then(|value: &String| value.parse::<u64>().ok());
     let count = number(MessageSystemAttributeName::ApproximateReceiveCount);
     let trace = attributes.get(&MessageSystemAttributeName::AwsTraceHeader);
+    let group = attributes.get(&MessageSystemAttributeName::MessageGroupId);
     Some(Record {
         message_id: MessageId::new(message_id),
         receipt_handle: message.receipt_handle.unwrap_or_default(),
@@ -202,6 +205,7 @@ fn record(message: Message) -> Option<Record> {
         sent_at: number(MessageSystemAttributeName::SentTimestamp).map_or_else(|| Clock::System.now(), Millis),
         receive_count: count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
         trace: trace.and_then(|header| TraceHeader::parse(header)),
+        group: group.and_then(|group| MessageGroup::parse(group)),
     })
 }
 

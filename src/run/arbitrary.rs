@@ -13,7 +13,7 @@ use super::{
     ACTIVE_SHARDS, ENDED_SHARDS, EndedBy, Ending, History, Item, Metadata, Open, Origin, Outcome, Poll, PollState,
     RecentKeys, RunState, Trigger,
 };
-use crate::ids::{ClaimId, MessageId, RunId, Subject, SubjectKind, TriggerKey, Workspace};
+use crate::ids::{ClaimId, MessageGroup, MessageId, RunId, Subject, SubjectKind, TriggerKey, Workspace};
 use crate::postpress::resync::LinkedinProduct;
 use crate::postpress::{Envelope, Finish, Progress, Resync};
 use crate::time::Millis;
@@ -131,7 +131,7 @@ pub(crate) fn poll() -> impl Strategy<Value = Poll> {
     (subject(), any::<u128>(), any::<u128>(), option::of(learned()), option::of(outcome())).prop_map(
         |(subject, run, claim, learned, answer)| {
             let (run_id, claim_id) = (RunId::from_random(run), ClaimId::from_random(claim));
-            Poll { subject, run_id, claim_id, learned, answer }
+            Poll { subject, run_id, claim_id, learned, answer, group: None }
         },
     )
 }
@@ -181,6 +181,7 @@ pub(crate) fn item() -> impl Strategy<Value = Item> {
             learned,
             started_at_ms,
             cancelled_at,
+            group: MessageGroup::parse("tenant-1").filter(|_| polls % 2 == 1),
             polls,
         }
     })

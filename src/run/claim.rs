@@ -47,6 +47,7 @@ impl Claimant {
             learned: PollState { next_poll_ms: Some(rules.schedule.next_poll(1, now)), ..PollState::default() },
             started_at_ms: now,
             cancelled_at: None,
+            group: message.group.clone(),
             polls: 1,
         };
         Write::Start { item: Box::new(item), over }

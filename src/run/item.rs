@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Ending, Outcome, Poll, PollState, RecentKeys, Trigger};
-use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
+use crate::ids::{ClaimId, MessageGroup, MessageId, RunId, Subject, TriggerKey};
 use crate::postpress::{Resync, Status, SyncCall};
 use crate::time::Millis;
 
@@ -53,6 +53,9 @@ pub struct Item {
     /// When the run was first asked to end without another call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_at: Option<Millis>,
+    /// The message group of the run's first trigger, which all of its messages have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<MessageGroup>,
     /// Claims that led to a call: calls made, or possibly made before a crash.
     pub polls: u32,
 }
@@ -147,7 +150,8 @@ impl Item {
 
     /// A poll of this run under its current claim.
     pub fn poll(&self, learned: Option<PollState>, answer: Option<Outcome>) -> Poll {
-        Poll { subject: self.subject.clone(), run_id: self.run_id, claim_id: self.claim_id, learned, answer }
+        let (subject, group) = (self.subject.clone(), self.group.clone());
+        Poll { subject, run_id: self.run_id, claim_id: self.claim_id, learned, answer, group }
     }
 }
 

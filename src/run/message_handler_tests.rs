@@ -36,6 +36,7 @@ pub(in crate::run) fn item() -> Item {
         learned: PollState::default(),
         started_at_ms: NOW,
         cancelled_at: None,
+        group: None,
         polls: 1,
     }
 }
@@ -86,6 +87,7 @@ fn trigger_task(message_id: &str) -> Task {
         fresh_for: None,
         after_request: false,
         waits: 0,
+        group: None,
         trigger: trigger(message_id),
     })
 }
@@ -97,6 +99,7 @@ fn poll_task(claim: u128) -> Task {
         claim_id: ClaimId::from_random(claim),
         learned: Some(PollState { status: Some(Progress::Running), ..PollState::default() }),
         answer: None,
+        group: None,
     })
 }
 

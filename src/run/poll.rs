@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Outcome, PollState};
-use crate::ids::{ClaimId, RunId, Subject, subject_fields};
+use crate::ids::{ClaimId, MessageGroup, RunId, Subject, subject_fields};
 
 /// The bridge's own message: call the provider again for this run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -21,4 +21,7 @@ pub struct Poll {
     /// An ending that could not be written to the table yet. A poll that carries one makes no call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Outcome>,
+    /// The run's message group, which is no part of the body: SQS keeps it beside the message.
+    #[serde(skip)]
+    pub group: Option<MessageGroup>,
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::{Ending, Item, Outcome};
-use crate::ids::{MessageId, Subject, TriggerKey};
+use crate::ids::{MessageGroup, MessageId, Subject, TriggerKey};
 use crate::postpress::{Finish, Resync};
 use crate::time::{Millis, rfc3339};
 
@@ -28,6 +28,8 @@ pub struct TriggerMessage {
     pub after_request: bool,
     /// How often the trigger has waited for a run in flight that it may not join.
     pub waits: u32,
+    /// The message group of its message, which the run keeps if the trigger starts it.
+    pub group: Option<MessageGroup>,
     /// The part that the run keeps and its event returns.
     pub trigger: Trigger,
 }

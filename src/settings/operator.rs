@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::Reader;
-use super::{FromEnv, ProviderSettings};
+use super::{FromEnv, Processes, ProviderSettings};
 use crate::telemetry::LogFilter;
 
 /// Where a terminal finds the runs.
@@ -104,7 +104,7 @@ impl FromEnv for SendSettings {
 
 impl FromEnv for ListSettings {
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
-        let provider = reader.provider();
+        let provider = reader.provider(Processes::One);
         let timeout = reader.provider_timeout();
         let log_filter = reader.log_filter(LogFilter::warnings());
         Some(Self { provider: provider?, timeout, log_filter })

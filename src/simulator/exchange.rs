@@ -13,7 +13,7 @@ use super::log::{CallId, CallRecord, Stats};
 use super::reply::{Reply, bare_reply};
 use super::script::Script;
 use super::world::World;
-use crate::ids::Subject;
+use crate::ids::{Subject, SubjectId};
 use crate::postpress::SyncCall;
 
 /// The handle to a simulated provider; clones share one [`World`].
@@ -47,7 +47,7 @@ impl Simulator {
         lists: ChatLists,
         observer: impl Fn(&CallRecord) + Send + Sync + 'static,
     ) -> Self {
-        let (world, began) = (Mutex::new(World::default()), Instant::now());
+        let (world, began) = (Mutex::new(World::limited(faults.calls_per_second, faults.calls_burst)), Instant::now());
         Self { shared: Arc::new(Shared { world, faults, lists, began, observer: Box::new(observer) }) }
     }
 
@@ -81,7 +81,7 @@ impl Simulator {
     /// Lists a page of an account's chats, with the faults of any call. Returns `None` if the connection is closed without an
     /// answer.
     pub(super) async fn list(&self, call: &ListCall) -> Option<Reply> {
-        let account = Subject::Account(call.account.clone());
+        let account = Subject::from(SubjectId::Account(call.account.clone()));
         let earlier = self.shared.with_world(|world, _| world.count_page(&account));
         let Fate { there, back, mishap } = self.shared.faults.fate(&account, earlier);
         sleep(there.saturating_add(back)).await;

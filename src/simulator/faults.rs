@@ -44,10 +44,24 @@ pub struct Faults {
     #[arg(long, default_value = "30s", value_name = "TIME")]
     pub late_after: Span,
 
+    /// How many calls a second the key allows; further ones are answered with a 429 and have no effect
+    #[arg(long, value_parser = parse_calls, value_name = "CALLS")]
+    pub calls_per_second: Option<f64>,
+
+    /// How many calls the key allows at once after a pause, with `--calls-per-second`
+    #[arg(long, default_value_t = 1.0, value_parser = parse_calls, value_name = "CALLS")]
+    pub calls_burst: f64,
+
     /// Seed of the faults; with the same seed, the n-th call of a chat has the same fault
     // Whatever other calls there are.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+}
+
+fn parse_calls(text: &str) -> anyhow::Result<f64> {
+    let calls: f64 = text.parse().context("not a number")?;
+    anyhow::ensure!((0.001..=1e6).contains(&calls), "not a number from 0.001 to 1000000");
+    Ok(calls)
 }
 
 fn parse_rate(text: &str) -> anyhow::Result<f64> {
@@ -66,6 +80,8 @@ impl Default for Faults {
             error_rate: 0.0,
             late_rate: 0.0,
             late_after: Span::fixed(Duration::from_secs(30)),
+            calls_per_second: None,
+            calls_burst: 1.0,
         }
     }
 }

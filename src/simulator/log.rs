@@ -113,6 +113,8 @@ pub struct Counts {
     pub chunks: u64,
     /// Calls whose query was not that of the call that started the sync.
     pub other_queries: u64,
+    /// Calls beyond what the key allows, answered with a 429.
+    pub over_limit: u64,
     /// Calls in flight now.
     pub in_flight: u64,
     /// Maximum number of concurrent calls.

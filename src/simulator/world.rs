@@ -6,9 +6,12 @@ use std::time::Duration;
 use super::faults::{Fate, Mishap};
 use super::log::{CallId, CallRecord, Counts, Log, Stats};
 use super::reply::{Reply, Said};
-use super::script::{Behaviour, ErrorAnswer, Script};
+use super::script::{Behaviour, ErrorAnswer, ErrorKind, Script};
 use crate::ids::Subject;
 use crate::postpress::{Finish, Resync, SyncCall};
+
+/// The answer to a call beyond what the key allows.
+const OVER_LIMIT: ErrorAnswer = ErrorAnswer { kind: ErrorKind::Status(429), retry_after: Some(Duration::from_secs(1)) };
 
 /// A simulated provider.
 ///
@@ -25,6 +28,28 @@ pub struct World {
     log: Log,
     /// How often each account's chats were listed.
     listed: HashMap<Subject, u64>,
+    limit: Option<TokenBucket>,
+}
+
+/// How many calls the key allows.
+#[derive(Debug)]
+struct TokenBucket {
+    calls_per_second: f64,
+    burst: f64,
+    tokens: f64,
+    /// When the tokens were counted last.
+    at: Duration,
+}
+
+impl TokenBucket {
+    fn take(&mut self, now: Duration) -> bool {
+        let refilled = self.calls_per_second * now.saturating_sub(self.at).as_secs_f64();
+        self.tokens = self.burst.min(self.tokens + refilled);
+        self.at = now;
+        let is_left = self.tokens >= 1.0;
+        self.tokens -= f64::from(u8::from(is_left));
+        is_left
+    }
 }
 
 /// A call whose caller has not hung up.
@@ -79,6 +104,12 @@ impl World {
         let count = self.listed.entry(account.clone()).or_default();
         *count += 1;
         *count - 1
+    }
+
+    /// A world whose key allows this many calls a second, and `burst` at once after a pause.
+    pub fn limited(calls_per_second: Option<f64>, burst: f64) -> Self {
+        let bucket = |calls_per_second| TokenBucket { calls_per_second, burst, tokens: burst, at: Duration::ZERO };
+        Self { limit: calls_per_second.map(bucket), ..Self::default() }
     }
 
     /// Sends a call. Its caller waits until [`World::hang_up`].
@@ -156,12 +187,14 @@ impl World {
         let synced = self.synced.entry(subject.clone()).or_insert_with(|| Synced::new(subject));
         let said = match mishap {
             Mishap::Refused(status) => Said::Error(ErrorAnswer::status(status)),
+            _ if self.limit.as_mut().is_some_and(|limit| !limit.take(now)) => Said::Error(OVER_LIMIT),
             _ => synced.answer(&call.resync, now),
         };
         let has_other_query = !matches!(said, Said::Error(_)) && synced.resync != call.resync;
         self.count(subject, |counts| {
             counts.landed(said);
             counts.other_queries += u64::from(has_other_query);
+            counts.over_limit += u64::from(said == Said::Error(OVER_LIMIT));
         });
         if let Some(record) = self.log.get_mut(id) {
             record.landed(now, said);
@@ -332,6 +365,17 @@ mod tests {
         assert_eq!(call(&mut world, "done-in-0s", 3), "SYNC_STARTED (restart)");
         let total = world.stats(at(3)).total;
         assert_eq!((total.calls, total.landed, total.delivered), (4, 3, 2));
+    }
+
+    #[test]
+    fn calls_beyond_the_limit_of_the_key_are_answered_with_a_429_and_have_no_effect() {
+        let mut world = World::limited(Some(2.0), 3.0);
+        let said: Vec<_> = [0, 0, 0, 0, 499, 500, 500, 10_000, 10_000, 10_000, 10_000]
+            .map(|now| call(&mut world, "done-in-1h", now) != "429")
+            .into();
+        assert_eq!(said, [true, true, true, false, false, true, false, true, true, true, false]);
+        let total = world.stats(at(10_000)).total;
+        assert_eq!((total.syncs_started, total.over_limit), (1, 4));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::layout::{self, Value};
-use crate::ids::{Subject, TriggerKey};
+use crate::ids::{MessageGroup, Subject, TriggerKey};
 use crate::run::{DueRun, History, Item, Open, PollState, RecentKeys, StateAttributes};
 use crate::service::ServiceError;
 use crate::time::Millis;
@@ -80,6 +80,7 @@ pub(super) fn to_item(attributes: &Attributes) -> Result<Item, ServiceError> {
         },
         started_at_ms: Millis(read.required_number("started_at_ms")?),
         cancelled_at: read.number("cancelled_at").map(Millis),
+        group: read.0.get("group").and_then(|group| MessageGroup::parse(group.as_s().ok()?)),
         polls: read.required_number("polls")?.try_into().map_err(|_| unreadable("polls"))?,
     })
 }

@@ -70,6 +70,7 @@ pub(super) fn attributes(item: &Item) -> serde_json::Result<Vec<(&'static str, V
         ("resync", resync.map(Value::Text)),
         ("published", published.then_some(Value::True)),
         ("cancelled_at", item.cancelled_at.map(|cancelled_at| Value::Number(cancelled_at.0))),
+        ("group", item.group.as_ref().map(|group| Value::Text(group.as_str().to_owned()))),
         ("history", (!history.is_empty()).then(|| Value::Binary(history.to_bytes()))),
         ("seen", (!item.seen.is_empty()).then(|| Value::Binary(item.seen.to_bytes()))),
         ("outcome", outcome.as_ref().map(serde_json::to_string).transpose()?.map(Value::Text)),
@@ -150,6 +151,7 @@ mod tests {
             },
             started_at_ms: now,
             cancelled_at: None,
+            group: None,
             polls: 65,
         };
         assert_eq!(item.learned.history.to_bytes().len(), 6 * HISTORY_MAX);

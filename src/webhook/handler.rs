@@ -122,7 +122,7 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
     /// a second cancel could end a run that began after the first, so after a send that may have succeeded, the client decides
     /// whether to send again.
     async fn enqueue(&self, request_id: &str, trigger: &TriggerBody, until: Instant) -> Result<MessageId, Problem> {
-        let message = [Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None }];
+        let message = [Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None, group: None }];
         // After a timeout, a broken connection, or a failure inside SQS. A send that times out leaves it set.
         let may_be_on_queue = Cell::new(false);
         let send = async || {

@@ -31,7 +31,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
     }
 
     pub(super) fn outgoing(&self, message: &OwnMessage, delay: Duration, trace: Option<TraceHeader>) -> Outgoing {
-        Outgoing { body: message.to_body_due_at(self.now() + delay), delay, trace }
+        let (body, group) = (message.to_body_due_at(self.now() + delay), message.group().cloned());
+        Outgoing { body, delay, trace, group }
     }
 
     /// Sends messages, and retries those that may still be accepted. Returns the result of each.

@@ -61,6 +61,7 @@ impl Scene {
             sent_at: Millis(1_795_514_400_000),
             receive_count: 1,
             trace: None,
+            group: None,
         };
         self.invoke(&record).await
     }

@@ -111,6 +111,7 @@ fn event(chat: &str, metadata: &str) -> Event {
         sent_at: Millis(1_795_514_400_000),
         receive_count: 1,
         trace: None,
+        group: None,
     };
     match Message::parse(&record, DEFAULT_EVENT_SOURCE) {
         Message::Trigger(trigger) => Publication::TooManyTriggers(Box::new(trigger)).into(),

@@ -26,7 +26,7 @@ trait TestQueue: Sized {
     async fn dead_letters(&self) -> Vec<String>;
 
     async fn send(&self, body: &str, delay: Duration) {
-        let sent = self.queue().send(&[Outgoing { body: body.into(), delay, trace: None }]).await;
+        let sent = self.queue().send(&[Outgoing { body: body.into(), delay, trace: None, group: None }]).await;
         assert!(matches!(sent[..], [Ok(_)]), "{sent:?}");
     }
 
@@ -103,7 +103,7 @@ contract! {
 }
 
 fn outgoing(bodies: &[String]) -> Vec<Outgoing> {
-    bodies.iter().map(|body| Outgoing { body: body.clone(), delay: Duration::ZERO, trace: None }).collect()
+    bodies.iter().map(|body| Outgoing { body: body.clone(), delay: Duration::ZERO, trace: None, group: None }).collect()
 }
 
 async fn messages_arrive_unchanged<Q: TestQueue>() {
@@ -139,7 +139,7 @@ async fn messages_arrive_with_their_trace<Q: TestQueue>() {
     ];
     let messages = headers.map(|(body, header)| {
         let trace = header.map(|header| TraceHeader::parse(header).unwrap());
-        Outgoing { body: body.to_owned(), delay: Duration::ZERO, trace }
+        Outgoing { body: body.to_owned(), delay: Duration::ZERO, trace, group: None }
     });
     let accepted = queue.queue().send(&messages).await;
     assert!(accepted.iter().all(Result::is_ok), "{accepted:?}");
@@ -156,7 +156,7 @@ async fn a_delay_postpones_a_message<Q: TestQueue>() {
     let queue = Q::open(LONG_VISIBILITY, 5).await;
     let began = Instant::now();
     let delays = [("last", 2 * SECOND), ("first", Duration::ZERO), ("second", SECOND / 2)];
-    let messages = delays.map(|(body, delay)| Outgoing { body: body.to_owned(), delay, trace: None });
+    let messages = delays.map(|(body, delay)| Outgoing { body: body.to_owned(), delay, trace: None, group: None });
     let sent = queue.queue().send(&messages).await;
     assert!(sent.iter().all(Result::is_ok), "{sent:?}");
     for (body, delay) in [delays[1], delays[2], delays[0]] {
@@ -252,7 +252,7 @@ async fn the_sdk_logs_no_failures() {
     let (_aws, proxy, queue) = proxied().await;
     let log = Log::filtered("info");
     proxy.once(Of("SendMessageBatch", ""), Fault::Answers(500, "InternalFailure"));
-    let message = Outgoing { body: "message".to_owned(), delay: Duration::ZERO, trace: None };
+    let message = Outgoing { body: "message".to_owned(), delay: Duration::ZERO, trace: None, group: None };
     let sent = queue.send(&[message]).await;
     assert!(matches!(sent[..], [Err(ServiceError::Transient(_))]), "{sent:?}");
     assert_eq!(log.take_lines(), [""; 0]);
@@ -325,6 +325,7 @@ async fn an_entry_without_a_result_has_failed() {
         sent_at: Clock::System.now(),
         receive_count: 1,
         trace: None,
+        group: None,
     };
     let received = [0, 1].map(received);
     let changes = received.clone().map(|record| {

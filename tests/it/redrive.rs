@@ -83,7 +83,7 @@ impl Emulated {
 
 fn poll(answer: Option<Outcome>) -> String {
     let (run_id, claim_id) = (RunId::from_random(1), ClaimId::from_random(2));
-    Poll { subject: Subject::chat("c").unwrap(), run_id, claim_id, learned: None, answer }.to_body()
+    Poll { subject: Subject::chat("c").unwrap(), run_id, claim_id, learned: None, answer, group: None }.to_body()
 }
 
 #[tokio::test]
@@ -113,7 +113,8 @@ async fn each_kind_of_dead_letter_gets_its_action() {
 async fn trigger_that_is_sent_again_stays_in_its_trace() {
     let aws = bridge().await;
     let trace = TraceHeader::parse("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1");
-    let message = Outgoing { body: r#"{"chat_id": "c"}"#.to_owned(), delay: Duration::ZERO, trace: trace.clone() };
+    let message =
+        Outgoing { body: r#"{"chat_id": "c"}"#.to_owned(), delay: Duration::ZERO, trace: trace.clone(), group: None };
     aws.queue(&aws.sdk).send(&[message]).await.pop().unwrap().unwrap();
     aws.give_up(&aws.receive(1).await).await;
     assert_eq!(aws.take_visible().await, [""; 0]);

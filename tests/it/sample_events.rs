@@ -118,6 +118,7 @@ fn read(body: &str) -> Message {
         sent_at: REQUESTED_AT,
         receive_count: 1,
         trace: None,
+        group: None,
     };
     Message::parse(&record, DEFAULT_EVENT_SOURCE)
 }

@@ -231,6 +231,7 @@ fn record(body: &str) -> Record {
         sent_at: Millis(1_795_514_400_000),
         receive_count: 1,
         trace: None,
+        group: None,
     }
 }
 

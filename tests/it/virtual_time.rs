@@ -7,4 +7,5 @@ mod bridge;
 mod budgets;
 mod crowd;
 mod endings;
+mod pace;
 mod requests;

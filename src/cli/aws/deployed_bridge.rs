@@ -45,7 +45,7 @@ impl DeployedBridge {
         let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&self.0), queue_url.to_owned());
         let messages: Vec<Outgoing> = triggers
             .iter()
-            .map(|trigger| Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None })
+            .map(|trigger| Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None, group: None })
             .collect();
         // No retry: if a trigger without a key did arrive, a second send would be a second request.
         let sent = timeout(SEND_MAX, queue.send(&messages)).await.unwrap_or_else(|_| {

@@ -43,7 +43,7 @@ impl<P: Provider, Q: Queue> Stateless<P, Q> {
     }
 
     async fn poll_again(&self, record: &Record) -> InvocationResult {
-        let again = Outgoing { body: record.body.clone(), delay: self.poll_every, trace: None };
+        let again = Outgoing { body: record.body.clone(), delay: self.poll_every, trace: None, group: None };
         match self.queue.send(&[again]).await[..] {
             [Ok(_)] => InvocationResult::Completed(Vec::new()),
             _ => InvocationResult::Completed(vec![record.message_id.clone()]),

@@ -11,6 +11,7 @@ fn read(body: &str) -> Message {
         sent_at: Millis(0),
         receive_count: 1,
         trace: None,
+        group: None,
     };
     Message::parse(&record, DEFAULT_EVENT_SOURCE)
 }

@@ -75,7 +75,7 @@ async fn a_run_with_a_lost_poll_is_recovered_under_its_own_claim_and_ends() {
 
     sleep(SECOND).await;
     let (subject, run_id, claim_id) = (item.subject.clone(), item.run_id, item.claim_id);
-    assert_eq!(sweep(&scene).await, [Poll { subject, run_id, claim_id, learned: None, answer: None }]);
+    assert_eq!(sweep(&scene).await, [Poll { subject, run_id, claim_id, learned: None, answer: None, group: None }]);
     assert_eq!(scene.play_out().await, [ENDED]);
     assert_eq!(scene.events()[0].detail.polls, Some(2));
 }

@@ -35,6 +35,7 @@ pub(super) fn starts(now: Millis) -> impl Iterator<Item = Write> {
             learned: PollState::default(),
             started_at_ms: now,
             cancelled_at: None,
+            group: None,
             polls: 1,
         };
         Write::Start { item: Box::new(item), over: None }

@@ -169,7 +169,7 @@ impl Queue for Invocation {
         let send = move |world: &World, failed: &[usize]| {
             let put = |index: usize| {
                 let message: &Outgoing = &own[index];
-                world.queue.put_traced(&message.body, message.delay, message.trace.clone())
+                world.queue.put_outgoing(message)
             };
             let sent = entries(own.len(), failed, put);
             let ids = sent.iter().map(|sent| sent.clone().ok()).collect();

@@ -216,6 +216,8 @@ fn provider(random: &mut StdRng, seed: u64, gentle: bool) -> (ProviderFaults, Du
         drop_reply_rate: if gentle { 0.0 } else { rate(random) / 2.0 },
         late_rate: if gentle { 0.0 } else { rate(random) / 2.0 },
         late_after: Span::between(11 * SECOND, 3 * MINUTE),
+        calls_per_second: None,
+        calls_burst: 1.0,
     };
     (faults, slowest)
 }

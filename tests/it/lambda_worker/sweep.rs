@@ -49,6 +49,7 @@ fn run(chat: &Subject, number: u128, lease_until_ms: Millis, sweep_at_ms: Millis
         learned: PollState::default(),
         started_at_ms: sweep_at_ms,
         cancelled_at: None,
+        group: None,
         polls: 1,
     };
     Write::Start { item: Box::new(item), over: None }

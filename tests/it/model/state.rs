@@ -149,6 +149,7 @@ fn parse(place: usize, body: &str, sent_at: Millis) -> Message {
         sent_at,
         receive_count: 1,
         trace: None,
+        group: None,
     };
     match message::Message::parse(&record, "postpress.bridge") {
         message::Message::Trigger(trigger) => Message { id, task: Task::Trigger(trigger) },

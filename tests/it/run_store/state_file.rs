@@ -76,7 +76,7 @@ async fn a_poll_that_is_lost_releases_its_run_under_its_own_claim_only() {
     let writes = Writes(chat("c"));
     let sent = |claim: u128, learned: Option<PollState>| {
         let (run_id, claim_id) = (RunId::from_random(1), ClaimId::from_random(claim));
-        Poll { subject: writes.0.clone(), run_id, claim_id, learned, answer: None }
+        Poll { subject: writes.0.clone(), run_id, claim_id, learned, answer: None, group: None }
     };
     let timed_out = PollState { history: vec![(0, 6, 1)].into(), ..learned() };
     assert_eq!(timed_out.history.entries()[0].answer, PollAnswer::TimedOut);

@@ -27,6 +27,7 @@ pub(super) fn trigger(message_id: &str, metadata: &str) -> Trigger {
         sent_at: NOW,
         receive_count: 1,
         trace: None,
+        group: None,
     };
     match Message::parse(&record, "postpress.bridge") {
         Message::Trigger(message) => message.trigger,
@@ -50,6 +51,7 @@ pub(crate) fn new_run(chat: &Subject, run: u128) -> Item {
         learned: PollState::default(),
         started_at_ms: NOW,
         cancelled_at: None,
+        group: None,
         polls: 1,
     }
 }

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 pub(super) const EPOCH: Millis = Millis(1_795_514_400_000);
 
 /// Like the event source mapping's: an invocation ends before its messages are visible again.
-const MAPPING: EventSourceMapping =
+pub(super) const MAPPING: EventSourceMapping =
     EventSourceMapping { batch_size: 10, concurrency: 20, invocation: Duration::from_mins(1) };
 const VISIBILITY: Duration = Duration::from_secs(90);
 const MAX_RECEIVE_COUNT: u32 = 10;

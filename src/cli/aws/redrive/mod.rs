@@ -214,7 +214,7 @@ impl Executor {
         let (to_send, others): (Vec<_>, Vec<_>) = letters.iter().partition(|letter| letter.action() == Action::Send);
         let message = |letter: &&DeadLetter| {
             let trace = letter.record.trace.clone();
-            Outgoing { body: letter.body.clone(), delay: Duration::ZERO, trace }
+            Outgoing { body: letter.body.clone(), delay: Duration::ZERO, trace, group: None }
         };
         let messages: Vec<_> = to_send.iter().map(message).collect();
 

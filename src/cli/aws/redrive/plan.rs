@@ -155,6 +155,7 @@ mod tests {
             sent_at: Millis(1_795_514_400_000),
             receive_count: 11,
             trace: None,
+            group: None,
         }
     }
 
@@ -164,7 +165,7 @@ mod tests {
 
     fn poll(answer: Option<Outcome>) -> String {
         let (run_id, claim_id) = (RunId::from_random(1), ClaimId::from_random(2));
-        Poll { subject: Subject::chat("c").unwrap(), run_id, claim_id, learned: None, answer }.to_body()
+        Poll { subject: Subject::chat("c").unwrap(), run_id, claim_id, learned: None, answer, group: None }.to_body()
     }
 
     /// A trigger that waits, whose first message was `m-0`.

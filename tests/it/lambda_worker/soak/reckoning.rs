@@ -156,6 +156,7 @@ fn trigger(letter: &SqsMessage) -> Option<TriggerMessage> {
         sent_at: Millis(0),
         receive_count: 1,
         trace: None,
+        group: None,
     };
     match Message::parse(&record, DEFAULT_EVENT_SOURCE) {
         Message::Trigger(trigger) => Some(trigger),

@@ -87,8 +87,10 @@ impl Stateless {
     /// Sends these again, later; returns those that could not be sent.
     async fn poll_again<'a>(&self, records: &[&'a Record]) -> Vec<&'a MessageId> {
         let delay = self.settings.config.rules.schedule.poll_max;
-        let again: Vec<_> =
-            records.iter().map(|record| Outgoing { body: record.body.clone(), delay, trace: None }).collect();
+        let again: Vec<_> = records
+            .iter()
+            .map(|record| Outgoing { body: record.body.clone(), delay, trace: None, group: None })
+            .collect();
         let sent = self.queue.send(&again).await;
         let unsent = records.iter().zip(sent).filter(|(_, sent)| sent.is_err());
         unsent.map(|(record, _)| &record.message_id).collect()

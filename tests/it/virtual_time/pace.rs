@@ -1,0 +1,188 @@
+//! A provider that limits its key by a token bucket, and many chats triggered at once.
+
+use std::cell::RefCell;
+use std::num::NonZeroU32;
+use std::rc::Rc;
+use std::time::Duration;
+
+use postpress_bridge::bus::MemoryBus;
+use postpress_bridge::event::EndedBy;
+use postpress_bridge::event_source_mapping::{EventSourceMapping, Handler, InvocationResult};
+use postpress_bridge::ids::{MessageGroup, Subject};
+use postpress_bridge::message::Record;
+use postpress_bridge::postpress::pace::{Pace, Paced, Rate};
+use postpress_bridge::postpress::{Answer, Provider, SyncCall, Token};
+use postpress_bridge::queue::{MemoryQueue, Outgoing};
+use postpress_bridge::settings::Config;
+use postpress_bridge::simulator::{Faults, Simulator, Span};
+use postpress_bridge::store::MemoryStore;
+use postpress_bridge::time::Clock;
+use postpress_bridge::worker::Worker;
+use tokio::time::{Instant, sleep};
+
+use super::bridge::{EPOCH, queue};
+
+const CALLS_PER_SECOND: f64 = 20.0;
+const BURST: f64 = 40.0;
+const PROCESSES: u32 = 10;
+const MAPPING: EventSourceMapping =
+    EventSourceMapping { batch_size: 10, concurrency: PROCESSES as usize, invocation: Duration::from_mins(1) };
+
+/// How a process calls the provider.
+enum Caller {
+    /// At its share of the key's rate.
+    Paced(Paced<Simulator>),
+    /// As fast as it can.
+    Unpaced(Simulator),
+}
+
+impl Provider for Caller {
+    async fn sync(&self, call: &SyncCall, deadline: Duration) -> Answer {
+        match self {
+            Self::Paced(provider) => provider.sync(call, deadline).await,
+            Self::Unpaced(provider) => provider.sync(call, deadline).await,
+        }
+    }
+
+    async fn admit(&self, subject: &Subject, until: Instant) -> Result<Token, Duration> {
+        match self {
+            Self::Paced(provider) => provider.admit(subject, until).await,
+            Self::Unpaced(provider) => provider.admit(subject, until).await,
+        }
+    }
+}
+
+type Process = Worker<Caller, Rc<MemoryStore>, Rc<MemoryQueue>, Rc<MemoryBus>>;
+
+/// The processes of one deployment, each of which handles one invocation at a time and keeps its own pace.
+struct Bridge {
+    simulator: Simulator,
+    queue: Rc<MemoryQueue>,
+    store: Rc<MemoryStore>,
+    bus: Rc<MemoryBus>,
+    processes: Vec<Process>,
+    idle: RefCell<Vec<usize>>,
+}
+
+impl Handler for Bridge {
+    async fn handle(&self, batch: &[Record], ends: Instant) -> InvocationResult {
+        let process = self.idle.borrow_mut().pop().expect("an idle process");
+        let result = Handler::handle(&self.processes[process], batch, ends).await;
+        self.idle.borrow_mut().push(process);
+        result
+    }
+}
+
+impl Bridge {
+    /// A bridge whose calls keep to the key's rate, or do not.
+    fn new(is_paced: bool) -> Self {
+        let faults = Faults {
+            latency: Span::between(Duration::from_millis(50), Duration::from_secs(2)),
+            calls_per_second: Some(CALLS_PER_SECOND),
+            calls_burst: BURST,
+            ..Faults::default()
+        };
+        let simulator = Simulator::new(faults);
+        let clock = Clock::starting_at(EPOCH);
+        let queue = Rc::new(queue(clock, Box::new(|_| None)));
+        let (store, bus) = (Rc::new(MemoryStore::default()), Rc::new(MemoryBus::default()));
+        let processes = NonZeroU32::new(PROCESSES).unwrap();
+        let rate = Rate::share(CALLS_PER_SECOND, Some(BURST), processes);
+        let process = |_| {
+            let provider = match is_paced {
+                true => Caller::Paced(Paced::new(simulator.clone(), Pace::new(rate))),
+                false => Caller::Unpaced(simulator.clone()),
+            };
+            Worker::new(provider, Rc::clone(&store), Rc::clone(&queue), Rc::clone(&bus), clock, Config::default())
+        };
+        let processes = (0..PROCESSES).map(process).collect();
+        Self { simulator, queue, store, bus, processes, idle: RefCell::new((0..PROCESSES as usize).collect()) }
+    }
+
+    /// Triggers this many chats of a tenant at once, whose syncs last 20 s to two minutes.
+    fn trigger(&self, tenant: &str, chats: usize) {
+        for number in 0..chats {
+            let body = format!(r#"{{"chat_id": "done-in-{}s~{tenant}-{number}"}}"#, 20 + number * 37 % 100);
+            let group = MessageGroup::parse(tenant);
+            self.queue.put_outgoing(&Outgoing { body, delay: Duration::ZERO, trace: None, group });
+        }
+    }
+
+    /// Works until every run has ended, and returns how long that took.
+    async fn work(&self) -> Duration {
+        let began = Instant::now();
+        MAPPING.run(&*self.queue, self, self.queue.drained()).await;
+        assert_eq!(self.queue.dead_letters(), []);
+        assert_eq!(self.store.open_runs(), 0);
+        began.elapsed()
+    }
+
+    /// How long it takes until this many chats of a tenant are started.
+    async fn starts(&self, tenant: &str, chats: usize) -> Duration {
+        let started = || {
+            let items = self.store.items().into_iter();
+            let items = items.filter(|item| item.subject.id().contains(&format!("~{tenant}-")));
+            items.map(|item| item.started_at_ms.since(EPOCH)).collect::<Vec<_>>()
+        };
+        let all_started = async {
+            while started().len() < chats {
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        MAPPING.run(&*self.queue, self, all_started).await;
+        started().into_iter().max().unwrap()
+    }
+
+    fn ended_by_retries(&self) -> usize {
+        self.bus.events().iter().filter(|event| event.detail.ended_by == Some(EndedBy::Retries)).count()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_chats_at_once_keep_to_the_pace_of_their_key() {
+    println!("10,000 chats at once, a key of 20 calls a second with a burst of 40, 10 processes");
+    for is_paced in [true, false] {
+        let bridge = Bridge::new(is_paced);
+        bridge.trigger("big", 10_000);
+        let took = bridge.work().await;
+        let stats = bridge.simulator.stats();
+        let (calls, refused) = (stats.total.calls, stats.total.over_limit);
+        // The calls that were needed, at the rate of the key, after its first burst.
+        let ideal = ((calls - refused) as f64 - BURST) / CALLS_PER_SECOND;
+        let (ratio, share) = (took.as_secs_f64() / ideal, refused as f64 / calls as f64);
+        let runs = bridge.ended_by_retries();
+        println!(
+            "{}: {calls} calls, {refused} of them answered 429 ({:.1} %), {:.0} s of ideally {ideal:.0} s ({ratio:.2}), {} events, {} sends, \
+             {runs} runs ended by their retry budget",
+            if is_paced { "with pace" } else { "without" },
+            100.0 * share,
+            took.as_secs_f64(),
+            bridge.bus.events().len(),
+            bridge.queue.send_requests(),
+        );
+        if is_paced {
+            assert!(share <= 0.01, "{share}");
+            assert!(ratio <= 1.25, "{ratio}");
+            assert_eq!((stats.total.restarts, runs), (0, 0));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_tenant_beside_a_big_one_is_started_within_twice_its_own_time() {
+    for chats in [50, 200] {
+        let (alone, beside) = (Bridge::new(true), Bridge::new(true));
+        beside.trigger("big", 10_000);
+        alone.trigger("small", chats);
+        beside.trigger("small", chats);
+        let (alone, beside) = (alone.starts("small", chats).await, beside.starts("small", chats).await);
+        println!(
+            "the last of {chats} chats is started after {alone:?} alone, and after {beside:?} beside 10,000 others"
+        );
+        // With 30 messages in flight a tenant is noisy itself, and shares the calls equally with the other. And the first batches of
+        // the big tenant come before any tenant is noisy.
+        let first_batch = Duration::from_secs_f64(MAPPING.batch_size as f64 * f64::from(PROCESSES) / CALLS_PER_SECOND);
+        let slack = if chats <= 50 { Duration::ZERO } else { first_batch };
+        assert!(beside <= 2 * alone + slack, "{beside:?} {alone:?}");
+    }
+}
