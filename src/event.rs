@@ -8,7 +8,8 @@ use crate::ids::{AccountId, ChatId, MessageId, Subject, SubjectId, Workspace};
 use crate::postpress::operation::OPERATIONS;
 use crate::postpress::{Envelope, Finish, Operation, Resync};
 use crate::run::{
-    self, EndedRun, Ending, FreshAnswer, InvalidTrigger, Item, Origin, Publication, TRIGGERS_MAX, Trigger, bridge_error,
+    self, EndedRun, Ending, FreshAnswer, InvalidTrigger, Item, Origin, Publication, TRIGGERS_MAX, Trigger,
+    TriggerMessage, bridge_error,
 };
 use crate::time::{Millis, rfc3339};
 
@@ -235,6 +236,11 @@ impl Event {
         event
     }
 
+    /// The event that answers a valid trigger that was not accepted.
+    fn of_refused(message: TriggerMessage, error: Envelope) -> Self {
+        Self::refusal(Some(message.subject), message.resync, message.trigger, error)
+    }
+
     /// The event that answers a trigger with an error of the bridge.
     fn refusal(subject: Option<Subject>, resync: Resync, trigger: Trigger, error: Envelope) -> Self {
         let event_id = refusal_id(&trigger.message_id, &error.kind);
@@ -285,11 +291,11 @@ impl From<Publication> for Event {
         match publication {
             Publication::Ending(ended) => Self::of_ending(*ended),
             Publication::Fresh(answer) => Self::of_fresh_answer(*answer),
-            Publication::TooManyTriggers(message) => {
-                Self::refusal(Some(message.subject), message.resync, message.trigger, bridge_error::too_many_triggers())
-            }
-            Publication::WaitedTooLong(message) => {
-                Self::refusal(Some(message.subject), message.resync, message.trigger, bridge_error::waited_too_long())
+            Publication::TooManyTriggers(message) => Self::of_refused(*message, bridge_error::too_many_triggers()),
+            Publication::WaitedTooLong(message) => Self::of_refused(*message, bridge_error::waited_too_long()),
+            Publication::UnknownWorkspace(message) => {
+                let error = bridge_error::unknown_workspace(message.subject.workspace());
+                Self::of_refused(*message, error)
             }
         }
     }
@@ -338,6 +344,20 @@ mod tests {
         let record =
             Record { message_id, receipt_handle, body, sent_at: Millis(0), receive_count: 1, trace: None, group: None };
         Message::parse(&record, "postpress.bridge")
+    }
+
+    #[test]
+    fn unknown_workspace_is_answered_with_the_same_bytes_at_every_delivery() {
+        let body = r#"{"chat_id": "c", "workspace": "team-7", "correlation_id": "o-1", "metadata": {"n": 1}}"#;
+        let event = || match read(body.to_owned()) {
+            Message::Trigger(trigger) => Event::from(Publication::UnknownWorkspace(Box::new(trigger))),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(event().detail_json(), event().detail_json());
+        assert_eq!((event().detail_type, event().resources()), (DetailType::ErrorEnvelope, vec!["c".to_owned()]));
+        insta::assert_snapshot!(event().detail_json(), @r#"{"schema_version":"1","event_id":"168788df-3b08-5040-999c-cf626318f05e","chat_id":"c","workspace":"team-7","object":"ChatHistorySync","error":{"title":"The workspace is not configured","detail":"the secret in BRIDGE_WORKSPACES_SECRET_ID has no workspace `team-7`; this trigger was not accepted, and may be sent again once the secret has it","type":"bridge/unknown_workspace","status":400},"origin":"bridge","triggers":[{"message_id":"m","correlation_id":"o-1","metadata":{"n": 1},"requested_at":"1970-01-01T00:00:00.000Z","joined":false}]}"#);
+        let error = event().detail.error.unwrap();
+        assert_eq!((error.kind.as_str(), error.status), ("bridge/unknown_workspace", 400));
     }
 
     proptest! {

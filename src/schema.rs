@@ -90,7 +90,7 @@ const OF_A_SUBJECT: &[&str] = &["chat_id", "account_id", "workspace", "object", 
 const OF_A_RUN: &[&str] = &["run_id", "ended_by", "triggers", "polls", "restarts", "requested_at", "finished_at"];
 
 /// The forms of events.
-const FORMS: [Form; 4] = [
+const FORMS: [Form; 5] = [
     Form {
         title: "SYNC_DONE, SYNC_ERROR, CHAT_DELETED",
         has: &[&["status"], OF_A_RUN],
@@ -111,6 +111,13 @@ const FORMS: [Form; 4] = [
         has_subject: true,
         may_have: &[],
         error_types: &["bridge/too_many_triggers", "bridge/deadline_exceeded"],
+    },
+    Form {
+        title: "ERROR_ENVELOPE of a trigger whose workspace is not configured",
+        has: &[&["error", "origin", "triggers", "workspace"]],
+        has_subject: true,
+        may_have: &[],
+        error_types: &["bridge/unknown_workspace"],
     },
     Form {
         title: "ERROR_ENVELOPE of an invalid trigger",

@@ -1,5 +1,6 @@
 //! The bridge's own error envelopes. Their types begin with `bridge/`.
 
+use crate::ids::Workspace;
 use crate::postpress::Envelope;
 
 use super::{EndedBy, TRIGGERS_MAX};
@@ -44,6 +45,15 @@ pub fn waited_too_long() -> Envelope {
     let detail = "within BRIDGE_RUN_DEADLINE_SECONDS of the request there was always a run in flight that this trigger may not \
                   join; it was not accepted, and may be sent again";
     envelope("deadline_exceeded", 504, "The trigger waited too long", detail.to_owned())
+}
+
+/// A trigger for a run in a workspace that is not configured. The text depends on nothing but the trigger.
+pub fn unknown_workspace(workspace: &Workspace) -> Envelope {
+    let detail = format!(
+        "the secret in BRIDGE_WORKSPACES_SECRET_ID has no workspace `{workspace}`; this trigger was not accepted, and may be \
+         sent again once the secret has it"
+    );
+    envelope("unknown_workspace", 400, "The workspace is not configured", detail)
 }
 
 /// The retry budget is exhausted, and none of the consecutive failures had an error envelope.

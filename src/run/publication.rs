@@ -16,6 +16,8 @@ pub enum Publication {
     TooManyTriggers(Box<TriggerMessage>),
     /// The answer to a trigger that has waited too long for a run in flight that it may not join.
     WaitedTooLong(Box<TriggerMessage>),
+    /// The answer to a trigger whose workspace is not configured, so that it cannot start a run.
+    UnknownWorkspace(Box<TriggerMessage>),
 }
 
 /// A trigger that an earlier run answers.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use postpress_bridge::event::{Detail, DetailType, Event};
-use postpress_bridge::ids::{MessageId, RunId, TriggerKey};
+use postpress_bridge::ids::{MessageId, RunId, TriggerKey, Workspace};
 use postpress_bridge::message::{Message, Record};
 use postpress_bridge::postpress::{Envelope, Finish};
 use postpress_bridge::run::{
@@ -26,7 +26,7 @@ const REQUESTED_AT: Millis = Millis(1_795_514_400_000);
 const LASTED: Duration = Duration::from_secs(250);
 
 /// The samples, by the name of their files.
-pub(crate) fn samples() -> [(&'static str, Event); 10] {
+pub(crate) fn samples() -> [(&'static str, Event); 11] {
     let sync = |status: Finish| Ending::Sync { status };
     [
         ("sync-done", ended(1, sync(Finish::Done))),
@@ -37,6 +37,7 @@ pub(crate) fn samples() -> [(&'static str, Event); 10] {
         ("sync-done-fresh", fresh()),
         ("run-cancelled", cancelled()),
         ("waited-too-long", Publication::WaitedTooLong(Box::new(trigger())).into()),
+        ("unknown-workspace", unknown_workspace()),
         ("too-many-triggers", Publication::TooManyTriggers(Box::new(trigger())).into()),
         ("invalid-trigger", invalid_trigger()),
     ]
@@ -47,6 +48,14 @@ fn cancelled() -> Event {
     let mut run = ended_run(6, Ending::Error { error: bridge_error::cancelled(), origin: Origin::Bridge });
     run.outcome.ended_by = EndedBy::Cancelled;
     Publication::Ending(Box::new(run)).into()
+}
+
+/// The event that answers a trigger whose workspace is not configured.
+fn unknown_workspace() -> Event {
+    let workspace = Workspace::parse("team-7").unwrap();
+    let trigger = trigger();
+    let trigger = TriggerMessage { subject: trigger.subject.in_workspace(workspace), ..trigger };
+    Publication::UnknownWorkspace(Box::new(trigger)).into()
 }
 
 /// The event of an account's run.

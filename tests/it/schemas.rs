@@ -208,7 +208,7 @@ proptest! {
     #[test]
     fn the_trigger_schema_equals_the_bridge_except_for_bytes(
         chat_id in prop_oneof![3 => Just(json!("c")), 2 => value()],
-        fields in vec((select(vec!["correlation_id", "idempotency_key", "metadata", "fresh_for_seconds", "after_request", "action", "since_v2"]), value()), 0..4),
+        fields in vec((select(vec!["correlation_id", "idempotency_key", "metadata", "fresh_for_seconds", "after_request", "action", "workspace", "since_v2"]), value()), 0..4),
     ) {
         thread_local!(static JUDGE: Judge = Judge::of(&schema::trigger()));
         let mut trigger = json!({ "chat_id": chat_id });
@@ -261,7 +261,9 @@ fn event_forms_exclude_fields_of_others() {
         for (other, donor) in &details {
             for (field, value) in donor.as_object().unwrap() {
                 let mut mixed = detail.clone();
-                if mixed.as_object_mut().unwrap().insert(field.clone(), value.clone()).is_none() {
+                // Any event about a chat or an account may be of another workspace.
+                let may_have = field == "workspace" && detail.get("object").is_some();
+                if mixed.as_object_mut().unwrap().insert(field.clone(), value.clone()).is_none() && !may_have {
                     assert!(!judge.takes(&mixed), "{name} with `{field}` of {other}");
                 }
             }
