@@ -1,6 +1,7 @@
 //! Builds the worker and the webhook over AWS from the settings.
 
 use std::future::ready;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,13 +13,12 @@ use crate::aws;
 use crate::bus::EventBridgeBus;
 use crate::credentials::webhook::{Credentials, InvalidSecret, SigningSecrets, Tokens};
 use crate::credentials::{Rotating, SecretStore};
-use crate::postpress::client::{Client, http_client, mozilla_roots};
-use crate::postpress::pace::{Pace, Paced};
-use crate::postpress::rotating::RotatingClient;
+use crate::postpress::client::{ApiKey, http_client, mozilla_roots};
+use crate::postpress::workspaces::{WorkspaceClients, Workspaces};
 use crate::queue::SqsQueue;
 use crate::secrets::StoredSecret;
 use crate::service::{Misconfiguration, ServiceError, retry_until};
-use crate::settings::{Access, Backend, ProviderSettings, SecretSource, WebhookSettings, WorkerSettings};
+use crate::settings::{Access, Backend, ProviderSettings, SecretRef, SecretSource, WebhookSettings, WorkerSettings};
 use crate::store::DynamoStore;
 use crate::time::Clock;
 use crate::webhook::{Auth, Webhook};
@@ -30,8 +30,8 @@ const SECRET_MAX: Duration = Duration::from_secs(8);
 /// The worker over AWS.
 pub type AwsWorker = Worker<AwsProvider, DynamoStore, SqsQueue, EventBridgeBus>;
 
-/// The provider, whose key may be in Secrets Manager.
-pub type AwsProvider = Paced<RotatingClient<StoredSecret>>;
+/// The provider, with a client for each workspace.
+pub type AwsProvider = WorkspaceClients<StoredSecret>;
 
 /// The webhook over AWS.
 pub type AwsWebhook = Webhook<DynamoStore, SqsQueue, StoredCredentials>;
@@ -68,31 +68,66 @@ pub async fn worker(
     Ok(WorkerParts { worker, queue, store })
 }
 
-/// Creates the provider's client, for a program that needs AWS only if the key is stored there.
+/// Creates the provider's client, for a program that needs AWS only if a key is stored there.
 ///
 /// # Errors
-/// If the client cannot be created, or the key cannot be read.
+/// If the client cannot be created, or a key cannot be read.
 pub async fn provider(settings: &ProviderSettings) -> anyhow::Result<AwsProvider> {
     let http = http_client(mozilla_roots())?;
     provider_over(http.clone(), settings, aws::connect(http)).await
 }
 
-/// Awaits `aws` only if the key is stored there.
+/// Awaits `aws` only if a key is stored there.
 async fn provider_over(
     http: reqwest::Client,
     settings: &ProviderSettings,
     aws: impl Future<Output = Result<SdkConfig, Misconfiguration>>,
 ) -> anyhow::Result<AwsProvider> {
-    let (api_key, secret) = match &settings.key {
-        SecretSource::Plain(key) => (key.clone(), None),
-        SecretSource::Stored(place) => {
-            let secret = StoredSecret::new(aws_sdk_secretsmanager::Client::new(&aws.await?), place.clone());
-            let key = retry_until(Instant::now() + SECRET_MAX, async || secret.read().await).await;
-            (key.context("cannot read the API key from Secrets Manager")?, Some(secret))
+    let ProviderSettings { base_url, key, workspaces, pace } = settings;
+    let (key, workspaces) = match (key, workspaces) {
+        (SecretSource::Plain(key), None) => ((key.clone(), None), None),
+        (key, workspaces) => {
+            let client = aws_sdk_secretsmanager::Client::new(&aws.await?);
+            tokio::try_join!(api_key(&client, key), workspaces_in(&client, workspaces.as_ref()))?
         }
     };
-    let client = RotatingClient::new(Client::over(http, settings.base_url.clone(), api_key), secret);
-    Ok(Paced::new(client, Pace::new(settings.pace.rate())))
+    Ok(WorkspaceClients::new(http, base_url.clone(), key, workspaces).with_pace(*pace))
+}
+
+/// The key, and the secret that it is read from.
+async fn api_key(
+    client: &aws_sdk_secretsmanager::Client,
+    key: &SecretSource<ApiKey>,
+) -> anyhow::Result<(ApiKey, Option<StoredSecret>)> {
+    match key {
+        SecretSource::Plain(key) => Ok((key.clone(), None)),
+        SecretSource::Stored(place) => {
+            let (key, secret) =
+                read_at_start(client, place).await.context("cannot read the API key from Secrets Manager")?;
+            Ok((key, Some(secret)))
+        }
+    }
+}
+
+/// The workspaces, and the secret that they are read from.
+async fn workspaces_in(
+    client: &aws_sdk_secretsmanager::Client,
+    place: Option<&SecretRef>,
+) -> anyhow::Result<Option<(Rc<Workspaces>, StoredSecret)>> {
+    let Some(place) = place else { return Ok(None) };
+    read_at_start(client, place).await.context("cannot read the workspaces from Secrets Manager").map(Some)
+}
+
+async fn read_at_start<T>(
+    client: &aws_sdk_secretsmanager::Client,
+    place: &SecretRef,
+) -> Result<(T, StoredSecret), ServiceError>
+where
+    StoredSecret: SecretStore<T>,
+{
+    let secret = StoredSecret::new(client.clone(), place.clone());
+    let value = retry_until(Instant::now() + SECRET_MAX, async || secret.read().await).await?;
+    Ok((value, secret))
 }
 
 /// Creates the webhook and its clients, once per process, and reads its secrets.

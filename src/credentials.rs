@@ -7,4 +7,5 @@ pub mod secret_text;
 #[cfg(feature = "aws")]
 pub mod webhook;
 
+pub(crate) use rotating::READ_EVERY;
 pub use rotating::{Rotating, SecretStore};

@@ -1,7 +1,9 @@
 //! The Lambda behind the queue.
 
+use std::convert::Infallible;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use lambda_runtime::{Context, LambdaEvent, run, service_fn};
@@ -10,8 +12,9 @@ use postpress_bridge::bootstrap::{self, WorkerParts};
 use postpress_bridge::lambda::{self, BatchResponse, UnknownEvent};
 use postpress_bridge::local_invoke;
 use postpress_bridge::metrics::emf_lines;
-use postpress_bridge::postpress::client::Client;
-use postpress_bridge::settings::{Backend, FromEnv, SecretSource, WorkerSettings};
+use postpress_bridge::postpress::client::{http_client, mozilla_roots};
+use postpress_bridge::postpress::workspaces::WorkspaceClients;
+use postpress_bridge::settings::{Backend, FromEnv, ProviderSettings, SecretSource, WorkerSettings};
 use postpress_bridge::telemetry::{self, LogFormat};
 use postpress_bridge::time::Clock;
 use serde_json::value::RawValue;
@@ -50,13 +53,18 @@ async fn serve(settings: &WorkerSettings) -> anyhow::Result<()> {
 }
 
 async fn invoke_locally(settings: &WorkerSettings) -> anyhow::Result<()> {
-    let SecretSource::Plain(api_key) = settings.provider.key.clone() else {
-        anyhow::bail!("BRIDGE_BACKEND=memory reads no secret; set POSTPRESS_API_KEY");
+    let ProviderSettings { base_url, key: SecretSource::Plain(api_key), workspaces: None, pace } =
+        settings.provider.clone()
+    else {
+        anyhow::bail!(
+            "BRIDGE_BACKEND=memory reads no secret; set POSTPRESS_API_KEY, and no BRIDGE_WORKSPACES_SECRET_ID"
+        );
     };
-    let client = Client::new(settings.provider.base_url.clone(), api_key)?;
+    let http = http_client(mozilla_roots())?;
+    let provider = Rc::new(WorkspaceClients::<Infallible>::new(http, base_url, (api_key, None), None).with_pace(pace));
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| -> Result<BatchResponse, UnknownEvent> {
         let records = lambda::records(&event.payload, None, Clock::System.now())?;
-        let returned = local_invoke::invoke(&records, ends(&event.context), client.clone(), settings).await;
+        let returned = local_invoke::invoke(&records, ends(&event.context), Rc::clone(&provider), settings).await;
         Ok(BatchResponse::returning(returned.iter()))
     }))
     .await

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::postpress::client::ApiKey;
+use crate::postpress::workspaces::Workspaces;
 
 /// The result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -58,6 +59,8 @@ impl Finding {
 pub(super) struct Inspection {
     /// The API key, if it could be read.
     pub(super) key: Option<ApiKey>,
+    /// The workspaces, if their secret is set and could be read.
+    pub(super) workspaces: Option<Workspaces>,
     /// The account and the secrets.
     pub(super) account: Vec<Finding>,
     /// Queue, table and bus.

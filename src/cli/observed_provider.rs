@@ -7,7 +7,7 @@ use super::chat_state::Results;
 use tokio::time::Instant;
 
 use crate::ids::Subject;
-use crate::postpress::{Answer, Failure, Provider, SyncCall, Token};
+use crate::postpress::{Answer, Failure, NotAdmitted, Provider, SyncCall, Token};
 
 /// Shows each answer before it returns it.
 pub(super) struct ObservedProvider<P> {
@@ -22,7 +22,7 @@ impl<P: Provider> Provider for ObservedProvider<P> {
         answer
     }
 
-    async fn admit(&self, subject: &Subject, until: Instant) -> Result<Token, Duration> {
+    async fn admit(&self, subject: &Subject, until: Instant) -> Result<Token, NotAdmitted> {
         self.provider.admit(subject, until).await
     }
 }

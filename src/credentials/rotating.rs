@@ -4,6 +4,7 @@
 //! asks for it, every few minutes, so that a revoked value stops working.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -12,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::service::{ServiceError, attempt_once};
 
 /// The shortest time between two reads for one reason. Otherwise every call with a wrong secret would cause a read.
-const READ_EVERY: Duration = Duration::from_secs(60);
+pub(crate) const READ_EVERY: Duration = Duration::from_secs(60);
 /// How long a refused call may wait for a read. It has failed anyway.
 const READ_MAX: Duration = Duration::from_secs(3);
 /// The age at which a secret is renewed, and so how long a revoked one works at most.
@@ -26,6 +27,13 @@ pub trait SecretStore<T> {
     fn read(&self) -> impl Future<Output = Result<T, ServiceError>>;
 }
 
+/// The store of a program that has none.
+impl<T> SecretStore<T> for Infallible {
+    async fn read(&self) -> Result<T, ServiceError> {
+        match *self {}
+    }
+}
+
 /// A secret in use, and the store that it came from, if it can be rotated.
 #[derive(Debug)]
 pub struct Rotating<T, S> {
@@ -35,6 +43,8 @@ pub struct Rotating<T, S> {
     store: Option<S>,
     /// When a refusal last caused a read. Concurrent refusals wait for one read.
     refused_at: Mutex<Option<Instant>>,
+    /// When the read of the secret in use began.
+    read_at: Cell<Instant>,
     /// When to renew the secret.
     renew_at: Cell<Instant>,
 }
@@ -42,13 +52,19 @@ pub struct Rotating<T, S> {
 impl<T: Clone + PartialEq, S: SecretStore<T>> Rotating<T, S> {
     /// A secret that was just read.
     pub fn new(name: &'static str, secret: T, store: Option<S>) -> Self {
-        let renew_at = Cell::new(Instant::now() + AGE_MAX);
-        Self { name, current: RefCell::new(secret), store, refused_at: Mutex::default(), renew_at }
+        let now = Instant::now();
+        let (read_at, renew_at) = (Cell::new(now), Cell::new(now + AGE_MAX));
+        Self { name, current: RefCell::new(secret), store, refused_at: Mutex::default(), read_at, renew_at }
     }
 
     /// The secret in use.
     pub fn current(&self) -> T {
         self.current.borrow().clone()
+    }
+
+    /// When the read of the secret in use began.
+    pub fn read_at(&self) -> Instant {
+        self.read_at.get()
     }
 
     /// The secret in use if it differs from the `refused` one, after reading it again if that is due.
@@ -60,9 +76,10 @@ impl<T: Clone + PartialEq, S: SecretStore<T>> Rotating<T, S> {
             if is_due && *self.current.borrow() == *refused {
                 *refused_at = Some(Instant::now());
                 match self.read(store, until).await {
-                    Ok(()) => tracing::info!(secret = self.name, "secret refused; it was read again"),
+                    Ok(()) => tracing::info!(secret = self.name, "secret refused or incomplete; it was read again"),
                     Err(error) => {
-                        tracing::error!(secret = self.name, %error, "secret refused, and it cannot be read again");
+                        let text = "secret refused or incomplete, and it cannot be read again";
+                        tracing::error!(secret = self.name, %error, "{text}");
                     }
                 }
             }
@@ -82,8 +99,10 @@ impl<T: Clone + PartialEq, S: SecretStore<T>> Rotating<T, S> {
     }
 
     async fn read(&self, store: &S, until: Instant) -> Result<(), ServiceError> {
+        let began = Instant::now();
         let secret = attempt_once(until, store.read()).await?;
         self.current.replace(secret);
+        self.read_at.set(began);
         self.renew_at.set(Instant::now() + AGE_MAX);
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! operation.rs    what can be called                 resync.rs     the options of an account's sync
 //! pace.rs         how many calls a second one key makes
 //! chat_list.rs    the list of an account's chats
+//! workspaces.rs   a client for each workspace
 //! ```
 //!
 //! The call is **not idempotent once a sync has ended**: "Calling this endpoint after `SYNC_DONE` or `SYNC_ERROR` starts a
@@ -32,6 +33,7 @@ pub mod pace;
 pub mod resync;
 pub mod retry_after;
 pub mod rotating;
+pub mod workspaces;
 
 pub use answer::{Answer, Failure, Finish, Progress, Status};
 pub use body::{Body, BodyFault};
@@ -40,7 +42,7 @@ pub use chat_list::{ChatPage, ChatQuery, Cursor};
 pub use envelope::Envelope;
 pub use mask::Mask;
 pub use operation::{Operation, SyncCall};
-pub use pace::Token;
+pub use pace::{NotAdmitted, Token};
 pub use resync::Resync;
 
 /// The server of the [`operation`]s: postpress itself, or the simulator.
@@ -53,8 +55,8 @@ pub trait Provider {
     /// Waits for a turn to call for this subject, at most until then. By default the next call may begin at once.
     ///
     /// # Errors
-    /// How much later its turn comes, if that is too late.
-    fn admit(&self, _subject: &Subject, _until: Instant) -> impl Future<Output = Result<Token, Duration>> {
+    /// If its turn comes later, or its workspace is not configured.
+    fn admit(&self, _subject: &Subject, _until: Instant) -> impl Future<Output = Result<Token, NotAdmitted>> {
         ready(Ok(Token::default()))
     }
 }
@@ -64,7 +66,7 @@ impl<P: Provider> Provider for std::rc::Rc<P> {
         (**self).sync(call, deadline).await
     }
 
-    async fn admit(&self, subject: &Subject, until: Instant) -> Result<Token, Duration> {
+    async fn admit(&self, subject: &Subject, until: Instant) -> Result<Token, NotAdmitted> {
         (**self).admit(subject, until).await
     }
 }

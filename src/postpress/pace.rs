@@ -53,6 +53,33 @@ impl Rate {
     }
 }
 
+/// How many calls a second a key makes at most, all processes together.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PaceSettings {
+    /// `BRIDGE_CALLS_PER_SECOND`; without it, only the provider's 429s slow the calls.
+    pub calls_per_second: Option<f64>,
+    /// `BRIDGE_CALLS_BURST`: how many calls may begin at once after a pause; without it, those of a second.
+    pub burst: Option<f64>,
+    /// `BRIDGE_MAX_CONCURRENCY`: how many processes there may be at once.
+    pub processes: Option<NonZeroU32>,
+}
+
+impl PaceSettings {
+    /// The share of this process; `None` if nothing limits its calls.
+    pub fn rate(&self) -> Option<Rate> {
+        Rate::share(self.calls_per_second?, self.burst, self.processes?)
+    }
+
+    /// The settings for a key that may have a rate of its own.
+    #[must_use]
+    pub fn with_own_rate(self, calls_per_second: Option<f64>) -> Self {
+        match calls_per_second {
+            Some(_) => Self { calls_per_second, burst: None, ..self },
+            None => self,
+        }
+    }
+}
+
 /// The pace of one key in one process. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Pace(Rc<Bucket>);
@@ -89,6 +116,15 @@ struct Slowed {
     until: Instant,
     /// The share of the pace that is kept at first.
     share: f64,
+}
+
+/// Why a call may not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// Its turn comes only after this time.
+    Later(Duration),
+    /// Its workspace is not configured.
+    UnknownWorkspace,
 }
 
 /// The right to make one call. Given back unless it is spent.
@@ -151,6 +187,15 @@ impl Pace {
                 drop(waiting);
                 Err(bucket.book())
             }
+        }
+    }
+
+    /// Slows down if this is a 429.
+    pub fn react(&self, answer: &Answer, began: Instant) {
+        if let Answer::Failed(failure) = answer
+            && failure.status == TOO_MANY_REQUESTS
+        {
+            self.slow_down(began, failure.retry_after);
         }
     }
 
@@ -287,27 +332,18 @@ impl<P> Paced<P> {
     pub fn new(provider: P, pace: Pace) -> Self {
         Self { provider, pace }
     }
-
-    /// The provider, without a pace.
-    pub fn provider(&self) -> &P {
-        &self.provider
-    }
 }
 
 impl<P: Provider> Provider for Paced<P> {
     async fn sync(&self, call: &SyncCall, deadline: Duration) -> Answer {
         let began = Instant::now();
         let answer = self.provider.sync(call, deadline).await;
-        if let Answer::Failed(failure) = &answer
-            && failure.status == TOO_MANY_REQUESTS
-        {
-            self.pace.slow_down(began, failure.retry_after);
-        }
+        self.pace.react(&answer, began);
         answer
     }
 
-    async fn admit(&self, _: &Subject, until: Instant) -> Result<Token, Duration> {
-        self.pace.turn(until).await
+    async fn admit(&self, _: &Subject, until: Instant) -> Result<Token, NotAdmitted> {
+        self.pace.turn(until).await.map_err(NotAdmitted::Later)
     }
 }
 

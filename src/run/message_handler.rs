@@ -92,6 +92,8 @@ pub enum StepResult {
     Admitted,
     /// Of [`Step::Admit`]: the message's turn comes only after this time, for which the invocation is too short.
     Paced(Duration),
+    /// Of [`Step::Admit`]: the subject's workspace is not configured.
+    UnknownWorkspace,
     /// Of [`Step::Write`].
     Written(WriteResult),
     /// Of [`Step::Call`].
@@ -190,18 +192,26 @@ impl MessageHandler {
     pub fn next(&mut self, result: StepResult, context: StepContext<'_>) -> Step {
         match (std::mem::replace(&mut self.state, State::Settled), result) {
             (State::Reading(message), StepResult::Read(item)) => self.decide(message, item.as_deref(), context),
-            (State::AdmittingTrigger { message, item }, StepResult::Admitted) => {
+            // What has been accepted ends by its own call, which fails without that workspace.
+            (State::AdmittingTrigger { message, item }, StepResult::UnknownWorkspace)
+                if !self.may_hold(item.as_deref()) =>
+            {
+                self.state = State::Refusing;
+                Step::Publish(Publication::UnknownWorkspace(message))
+            }
+            (State::AdmittingTrigger { message, item }, StepResult::Admitted | StepResult::UnknownWorkspace) => {
                 self.admitted = true;
                 self.decisions -= 1; // the same decision, now carried out
                 self.decide(message, item.as_deref(), context)
             }
             (State::AdmittingTrigger { message, item }, StepResult::Paced(wait)) => {
-                let may_hold =
-                    item.is_some_and(|item| item.holder == self.claimant.message_id && item.state.is_active());
+                let may_hold = self.may_hold(item.as_deref());
                 // Its copy would be a duplicate.
                 if may_hold { retry(RetryReason::Paced) } else { self.defer_trigger(*message, wait, context) }
             }
-            (State::AdmittingPoll(poll), StepResult::Admitted) => self.claim_for_poll(poll, context.now),
+            (State::AdmittingPoll(poll), StepResult::Admitted | StepResult::UnknownWorkspace) => {
+                self.claim_for_poll(poll, context.now)
+            }
             (State::AdmittingPoll(poll), StepResult::Paced(wait)) if self.claimant.is_redelivery => {
                 let subject = poll.subject.clone();
                 self.state = State::ReadingHolder { poll, wait };
@@ -255,6 +265,7 @@ impl MessageHandler {
                 StepResult::Read(_)
                 | StepResult::Admitted
                 | StepResult::Paced(_)
+                | StepResult::UnknownWorkspace
                 | StepResult::Written(_)
                 | StepResult::Answered(_)
                 | StepResult::Done,
@@ -351,6 +362,11 @@ impl MessageHandler {
     fn defer_poll(&mut self, poll: Poll, wait: Duration, context: StepContext<'_>) -> Step {
         let delay = context.rules.schedule.turn(wait, context.jitter);
         self.send(State::Deferring, poll, delay)
+    }
+
+    /// Whether an earlier delivery of this message claimed the run in flight.
+    fn may_hold(&self, item: Option<&Item>) -> bool {
+        item.is_some_and(|item| item.state.is_active() && item.holder == self.claimant.message_id)
     }
 
     fn admit_trigger(&mut self, message: Box<TriggerMessage>, item: Option<&Item>) -> Step {

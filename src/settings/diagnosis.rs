@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::{Backend, Config, Fault, PaceSettings, Processes, SecretSource, process_env};
+use super::{Backend, Config, Fault, PaceSettings, Processes, SecretRef, SecretSource, process_env};
 use crate::postpress::client::{ApiKey, BaseUrl};
 use crate::telemetry::LogFilter;
 
@@ -19,6 +19,8 @@ pub struct SettingsDiagnosis {
     pub key: Option<SecretSource<ApiKey>>,
     /// How many calls a second a key makes at most.
     pub pace: PaceSettings,
+    /// The secret with the workspaces.
+    pub workspaces: Option<SecretRef>,
     /// The worker's configuration; an invalid setting has its default.
     pub config: Config,
     /// The name or ARN of the bus.
@@ -60,7 +62,7 @@ impl SettingsDiagnosis {
     /// Reads `env`, which gives a variable's value by its name.
     pub fn read(env: &impl Fn(&str) -> Option<String>) -> Self {
         let mut reader = Reader::new(env);
-        let (base_url, key) = (reader.base_url(), reader.api_key());
+        let (base_url, key, workspaces) = (reader.base_url(), reader.api_key(), reader.workspaces());
         let config = reader.config();
         let event_bus = reader.event_bus();
         let deployment = deployment(&mut reader);
@@ -79,6 +81,7 @@ impl SettingsDiagnosis {
             base_url,
             key,
             pace,
+            workspaces,
             config,
             event_bus,
             deployment,

@@ -7,12 +7,11 @@
 //!
 //! Variables are read through a function from name to value, so that tests can pass a map.
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::postpress::client::{ApiKey, BaseUrl};
-use crate::postpress::pace::Rate;
+pub use crate::postpress::pace::PaceSettings;
 use crate::run::Rules;
 use crate::telemetry::LogFilter;
 
@@ -80,33 +79,17 @@ pub struct TerminalSettings {
     pub log_filter: LogFilter,
 }
 
-/// The provider and its key.
+/// The provider and its keys.
 #[derive(Debug, Clone)]
 pub struct ProviderSettings {
     /// `POSTPRESS_BASE_URL`: the URL that `/chats/{chat_id}/sync` is appended to.
     pub base_url: BaseUrl,
     /// `POSTPRESS_API_KEY`, or `POSTPRESS_API_KEY_SECRET_ID`.
     pub key: SecretSource<ApiKey>,
+    /// `BRIDGE_WORKSPACES_SECRET_ID`: the secret with the other workspaces' keys and base URLs.
+    pub workspaces: Option<SecretRef>,
     /// How many calls a second this process makes at most.
     pub pace: PaceSettings,
-}
-
-/// How many calls a second a key makes at most, all processes together.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct PaceSettings {
-    /// `BRIDGE_CALLS_PER_SECOND`; without it, only the provider's 429s slow the calls.
-    pub calls_per_second: Option<f64>,
-    /// `BRIDGE_CALLS_BURST`: how many calls may begin at once after a pause; without it, those of a second.
-    pub burst: Option<f64>,
-    /// `BRIDGE_MAX_CONCURRENCY`: how many processes there may be at once.
-    pub processes: Option<NonZeroU32>,
-}
-
-impl PaceSettings {
-    /// The share of this process; `None` if nothing limits its calls.
-    pub fn rate(&self) -> Option<Rate> {
-        Rate::share(self.calls_per_second?, self.burst, self.processes?)
-    }
 }
 
 /// How many processes of a program call the provider at the same time.

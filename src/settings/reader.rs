@@ -52,8 +52,9 @@ impl<'a> Reader<'a> {
     pub(super) fn provider(&mut self, processes: Processes) -> Option<ProviderSettings> {
         let base_url = self.base_url();
         let key = self.api_key();
+        let workspaces = self.workspaces();
         let pace = self.pace(processes);
-        Some(ProviderSettings { base_url: base_url?, key: key?, pace })
+        Some(ProviderSettings { base_url: base_url?, key: key?, workspaces, pace })
     }
 
     pub(super) fn pace(&mut self, processes: Processes) -> PaceSettings {
@@ -236,6 +237,13 @@ impl<'a> Reader<'a> {
             self.missing(PLAIN, what);
         }
         self.secret(PLAIN, STORED, ApiKey::parse)
+    }
+
+    /// The secret with the workspaces, if one is set.
+    pub(super) fn workspaces(&mut self) -> Option<SecretRef> {
+        const VARIABLE: &str = "BRIDGE_WORKSPACES_SECRET_ID";
+        let reference = self.tidy(VARIABLE)?;
+        self.secret_ref(VARIABLE, &reference)
     }
 
     /// A secret, or where it is stored; `None` if neither is set, or on a fault.

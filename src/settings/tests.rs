@@ -42,6 +42,19 @@ fn required_settings_alone_give_the_defaults() {
 }
 
 #[test]
+fn secret_with_the_workspaces_is_named_like_that_of_the_key() {
+    const VARIABLE: &str = "BRIDGE_WORKSPACES_SECRET_ID";
+    for (value, id, field) in [("tenants", "tenants", None), ("tenants#all", "tenants", Some("all"))] {
+        let workspaces = worker(&[(VARIABLE, value)]).unwrap().provider.workspaces.unwrap();
+        assert_eq!((workspaces.variable, &*workspaces.id, workspaces.field.as_deref()), (VARIABLE, id, field));
+    }
+    assert_eq!(worker(&[(VARIABLE, "")]).unwrap().provider.workspaces, None);
+    for value in ["tenants#", "#all", " tenants"] {
+        assert!(only_fault(&[(VARIABLE, value)]).starts_with("`BRIDGE_WORKSPACES_SECRET_ID` "), "{value}");
+    }
+}
+
+#[test]
 fn every_number_is_read() {
     let settings = worker(&[
         ("POSTPRESS_TIMEOUT_SECONDS", "2.5"),

@@ -11,7 +11,7 @@ use crate::ids::{ClaimId, RunId, Subject};
 use crate::message::OwnMessage;
 use crate::metrics::Metric;
 use crate::postpress::Provider;
-use crate::postpress::pace::Token;
+use crate::postpress::{NotAdmitted, Token};
 use crate::queue::Queue;
 use crate::run::{AckReason, Claimant, Disposition, MessageHandler, RetryReason, Step, StepResult, Task, Write};
 use crate::service::{ServiceError, retry_until};
@@ -165,11 +165,18 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         };
         let began = Instant::now();
         let admission = self.provider.admit(subject, invocation.claim_by()).await;
-        let waited = began.elapsed() + admission.as_ref().err().copied().unwrap_or_default();
+        let later = match admission {
+            Err(NotAdmitted::Later(later)) => later,
+            _ => Duration::ZERO,
+        };
+        let waited = began.elapsed() + later;
         if !waited.is_zero() {
             invocation.metrics().time(Metric::PaceWait, waited);
         }
-        let token = admission.map_err(StepResult::Paced)?;
+        let token = admission.map_err(|refusal| match refusal {
+            NotAdmitted::Later(later) => StepResult::Paced(later),
+            NotAdmitted::UnknownWorkspace => StepResult::UnknownWorkspace,
+        })?;
         Ok(Turn { permit, token })
     }
 }

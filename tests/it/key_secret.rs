@@ -1,4 +1,4 @@
-//! The API key in Secrets Manager: reading it, errors, and rotation.
+//! The API keys in Secrets Manager, one or those of several workspaces: reading them, errors, and rotation.
 
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -8,9 +8,11 @@ use aws_sdk_secretsmanager::primitives::Blob;
 use postpress_bridge::bus::MemoryBus;
 use postpress_bridge::credentials::SecretStore;
 use postpress_bridge::event_source_mapping::EventSourceMapping;
-use postpress_bridge::ids::Subject;
+use postpress_bridge::ids::{Subject, Workspace};
+use postpress_bridge::postpress::client::{ApiKey, http_client, mozilla_roots};
 use postpress_bridge::postpress::rotating::RotatingClient;
-use postpress_bridge::postpress::{Answer, Failure, Finish, Provider, RetryClass};
+use postpress_bridge::postpress::workspaces::{Lookup, WorkspaceClients, Workspaces};
+use postpress_bridge::postpress::{Answer, Failure, Finish, Provider, RetryClass, SyncCall};
 use postpress_bridge::queue::MemoryQueue;
 use postpress_bridge::run::{Rules, Schedule};
 use postpress_bridge::secrets::StoredSecret;
@@ -20,13 +22,14 @@ use postpress_bridge::simulator::{Faults, Server, Simulator};
 use postpress_bridge::store::MemoryStore;
 use postpress_bridge::time::Clock;
 use postpress_bridge::worker::Worker;
+use serde_json::json;
 use tokio::time::{Instant, advance, pause, resume};
 use uuid::Uuid;
 
-use crate::harness::canary::{CANARY, assert_no_secret};
+use crate::harness::canary::{CANARY, WORKSPACES, assert_no_secret, workspaces_secret};
 use crate::harness::emulator;
 use crate::harness::log::Log;
-use crate::harness::provider_client::{ask, client, client_of, running};
+use crate::harness::provider_client::{ask, base_url, client, client_of, key, running};
 use crate::harness::proxy::{Fault, Of, Proxy};
 use crate::harness::raw_server::{Move, RawServer, reply};
 use crate::terminal::program;
@@ -63,15 +66,13 @@ impl Secret {
     }
 
     async fn stored_key(&self, field: Option<&str>) -> StoredSecret {
+        self.stored("POSTPRESS_API_KEY_SECRET_ID", field).await
+    }
+
+    async fn stored(&self, variable: &'static str, field: Option<&str>) -> StoredSecret {
         let sdk = emulator::sdk(self.proxy.endpoint());
-        StoredSecret::new(
-            aws_sdk_secretsmanager::Client::new(&sdk),
-            SecretRef {
-                variable: "POSTPRESS_API_KEY_SECRET_ID",
-                id: self.name.clone(),
-                field: field.map(str::to_owned),
-            },
-        )
+        let place = SecretRef { variable, id: self.name.clone(), field: field.map(str::to_owned) };
+        StoredSecret::new(aws_sdk_secretsmanager::Client::new(&sdk), place)
     }
 
     fn reads(&self) -> usize {
@@ -91,7 +92,7 @@ async fn provider() -> (Simulator, String) {
 /// A client with the key that the secret holds now.
 async fn rotating(secret: &Secret, base_url: &str) -> RotatingClient<StoredSecret> {
     let stored = secret.stored_key(None).await;
-    let key = stored.read().await.unwrap();
+    let key = stored.read_as(ApiKey::parse).await.unwrap();
     secret.proxy.take_tally();
     RotatingClient::new(client(base_url).with_api_key(key), Some(stored))
 }
@@ -107,7 +108,7 @@ async fn time_passes(time: Duration) {
 async fn a_key_is_read_from_a_plain_secret_or_a_field() {
     for (text, field) in [("pp_live_1", None), (r#"{"other": 1, "key": "pp_live_1"}"#, Some("key"))] {
         let secret = Secret::holding(text).await;
-        let key = secret.stored_key(field).await.read().await.unwrap();
+        let key = secret.stored_key(field).await.read_as(ApiKey::parse).await.unwrap();
         let server = RawServer::start([vec![Move::Read, reply("200 OK", running())]]).await;
         ask(&client_of(&server).with_api_key(key), 9 * SECOND).await;
         let head = &server.seen().requests[0];
@@ -145,7 +146,7 @@ async fn a_secret_without_a_key_is_refused_and_not_shown() {
 }
 
 async fn assert_refused(secret: &Secret, field: Option<&str>, reason: &str) {
-    let error = secret.stored_key(field).await.read().await.unwrap_err();
+    let error = secret.stored_key(field).await.read_as(ApiKey::parse).await.unwrap_err();
     assert!(matches!(error, ServiceError::Misconfigured(_)), "{reason}: {error:?} has no remedy");
     let text = error.to_string();
     assert!(text.contains(reason), "{reason}: {text}");
@@ -257,4 +258,119 @@ async fn sync_at_a_terminal_reads_the_key_from_its_secret() {
         assert_eq!((output.status.code(), said.contains(says)), (code, true), "{name}: {said}");
         assert_no_secret("what sync says", &said);
     }
+}
+
+/// Clients for the default workspace and those that the secret has now.
+async fn workspaces(secret: &Secret, base_url: &str) -> WorkspaceClients<StoredSecret> {
+    let stored = secret.stored("BRIDGE_WORKSPACES_SECRET_ID", None).await;
+    let workspaces = SecretStore::<Rc<Workspaces>>::read(&stored).await.unwrap();
+    secret.proxy.take_tally();
+    let http = http_client(mozilla_roots()).unwrap();
+    let clients = WorkspaceClients::new(http, self::base_url(base_url), (key(), None), Some((workspaces, stored)));
+    assert_no_secret("the clients", &format!("{clients:?}"));
+    clients
+}
+
+fn in_workspace(chat: &str, workspace: &str) -> SyncCall {
+    Subject::chat(chat).unwrap().in_workspace(Workspace::parse(workspace).unwrap()).into()
+}
+
+#[tokio::test]
+async fn one_workspaces_key_is_rotated_beside_a_refused_a_missing_and_an_unusable_one() {
+    let [(acme, acme_key), (globex, globex_key)] = WORKSPACES;
+    let log = Log::start();
+    let secret =
+        Secret::holding(&json!({acme: {"api_key": EXPIRED}, globex: {"api_key": globex_key}}).to_string()).await;
+    let (simulator, base_url) = provider().await;
+    let provider = workspaces(&secret, &base_url).await;
+    let now = json!({
+        acme: {"api_key": acme_key}, globex: {"api_key": globex_key},
+        "refused": {"api_key": EXPIRED}, "unusable": {"api_key": "pp_live hunter3"},
+    });
+    secret.rotate_to(&now.to_string()).await;
+    time_passes(A_WHILE).await;
+
+    let queue = Rc::new(MemoryQueue::new("m", Clock::System, 60 * SECOND, 2));
+    let bus = Rc::new(MemoryBus::default());
+    let schedule =
+        Schedule { poll_initial: SECOND, poll_factor: 1.0, retry: 30 * SECOND, speedup: 15, ..Schedule::default() };
+    let config = Config { rules: Rules { schedule, ..Rules::default() }, ..Config::default() };
+    let (ports_queue, ports_bus) = (Rc::clone(&queue), Rc::clone(&bus));
+    let worker = Worker::new(provider, MemoryStore::default(), ports_queue, ports_bus, Clock::System, config);
+    for workspace in ["default", acme, globex, "refused", "missing", "unusable"] {
+        queue.put(&json!({"chat_id": "done-in-10ms", "workspace": workspace}).to_string(), Duration::ZERO);
+    }
+    let mapping = EventSourceMapping { batch_size: 10, concurrency: 1, invocation: 30 * SECOND };
+    mapping.run(&*queue, &worker, queue.drained()).await;
+
+    let events = bus.events();
+    for event in &events {
+        assert_no_secret("an event", &event.to_line(DEFAULT_EVENT_SOURCE));
+        let workspace = event.detail.workspace.as_ref().map_or("default", Workspace::as_str);
+        let error =
+            event.detail.error.as_ref().map(|error| (&*error.kind, error.detail.as_deref().unwrap_or_default()));
+        let is_expected = match (workspace, error) {
+            ("refused", Some((kind, _))) => kind == "errors/expired_credentials",
+            ("missing" | "unusable", Some((kind, detail))) => {
+                let why = if workspace == "missing" {
+                    "`missing` is missing from the secret"
+                } else {
+                    "`api_key`: the API key"
+                };
+                kind == "bridge/retries_exhausted" && detail.contains(why)
+            }
+            (_, error) => error.is_none() && event.detail.status == Some(Finish::Done),
+        };
+        assert!(is_expected, "{event:?}");
+    }
+    assert_eq!(events.len(), 6, "{events:?}");
+    assert_eq!(secret.reads(), 1);
+    assert_eq!(simulator.stats().total.syncs_started, 3);
+    let log = log.text();
+    assert!(
+        log.contains("workspace `unusable`: `api_key`: the API key has characters") && !log.contains("hunter3"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn removed_workspace_is_not_called_once_the_secret_was_read_again() {
+    let [(acme, acme_key), (globex, globex_key)] = WORKSPACES;
+    let both = json!({acme: {"api_key": acme_key}, globex: {"api_key": globex_key}});
+    let secret = Secret::holding(&both.to_string()).await;
+    let (simulator, base_url) = provider().await;
+    let provider = workspaces(&secret, &base_url).await;
+    let call = in_workspace("done-in-1h", globex);
+    assert!(matches!(provider.sync(&call, 9 * SECOND).await, Answer::InProgress(_)));
+    secret.rotate_to(&json!({acme: {"api_key": acme_key}}).to_string()).await;
+    assert!(matches!(provider.sync(&call, 9 * SECOND).await, Answer::InProgress(_)));
+
+    time_passes(A_WHILE).await;
+    let lookup = provider.lookup(&Workspace::parse("new").unwrap(), Instant::now() + 9 * SECOND).await;
+    assert_eq!((lookup, secret.reads()), (Lookup::Missing, 1));
+    let calls = simulator.stats().total.calls;
+    let answer = provider.sync(&call, 9 * SECOND).await;
+    let Answer::Failed(failure) = &answer else { panic!("{answer:?}") };
+    assert_eq!(failure.retry_class, RetryClass::Retryable);
+    assert!(
+        failure.detail.contains("`globex` is missing from the secret in BRIDGE_WORKSPACES_SECRET_ID"),
+        "{failure:?}"
+    );
+    assert_eq!(simulator.stats().total.calls, calls);
+    let acme = provider.sync(&in_workspace("done-in-1h", acme), 9 * SECOND).await;
+    assert!(matches!(acme, Answer::InProgress(_)), "{acme:?}");
+}
+
+#[tokio::test]
+async fn secret_that_is_no_object_is_refused_and_not_shown() {
+    for text in ["hush", "[\"hush\"]", "{\"acme\": hush}"] {
+        let secret = Secret::holding(text).await;
+        let error =
+            secret.stored("BRIDGE_WORKSPACES_SECRET_ID", None).await.workspaces().await.unwrap_err().to_string();
+        let says = "the secret in BRIDGE_WORKSPACES_SECRET_ID cannot be used: it is not a JSON object; store {";
+        assert!(error.starts_with(says) && !error.contains("hush"), "{error}");
+    }
+    let in_a_field = Secret::holding(&json!({"all": workspaces_secret().to_string()}).to_string()).await;
+    let workspaces = in_a_field.stored("BRIDGE_WORKSPACES_SECRET_ID", Some("all")).await.workspaces().await.unwrap();
+    assert_eq!((workspaces.iter().count(), workspaces.faults()), (WORKSPACES.len(), Vec::new()));
 }

@@ -1,4 +1,4 @@
-//! The API key with a provider that echoes it: wherever an answer contains it, no event, item, message or log line does.
+//! The API keys with a provider that echoes them: wherever an answer contains one, no event, item, message or log line does.
 //!
 //! `harness/canary.rs` checks what the programs in the other tests print, store and send.
 
@@ -7,10 +7,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use postpress_bridge::bus::MemoryBus;
+use postpress_bridge::credentials::SecretStore;
 use postpress_bridge::event::Event;
 use postpress_bridge::event_source_mapping::EventSourceMapping;
 use postpress_bridge::ids::MessageId;
-use postpress_bridge::postpress::client::Client;
+use postpress_bridge::postpress::Provider;
+use postpress_bridge::postpress::client::{ApiKey, http_client, mozilla_roots};
+use postpress_bridge::postpress::workspaces::{WorkspaceClients, Workspaces};
 use postpress_bridge::queue::{MemoryQueue, Outgoing, Queue, VisibilityChange};
 use postpress_bridge::run::{Rules, Schedule};
 use postpress_bridge::service::ServiceError;
@@ -20,9 +23,9 @@ use postpress_bridge::time::Clock;
 use postpress_bridge::worker::Worker;
 use serde_json::json;
 
-use crate::harness::canary::{CANARY, assert_no_secret};
+use crate::harness::canary::{CANARY, WORKSPACES, assert_no_secret, workspaces_secret};
 use crate::harness::log::Log;
-use crate::harness::provider_client::{CHAT, client_of};
+use crate::harness::provider_client::{CHAT, base_url, client_of, key};
 use crate::harness::raw_server::Move::{Read, Reset};
 use crate::harness::raw_server::{Move, RawServer, cut, reply, text};
 
@@ -42,8 +45,34 @@ impl Queue for CheckedQueue {
     }
 }
 
-/// Processes one trigger to its end with this client and returns the event.
-async fn work(client: Client) -> Event {
+/// The secret with the workspaces, which never changes.
+#[derive(Debug)]
+struct Unchanged;
+
+impl SecretStore<ApiKey> for Unchanged {
+    async fn read(&self) -> Result<ApiKey, ServiceError> {
+        Ok(key())
+    }
+}
+
+impl SecretStore<Rc<Workspaces>> for Unchanged {
+    async fn read(&self) -> Result<Rc<Workspaces>, ServiceError> {
+        Workspaces::parse(&workspaces_secret().to_string()).map(Rc::new).map_err(ServiceError::Permanent)
+    }
+}
+
+/// Clients for every workspace of the suite.
+async fn clients_of(server: &RawServer) -> WorkspaceClients<Unchanged> {
+    let http = http_client(mozilla_roots()).unwrap();
+    let workspaces = SecretStore::<Rc<Workspaces>>::read(&Unchanged).await.unwrap();
+    let base_url = base_url(&format!("http://{}/v1", server.address()));
+    let clients = WorkspaceClients::new(http, base_url, (key(), Some(Unchanged)), Some((workspaces, Unchanged)));
+    assert_no_secret("the clients", &format!("{clients:?}"));
+    clients
+}
+
+/// Processes one trigger of this workspace to its end with this provider and returns the event.
+async fn work(provider: impl Provider, workspace: &str) -> Event {
     let log = Log::start();
     let clock = Clock::System;
     let queue = Rc::new(MemoryQueue::new("m", clock, 60 * SECOND, 2));
@@ -54,9 +83,9 @@ async fn work(client: Client) -> Event {
         Schedule { poll_initial: SECOND, poll_factor: 1.0, retry: 20 * SECOND, speedup: 100, ..Schedule::default() };
     let config = Config { rules: Rules { schedule, ..Rules::default() }, limits, ..Config::default() };
     let worker =
-        Worker::new(client, Rc::clone(&store), CheckedQueue(Rc::clone(&queue)), Rc::clone(&bus), clock, config);
+        Worker::new(provider, Rc::clone(&store), CheckedQueue(Rc::clone(&queue)), Rc::clone(&bus), clock, config);
 
-    queue.put(&json!({"chat_id": CHAT}).to_string(), Duration::ZERO);
+    queue.put(&json!({"chat_id": CHAT, "workspace": workspace}).to_string(), Duration::ZERO);
     let mapping = EventSourceMapping { batch_size: 1, concurrency: 1, invocation: 30 * SECOND };
     mapping.run(&*queue, &worker, queue.drained()).await;
 
@@ -79,32 +108,38 @@ fn envelope(key: &str) -> String {
 }
 
 /// The key with JSON escapes.
-fn escaped() -> String {
-    CANARY.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect()
+fn escaped(key: &str) -> String {
+    key.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect()
 }
 
 #[tokio::test]
 async fn an_envelope_is_published_without_an_echoed_key() {
-    let kept = format!(r#"{{"title": "Bad key", "detail": "not {CANARY}", "type": "errors/missing_credentials"}}"#);
+    for (workspace, key) in [("default", CANARY)].into_iter().chain(WORKSPACES) {
+        echo_in_envelopes(workspace, key).await;
+    }
+}
+
+async fn echo_in_envelopes(workspace: &str, key: &str) {
+    let kept = format!(r#"{{"title": "Bad key", "detail": "not {key}", "type": "errors/missing_credentials"}}"#);
     for (head, body) in [
         ("401 Unauthorized", kept),
-        ("401 Unauthorized", envelope(CANARY)),
-        ("403 Forbidden", envelope(CANARY)),
-        ("404 Not Found", envelope(&escaped())),
-        ("422 Unprocessable Content", envelope(CANARY)),
-        ("500 Internal Server Error", envelope(CANARY)),
-        ("501 Not Implemented", envelope(CANARY)),
-        ("503 Service Unavailable", envelope(&escaped())),
-        ("200 OK", envelope(CANARY)),
-        ("200 OK", json!({"object": "ChatHistorySync", "chat_id": CHAT, "status": CANARY}).to_string()),
-        ("200 OK", json!({"object": "ChatHistorySync", "chat_id": CANARY, "status": "SYNC_DONE"}).to_string()),
-        ("200 OK", json!({"object": CANARY, "chat_id": CHAT, "status": "SYNC_RUNNING"}).to_string()),
+        ("401 Unauthorized", envelope(key)),
+        ("403 Forbidden", envelope(key)),
+        ("404 Not Found", envelope(&escaped(key))),
+        ("422 Unprocessable Content", envelope(key)),
+        ("500 Internal Server Error", envelope(key)),
+        ("501 Not Implemented", envelope(key)),
+        ("503 Service Unavailable", envelope(&escaped(key))),
+        ("200 OK", envelope(key)),
+        ("200 OK", json!({"object": "ChatHistorySync", "chat_id": CHAT, "status": key}).to_string()),
+        ("200 OK", json!({"object": "ChatHistorySync", "chat_id": key, "status": "SYNC_DONE"}).to_string()),
+        ("200 OK", json!({"object": key, "chat_id": CHAT, "status": "SYNC_RUNNING"}).to_string()),
     ] {
         let server = always(vec![Read, reply(head, &body)]).await;
-        let event = work(client_of(&server)).await;
+        let event = work(clients_of(&server).await, workspace).await;
         // The event has the echoed text without the key, which was really sent.
         assert!(event.detail_json().contains("[secret]"), "{head} {body}: {event:?}");
-        assert!(server.seen().requests.iter().all(|request| request.contains(CANARY)));
+        assert!(server.seen().requests.iter().all(|request| request.contains(key)));
     }
 }
 
@@ -133,7 +168,7 @@ async fn an_echoed_key_in_an_unread_part_is_shown_nowhere() {
         vec![Read, text(&format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{CANARY}\r\n"))],
     ] {
         let server = always(moves).await;
-        work(client_of(&server)).await;
+        work(client_of(&server), "default").await;
         assert!(server.seen().requests.iter().all(|request| request.contains(CANARY)));
     }
     assert_eq!(elsewhere.seen().connections, 0, "a redirect was followed");

@@ -2,16 +2,18 @@
 
 #![expect(clippy::unused_async, reason = "has the signatures of the enabled module")]
 
+use std::convert::Infallible;
+
 use anyhow::{anyhow, bail};
 use clap::Args;
 
 use crate::cli::finding::{Finding, Inspection};
 use crate::ids::MessageId;
 use crate::message::TriggerBody;
-use crate::postpress::client::Client;
-use crate::postpress::pace::{Pace, Paced};
+use crate::postpress::client::{http_client, mozilla_roots};
+use crate::postpress::workspaces::WorkspaceClients;
 use crate::service::ServiceError;
-use crate::settings::{Deployment, ProviderSettings, SecretSource, SettingsDiagnosis};
+use crate::settings::{Deployment, ProviderSettings, SecretRef, SecretSource, SettingsDiagnosis};
 use crate::store::RunTable;
 
 /// How to get a build with AWS for this command line.
@@ -57,15 +59,20 @@ impl Redrive {
     }
 }
 
-/// The provider, unless its key is stored in AWS.
-pub(super) async fn provider(settings: &ProviderSettings) -> anyhow::Result<Paced<Client>> {
-    match &settings.key {
+/// The provider, unless one of its keys is stored in AWS.
+pub(super) async fn provider(settings: &ProviderSettings) -> anyhow::Result<WorkspaceClients<Infallible>> {
+    let stored = |variable: &str| anyhow!("{variable} is set, but {}", remedy("sync …"));
+    let ProviderSettings { base_url, key, workspaces, pace } = settings;
+    if let Some(SecretRef { variable, .. }) = workspaces {
+        bail!(stored(variable));
+    }
+    match key {
         SecretSource::Plain(key) => {
-            let client = Client::new(settings.base_url.clone(), key.clone())?;
-            Ok(Paced::new(client, Pace::new(settings.pace.rate())))
+            let http = http_client(mozilla_roots())?;
+            Ok(WorkspaceClients::new(http, base_url.clone(), (key.clone(), None), None).with_pace(*pace))
         }
-        SecretSource::Stored(_) => {
-            bail!("POSTPRESS_API_KEY_SECRET_ID is set, but {}, or set POSTPRESS_API_KEY instead", remedy("sync …"))
+        SecretSource::Stored(SecretRef { variable, .. }) => {
+            bail!("{}, or set POSTPRESS_API_KEY instead", stored(variable))
         }
     }
 }
@@ -82,6 +89,9 @@ pub(super) async fn inspect(settings: &SettingsDiagnosis, _: &reqwest::Client) -
         Some(SecretSource::Plain(key)) => inspection.key = Some(key.clone()),
         Some(SecretSource::Stored(_)) => inspection.account.push(Finding::skipped("secret", remedy("doctor"))),
         None => {}
+    }
+    if settings.workspaces.is_some() {
+        inspection.account.push(Finding::skipped("workspaces", remedy("doctor")));
     }
     if matches!(settings.deployment, Deployment::Aws { .. }) {
         inspection.deployment.push(Finding::skipped("AWS", remedy("doctor")));

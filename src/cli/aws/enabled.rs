@@ -18,5 +18,5 @@ mod work;
 
 /// The provider's client, for calls that start nothing.
 pub(super) async fn client(settings: &ProviderSettings) -> anyhow::Result<Client> {
-    Ok(provider(settings).await?.provider().client())
+    Ok(provider(settings).await?.default_client())
 }

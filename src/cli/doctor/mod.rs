@@ -17,6 +17,7 @@ use diagnosis::Diagnosis;
 mod diagnosis;
 mod local;
 mod provider;
+mod workspaces;
 
 /// Maximum width of the table; longer lines are hard to read.
 const WIDEST: usize = 120;
@@ -24,7 +25,7 @@ const WIDEST: usize = 120;
 /// Check settings, key, base URL, queue, bus and table without starting a sync
 ///
 /// Continues after a fault, and says how to fix each. With neither `BRIDGE_QUEUE_URL` nor `BRIDGE_TABLE` set, it checks what a
-/// local `sync` needs. It calls the provider once, for a chat that cannot exist.
+/// local `sync` needs. It calls the provider once in each workspace, for a chat that cannot exist.
 ///
 /// Exit code 0: no fault (there may be warnings); 1: a fault was found; 2: the command failed.
 ///
@@ -52,12 +53,16 @@ impl Doctor {
         let variables = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
         findings.extend(local::unknown(variables));
         findings.extend(local::state_file(&settings.deployment));
-        let Inspection { key, account, deployment } = aws::inspect(&settings, &http).await;
+        let Inspection { key, workspaces, account, deployment } = aws::inspect(&settings, &http).await;
         findings.extend(account);
         findings.extend(match &settings.base_url {
-            Some(base) => provider::check(http, base, key, &settings.config).await,
+            Some(base) => provider::check(http.clone(), base, key, &settings.config).await,
             None => vec![Finding::skipped("base URL", "there is no valid one; see the settings")],
         });
+        if let Some(workspaces) = workspaces {
+            let base = settings.base_url.as_ref();
+            findings.extend(workspaces::check(&http, base, &workspaces, &settings.config).await);
+        }
         findings.extend(deployment);
         findings.extend(not_in_aws(&settings.deployment));
 

@@ -21,7 +21,7 @@ const NO_CHAT: &str = "resource_not_found~doctor";
 
 const BASE_URL: &str = "base URL";
 const KEY: &str = "API key";
-const CLOCK: &str = "clock";
+pub(super) const CLOCK: &str = "clock";
 
 /// postpress's answer for every chat and account at the host of another workspace.
 const NO_CLIENT_SESSION: &str = "errors/no_client_session";

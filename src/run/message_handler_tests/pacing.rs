@@ -120,3 +120,25 @@ fn a_trigger_claims_at_the_time_of_its_turn_and_asks_for_it_once() {
     assert_eq!(scene.until_effect().step, call());
     assert_eq!(scene.table().started_at_ms, NOW + Duration::from_secs(30));
 }
+
+#[test]
+fn a_trigger_of_a_workspace_that_is_not_configured_is_refused_and_starts_nothing() {
+    for table in [None, Some(published())] {
+        let mut scene = scene(table.clone(), trigger_task("t"), "t", NOW);
+        scene.give(StepResult::UnknownWorkspace);
+        assert!(matches!(scene.step, Step::Publish(Publication::UnknownWorkspace(_))), "{:?}", scene.step);
+        assert_eq!(scene.disposition(), Disposition::Ack(AckReason::Refused));
+        assert_eq!(scene.table, table);
+    }
+}
+
+#[test]
+fn what_was_accepted_goes_on_though_its_workspace_is_no_longer_configured() {
+    let mut poll = scene(Some(item()), poll_task(1), "poll", NOW);
+    let held = Item { holder: MessageId::new("t"), ..item() };
+    let mut trigger = redelivery(Some(held), trigger_task("t"), "t");
+    for scene in [&mut poll, &mut trigger] {
+        scene.give(StepResult::UnknownWorkspace);
+        assert_eq!(scene.until_effect().step, call());
+    }
+}

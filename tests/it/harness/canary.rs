@@ -1,5 +1,5 @@
-//! The API key of the whole suite. Everything that the bridge prints, stores, sends or publishes in a test is checked not to
-//! contain it.
+//! The API keys of the whole suite, one for each workspace. Everything that the bridge prints, stores, sends or publishes in a test
+//! is checked not to contain them.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -9,13 +9,22 @@ use std::thread;
 use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
 
-/// The API key of every program and client that the tests start.
+/// The API key of the default workspace, in every program and client that the tests start.
 pub(crate) const CANARY: &str = "pp_live_hunter2";
 
+/// Other workspaces, each with its key.
+pub(crate) const WORKSPACES: [(&str, &str); 2] = [("acme", "pp_live_swordfish3"), ("globex", "pp_live_opensesame4")];
+
+/// A secret with an entry for each of [`WORKSPACES`].
+pub(crate) fn workspaces_secret() -> serde_json::Value {
+    WORKSPACES.iter().map(|(name, key)| ((*name).to_owned(), serde_json::json!({ "api_key": key }))).collect()
+}
+
 /// # Panics
-/// If the text contains the key. The message does not show it again.
+/// If the text contains a key. The message does not show it again.
 pub(crate) fn assert_no_secret(place: &str, text: &str) {
-    if let Some(at) = text.find(CANARY) {
+    let mut keys = WORKSPACES.map(|(_, key)| key).into_iter().chain([CANARY]);
+    if let Some(at) = keys.find_map(|key| text.find(key)) {
         let before = &text[text.floor_char_boundary(at.saturating_sub(300))..at];
         panic!("the API key is in {place}, after: {before}");
     }
@@ -76,6 +85,14 @@ impl Drop for CheckedLog {
 fn the_key_is_found_in_a_log_that_no_test_reads() {
     let log = CheckedLog::new();
     fs::write(log.path(), format!("key {CANARY}")).unwrap();
+}
+
+#[test]
+fn the_key_of_every_workspace_is_found() {
+    for (_, key) in WORKSPACES {
+        let found = std::panic::catch_unwind(|| assert_no_secret("a log", &format!("key {key}")));
+        found.expect_err("a workspace's key is not found");
+    }
 }
 
 #[tokio::test]

@@ -157,18 +157,20 @@ fn settings(stack: &Stack) -> WorkerSettings {
 #[tokio::test]
 async fn unset_parameters_are_the_programs_defaults() {
     let settings = settings(&Stack::create(BRIDGE, &[]).await);
-    assert_eq!(settings.config, Config::default());
+    assert_eq!((settings.config, settings.provider.workspaces), (Config::default(), None));
 }
 
 #[tokio::test]
 async fn existing_resources_are_used_instead_of_new_ones() {
     const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1";
     const SECRET: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:ours-AbCdEf";
+    const WORKSPACES: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:tenants-AbCdEf";
     let stack = Stack::create(
         BRIDGE,
         &[
             ("EventBusName", "default"),
             ("ApiKeySecretId", &format!("{SECRET}#key")),
+            ("WorkspacesSecretId", &format!("{WORKSPACES}#all")),
             ("KmsKeyArn", KEY),
             ("WebhookAuth", "iam"),
             ("CallTimeoutSeconds", "20"),
@@ -179,13 +181,15 @@ async fn existing_resources_are_used_instead_of_new_ones() {
     assert_eq!((&*settings.event_bus, stack.output("EventBusName")), ("default", "default"));
     let [worker, webhook] = ["SyncWorker", "Webhook"].map(|function| &stack.environments[function]);
     assert_eq!(worker["POSTPRESS_API_KEY_SECRET_ID"], format!("{SECRET}#key"));
+    let workspaces = settings.provider.workspaces.unwrap();
+    assert_eq!((&*workspaces.id, workspaces.field.as_deref()), (WORKSPACES, Some("all")));
     assert_eq!(webhook["BRIDGE_WEBHOOK_AUTH"], "iam");
     assert!(!webhook.keys().any(|name| name.ends_with("SECRET_ID")), "{webhook:?}");
 
     let worker = &stack.permissions["SyncWorkerRole"];
     let may = |action: &str, resource: &str| worker.contains(&(action.to_owned(), resource.to_owned()));
     assert!(may("events:PutEvents", "arn:aws:events:us-east-1:123456789012:event-bus/default"));
-    assert!(may("secretsmanager:GetSecretValue", SECRET));
+    assert!(may("secretsmanager:GetSecretValue", SECRET) && may("secretsmanager:GetSecretValue", WORKSPACES));
     for role in ["SyncWorkerRole", "WebhookRole", "SweepRole"] {
         for action in ["kms:Decrypt", "kms:GenerateDataKey"] {
             assert!(stack.permissions[role].contains(&(action.to_owned(), KEY.to_owned())), "{role}: {action}");

@@ -11,7 +11,7 @@ use postpress_bridge::event_source_mapping::{EventSourceMapping, Handler, Invoca
 use postpress_bridge::ids::{MessageGroup, Subject};
 use postpress_bridge::message::Record;
 use postpress_bridge::postpress::pace::{Pace, Paced, Rate};
-use postpress_bridge::postpress::{Answer, Provider, SyncCall, Token};
+use postpress_bridge::postpress::{Answer, NotAdmitted, Provider, SyncCall, Token};
 use postpress_bridge::queue::{MemoryQueue, Outgoing};
 use postpress_bridge::settings::Config;
 use postpress_bridge::simulator::{Faults, Simulator, Span};
@@ -44,7 +44,7 @@ impl Provider for Caller {
         }
     }
 
-    async fn admit(&self, subject: &Subject, until: Instant) -> Result<Token, Duration> {
+    async fn admit(&self, subject: &Subject, until: Instant) -> Result<Token, NotAdmitted> {
         match self {
             Self::Paced(provider) => provider.admit(subject, until).await,
             Self::Unpaced(provider) => provider.admit(subject, until).await,
@@ -171,11 +171,13 @@ async fn ten_thousand_chats_at_once_keep_to_the_pace_of_their_key() {
 #[tokio::test(start_paused = true)]
 async fn a_small_tenant_beside_a_big_one_is_started_within_twice_its_own_time() {
     for chats in [50, 200] {
-        let (alone, beside) = (Bridge::new(true), Bridge::new(true));
-        beside.trigger("big", 10_000);
-        alone.trigger("small", chats);
-        beside.trigger("small", chats);
-        let (alone, beside) = (alone.starts("small", chats).await, beside.starts("small", chats).await);
+        let bridge = Bridge::new(true);
+        bridge.trigger("small", chats);
+        let alone = bridge.starts("small", chats).await;
+        let bridge = Bridge::new(true);
+        bridge.trigger("big", 10_000);
+        bridge.trigger("small", chats);
+        let beside = bridge.starts("small", chats).await;
         println!(
             "the last of {chats} chats is started after {alone:?} alone, and after {beside:?} beside 10,000 others"
         );

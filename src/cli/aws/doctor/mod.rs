@@ -9,6 +9,7 @@ use crate::bootstrap::StoredCredentials;
 use crate::cli::finding::{Finding, Inspection};
 use crate::credentials::SecretStore;
 use crate::postpress::client::ApiKey;
+use crate::postpress::workspaces::Workspaces;
 use crate::secrets::StoredSecret;
 use crate::service::ServiceError;
 use crate::settings::{Access, Deployment, SecretSource, SettingsDiagnosis};
@@ -20,6 +21,7 @@ mod table;
 
 const AWS: &str = "AWS";
 const SECRET: &str = "secret";
+const WORKSPACES: &str = "workspaces";
 const WEBHOOK: &str = "webhook";
 
 /// Time limit of reading a secret.
@@ -37,7 +39,8 @@ pub(in crate::cli) async fn inspect(settings: &SettingsDiagnosis, http: &reqwest
         None => None,
     };
     let is_deployed = matches!(settings.deployment, Deployment::Aws { .. });
-    if secret.is_none() && !is_deployed {
+    let workspaces = settings.workspaces.clone();
+    if secret.is_none() && workspaces.is_none() && !is_deployed {
         return inspection;
     }
     let aws = match crate::aws::connect(http.clone()).await {
@@ -50,11 +53,17 @@ pub(in crate::cli) async fn inspect(settings: &SettingsDiagnosis, http: &reqwest
             return inspection;
         }
     };
-    let stored = secret.map(|place| StoredSecret::new(aws_sdk_secretsmanager::Client::new(&aws), place));
-    let (stored, deployment, webhook) = tokio::join!(key_in(stored), deployed(settings, &aws), webhook(settings, &aws));
+    let secrets = aws_sdk_secretsmanager::Client::new(&aws);
+    let [secret, workspaces] = [secret, workspaces].map(|place| Some(StoredSecret::new(secrets.clone(), place?)));
+    let (stored, workspaces, deployment, webhook) =
+        tokio::join!(key_in(secret), workspaces_in(workspaces), deployed(settings, &aws), webhook(settings, &aws));
     inspection.account.push(of_account(&aws));
     if let Some((key, finding)) = stored {
         inspection.key = key;
+        inspection.account.push(finding);
+    }
+    if let Some((workspaces, finding)) = workspaces {
+        inspection.workspaces = workspaces;
         inspection.account.push(finding);
     }
     inspection.account.extend(webhook);
@@ -71,9 +80,20 @@ fn of_account(aws: &SdkConfig) -> Finding {
 
 /// Reads the key from its secret. The key itself is never shown.
 async fn key_in(secret: Option<StoredSecret>) -> Option<(Option<ApiKey>, Finding)> {
-    Some(match in_time(secret?.read()).await {
+    Some(match in_time(secret?.read_as(ApiKey::parse)).await {
         Ok(key) => (Some(key), Finding::well(SECRET, "it can be read, and holds a well-formed key")),
         Err(error) => (None, of_secret_error(SECRET, error)),
+    })
+}
+
+/// Reads the workspaces from their secret, which has a finding of its own; so has each workspace later.
+async fn workspaces_in(secret: Option<StoredSecret>) -> Option<(Option<Workspaces>, Finding)> {
+    Some(match in_time(secret?.workspaces()).await {
+        Ok(workspaces) => {
+            let found = format!("their secret can be read; it has {}", workspaces.iter().count());
+            (Some(workspaces), Finding::well(WORKSPACES, found))
+        }
+        Err(error) => (None, of_secret_error(WORKSPACES, error)),
     })
 }
 
