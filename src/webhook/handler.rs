@@ -17,7 +17,7 @@ use super::status::{SyncStatus, entity_tag, is_known};
 use super::{JSON, NO_STORE, Request, Response, json_response};
 use crate::credentials::SecretStore;
 use crate::credentials::webhook::Credentials;
-use crate::ids::{MessageId, Subject, SubjectKind};
+use crate::ids::{MessageId, Subject, SubjectKind, Workspace};
 use crate::message::TriggerBody;
 use crate::queue::{Outgoing, Queue};
 use crate::service::{ServiceError, retry_until, retry_while};
@@ -102,19 +102,21 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         until: Instant,
     ) -> Result<Subject, Problem> {
         self.auth.check(request, until, has_token).await.map_err(unauthorized)?;
-        subject.map_err(|why| Problem::new(Kind::InvalidId(kind), why))
+        let subject = subject.map_err(|why| Problem::new(Kind::InvalidId(kind), why))?;
+        Ok(subject.in_workspace(workspace(request)?))
     }
 
     /// Puts the trigger on the queue, and answers that it is there.
     async fn send(&self, request_id: &str, trigger: &TriggerBody, until: Instant) -> Result<Response, Problem> {
         let message_id = self.enqueue(request_id, trigger, until).await?;
         let [chat_id, account_id] = SubjectKind::ALL.map(|kind| trigger.subject.id_of(kind));
+        let workspace = trigger.subject.workspace().unless_default().map(Workspace::as_str);
         if trigger.is_cancel() {
-            tracing::info!(chat_id, account_id, %message_id, request_id, "cancel accepted");
+            tracing::info!(chat_id, account_id, workspace, %message_id, request_id, "cancel accepted");
             let answer = CancelRequest::accepted(trigger.subject.clone(), message_id);
             return Ok(json_response(StatusCode::ACCEPTED, &answer, JSON, NO_STORE));
         }
-        tracing::info!(chat_id, account_id, %message_id, request_id, "trigger accepted");
+        tracing::info!(chat_id, account_id, workspace, %message_id, request_id, "trigger accepted");
         Ok(json_response(StatusCode::ACCEPTED, &SyncRequest::accepted(trigger, message_id), JSON, NO_STORE))
     }
 
@@ -160,7 +162,8 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
     async fn status(&self, request: &Request, subject: &Subject, until: Instant) -> Result<Response, Problem> {
         let read = retry_until(until, async || self.store.read(subject).await).await.map_err(|error| {
             let [chat_id, account_id] = SubjectKind::ALL.map(|kind| subject.id_of(kind));
-            tracing::error!(request_id = request.id, chat_id, account_id, %error, "run table not read");
+            let workspace = subject.workspace().unless_default().map(Workspace::as_str);
+            tracing::error!(request_id = request.id, chat_id, account_id, workspace, %error, "run table not read");
             Problem::unavailable("the run table cannot be read; try again")
         })?;
         let now = self.clock.now();
@@ -179,6 +182,16 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         }
         set(&mut response, ETAG, &tag);
         Ok(response)
+    }
+}
+
+/// The workspace in the query.
+fn workspace(request: &Request) -> Result<Workspace, Problem> {
+    let invalid = |why: String| Problem::new(Kind::InvalidWorkspace, why);
+    match &request.workspaces[..] {
+        [] => Ok(Workspace::DEFAULT),
+        [name] => Workspace::parse(name).map_err(|error| invalid(error.to_string())),
+        _ => Err(invalid("`workspace` is in the query more than once; keep one of them".to_owned())),
     }
 }
 

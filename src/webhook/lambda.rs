@@ -8,8 +8,8 @@
 //!
 //! A custom domain's base path may precede the path. Events are read as AWS documents them
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>,
-//! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html>), one member at a time, so that an invalid query or host,
-//! which is not used, does no harm. `lambda_http` provides the formats of answers. It does not read the requests, because it
+//! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html>), one member at a time, so that an invalid host or
+//! parameter, which is not used, does no harm. `lambda_http` provides the formats of answers. It does not read the requests, because it
 //! panics on such a query and cannot describe other events.
 
 use std::collections::HashSet;
@@ -153,6 +153,7 @@ impl Source {
             id: id.to_owned(),
             method: Method::from_bytes(method.as_bytes()).map_err(|_| "the event's HTTP method is invalid")?,
             path: routed.unwrap_or_else(|| as_sent(&path)),
+            workspaces: workspaces(event),
             headers: headers(event),
             body: body(event)?,
         })
@@ -174,6 +175,22 @@ fn matched<'a>(path: &'a str, mut resource: String, parameters: &RawObject<'_>) 
 fn without_stage<'a>(path: &'a str, stage: &str) -> &'a str {
     let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(stage));
     rest.filter(|rest| rest.starts_with('/')).unwrap_or(path)
+}
+
+/// All values of `workspace` in the query: encoded in payload format 2.0, decoded in 1.0.
+fn workspaces(event: &RawObject<'_>) -> Vec<String> {
+    const NAME: &str = "workspace";
+    let text = |value: &RawValue| serde_json::from_str::<String>(value.get()).ok();
+    if let Some(query) = event.text("rawQueryString") {
+        let parameters = url::form_urlencoded::parse(query.as_bytes());
+        return parameters.filter(|(name, _)| name == NAME).map(|(_, value)| value.into_owned()).collect();
+    }
+    let listed = event.object("multiValueQueryStringParameters").and_then(|parameters| parameters.get(NAME));
+    if let Some(values) = listed.and_then(|values| serde_json::from_str::<Vec<&RawValue>>(values.get()).ok()) {
+        return values.into_iter().filter_map(text).collect();
+    }
+    let parameters = event.object("queryStringParameters").unwrap_or_default();
+    parameters.get(NAME).and_then(text).into_iter().collect()
 }
 
 /// All headers with all values. `multiValueHeaders` lists values; `headers` joins them, or has only the last one.

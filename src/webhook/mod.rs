@@ -44,6 +44,8 @@ pub struct Request {
     pub method: Method,
     /// The path.
     pub path: Path,
+    /// The values of `workspace` in the query, decoded. No other parameter is read.
+    pub workspaces: Vec<String>,
     /// The headers. A name may have several values.
     pub headers: HeaderMap,
     /// The body, decoded from Base64.

@@ -10,7 +10,7 @@ use super::problem::{Kind, PROBLEM_JSON, Problem, RETRY_AFTER_SECONDS};
 use super::request::{BODY_MAX_BYTES, CancelRequest, IDEMPOTENCY_KEY, SyncRequest, WEBHOOK_ID};
 use super::routes::{HEALTH, SYNCS, sync_path};
 use super::status::SyncStatus;
-use crate::ids::{ChatId, SubjectKind};
+use crate::ids::{ChatId, SubjectKind, Workspace};
 use crate::postpress::operation::OPERATIONS;
 use crate::postpress::{Envelope, Operation};
 use crate::schema::{self, absent_not_null};
@@ -139,9 +139,18 @@ fn id_in_path(operation: &Operation, schema: &Value) -> Value {
     })
 }
 
+fn workspace_in_query(types: &mut SchemaGenerator) -> Value {
+    json!({
+        "name": "workspace",
+        "in": "query",
+        "description": "The workspace; `default` if absent",
+        "schema": types.subschema_for::<Workspace>().as_value(),
+    })
+}
+
 fn get_status(operation: &Operation, types: &mut SchemaGenerator) -> Value {
     let kind = operation.kind;
-    let refused = [Kind::InvalidId(kind), Kind::Unauthorized, Kind::NoRun, Kind::Unavailable];
+    let refused = [Kind::InvalidId(kind), Kind::InvalidWorkspace, Kind::Unauthorized, Kind::NoRun, Kind::Unavailable];
     let status =
         answer("The run, as the run table has it", types.subschema_for::<SyncStatus>().as_value(), STATUS_HEADERS);
     let id = id_in_path(operation, types.subschema_for::<ChatId>().as_value());
@@ -157,7 +166,7 @@ fn get_status(operation: &Operation, types: &mut SchemaGenerator) -> Value {
         },
         "summary": format!("Query the latest run of a {kind}"),
         "security": [{ TOKEN: [] }],
-        "parameters": [id, {
+        "parameters": [id, workspace_in_query(types), {
             "name": "if-none-match",
             "in": "header",
             "description": "An entity tag, or a comma-separated list of them",
@@ -169,7 +178,7 @@ fn get_status(operation: &Operation, types: &mut SchemaGenerator) -> Value {
 
 fn cancel(operation: &Operation, types: &mut SchemaGenerator) -> Value {
     let kind = operation.kind;
-    let refused = [Kind::InvalidId(kind), Kind::Unauthorized, Kind::Unavailable];
+    let refused = [Kind::InvalidId(kind), Kind::InvalidWorkspace, Kind::Unauthorized, Kind::Unavailable];
     let accepted = answer("SQS has the request", types.subschema_for::<CancelRequest>().as_value(), NO_STORE);
     json!({
         "operationId": match kind {
@@ -180,7 +189,10 @@ fn cancel(operation: &Operation, types: &mut SchemaGenerator) -> Value {
         "description": "The run makes no further call, and ends for all its triggers as `bridge/cancelled`, unless its sync ends \
             first. A run that begins later is left alone. A sync that postpress has begun goes on.",
         "security": [{ TOKEN: [] }],
-        "parameters": [id_in_path(operation, types.subschema_for::<ChatId>().as_value())],
+        "parameters": [
+            id_in_path(operation, types.subschema_for::<ChatId>().as_value()),
+            workspace_in_query(types),
+        ],
         "responses": responses("202", accepted, &refused, types),
     })
 }

@@ -23,6 +23,8 @@ pub enum Kind {
     InvalidIdempotencyKey,
     /// The id in the path, of this kind, is invalid.
     InvalidId(SubjectKind),
+    /// The workspace in the query is invalid.
+    InvalidWorkspace,
     /// The request is not authenticated.
     Unauthorized,
     /// The path does not exist.
@@ -56,6 +58,7 @@ impl Kind {
             Self::InvalidId(SubjectKind::Account) => {
                 (StatusCode::BAD_REQUEST, "bridge/invalid_account_id", "The account id is invalid")
             }
+            Self::InvalidWorkspace => (StatusCode::BAD_REQUEST, "bridge/invalid_workspace", "The workspace is invalid"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "bridge/unauthorized", "Not authenticated"),
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "bridge/no_such_path", "The path does not exist"),
             Self::NoRun => (StatusCode::NOT_FOUND, "bridge/no_run", "No run found"),

@@ -170,10 +170,13 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Re
         let name: HeaderName = name.parse().unwrap();
         map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let workspaces = url::form_urlencoded::parse(query.as_bytes()).map(|(_, value)| value.into_owned()).collect();
     Request {
         id: "request-1".to_owned(),
         method: Method::from_bytes(method.as_bytes()).unwrap(),
         path: Path::Encoded(path.to_owned()),
+        workspaces,
         headers: map,
         body: body.as_bytes().to_vec(),
     }

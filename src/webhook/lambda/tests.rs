@@ -57,6 +57,34 @@ fn invalid_uri_parts_are_ignored() {
 }
 
 #[test]
+fn workspace_is_read_from_the_query_of_every_format() {
+    let path = "/v1/chats/c/sync";
+    for (query, workspaces) in [
+        ("", &[][..]),
+        ("a=\"b\" {c}^|`<>é", &[]),
+        ("x=1&workspace=team%2D7&y", &["team-7"]),
+        ("workspace", &[""]),
+        ("workspace=a&workspace=b", &["a", "b"]),
+    ] {
+        let mut event = version_2(API, "$default", path);
+        event["rawQueryString"] = query.into();
+        assert_eq!(sound(&event).workspaces, workspaces, "{query}");
+    }
+    for (single, multiple, workspaces) in [
+        (json!(null), json!(null), &[][..]),
+        (json!({"x": "1", "workspace": "a b"}), json!(null), &["a b"]),
+        (json!({"workspace": "b"}), json!({"workspace": ["a", "b"], "x": [1]}), &["a", "b"]),
+        (json!({"workspace": ""}), json!({"workspace": [""]}), &[""]),
+    ] {
+        for mut event in [rest("prod", path), http_api_1("$default", path)] {
+            event["queryStringParameters"] = single.clone();
+            event["multiValueQueryStringParameters"] = multiple.clone();
+            assert_eq!(sound(&event).workspaces, workspaces, "{event}");
+        }
+    }
+}
+
+#[test]
 fn paths_lose_their_stage() {
     let (decoded, encoded) = (|path: &str| Path::Decoded(path.into()), |path: &str| Path::Encoded(path.into()));
     let url = "abc.lambda-url.eu-west-1.on.aws";

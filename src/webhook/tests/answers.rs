@@ -246,6 +246,38 @@ async fn a_cancel_is_one_message_that_says_when_it_takes_effect() {
 }
 
 #[tokio::test]
+async fn query_and_body_choose_the_workspace() {
+    let fixture = fixture();
+    let bearer = format!("Bearer {TOKEN}");
+    let delete = |path: &str| request("DELETE", path, &[("authorization", &bearer)], "");
+    fixture.ports.item.replace(Some(item(&json!({"subject": "team-7/chat/c"}))));
+    let found = fixture.answer(&get("/v1/chats/c/sync?workspace=team-7", &[])).await;
+    let start = r#"{"object":"ChatHistorySync","chat_id":"c","workspace":"team-7","phase":"active""#;
+    assert!(found.body().starts_with(start), "{}", found.body());
+    for path in ["/v1/chats/c/sync", "/v1/chats/c/sync?workspace=default", "/v1/chats/c/sync?workspace=other"] {
+        assert_eq!(fixture.outcome(&get(path, &[])).await, "404 bridge/no_run", "{path}");
+    }
+
+    let cancelled = fixture.answer(&delete("/v1/chats/c/sync?workspace=team-7")).await;
+    let start = r#"{"object":"CancelRequest","chat_id":"c","workspace":"team-7","message_id":"m-1""#;
+    assert!(cancelled.body().starts_with(start), "{}", cancelled.body());
+    let posted = fixture.answer(&post(&[], r#"{"chat_id": "c", "workspace": "team-7"}"#)).await;
+    let start = r#"{"object":"SyncRequest","chat_id":"c","workspace":"team-7","message_id":"m-2""#;
+    assert!(posted.body().starts_with(start), "{}", posted.body());
+    let trigger = r#"{"chat_id":"c","workspace":"team-7"}"#;
+    assert_eq!(fixture.sent(), [&*trigger.replace('{', r#"{"action":"cancel","#), trigger]);
+
+    for query in ["workspace=", "workspace=a%20b", "workspace=%FF", "workspace=a&workspace=a"] {
+        let path = format!("/v1/accounts/a/sync?{query}");
+        for request in [get(&path, &[]), delete(&path)] {
+            assert_eq!(fixture.outcome(&request).await, "400 bridge/invalid_workspace", "{query}");
+        }
+    }
+    assert_eq!(fixture.outcome(&post(&[], r#"{"chat_id": "c", "workspace": ""}"#)).await, "400 bridge/invalid_trigger");
+    assert_eq!(fixture.sent().len(), 2);
+}
+
+#[tokio::test]
 async fn a_cancel_that_may_be_on_the_queue_is_not_sent_again() {
     let bearer = format!("Bearer {TOKEN}");
     let delete = request("DELETE", "/v1/chats/c/sync", &[("authorization", &bearer)], "");
