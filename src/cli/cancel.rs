@@ -75,7 +75,7 @@ impl Cancel {
         if self.wait && !is_stopped {
             for subject in &subjects {
                 let item = table.read(subject).await?.filter(|item| item.state.is_active());
-                in_flight.extend(item.map(|item| ((*subject).clone(), item.run_id)));
+                in_flight.extend(item.map(|item| (subject.clone(), item.run_id)));
             }
         }
         let lines = match &settings.runs {
@@ -115,11 +115,11 @@ impl Cancel {
 }
 
 /// Cancels runs of the terminal's own `sync`.
-async fn cancel_in_file<'a>(path: &Path, subjects: &[&'a Subject]) -> anyhow::Result<Vec<Line<'a>>> {
+async fn cancel_in_file<'a>(path: &Path, subjects: &'a [Subject]) -> anyhow::Result<Vec<Line<'a>>> {
     let store = SqliteStore::open(path)?;
     let now = Clock::System.now();
     let mut lines = Vec::new();
-    for subject in subjects.iter().copied() {
+    for subject in subjects {
         let written = store.write(&Write::Cancel { subject: subject.clone(), requested_at: now, now }).await?;
         let cancelled = Some(matches!(written, WriteResult::Applied(_)));
         lines.push(Line { subject, message_id: None, cancelled, error: None });
@@ -128,15 +128,15 @@ async fn cancel_in_file<'a>(path: &Path, subjects: &[&'a Subject]) -> anyhow::Re
 }
 
 /// Sends cancels to a deployed bridge.
-async fn cancel_over_queue<'a>(subjects: &[&'a Subject]) -> anyhow::Result<Vec<Line<'a>>> {
+async fn cancel_over_queue<'a>(subjects: &'a [Subject]) -> anyhow::Result<Vec<Line<'a>>> {
     let settings = SendSettings::from_env()?;
-    let cancels: Vec<_> = subjects.iter().copied().cloned().map(TriggerBody::cancel).collect();
+    let cancels: Vec<_> = subjects.iter().cloned().map(TriggerBody::cancel).collect();
     let sent = DeployedBridge::connect("cancel")
         .await?
         .send(&settings.queue_url, &cancels)
         .await
         .context("nothing was sent")?;
-    let line = |(subject, sent): (&&'a Subject, Result<MessageId, ServiceError>)| {
+    let line = |(subject, sent): (&'a Subject, Result<MessageId, ServiceError>)| {
         let (message_id, error) = match sent {
             Ok(message_id) => (Some(message_id), None),
             Err(error) => (None, Some(error.to_string())),

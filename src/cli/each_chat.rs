@@ -13,7 +13,7 @@ use crate::run::DELAY_MAX;
 use crate::settings::{FromEnv, ListSettings};
 use crate::telemetry::{self, LogFormat};
 
-use super::aws;
+use super::aws::provider;
 use super::format::span;
 
 /// How often a page is asked for at most. The list has no effect at postpress, so a failed call can be repeated.
@@ -57,7 +57,7 @@ impl ChatLister {
     /// Begins to list these chats. Makes no call yet.
     pub(super) async fn new(settings: &ListSettings, query: ChatQuery) -> anyhow::Result<Self> {
         Ok(Self {
-            client: aws::client(&settings.provider).await?,
+            client: provider(&settings.provider).await?.client(&query.workspace).map_err(anyhow::Error::msg)?,
             progress: Progress::new(&query),
             query,
             timeout: settings.timeout,
@@ -101,7 +101,9 @@ impl ChatLister {
         self.counts.pages += 1;
         self.counts.chats += chats.len();
         self.progress.show(self.counts, matches!(self.position, Position::End));
-        Ok(Some(chats.into_iter().map(|chat| SubjectId::Chat(chat).into()).collect()))
+        let workspace = &self.query.workspace;
+        let subject = |chat| Subject::from(SubjectId::Chat(chat)).in_workspace(workspace.clone());
+        Ok(Some(chats.into_iter().map(subject).collect()))
     }
 
     /// The whole list.

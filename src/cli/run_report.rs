@@ -91,6 +91,9 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, driver: Driver, 
         table.add_row([table::bold(name), value.into()]);
     };
     line(item.subject.kind().as_str(), item.subject.id().to_owned());
+    if let Some(workspace) = item.subject.workspace().unless_default() {
+        line("workspace", workspace.to_string());
+    }
     line("run", item.run_id.to_string());
     line("phase", if item.state.is_active() { "active" } else { "ended" }.to_owned());
     line("status", status(item).unwrap_or("none yet").to_owned());

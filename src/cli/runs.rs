@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{Attribute, Cell, Color, Table};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::ids::Subject;
+use crate::ids::{Subject, Workspace};
 use crate::run::{ACTIVE_SHARDS, DueRun, ENDED_SHARDS, Item, Next};
 use crate::store::{DUE_PAGE, Driver, RunTable};
 use crate::time::{Clock, Millis};
@@ -33,6 +33,10 @@ pub struct Runs {
     #[arg(long)]
     ended: bool,
 
+    /// List only runs of this workspace; runs of all workspaces are looked at
+    #[arg(long, value_name = "NAME", value_parser = Workspace::parse)]
+    workspace: Option<Workspace>,
+
     /// Maximum number of runs to list
     #[arg(long, default_value = "100", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
@@ -56,8 +60,12 @@ impl Runs {
     pub async fn run(self) -> anyhow::Result<bool> {
         let (settings, table) = run_table::open("runs").await?;
         let (limit, now, driver) = (self.limit as usize, Clock::System.now(), table.driver());
-        let Listing { runs, note } =
-            if self.ended { ended(&table, limit, now).await? } else { open(&table, limit).await? };
+        let workspace = self.workspace.as_ref();
+        let Listing { runs, note } = if self.ended {
+            ended(&table, limit, workspace, now).await?
+        } else {
+            open(&table, limit, workspace).await?
+        };
         if self.json {
             for item in &runs {
                 table::print_json(&RunReport::of(item, now, settings.overdue, driver))?;
@@ -78,11 +86,16 @@ impl Runs {
     }
 }
 
+/// Whether a run is to be listed.
+fn is_wanted(subject: &Subject, workspace: Option<&Workspace>) -> bool {
+    workspace.is_none_or(|workspace| subject.workspace() == workspace)
+}
+
 /// At most `limit` open runs, those whose sweep is due first; sorted by age, oldest first.
-async fn open(table: &RunTable, limit: usize) -> anyhow::Result<Listing> {
+async fn open(table: &RunTable, limit: usize, workspace: Option<&Workspace>) -> anyhow::Result<Listing> {
     let mut due = Vec::new();
     for shard in ACTIVE_SHARDS.chain(ENDED_SHARDS) {
-        due.extend(due_of_shard(table, shard, limit).await?);
+        due.extend(due_of_shard(table, shard, limit, workspace).await?);
     }
     due.sort_by(|one, other| (one.sweep_at_ms, &one.subject).cmp(&(other.sweep_at_ms, &other.subject)));
     let is_cut = due.len() > limit;
@@ -101,12 +114,19 @@ async fn open(table: &RunTable, limit: usize) -> anyhow::Result<Listing> {
 }
 
 /// A shard's open runs, at least `limit + 1` of them if there are that many.
-async fn due_of_shard(table: &RunTable, shard: u8, limit: usize) -> anyhow::Result<Vec<DueRun>> {
+async fn due_of_shard(
+    table: &RunTable,
+    shard: u8,
+    limit: usize,
+    workspace: Option<&Workspace>,
+) -> anyhow::Result<Vec<DueRun>> {
     let mut due: Vec<DueRun> = Vec::new();
+    let mut after: Option<DueRun> = None;
     while due.len() <= limit {
-        let page = table.due(shard, Millis(u64::MAX), due.last()).await?;
+        let page = table.due(shard, Millis(u64::MAX), after.as_ref()).await?;
         let is_last = page.len() < DUE_PAGE;
-        due.extend(page);
+        after = page.last().cloned();
+        due.extend(page.into_iter().filter(|due| is_wanted(&due.subject, workspace)));
         if is_last {
             break;
         }
@@ -115,7 +135,7 @@ async fn due_of_shard(table: &RunTable, shard: u8, limit: usize) -> anyhow::Resu
 }
 
 /// Scans for ended runs until it has `limit` of them or has read [`PAGES_MAX`] pages; sorted by end, latest first.
-async fn ended(table: &RunTable, limit: usize, now: Millis) -> anyhow::Result<Listing> {
+async fn ended(table: &RunTable, limit: usize, workspace: Option<&Workspace>, now: Millis) -> anyhow::Result<Listing> {
     let (mut runs, mut scanned) = (Vec::new(), 0);
     let mut after: Option<Subject> = None;
     let mut is_complete = false;
@@ -123,7 +143,7 @@ async fn ended(table: &RunTable, limit: usize, now: Millis) -> anyhow::Result<Li
         let page = table.ended_page(after.as_ref()).await?;
         scanned += page.looked_at;
         // DynamoDB deletes expired items only after days.
-        runs.extend(page.runs.into_iter().filter(|item| !item.is_expired(now)));
+        runs.extend(page.runs.into_iter().filter(|item| !item.is_expired(now) && is_wanted(&item.subject, workspace)));
         after = page.next;
         is_complete = after.is_none() && runs.len() <= limit;
         if after.is_none() || runs.len() >= limit {

@@ -54,7 +54,7 @@ impl Status {
     /// If the settings are invalid, or the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (settings, table) = run_table::open("status").await?;
-        let subject = self.subject.get()?.clone();
+        let subject = self.subject.get()?;
         let viewer = Viewer { status: self, subject, settings, table };
         if viewer.status.watch { viewer.watch().await } else { viewer.once().await }
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::Context;
 use clap::Args;
 
-use crate::ids::{Subject, SubjectId};
+use crate::ids::{Subject, SubjectId, Workspace};
 use crate::postpress::resync::{ChunkSize, LinkedinProduct};
 use crate::postpress::{ChatQuery, Resync};
 use crate::time::Millis;
@@ -19,6 +20,17 @@ pub(super) struct ChatsOrAccount {
     /// An account, whose chats the provider syncs as a whole, instead of single chats
     #[arg(long, value_name = "ACCOUNT_ID", conflicts_with = "chats", value_parser = Subject::account, display_order = 0)]
     account: Option<Subject>,
+
+    #[command(flatten)]
+    workspace: InWorkspace,
+}
+
+/// The workspace of what a command names.
+#[derive(Debug, Clone, Args)]
+struct InWorkspace {
+    /// The workspace, whose key and base URL the calls have
+    #[arg(long, value_name = "NAME", default_value = Workspace::DEFAULT.as_str(), hide_default_value = true, value_parser = Workspace::parse)]
+    workspace: Workspace,
 }
 
 /// What a command is to sync.
@@ -101,36 +113,53 @@ pub(super) struct OneSubject {
     /// The account, instead of a chat
     #[arg(long, value_name = "ACCOUNT_ID", conflicts_with = "chat", value_parser = Subject::account)]
     account: Option<Subject>,
+
+    #[command(flatten)]
+    workspace: InWorkspace,
+}
+
+impl InWorkspace {
+    fn of(&self, subject: &Subject) -> Subject {
+        subject.clone().in_workspace(self.workspace.clone())
+    }
 }
 
 impl ChatsOrAccount {
     /// The subjects in the order of the arguments, each once.
-    pub(super) fn list(&self) -> Vec<&Subject> {
+    pub(super) fn list(&self) -> Vec<Subject> {
         let mut seen = BTreeSet::new();
-        self.chats.iter().chain(&self.account).filter(|subject| seen.insert(*subject)).collect()
+        let named = self.chats.iter().chain(&self.account).filter(|subject| seen.insert(*subject));
+        named.map(|subject| self.workspace.of(subject)).collect()
     }
 }
 
 impl Subjects {
+    /// Their workspace.
+    pub(super) fn workspace(&self) -> &Workspace {
+        &self.named.workspace.workspace
+    }
+
     /// What is to be synced.
     pub(super) fn requested(&self) -> Requested {
         let AccountOptions { partial, chunk_size, linkedin_product, before, after } = self.options;
         let EachChat { each_chat, unread, dry_run } = self.each;
         let account = self.named.account.clone().filter(|_| each_chat).map(Subject::into_parts);
         if let Some((_, SubjectId::Account(account))) = account {
-            let query = ChatQuery { account, unread, before, after };
+            let workspace = self.workspace().clone();
+            let query = ChatQuery { workspace, account, unread, before, after };
             return Requested::EachChat { query, dry_run };
         }
         let [before, after] = [before, after].map(|time| time.map(|Millis(time)| time));
         let resync = Resync { partial, chunk_size, linkedin_product, before, after };
-        Requested::Subjects(self.named.list().into_iter().cloned().collect(), resync)
+        Requested::Subjects(self.named.list(), resync)
     }
 }
 
 impl OneSubject {
     /// The subject.
-    pub(super) fn get(&self) -> anyhow::Result<&Subject> {
-        self.chat.as_ref().or(self.account.as_ref()).ok_or_else(|| anyhow::anyhow!("name a chat or an account"))
+    pub(super) fn get(&self) -> anyhow::Result<Subject> {
+        let subject = self.chat.as_ref().or(self.account.as_ref());
+        Ok(self.workspace.of(subject.context("name a chat or an account")?))
     }
 }
 
@@ -168,6 +197,9 @@ mod tests {
     fn chats_or_one_account_with_its_options_can_be_named() {
         let chats = ["a", "b"].map(|chat| Subject::chat(chat).unwrap()).to_vec();
         assert_eq!(parse(&["a", "b", "a"]).unwrap(), Requested::Subjects(chats, Resync::default()));
+        let elsewhere = Subject::chat("a").unwrap().in_workspace(Workspace::parse("team-7").unwrap());
+        let requested = parse(&["a", "--workspace", "team-7"]).unwrap();
+        assert_eq!(requested, Requested::Subjects(vec![elsewhere], Resync::default()));
         for (arguments, query) in [
             (&[][..], ""),
             (&["--partial"], "partial=true"),
@@ -200,6 +232,7 @@ mod tests {
         for (arguments, reason) in [
             (&[][..], "CHAT_ID"),
             (&["c", "--account", "a"], "cannot be used with"),
+            (&["c", "--workspace", "a b"], "1 to 64 letters"),
             (&["--chunk-size", "5"], "--account <ACCOUNT_ID>"),
             (&["c", "--partial"], "cannot be used with"),
             (&["--account", ".."], "path navigation"),

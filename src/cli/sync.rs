@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::bus::MemoryBus;
 use crate::event_source_mapping::EventSourceMapping;
@@ -19,6 +19,7 @@ use crate::ids::{Subject, TriggerKey, subject_fields};
 use crate::message::{Message, TriggerBody};
 use crate::postpress::Provider;
 use crate::postpress::Resync;
+use crate::postpress::workspaces::Lookup;
 use crate::queue::MemoryQueue;
 use crate::run::{DELAY_MAX, Item, Poll, Write};
 use crate::settings::{FromEnv, ListSettings, TerminalSettings};
@@ -94,6 +95,14 @@ impl Sync {
         let settings = TerminalSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
         let provider = provider(&settings.provider).await?;
+        let workspace = self.subjects.workspace();
+        if provider.lookup(workspace, Instant::now() + settings.config.limits.provider_timeout).await
+            != Lookup::Configured
+        {
+            anyhow::bail!(
+                "the workspace `{workspace}` is not in the secret of BRIDGE_WORKSPACES_SECRET_ID; nothing was started"
+            );
+        }
         let store = SqliteStore::open(&settings.state_file)?;
         store.forget_expired(Clock::System.now())?;
         let ended = async |chats: &BTreeSet<Subject>| ended(&store, chats).await;

@@ -15,7 +15,7 @@ use super::body::{Body, Object};
 use super::client::Client;
 use super::envelope::LABEL_MAX_BYTES;
 use super::{Failure, Mask, RetryClass};
-use crate::ids::{AccountId, ChatId, Subject, SubjectId, percent_encoded};
+use crate::ids::{AccountId, ChatId, Subject, SubjectId, Workspace, percent_encoded};
 use crate::json;
 use crate::text::bounded;
 use crate::time::Millis;
@@ -32,6 +32,9 @@ const OBJECT: &str = "ChatList";
 /// Which chats of an account to list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChatQuery {
+    /// The workspace that the account belongs to.
+    #[serde(skip_serializing_if = "Workspace::is_default")]
+    pub workspace: Workspace,
     /// The account.
     pub account: AccountId,
     /// Only chats with unread messages.
@@ -88,12 +91,12 @@ impl Client {
 impl ChatQuery {
     /// All chats of an account.
     pub fn all(account: AccountId) -> Self {
-        Self { account, unread: false, before: None, after: None }
+        Self { workspace: Workspace::DEFAULT, account, unread: false, before: None, after: None }
     }
 
     /// The account.
     pub fn subject(&self) -> Subject {
-        SubjectId::Account(self.account.clone()).into()
+        Subject::from(SubjectId::Account(self.account.clone())).in_workspace(self.workspace.clone())
     }
 
     fn to_text(&self, cursor: Option<&Cursor>) -> String {
@@ -298,7 +301,7 @@ mod tests {
     fn query_has_the_filters_and_the_cursor_encoded() {
         assert_eq!(query().to_text(None), "account_id=a&limit=250");
         let (before, after) = (Some(Millis(1_795_514_400_000)), Some(Millis(7)));
-        let filtered = ChatQuery { account: AccountId::parse("a,&b").unwrap(), unread: true, before, after };
+        let filtered = ChatQuery { unread: true, before, after, ..ChatQuery::all(AccountId::parse("a,&b").unwrap()) };
         assert_eq!(
             filtered.to_text(Some(&Cursor("c=/+".to_owned()))),
             "account_id=a%2C%26b&limit=250&unread=true&before=2026-11-24T10%3A00%3A00.000Z&\

@@ -113,9 +113,25 @@ impl<S: SecretStore<ApiKey> + SecretStore<Rc<Workspaces>>> WorkspaceClients<S> {
         Self { pace, ..self }
     }
 
-    /// The default workspace's client.
-    pub fn default_client(&self) -> Client {
-        self.default.client()
+    /// The client of a workspace, for calls that start nothing.
+    ///
+    /// # Errors
+    /// If the workspace is not configured, or its entry is unusable.
+    pub fn client(&self, workspace: &Workspace) -> Result<Client, String> {
+        if workspace.is_default() {
+            return Ok(self.default.client());
+        }
+        let seen = self.secret.as_ref().map(Rotating::current);
+        match seen.as_ref().and_then(|seen| seen.get(workspace)) {
+            Some(Ok(entry)) => Ok(self.client_of(entry.clone())),
+            Some(Err(fault)) => Err(unusable(workspace, fault)),
+            None => Err(missing(workspace)),
+        }
+    }
+
+    fn client_of(&self, entry: WorkspaceEntry) -> Client {
+        let base_url = entry.base_url.unwrap_or_else(|| self.base_url.clone());
+        Client::over(self.http.clone(), base_url, entry.api_key)
     }
 
     /// The pace of a configured workspace. It begins anew when the secret gives the workspace another rate.
@@ -141,13 +157,12 @@ impl<S: SecretStore<ApiKey> + SecretStore<Rc<Workspaces>>> WorkspaceClients<S> {
             self.check(secret, workspace, &seen, until).await;
             seen = secret.current();
         }
-        let WorkspaceEntry { api_key, base_url, calls_per_second: _ } = match seen.get(workspace) {
+        let entry = match seen.get(workspace) {
             Some(Ok(entry)) => entry.clone(),
             Some(Err(fault)) => return not_called(unusable(workspace, fault)),
             None => return not_called(missing(workspace)),
         };
-        let client = Client::over(self.http.clone(), base_url.unwrap_or_else(|| self.base_url.clone()), api_key);
-        let mut answer = client.sync(call, until.saturating_duration_since(Instant::now())).await;
+        let mut answer = self.client_of(entry).sync(call, until.saturating_duration_since(Instant::now())).await;
         if let Answer::Failed(failure @ Failure { retry_class: RetryClass::Credentials, .. }) = &mut answer
             && self.check(secret, workspace, &seen, until).await != Check::Confirmed
         {

@@ -1,6 +1,9 @@
 use std::path::Path;
 
+use std::num::NonZeroU32;
+
 use super::*;
+use crate::postpress::pace::Rate;
 use crate::run::Schedule;
 
 /// The required settings of a worker.

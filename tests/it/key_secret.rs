@@ -260,6 +260,35 @@ async fn sync_at_a_terminal_reads_the_key_from_its_secret() {
     }
 }
 
+#[tokio::test]
+async fn sync_at_a_terminal_calls_the_workspace_with_its_key() {
+    let secret = Secret::holding(&workspaces_secret().to_string()).await;
+    let (_, base_url) = provider().await;
+    let folder = tempfile::tempdir().unwrap();
+    for (workspace, code, says) in [
+        ("acme", Some(0), "SYNC_DONE"),
+        ("missing", Some(2), "`missing` is not in the secret"),
+        ("a b", Some(2), "1 to 64"),
+    ] {
+        let mut sync = program();
+        sync.args(["sync", "done-in-10ms", "--again", "--workspace", workspace])
+            .env("AWS_ENDPOINT_URL", secret.proxy.endpoint())
+            .env("AWS_REGION", emulator::REGION)
+            .env("AWS_ACCESS_KEY_ID", emulator::CREDENTIAL)
+            .env("AWS_SECRET_ACCESS_KEY", emulator::CREDENTIAL)
+            .env("BRIDGE_STATE_FILE", folder.path().join("runs"))
+            .env("BRIDGE_POLL_INITIAL_SECONDS", "0.1")
+            .env("POSTPRESS_BASE_URL", &base_url)
+            // The simulator refuses it.
+            .env("POSTPRESS_API_KEY", EXPIRED)
+            .env("BRIDGE_WORKSPACES_SECRET_ID", &secret.name);
+        let output = sync.output().await.unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!((output.status.code(), said.contains(says)), (code, true), "{workspace}: {said}");
+        assert_no_secret("what sync says", &said);
+    }
+}
+
 /// Clients for the default workspace and those that the secret has now.
 async fn workspaces(secret: &Secret, base_url: &str) -> WorkspaceClients<StoredSecret> {
     let stored = secret.stored("BRIDGE_WORKSPACES_SECRET_ID", None).await;

@@ -77,11 +77,6 @@ pub(super) async fn provider(settings: &ProviderSettings) -> anyhow::Result<Work
     }
 }
 
-/// The same client.
-pub(super) async fn client(settings: &ProviderSettings) -> anyhow::Result<Client> {
-    provider(settings).await
-}
-
 /// What `doctor` can inspect without AWS: the key, if the environment has it.
 pub(super) async fn inspect(settings: &SettingsDiagnosis, _: &reqwest::Client) -> Inspection {
     let mut inspection = Inspection::default();

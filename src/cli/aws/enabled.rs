@@ -7,16 +7,8 @@ pub(super) use doctor::inspect;
 pub use redrive::Redrive;
 pub use work::Work;
 
-use crate::postpress::client::Client;
-use crate::settings::ProviderSettings;
-
 mod dead_letter_queue;
 mod deployed_bridge;
 mod doctor;
 mod redrive;
 mod work;
-
-/// The provider's client, for calls that start nothing.
-pub(super) async fn client(settings: &ProviderSettings) -> anyhow::Result<Client> {
-    Ok(provider(settings).await?.default_client())
-}

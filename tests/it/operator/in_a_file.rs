@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use postpress_bridge::run::{Outcome, Phase, Write};
+use postpress_bridge::ids::Workspace;
+use postpress_bridge::run::{Item, Outcome, Phase, Write};
 use postpress_bridge::simulator::Faults;
 use postpress_bridge::store::{RunStore, SqliteStore};
 use postpress_bridge::time::{Clock, Millis};
+use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::sleep;
 
@@ -191,6 +193,37 @@ async fn with_three_open(state: &Path) {
     let (subject, claim_id, learned) = (not_out.subject, not_out.claim_id, not_out.learned);
     let outcome = Outcome { finished_at: now - hour, ..done() };
     store.write(&Write::End { subject, claim_id, outcome, learned }).await.unwrap();
+}
+
+#[tokio::test]
+async fn workspace_chooses_the_run_that_status_and_cancel_are_about_and_filters_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("runs.sqlite3");
+    let now = Clock::System.now();
+    let store = SqliteStore::open(&state).unwrap();
+    for (number, workspace) in ["default", "team-7"].into_iter().enumerate() {
+        let item = open_run("c", now, now + MINUTE);
+        let subject = item.subject.clone().in_workspace(Workspace::parse(workspace).unwrap());
+        let item = Item { polls: u32::try_from(number).unwrap() + 1, subject, ..item };
+        store.write(&Write::Start { item: Box::new(item), over: None }).await.unwrap();
+    }
+    drop(store);
+    for (arguments, workspaces) in [
+        (&["runs", "--json"][..], &[Value::Null, "team-7".into()][..]),
+        (&["runs", "--json", "--workspace", "team-7"], &["team-7".into()]),
+        (&["runs", "--json", "--workspace", "team-7", "--limit", "1"], &["team-7".into()]),
+        (&["runs", "--json", "--workspace", "default"], &[Value::Null]),
+        (&["runs", "--json", "--workspace", "other"], &[]),
+        (&["status", "c", "--json"], &[Value::Null]),
+        (&["status", "c", "--json", "--workspace", "team-7"], &["team-7".into()]),
+        (&["cancel", "c", "--json", "--workspace", "team-7"], &["team-7".into()]),
+    ] {
+        let said = said(&mut on_file(&state, arguments)).await;
+        let found: Vec<_> = said.json().iter().map(|line| line["workspace"].clone()).collect();
+        assert_eq!(found, workspaces, "{arguments:?}: {} {}", said.stdout, said.stderr);
+    }
+    let invalid = said(&mut on_file(&state, &["runs", "--workspace", "a b"])).await;
+    assert!(invalid.code == Some(2) && invalid.stderr.contains("1 to 64 letters"), "{}", invalid.stderr);
 }
 
 #[tokio::test]
