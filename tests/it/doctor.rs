@@ -393,6 +393,33 @@ async fn stored_key_is_read_and_tried_and_never_shown() {
 }
 
 #[tokio::test]
+async fn every_workspace_has_one_finding_and_no_key_is_shown() {
+    let (simulator, base_url) = provider().await;
+    let aws = Emulated::new().await;
+    let secrets = aws_sdk_secretsmanager::Client::new(&aws.sdk);
+    let elsewhere = format!("{base_url}/elsewhere");
+    let text = serde_json::json!({
+        "acme": {"api_key": "pp_live_hush"}, "broken": {"api_key": "pp_live_hush\n"}, "default": {"api_key": "pp_live_hush"},
+        "lost": {"api_key": "pp_live_hush", "base_url": elsewhere}, "refused": {"api_key": "expired"},
+    });
+    let name = format!("workspaces-{}", aws.table);
+    secrets.create_secret().name(&name).secret_string(text.to_string()).send().await.unwrap();
+    let mut command = deployed(&base_url, &aws, &endpoint());
+    command.env("BRIDGE_WORKSPACES_SECRET_ID", &name);
+    let found = Found::by(command).await;
+    found.assert_has("workspaces", "well", "their secret can be read; it has 4");
+    found.assert_has("workspace", "well", "`acme`: postpress accepts it");
+    found.assert_has("workspace", "fault", "`broken`: `api_key`");
+    found.assert_has("workspace", "fault", "an entry `default`");
+    found.assert_has("workspace", "fault", "`lost`: ");
+    found.assert_has("workspace", "fault", "`refused`: postpress rejects the key");
+    assert_eq!(found.results("workspace").len(), 5, "{}", found.text);
+    assert!(!found.text.contains("hush"), "{}", found.text);
+    assert_eq!(simulator.stats().total.syncs_started, 0);
+    assert_eq!(found.results("API key"), ["well"], "{}", found.text);
+}
+
+#[tokio::test]
 async fn default_output_is_a_table() {
     let (_, base_url) = provider().await;
     let mut command = program();

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use postpress_bridge::event_source_mapping::EventSourceMapping;
-use postpress_bridge::ids::Subject;
+use postpress_bridge::ids::{Subject, Workspace};
 use postpress_bridge::postpress::{Resync, SyncCall};
 use postpress_bridge::run::{Rules, Schedule};
 use postpress_bridge::settings::{Config, Limits};
@@ -252,7 +252,9 @@ fn arrivals(random: &mut StdRng, seed: u64, active: Duration) -> Vec<Arrival> {
         // Once in a while the same cancel is sent twice.
         for _ in 0..*[0, 0, 0, 1, 1, 2].choose(random).unwrap() {
             let subject = &call.subject;
-            let body = serde_json::json!({"action": "cancel", subject.kind().id_field(): subject.id()}).to_string();
+            let workspace = subject.workspace();
+            let body = serde_json::json!({"action": "cancel", subject.kind().id_field(): subject.id(), "workspace": workspace});
+            let body = body.to_string();
             arrivals.push(Arrival { at: within.mul_f64(random.random()), body, kind: Kind::Cancel });
         }
     }
@@ -265,8 +267,14 @@ fn arrivals(random: &mut StdRng, seed: u64, active: Duration) -> Vec<Arrival> {
     arrivals
 }
 
-/// What to sync: this chat, or in every fourth place an account with its behaviour, in chunks.
+/// What to sync: this chat, or in every fourth place an account with its behaviour, in chunks; every third in another workspace.
 fn call(chat: &str, seed: u64, number: u64) -> SyncCall {
+    let SyncCall { subject, resync } = call_in_default_workspace(chat, seed, number);
+    let workspace = if (seed + number).is_multiple_of(3) { "team-7" } else { "default" };
+    SyncCall { subject: subject.in_workspace(Workspace::parse(workspace).expect("a name")), resync }
+}
+
+fn call_in_default_workspace(chat: &str, seed: u64, number: u64) -> SyncCall {
     if !(seed + number).is_multiple_of(4) {
         return Subject::chat(chat).expect("it is one").into();
     }
@@ -288,6 +296,9 @@ fn trigger(random: &mut StdRng, call: &SyncCall, at: Duration) -> Arrival {
     }
     let SyncCall { subject, resync } = &call;
     let mut body = serde_json::json!({ subject.kind().id_field(): subject.id(), "metadata": {"n": number} });
+    if !subject.workspace().is_default() {
+        body["workspace"] = serde_json::json!(subject.workspace());
+    }
     if !resync.is_empty() {
         body["resync"] = serde_json::json!(resync);
     }
