@@ -14,6 +14,8 @@ use crate::harness::canary::CANARY;
 use crate::harness::emulator::endpoint;
 use crate::harness::proxy::{Fault, Of, Proxy};
 use crate::harness::raw_server::{Move, RawServer, reply};
+#[cfg(unix)]
+use crate::terminal::interrupt;
 use crate::terminal::{Provider, program};
 
 /// The command that only lists the chats of the account `a`, with this base URL and without any other setting.
@@ -122,26 +124,30 @@ async fn hostile_ids_are_left_out_loudly_and_the_rest_is_listed() {
 
 #[tokio::test]
 async fn each_chat_is_synced_here_and_an_interrupted_command_goes_on_with_the_same_chats() {
-    let world = Provider::start_with(Faults::default(), ChatLists { chats: 260, ..ChatLists::default() }).await;
+    let world = Provider::start_with(Faults::default(), ChatLists { chats: 30, ..ChatLists::default() }).await;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("runs.sqlite3");
-    let sync = |more: &[&str]| world.sync(&state, &[&["--account", "done-in-10ms", "--each-chat"], more].concat());
-    let mut first = sync(&[]).stderr(Stdio::null()).spawn().unwrap();
-    while world.simulator.stats().total.delivered < 20 {
+    let sync = || {
+        let mut sync = world.sync(&state, &["--account", "done-in-10ms", "--each-chat"]);
+        sync.env("POSTPRESS_TIMEOUT_SECONDS", "5"); // a call that times out on a busy machine would delay the next one by a minute
+        sync
+    };
+    let mut first = sync().stderr(Stdio::null()).spawn().unwrap();
+    while world.simulator.stats().total.delivered < 10 {
         sleep(Duration::from_millis(10)).await;
     }
     first.start_kill().unwrap();
     let first: Said = first.wait_with_output().await.unwrap().into();
 
-    let second = said(&mut sync(&[])).await;
+    let second = said(&mut sync()).await;
     assert_eq!(second.code, Some(0), "{}", second.stderr);
     assert!(second.stderr.contains("resuming an earlier command"), "{}", second.stderr);
-    assert!(second.stderr.ends_with("260 chats: 260 SYNC_DONE\n"), "{}", second.stderr);
+    assert!(second.stderr.ends_with("30 chats: 30 SYNC_DONE\n"), "{}", second.stderr);
     assert!(first.stdout.lines().all(|line| second.stdout.contains(line)), "one ending for each chat");
     let stats = world.simulator.stats();
-    assert_eq!((stats.pages_listed, stats.subjects.len()), (2, 260), "it does not list again");
+    assert_eq!((stats.pages_listed, stats.subjects.len()), (1, 30), "it does not list again");
 
-    let repeated = said(&mut sync(&[])).await;
+    let repeated = said(&mut sync()).await;
     assert_eq!((repeated.code, &*repeated.stdout), (Some(2), ""), "{}", repeated.stderr);
     assert!(
         repeated.stderr.contains("ended in SYNC_DONE") && repeated.stderr.contains("--again"),
@@ -230,6 +236,37 @@ async fn command_that_was_not_completed_goes_on_under_its_key_and_triggers_nothi
     }
     worker.stop().await;
     assert_eq!(bridge.syncs_started(), 10);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_while_it_lists_keeps_the_command_and_its_key() {
+    let bridge = Bridge::with_chats(ChatLists::default()).await;
+    let (first, last) = (page(&chats(&["x"]), &json!("next")), page(&chats(&["y"]), &Value::Null));
+    let interrupted = vec![Move::Read, first.clone(), Move::Read, Move::Hang];
+    let server = RawServer::start([interrupted, vec![Move::Read, first, Move::Read, last]]).await;
+    let command = || {
+        let mut command = deployed(&bridge, &["trigger", "--account", "a"]);
+        command.env("POSTPRESS_BASE_URL", format!("http://{}/v1", server.address()));
+        command.env("POSTPRESS_TIMEOUT_SECONDS", "300");
+        command
+    };
+    let child = command().spawn().unwrap();
+    server.wait_for(|seen| seen.requests.len() == 2).await;
+    interrupt(&child).await;
+    let stopped: Said = child.wait_with_output().await.unwrap().into();
+    assert_eq!((stopped.code, stopped.stdout.lines().count()), (Some(1), 1), "{}", stopped.stderr);
+    assert!(
+        stopped.stderr.ends_with("triggers sent: 1; run the same command to send the rest\n"),
+        "{}",
+        stopped.stderr
+    );
+    let [(_, key)] = take_triggers(&bridge).await.try_into().unwrap();
+
+    let resumed = said(&mut command()).await;
+    assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
+    let expected = ["x", "y"].map(|chat| (chat.to_owned(), key.clone()));
+    assert_eq!(take_triggers(&bridge).await, expected);
 }
 
 #[tokio::test]
