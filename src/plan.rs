@@ -8,6 +8,7 @@
 //! traffic.rs   one sync, stepped; Lambda's pollers and the batches they make
 //! cost.rs      a month's bill by service
 //! limits.rs    how many chats in flight each quota allows
+//! backlog.rs   how long many chats take at the pace of a key
 //! ```
 
 use std::time::Duration;
@@ -17,11 +18,13 @@ use serde::Serialize;
 use crate::run::{EndedBy, Metadata};
 use crate::settings::Config;
 
+pub mod backlog;
 pub mod cost;
 pub mod limits;
 pub mod prices;
 pub mod traffic;
 
+use backlog::Backlog;
 use cost::{Bill, Capacity};
 use limits::Limit;
 use traffic::{Batching, SyncCount};
@@ -150,6 +153,9 @@ pub struct Plan {
     pub months: Vec<Month>,
     /// What breaks, soonest first.
     pub limits: Vec<Limit>,
+    /// How long chats take that are triggered at once, if a key's pace is given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub backlogs: Vec<Backlog>,
 }
 
 /// Calculates the plan. Lengths of which no run sees the end are left out.
@@ -174,6 +180,7 @@ pub fn plan(
         lateness: lateness.filter_map(Result::transpose).collect::<Result<_, _>>()?,
         months: syncs_a_month.iter().map(|syncs| month(*syncs, profile, deployment)).collect::<Result<_, _>>()?,
         limits: limits::limits(profile, deployment)?,
+        backlogs: Vec::new(),
     })
 }
 

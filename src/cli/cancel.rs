@@ -133,7 +133,7 @@ async fn cancel_over_queue<'a>(subjects: &'a [Subject]) -> anyhow::Result<Vec<Li
     let cancels: Vec<_> = subjects.iter().cloned().map(TriggerBody::cancel).collect();
     let sent = DeployedBridge::connect("cancel")
         .await?
-        .send(&settings.queue_url, &cancels)
+        .send(&settings.queue_url, &cancels, None)
         .await
         .context("nothing was sent")?;
     let line = |(subject, sent): (&'a Subject, Result<MessageId, ServiceError>)| {

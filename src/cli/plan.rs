@@ -8,6 +8,7 @@ use comfy_table::{CellAlignment, Table};
 use super::args;
 use super::format::span;
 use super::table;
+use crate::plan::backlog::Backlog;
 use crate::plan::limits::Limit;
 use crate::plan::{Deployment, Lateness, Month, Plan as Figures, SyncProfile, plan};
 use crate::run::TRIGGERS_MAX;
@@ -90,6 +91,14 @@ pub struct Plan {
     #[arg(long)]
     provisioned: bool,
 
+    /// The pace of a key, for which the time that a backlog takes is shown: `CallsPerSecond` of the template
+    #[arg(long, value_name = "CALLS", value_parser = calls_per_second)]
+    calls_per_second: Option<f64>,
+
+    /// Chats triggered at once, with `--calls-per-second`
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1000, 10_000, 100_000], requires = "calls_per_second", value_parser = clap::value_parser!(u32).range(1..))]
+    backlog: Vec<u32>,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -101,6 +110,11 @@ const _: () = assert!(TRIGGERS_MAX == 50);
 
 fn positive(text: &str) -> Result<Duration, &'static str> {
     args::duration(text).and_then(|time| if time.is_zero() { Err("must be more than 0") } else { Ok(time) })
+}
+
+fn calls_per_second(text: &str) -> Result<f64, &'static str> {
+    let calls = text.parse().ok().filter(|calls| (0.001..=100_000.0).contains(calls));
+    calls.ok_or("not a number from 0.001 to 100000")
 }
 
 fn length(text: &str) -> Result<Duration, &'static str> {
@@ -142,7 +156,10 @@ impl Plan {
         let mut lengths = [&[self.length], &LENGTHS[..]].concat();
         lengths.sort();
         lengths.dedup();
-        plan(&syncs, &lengths, &profile, &deployment)
+        let schedule = &deployment.config.rules.schedule;
+        let backlog = |rate| self.backlog.iter().map(move |chats| Backlog::of(*chats, rate, self.length, schedule));
+        let backlogs = self.calls_per_second.into_iter().flat_map(backlog).collect();
+        Ok(Figures { backlogs, ..plan(&syncs, &lengths, &profile, &deployment)? })
     }
 
     fn text(&self, figures: &Figures, columns: Option<u16>) -> String {
@@ -153,9 +170,13 @@ impl Plan {
         ];
         let [lateness, cost, limits] = tables.map(|table| table::text(&table));
         let Figures { prices_as_of, region, .. } = figures;
+        let backlog = self.calls_per_second.map_or_else(String::new, |rate| {
+            let listed = table::text(&backlog_table(&figures.backlogs, columns));
+            format!("\nHow long chats take that are triggered at once, at {rate} calls a second\n\n{listed}")
+        });
         format!(
             "How late an ending is noticed on a quiet queue\n\n{lateness}\nWhat syncs of {} cost in a month: list prices of {region}, \
-             {prices_as_of}, no free tier\n\n{cost}\nWhat breaks first: how many chats in flight each limit allows, and its use at some\n\n{limits}",
+             {prices_as_of}, no free tier\n\n{cost}\nWhat breaks first: how many chats in flight each limit allows, and its use at some\n\n{limits}{backlog}",
             span(self.length)
         )
     }
@@ -170,6 +191,18 @@ fn lateness_table(rows: &[Lateness], columns: Option<u16>) -> Table {
             short(row.mean_seconds),
             short(row.worst_seconds),
         ]);
+    }
+    numbers_right(listed)
+}
+
+fn backlog_table(backlogs: &[Backlog], columns: Option<u16>) -> Table {
+    let mut listed = table::table(&["chats", "calls a sync", "all started after", "all ended after"], columns);
+    for backlog in backlogs {
+        let [started, ended] = [backlog.started_seconds, backlog.ended_seconds].map(|seconds| {
+            let whole = Duration::from_secs_f64(seconds.ceil());
+            span(whole)
+        });
+        listed.add_row([large(f64::from(backlog.chats)), backlog.calls.to_string(), started, ended]);
     }
     numbers_right(listed)
 }

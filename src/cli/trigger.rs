@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::ids::{MessageId, Subject, TriggerKey, subject_fields};
+use crate::ids::{MessageGroup, MessageId, Subject, TriggerKey, subject_fields};
 use crate::message::TriggerBody;
 use crate::postpress::Resync;
 use crate::service::ServiceError;
@@ -45,6 +45,10 @@ pub struct Trigger {
     /// Triggers for the same chat or account with the same key are one request; without a key, each is a separate request
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+
+    /// The tenant, by whom SQS's fair queues share the worker; without one, the workspace is the tenant
+    #[arg(long, value_name = "GROUP", value_parser = group)]
+    group: Option<MessageGroup>,
 
     /// Your JSON object, which the event repeats
     #[arg(long, value_name = "JSON")]
@@ -90,6 +94,11 @@ struct Line<'a> {
     error: Option<String>,
 }
 
+fn group(text: &str) -> Result<MessageGroup, String> {
+    let max = MessageGroup::MAX_LEN;
+    MessageGroup::parse(text).ok_or_else(|| format!("not 1 to {max} letters, digits and ASCII punctuation"))
+}
+
 type Sent<'a> = Vec<(&'a Subject, Result<MessageId, ServiceError>)>;
 
 impl Trigger {
@@ -120,7 +129,7 @@ impl Trigger {
             let read = bridge.table(&settings.table).read(&first.subject).await;
             read.context("nothing was sent, because the run table cannot be read")?;
         }
-        let sent = bridge.send(&send.queue_url, &triggers).await.context("nothing was sent")?;
+        let sent = bridge.send(&send.queue_url, &triggers, self.group.as_ref()).await.context("nothing was sent")?;
         let sent: Sent<'_> = triggers.iter().map(|trigger| &trigger.subject).zip(sent).collect();
         let all_sent = sent.iter().all(|(_, sent)| sent.is_ok());
         let Some(settings) = follow else {

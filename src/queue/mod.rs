@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::ids::{MessageGroup, MessageId};
-use crate::message::Record;
+use crate::message::{Record, TriggerBody};
 use crate::service::ServiceError;
 use crate::trace::TraceHeader;
 
@@ -28,6 +28,15 @@ pub struct Outgoing {
     pub trace: Option<TraceHeader>,
     /// The tenant it belongs to, for fair queues.
     pub group: Option<MessageGroup>,
+}
+
+impl Outgoing {
+    /// The message of a trigger. Without a group of its own, a workspace is one: tenants with keys of their own are told apart.
+    pub fn of_trigger(trigger: &TriggerBody, group: Option<&MessageGroup>) -> Self {
+        let workspace = || MessageGroup::parse(trigger.subject.workspace().unless_default()?.as_str());
+        let group = group.cloned().or_else(workspace);
+        Self { body: trigger.to_body(), delay: Duration::ZERO, trace: None, group }
+    }
 }
 
 /// A new visibility timeout for a received message.

@@ -17,7 +17,7 @@ use super::status::{SyncStatus, entity_tag, is_known};
 use super::{JSON, NO_STORE, Request, Response, json_response};
 use crate::credentials::SecretStore;
 use crate::credentials::webhook::Credentials;
-use crate::ids::{MessageId, Subject, SubjectKind, Workspace};
+use crate::ids::{MessageGroup, MessageId, Subject, SubjectKind, Workspace};
 use crate::message::TriggerBody;
 use crate::queue::{Outgoing, Queue};
 use crate::service::{ServiceError, retry_until, retry_while};
@@ -75,7 +75,7 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
             }
             (&Method::DELETE, Route::Sync(kind, subject)) => {
                 let subject = self.subject(request, kind, subject, until).await?;
-                self.send(&request.id, &TriggerBody::cancel(subject), until).await
+                self.send(&request.id, &TriggerBody::cancel(subject), None, until).await
             }
             // Depends on no other service.
             (&Method::GET | &Method::HEAD, Route::Health) => {
@@ -90,7 +90,8 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         request::check_size(&request.body)?;
         self.auth.check(request, until, may_post).await.map_err(unauthorized)?;
         let trigger = request::read(request, &self.event_source)?;
-        self.send(&request.id, &trigger, until).await
+        let group = request::group(&request.headers)?;
+        self.send(&request.id, &trigger, group.as_ref(), until).await
     }
 
     /// What a call with the token is about.
@@ -107,8 +108,14 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
     }
 
     /// Puts the trigger on the queue, and answers that it is there.
-    async fn send(&self, request_id: &str, trigger: &TriggerBody, until: Instant) -> Result<Response, Problem> {
-        let message_id = self.enqueue(request_id, trigger, until).await?;
+    async fn send(
+        &self,
+        request_id: &str,
+        trigger: &TriggerBody,
+        group: Option<&MessageGroup>,
+        until: Instant,
+    ) -> Result<Response, Problem> {
+        let message_id = self.enqueue(request_id, trigger, group, until).await?;
         let [chat_id, account_id] = SubjectKind::ALL.map(|kind| trigger.subject.id_of(kind));
         let workspace = trigger.subject.workspace().unless_default().map(Workspace::as_str);
         if trigger.is_cancel() {
@@ -123,8 +130,14 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
     /// Sends the trigger until SQS has it. With a key, a second message is the same request. Without one it would be another, and
     /// a second cancel could end a run that began after the first, so after a send that may have succeeded, the client decides
     /// whether to send again.
-    async fn enqueue(&self, request_id: &str, trigger: &TriggerBody, until: Instant) -> Result<MessageId, Problem> {
-        let message = [Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None, group: None }];
+    async fn enqueue(
+        &self,
+        request_id: &str,
+        trigger: &TriggerBody,
+        group: Option<&MessageGroup>,
+        until: Instant,
+    ) -> Result<MessageId, Problem> {
+        let message = [Outgoing::of_trigger(trigger, group)];
         // After a timeout, a broken connection, or a failure inside SQS. A send that times out leaves it set.
         let may_be_on_queue = Cell::new(false);
         let send = async || {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::JSON;
 use super::problem::{Kind, PROBLEM_JSON, Problem, RETRY_AFTER_SECONDS};
-use super::request::{BODY_MAX_BYTES, CancelRequest, IDEMPOTENCY_KEY, SyncRequest, WEBHOOK_ID};
+use super::request::{BODY_MAX_BYTES, CancelRequest, IDEMPOTENCY_KEY, MESSAGE_GROUP, SyncRequest, WEBHOOK_ID};
 use super::routes::{HEALTH, SYNCS, sync_path};
 use super::status::SyncStatus;
 use crate::ids::{ChatId, SubjectKind, Workspace};
@@ -118,6 +118,11 @@ fn post_sync(types: &mut SchemaGenerator) -> Value {
             "in": "header",
             "description": "The idempotency key, if neither the body nor `webhook-id` has one.",
             "schema": { "type": "string", "minLength": 1, "maxLength": 256 },
+        }, {
+            "name": MESSAGE_GROUP,
+            "in": "header",
+            "description": "The tenant, by whom SQS's fair queues share the worker. Without it, the workspace is the tenant.",
+            "schema": { "type": "string", "pattern": "^[!-~]{1,128}$" },
         }],
         "requestBody": {
             "required": true,

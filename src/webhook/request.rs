@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::problem::{Kind, Problem};
 use super::{JSON, Request};
-use crate::ids::{MessageId, Subject, SubjectFields, subject_fields};
+use crate::ids::{MessageGroup, MessageId, Subject, SubjectFields, subject_fields};
 use crate::json::BYTE_ORDER_MARK;
 use crate::message::TriggerBody;
 
@@ -17,6 +17,8 @@ pub const BODY_MAX_BYTES: usize = 16 * 1024;
 pub const WEBHOOK_ID: [&str; 2] = ["webhook-id", "svix-id"];
 /// The idempotency key of clients that send it neither there nor in the body.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The header with the tenant.
+pub const MESSAGE_GROUP: &str = "message-group-id";
 
 /// The answer once SQS has the trigger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -115,6 +117,21 @@ pub fn read(request: &Request, event_source: &str) -> Result<TriggerBody, Proble
     let beside = key(&request.headers, &[IDEMPOTENCY_KEY])?;
     trigger.idempotency_key = trigger.idempotency_key.or(webhook_id).or(beside);
     Ok(trigger)
+}
+
+/// The tenant in the header `Message-Group-Id`, by whom SQS's fair queues share the worker.
+///
+/// # Errors
+/// 400, if SQS would refuse it.
+pub fn group(headers: &HeaderMap) -> Result<Option<MessageGroup>, Problem> {
+    let mut values = headers.get_all(MESSAGE_GROUP).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let group = value.to_str().ok().and_then(MessageGroup::parse).filter(|_| values.next().is_none());
+    group.map(Some).ok_or_else(|| {
+        let max = MessageGroup::MAX_LEN;
+        let why = format!("`{MESSAGE_GROUP}` is not one value of 1 to {max} letters, digits and ASCII punctuation");
+        Problem::new(Kind::InvalidTrigger, why)
+    })
 }
 
 /// The body as text. A byte-order mark is refused, because it is not JSON.
@@ -243,6 +260,16 @@ mod tests {
         }
         for taken in ["crm-1", "é", &"x".repeat(256)] {
             assert_eq!(key(&headers(&[(IDEMPOTENCY_KEY, taken)])), Ok(Some(taken.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_group_is_one_value_that_sqs_allows() {
+        assert_eq!(group(&headers(&[])), Ok(None));
+        assert_eq!(group(&headers(&[(MESSAGE_GROUP, "tenant-1")])), Ok(MessageGroup::parse("tenant-1")));
+        for entries in [&[""][..], &["a b"], &["é"], &[&"x".repeat(129)], &["a", "a"]] {
+            let entries: Vec<_> = entries.iter().map(|value| (MESSAGE_GROUP, *value)).collect();
+            assert_eq!(group(&headers(&entries)).unwrap_err().kind, Kind::InvalidTrigger, "{entries:?}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use tokio::time::timeout;
 
-use crate::ids::MessageId;
+use crate::ids::{MessageGroup, MessageId};
 use crate::message::TriggerBody;
 use crate::queue::{Outgoing, Queue, SqsQueue};
 use crate::service::ServiceError;
@@ -41,12 +41,10 @@ impl DeployedBridge {
         &self,
         queue_url: &str,
         triggers: &[TriggerBody],
+        group: Option<&MessageGroup>,
     ) -> anyhow::Result<Vec<Result<MessageId, ServiceError>>> {
         let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&self.0), queue_url.to_owned());
-        let messages: Vec<Outgoing> = triggers
-            .iter()
-            .map(|trigger| Outgoing { body: trigger.to_body(), delay: Duration::ZERO, trace: None, group: None })
-            .collect();
+        let messages: Vec<_> = triggers.iter().map(|trigger| Outgoing::of_trigger(trigger, group)).collect();
         // No retry: if a trigger without a key did arrive, a second send would be a second request.
         let sent = timeout(SEND_MAX, queue.send(&messages)).await.unwrap_or_else(|_| {
             let late = "SQS did not answer in time; the trigger may have arrived nevertheless";

@@ -8,7 +8,7 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 
 use crate::cli::finding::{Finding, Inspection};
-use crate::ids::MessageId;
+use crate::ids::{MessageGroup, MessageId};
 use crate::message::TriggerBody;
 use crate::postpress::client::{http_client, mozilla_roots};
 use crate::postpress::workspaces::WorkspaceClients;
@@ -120,6 +120,7 @@ impl DeployedBridge {
         &self,
         _queue_url: &str,
         _triggers: &[TriggerBody],
+        _group: Option<&MessageGroup>,
     ) -> anyhow::Result<Vec<Result<MessageId, ServiceError>>> {
         match *self {}
     }

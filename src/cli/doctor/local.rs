@@ -3,10 +3,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
 use crate::cli::finding::Finding;
+use crate::cli::format::span;
 use crate::settings::{Deployment, Fault, SettingsDiagnosis, Unknown, unknown_variables};
 
 /// The first bytes of every non-empty SQLite file.
@@ -30,6 +32,23 @@ pub(super) fn unknown(variables: impl IntoIterator<Item = String>) -> Vec<Findin
         Finding::warning("settings", format!("`{variable}` is not a setting; nothing reads it"), remedy)
     };
     unknown_variables(variables).into_iter().map(finding).collect()
+}
+
+/// What the pace of a key means for one process, and for a large backlog.
+pub(super) fn pace(settings: &SettingsDiagnosis) -> Option<Finding> {
+    const BACKLOG: u32 = 10_000;
+    let calls_per_second = settings.pace.calls_per_second?;
+    let (rate, processes) = (settings.pace.rate()?, settings.pace.processes?);
+    let took = Duration::from_secs_f64((f64::from(BACKLOG) / calls_per_second).ceil());
+    let own = 1.0 / rate.interval.as_secs_f64();
+    let share = format!("at most {own:.2} in each of {processes} processes");
+    Some(Finding::well(
+        "pace",
+        format!(
+            "{calls_per_second} calls a second for each key: {share}; {BACKLOG} chats at once are all started after {}",
+            span(took)
+        ),
+    ))
 }
 
 /// Splits a fault's text into what was found and how to fix it.

@@ -52,6 +52,7 @@ impl Doctor {
         let mut findings = local::settings(&settings);
         let variables = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
         findings.extend(local::unknown(variables));
+        findings.extend(local::pace(&settings));
         findings.extend(local::state_file(&settings.deployment));
         let Inspection { key, workspaces, account, deployment } = aws::inspect(&settings, &http).await;
         findings.extend(account);

@@ -56,7 +56,7 @@ pub(super) async fn sync(sync: Sync) -> anyhow::Result<bool> {
         }
     }
     for (trigger, sent) in
-        triggers.iter().zip(bridge.send(&send.queue_url, &triggers).await.context("nothing was sent")?)
+        triggers.iter().zip(bridge.send(&send.queue_url, &triggers, None).await.context("nothing was sent")?)
     {
         match sent {
             Ok(_) => drop(followed.insert(trigger.subject.clone(), key)),

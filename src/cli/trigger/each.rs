@@ -112,7 +112,7 @@ async fn send_each(
     while let Some(chats) = list.next().await? {
         let body = |subject| TriggerBody { subject, ..template.clone() };
         let triggers: Vec<TriggerBody> = chats.into_iter().map(body).collect();
-        let sent = bridge.send(queue_url, &triggers).await?;
+        let sent = bridge.send(queue_url, &triggers, trigger.group.as_ref()).await?;
         for (TriggerBody { subject, .. }, sent) in triggers.iter().zip(&sent) {
             match sent {
                 Ok(_) => counts.sent += 1,

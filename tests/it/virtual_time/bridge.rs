@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 pub(super) const EPOCH: Millis = Millis(1_795_514_400_000);
 
 /// Like the event source mapping's: an invocation ends before its messages are visible again.
-pub(super) const MAPPING: EventSourceMapping =
+const MAPPING: EventSourceMapping =
     EventSourceMapping { batch_size: 10, concurrency: 20, invocation: Duration::from_mins(1) };
 const VISIBILITY: Duration = Duration::from_secs(90);
 const MAX_RECEIVE_COUNT: u32 = 10;
@@ -76,8 +76,7 @@ impl Bridge {
 
     /// The same, while this share of the invocations is killed at a random moment. Returns how many were.
     pub(super) async fn work_with_kills(&self, share: f64, seed: u64) -> u32 {
-        let random = RefCell::new(StdRng::seed_from_u64(seed));
-        let killed = Killed { worker: &self.worker, share, random, kills: Cell::default() };
+        let killed = Killed::new(&self.worker, share, seed);
         self.work_by(&killed).await;
         killed.kills.get()
     }
@@ -112,11 +111,18 @@ impl Bridge {
 }
 
 /// A handler whose process is killed now and then.
-struct Killed<'a, H> {
+pub(super) struct Killed<'a, H> {
     worker: &'a H,
     share: f64,
     random: RefCell<StdRng>,
-    kills: Cell<u32>,
+    pub(super) kills: Cell<u32>,
+}
+
+impl<'a, H> Killed<'a, H> {
+    /// This share of the invocations is killed at a random moment.
+    pub(super) fn new(worker: &'a H, share: f64, seed: u64) -> Self {
+        Self { worker, share, random: RefCell::new(StdRng::seed_from_u64(seed)), kills: Cell::default() }
+    }
 }
 
 impl<H: Handler> Handler for Killed<'_, H> {

@@ -47,7 +47,7 @@ fn triggers(random: &mut StdRng, within: Duration, after_request: bool) -> Vec<(
 
 /// Delivers about a tenth of all messages once more, after a second to some six hours, in half of the cases within two
 /// minutes, and counts how often it does.
-fn redelivery(seed: u64) -> (Redelivery, Rc<Cell<u32>>) {
+pub(super) fn redelivery(seed: u64) -> (Redelivery, Rc<Cell<u32>>) {
     let (random, redelivered) = (RefCell::new(StdRng::seed_from_u64(seed)), Rc::new(Cell::new(0)));
     let count = Rc::clone(&redelivered);
     let again = move |record: &Record| {

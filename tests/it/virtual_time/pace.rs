@@ -1,6 +1,7 @@
 //! A provider that limits its key by a token bucket, and many chats triggered at once.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use postpress_bridge::ids::{MessageGroup, Subject};
 use postpress_bridge::message::Record;
 use postpress_bridge::postpress::pace::{Pace, Paced, Rate};
 use postpress_bridge::postpress::{Answer, NotAdmitted, Provider, SyncCall, Token};
-use postpress_bridge::queue::{MemoryQueue, Outgoing};
+use postpress_bridge::queue::{MemoryQueue, Outgoing, Redelivery};
 use postpress_bridge::settings::Config;
 use postpress_bridge::simulator::{Faults, Simulator, Span};
 use postpress_bridge::store::MemoryStore;
@@ -20,7 +21,8 @@ use postpress_bridge::time::Clock;
 use postpress_bridge::worker::Worker;
 use tokio::time::{Instant, sleep};
 
-use super::bridge::{EPOCH, queue};
+use super::bridge::{EPOCH, Killed, queue};
+use super::crowd::redelivery;
 
 const CALLS_PER_SECOND: f64 = 20.0;
 const BURST: f64 = 40.0;
@@ -30,8 +32,8 @@ const MAPPING: EventSourceMapping =
 
 /// How a process calls the provider.
 enum Caller {
-    /// At its share of the key's rate.
-    Paced(Paced<Simulator>),
+    /// At its share of each key's rate: that of the default workspace, and that of another one.
+    Paced([Paced<Simulator>; 2]),
     /// As fast as it can.
     Unpaced(Simulator),
 }
@@ -39,24 +41,31 @@ enum Caller {
 impl Provider for Caller {
     async fn sync(&self, call: &SyncCall, deadline: Duration) -> Answer {
         match self {
-            Self::Paced(provider) => provider.sync(call, deadline).await,
+            Self::Paced(keys) => keys[key(&call.subject)].sync(call, deadline).await,
             Self::Unpaced(provider) => provider.sync(call, deadline).await,
         }
     }
 
     async fn admit(&self, subject: &Subject, until: Instant) -> Result<Token, NotAdmitted> {
         match self {
-            Self::Paced(provider) => provider.admit(subject, until).await,
+            Self::Paced(keys) => keys[key(subject)].admit(subject, until).await,
             Self::Unpaced(provider) => provider.admit(subject, until).await,
         }
     }
+}
+
+fn key(subject: &Subject) -> usize {
+    usize::from(!subject.workspace().is_default())
 }
 
 type Process = Worker<Caller, Rc<MemoryStore>, Rc<MemoryQueue>, Rc<MemoryBus>>;
 
 /// The processes of one deployment, each of which handles one invocation at a time and keeps its own pace.
 struct Bridge {
+    /// The provider, as the default workspace's key sees it.
     simulator: Simulator,
+    /// As the other workspace's key does.
+    other: Simulator,
     queue: Rc<MemoryQueue>,
     store: Rc<MemoryStore>,
     bus: Rc<MemoryBus>,
@@ -64,45 +73,59 @@ struct Bridge {
     idle: RefCell<Vec<usize>>,
 }
 
+/// A process while it handles an invocation, even one that is killed.
+struct Busy<'a>(&'a Bridge, usize);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.idle.borrow_mut().push(self.1);
+    }
+}
+
 impl Handler for Bridge {
     async fn handle(&self, batch: &[Record], ends: Instant) -> InvocationResult {
         let process = self.idle.borrow_mut().pop().expect("an idle process");
-        let result = Handler::handle(&self.processes[process], batch, ends).await;
-        self.idle.borrow_mut().push(process);
-        result
+        let _busy = Busy(self, process);
+        Handler::handle(&self.processes[process], batch, ends).await
     }
 }
 
 impl Bridge {
     /// A bridge whose calls keep to the key's rate, or do not.
     fn new(is_paced: bool) -> Self {
+        Self::with_redelivery(is_paced, Box::new(|_| None))
+    }
+
+    fn with_redelivery(is_paced: bool, redelivery: Redelivery) -> Self {
         let faults = Faults {
             latency: Span::between(Duration::from_millis(50), Duration::from_secs(2)),
             calls_per_second: Some(CALLS_PER_SECOND),
             calls_burst: BURST,
             ..Faults::default()
         };
-        let simulator = Simulator::new(faults);
+        let (simulator, other) = (Simulator::new(faults), Simulator::new(faults));
         let clock = Clock::starting_at(EPOCH);
-        let queue = Rc::new(queue(clock, Box::new(|_| None)));
+        let queue = Rc::new(queue(clock, redelivery));
         let (store, bus) = (Rc::new(MemoryStore::default()), Rc::new(MemoryBus::default()));
         let processes = NonZeroU32::new(PROCESSES).unwrap();
         let rate = Rate::share(CALLS_PER_SECOND, Some(BURST), processes);
         let process = |_| {
             let provider = match is_paced {
-                true => Caller::Paced(Paced::new(simulator.clone(), Pace::new(rate))),
+                true => Caller::Paced([&simulator, &other].map(|key| Paced::new(key.clone(), Pace::new(rate)))),
                 false => Caller::Unpaced(simulator.clone()),
             };
             Worker::new(provider, Rc::clone(&store), Rc::clone(&queue), Rc::clone(&bus), clock, Config::default())
         };
         let processes = (0..PROCESSES).map(process).collect();
-        Self { simulator, queue, store, bus, processes, idle: RefCell::new((0..PROCESSES as usize).collect()) }
+        Self { simulator, other, queue, store, bus, processes, idle: RefCell::new((0..PROCESSES as usize).collect()) }
     }
 
     /// Triggers this many chats of a tenant at once, whose syncs last 20 s to two minutes.
     fn trigger(&self, tenant: &str, chats: usize) {
         for number in 0..chats {
-            let body = format!(r#"{{"chat_id": "done-in-{}s~{tenant}-{number}"}}"#, 20 + number * 37 % 100);
+            let workspace = if tenant == "other" { r#", "workspace": "other""# } else { "" };
+            let seconds = 20 + number * 37 % 100;
+            let body = format!(r#"{{"chat_id": "done-in-{seconds}s~{tenant}-{number}"{workspace}}}"#);
             let group = MessageGroup::parse(tenant);
             self.queue.put_outgoing(&Outgoing { body, delay: Duration::ZERO, trace: None, group });
         }
@@ -110,8 +133,12 @@ impl Bridge {
 
     /// Works until every run has ended, and returns how long that took.
     async fn work(&self) -> Duration {
+        self.work_by(self).await
+    }
+
+    async fn work_by(&self, handler: &impl Handler) -> Duration {
         let began = Instant::now();
-        MAPPING.run(&*self.queue, self, self.queue.drained()).await;
+        MAPPING.run(&*self.queue, handler, self.queue.drained()).await;
         assert_eq!(self.queue.dead_letters(), []);
         assert_eq!(self.store.open_runs(), 0);
         began.elapsed()
@@ -186,5 +213,43 @@ async fn a_small_tenant_beside_a_big_one_is_started_within_twice_its_own_time() 
         let first_batch = Duration::from_secs_f64(MAPPING.batch_size as f64 * f64::from(PROCESSES) / CALLS_PER_SECOND);
         let slack = if chats <= 50 { Duration::ZERO } else { first_batch };
         assert!(beside <= 2 * alone + slack, "{beside:?} {alone:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_lost_at_a_pace_with_two_keys_duplicates_and_kills() {
+    let (redelivery, redelivered) = redelivery(1);
+    let bridge = Bridge::with_redelivery(true, redelivery);
+    for tenant in ["big", "other"] {
+        bridge.trigger(tenant, 1000);
+    }
+    let killed = Killed::new(&bridge, 0.1, 1);
+    let took = bridge.work_by(&killed).await;
+    let mut endings = HashMap::<_, u32>::new();
+    for event in bridge.bus.events() {
+        for trigger in &event.detail.triggers {
+            endings.entry((trigger.message_id.clone(), event.detail.event_id)).or_default();
+        }
+    }
+    let (one, two) = (bridge.simulator.stats().total, bridge.other.stats().total);
+    println!(
+        "2,000 chats of two keys, {} deliveries repeated, {} invocations killed: {} endings after {:.0} s, {} + {} calls, {} + {} of them \
+         answered 429, {} + {} restarts",
+        redelivered.get(),
+        killed.kills.get(),
+        endings.len(),
+        took.as_secs_f64(),
+        one.calls,
+        two.calls,
+        one.over_limit,
+        two.over_limit,
+        one.restarts,
+        two.restarts,
+    );
+    assert_eq!(endings.len(), 2000, "each trigger is in one ending");
+    assert_eq!(bridge.ended_by_retries(), 0);
+    assert!(redelivered.get() > 100 && killed.kills.get() > 20);
+    for total in [one, two] {
+        assert!(total.over_limit * 100 <= total.calls, "{total:?}");
     }
 }

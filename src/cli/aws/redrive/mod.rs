@@ -213,8 +213,9 @@ impl Executor {
     async fn process(&self, letters: &[DeadLetter], done: &mut Done, remaining: &mut Vec<Record>) {
         let (to_send, others): (Vec<_>, Vec<_>) = letters.iter().partition(|letter| letter.action() == Action::Send);
         let message = |letter: &&DeadLetter| {
-            let trace = letter.record.trace.clone();
-            Outgoing { body: letter.body.clone(), delay: Duration::ZERO, trace, group: None }
+            let Record { trace, group, .. } = &letter.record;
+            let (body, delay) = (letter.body.clone(), Duration::ZERO);
+            Outgoing { body, delay, trace: trace.clone(), group: group.clone() }
         };
         let messages: Vec<_> = to_send.iter().map(message).collect();
 
