@@ -88,7 +88,8 @@ async fn provider_over(
         (SecretSource::Plain(key), None) => ((key.clone(), None), None),
         (key, workspaces) => {
             let client = aws_sdk_secretsmanager::Client::new(&aws.await?);
-            tokio::try_join!(api_key(&client, key), workspaces_in(&client, workspaces.as_ref()))?
+            // Boxed, because the compiler limits how deeply futures may be nested.
+            tokio::try_join!(Box::pin(api_key(&client, key)), Box::pin(workspaces_in(&client, workspaces.as_ref())))?
         }
     };
     Ok(WorkspaceClients::new(http, base_url.clone(), key, workspaces).with_pace(*pace))

@@ -11,6 +11,7 @@ use super::table;
 use crate::plan::backlog::Backlog;
 use crate::plan::limits::Limit;
 use crate::plan::{Deployment, Lateness, Month, Plan as Figures, SyncProfile, plan};
+use crate::postpress::pace::CALLS_PER_SECOND;
 use crate::run::TRIGGERS_MAX;
 use crate::settings::{Config, FromEnv};
 
@@ -113,7 +114,7 @@ fn positive(text: &str) -> Result<Duration, &'static str> {
 }
 
 fn calls_per_second(text: &str) -> Result<f64, &'static str> {
-    let calls = text.parse().ok().filter(|calls| (0.001..=100_000.0).contains(calls));
+    let calls = text.parse().ok().filter(|calls| CALLS_PER_SECOND.contains(calls));
     calls.ok_or("not a number from 0.001 to 100000")
 }
 

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ const RECOVERY: Duration = Duration::from_secs(120);
 /// The lowest share of its pace that a process keeps, however many 429s it gets.
 const SHARE_MIN: f64 = 1.0 / 16.0;
 
+/// The calls a second that a key may be configured with.
+pub const CALLS_PER_SECOND: RangeInclusive<f64> = 0.001..=100_000.0;
+
 /// The share of a key's pace that one process keeps.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
@@ -43,13 +47,13 @@ impl Rate {
     pub const SLOWEST: f64 = 1.0 / 3600.0;
 
     /// The share of one of `processes`, of which a key makes this many calls a second, and begins `burst` at once (by default
-    /// those of one second). `None` if a process would call less often than once an hour.
-    pub fn share(calls_per_second: f64, burst: Option<f64>, processes: NonZeroU32) -> Option<Self> {
-        let own = calls_per_second / f64::from(processes.get());
+    /// those of one second). A process calls at least once an hour.
+    pub fn share(calls_per_second: f64, burst: Option<f64>, processes: NonZeroU32) -> Self {
+        let own = (calls_per_second / f64::from(processes.get())).clamp(Self::SLOWEST, *CALLS_PER_SECOND.end());
         let burst = burst.unwrap_or(calls_per_second) / f64::from(processes.get());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast from a float saturates")]
         let burst = NonZeroU32::new(burst as u32).unwrap_or(NonZeroU32::MIN);
-        (own >= Self::SLOWEST).then(|| Self { interval: Duration::from_secs_f64(1.0 / own), burst })
+        Self { interval: Duration::from_secs_f64(1.0 / own), burst }
     }
 }
 
@@ -60,14 +64,20 @@ pub struct PaceSettings {
     pub calls_per_second: Option<f64>,
     /// `BRIDGE_CALLS_BURST`: how many calls may begin at once after a pause; without it, those of a second.
     pub burst: Option<f64>,
-    /// `BRIDGE_MAX_CONCURRENCY`: how many processes there may be at once.
+    /// `BRIDGE_MAX_CONCURRENCY`: how many processes there may be at once. Without it, each makes all of the calls.
     pub processes: Option<NonZeroU32>,
 }
 
 impl PaceSettings {
     /// The share of this process; `None` if nothing limits its calls.
     pub fn rate(&self) -> Option<Rate> {
-        Rate::share(self.calls_per_second?, self.burst, self.processes?)
+        Some(Rate::share(self.calls_per_second?, self.burst, self.processes.unwrap_or(NonZeroU32::MIN)))
+    }
+
+    /// Whether the pace leaves each process less than a call an hour.
+    pub fn is_too_slow(&self) -> bool {
+        let processes = self.processes.map_or(1.0, |processes| f64::from(processes.get()));
+        self.calls_per_second.is_some_and(|rate| rate / processes < Rate::SLOWEST)
     }
 
     /// The settings for a key that may have a rate of its own.
@@ -377,12 +387,12 @@ mod tests {
     #[test]
     fn a_process_gets_its_share_and_at_least_a_burst_of_one() {
         let share = |rate, burst, processes| Rate::share(rate, burst, NonZeroU32::new(processes).unwrap());
-        let rate = |interval, burst| Some(Rate { interval: secs(interval), burst: NonZeroU32::new(burst).unwrap() });
+        let rate = |interval, burst| Rate { interval: secs(interval), burst: NonZeroU32::new(burst).unwrap() };
         assert_eq!(share(20.0, Some(40.0), 10), rate(0.5, 4));
         assert_eq!(share(20.0, None, 10), rate(0.5, 2));
         assert_eq!(share(20.0, None, 100), rate(5.0, 1));
         assert_eq!(share(1.0, None, 3600), rate(3600.0, 1));
-        assert_eq!(share(1.0, None, 3601), None);
+        assert_eq!(share(0.001, None, 1000), rate(3600.0, 1), "at least once an hour");
     }
 
     #[tokio::test(start_paused = true)]

@@ -42,8 +42,9 @@ pub fn cancelled() -> Envelope {
 
 /// A trigger has waited for `BRIDGE_RUN_DEADLINE_SECONDS`, and would have to wait again.
 pub fn waited_too_long() -> Envelope {
-    let detail = "within BRIDGE_RUN_DEADLINE_SECONDS of the request there was always a run in flight that this trigger may not \
-                  join; it was not accepted, and may be sent again";
+    let detail = "for BRIDGE_RUN_DEADLINE_SECONDS since the request this trigger could neither join a run nor start one: there was \
+                  always a run in flight that it may not join, or its turn to call did not come; it was not accepted, and may be \
+                  sent again";
     envelope("deadline_exceeded", 504, "The trigger waited too long", detail.to_owned())
 }
 

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::credentials::secret_text;
 use crate::postpress::client::{ApiKey, BaseUrl, DEFAULT_BASE_URL};
+use crate::postpress::pace::CALLS_PER_SECOND;
 use crate::run::{DEFAULT_LEASE_MARGIN, DEFAULT_OVERDUE, DEFAULT_RUN_TTL, DELAY_MAX, Rules, Schedule};
 use crate::telemetry::LogFilter;
 use crate::text::bounded;
@@ -29,10 +30,6 @@ const SHORTEST: f64 = 0.1;
 const LONGEST_BUDGET: f64 = 315_360_000.0;
 /// The longest call, and the most clock skew: a call with a margin on both sides fits into a Lambda's 15 minutes.
 const LONGEST_CALL: f64 = 300.0;
-/// The slowest pace of a key: a call in a quarter of an hour.
-const SLOWEST_PACE: f64 = 0.001;
-/// The fastest pace of a key, far above what a provider allows.
-const FASTEST_PACE: f64 = 100_000.0;
 /// The most processes: more than the concurrency of any account.
 const MOST_PROCESSES: u32 = 100_000;
 /// The most connections of one process. A Lambda has 1,024 file descriptors.
@@ -60,8 +57,8 @@ impl<'a> Reader<'a> {
     pub(super) fn pace(&mut self, processes: Processes) -> PaceSettings {
         const RATE: &str = "BRIDGE_CALLS_PER_SECOND";
         const PROCESSES: &str = "BRIDGE_MAX_CONCURRENCY";
-        let calls_per_second = self.optional(RATE, SLOWEST_PACE..=FASTEST_PACE, "calls a second");
-        let burst = self.optional("BRIDGE_CALLS_BURST", 1.0..=FASTEST_PACE, "a number of calls");
+        let calls_per_second = self.optional(RATE, CALLS_PER_SECOND, "calls a second");
+        let burst = self.optional("BRIDGE_CALLS_BURST", 1.0..=*CALLS_PER_SECOND.end(), "a number of calls");
         let concurrent = self.optional(PROCESSES, 1..=MOST_PROCESSES, "a whole number").and_then(NonZeroU32::new);
         let processes = match processes {
             Processes::One => Some(NonZeroU32::MIN),
@@ -75,7 +72,7 @@ impl<'a> Reader<'a> {
                     "how many processes there may be at once, among which BRIDGE_CALLS_PER_SECOND is divided",
                 );
             }
-            (Some(_), Some(_)) if pace.rate().is_none() => {
+            (Some(_), Some(_)) if pace.is_too_slow() => {
                 self.conflict(
                     RATE,
                     PROCESSES,

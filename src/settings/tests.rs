@@ -129,7 +129,7 @@ fn the_pace_of_a_key_is_divided_among_the_processes() {
     assert_eq!(rate(&[]), None);
     assert_eq!(rate(&[("BRIDGE_MAX_CONCURRENCY", "10"), ("BRIDGE_CALLS_BURST", "40")]), None, "nothing to divide");
     let twenty = [("BRIDGE_CALLS_PER_SECOND", "20"), ("BRIDGE_MAX_CONCURRENCY", "10"), ("BRIDGE_CALLS_BURST", "40")];
-    assert_eq!(rate(&twenty), Rate::share(20.0, Some(40.0), NonZeroU32::new(10).unwrap()));
+    assert_eq!(rate(&twenty), Some(Rate::share(20.0, Some(40.0), NonZeroU32::new(10).unwrap())));
 
     let stopped = only_fault(&[("BRIDGE_CALLS_PER_SECOND", "0"), ("BRIDGE_MAX_CONCURRENCY", "10")]);
     assert_eq!(stopped, r#"`BRIDGE_CALLS_PER_SECOND` is "0"; allowed: calls a second from 0.001 to 100000"#);

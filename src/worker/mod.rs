@@ -177,8 +177,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         let span = telemetry::message(record, &trace);
         let telemetry = MessageTelemetry::new(invocation, span.clone(), record);
         let mut delivery = Delivery { record, trace, outbox, call: Some(call), telemetry };
-        // Boxed, because the compiler limits how deeply futures may be nested.
-        let handled = AssertUnwindSafe(Box::pin(self.dispatch(&mut delivery))).catch_unwind().instrument(span).await;
+        let handled = AssertUnwindSafe(self.dispatch(&mut delivery)).catch_unwind().instrument(span).await;
         let panicked = |_| (Disposition::Retry(RetryReason::Bug("handling panicked")), None);
         let (disposition, held_until) = handled.unwrap_or_else(panicked);
         let redelivery = disposition.is_retry().then(|| Redelivery {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use postpress_bridge::ids::MessageId;
+use postpress_bridge::ids::{MessageGroup, MessageId};
 use postpress_bridge::message::Record;
 use postpress_bridge::queue::{MemoryQueue, Outgoing, Queue, Source, SqsQueue, VisibilityChange};
 use postpress_bridge::service::ServiceError;
@@ -81,6 +81,7 @@ macro_rules! contract {
             contract!(@cases $open;
                 messages_arrive_unchanged,
                 messages_arrive_with_their_trace,
+                messages_arrive_with_their_group,
                 a_delay_postpones_a_message,
                 messages_are_redelivered_until_deleted,
                 a_visibility_change_decides_the_next_delivery,
@@ -150,6 +151,18 @@ async fn messages_arrive_with_their_trace<Q: TestQueue>() {
     }
     let sent = headers.map(|(body, header)| (body.to_owned(), header.map(str::to_owned)));
     assert_eq!(received, BTreeSet::from(sent));
+}
+
+async fn messages_arrive_with_their_group<Q: TestQueue>() {
+    let queue = Q::open(LONG_VISIBILITY, 5).await;
+    for group in [MessageGroup::parse("tenant-1"), None] {
+        let message = Outgoing { body: "hello".to_owned(), delay: Duration::ZERO, trace: None, group: group.clone() };
+        let sent = queue.queue().send(&[message]).await;
+        assert!(matches!(sent[..], [Ok(_)]), "{sent:?}");
+        let record = queue.next().await;
+        assert_eq!(record.group, group);
+        queue.queue().delete(&[record]).await.unwrap();
+    }
 }
 
 async fn a_delay_postpones_a_message<Q: TestQueue>() {

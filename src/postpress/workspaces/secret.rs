@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::ids::Workspace;
 use crate::json::{self, BYTE_ORDER_MARK, RawObject};
 use crate::postpress::client::{ApiKey, BaseUrl, InvalidBaseUrl};
+use crate::postpress::pace;
 
 const API_KEY: &str = "api_key";
 const BASE_URL: &str = "base_url";
@@ -22,7 +23,7 @@ pub struct WorkspaceEntry {
     pub api_key: ApiKey,
     /// The base URL; `POSTPRESS_BASE_URL` if absent.
     pub base_url: Option<BaseUrl>,
-    /// The most calls a second, of all processes together: finite and above 0.
+    /// The most calls a second, of all processes together.
     pub calls_per_second: Option<f64>,
 }
 
@@ -134,8 +135,9 @@ fn base_url(text: &str) -> Result<BaseUrl, String> {
 
 fn calls_per_second(value: &RawValue) -> Result<f64, String> {
     let number = serde_json::from_str::<f64>(value.get()).ok();
-    let is_valid = |number: &f64| number.is_finite() && *number > 0.0;
-    number.filter(is_valid).ok_or_else(|| format!("`{CALLS_PER_SECOND}` is not a number above 0"))
+    let range = pace::CALLS_PER_SECOND;
+    let why = || format!("`{CALLS_PER_SECOND}` is not a number from {} to {}", range.start(), range.end());
+    number.filter(|number| range.contains(number)).ok_or_else(why)
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ impl Bridge {
         let rate = Rate::share(CALLS_PER_SECOND, Some(BURST), processes);
         let process = |_| {
             let provider = match is_paced {
-                true => Caller::Paced([&simulator, &other].map(|key| Paced::new(key.clone(), Pace::new(rate)))),
+                true => Caller::Paced([&simulator, &other].map(|key| Paced::new(key.clone(), Pace::new(Some(rate))))),
                 false => Caller::Unpaced(simulator.clone()),
             };
             Worker::new(provider, Rc::clone(&store), Rc::clone(&queue), Rc::clone(&bus), clock, Config::default())
