@@ -189,7 +189,7 @@ mod tests {
             ),
             (
                 r#""w": {"api_key": "hush", "calls_per_second": 0}"#,
-                "workspace `w`: `calls_per_second` is not a number above",
+                "workspace `w`: `calls_per_second` is not a number from 0.001 to 100000",
             ),
             (
                 r#""w": {"api_key": "hush", "calls_per_second": -1}"#,
