@@ -66,7 +66,7 @@ metrics! {
     /// Triggers sent again to wait for a run in flight that they may not join, each time.
     Waits: Count,
     /// Messages sent again because their turn to call the provider comes later than their invocation can wait.
-    Paced: Count,
+    Deferred: Count,
     /// For each message that has to wait for its turn to call the provider, the time until then.
     PaceWait: Milliseconds,
     /// Triggers answered from the table, because the chat's last sync was recent enough.

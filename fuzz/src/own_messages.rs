@@ -70,7 +70,6 @@ fn check_fence(poll: &Poll) {
     let tick = StepContext { now: NOW, jitter: Jitter::NONE, rules: &rules };
     let claimant = Claimant {
         message_id: MessageId::new("m-1"),
-        is_redelivery: false,
         claim_id: ClaimId::from_random(2),
         run_id: RunId::from_random(2),
         lease_until_ms: NOW + LEASE,

@@ -138,7 +138,6 @@ impl<'a> Stepper<'a> {
         let rules = &self.deployment.config.rules;
         let claimant = Claimant {
             message_id: self.message_id(),
-            is_redelivery: false,
             claim_id: ClaimId::from_random(number),
             run_id: RunId::from_random(number),
             lease_until_ms: self.now + self.deployment.function_timeout + rules.lease_margin,

@@ -19,6 +19,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::{Answer, Provider, SyncCall};
 use crate::ids::Subject;
 
+/// The longest that a message is sent away for: SQS's longest delay.
+const BOOKED_MAX: Duration = Duration::from_mins(15);
 /// RFC 6585.
 const TOO_MANY_REQUESTS: u16 = 429;
 /// How long no call begins after a 429 that does not say when to come back.
@@ -46,8 +48,8 @@ impl Rate {
     /// The slowest pace of one process: a call in an hour.
     pub const SLOWEST: f64 = 1.0 / 3600.0;
 
-    /// The share of one of `processes`, of which a key makes this many calls a second, and begins `burst` at once (by default
-    /// those of one second). A process calls at least once an hour.
+    /// The share of one of `processes` that together make this many calls a second with one key, and begin `burst` at once (by
+    /// default those of one second). A process calls at least once an hour.
     pub fn share(calls_per_second: f64, burst: Option<f64>, processes: NonZeroU32) -> Self {
         let own = (calls_per_second / f64::from(processes.get())).clamp(Self::SLOWEST, *CALLS_PER_SECOND.end());
         let burst = burst.unwrap_or(calls_per_second) / f64::from(processes.get());
@@ -107,7 +109,7 @@ struct Bucket {
     slowed: Cell<Option<Slowed>>,
     /// When the last token was given.
     last: Cell<Option<Instant>>,
-    /// The turn of the last message that was sent away.
+    /// When the last message that could not wait comes back.
     booked: Cell<Option<Instant>>,
 }
 
@@ -140,7 +142,11 @@ pub enum NotAdmitted {
 /// The right to make one call. Given back unless it is spent.
 #[derive(Debug, Default)]
 #[must_use = "a token is given back when it is dropped"]
-pub struct Token(Option<Rc<Bucket>>);
+pub struct Token {
+    bucket: Option<Rc<Bucket>>,
+    /// How long it was waited for.
+    pub waited: Duration,
+}
 
 /// tokio's clock, which tests can stop.
 #[derive(Debug, Clone, Copy)]
@@ -180,23 +186,23 @@ impl Pace {
     /// Waits for a token, at most until then.
     ///
     /// # Errors
-    /// How much later a token is to be expected, if that is too late. Nothing is waited for in that case.
-    pub async fn turn(&self, until: Instant) -> Result<Token, Duration> {
+    /// How much later a token is to be expected, if that is too late. Such a message does not wait.
+    pub async fn acquire(&self, until: Instant) -> Result<Token, Duration> {
+        let began = Instant::now();
         let bucket = &self.0;
-        if bucket.expected() > until {
-            return Err(bucket.book());
+        let expected = bucket.expected();
+        if expected > until {
+            return Err(bucket.book(expected));
         }
         let waiting = Waiting::begin(bucket);
-        let taken = timeout_at(until, async {
-            let _gate = bucket.gate.lock().await;
-            bucket.take().await;
-        });
-        match taken.await {
-            Ok(()) => Ok(Token(Some(Rc::clone(bucket)))),
-            Err(_elapsed) => {
-                drop(waiting);
-                Err(bucket.book())
-            }
+        let taken = match timeout_at(until, bucket.gate.lock()).await {
+            Ok(_gate) => bucket.take(until).await,
+            Err(_elapsed) => Err(until),
+        };
+        drop(waiting);
+        match taken {
+            Ok(()) => Ok(Token { bucket: Some(Rc::clone(bucket)), waited: began.elapsed() }),
+            Err(expected) => Err(bucket.book(expected)),
         }
     }
 
@@ -232,25 +238,32 @@ impl Pace {
 }
 
 impl Bucket {
-    /// Takes a token as soon as there is one. To be called by the message whose turn is next.
-    async fn take(&self) {
+    /// Takes a token as soon as there is one. To be called by the message that is next.
+    ///
+    /// # Errors
+    /// When there will be one, if that is after `until`.
+    async fn take(&self, until: Instant) -> Result<(), Instant> {
         loop {
             let now = Instant::now();
             let ready = self.ready();
-            if ready > now {
-                sleep_until(ready).await;
-                continue; // a 429 may have come meanwhile
-            }
-            if self.unused.get() > 0 {
+            let next = if ready > now {
+                ready
+            } else if self.unused.get() > 0 {
                 self.unused.set(self.unused.get() - 1);
                 break;
+            } else {
+                match self.limit.as_ref().map(|limit| limit.tokens.check()) {
+                    Some(Err(not_yet)) => now + not_yet.wait_time_from(TokioClock.now()),
+                    Some(Ok(())) | None => break,
+                }
+            };
+            if next > until {
+                return Err(next);
             }
-            match self.limit.as_ref().map(|limit| limit.tokens.check()) {
-                Some(Err(not_yet)) => sleep_until(now + not_yet.wait_time_from(TokioClock.now())).await,
-                Some(Ok(())) | None => break,
-            }
+            sleep_until(next).await; // a 429 may come meanwhile
         }
         self.last.set(Some(Instant::now()));
+        Ok(())
     }
 
     /// Before then no token is given, because of a 429.
@@ -281,13 +294,14 @@ impl Bucket {
         ready.max(next.unwrap_or(ready)) + interval * self.waiting.get()
     }
 
-    /// The time until the turn of a message that is sent away: the messages that are, come back one after the other.
-    fn book(&self) -> Duration {
+    /// The time until a message that cannot wait comes back: such messages come back one at a time, at the pace. Those for which
+    /// SQS's longest delay is too short come back together after that, and are booked again.
+    fn book(&self, expected: Instant) -> Duration {
         let now = Instant::now();
         let after = self.booked.get().map(|booked| booked + self.interval().unwrap_or_default());
-        let turn = self.expected().max(after.unwrap_or(now));
-        self.booked.set(Some(turn));
-        turn - now
+        let back = expected.max(self.expected()).max(after.unwrap_or(now)).min(now + BOOKED_MAX);
+        self.booked.set(Some(back));
+        back.saturating_duration_since(now)
     }
 }
 
@@ -302,15 +316,16 @@ impl Slowed {
 impl Token {
     /// The call begins.
     pub fn spend(mut self) {
-        self.0 = None;
+        self.bucket = None;
     }
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
-        if let Some(bucket) = &self.0 {
-            bucket.unused.set(bucket.unused.get() + 1);
-        }
+        let Some(bucket) = &self.bucket else { return };
+        // At most a burst, as if it had never been taken.
+        let burst = bucket.limit.as_ref().map_or(0, |limit| limit.rate.burst.get());
+        bucket.unused.set((bucket.unused.get() + 1).min(burst));
     }
 }
 
@@ -353,7 +368,7 @@ impl<P: Provider> Provider for Paced<P> {
     }
 
     async fn admit(&self, _: &Subject, until: Instant) -> Result<Token, NotAdmitted> {
-        self.pace.turn(until).await.map_err(NotAdmitted::Later)
+        self.pace.acquire(until).await.map_err(NotAdmitted::Later)
     }
 }
 
@@ -378,7 +393,7 @@ mod tests {
         let now = Instant::now();
         let until = now + secs(3600.0);
         let call = async || {
-            pace.turn(until).await.unwrap().spend();
+            pace.acquire(until).await.unwrap().spend();
             (now.elapsed().as_secs_f64() * 10.0).round() / 10.0
         };
         join_all((0..calls).map(|_| call())).await
@@ -411,20 +426,51 @@ mod tests {
     async fn a_token_that_is_not_spent_is_used_by_the_next_call() {
         let pace = pace(0.5, 1);
         let until = Instant::now() + secs(60.0);
-        drop(pace.turn(until).await.unwrap());
+        drop(pace.acquire(until).await.unwrap());
         assert_eq!(begins(&pace, 2).await, [0.0, 2.0]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn messages_that_would_wait_too_long_are_told_when_their_turns_come() {
+    async fn a_message_that_would_wait_too_long_does_not_wait_and_comes_back_at_the_pace() {
         let pace = pace(1.0, 1);
         let until = Instant::now() + secs(2.5);
         let asked = Instant::now();
-        let turns = join_all((0..6).map(|_| pace.turn(until))).await;
+        let turns = join_all((0..6).map(|_| pace.acquire(until))).await;
         let waits: Vec<_> =
             turns.into_iter().map(|turn| turn.map(Token::spend).map_err(|wait| wait.as_secs())).collect();
         assert_eq!(waits, [Ok(()), Ok(()), Ok(()), Err(3), Err(4), Err(5)]);
-        assert_eq!(asked.elapsed(), secs(2.0), "the others are told at once");
+        assert_eq!(asked.elapsed(), secs(2.0), "the others do not wait");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_come_back_at_the_pace_for_as_long_as_sqs_can_delay_them() {
+        let pace = pace(1.0, 1);
+        pace.acquire(Instant::now()).await.unwrap().spend();
+        let back = async || pace.acquire(Instant::now()).await.unwrap_err().as_secs();
+        for expected in (1..=900).chain([900; 1000]) {
+            assert_eq!(back().await, expected);
+        }
+        advance(secs(900.0)).await;
+        assert_eq!(begins(&pace, 2).await, [0.0, 1.0]);
+        assert_eq!(back().await, 1, "the next ones follow those that came back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_is_far_off_is_not_waited_for_even_after_a_burst() {
+        let pace = pace(0.01, 3);
+        pace.acquire(Instant::now()).await.unwrap().spend();
+        let asked = Instant::now();
+        let later = pace.acquire(asked + secs(45.0)).await.unwrap_err();
+        assert_eq!((later, asked.elapsed()), (secs(100.0), Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tokens_that_are_given_back_never_exceed_a_burst() {
+        let pace = pace(2.0, 3);
+        let until = Instant::now() + secs(60.0);
+        let tokens = join_all((0..20).map(|_| pace.acquire(until))).await;
+        drop(tokens);
+        assert_eq!(begins(&pace, 5).await, [0.0, 0.0, 0.0, 0.5, 1.0]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -461,7 +507,7 @@ mod tests {
         assert_eq!(begins(&pace, 3).await, [0.0, 0.0, 0.0]);
         for (retry_after, waits) in [(None, 5.0), (Some(secs(2.5)), 5.0), (Some(secs(1e9)), 60.0)] {
             pace.slow_down(Instant::now(), retry_after);
-            let late = pace.turn(Instant::now() + secs(waits - 0.1)).await.unwrap_err();
+            let late = pace.acquire(Instant::now() + secs(waits - 0.1)).await.unwrap_err();
             assert_eq!(late, secs(waits));
         }
         assert_eq!(begins(&pace, 2).await, [60.0, 60.0]);

@@ -134,7 +134,7 @@ impl<S: SecretStore<ApiKey> + SecretStore<Rc<Workspaces>>> WorkspaceClients<S> {
         Client::over(self.http.clone(), base_url, entry.api_key)
     }
 
-    /// The pace of a configured workspace. It begins anew when the secret gives the workspace another rate.
+    /// The pace of a configured workspace. It starts over when the secret gives the workspace another rate.
     fn pace(&self, workspace: &Workspace) -> Pace {
         let seen = self.secret.as_ref().map(Rotating::current);
         let own = seen.and_then(|seen| seen.get(workspace)?.ok()?.calls_per_second);
@@ -142,6 +142,12 @@ impl<S: SecretStore<ApiKey> + SecretStore<Rc<Workspaces>>> WorkspaceClients<S> {
         match paces.get(workspace) {
             Some((rate, pace)) if *rate == own => pace.clone(),
             _ => {
+                if own.is_some() && self.pace.processes.is_none() {
+                    tracing::error!(
+                        %workspace,
+                        "`calls_per_second` without BRIDGE_MAX_CONCURRENCY: every process makes all of these calls; set it"
+                    );
+                }
                 let pace = Pace::new(self.pace.with_own_rate(own).rate());
                 paces.insert(workspace.clone(), (own, pace.clone()));
                 pace
@@ -163,10 +169,15 @@ impl<S: SecretStore<ApiKey> + SecretStore<Rc<Workspaces>>> WorkspaceClients<S> {
             None => return not_called(missing(workspace)),
         };
         let mut answer = self.client_of(entry).sync(call, until.saturating_duration_since(Instant::now())).await;
-        if let Answer::Failed(failure @ Failure { retry_class: RetryClass::Credentials, .. }) = &mut answer
-            && self.check(secret, workspace, &seen, until).await != Check::Confirmed
-        {
-            failure.retry_class = RetryClass::Retryable;
+        match &mut answer {
+            Answer::Failed(failure @ Failure { retry_class: RetryClass::Credentials, .. }) => {
+                if self.check(secret, workspace, &seen, until).await != Check::Confirmed {
+                    failure.retry_class = RetryClass::Retryable;
+                }
+            }
+            // What is refused later is a new doubt.
+            Answer::InProgress(_) | Answer::Over(_) => drop(self.doubts.borrow_mut().remove(workspace)),
+            Answer::Failed(_) | Answer::Unusable(_) => {}
         }
         answer
     }
@@ -189,7 +200,8 @@ impl<S: SecretStore<ApiKey> + SecretStore<Rc<Workspaces>>> WorkspaceClients<S> {
             self.doubts.borrow_mut().remove(workspace);
             return Check::Changed;
         }
-        if secret.read_at() >= since { Check::Confirmed } else { Check::Unread }
+        let is_recent = secret.read_at().elapsed() < READ_EVERY;
+        if is_recent && secret.read_at() >= since { Check::Confirmed } else { Check::Unread }
     }
 
     fn doubted_since(&self, workspace: &Workspace, seen: &Workspaces) -> Instant {
@@ -226,7 +238,7 @@ impl<S: SecretStore<ApiKey> + SecretStore<Rc<Workspaces>>> Provider for Workspac
     async fn admit(&self, subject: &Subject, until: Instant) -> Result<Token, NotAdmitted> {
         let workspace = subject.workspace();
         match self.lookup(workspace, until).await {
-            Lookup::Configured => self.pace(workspace).turn(until).await.map_err(NotAdmitted::Later),
+            Lookup::Configured => self.pace(workspace).acquire(until).await.map_err(NotAdmitted::Later),
             Lookup::Missing => Err(NotAdmitted::UnknownWorkspace),
             Lookup::Unread => Err(NotAdmitted::Later(READ_EVERY)),
         }

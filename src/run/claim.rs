@@ -12,8 +12,6 @@ use super::{
 pub struct Claimant {
     /// The message's id, the same for every delivery.
     pub message_id: MessageId,
-    /// Whether SQS has delivered the message before, so that an earlier delivery may have claimed.
-    pub is_redelivery: bool,
     /// A fresh random fence.
     pub claim_id: ClaimId,
     /// A fresh random run, in case the delivery starts one.

@@ -24,8 +24,8 @@ pub enum AckReason {
     AnsweredFresh,
     /// The trigger may not join the run in flight, and waits in a message that was sent.
     Waits,
-    /// The message's turn to call the provider comes later, and it waits in a message that was sent.
-    Paced,
+    /// The message's turn to call the provider comes later, and it goes on in a copy that was sent.
+    Deferred,
     /// The run in flight is cancelled: it makes no further call.
     Cancelled,
     /// There was no run to cancel: none is in flight, or it began after the cancel was sent.

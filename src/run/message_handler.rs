@@ -116,8 +116,8 @@ enum State {
         item: Option<Box<Item>>,
     },
     AdmittingPoll(Box<Poll>),
-    /// Reading who holds the run of a poll whose turn comes after this time.
-    ReadingHolder {
+    /// Reading the run of a poll whose turn comes after this time.
+    CheckingRun {
         poll: Box<Poll>,
         wait: Duration,
     },
@@ -212,18 +212,16 @@ impl MessageHandler {
             (State::AdmittingPoll(poll), StepResult::Admitted | StepResult::UnknownWorkspace) => {
                 self.claim_for_poll(poll, context.now)
             }
-            (State::AdmittingPoll(poll), StepResult::Paced(wait)) if self.claimant.is_redelivery => {
+            // Only a message that could claim is sent again; the rest needs no call.
+            (State::AdmittingPoll(poll), StepResult::Paced(wait)) => {
                 let subject = poll.subject.clone();
-                self.state = State::ReadingHolder { poll, wait };
+                self.state = State::CheckingRun { poll, wait };
                 Step::Read(subject)
             }
-            (State::AdmittingPoll(poll), StepResult::Paced(wait)) => self.defer_poll(*poll, wait, context),
-            (State::ReadingHolder { poll, wait }, StepResult::Read(item)) => {
-                // An earlier delivery of this message claimed the run and died: only this message can go on.
-                let may_hold = item.is_some_and(|item| item.holder == self.claimant.message_id);
-                if may_hold { retry(RetryReason::Paced) } else { self.defer_poll(*poll, wait, context) }
+            (State::CheckingRun { poll, wait }, StepResult::Read(item)) => {
+                self.defer_or_settle(poll, item.as_deref(), wait, context)
             }
-            (State::Deferring, StepResult::Done) => ack(AckReason::Paced),
+            (State::Deferring, StepResult::Done) => ack(AckReason::Deferred),
             (State::ClaimingForTrigger(message), StepResult::Written(written)) => {
                 self.claimed_for_trigger(message, written, context)
             }
@@ -344,7 +342,7 @@ impl MessageHandler {
 
     /// Sends a trigger again, to start its run when its turn has come.
     fn defer_trigger(&mut self, message: TriggerMessage, wait: Duration, context: StepContext<'_>) -> Step {
-        let delay = context.rules.schedule.turn(wait, context.jitter);
+        let delay = context.rules.schedule.deferral(wait, context.jitter);
         self.send_trigger(State::Deferring, message, delay, context)
     }
 
@@ -357,10 +355,31 @@ impl MessageHandler {
         Step::Wait { trigger: Box::new(trigger), delay }
     }
 
+    /// Decides for a poll whose turn to call comes later. Publishing needs no turn, and neither does the end of a cancelled run.
+    fn defer_or_settle(
+        &mut self,
+        poll: Box<Poll>,
+        item: Option<&Item>,
+        wait: Duration,
+        context: StepContext<'_>,
+    ) -> Step {
+        let Some(item) = item.filter(|item| item.run_id == poll.run_id) else { return ack(AckReason::Over) };
+        match &item.state {
+            RunState::Published { .. } => ack(AckReason::Over),
+            RunState::Ended { outcome, .. } => self.publish(item, outcome, Then::Ack(AckReason::Published)),
+            // Its claim is refused, and it ends the run if it may.
+            RunState::Active { .. } if item.cancelled_at.is_some() => self.claim_for_poll(poll, context.now),
+            // An earlier delivery of this message claimed the run and died: only this message can go on.
+            RunState::Active { .. } if item.holder == self.claimant.message_id => retry(RetryReason::Paced),
+            RunState::Active { .. } if item.claim_id != poll.claim_id => ack(AckReason::Superseded),
+            RunState::Active { .. } => self.defer_poll(*poll, wait, context),
+        }
+    }
+
     /// Sends a poll again, unchanged, to be handled when its turn has come. The copy names the same claim, so only one of the two
     /// can claim.
     fn defer_poll(&mut self, poll: Poll, wait: Duration, context: StepContext<'_>) -> Step {
-        let delay = context.rules.schedule.turn(wait, context.jitter);
+        let delay = context.rules.schedule.deferral(wait, context.jitter);
         self.send(State::Deferring, poll, delay)
     }
 

@@ -132,17 +132,16 @@ impl Scene {
     const CLAIM: u128 = 99;
 
     fn new(table: Option<Item>, task: Task, message_id: &str, now: Millis) -> Self {
-        let mut scene = Self::paced(table, task, message_id, now, false);
+        let mut scene = Self::paced(table, task, message_id, now);
         scene.is_paced = false;
         scene.admit()
     }
 
     /// A scene in which the message has to ask for its turn to call.
-    fn paced(table: Option<Item>, task: Task, message_id: &str, now: Millis, is_redelivery: bool) -> Self {
+    fn paced(table: Option<Item>, task: Task, message_id: &str, now: Millis) -> Self {
         let rules = rules();
         let claimant = Claimant {
             message_id: MessageId::new(message_id),
-            is_redelivery,
             claim_id: ClaimId::from_random(Self::CLAIM),
             run_id: RunId::from_random(Self::CLAIM),
             lease_until_ms: now + LEASE,
@@ -728,7 +727,7 @@ fn the_result_of_another_step_is_a_bug_and_retries_the_message() {
         let full = Item { triggers: vec![super::tests::trigger("x"); TRIGGERS_MAX], ..item() };
         step_on(Scene::new(Some(full), trigger_task("b"), "b", NOW), 1)
     };
-    let admitting = || Scene::paced(Some(item()), poll_task(1), "p", NOW, false);
+    let admitting = || Scene::paced(Some(item()), poll_task(1), "p", NOW);
     let states: [(&str, &dyn Fn() -> Scene, usize); 12] = [
         ("admitting", &admitting, 4),
         ("reading", &trigger, 0),

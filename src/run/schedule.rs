@@ -119,7 +119,7 @@ impl Schedule {
     }
 
     /// The delay of a message whose turn to call the provider comes after this time: jitter lengthens it, and never shortens it.
-    pub fn turn(&self, wait: Duration, jitter: Jitter) -> Delay {
+    pub fn deferral(&self, wait: Duration, jitter: Jitter) -> Delay {
         Delay { whole: wait + jitter.of(wait).abs_diff(wait), at_least: DELAY_MIN / self.speedup, at_most: DELAY_MAX }
     }
 

@@ -257,7 +257,7 @@ pub(super) fn metric_of(disposition: Disposition) -> Option<Metric> {
     match disposition {
         Disposition::Ack(AckReason::Joined) => Some(Metric::Joins),
         Disposition::Ack(AckReason::Waits) => Some(Metric::Waits),
-        Disposition::Ack(AckReason::Paced) => Some(Metric::Paced),
+        Disposition::Ack(AckReason::Deferred) => Some(Metric::Deferred),
         Disposition::Ack(AckReason::Duplicate | AckReason::Superseded | AckReason::Over) => Some(Metric::Duplicates),
         Disposition::Ack(AckReason::Swept) => Some(Metric::Sweeps),
         Disposition::Ack(AckReason::OwnEvent) => Some(Metric::OwnEvents),

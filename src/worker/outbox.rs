@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::message::OwnMessage;
 use crate::run::Delay;
 use crate::service::ServiceError;
+use crate::time::Millis;
 use crate::trace::TraceHeader;
 
 /// The messages of a batch that are sent after its last call.
@@ -24,6 +25,8 @@ pub(super) struct Outbox {
 pub(super) struct Queued {
     pub(super) message: OwnMessage,
     pub(super) delay: Delay,
+    /// When it was due first, if it was deferred.
+    pub(super) due_at: Option<Millis>,
     pub(super) trace: TraceHeader,
     /// When it began to wait.
     pub(super) since: Instant,
@@ -57,10 +60,11 @@ impl Outbox {
         call: Option<PendingCall<'_>>,
         message: OwnMessage,
         delay: Delay,
+        due_at: Option<Millis>,
         trace: TraceHeader,
     ) -> Result<(), ServiceError> {
         let (sent, result) = oneshot::channel();
-        self.queued.borrow_mut().push(Queued { message, delay, trace, since: Instant::now(), sent });
+        self.queued.borrow_mut().push(Queued { message, delay, due_at, trace, since: Instant::now(), sent });
         self.changed.notify_waiters();
         drop(call);
         let no_result = |_| ServiceError::Permanent("the outbox gave no result, which is a bug".to_owned());

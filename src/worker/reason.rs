@@ -85,7 +85,7 @@ impl Reason {
                 | AckReason::Joined
                 | AckReason::AnsweredFresh
                 | AckReason::Waits
-                | AckReason::Paced
+                | AckReason::Deferred
                 | AckReason::Cancelled
                 | AckReason::NothingToCancel
                 | AckReason::Duplicate

@@ -10,6 +10,7 @@ use crate::postpress::Provider;
 use crate::queue::{Outgoing, Queue, VisibilityChange};
 use crate::service::{ServiceError, retry_until};
 use crate::store::RunStore;
+use crate::time::Millis;
 use crate::trace::TraceHeader;
 
 use super::outbox::{Outbox, Queued};
@@ -21,7 +22,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         while let Some(batch) = outbox.next_batch().await {
             let now = Instant::now();
             let outgoing = |queued: &Queued| {
-                self.outgoing(&queued.message, queued.delay.after(now - queued.since), Some(queued.trace.clone()))
+                let delay = queued.delay.after(now - queued.since);
+                self.outgoing(&queued.message, delay, queued.due_at, Some(queued.trace.clone()))
             };
             let results = self.send(batch.iter().map(outgoing).collect(), invocation).await;
             for (queued, result) in batch.into_iter().zip(results) {
@@ -30,9 +32,16 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
     }
 
-    pub(super) fn outgoing(&self, message: &OwnMessage, delay: Duration, trace: Option<TraceHeader>) -> Outgoing {
-        let (body, group) = (message.to_body_due_at(self.now() + delay), message.group().cloned());
-        Outgoing { body, delay, trace, group }
+    /// A message to send. It is due after its delay, or was due before it was deferred.
+    pub(super) fn outgoing(
+        &self,
+        message: &OwnMessage,
+        delay: Duration,
+        due_at: Option<Millis>,
+        trace: Option<TraceHeader>,
+    ) -> Outgoing {
+        let due_at = due_at.unwrap_or(self.now() + delay);
+        Outgoing { body: message.to_body_due_at(due_at), delay, trace, group: message.group().cloned() }
     }
 
     /// Sends messages, and retries those that may still be accepted. Returns the result of each.

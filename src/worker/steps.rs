@@ -34,7 +34,8 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         let Delivery { record, trace, outbox, call, telemetry } = delivery;
         let invocation = telemetry.invocation();
         let is_poll = matches!(task, Task::Poll(_));
-        let mut turn = None;
+        let mut call_permit = None;
+        let mut is_deferred = false;
         if !task.may_call() {
             *call = None;
         } else if !invocation.has_time_to_call() {
@@ -42,7 +43,6 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
         let claimant = Claimant {
             message_id: record.message_id.clone(),
-            is_redelivery: record.receive_count > 1,
             claim_id: ClaimId::from_random(self.random()),
             run_id: RunId::from_random(self.random()),
             lease_until_ms: invocation.lease_until(),
@@ -62,16 +62,19 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                     }
                 }
                 Step::Admit(subject) => match self.admit(&subject, invocation).await {
-                    Ok(admitted) => {
-                        turn = Some(admitted);
+                    Ok(permit) => {
+                        call_permit = Some(permit);
                         StepResult::Admitted
                     }
-                    Err(result) => result,
+                    Err(result) => {
+                        is_deferred = matches!(result, StepResult::Paced(_));
+                        result
+                    }
                 },
                 Step::Write(write) => self.write(&write, telemetry).await,
                 Step::Call(call_for) => match invocation.call_deadline() {
                     Some(deadline) => {
-                        let permit = turn.take().map(Turn::begin);
+                        let permit = call_permit.take().map(CallPermit::begin);
                         let began = Instant::now();
                         let answer = self.provider.sync(&call_for, deadline).await;
                         telemetry.answered(&answer, began.elapsed());
@@ -81,15 +84,21 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
                     None => StepResult::NoTime,
                 },
                 Step::Send { poll, delay } if poll.answer.is_none() => {
-                    telemetry.sent(outbox.send(call.take(), OwnMessage::Poll(poll), delay, trace.clone()).await)
+                    drop(call_permit.take()); // others of the batch may wait for it
+                    let due_at = is_deferred.then(|| record.due_at());
+                    let queued = outbox.send(call.take(), OwnMessage::Poll(poll), delay, due_at, trace.clone());
+                    telemetry.sent(queued.await)
                 }
                 Step::Wait { trigger, delay } => {
-                    telemetry.sent(outbox.send(call.take(), OwnMessage::Waiting(*trigger), delay, trace.clone()).await)
+                    drop(call_permit.take());
+                    let due_at = is_deferred.then(|| record.due_at());
+                    let queued = outbox.send(call.take(), OwnMessage::Waiting(*trigger), delay, due_at, trace.clone());
+                    telemetry.sent(queued.await)
                 }
                 // An ending does not wait for other messages.
                 Step::Send { poll, delay } => {
                     let outgoing =
-                        self.outgoing(&OwnMessage::Poll(poll), delay.after(Duration::ZERO), Some(trace.clone()));
+                        self.outgoing(&OwnMessage::Poll(poll), delay.after(Duration::ZERO), None, Some(trace.clone()));
                     telemetry.sent(self.send_one(outgoing, invocation).await)
                 }
                 Step::Publish(publication) => {
@@ -153,41 +162,43 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
     }
 
-    /// Waits for a turn to call, if it comes in time for a claim. A message waits before its claim, so that no lease runs
+    /// Waits until a call may begin, if that is in time for a claim. A message waits before its claim, so that no lease runs
     /// meanwhile.
-    async fn admit(&self, subject: &Subject, invocation: &Invocation) -> Result<Turn<'_>, StepResult> {
+    async fn admit(&self, subject: &Subject, invocation: &Invocation) -> Result<CallPermit<'_>, StepResult> {
         if !invocation.has_time_to_call() {
             return Err(StepResult::NoTime);
         }
-        let permit = match timeout_at(invocation.claim_by(), self.permits.acquire()).await {
-            Ok(permit) => permit.map_err(|_closed| StepResult::Failed)?,
-            Err(_elapsed) => return Err(StepResult::NoTime),
-        };
-        let began = Instant::now();
+        // The token first: a message that waits for one keeps no other from its permit.
         let admission = self.provider.admit(subject, invocation.claim_by()).await;
-        let later = match admission {
-            Err(NotAdmitted::Later(later)) => later,
-            _ => Duration::ZERO,
+        let waited = match &admission {
+            Ok(token) => token.waited,
+            Err(NotAdmitted::Later(later)) => *later,
+            Err(NotAdmitted::UnknownWorkspace) => Duration::ZERO,
         };
-        let waited = began.elapsed() + later;
-        if !waited.is_zero() {
+        if waited >= WAIT_MIN {
             invocation.metrics().time(Metric::PaceWait, waited);
         }
         let token = admission.map_err(|refusal| match refusal {
             NotAdmitted::Later(later) => StepResult::Paced(later),
             NotAdmitted::UnknownWorkspace => StepResult::UnknownWorkspace,
         })?;
-        Ok(Turn { permit, token })
+        match timeout_at(invocation.claim_by(), self.permits.acquire()).await {
+            Ok(permit) => Ok(CallPermit { permit: permit.map_err(|_closed| StepResult::Failed)?, token }),
+            Err(_elapsed) => Err(StepResult::NoTime),
+        }
     }
 }
 
+/// A shorter wait for the pace is none: taking a token that is there takes microseconds.
+const WAIT_MIN: Duration = Duration::from_millis(1);
+
 /// The right to make one call: a permit of this process, and a token of the key's pace.
-struct Turn<'a> {
+struct CallPermit<'a> {
     permit: SemaphorePermit<'a>,
     token: Token,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> CallPermit<'a> {
     /// The call begins. The permit is held until it is answered.
     fn begin(self) -> SemaphorePermit<'a> {
         self.token.spend();

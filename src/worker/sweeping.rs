@@ -128,7 +128,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         }
         let (lost, alive): (Vec<_>, Vec<_>) = found.into_iter().partition(|(recovery, _)| recovery.poll.is_some());
         let polls = lost.iter().filter_map(|(recovery, trace)| Some((recovery.poll.clone()?, trace.clone())));
-        let outgoing = |(poll, trace)| self.outgoing(&OwnMessage::Poll(poll), Duration::ZERO, trace);
+        let outgoing = |(poll, trace)| self.outgoing(&OwnMessage::Poll(poll), Duration::ZERO, None, trace);
         let outgoing: Vec<_> = polls.map(outgoing).collect();
         if !outgoing.is_empty() {
             tracing::warn!(runs = outgoing.len(), "lost runs or unpublished endings: polled again");

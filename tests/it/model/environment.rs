@@ -33,8 +33,7 @@ impl Bridge {
             let mut delivered = state.clone();
             delivered.left.duplicates -= u8::from(is_in_flight);
             delivered.queue[place].in_flight += 1;
-            delivered.queue[place].is_received = self.scope.is_paced;
-            delivered.handlers.push(Part::new(self.begin(queued, state)));
+            delivered.handlers.push(Part::new(self.begin(&queued.message, state)));
             next.push((Action::Deliver(place, is_in_flight), delivered));
         }
     }

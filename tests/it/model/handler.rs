@@ -11,7 +11,7 @@ use postpress_bridge::run::{
 
 use super::canonical::Part;
 use super::provider::{Answered, no_answer};
-use super::state::{Action, Bridge, HELD, Late, Message, Next, Queued, State, rules, tick};
+use super::state::{Action, Bridge, HELD, Late, Message, Next, State, rules, tick};
 
 /// How long a message has to wait for its turn. Its length decides only a delay.
 const PACED: Duration = Duration::from_secs(60);
@@ -70,11 +70,10 @@ impl Handler {
 
 impl Bridge {
     /// Begins to handle a message, in a state where the names that it may give are unused.
-    pub(super) fn begin(&self, queued: &Queued, state: &State) -> Handler {
-        let Message { id, mut task } = Message::clone(&queued.message);
+    pub(super) fn begin(&self, message: &Message, state: &State) -> Handler {
+        let Message { id, mut task } = message.clone();
         let (claim_id, run_id) = (state.unused_claim(), state.unused_run());
-        let is_redelivery = queued.is_received;
-        let mut claimant = Claimant { message_id: id.clone(), is_redelivery, claim_id, run_id, lease_until_ms: HELD };
+        let mut claimant = Claimant { message_id: id.clone(), claim_id, run_id, lease_until_ms: HELD };
         if let Some(mutant) = self.mutant {
             let as_protocol_says = (task.clone(), claimant.clone());
             mutant.delivered(&mut task, &mut claimant, state.item.as_deref());

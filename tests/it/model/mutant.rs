@@ -160,7 +160,6 @@ impl Mutant {
     pub(super) fn delivered(self, task: &mut Task, claimant: &mut Claimant, item: Option<&Item>) {
         let has_claimed = item.is_some_and(|item| item.holder == claimant.message_id);
         match (self, task) {
-            (M::PacedPollForgetsThatItHolds, Task::Poll(_)) => claimant.is_redelivery = false,
             (M::ClaimKeepsTheFence, Task::Poll(poll)) => claimant.claim_id = poll.claim_id,
             (M::AnswerIsForgotten, Task::Poll(poll)) => poll.answer = None,
             (M::JoinsAnEarlierRun, Task::Trigger(message)) => message.after_request = false,
@@ -182,6 +181,12 @@ impl Mutant {
     /// Changes the result of a handler's step.
     pub(super) fn result(self, handler: &Handler, input: StepResult) -> StepResult {
         match (&handler.step, input) {
+            (Step::Read(_), StepResult::Read(Some(mut item))) if handler.is_paced => {
+                if self == M::PacedPollForgetsThatItHolds && item.holder == handler.id {
+                    item.holder = another_message();
+                }
+                StepResult::Read(Some(item))
+            }
             (Step::Read(_), StepResult::Read(Some(item))) => {
                 StepResult::Read(Some(Box::new(self.seen_by_trigger(*item, handler))))
             }
@@ -333,7 +338,7 @@ impl Mutant {
             }
             // Its copy would be a duplicate.
             (M::PacedTriggerForgetsThatItHolds, Step::Admit(_), Step::Done(Disposition::Retry(RetryReason::Paced))) => {
-                acknowledged(AckReason::Paced)
+                acknowledged(AckReason::Deferred)
             }
             (M::PollNamesAnotherClaim, _, Step::Send { mut poll, delay }) => {
                 poll.claim_id = another_claim();

@@ -369,7 +369,8 @@ impl State {
 
     /// Before a handler sends.
     pub(super) fn check_send(&mut self, sender: &Handler) {
-        if sender.is_paced {
+        let carries_answer = matches!(&sender.step, Step::Send { poll, .. } if poll.answer.is_some());
+        if sender.is_paced && !carries_answer {
             let message = self.queue.iter().find(|queued| queued.message.id == sender.id);
             let is_copy = message.is_none_or(|queued| is_copy(&queued.message.task, &sender.step));
             if !is_copy {
@@ -378,7 +379,6 @@ impl State {
         } else if sender.run_id.is_none() && !sender.has_answer() && !sender.cancels {
             self.break_promise("a poll is sent by a handler that never claimed (S4)");
         }
-        let carries_answer = matches!(&sender.step, Step::Send { poll, .. } if poll.answer.is_some());
         if carries_answer && !sender.tried_to_record {
             self.break_promise("an answer is forwarded without an attempt to record it (S1)");
         }

@@ -65,17 +65,11 @@ pub(super) struct State {
 pub(super) struct Queued {
     pub(super) message: Part<Message>,
     pub(super) in_flight: u8,
-    /// Whether it has been delivered before. Only a message that may have to wait for its turn looks at that.
-    pub(super) is_received: bool,
 }
 
 impl Queued {
     fn new(message: Part<Message>) -> Self {
-        Self { message, in_flight: 0, is_received: false }
-    }
-
-    fn number(&self) -> u64 {
-        u64::from(self.in_flight) << 1 | u64::from(self.is_received)
+        Self { message, in_flight: 0 }
     }
 }
 
@@ -274,7 +268,7 @@ impl State {
         fingerprint.parts(self.item.iter().map(|item| (item, 0)));
         fingerprint.part(&self.sync);
         fingerprint.parts(self.handlers.iter().map(|handler| (handler, 0)));
-        fingerprint.parts(self.queue.iter().map(|queued| (&queued.message, queued.number())));
+        fingerprint.parts(self.queue.iter().map(|queued| (&queued.message, u64::from(queued.in_flight))));
         fingerprint.parts(self.late.iter().map(|late| (late, 0)));
         fingerprint.part(&self.accepted);
         fingerprint.number(self.published.len() as u64);
