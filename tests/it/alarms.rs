@@ -33,9 +33,11 @@ fn alarms_use_existing_metrics() {
         watched,
         BTreeSet::from([
             "EndingsErrorEnvelope",
+            "Lag",
             "LeftBehind",
             "Messages",
             "OwnEvents",
+            "PaceWait",
             "PollsSoFar",
             "Restarts",
             "Returned",
@@ -60,7 +62,7 @@ fn every_alarm_links_to_its_runbook_entry() {
     let headings = runbook.lines().filter_map(|line| line.strip_prefix("## "));
     let entries: BTreeSet<_> = headings.map(|heading| heading.to_lowercase().replace(' ', "-")).collect();
     let alarms = alarms(&resources);
-    assert_eq!(alarms.len(), 16);
+    assert_eq!(alarms.len(), 17);
     let named = alarms.iter().map(|alarm| {
         let [entry] = names(alarm, "docs/runbook.md#").collect::<Vec<_>>()[..] else { panic!("{alarm}") };
         entry.to_owned()
