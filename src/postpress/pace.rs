@@ -245,7 +245,7 @@ impl Bucket {
     async fn take(&self, until: Instant) -> Result<(), Instant> {
         loop {
             let now = Instant::now();
-            let ready = self.ready();
+            let ready = self.ready(now);
             let next = if ready > now {
                 ready
             } else if self.unused.get() > 0 {
@@ -267,8 +267,7 @@ impl Bucket {
     }
 
     /// Before then no token is given, because of a 429.
-    fn ready(&self) -> Instant {
-        let now = Instant::now();
+    fn ready(&self, now: Instant) -> Instant {
         let Some(slowed) = self.slowed.get() else { return now };
         let paced = match (self.last.get(), self.interval()) {
             (Some(last), Some(interval)) if slowed.share(now) < 1.0 => last + interval,
@@ -286,7 +285,8 @@ impl Bucket {
 
     /// When another message may expect its token.
     fn expected(&self) -> Instant {
-        let ready = self.ready().max(Instant::now());
+        let now = Instant::now();
+        let ready = self.ready(now).max(now);
         let (Some(limit), Some(interval)) = (&self.limit, self.interval()) else { return ready };
         // With a larger burst there may be a token already.
         let is_single = limit.rate.burst == NonZeroU32::MIN && self.unused.get() == 0;
@@ -499,6 +499,15 @@ mod tests {
             pace.slow_down(Instant::now(), None);
         }
         assert_eq!(pace.calls_per_minute(), Some(60.0 * SHARE_MIN), "it never stops");
+    }
+
+    /// A stopped clock hides what depends on the time between two looks at it.
+    #[tokio::test]
+    async fn a_clock_that_runs_delays_no_call() {
+        for pace in [Pace::new(None), pace(1000.0, 5)] {
+            let calls = begins(&pace, 5);
+            assert!(tokio::time::timeout(secs(5.0), calls).await.is_ok(), "a call waits for ever");
+        }
     }
 
     #[tokio::test(start_paused = true)]
