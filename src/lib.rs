@@ -85,6 +85,8 @@
 //! | waiting trigger | a trigger that may not join the run in flight: the worker sends it again, under its first key, until that run is over |
 //! | cancel | a request to end the run in flight without another call: one write, which every claim looks at |
 //! | open index | the table's index that contains only the runs whose ending is not published |
+//! | pace | how many calls a second a process makes with one key: its share of the key's rate, less after a 429. A message asks for a token before its claim |
+//! | message group | SQS's name for a tenant, by which its fair queues share the worker; a run keeps that of its first trigger |
 //! | sweep | a message from a schedule, every few minutes, on which the worker looks through the open index for lost runs and sends a poll for each |
 //! | disposition | what happens to a message: it is acknowledged, or delivered again |
 //!

@@ -229,12 +229,6 @@ impl Pace {
         };
         self.0.slowed.set(Some(slowed));
     }
-
-    /// How many calls a minute the process makes at most now; `None` if nothing limits them.
-    pub fn calls_per_minute(&self) -> Option<f64> {
-        let interval = self.0.interval()?;
-        Some(60.0 / interval.as_secs_f64())
-    }
 }
 
 impl Bucket {
@@ -494,11 +488,11 @@ mod tests {
         for _ in 0..20 {
             pace.slow_down(began, None);
         }
-        assert_eq!(pace.calls_per_minute(), Some(30.0));
+        assert_eq!(pace.0.interval(), Some(secs(2.0)));
         for _ in 0..20 {
             pace.slow_down(Instant::now(), None);
         }
-        assert_eq!(pace.calls_per_minute(), Some(60.0 * SHARE_MIN), "it never stops");
+        assert_eq!(pace.0.interval(), Some(secs(1.0 / SHARE_MIN)), "it never stops");
     }
 
     /// A stopped clock hides what depends on the time between two looks at it.

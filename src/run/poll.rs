@@ -21,7 +21,7 @@ pub struct Poll {
     /// An ending that could not be written to the table yet. A poll that carries one makes no call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Outcome>,
-    /// The run's message group, which is no part of the body: SQS keeps it beside the message.
+    /// The run's message group. It is not in the body: SQS keeps it beside the message.
     #[serde(skip)]
     pub group: Option<MessageGroup>,
 }
