@@ -12,6 +12,7 @@ use crate::text::bounded;
 use crate::time::Millis;
 use crate::trace::TraceHeader;
 
+pub mod dead_letter;
 mod layer;
 mod trigger;
 

@@ -18,6 +18,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::message::Record;
+use crate::message::dead_letter::{self, Action, DeadLetter};
 use crate::queue::packing::ENTRIES_MAX;
 use crate::queue::{Outgoing, SqsQueue};
 use crate::settings::{FromEnv, RedriveSettings};
@@ -27,11 +28,9 @@ use crate::cli::args::duration;
 use crate::cli::consent::{self, Consent};
 use crate::cli::{shutdown, table};
 use dead_letters::DeadLetters;
-use plan::{Action, DeadLetter};
 use report::{Done, Report};
 
 mod dead_letters;
-mod plan;
 mod report;
 
 /// A shorter hold would expire before the messages are received.
@@ -109,7 +108,7 @@ impl Redrive {
             waiting: dead_letters.waiting,
             held_by_others: dead_letters.held_by_others,
             received: letters.len(),
-            plan: plan::lines(&letters),
+            plan: dead_letter::lines(&letters),
             done: None,
         };
         let shown = self.show_plan(&report);
@@ -148,7 +147,7 @@ impl Redrive {
         if self.yes {
             return Consent::Given;
         }
-        let [send, drop] = [Action::Send, Action::Drop].map(|action| plan::count(letters, action));
+        let [send, drop] = [Action::Send, Action::Drop].map(|action| dead_letter::count(letters, action));
         consent::ask(&format!("Send {send} and drop {drop}?"), stop).await
     }
 
@@ -199,13 +198,13 @@ impl Executor {
                 None => self.process(some, &mut done, &mut remaining).await,
                 Some(why) => {
                     done.errors.insert(why.to_owned());
-                    done.not_sent += plan::count(some, Action::Send);
-                    done.not_deleted += plan::count(some, Action::Drop);
+                    done.not_sent += dead_letter::count(some, Action::Send);
+                    done.not_deleted += dead_letter::count(some, Action::Drop);
                     remaining.extend(some.iter().map(|letter| letter.record.clone()));
                 }
             }
         }
-        done.left = plan::count(letters, Action::Leave);
+        done.left = dead_letter::count(letters, Action::Leave);
         self.dead_letters.give_back(&remaining).await;
         done
     }

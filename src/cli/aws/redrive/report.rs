@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::plan::Line;
+use crate::message::dead_letter::Line;
 
 /// The whole report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -101,7 +101,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::aws::redrive::plan::MessageKind;
+    use crate::message::dead_letter::MessageKind;
 
     fn report() -> Report {
         let kinds = [

@@ -1,17 +1,17 @@
-//! Decides what to do with each dead letter. Pure.
+//! Decides what to do with each message of the dead-letter queue. Pure.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::{Message, Record, TriggerBody};
 use crate::ids::TriggerKey;
-use crate::message::{Message, Record, TriggerBody};
 use crate::run::TriggerMessage;
 
 /// What kind of message a dead letter is, in the order of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum MessageKind {
+pub enum MessageKind {
     /// A request to sync a chat.
     Trigger,
     /// A poll that carries an ending that could not be written: it exists nowhere else.
@@ -35,7 +35,7 @@ pub(super) enum MessageKind {
 /// What is done with a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Action {
+pub enum Action {
     /// Send it to the queue again.
     Send,
     /// Delete it.
@@ -45,7 +45,8 @@ pub(super) enum Action {
 }
 
 impl MessageKind {
-    pub(super) fn action(self) -> Action {
+    /// What is done with its messages.
+    pub fn action(self) -> Action {
         match self {
             Self::Trigger | Self::PollWithAnswer | Self::Invalid => Action::Send,
             Self::Cancel | Self::Poll | Self::Sweep | Self::OwnEvent | Self::Malformed => Action::Drop,
@@ -54,7 +55,7 @@ impl MessageKind {
     }
 
     /// Its name for people, what is done with it, and why.
-    pub(super) fn words(self) -> (&'static str, &'static str) {
+    pub fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Trigger => ("triggers", "sent again under their first keys: one that was accepted restarts nothing"),
             Self::PollWithAnswer => ("polls with an answer", "sent again: the fence decides whether they still count"),
@@ -71,15 +72,18 @@ impl MessageKind {
 
 /// A dead letter, and the body to send in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DeadLetter {
-    pub(super) record: Record,
-    pub(super) kind: MessageKind,
-    pub(super) body: String,
+pub struct DeadLetter {
+    /// The message as received from the dead-letter queue.
+    pub record: Record,
+    /// Its kind.
+    pub kind: MessageKind,
+    /// What is sent in its place, if it is sent again.
+    pub body: String,
 }
 
 impl DeadLetter {
     /// Classifies a dead letter. `event_source` is the `source` of the bridge's own events.
-    pub(super) fn of(record: Record, event_source: &str) -> Self {
+    pub fn of(record: Record, event_source: &str) -> Self {
         let (kind, body) = match Message::parse(&record, event_source) {
             Message::Trigger(trigger) => (MessageKind::Trigger, with_first_key(&record, trigger)),
             Message::Cancel(_) => (MessageKind::Cancel, String::new()),
@@ -94,7 +98,8 @@ impl DeadLetter {
         Self { record, kind, body }
     }
 
-    pub(super) fn action(&self) -> Action {
+    /// What is done with it.
+    pub fn action(&self) -> Action {
         self.kind.action()
     }
 }
@@ -113,15 +118,18 @@ fn with_first_key(record: &Record, message: TriggerMessage) -> String {
 
 /// One line of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Line {
-    pub(super) kind: MessageKind,
-    pub(super) count: usize,
+pub struct Line {
+    /// The kind of messages.
+    pub kind: MessageKind,
+    /// How many there are.
+    pub count: usize,
+    /// What is done with them.
     #[serde(rename = "fate")]
-    pub(super) action: Action,
+    pub action: Action,
 }
 
 /// The number of messages of each kind present.
-pub(super) fn lines(letters: &[DeadLetter]) -> Vec<Line> {
+pub fn lines(letters: &[DeadLetter]) -> Vec<Line> {
     let mut counts: BTreeMap<MessageKind, usize> = BTreeMap::new();
     for letter in letters {
         *counts.entry(letter.kind).or_default() += 1;
@@ -130,7 +138,7 @@ pub(super) fn lines(letters: &[DeadLetter]) -> Vec<Line> {
 }
 
 /// The number of messages with this action.
-pub(super) fn count(letters: &[DeadLetter], action: Action) -> usize {
+pub fn count(letters: &[DeadLetter], action: Action) -> usize {
     letters.iter().filter(|letter| letter.action() == action).count()
 }
 
