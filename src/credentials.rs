@@ -4,7 +4,6 @@
 
 pub mod rotating;
 pub mod secret_text;
-#[cfg(feature = "aws")]
 pub mod webhook;
 
 pub(crate) use rotating::READ_EVERY;

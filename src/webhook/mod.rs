@@ -14,9 +14,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
-#[cfg(feature = "aws")]
 mod auth;
-#[cfg(feature = "aws")]
 mod handler;
 #[cfg(feature = "aws")]
 mod lambda;
@@ -28,9 +26,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-#[cfg(feature = "aws")]
 pub use auth::Auth;
-#[cfg(feature = "aws")]
 pub use handler::Webhook;
 #[cfg(feature = "aws")]
 pub use lambda::Answer;
