@@ -150,19 +150,6 @@ pub(super) fn pauses(item: &Item) -> Option<(Duration, Duration)> {
     Some((pauses.clone().min()?, pauses.max()?))
 }
 
-/// How many of the run's calls have no recorded answer and never will.
-pub(super) fn unrecorded(item: &Item) -> u32 {
-    let entries = item.learned.history.entries().iter();
-    let known = entries.filter(|entry| entry.answer == PollAnswer::Unrecorded).map(|entry| u32::from(entry.count));
-    known.sum::<u32>() + unrecorded_at_end(item)
-}
-
-/// Those after the last entry. The last call of all is in progress, or its answer is the ending.
-fn unrecorded_at_end(item: &Item) -> u32 {
-    let ended_by_error = item.state.outcome().is_some_and(|outcome| matches!(outcome.ending, Ending::Error { .. }));
-    item.learned.history.missing(item.polls).saturating_sub(u32::from(!ended_by_error))
-}
-
 /// The polls and the ending, in order.
 fn marks(item: &Item, seconds: f64, glyphs: Glyphs) -> Vec<Mark> {
     let mut marks: Vec<Mark> = Vec::new();
@@ -190,7 +177,7 @@ fn marks(item: &Item, seconds: f64, glyphs: Glyphs) -> Vec<Mark> {
         }
         before = at;
     }
-    marks.extend(spread_between(before, seconds, unrecorded_at_end(item), glyphs));
+    marks.extend(spread_between(before, seconds, item.unrecorded_at_end(), glyphs));
     if let Some(outcome) = item.state.outcome() {
         let is_done = matches!(outcome.ending, Ending::Sync { status: crate::postpress::Finish::Done });
         let count = u32::from(matches!(outcome.ending, Ending::Sync { .. }));
@@ -378,8 +365,8 @@ mod tests {
             let marks = marks(&item, 60_000.0, Glyphs::UNICODE);
             assert_eq!(marks.iter().map(|mark| mark.count).sum::<u32>(), counts);
         }
-        assert_eq!(unrecorded(&eventful()), 1);
-        assert_eq!(unrecorded(&run(&[(0, STARTED, 1)], 4, 60)), 2, "the fourth call is in progress");
+        assert_eq!(eventful().unrecorded(), 1);
+        assert_eq!(run(&[(0, STARTED, 1)], 4, 60).unrecorded(), 2, "the fourth call is in progress");
         assert!(chart(&run(&[], 1, 5), NOW, None, Glyphs::UNICODE).is_none(), "nothing is known yet");
     }
 

@@ -103,7 +103,7 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, driver: Driver, 
             line("error", error(envelope));
         }
     }
-    let calls = match history::unrecorded(item) {
+    let calls = match item.unrecorded() {
         0 => item.polls.to_string(),
         lost => format!("{}, {lost} of them without a recorded answer", item.polls),
     };

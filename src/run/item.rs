@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, Outcome, Poll, PollState, RecentKeys, Trigger};
+use super::{Ending, Outcome, Poll, PollAnswer, PollState, RecentKeys, Trigger};
 use crate::ids::{ClaimId, MessageGroup, MessageId, RunId, Subject, TriggerKey};
 use crate::postpress::{Resync, Status, SyncCall};
 use crate::time::Millis;
@@ -141,6 +141,20 @@ impl Item {
             Some(Ending::Sync { status }) => Some(Status::Over(*status)),
             Some(Ending::Error { .. }) | None => self.learned.status.map(Status::InProgress),
         }
+    }
+
+    /// How many of the run's calls have no recorded answer and never will.
+    pub fn unrecorded(&self) -> u32 {
+        let entries = self.learned.history.entries().iter();
+        let known = entries.filter(|entry| entry.answer == PollAnswer::Unrecorded).map(|entry| u32::from(entry.count));
+        known.sum::<u32>() + self.unrecorded_at_end()
+    }
+
+    /// Those after the history's last entry. The last call of all is in progress, or its answer is the ending.
+    pub fn unrecorded_at_end(&self) -> u32 {
+        let outcome = self.state.outcome();
+        let ended_by_error = outcome.is_some_and(|outcome| matches!(outcome.ending, Ending::Error { .. }));
+        self.learned.history.missing(self.polls).saturating_sub(u32::from(!ended_by_error))
     }
 
     /// What the run calls the provider for.
