@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::ids::{Subject, TriggerKey};
 use crate::settings::FollowSettings;
-use crate::store::{Driver, RunTable};
+use crate::store::{CONCURRENT_READS, Driver, RunTable};
 use crate::time::Clock;
 
 use super::chat_state::{ChatResult, ChatState, Results};
@@ -19,8 +19,6 @@ use super::shutdown;
 
 /// How often to read the table; a run changes every few seconds at most.
 pub(super) const READ_EVERY: Duration = Duration::from_secs(2);
-/// How many chats to read concurrently.
-pub(super) const CONCURRENT_READS: usize = 16;
 
 /// The chats that a command follows.
 pub(super) struct Follow {

@@ -4,20 +4,15 @@ use std::time::Duration;
 
 use clap::Args;
 use comfy_table::{Attribute, Cell, Color, Table};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::ids::{Subject, Workspace};
-use crate::run::{ACTIVE_SHARDS, DueRun, ENDED_SHARDS, Item, Next};
-use crate::store::{DUE_PAGE, Driver, RunTable};
+use crate::ids::Workspace;
+use crate::run::{Item, Next};
+use crate::store::{Driver, EndedRuns, OpenRuns, RunTable, Wanted};
 use crate::time::{Clock, Millis};
 
-use super::follow::CONCURRENT_READS;
 use super::format::{distance, ending, span, status};
 use super::run_report::RunReport;
 use super::{run_table, table};
-
-/// Maximum number of pages that `--ended` scans.
-const PAGES_MAX: usize = 40;
 
 /// List open runs, or runs that have ended
 ///
@@ -59,13 +54,10 @@ impl Runs {
     /// If the settings are invalid, or the table cannot be read.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (settings, table) = run_table::open("runs").await?;
-        let (limit, now, driver) = (self.limit as usize, Clock::System.now(), table.driver());
-        let workspace = self.workspace.as_ref();
-        let Listing { runs, note } = if self.ended {
-            ended(&table, limit, workspace, now).await?
-        } else {
-            open(&table, limit, workspace).await?
-        };
+        let (now, driver) = (Clock::System.now(), table.driver());
+        let wanted = Wanted { workspace: self.workspace.as_ref(), limit: self.limit as usize };
+        let Listing { runs, note } =
+            if self.ended { ended(&table, wanted, now).await? } else { open(&table, wanted).await? };
         if self.json {
             for item in &runs {
                 table::print_json(&RunReport::of(item, now, settings.overdue, driver))?;
@@ -86,25 +78,8 @@ impl Runs {
     }
 }
 
-/// Whether a run is to be listed.
-fn is_wanted(subject: &Subject, workspace: Option<&Workspace>) -> bool {
-    workspace.is_none_or(|workspace| subject.workspace() == workspace)
-}
-
-/// At most `limit` open runs, those whose sweep is due first; sorted by age, oldest first.
-async fn open(table: &RunTable, limit: usize, workspace: Option<&Workspace>) -> anyhow::Result<Listing> {
-    let mut due = Vec::new();
-    for shard in ACTIVE_SHARDS.chain(ENDED_SHARDS) {
-        due.extend(due_of_shard(table, shard, limit, workspace).await?);
-    }
-    due.sort_by(|one, other| (one.sweep_at_ms, &one.subject).cmp(&(other.sweep_at_ms, &other.subject)));
-    let is_cut = due.len() > limit;
-    due.truncate(limit);
-    let reads = due.into_iter().map(|due| async move { table.read(&due.subject).await });
-    let items: Vec<Option<Item>> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
-    // The index is eventually consistent.
-    let mut runs: Vec<Item> = items.into_iter().flatten().filter(|item| item.state.open().is_some()).collect();
-    runs.sort_by(|one, other| (one.started_at_ms, &one.subject).cmp(&(other.started_at_ms, &other.subject)));
+async fn open(table: &RunTable, wanted: Wanted<'_>) -> anyhow::Result<Listing> {
+    let OpenRuns { runs, is_cut } = table.open_runs(wanted).await?;
     let note = match runs.len() {
         0 => Some("no open runs".to_owned()),
         listed if is_cut => Some(format!("only the {listed} runs that a sweep reads first; for more, see `--limit`")),
@@ -113,53 +88,15 @@ async fn open(table: &RunTable, limit: usize, workspace: Option<&Workspace>) -> 
     Ok(Listing { runs, note })
 }
 
-/// A shard's open runs, at least `limit + 1` of them if there are that many.
-async fn due_of_shard(
-    table: &RunTable,
-    shard: u8,
-    limit: usize,
-    workspace: Option<&Workspace>,
-) -> anyhow::Result<Vec<DueRun>> {
-    let mut due: Vec<DueRun> = Vec::new();
-    let mut after: Option<DueRun> = None;
-    while due.len() <= limit {
-        let page = table.due(shard, Millis(u64::MAX), after.as_ref()).await?;
-        let is_last = page.len() < DUE_PAGE;
-        after = page.last().cloned();
-        due.extend(page.into_iter().filter(|due| is_wanted(&due.subject, workspace)));
-        if is_last {
-            break;
-        }
-    }
-    Ok(due)
-}
-
-/// Scans for ended runs until it has `limit` of them or has read [`PAGES_MAX`] pages; sorted by end, latest first.
-async fn ended(table: &RunTable, limit: usize, workspace: Option<&Workspace>, now: Millis) -> anyhow::Result<Listing> {
-    let (mut runs, mut scanned) = (Vec::new(), 0);
-    let mut after: Option<Subject> = None;
-    let mut is_complete = false;
-    for _ in 0..PAGES_MAX {
-        let page = table.ended_page(after.as_ref()).await?;
-        scanned += page.looked_at;
-        // DynamoDB deletes expired items only after days.
-        runs.extend(page.runs.into_iter().filter(|item| !item.is_expired(now) && is_wanted(&item.subject, workspace)));
-        after = page.next;
-        is_complete = after.is_none() && runs.len() <= limit;
-        if after.is_none() || runs.len() >= limit {
-            break;
-        }
-    }
-    runs.truncate(limit);
-    let finished_at = |item: &Item| item.state.outcome().map(|outcome| outcome.finished_at);
-    runs.sort_by(|one, other| finished_at(other).cmp(&finished_at(one)).then(one.subject.cmp(&other.subject)));
+async fn ended(table: &RunTable, wanted: Wanted<'_>, now: Millis) -> anyhow::Result<Listing> {
+    let EndedRuns { runs, looked_at, is_complete } = table.ended_runs(wanted, now).await?;
     let cost = if table.driver() == Driver::Bridge { ", each of which costs read units" } else { "" };
     let rest = if is_complete {
         "this is the whole table"
     } else {
         "the rest was not scanned, and items are in no order; see `--limit`"
     };
-    let note = format!("{} found; items scanned: {scanned}{cost}; {rest}", runs.len());
+    let note = format!("{} found; items scanned: {looked_at}{cost}; {rest}", runs.len());
     Ok(Listing { runs, note: Some(note) })
 }
 

@@ -12,6 +12,7 @@ mod attributes;
 #[cfg(feature = "aws")]
 mod dynamodb;
 mod layout;
+mod listing;
 mod memory;
 mod run_table;
 mod sqlite;
@@ -22,6 +23,8 @@ pub use dynamodb::DynamoStore;
 #[cfg(feature = "aws")]
 pub(crate) use dynamodb::OPEN_INDEX;
 pub use layout::item_bytes;
+pub(crate) use listing::CONCURRENT_READS;
+pub use listing::{EndedRuns, OpenRuns, Wanted};
 pub use memory::MemoryStore;
 pub use run_table::{Driver, RunTable};
 pub use sqlite::{Command, CommandName, SqliteStore, StateFileError};

@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::{Sync, Task};
 use crate::cli::aws::DeployedBridge;
 use crate::cli::chat_state::ChatState;
-use crate::cli::follow::{CONCURRENT_READS, Follow};
+use crate::cli::follow::Follow;
 use crate::cli::progress::{Mark, ProgressDisplay};
 use crate::cli::subjects::Requested;
 use crate::ids::{Subject, TriggerKey};
@@ -16,7 +16,7 @@ use crate::message::TriggerBody;
 use crate::postpress::Resync;
 use crate::run::Item;
 use crate::settings::{FollowSettings, FromEnv, ListSettings, SendSettings, StateFile};
-use crate::store::{Command, RunTable, SqliteStore};
+use crate::store::{CONCURRENT_READS, Command, RunTable, SqliteStore};
 use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;
 
