@@ -12,7 +12,7 @@ use super::faults::{Fate, Faults, Mishap};
 use super::log::{CallId, CallRecord, Stats};
 use super::reply::{Reply, bare_reply};
 use super::script::Script;
-use super::world::World;
+use super::world::{SavedSync, World};
 use crate::ids::{Subject, SubjectId};
 use crate::postpress::SyncCall;
 
@@ -27,6 +27,8 @@ struct Shared {
     faults: Faults,
     lists: ChatLists,
     began: Instant,
+    /// How old the world was then.
+    age: Duration,
     observer: Box<dyn Fn(&CallRecord) + Send + Sync>,
 }
 
@@ -47,8 +49,33 @@ impl Simulator {
         lists: ChatLists,
         observer: impl Fn(&CallRecord) + Send + Sync + 'static,
     ) -> Self {
-        let (world, began) = (Mutex::new(World::limited(faults.calls_per_second, faults.calls_burst)), Instant::now());
-        Self { shared: Arc::new(Shared { world, faults, lists, began, observer: Box::new(observer) }) }
+        let world = World::limited(faults.calls_per_second, faults.calls_burst);
+        Self::of_world(world, Duration::ZERO, faults, lists, observer)
+    }
+
+    /// A world that another process began, `age` ago, with what it saved of it.
+    pub fn resumed(faults: Faults, age: Duration, saved: impl IntoIterator<Item = (Subject, SavedSync)>) -> Self {
+        let mut world = World::limited(faults.calls_per_second, faults.calls_burst);
+        for (subject, saved) in saved {
+            world.restore(&subject, saved);
+        }
+        Self::of_world(world, age, faults, ChatLists::default(), |_| {})
+    }
+
+    fn of_world(
+        world: World,
+        age: Duration,
+        faults: Faults,
+        lists: ChatLists,
+        observer: impl Fn(&CallRecord) + Send + Sync + 'static,
+    ) -> Self {
+        let (world, began) = (Mutex::new(world), Instant::now());
+        Self { shared: Arc::new(Shared { world, faults, lists, began, age, observer: Box::new(observer) }) }
+    }
+
+    /// What is known about a subject, for a later process; `None` before its first call.
+    pub fn save(&self, subject: &Subject) -> Option<SavedSync> {
+        self.shared.with_world(|world, _| world.save(subject))
     }
 
     /// The counts so far.
@@ -107,7 +134,7 @@ impl Shared {
     /// Accesses the world at the current time, which is read under the lock so that it never goes backwards.
     fn with_world<T>(&self, f: impl FnOnce(&mut World, Duration) -> T) -> T {
         let mut world: MutexGuard<'_, World> = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        f(&mut world, self.began.elapsed())
+        f(&mut world, self.age + self.began.elapsed())
     }
 }
 

@@ -64,7 +64,7 @@ fn parse_calls(text: &str) -> anyhow::Result<f64> {
     Ok(calls)
 }
 
-fn parse_rate(text: &str) -> anyhow::Result<f64> {
+pub(crate) fn parse_rate(text: &str) -> anyhow::Result<f64> {
     let rate: f64 = text.parse().context("not a number")?;
     anyhow::ensure!((0.0..=1.0).contains(&rate), "not a number from 0 to 1");
     Ok(rate)

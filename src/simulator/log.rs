@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::reply::Said;
 use crate::ids::{Subject, subject_fields};
@@ -95,7 +95,7 @@ impl Log {
 }
 
 /// The counts of one subject or of all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Calls sent.
     pub calls: u64,
@@ -126,6 +126,20 @@ impl Counts {
         self.calls += 1;
         self.in_flight += 1;
         self.max_in_flight = self.max_in_flight.max(self.in_flight);
+    }
+
+    /// Adds those of a subject that is not called now.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.landed += other.landed;
+        self.delivered += other.delivered;
+        self.syncs_started += other.syncs_started;
+        self.restarts += other.restarts;
+        self.terminal_answers += other.terminal_answers;
+        self.chunks += other.chunks;
+        self.other_queries += other.other_queries;
+        self.over_limit += other.over_limit;
+        self.max_in_flight = self.max_in_flight.max(other.max_in_flight);
     }
 
     pub(super) fn landed(&mut self, said: Said) {

@@ -32,9 +32,10 @@ mod world;
 
 pub use chat_list::{ChatLists, PageForm};
 pub use exchange::Simulator;
+pub(crate) use faults::parse_rate;
 pub use faults::{Fate, Faults, Mishap};
 pub use log::{CallId, CallRecord, Counts, Stats};
 pub use reply::{Reply, Said};
 pub use server::{BindError, Server};
 pub use span::{InvalidSpan, Span};
-pub use world::World;
+pub use world::{SavedSync, World};

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::faults::{Fate, Mishap};
 use super::log::{CallId, CallRecord, Counts, Log, Stats};
 use super::reply::{Reply, Said};
@@ -71,7 +73,7 @@ struct Synced {
     counts: Counts,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum SyncState {
     /// No sync was started yet.
     Idle,
@@ -93,7 +95,31 @@ enum SyncState {
     Gone,
 }
 
+/// What a world knows about a chat or an account, so that a later world can go on with it. Its times are those of the world's
+/// clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedSync {
+    state: SyncState,
+    resync: Resync,
+    answered: u64,
+    counts: Counts,
+}
+
 impl World {
+    /// What it knows about a subject; `None` before its first call.
+    pub fn save(&self, subject: &Subject) -> Option<SavedSync> {
+        let Synced { state, resync, answered, counts, .. } = self.synced.get(subject)?;
+        Some(SavedSync { state: *state, resync: resync.clone(), answered: *answered, counts: *counts })
+    }
+
+    /// Goes on with what an earlier world saved. Calls that were in flight then are lost.
+    pub fn restore(&mut self, subject: &Subject, saved: SavedSync) {
+        let SavedSync { state, resync, answered, counts } = saved;
+        let counts = Counts { in_flight: 0, ..counts };
+        self.total.add(&counts);
+        self.synced.insert(subject.clone(), Synced { state, resync, answered, counts, ..Synced::new(subject) });
+    }
+
     /// The number of calls sent for this subject.
     pub fn calls_of(&self, subject: &Subject) -> u64 {
         self.synced.get(subject).map_or(0, |synced| synced.counts.calls)
@@ -323,6 +349,24 @@ mod tests {
         call(10_002, 6);
         let total = world.stats(at(10_002)).total;
         assert_eq!((total.syncs_started, total.restarts, total.chunks, total.other_queries), (2, 1, 1, 1));
+    }
+
+    #[test]
+    fn a_restored_world_goes_on_where_the_saved_one_was() {
+        let mut world = World::default();
+        let id = "service_unavailable-for-1-calls-then-done-in-5s";
+        for (now, said) in [(0, "503 errors/service_unavailable"), (1_000, "SYNC_STARTED"), (2_000, "SYNC_RUNNING")] {
+            assert_eq!(call(&mut world, id, now), said);
+        }
+        let saved = serde_json::to_string(&world.save(&chat(id)).unwrap()).unwrap();
+        let mut world = World::default();
+        world.restore(&chat(id), serde_json::from_str(&saved).unwrap());
+        for (now, said) in [(5_999, "SYNC_RUNNING"), (6_000, "SYNC_DONE"), (6_001, "SYNC_STARTED (restart)")] {
+            assert_eq!(call(&mut world, id, now), said);
+        }
+        let stats = world.stats(at(6_001));
+        assert_eq!((stats.total.calls, stats.total.syncs_started, stats.total.restarts), (6, 2, 1));
+        assert_eq!(stats.subjects[&chat(id)].calls, 6);
     }
 
     #[test]
