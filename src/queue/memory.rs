@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Outgoing, Queue, Source, VisibilityChange};
+use super::{Depth, Outgoing, Queue, Source, VisibilityChange};
 use crate::ids::{MessageGroup, MessageId};
 use crate::message::Record;
 use crate::service::ServiceError;
@@ -20,6 +20,18 @@ use crate::trace::TraceHeader;
 /// Decides whether a deleted message is delivered once more, and how much later: "on rare occasions […] you
 /// might get that message copy again" (SQS, at-least-once delivery).
 pub type Redelivery = Box<dyn Fn(&Record) -> Option<Duration>>;
+
+/// Follows the messages of a queue, so that a later process can go on with them.
+pub trait Journal {
+    /// A message is on the queue and becomes visible then. It is new, or it was received or shown again.
+    fn save(&self, message: &Record, visible_at: Millis);
+
+    /// A message became a dead letter.
+    fn bury(&self, message: &Record);
+
+    /// A message, or a dead letter, is gone.
+    fn forget(&self, message_id: &MessageId);
+}
 
 /// A tenant with more messages in flight than these, and than this share of all, is noisy: messages of quiet tenants are
 /// received before its own ([AWS][fair], November 2026). AWS also counts processing time, which this queue does not.
@@ -35,6 +47,7 @@ pub struct MemoryQueue {
     visibility_timeout: Duration,
     max_receive_count: u32,
     redelivery: Option<Redelivery>,
+    journal: Option<Box<dyn Journal>>,
     messages: RefCell<Messages>,
     dead_letters: RefCell<Vec<Record>>,
     requests: Cell<u64>,
@@ -83,6 +96,7 @@ impl MemoryQueue {
             visibility_timeout,
             max_receive_count,
             redelivery: None,
+            journal: None,
             messages: RefCell::default(),
             dead_letters: RefCell::default(),
             requests: Cell::default(),
@@ -95,6 +109,33 @@ impl MemoryQueue {
     #[must_use]
     pub fn with_redelivery(self, redelivery: Redelivery) -> Self {
         Self { redelivery: Some(redelivery), ..self }
+    }
+
+    /// The same queue, and `journal` is told of each change.
+    #[must_use]
+    pub fn with_journal(self, journal: Box<dyn Journal>) -> Self {
+        Self { journal: Some(journal), ..self }
+    }
+
+    /// Puts a message on the queue that an earlier process saved.
+    pub fn restore(&self, record: &Record, visible_at: Millis) {
+        let message = Stored {
+            message_id: record.message_id.clone(),
+            body: record.body.clone(),
+            sent_at: record.sent_at,
+            visible_at: Instant::now() + visible_at.since(self.clock.now()),
+            receive_count: record.receive_count,
+            receipt_handle: None,
+            trace: record.trace.clone(),
+            group: record.group.clone(),
+        };
+        self.messages.borrow_mut().add(message);
+        self.changed.notify_waiters();
+    }
+
+    /// Adds a dead letter that an earlier process saved.
+    pub fn restore_dead_letter(&self, record: Record) {
+        self.dead_letters.borrow_mut().push(record);
     }
 
     /// Puts a message on the queue and returns its new id.
@@ -126,8 +167,22 @@ impl MemoryQueue {
             trace,
             group,
         };
+        self.save(&stored);
         self.messages.borrow_mut().add(stored);
         self.changed.notify_waiters();
+    }
+
+    fn save(&self, message: &Stored) {
+        if let Some(journal) = &self.journal {
+            let invisible = message.visible_at.saturating_duration_since(Instant::now());
+            journal.save(&message.to_record(), self.clock.now() + invisible);
+        }
+    }
+
+    fn forget(&self, message_id: &MessageId) {
+        if let Some(journal) = &self.journal {
+            journal.forget(message_id);
+        }
     }
 
     /// Whether the queue has no messages, visible or not.
@@ -161,6 +216,26 @@ impl MemoryQueue {
         self.dead_letters.borrow().clone()
     }
 
+    /// Deletes a dead letter.
+    pub fn delete_dead_letter(&self, message_id: &MessageId) {
+        self.dead_letters.borrow_mut().retain(|letter| letter.message_id != *message_id);
+        self.forget(message_id);
+    }
+
+    /// How many messages there are now.
+    pub fn depth(&self) -> Depth {
+        let (now, messages) = (Instant::now(), self.messages.borrow());
+        let mut depth = Depth { dead_letters: self.dead_letters.borrow().len(), ..Depth::default() };
+        for message in messages.all.values() {
+            match message {
+                Stored { visible_at, .. } if *visible_at <= now => depth.visible += 1,
+                Stored { receive_count: 0, .. } => depth.delayed += 1,
+                Stored { .. } => depth.in_flight += 1,
+            }
+        }
+        depth
+    }
+
     /// The number of SendMessageBatch requests so far.
     pub fn send_requests(&self) -> u64 {
         self.requests.get()
@@ -179,19 +254,27 @@ impl MemoryQueue {
                 break visible;
             }
             let dead = dead.into_iter().filter_map(|number| messages.remove(number));
-            self.dead_letters.borrow_mut().extend(dead.map(|message| message.to_record()));
+            let dead: Vec<_> = dead.map(|message| message.to_record()).collect();
+            self.journal.iter().for_each(|journal| dead.iter().for_each(|message| journal.bury(message)));
+            self.dead_letters.borrow_mut().extend(dead);
             self.changed.notify_waiters();
         };
-        let receive =
-            |number| messages.receive(number, format!("receipt-{}", self.next_id()), now + self.visibility_timeout);
+        let receive = |number| {
+            let record =
+                messages.receive(number, format!("receipt-{}", self.next_id()), now + self.visibility_timeout)?;
+            self.save(&messages.all[&number]);
+            Some(record)
+        };
         received.into_iter().filter_map(receive).collect()
     }
 
     /// Makes a received message visible again after `timeout`, if this receipt is still its latest.
     pub fn set_visibility_timeout(&self, receipt_handle: &str, timeout: Duration) {
         let mut messages = self.messages.borrow_mut();
-        if let Some(number) = messages.held.get(receipt_handle).copied() {
-            messages.show(number, Instant::now() + timeout);
+        if let Some(number) = messages.held.get(receipt_handle).copied()
+            && let Some(message) = messages.show(number, Instant::now() + timeout)
+        {
+            self.save(message);
         }
         self.changed.notify_waiters();
     }
@@ -203,8 +286,15 @@ impl MemoryQueue {
             return; // it was received again after its visibility timeout: as with SQS, it is not deleted
         };
         match again {
-            Some(delay) => drop(messages.show(number, Instant::now() + delay)),
-            None => drop(messages.remove(number)),
+            Some(delay) => {
+                if let Some(message) = messages.show(number, Instant::now() + delay) {
+                    self.save(message);
+                }
+            }
+            None => {
+                messages.remove(number);
+                self.forget(&record.message_id);
+            }
         }
     }
 

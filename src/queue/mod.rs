@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::ids::{MessageGroup, MessageId};
 use crate::message::{Record, TriggerBody};
 use crate::service::ServiceError;
@@ -13,7 +15,7 @@ pub mod redrive_policy;
 #[cfg(feature = "aws")]
 mod sqs;
 
-pub use memory::{MemoryQueue, Redelivery};
+pub use memory::{Journal, MemoryQueue, Redelivery};
 #[cfg(feature = "aws")]
 pub use sqs::SqsQueue;
 
@@ -46,6 +48,19 @@ pub struct VisibilityChange {
     pub receipt_handle: String,
     /// How long it stays invisible from now.
     pub invisible: Duration,
+}
+
+/// How many messages a queue has; SQS's numbers are approximate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Depth {
+    /// Those that can be received now.
+    pub visible: usize,
+    /// Those that were sent with a delay.
+    pub delayed: usize,
+    /// Those that were received, and not deleted yet.
+    pub in_flight: usize,
+    /// Those in its dead-letter queue.
+    pub dead_letters: usize,
 }
 
 /// Where the bridge sends its own messages.
