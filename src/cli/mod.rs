@@ -38,6 +38,7 @@ mod progress;
 mod run_report;
 mod run_table;
 mod shutdown;
+mod stateless;
 mod subjects;
 mod table;
 

@@ -1,7 +1,6 @@
 //! The obvious solution, for comparison: a handler without a table. It calls, and sends itself another message until an answer
 //! ends the sync. The run protocol exists for everything that this gets wrong.
 
-use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,18 +13,17 @@ use crate::queue::{Outgoing, Queue};
 use crate::run::TriggerMessage;
 
 /// A poller without state.
-pub(super) struct Stateless<P, Q> {
+pub(super) struct Stateless<P, Q, K, E> {
     pub(super) provider: P,
     pub(super) queue: Q,
     pub(super) poll_every: Duration,
-    /// Killed once, before it publishes an ending of this chat.
-    pub(super) killed_for: Subject,
-    pub(super) was_killed: Cell<bool>,
-    /// The chats whose endings it published, with repeats.
-    pub(super) endings: RefCell<Vec<Subject>>,
+    /// Whether it is killed before it publishes an ending of this subject.
+    pub(super) is_killed: K,
+    /// Takes each ending that it publishes.
+    pub(super) publish: E,
 }
 
-impl<P: Provider, Q: Queue> Stateless<P, Q> {
+impl<P: Provider, Q: Queue, K: Fn(&Subject) -> bool, E: Fn(Subject)> Stateless<P, Q, K, E> {
     async fn handle_one(&self, record: &Record) -> InvocationResult {
         let Message::Trigger(trigger) = Message::parse(record, "") else {
             return InvocationResult::Completed(Vec::new());
@@ -51,15 +49,15 @@ impl<P: Provider, Q: Queue> Stateless<P, Q> {
     }
 
     fn publish(&self, chat: Subject) -> InvocationResult {
-        if chat == self.killed_for && !self.was_killed.replace(true) {
+        if (self.is_killed)(&chat) {
             return InvocationResult::Killed;
         }
-        self.endings.borrow_mut().push(chat);
+        (self.publish)(chat);
         InvocationResult::Completed(Vec::new())
     }
 }
 
-impl<P: Provider, Q: Queue> Handler for Stateless<P, Q> {
+impl<P: Provider, Q: Queue, K: Fn(&Subject) -> bool, E: Fn(Subject)> Handler for Stateless<P, Q, K, E> {
     async fn handle(&self, batch: &[Record], _ends: Instant) -> InvocationResult {
         let mut returned: Vec<MessageId> = Vec::new();
         for record in batch {

@@ -28,15 +28,14 @@ use crate::worker::Worker;
 use super::chat_state::Results;
 use super::observed_provider::ObservedProvider;
 use super::progress::ProgressDisplay;
+use super::stateless::Stateless;
 
 mod chats;
 mod kill;
-mod stateless;
 mod table;
 
 use chats::{CHATS, DELIVERED_AGAIN_AFTER, DELIVERED_TWICE, DemoChat, KILLED, chat_id};
 use kill::{Kill, KillableHandler, KillingBus};
-use stateless::Stateless;
 
 /// How many times faster than production the demo polls.
 const SPEEDUP: u32 = 10;
@@ -175,15 +174,15 @@ async fn run_bridge(setup: &Setup, results: &Rc<Results>, bus: &Rc<MemoryBus>, k
 }
 
 async fn run_stateless(setup: &Setup) -> Vec<Subject> {
+    let (was_killed, endings) = (Cell::new(false), RefCell::new(Vec::new()));
     let handler = Stateless {
         provider: setup.simulator.clone(),
         queue: Rc::clone(&setup.queue),
         poll_every: Duration::from_millis(500),
-        killed_for: chat_id(&KILLED),
-        was_killed: Cell::new(false),
-        endings: RefCell::default(),
+        is_killed: |chat: &Subject| *chat == chat_id(&KILLED) && !was_killed.replace(true),
+        publish: |chat| endings.borrow_mut().push(chat),
     };
     // Each restart causes more polls, so it may run into the time limit; then the counts so far are used.
     setup.run(&handler).await;
-    handler.endings.into_inner()
+    endings.into_inner()
 }
