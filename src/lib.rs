@@ -34,6 +34,7 @@
 //! | [`service`] | how a port fails, and for how long a failed operation is retried |
 //! | [`webhook`] | the HTTP front door: authentication, triggers, the status of a run |
 //! | [`cli`] | the terminal's commands |
+//! | [`console`] | the page of `dev`: runs, their histories and dead letters, over HTTP on loopback |
 //! | [`settings`], [`credentials`] | the environment; keys, tokens and signing secrets, and their rotation |
 //! | [`telemetry`], [`metrics`], [`trace`] | the log, an invocation's metrics, the trace that a run's messages share |
 //! | `bootstrap`, `aws`, `secrets`, `lambda` | wiring of the deployed programs, the AWS clients, Secrets Manager, Lambda's events (feature `aws`) |
@@ -61,6 +62,7 @@
 //! | a kind of message | `message.rs` (its form), `run/message_handler.rs` (what it does) |
 //! | a route of the webhook | `webhook/routes.rs` (the path), `webhook/handler.rs` (the answer), `webhook/openapi.rs` (its description) |
 //! | a command | a file in `cli/`, listed in `cli/mod.rs` |
+//! | what the page shows | `console/view.rs` (the data), `console/page/` (the page) |
 //! | a price, a quota | `plan/prices.rs`; then `INSTA_UPDATE=always cargo test --lib cli::plan` and `UPDATE_DOCS=1 cargo test --test it capacity`; the bridge's figures in `docs/alternatives.md` |
 //!
 //! # Glossary
@@ -98,6 +100,7 @@ pub mod aws;
 pub mod bootstrap;
 pub mod bus;
 pub mod cli;
+pub mod console;
 pub mod credentials;
 pub mod event;
 pub mod event_source_mapping;

@@ -8,7 +8,7 @@ use crate::store::Driver;
 use crate::time::Millis;
 
 /// The time of day in UTC: `10:00:05Z`.
-fn time_of_day(time: Millis) -> String {
+pub(super) fn time_of_day(time: Millis) -> String {
     let text = time.to_string();
     text.split_once('T').and_then(|(_, time)| time.split_once('.')).map_or(text.clone(), |(time, _)| format!("{time}Z"))
 }

@@ -16,6 +16,7 @@ pub mod aws;
 pub mod cancel;
 pub mod completions;
 pub mod demo;
+pub mod dev;
 pub mod doctor;
 pub mod plan;
 pub mod runs;
@@ -56,6 +57,7 @@ pub struct Cli {
 #[expect(missing_docs, reason = "a doc here would hide the command's own from its `--help`")]
 pub enum Commands {
     Demo(demo::Demo),
+    Dev(dev::Dev),
     Sync(sync::Sync),
     Simulate(simulate::Simulate),
     Work(aws::Work),
@@ -102,6 +104,7 @@ impl Commands {
     async fn run(self) -> anyhow::Result<bool> {
         match self {
             Commands::Demo(demo) => demo.run().await,
+            Commands::Dev(dev) => dev.run().await.map(|()| true),
             Commands::Sync(sync) => sync.run().await,
             Commands::Simulate(simulate) => simulate.run().await.map(|()| true),
             Commands::Work(work) => work.run().await.map(|()| true),

@@ -48,6 +48,8 @@ pub const DEFAULT_MAX_IN_FLIGHT: usize = 50;
 pub const DEFAULT_SWEEP_PACE: Duration = Duration::from_millis(10);
 /// The terminal's run table, inside the user's state directory.
 pub const DEFAULT_STATE_FILE: &str = "postpress-bridge/runs.sqlite3";
+/// Everything that `dev` keeps, inside the user's state directory.
+pub const DEFAULT_DEV_STATE_FILE: &str = "postpress-bridge/dev.sqlite3";
 
 /// The settings of the sync worker.
 #[derive(Debug, Clone)]
@@ -268,6 +270,11 @@ impl FromEnv for TerminalSettings {
 /// Says what is wrong with it.
 pub fn log_filter_from_env(default: LogFilter) -> Result<LogFilter, SettingsError> {
     complete(&process_env, |reader| Some(reader.log_filter(default)))
+}
+
+/// The state file of `dev`, in the user's state directory; `None` if there is no home directory.
+pub fn default_dev_state_file() -> Option<PathBuf> {
+    Reader::new(&process_env).state_directory().map(|directory| directory.join(DEFAULT_DEV_STATE_FILE))
 }
 
 /// A variable of this process. Invalid Unicode is replaced, so that it is refused where it matters rather than counted as

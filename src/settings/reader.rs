@@ -320,7 +320,7 @@ impl<'a> Reader<'a> {
 
     /// The directory for state: by the XDG base directory specification, which ignores relative paths; on Windows the local
     /// application data.
-    fn state_directory(&self) -> Option<PathBuf> {
+    pub(super) fn state_directory(&self) -> Option<PathBuf> {
         let directory = |variable| self.text(variable).map(PathBuf::from).filter(|path| path.is_absolute());
         directory("XDG_STATE_HOME")
             .or_else(|| directory("LOCALAPPDATA"))

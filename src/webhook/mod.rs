@@ -61,14 +61,19 @@ pub enum Path {
 pub type Response = http::Response<String>;
 
 /// The media type of triggers, and of answers other than errors.
-const JSON: &str = "application/json";
-const NO_STORE: &str = "no-store";
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const NO_STORE: &str = "no-store";
 
 /// A response with this body.
 ///
 /// # Panics
 /// Never: bodies are plain data, which is always valid JSON.
-fn json_response(status: StatusCode, body: &impl Serialize, media_type: &'static str, cache: &'static str) -> Response {
+pub(crate) fn json_response(
+    status: StatusCode,
+    body: &impl Serialize,
+    media_type: &'static str,
+    cache: &'static str,
+) -> Response {
     let mut response = Response::new(serde_json::to_string(body).expect("plain data"));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));

@@ -99,7 +99,8 @@ pub struct Answered {
 }
 
 impl Answered {
-    fn new(entry: &HistoryEntry, started_at: Millis) -> Self {
+    /// An entry of the history of a run whose first claim was at `started_at`.
+    pub(crate) fn new(entry: &HistoryEntry, started_at: Millis) -> Self {
         let (answer, status) = match entry.answer {
             PollAnswer::Earlier => ("earlier", None),
             PollAnswer::Unrecorded => ("unrecorded", None),

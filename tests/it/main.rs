@@ -7,6 +7,7 @@ mod aws_tls;
 mod bad_messages;
 mod capacity;
 mod cargo_lambda;
+mod dev;
 mod doctor;
 mod event_bus;
 mod fault_simulation;

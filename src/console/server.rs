@@ -1,0 +1,159 @@
+//! The page over HTTP/1.1, on loopback only.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+use url::form_urlencoded;
+
+use super::guard::{Guard, protect};
+use super::{Bridge, api};
+use crate::credentials::webhook::Tokens;
+use crate::webhook::problem::{Kind, Problem};
+use crate::webhook::request::BODY_MAX_BYTES;
+use crate::webhook::{Path, Request};
+
+/// The page's files: path, type and text.
+const FILES: [(&str, &str, &str); 6] = [
+    ("/", HTML, include_str!("page/index.html")),
+    ("/console.css", "text/css; charset=utf-8", include_str!("page/console.css")),
+    ("/console.js", SCRIPT, include_str!("page/console.js")),
+    ("/chart.js", SCRIPT, include_str!("page/chart.js")),
+    ("/dom.js", SCRIPT, include_str!("page/dom.js")),
+    ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
+];
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// How long to wait after a failed accept: a missing resource, such as a file descriptor, is freed when other connections
+/// end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The page of a bridge, on a port of this machine.
+#[derive(Debug)]
+pub struct Console {
+    listener: TcpListener,
+    address: SocketAddr,
+    guard: Guard,
+    requests: Cell<u64>,
+}
+
+/// Why the page cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on `{address}`; choose another port with --port, or 0 for any free one")]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl Console {
+    /// Listens on 127.0.0.1; port 0 is any free port. Requests need one of the tokens.
+    ///
+    /// # Errors
+    /// If the port is not available.
+    pub async fn bind(port: u16, tokens: Tokens) -> Result<Self, BindError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let failed = |source| BindError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address, guard: Guard::new(address, tokens), requests: Cell::default() })
+    }
+
+    /// Its URL, without the token.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Answers until `stop` completes.
+    pub async fn serve(&self, bridge: &impl Bridge, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut connections = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                () = &mut stop => return,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => connections.push(self.connection(bridge, stream)),
+                    Err(_) => sleep(ACCEPT_PAUSE).await,
+                },
+                Some(()) = connections.next() => {}
+            }
+        }
+    }
+
+    async fn connection(&self, bridge: &impl Bridge, stream: TcpStream) {
+        let service = service_fn(async |request| Ok::<_, io::Error>(self.answer(bridge, request).await));
+        // An error is a client that disconnected.
+        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    }
+
+    async fn answer(&self, bridge: &impl Bridge, request: http::Request<Incoming>) -> Response<Full<Bytes>> {
+        let response = match self.guard.check_place(request.headers()) {
+            Ok(()) => self.route(bridge, request).await,
+            Err(refusal) => refusal.response(),
+        };
+        protect(response).map(Full::from)
+    }
+
+    async fn route(&self, bridge: &impl Bridge, request: http::Request<Incoming>) -> Response<String> {
+        let (path, method) = (request.uri().path().to_owned(), request.method());
+        if [Method::GET, Method::HEAD].contains(method)
+            && let Some((_, kind, text)) = FILES.iter().find(|(file, ..)| *file == path)
+        {
+            let mut response = Response::new((*text).to_owned());
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            return response;
+        }
+        let is_api = path.starts_with(api::PREFIX);
+        if is_api && let Err(refusal) = self.guard.check_token(request.headers()) {
+            return refusal.response();
+        }
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let request = match self.read(request, &query).await {
+            Ok(request) => request,
+            Err(problem) => return problem.into_response("console"),
+        };
+        if is_api {
+            return api::answer(bridge, &path, &query, &request).await;
+        }
+        match bridge.front_door(&request).await {
+            Some(response) => response,
+            None => {
+                let mut response = Response::new("there is nothing here\n".to_owned());
+                *response.status_mut() = StatusCode::NOT_FOUND;
+                response
+            }
+        }
+    }
+
+    /// The request with its body, as the webhook reads it.
+    async fn read(&self, request: http::Request<Incoming>, query: &str) -> Result<Request, Problem> {
+        let number = self.requests.get() + 1;
+        self.requests.set(number);
+        let (parts, body) = request.into_parts();
+        // One byte more than is allowed, which is then refused with the right answer.
+        let too_large = |_| Problem::new(Kind::BodyTooLarge, "the body cannot be read, or is larger than any trigger");
+        let body = Limited::new(body, BODY_MAX_BYTES + 1).collect().await.map_err(too_large)?.to_bytes();
+        let workspaces = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "workspace");
+        Ok(Request {
+            id: format!("request-{number}"),
+            method: parts.method,
+            path: Path::Encoded(parts.uri.path().to_owned()),
+            workspaces: workspaces.map(|(_, value)| value.into_owned()).collect(),
+            headers: parts.headers,
+            body: body.into(),
+        })
+    }
+}
