@@ -1,5 +1,7 @@
 //! The two pollers of `dev`: the bridge and, for comparison, a poller without a table. Both get the same messages and faults.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
@@ -28,7 +30,7 @@ const DELIVERED_AGAIN_AFTER: Duration = Duration::from_secs(4);
 /// How often deliveries and processes fail.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DeliveryFaults {
-    /// Share of the deleted messages that are delivered once more.
+    /// Share of the deleted messages that are delivered once more; each text once at most.
     pub(super) redelivery_rate: f64,
     /// Share of the publishes before which the process is killed.
     pub(super) kill_rate: f64,
@@ -49,7 +51,13 @@ pub(super) fn queue(
     faults: DeliveryFaults,
 ) -> anyhow::Result<Rc<MemoryQueue>> {
     let name = Uuid::new_v4().to_string();
-    let redelivery = move |_: &Record| rand::rng().random_bool(faults.redelivery_rate).then_some(DELIVERED_AGAIN_AFTER);
+    let redelivered = RefCell::new(BTreeSet::new());
+    // A text once at most: all messages of a poller without a table have the text of their trigger, and each repeat would soon be
+    // repeated itself.
+    let redelivery = move |record: &Record| {
+        let is_repeated = rand::rng().random_bool(faults.redelivery_rate);
+        (is_repeated && redelivered.borrow_mut().insert(record.body.clone())).then_some(DELIVERED_AGAIN_AFTER)
+    };
     let queue = MemoryQueue::new(&name, Clock::System, invocation, MAX_RECEIVE_COUNT)
         .with_redelivery(Box::new(redelivery))
         .with_journal(Box::new(QueueJournal { state: Rc::clone(state), poller }));
