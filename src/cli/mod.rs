@@ -15,6 +15,7 @@ pub mod aws;
 pub mod aws;
 pub mod cancel;
 pub mod completions;
+pub mod console;
 pub mod demo;
 pub mod dev;
 pub mod doctor;
@@ -58,6 +59,7 @@ pub struct Cli {
 pub enum Commands {
     Demo(demo::Demo),
     Dev(dev::Dev),
+    Console(console::Console),
     Sync(sync::Sync),
     Simulate(simulate::Simulate),
     Work(aws::Work),
@@ -105,6 +107,7 @@ impl Commands {
         match self {
             Commands::Demo(demo) => demo.run().await,
             Commands::Dev(dev) => dev.run().await.map(|()| true),
+            Commands::Console(console) => console.run().await.map(|()| true),
             Commands::Sync(sync) => sync.run().await,
             Commands::Simulate(simulate) => simulate.run().await.map(|()| true),
             Commands::Work(work) => work.run().await.map(|()| true),

@@ -10,7 +10,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::terminal::program;
@@ -18,35 +18,40 @@ use crate::terminal::program;
 /// The time limit of everything that the program is expected to do.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running `dev`, killed on drop.
-pub(crate) struct Dev {
+/// A running `dev` or `console`, killed on drop.
+pub(crate) struct Page {
     process: Child,
     events: Lines<BufReader<ChildStdout>>,
     /// Kept open, so that the program can go on writing to it.
     _messages: Lines<BufReader<ChildStderr>>,
-    pub(crate) url: String,
+    url: String,
     token: String,
 }
 
-impl Dev {
-    /// Starts it on a free port with these arguments and this file, and waits until it listens.
-    pub(crate) async fn start(file: &Path, arguments: &[&str]) -> Self {
+impl Page {
+    /// `dev` on a free port with this file and these arguments.
+    async fn of_dev(file: &Path, arguments: &[&str]) -> Self {
         let mut command = program();
         command.args(["dev", "--port", "0", "--state-file"]).arg(file).args(arguments);
+        Self::of(command).await
+    }
+
+    /// Starts the command, and waits until it listens.
+    pub(crate) async fn of(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let events = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut messages = BufReader::new(process.stderr.take().unwrap()).lines();
         let page = timeout(PATIENCE, async {
             loop {
                 let line = messages.next_line().await.unwrap().expect("it prints its URL");
-                if let Some(page) = line.trim().strip_prefix("Page ") {
-                    return page.trim().to_owned();
+                if let Some((before, token)) = line.split_once("/#token=") {
+                    let url = &before[before.find("http").unwrap()..];
+                    return (url.to_owned(), token.to_owned());
                 }
             }
         });
-        let page = page.await.expect("it listens in time");
-        let (url, token) = page.split_once("/#token=").unwrap();
-        Self { process, events, _messages: messages, url: url.to_owned(), token: token.to_owned() }
+        let (url, token) = page.await.expect("it listens in time");
+        Self { process, events, _messages: messages, url, token }
     }
 
     /// A request without the token.
@@ -54,17 +59,18 @@ impl Dev {
         http_client(mozilla_roots()).unwrap().request(method, format!("{}{path}", self.url))
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.bare(method, path).bearer_auth(&self.token)
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let response = self.request(Method::GET, path).send().await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK, "{path}");
-        serde_json::from_str(&response.text().await.unwrap()).unwrap()
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        assert_eq!(status, StatusCode::OK, "{path}: {text}");
+        serde_json::from_str(&text).unwrap()
     }
 
-    async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
         let request = self.request(Method::POST, path).header("content-type", "application/json");
         let response = request.body(body.to_string()).send().await.unwrap();
         (response.status(), serde_json::from_str(&response.text().await.unwrap()).unwrap())
@@ -95,7 +101,7 @@ fn chat(id: &str) -> String {
 async fn a_trigger_over_http_ends_in_one_printed_event_and_is_shown_with_its_history() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("dev.sqlite3");
-    let mut dev = Dev::start(&file, &["--no-examples", "--redelivery-rate", "1", "--kill-rate", "0"]).await;
+    let mut dev = Page::of_dev(&file, &["--no-examples", "--redelivery-rate", "1", "--kill-rate", "0"]).await;
     let empty = dev.get("/api/overview").await;
     assert_eq!((&empty["counts"]["active"], &empty["runs"]), (&json!(0), &json!([])));
 
@@ -122,7 +128,7 @@ async fn a_trigger_over_http_ends_in_one_printed_event_and_is_shown_with_its_his
 #[tokio::test]
 async fn a_run_is_cancelled_and_bad_requests_say_what_to_do() {
     let directory = TempDir::new().unwrap();
-    let mut dev = Dev::start(&directory.path().join("dev.sqlite3"), &["--no-examples", "--kill-rate", "0"]).await;
+    let mut dev = Page::of_dev(&directory.path().join("dev.sqlite3"), &["--no-examples", "--kill-rate", "0"]).await;
     let (status, _) = dev.post("/api/triggers", &json!({ "chat_id": "done-in-1h~x" })).await;
     assert_eq!(status, StatusCode::ACCEPTED);
     timeout(PATIENCE, async {
@@ -159,7 +165,7 @@ async fn a_run_is_cancelled_and_bad_requests_say_what_to_do() {
 #[tokio::test]
 async fn other_sites_and_requests_without_the_token_get_nothing() {
     let directory = TempDir::new().unwrap();
-    let dev = Dev::start(&directory.path().join("dev.sqlite3"), &["--no-examples"]).await;
+    let dev = Page::of_dev(&directory.path().join("dev.sqlite3"), &["--no-examples"]).await;
     let page = dev.bare(Method::GET, "/").send().await.unwrap();
     assert_eq!(page.status(), StatusCode::OK);
     let policy = page.headers()["content-security-policy"].to_str().unwrap();
@@ -189,7 +195,7 @@ async fn kills_at_any_moment_lose_no_trigger_and_no_ending() {
     let ids: Vec<String> = (0..30).map(|number| format!("done-in-{}s~{number}", number % 3)).collect();
     let arguments = ["--no-examples", "--redelivery-rate", "0.2", "--kill-rate", "0.1"];
     let mut printed: Vec<Value> = Vec::new();
-    let mut dev = Dev::start(&file, &arguments).await;
+    let mut dev = Page::of_dev(&file, &arguments).await;
     for (number, id) in ids.iter().enumerate() {
         let (status, _) = dev.post("/v1/syncs", &json!({ "chat_id": id })).await;
         assert_eq!(status, StatusCode::ACCEPTED);
@@ -197,7 +203,7 @@ async fn kills_at_any_moment_lose_no_trigger_and_no_ending() {
             // At once after the last answer, and a little and much later.
             sleep(Duration::from_millis(37 * u64::try_from(number * number).unwrap() % 3_000)).await;
             printed.extend(dev.kill().await);
-            dev = Dev::start(&file, &arguments).await;
+            dev = Page::of_dev(&file, &arguments).await;
         }
     }
     let ended = |events: &[Value]| -> BTreeMap<String, BTreeSet<String>> {

@@ -7,6 +7,7 @@ mod aws_tls;
 mod bad_messages;
 mod capacity;
 mod cargo_lambda;
+mod console;
 mod dev;
 mod doctor;
 mod event_bus;

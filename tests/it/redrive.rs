@@ -26,12 +26,12 @@ use crate::terminal::interrupt;
 use crate::terminal::program;
 
 /// A message is a dead letter after one receive.
-async fn bridge() -> Emulated {
+pub(crate) async fn bridge() -> Emulated {
     Emulated::with(LONG_VISIBILITY, 1).await
 }
 
 /// The program with the settings of the deployed bridge.
-fn command(aws: &Emulated, endpoint: &str, arguments: &[&str]) -> Command {
+pub(crate) fn command(aws: &Emulated, endpoint: &str, arguments: &[&str]) -> Command {
     let mut command = program();
     command
         .args(arguments)
@@ -72,7 +72,7 @@ impl Emulated {
     }
 
     /// Puts these messages on the queue and turns them into dead letters by an unacknowledged receive.
-    async fn dead_letter(&self, bodies: &[&str]) {
+    pub(crate) async fn dead_letter(&self, bodies: &[&str]) {
         for body in bodies {
             self.put(body).await;
         }

@@ -5,9 +5,12 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use tokio::time::timeout;
 
+use super::redrive::{self, dead_letters};
+use crate::console::Redriven;
 use crate::ids::{MessageGroup, MessageId};
 use crate::message::TriggerBody;
-use crate::queue::{Outgoing, Queue, SqsQueue};
+use crate::message::dead_letter::DeadLetter;
+use crate::queue::{Depth, Outgoing, Queue, SqsQueue};
 use crate::service::ServiceError;
 use crate::store::{DynamoStore, RunTable};
 
@@ -54,6 +57,25 @@ impl DeployedBridge {
             Some(fault) => Err(fault.into()),
             None => Ok(sent),
         }
+    }
+
+    /// How many messages the queue and its dead-letter queue have, as SQS counts them.
+    pub(in crate::cli) async fn depth(&self, queue_url: &str) -> anyhow::Result<Depth> {
+        dead_letters::depth(&aws_sdk_sqs::Client::new(&self.0), queue_url).await
+    }
+
+    /// The queue's dead letters. They are hidden from others while they are received.
+    pub(in crate::cli) async fn dead_letters(
+        &self,
+        queue_url: &str,
+        event_source: &str,
+    ) -> anyhow::Result<Vec<DeadLetter>> {
+        redrive::look(&aws_sdk_sqs::Client::new(&self.0), queue_url, event_source).await
+    }
+
+    /// Sends the queue's dead letters again, or drops them, as their kinds say.
+    pub(in crate::cli) async fn redrive(&self, queue_url: &str, event_source: &str) -> anyhow::Result<Redriven> {
+        redrive::execute(aws_sdk_sqs::Client::new(&self.0), queue_url, event_source).await
     }
 }
 

@@ -8,10 +8,13 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 
 use crate::cli::finding::{Finding, Inspection};
+use crate::console::Redriven;
 use crate::ids::{MessageGroup, MessageId};
 use crate::message::TriggerBody;
+use crate::message::dead_letter::DeadLetter;
 use crate::postpress::client::{http_client, mozilla_roots};
 use crate::postpress::workspaces::WorkspaceClients;
+use crate::queue::Depth;
 use crate::service::ServiceError;
 use crate::settings::{Deployment, ProviderSettings, SecretRef, SecretSource, SettingsDiagnosis};
 use crate::store::RunTable;
@@ -122,6 +125,18 @@ impl DeployedBridge {
         _triggers: &[TriggerBody],
         _group: Option<&MessageGroup>,
     ) -> anyhow::Result<Vec<Result<MessageId, ServiceError>>> {
+        match *self {}
+    }
+
+    pub(super) async fn depth(&self, _queue_url: &str) -> anyhow::Result<Depth> {
+        match *self {}
+    }
+
+    pub(super) async fn dead_letters(&self, _queue_url: &str, _event_source: &str) -> anyhow::Result<Vec<DeadLetter>> {
+        match *self {}
+    }
+
+    pub(super) async fn redrive(&self, _queue_url: &str, _event_source: &str) -> anyhow::Result<Redriven> {
         match *self {}
     }
 }

@@ -16,7 +16,7 @@ use crate::cli::aws::dead_letter_queue::{self, Attributes};
 use crate::ids::MessageId;
 use crate::message::Record;
 use crate::queue::redrive_policy::RedrivePolicy;
-use crate::queue::{Outgoing, Queue, Source, SqsQueue, VisibilityChange};
+use crate::queue::{Depth, Outgoing, Queue, Source, SqsQueue, VisibilityChange};
 use crate::service::{ServiceError, attempt_to_reach};
 
 /// How long to wait for another message before the queue counts as empty. A receive that waits asks all of SQS's servers;
@@ -122,6 +122,24 @@ impl DeadLetters {
             Err(_) => tracing::warn!("could not make the dead letters visible again; they reappear when the hold expires"),
         }
     }
+}
+
+/// How many messages a queue and its dead-letter queue have; without a dead-letter queue, it has no dead letters.
+pub(in crate::cli::aws) async fn depth(client: &Client, queue_url: &str) -> anyhow::Result<Depth> {
+    let attributes = attributes(client, queue_url, Resource::Queue(queue_url))
+        .await
+        .context("cannot read the attributes of the queue in BRIDGE_QUEUE_URL")?;
+    let number = |name| attributes.get(&name).and_then(|text| text.parse().ok()).unwrap_or_default();
+    let dead_letters = match attributes.contains_key(&QueueAttributeName::RedrivePolicy) {
+        true => DeadLetters::of(client, queue_url, FIND_MAX).await?.waiting,
+        false => 0,
+    };
+    Ok(Depth {
+        visible: number(QueueAttributeName::ApproximateNumberOfMessages),
+        delayed: number(QueueAttributeName::ApproximateNumberOfMessagesDelayed),
+        in_flight: number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
+        dead_letters: usize::try_from(dead_letters).unwrap_or(usize::MAX),
+    })
 }
 
 /// Sends messages to the queue that they came from, with one result for each.

@@ -8,15 +8,18 @@
 //! new request, and its finished sync would start again. If someone has moved a message that way and it became a dead letter
 //! again, its first id is lost, and this command cannot recover it.
 
+use std::future::pending;
 use std::io::Write;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use anyhow::Context;
+use aws_sdk_sqs::Client;
 use clap::Args;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
+use crate::console::Redriven;
 use crate::message::Record;
 use crate::message::dead_letter::{self, Action, DeadLetter};
 use crate::queue::packing::ENTRIES_MAX;
@@ -30,7 +33,7 @@ use crate::cli::{shutdown, table};
 use dead_letters::DeadLetters;
 use report::{Done, Report};
 
-mod dead_letters;
+pub(super) mod dead_letters;
 mod report;
 
 /// A shorter hold would expire before the messages are received.
@@ -171,6 +174,45 @@ impl Redrive {
 /// Prints to stderr, ignoring errors.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// How many dead letters the page shows and redrives at once.
+const PAGE_LIMIT: usize = 200;
+/// How long they are hidden from others meanwhile.
+const PAGE_HOLD: Duration = Duration::from_secs(60);
+
+/// The dead letters of a queue, which are returned to it at once.
+pub(super) async fn look(client: &Client, queue_url: &str, event_source: &str) -> anyhow::Result<Vec<DeadLetter>> {
+    let dead_letters = DeadLetters::of(client, queue_url, PAGE_HOLD).await?;
+    let never = pin!(pending().fuse());
+    let records = dead_letters.take(PAGE_LIMIT, never).await?.unwrap_or_default();
+    dead_letters.give_back(&records).await;
+    Ok(records.into_iter().map(|record| DeadLetter::of(record, event_source)).collect())
+}
+
+/// Sends the dead letters of a queue again, or drops them. The user has seen the plan.
+///
+/// # Errors
+/// If a queue cannot be found or read, or a message could not be sent or deleted; it stays a dead letter.
+pub(super) async fn execute(client: Client, queue_url: &str, event_source: &str) -> anyhow::Result<Redriven> {
+    let dead_letters = DeadLetters::of(&client, queue_url, PAGE_HOLD).await?;
+    let held_until = Instant::now() + PAGE_HOLD;
+    let records = dead_letters.take(PAGE_LIMIT, pin!(pending().fuse())).await?.unwrap_or_default();
+    let letters: Vec<_> = records.into_iter().map(|record| DeadLetter::of(record, event_source)).collect();
+    let executor = Executor { queue: SqsQueue::new(client, queue_url.to_owned()), dead_letters, held_until };
+    let done = executor.act(&letters, pin!(pending())).await;
+    if !done.is_complete() {
+        let errors: Vec<&str> = done.errors.iter().map(String::as_str).collect();
+        anyhow::bail!(
+            "{} sent, {} dropped; not sent: {}, not deleted: {}: {}",
+            done.sent,
+            done.dropped,
+            done.not_sent,
+            done.not_deleted,
+            errors.join("; ")
+        );
+    }
+    Ok(Redriven { sent: done.sent, dropped: done.dropped, left: done.left })
 }
 
 /// Carries out the plan.
