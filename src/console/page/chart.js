@@ -1,125 +1,217 @@
-// A run's history, drawn: a lane for each answer, along which the polls are as far apart as they were in time.
+// A run's history as a drawing: a lane for each answer, along which its calls are as far apart as they were in time.
 
-import { span, svg } from "./dom.js";
+import { clock, plural, span, svg, visible } from "./dom.js";
 
-const LANE = 26;
-const AXIS = 30;
-const TICKS = [1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 7200, 14400, 28800, 86400, 172800, 604800];
+const LANE_HEIGHT = 26;
+const TICK_DISTANCE = 72;
+/** The most characters of a lane's name that fit beside it. */
+const NAME_MAX = 16;
+const TICKS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400, 172_800, 604_800];
+/** The most marks of one entry of the history; more are a band. */
+const MARKS_MAX = 40;
 
-const NAMES = {
-  earlier: "earlier calls",
-  unrecorded: "no answer recorded",
-  unusable: "unusable answer",
-  timed_out: "no answer in time",
-  credentials: "key refused",
-  connecting: "account not connected",
-  unknown: "unknown answer",
+/** Each shape has one meaning, so that no colour is needed to tell them apart. `hollow` parts have only an outline. */
+const SHAPES = {
+  started: [["circle", { r: 5.5 }]],
+  running: [["circle", { r: 4 }]],
+  chunk: [["rect", { x: -4.5, y: -4.5, width: 9, height: 9, rx: 1.5 }]],
+  earlier: [["rect", { x: -3, y: -3, width: 6, height: 6, rx: 1 }]],
+  failure: [["path", { d: "M-4-4 4 4M4-4-4 4", class: "stroke" }]],
+  restart: [["circle", { r: 7.5, class: "back" }], ["path", { d: "M4.6 2.2A5 5 0 1 1 4.2-2.8M5.2-6v3.6H1.6", class: "stroke" }]],
+  unrecorded: [["path", { d: "M0-6 6 0 0 6-6 0Z", class: "hollow dashed" }]],
+  next: [["circle", { r: 4.5, class: "hollow" }]],
+  trigger: [["path", { d: "M-4.5-3.5h9L0 4.5Z" }]],
+  flight: [["circle", { r: 5.5, class: "hollow" }], ["circle", { r: 2.5 }]],
+  waiting: [["circle", { r: 5.5, class: "hollow dashed" }]],
+  done: [["circle", { r: 7 }], ["path", { d: "M-3.2 .2-.9 2.6 3.3-2.3", class: "cut" }]],
+  bad: [["path", { d: "M0-7.5 7.5 0 0 7.5-7.5 0Z" }], ["path", { d: "M-2.3-2.3 2.3 2.3M2.3-2.3-2.3 2.3", class: "cut" }]],
+  deleted: [["rect", { x: -6.5, y: -6.5, width: 13, height: 13, rx: 3 }], ["path", { d: "M-3.2 0h6.4", class: "cut" }]],
+  cancelled: [["circle", { r: 5.5, class: "hollow" }], ["path", { d: "M-3.9 3.9 3.9-3.9", class: "stroke" }]],
+  overdue: [["path", { d: "M0-7 7.5 6h-15Z" }], ["path", { d: "M0-2.6V1.6M0 3.6v.6", class: "cut" }]],
 };
 
-/** What an answer is called, and its colour. */
-export function answerOf(entry) {
-  if (entry.answer === "failed") return { name: `HTTP ${entry.status ?? "error"}`, tone: "bad" };
-  if (/^[A-Z_]+$/.test(entry.answer)) return { name: entry.answer, tone: "flight" };
-  const tone = entry.answer === "earlier" ? "flight" : entry.answer === "unrecorded" ? "warn" : "bad";
-  return { name: NAMES[entry.answer] ?? entry.answer, tone };
+/** A shape as a drawing of its own, for beside a text. */
+export function icon(shape, tone) {
+  return svg("svg", { class: `icon ${tone}`, viewBox: "-8 -8 16 16", width: 16, height: 16, "aria-hidden": "true" }, drawShape(shape));
 }
 
-/** Every mark of a run: `{ lane, tone, at, until, shape, title }`, times in milliseconds since it began. */
-export function marksOf(details, now) {
-  const { run, history, unrecorded } = details;
-  const began = Date.parse(run.started_at);
-  const end = Math.max(run.finished_at ? Date.parse(run.finished_at) : now, began + 1000) - began;
-  const marks = [];
+const shortened = (name) => (name.length > NAME_MAX ? `${name.slice(0, NAME_MAX - 1)}…` : name);
+
+const drawShape = (shape) => SHAPES[shape].map(([name, attributes]) => svg(name, attributes));
+
+const ANSWERS = {
+  __proto__: null,
+  SYNC_STARTED: ["SYNC_STARTED", "flight", "started"],
+  SYNC_RUNNING: ["SYNC_RUNNING", "flight", "running"],
+  CHUNK_DONE: ["CHUNK_DONE", "flight", "chunk"],
+  timed_out: ["timed out", "warn", "failure"],
+  unusable: ["unusable", "warn", "failure"],
+  credentials: ["key refused", "warn", "failure"],
+  connecting: ["connecting", "warn", "failure"],
+  unrecorded: ["no record", "bad", "unrecorded"],
+  earlier: ["earlier", "neutral", "earlier"],
+};
+
+/** How an answer is named and drawn. */
+export function answerOf({ answer, status }) {
+  const [name, tone, shape] = ANSWERS[answer] ?? [answer === "failed" ? `HTTP ${status}` : answer, "warn", "failure"];
+  return { name, tone, shape };
+}
+
+/** How an ending is drawn: one that was asked for is no failure. */
+export function endingOf({ ending, error_type: error }) {
+  if (ending === "SYNC_DONE") return { name: ending, tone: "done", shape: "done" };
+  if (ending === "CHAT_DELETED") return { name: ending, tone: "neutral", shape: "deleted" };
+  if (error === "bridge/cancelled") return { name: "cancelled", tone: "neutral", shape: "cancelled" };
+  return { name: ending === "SYNC_ERROR" ? ending : "error", tone: "bad", shape: "bad" };
+}
+
+/** Every call of a run, in order, with the time of each. */
+export function calls({ run, history, unrecorded }, now) {
+  const started = Date.parse(run.started_at);
+  const end = run.finished_at ? Date.parse(run.finished_at) : now;
+  const all = [];
+  let number = 0;
+  let before = started;
   let wasRunning = false;
+  // Calls without a recorded answer were made at some time between two others.
+  const between = (from, to, count) => {
+    for (let nth = 1; nth <= Math.min(count, MARKS_MAX); nth += 1) {
+      const at = from + ((to - from) * nth) / (Math.min(count, MARKS_MAX) + 1);
+      all.push({ ...answerOf({ answer: "unrecorded" }), at, number: number + nth, count: 1, isExact: false });
+    }
+    number += count;
+  };
   history.forEach((entry, place) => {
-    const { name, tone } = answerOf(entry);
-    const at = Math.min(Math.max(0, Date.parse(entry.at) - began), end);
-    const next = history.slice(place + 1).find((later) => later.answer !== "unrecorded");
-    const until = next ? Math.min(end, Math.max(at, Date.parse(next.at) - began)) : end;
+    const at = Date.parse(entry.at);
+    if (entry.answer === "unrecorded") {
+      between(before, at, entry.count);
+      return;
+    }
+    const answer = answerOf(entry);
     const restarts = wasRunning && entry.answer === "SYNC_STARTED";
     if (entry.answer === "SYNC_RUNNING") wasRunning = true;
-    if (["SYNC_STARTED", "CHUNK_DONE"].includes(entry.answer)) wasRunning = false;
-    const before = place ? Math.max(0, Date.parse(history[place - 1].at) - began) : 0;
-    for (let nth = 0; nth < Math.min(entry.count, 60); nth += 1) {
-      // Calls without a recorded answer were made between their neighbours.
-      const time = entry.answer === "unrecorded"
-        ? before + ((at - before) * (nth + 1)) / (entry.count + 1)
-        : at + ((until - at) * nth) / entry.count;
-      const shape = restarts && nth === 0 ? "restart" : tone === "flight" ? "dot" : tone === "warn" ? "dagger" : "cross";
-      const title = `${restarts && nth === 0 ? "the sync started again: " : ""}${name}, ${span(time)} after the start`;
-      marks.push({ lane: name, tone, at: time, until: tone === "flight" ? until : null, shape, title });
+    if (entry.answer === "SYNC_STARTED" || entry.answer === "CHUNK_DONE") wasRunning = false;
+    const next = history.slice(place + 1).find((later) => later.answer !== "unrecorded");
+    const until = Math.max(at, next ? Date.parse(next.at) : end);
+    const drawn = Math.min(entry.count, MARKS_MAX);
+    for (let nth = 0; nth < drawn; nth += 1) {
+      const mark = { ...answer, at: at + ((until - at) * nth) / drawn, number: number + nth + 1, count: 1, isExact: nth === 0 };
+      if (entry.count > MARKS_MAX) Object.assign(mark, { number: number + 1, count: entry.count });
+      if (restarts && nth === 0) Object.assign(mark, { markTone: "bad", shape: "restart", isRestart: true });
+      all.push(mark);
     }
+    number += entry.count;
+    before = at;
   });
-  const last = history.length ? Math.max(0, Date.parse(history.at(-1).at) - began) : 0;
-  for (let nth = 0; nth < Math.min(unrecorded, 20); nth += 1) {
-    const time = last + ((end - last) * (nth + 1)) / (unrecorded + 1);
-    marks.push({ lane: NAMES.unrecorded, tone: "warn", at: time, until: null, shape: "dagger", title: "a call without a recorded answer" });
-  }
-  if (run.ending) {
-    const tone = run.ending === "SYNC_DONE" ? "done" : "bad";
-    const name = run.error_type ? "ended with an error" : run.ending;
-    marks.push({ lane: name, tone, at: end, until: null, shape: "diamond", title: `${run.ending}, ${span(end)} after the start` });
-  } else if (run.next_poll_at) {
-    const at = Math.max(end, Date.parse(run.next_poll_at) - began);
-    marks.push({ lane: "next call", tone: "flight", at, until: null, shape: "hollow", title: `the next call is due ${span(at)} after the start` });
-  }
-  return marks;
+  between(before, end, unrecorded);
+  return all;
 }
 
-/** The drawing, as wide as `width` pixels. */
-export function chart(details, now, width) {
-  const marks = marksOf(details, now);
-  const lanes = [...new Set(marks.map((mark) => mark.lane))];
-  const end = Math.max(1000, ...marks.map((mark) => mark.at));
-  const left = width < 560 ? 0 : 170;
-  const lane = width < 560 ? LANE + 16 : LANE;
-  const right = 14;
-  const x = (at) => left + 8 + ((width - left - right - 8) * at) / end;
-  const y = (name) => lanes.indexOf(name) * lane + (left ? LANE / 2 : LANE / 2 + 16);
-  const bottom = lanes.length * lane + 4;
-  const drawing = svg("svg", {
-    class: "chart", viewBox: `0 0 ${width} ${bottom + AXIS}`, height: bottom + AXIS, role: "img",
-    "aria-label": `The history of the run over ${span(end)}; the table below has the same data`,
-  });
-  for (const tick of ticks(end / 1000, Math.max(2, Math.floor((width - left) / 80)))) {
-    drawing.append(
-      svg("line", { class: "grid", x1: x(tick * 1000), x2: x(tick * 1000), y1: 0, y2: bottom }),
-      svg("text", { x: x(tick * 1000), y: bottom + 18, "text-anchor": tick ? "middle" : "start" }, span(tick * 1000)),
-    );
+/** Splits calls into lanes, in the order of their first one; triggers above them, the ending or the next poll at the end. */
+function lanesOf(details, now) {
+  const { run, triggers } = details;
+  const lanes = [];
+  const lane = (name, tone) => {
+    const found = lanes.find((other) => other.name === name);
+    return found ?? lanes[lanes.push({ name, tone, marks: [], lines: [], count: 0 }) - 1];
+  };
+  const requests = lane("triggers", "neutral");
+  for (const trigger of triggers) {
+    const at = Date.parse(trigger.requested_at);
+    requests.marks.push({ at, shape: "trigger", text: `Trigger${trigger.joined ? " that joined" : ""}, ${clock(at, now)}` });
   }
-  for (const name of lanes) {
-    const label = svg("text", { class: "lane-name", x: 0, y: y(name) + (left ? 4 : -12) }, name);
-    drawing.append(label);
+  requests.count = triggers.length + details.more_triggers;
+
+  let last = null;
+  const path = [];
+  const advance = (to, toLane) => {
+    if (last) {
+      last.lane.lines.push({ from: last.at, to });
+      path.push({ at: to, from: last.lane, to: toLane });
+    }
+  };
+  for (const call of calls(details, now)) {
+    const its = lane(call.name, call.tone);
+    const text = [call.count > 1 ? `${call.count} calls from call ${call.number} on` : `Call ${call.number}`, call.isRestart ? "the sync started again" : call.name];
+    if (call.shape === "unrecorded") text.push("made about here; its answer was never recorded");
+    else text.push(`${call.isExact ? "" : "about "}${clock(call.at, now)}`);
+    if (last && call.isExact) text.push(`${span(call.at - last.at)} after the one before`);
+    its.marks.push({ ...call, text: text.join(", ") });
+    if (call.shape === "unrecorded") continue;
+    advance(call.at, its);
+    last = { at: call.at, lane: its };
   }
-  for (const mark of marks) {
-    if (mark.until > mark.at) {
-      drawing.append(svg("line", { class: `span ${mark.tone}`, x1: x(mark.at), x2: x(mark.until), y1: y(mark.lane), y2: y(mark.lane) }));
+  for (const call of details.history) lane(answerOf(call).name, answerOf(call).tone).count += call.count;
+  if (details.unrecorded) lane("no record", "bad").count += details.unrecorded;
+
+  if (run.finished_at) {
+    const at = Date.parse(run.finished_at);
+    const ending = endingOf(run);
+    const its = lane(ending.name, ending.tone);
+    its.marks.push({ at, shape: ending.shape, text: `The ending, ${run.error_type ?? run.ending}, ${clock(at, now)}` });
+    its.count = run.ending === "ERROR_ENVELOPE" ? 0 : 1;
+    advance(at, its);
+  } else {
+    const next = run.next_poll_at && Date.parse(run.next_poll_at);
+    const its = last?.lane ?? lane("next call", "flight");
+    if (last) its.lines.push({ from: last.at, to: now, isOpen: true });
+    if (next > now) its.marks.push({ at: next, shape: "next", text: `Next poll about ${clock(next, now)}` });
+  }
+  return { lanes: lanes.filter((its) => its.marks.length > 0), path };
+}
+
+/** The drawing, `width` pixels wide. `describe` is called with the text of the mark under the pointer, or with null. */
+export function chart(details, now, width, describe) {
+  const { run } = details;
+  const { lanes, path } = lanesOf(details, now);
+  const next = run.next_poll_at ? Date.parse(run.next_poll_at) : 0;
+  const to = run.finished_at ? Date.parse(run.finished_at) : Math.max(now, next);
+  const started = Date.parse(run.started_at);
+  // A trigger that waited for long would leave no room for the calls.
+  const requested = Math.min(started, ...details.triggers.map((trigger) => Date.parse(trigger.requested_at)));
+  const from = started - requested > to - started ? started : requested;
+  const length = Math.max(1_000, to - from);
+
+  const [left, right] = [width < 480 ? 104 : 128, width < 480 ? 34 : 46];
+  const inner = Math.max(60, width - left - right - 20);
+  const x = (at) => left + 10 + inner * Math.min(1, Math.max(0, (at - from) / length));
+  const y = (lane) => 8 + LANE_HEIGHT * (lanes.indexOf(lane) + 0.5);
+  const bottom = 8 + LANE_HEIGHT * lanes.length + 6;
+
+  const parts = [];
+  const step = TICKS.find((seconds) => (inner * seconds * 1_000) / length >= TICK_DISTANCE) ?? TICKS.at(-1);
+  for (let seconds = 0; seconds * 1_000 <= length; seconds += step) {
+    const at = x(from + seconds * 1_000);
+    parts.push(svg("line", { class: "grid", x1: at, x2: at, y1: 8, y2: bottom }));
+    parts.push(svg("text", { x: at, y: bottom + 16, "text-anchor": "middle" }, span(seconds * 1_000)));
+  }
+  for (const lane of lanes) {
+    const at = y(lane);
+    parts.push(svg("line", { class: "rail", x1: left, x2: width - right, y1: at, y2: at }));
+    parts.push(svg("text", { class: "lane", x: 0, y: at + 4 }, shortened(visible(lane.name))));
+    if (lane.count) parts.push(svg("text", { class: "count", x: width - 2, y: at + 4, "text-anchor": "end" }, String(lane.count)));
+    for (const line of lane.lines) {
+      parts.push(svg("line", { class: `held ${lane.tone}${line.isOpen ? " open" : ""}`, x1: x(line.from), x2: x(line.to), y1: at, y2: at }));
     }
   }
-  for (const mark of marks) drawing.append(shape(mark, x(mark.at), y(mark.lane)));
-  return drawing;
-}
-
-function ticks(seconds, most) {
-  const step = TICKS.find((tick) => seconds / tick <= most) ?? Math.ceil(seconds / most);
-  return Array.from({ length: Math.floor(seconds / step) + 1 }, (_, nth) => nth * step);
-}
-
-function shape(mark, x, y) {
-  const title = svg("title", {}, mark.title);
-  const path = (d, attributes = {}) => svg("path", { d, class: mark.tone, "stroke-width": 2, ...attributes }, title);
-  switch (mark.shape) {
-    case "cross":
-      return path(`M${x - 4} ${y - 4}l8 8m0-8l-8 8`, { fill: "none" });
-    case "dagger":
-      return path(`M${x} ${y - 6}v12M${x - 4} ${y - 2}h8`, { fill: "none" });
-    case "diamond":
-      return path(`M${x} ${y - 7}l7 7-7 7-7-7z`);
-    case "restart":
-      return path(`M${x - 5} ${y - 6}l11 6-11 6z`);
-    case "hollow":
-      return svg("circle", { class: `${mark.tone} hollow`, cx: x, cy: y, r: 4, "stroke-width": 2 }, title);
-    default:
-      return svg("circle", { class: mark.tone, cx: x, cy: y, r: 4 }, title);
+  for (const { at, from: above, to: below } of path) {
+    if (above !== below) parts.push(svg("line", { class: "step", x1: x(at), x2: x(at), y1: y(above), y2: y(below) }));
   }
+  if (!run.finished_at && next > now) {
+    parts.push(svg("line", { class: "now", x1: x(now), x2: x(now), y1: 2, y2: bottom }));
+  }
+  for (const lane of lanes) {
+    for (const mark of lane.marks) {
+      const place = `translate(${x(mark.at).toFixed(1)} ${y(lane)})`;
+      const shape = svg("g", { class: `mark ${mark.markTone ?? lane.tone}`, transform: place }, svg("title", {}, visible(mark.text)), drawShape(mark.shape));
+      shape.addEventListener("pointerenter", () => describe(visible(mark.text)));
+      shape.addEventListener("pointerleave", () => describe(null));
+      parts.push(shape);
+    }
+  }
+  const made = plural(run.polls, "call");
+  const state = run.finished_at ? `ended with ${run.error_type ?? run.ending}` : "in flight";
+  const label = visible(`History: ${made} in ${span(to - from)}, ${state}. The table below has the same data.`);
+  return svg("svg", { class: "chart", role: "img", "aria-label": label, width, height: bottom + 24, viewBox: `0 0 ${width} ${bottom + 24}` }, parts);
 }
