@@ -34,7 +34,7 @@
 //! | [`service`] | how a port fails, and for how long a failed operation is retried |
 //! | [`webhook`] | the HTTP front door: authentication, triggers, the status of a run |
 //! | [`cli`] | the terminal's commands |
-//! | [`console`] | the page of `dev`: runs, their histories and dead letters, over HTTP on loopback |
+//! | [`console`] | the page of `dev` and `console`: runs, their histories and dead letters, over HTTP on loopback |
 //! | [`settings`], [`credentials`] | the environment; keys, tokens and signing secrets, and their rotation |
 //! | [`telemetry`], [`metrics`], [`trace`] | the log, an invocation's metrics, the trace that a run's messages share |
 //! | `bootstrap`, `aws`, `secrets`, `lambda` | wiring of the deployed programs, the AWS clients, Secrets Manager, Lambda's events (feature `aws`) |
