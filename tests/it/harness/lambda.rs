@@ -18,6 +18,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postpress_bridge::metrics::Metric;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
@@ -76,6 +77,13 @@ impl Function {
     pub(crate) fn records(&self) -> Vec<serde_json::Value> {
         let printed = fs::read_to_string(self.records.path()).unwrap();
         printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"))).collect()
+    }
+
+    /// The values of a metric so far, from the records that have it.
+    pub(crate) fn values(&self, metric: Metric) -> Vec<u64> {
+        let records = self.records();
+        let values = records.iter().filter_map(|record| record.get(metric.name()));
+        values.flat_map(|values| values.as_array().unwrap()).map(|value| value.as_u64().unwrap()).collect()
     }
 }
 

@@ -37,17 +37,18 @@ async fn a_run_logs_two_lines_of_one_trace_and_one_metrics_record_per_invocation
     let records = worker.function.records();
     assert_eq!(records.len(), figures.invocations, "{records:#?}");
     records.iter().for_each(assert_is_embedded_metrics);
+    let values = |metric| worker.function.values(metric);
     let polls = world.simulator.stats().total.calls;
     assert!(polls >= 4, "{polls}");
-    assert_eq!(values(&records, Metric::Messages).len(), records.len());
-    assert_eq!(values(&records, Metric::Triggers), [1]);
-    assert_eq!(values(&records, Metric::PollsSoFar), (1..=polls).collect::<Vec<_>>());
-    assert_eq!(values(&records, Metric::ProviderLatency).len(), records.len());
-    assert_eq!(values(&records, Metric::EndingsSyncDone), [1]);
-    assert_eq!(values(&records, Metric::EndingsErrorEnvelope), [0]);
-    assert_eq!(values(&records, Metric::PollsOfRun), [polls]);
-    assert_eq!(values(&records, Metric::TimeToEnding).len(), 1);
-    let lags = values(&records, Metric::Lag);
+    assert_eq!(values(Metric::Messages).len(), records.len());
+    assert_eq!(values(Metric::Triggers), [1]);
+    assert_eq!(values(Metric::PollsSoFar), (1..=polls).collect::<Vec<_>>());
+    assert_eq!(values(Metric::ProviderLatency).len(), records.len());
+    assert_eq!(values(Metric::EndingsSyncDone), [1]);
+    assert_eq!(values(Metric::EndingsErrorEnvelope), [0]);
+    assert_eq!(values(Metric::PollsOfRun), [polls]);
+    assert_eq!(values(Metric::TimeToEnding).len(), 1);
+    let lags = values(Metric::Lag);
     assert!(lags.len() == records.len() && lags.iter().all(|lag| *lag < 30_000), "not counted from 1970: {lags:?}");
 }
 
@@ -58,16 +59,6 @@ async fn send_traced(world: &World, chat: &str) {
     let request = world.sqs.send_message().queue_url(&world.aws.queue_url);
     let request = request.message_body(json!({ "chat_id": chat }).to_string());
     request.message_system_attributes(MessageSystemAttributeNameForSends::AwsTraceHeader, header).send().await.unwrap();
-}
-
-/// A metric's values, from the records that have it.
-fn values(records: &[Value], metric: Metric) -> Vec<u64> {
-    records
-        .iter()
-        .filter_map(|record| record.get(metric.name()))
-        .flat_map(|values| values.as_array().unwrap())
-        .map(|value| value.as_u64().unwrap())
-        .collect()
 }
 
 /// Checks a record against AWS's JSON Schema of the format and its description.

@@ -1,4 +1,5 @@
-//! Faults on the real process: SIGKILL at random moments, repeatedly, while hundreds of chats are synced.
+//! Faults on the real process: SIGKILL at random moments, repeatedly, while hundreds of chats of two workspaces are synced, at a
+//! pace for which messages have to wait.
 //!
 //! The protocol's promises are then checked against the events, the dead letters, the provider's log and a record of each
 //! delivery. For comparison, a worker without a table gets the same traffic and the same kills.
@@ -19,6 +20,8 @@
 //! ```
 
 use std::env;
+
+use postpress_bridge::simulator::Counts;
 
 use crate::harness::emulator::ONE_CROWD;
 use crate::harness::lambda::{stateless_worker, sync_worker};
@@ -56,9 +59,14 @@ async fn a_soak_of_kills_breaks_no_promise_and_a_worker_without_a_table_breaks_t
     println!("seed {seed}, {chats} chats\n{soaked}{reckoning}\nwithout a table:\n{compared}{stateless}");
 
     assert!(reckoning.broken.is_empty(), "{:#?}", reckoning.broken);
+    // Few calls are beyond what the keys allow, though a new process may call at once.
+    for Counts { calls, over_limit, .. } in soaked.keys.iter().map(|key| key.simulator.stats().total) {
+        assert!(over_limit * 20 <= calls, "{soaked}");
+    }
     // The faults did occur. Whether a kill hits an answer on its way to the table is random.
     let figures = &soaked.figures;
     assert!(figures.killed >= chats / 30 && figures.repeated >= figures.killed, "{soaked}{reckoning}");
+    assert!(soaked.paced.waited > chats / 2 && soaked.paced.deferred > 0, "{soaked}");
     assert!(stateless.restarts > 0 && stateless.ended_twice > 0, "{compared}{stateless}");
 }
 

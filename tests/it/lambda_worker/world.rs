@@ -30,7 +30,7 @@ pub(super) struct World {
     /// When the simulator's clock began, since 1970.
     pub(super) began_ms: u64,
     pub(super) sqs: aws_sdk_sqs::Client,
-    base_url: String,
+    pub(super) base_url: String,
 }
 
 /// An event as delivered to a subscriber's queue.

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::Message as SqsMessage;
 use postpress_bridge::event::Detail;
-use postpress_bridge::ids::MessageId;
+use postpress_bridge::ids::{MessageId, Subject};
 use postpress_bridge::message::{Message, Record};
 use postpress_bridge::run::{DEFAULT_RUN_TTL, TriggerMessage};
 use postpress_bridge::settings::DEFAULT_EVENT_SOURCE;
+use postpress_bridge::simulator::Said;
 use postpress_bridge::store::RunStore;
 use postpress_bridge::time::{Clock, Millis};
 use serde_json::Value;
 
 use super::super::world::Published;
-use super::play::{FUNCTION_TIMEOUT, LEASE_MARGIN, PROVIDER_TIMEOUT, Soaked};
+use super::play::{FUNCTION_TIMEOUT, Keyed, LEASE_MARGIN, PROVIDER_TIMEOUT, Soaked};
 use super::restarts::{Evidence, Restarts};
 use super::traffic::Traffic;
 use crate::harness::lambda::{Became, Handed};
@@ -119,14 +120,15 @@ impl Reckoning {
 
     /// Each call had to be made.
     fn calls(&mut self, endings: &[&Detail], soaked: &Soaked) {
-        let simulator = &soaked.world.simulator;
+        let calls = soaked.calls();
         let dead: Vec<&str> = soaked.dead_letters.iter().filter_map(SqsMessage::body).collect();
-        let (began_ms, calls) = (soaked.world.began_ms, simulator.log());
-        self.restarts = Evidence { began_ms, calls: &calls, endings, handed: &soaked.handed, dead: &dead }.restarts();
+        self.restarts = Evidence { calls: &calls, endings, handed: &soaked.handed, dead: &dead }.restarts();
         self.broken.append(&mut self.restarts.unexplained);
-        let at_once = simulator.stats().max_in_flight_each;
-        if at_once > 1 {
-            self.broken.push(format!("{at_once} calls at once for one chat"));
+        for Keyed { workspace, simulator, .. } in &soaked.keys {
+            let at_once = simulator.stats().max_in_flight_each;
+            if at_once > 1 {
+                self.broken.push(format!("{at_once} calls at once for one chat of the workspace {workspace}"));
+            }
         }
     }
 }
@@ -207,11 +209,12 @@ impl Stateless {
             let triggers: &Value = &event["detail"]["triggers"];
             *reported.entry(triggers[0]["correlation_id"].as_str().unwrap()).or_default() += 1;
         }
-        let stats = soaked.world.simulator.stats();
-        let beyond = |(chat, requests): (_, &usize)| {
-            let started = stats.subjects.get(chat).map_or(0, |counts| counts.syncs_started);
-            usize::try_from(started).unwrap().saturating_sub(*requests)
-        };
+        let mut started: HashMap<Subject, usize> = HashMap::new();
+        for call in soaked.calls().into_iter().filter(|call| matches!(call.said, Some(Said::Started { .. }))) {
+            *started.entry(call.subject).or_default() += 1;
+        }
+        let beyond =
+            |(chat, requests)| started.get(&chat).map_or(0, |started: &usize| started.saturating_sub(requests));
         let dead: HashSet<String> =
             soaked.dead_letters.iter().filter_map(trigger).map(|trigger| request(&trigger)).collect();
         let (lost, not_over): (Vec<&str>, Vec<&str>) =
@@ -219,7 +222,7 @@ impl Stateless {
         Self {
             lost: lost.len(),
             not_over: not_over.len(),
-            restarts: traffic.requests_by_chat().iter().map(beyond).sum(),
+            restarts: traffic.requests_by_chat().into_iter().map(beyond).sum(),
             ended_twice: reported.values().filter(|times| **times > 1).count(),
         }
     }

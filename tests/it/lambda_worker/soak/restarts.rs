@@ -8,6 +8,7 @@ use postpress_bridge::simulator::{CallRecord, Said};
 use postpress_bridge::time::Millis;
 use serde_json::Value;
 
+use super::traffic::subject_of;
 use crate::harness::lambda::{Became, Handed};
 
 /// A call whose process is killed may still be read by the provider's server a moment later.
@@ -28,8 +29,6 @@ pub(super) struct Restarts {
 
 /// What is known of a soak, with times since 1970.
 pub(super) struct Evidence<'a> {
-    /// When the provider's clock began.
-    pub(super) began_ms: u64,
     pub(super) calls: &'a [CallRecord],
     /// The distinct endings.
     pub(super) endings: &'a [&'a Detail],
@@ -51,7 +50,7 @@ impl Evidence<'_> {
             let mut left = &calls[..];
             for (earlier_runs, ending) in self.endings_of(chat).into_iter().enumerate() {
                 let until = ending.finished_at.unwrap().0;
-                let (run, rest) = left.split_at(left.partition_point(|call| self.landed_ms(call) <= until));
+                let (run, rest) = left.split_at(left.partition_point(|call| landed_ms(call) <= until));
                 self.judge(run, earlier_runs, ending, &mut restarts);
                 left = rest;
             }
@@ -60,10 +59,12 @@ impl Evidence<'_> {
         restarts
     }
 
-    /// A run's calls: each of its syncs from start to end. All ends except the last, which is the run's, went unrecorded.
+    /// A run's calls: each of its syncs from start to end. All ends except the last, which is the run's, went unrecorded. An
+    /// answer that the key is over its limit has no effect.
     fn judge(&self, run: &[&CallRecord], earlier_runs: usize, ending: &Detail, restarts: &mut Restarts) {
         let mut last_end: Option<&CallRecord> = None;
-        for (place, call) in run.iter().enumerate() {
+        let heard = run.iter().filter(|call| !matches!(call.said, Some(Said::Error(_))));
+        for (place, call) in heard.enumerate() {
             match (call.said, last_end.take()) {
                 (Some(Said::Started { restart }), None) if place == 0 && restart == (earlier_runs > 0) => {
                     restarts.asked += usize::from(restart);
@@ -86,20 +87,22 @@ impl Evidence<'_> {
     }
 
     fn caller_was_killed(&self, call: &CallRecord) -> bool {
-        let sent_ms = self.began_ms + call.sent_at_ms;
         self.handed.iter().any(|handed| {
             let during = *handed.time_ms.start()..=handed.time_ms.end() + READ_LATE_MS;
-            handed.became == Became::Cut && during.contains(&sent_ms) && chat_of(&handed.body) == call.subject.id()
+            handed.became == Became::Cut
+                && during.contains(&call.sent_at_ms)
+                && subject_of(&read(&handed.body)).as_ref() == Some(&call.subject)
         })
     }
 
     /// The answer was forwarded in a poll, since it could not be recorded, and that poll is a dead letter.
     fn poll_with_answer_is_dead(&self, end: &CallRecord, next: &CallRecord) -> bool {
-        let between = self.landed_ms(end)..=self.began_ms + next.sent_at_ms;
+        let between = landed_ms(end)..=next.sent_at_ms;
         self.dead.iter().any(|body| {
-            let body: Value = serde_json::from_str(body).unwrap();
+            let body = read(body);
             let finished_at = body["answer"]["finished_at"].as_str().and_then(Millis::parse_rfc3339);
-            body["chat_id"] == end.subject.id() && finished_at.is_some_and(|time| between.contains(&time.0))
+            subject_of(&body).as_ref() == Some(&end.subject)
+                && finished_at.is_some_and(|time| between.contains(&time.0))
         })
     }
 
@@ -109,16 +112,14 @@ impl Evidence<'_> {
         endings.sort_by_key(|ending| ending.finished_at);
         endings
     }
-
-    fn landed_ms(&self, call: &CallRecord) -> u64 {
-        self.began_ms + call.landed_at_ms.unwrap_or(call.sent_at_ms)
-    }
 }
 
-/// The chat of a trigger or a poll; empty for a sweep.
-fn chat_of(body: &str) -> String {
-    let body: Value = serde_json::from_str(body).unwrap();
-    body["chat_id"].as_str().unwrap_or_default().to_owned()
+fn landed_ms(call: &CallRecord) -> u64 {
+    call.landed_at_ms.unwrap_or(call.sent_at_ms)
+}
+
+fn read(body: &str) -> Value {
+    serde_json::from_str(body).unwrap()
 }
 
 #[test]
@@ -162,8 +163,8 @@ fn only_a_kill_between_answer_and_record_of_the_same_chat_explains_a_restart() {
             number,
             subject: Subject::chat("done~1").unwrap(),
             resync: Resync::default(),
-            sent_at_ms: number * 1000,
-            landed_at_ms: Some(number * 1000 + 50),
+            sent_at_ms: BEGAN + number * 1000,
+            landed_at_ms: Some(BEGAN + number * 1000 + 50),
             said: Some(*said),
             delivered: true,
         };
@@ -171,7 +172,7 @@ fn only_a_kill_between_answer_and_record_of_the_same_chat_explains_a_restart() {
         let endings: Vec<Detail> = endings.iter().map(|second| ending(*second)).collect();
         let endings: Vec<&Detail> = endings.iter().collect();
         let handed: Vec<Handed> = handed.into_iter().collect();
-        let evidence = Evidence { began_ms: BEGAN, calls: &calls, endings: &endings, handed: &handed, dead: &[] };
+        let evidence = Evidence { calls: &calls, endings: &endings, handed: &handed, dead: &[] };
         let restarts = evidence.restarts();
         let counts = (restarts.asked, restarts.answer_killed, restarts.unexplained.len());
         assert_eq!(counts, (asked, answer_killed, unexplained), "{what}: {restarts:?}");

@@ -1,25 +1,25 @@
 //! The obvious first version: a Lambda without a table. It calls, and sends itself the trigger again until the sync is
 //! over. The soak test compares the worker with it; the run protocol exists for everything it gets wrong.
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use futures_util::future::join_all;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 
 use postpress_bridge::aws;
+use postpress_bridge::bootstrap::{self, AwsProvider};
 use postpress_bridge::ids::MessageId;
 use postpress_bridge::lambda::{self, BatchResponse, UnknownEvent};
 use postpress_bridge::message::{Message, Record};
-use postpress_bridge::postpress::client::{Client, http_client, mozilla_roots};
 use postpress_bridge::postpress::{Answer, Failure, Provider, RetryClass};
 use postpress_bridge::queue::{Outgoing, Queue, SqsQueue};
-use postpress_bridge::settings::{Backend, FromEnv, SecretSource, WorkerSettings};
+use postpress_bridge::settings::{Backend, FromEnv, WorkerSettings};
 use postpress_bridge::time::Clock;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 struct Stateless {
-    provider: Client,
+    provider: AwsProvider,
     queue: SqsQueue,
     bus: aws_sdk_eventbridge::Client,
     settings: WorkerSettings,
@@ -54,14 +54,10 @@ async fn main() -> anyhow::Result<()> {
 
 impl Stateless {
     async fn connect(settings: WorkerSettings) -> anyhow::Result<Self> {
-        let (Backend::Aws { queue_url, .. }, SecretSource::Plain(key)) = (&settings.backend, &settings.provider.key)
-        else {
-            anyhow::bail!("this worker needs a queue on AWS, and the key itself");
-        };
-        let http = http_client(mozilla_roots())?;
-        let aws = aws::connect(http.clone()).await?;
+        let Backend::Aws { queue_url, .. } = &settings.backend else { bail!("this worker needs a queue on AWS") };
+        let aws = aws::connect(aws::http_client()?).await?;
         Ok(Self {
-            provider: Client::over(http, settings.provider.base_url.clone(), key.clone()),
+            provider: bootstrap::provider(&settings.provider).await?,
             queue: SqsQueue::new(aws_sdk_sqs::Client::new(&aws), queue_url.clone()),
             bus: aws_sdk_eventbridge::Client::new(&aws),
             settings,
@@ -70,7 +66,7 @@ impl Stateless {
 
     async fn handle(&self, record: &Record) -> anyhow::Result<Next> {
         let Message::Trigger(trigger) = Message::parse(record, "") else {
-            anyhow::bail!("not a trigger");
+            bail!("not a trigger");
         };
         match self.provider.sync(&trigger.subject.clone().into(), self.settings.config.limits.provider_timeout).await {
             Answer::InProgress(_)
