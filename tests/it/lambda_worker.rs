@@ -5,6 +5,7 @@
 
 mod crowd;
 mod deaths;
+mod each_chat;
 mod endings;
 mod observed;
 mod soak;
