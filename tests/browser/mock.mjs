@@ -1,6 +1,6 @@
 // The page's files with the headers of the real server, and made data for them.
 //
-// `node mock.mjs` prints a URL to look at.
+// `node mock.mjs` prints a URL to look at; `PORT` chooses the port.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -203,7 +203,7 @@ export async function startMock({ port = 0 } = {}) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const mock = await startMock({ port: 4818 });
+  const mock = await startMock({ port: Number(process.env.PORT ?? 0) });
   mock.refreshMs = 1_000;
   console.log(mock.url);
 }

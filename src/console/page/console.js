@@ -15,7 +15,7 @@ const DEFAULT_REFRESH_MS = 2_000;
 /** Ids that the simulator understands; `simulate --help` lists all. */
 const EXAMPLES = {
   chat_id: ["done-in-20s", "done-in-2m", "error-in-10s", "deleted", "503-for-2-calls-then-done-in-10s", "resource_not_found"],
-  account_id: ["done-in-3-chunks-of-5s", "error-in-2-chunks-of-5s", "connecting_account-for-1-call-then-done"],
+  account_id: ["done-in-3-chunks-of-5s", "error-in-10s"],
 };
 
 let token = takeToken();
@@ -221,7 +221,7 @@ function stateOf(run) {
     const isCancelled = run.error_type === "bridge/cancelled";
     const words = { __proto__: null, SYNC_DONE: "Done", SYNC_ERROR: "Sync error", CHAT_DELETED: "Deleted" };
     const text = words[run.ending] ?? (isCancelled ? "Cancelled" : "Failed");
-    const note = run.is_published ? !isCancelled && run.error_type : "event not confirmed published";
+    const note = run.is_published ? !isCancelled && run.error_type : "event not confirmed";
     return { tone, shape, text, note };
   }
   if (run.overdue_seconds !== null) {
@@ -293,7 +293,7 @@ function showRuns() {
   const { overview } = known;
   const isCompared = Boolean(overview.stateless);
   $("compare").hidden = !isCompared;
-  if (isCompared) showComparison(comparisonOf(overview.stateless));
+  if (isCompared) showComparison(overview.stateless);
 
   const isEmpty = overview.runs.length === 0;
   $("list").hidden = isEmpty;
@@ -392,13 +392,6 @@ function fillRow(row, run, isCompared) {
 function showFate(element, stateless) {
   const { text, isBad } = fateOf(stateless);
   replaceWhenChanged(element, text, () => text && h("span", { className: `state ${isBad ? "bad" : "quiet"}` }, isBad && icon("restart", "bad"), text));
-}
-
-/** Both pollers' totals, which are nested, or flat with the bridge's under names of their own. */
-function comparisonOf(given) {
-  if (given.bridge) return given;
-  const bridge = { syncs_started: given.bridge_syncs_started, restarts: given.bridge_restarts, endings: given.bridge_endings };
-  return { bridge, stateless: given };
 }
 
 function showComparison({ bridge, stateless }) {
@@ -616,7 +609,7 @@ function showEvent({ run, event }) {
 
 // ---- Dead letters
 
-const PLANS = { __proto__: null, send: ["Send again", "flight", "started"], drop: ["Drop", "neutral", "deleted"], leave: ["Leave", "warn", "overdue"], keep: ["Keep", "warn", "overdue"] };
+const PLANS = { __proto__: null, send: ["Send again", "flight", "started"], drop: ["Drop", "neutral", "deleted"], leave: ["Leave", "warn", "overdue"] };
 
 function buildLetters() {
   return [
@@ -654,8 +647,8 @@ async function redrive() {
   const text = plans.filter(([, count]) => count > 0).map(([name, count]) => `${name} ${count}`).join(", ");
   if (!await confirmed("Redrive the dead letters?", `It will ${text}. A message that fails again comes back here.`, "Redrive")) return;
   await act(async () => {
-    const { sent, dropped, left, kept } = await ask("POST", "/api/redrive", {});
-    announce(`Redriven: ${sent} sent again, ${dropped} dropped, ${left ?? kept} left.`);
+    const { sent, dropped, left } = await ask("POST", "/api/redrive", {});
+    announce(`Redriven: ${sent} sent again, ${dropped} dropped, ${left} left.`);
   });
 }
 
