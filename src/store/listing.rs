@@ -85,7 +85,7 @@ impl RunTable {
         Ok(due)
     }
 
-    /// Scans for ended runs until it has as many as wanted or has read [`PAGES_MAX`] pages.
+    /// Scans for ended runs until it has as many as wanted or has read 40 pages.
     ///
     /// # Errors
     /// If the table cannot be read.
