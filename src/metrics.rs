@@ -23,7 +23,12 @@ pub enum Unit {
     Milliseconds,
     /// Seconds.
     Seconds,
+    /// How many a second. Values are in millionths, since a process may call once an hour.
+    PerSecond,
 }
+
+/// The values of a [`Unit::PerSecond`] are millionths.
+const MILLION: f64 = 1e6;
 
 macro_rules! metrics {
     ($($(#[$doc:meta])+ $name:ident: $unit:ident,)+) => {
@@ -69,6 +74,8 @@ metrics! {
     Deferred: Count,
     /// For each message that has to wait for its turn to call the provider, the time until then.
     PaceWait: Milliseconds,
+    /// For each call of a key with a pace, how many calls a second its process may make: its share, less after a 429.
+    Pace: PerSecond,
     /// Triggers answered from the table, because the chat's last sync was recent enough.
     FreshAnswers: Count,
     /// Requests to cancel a run, including repeats and those that found none to cancel.
@@ -138,9 +145,15 @@ impl Metrics {
     pub fn time(&mut self, metric: Metric, time: Duration) {
         let time = match metric.unit() {
             Unit::Seconds => time.as_secs(),
-            Unit::Milliseconds | Unit::Count => u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            Unit::Milliseconds | Unit::Count | Unit::PerSecond => u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
         };
         self.value(metric, time);
+    }
+
+    /// Adds one rate to a distribution.
+    pub fn rate(&mut self, metric: Metric, per_second: f64) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast from a float saturates")]
+        self.value(metric, (per_second * MILLION).round() as u64);
     }
 
     /// Counts a published event.

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::{Metrics, Unit};
+use super::{MILLION, Metrics, Unit};
 
 /// The most values of one metric in one record.
 const VALUES_MAX: usize = 100;
@@ -27,8 +27,8 @@ pub fn emf_lines(metrics: &Metrics, namespace: &str, request_id: &str, at: Syste
         let mut directives = Vec::new();
         for (metric, values) in metrics.seen().filter(|(_, values)| values.len() > from) {
             directives.push(json!({ "Name": metric.name(), "Unit": unit(metric.unit()) }));
-            let values: Vec<u64> = values.iter().skip(from).take(VALUES_MAX).copied().collect();
-            record.insert(metric.name().to_owned(), values.into());
+            let values = values.iter().skip(from).take(VALUES_MAX).map(|value| number(metric.unit(), *value));
+            record.insert(metric.name().to_owned(), values.collect());
         }
         let directive = json!({ "Namespace": namespace, "Dimensions": [[]], "Metrics": directives });
         record.insert("_aws".to_owned(), json!({ "Timestamp": timestamp, "CloudWatchMetrics": [directive] }));
@@ -43,6 +43,15 @@ fn unit(unit: Unit) -> &'static str {
         Unit::Count => "Count",
         Unit::Milliseconds => "Milliseconds",
         Unit::Seconds => "Seconds",
+        Unit::PerSecond => "Count/Second",
+    }
+}
+
+fn number(unit: Unit, value: u64) -> Value {
+    match unit {
+        #[expect(clippy::cast_precision_loss, reason = "rates are far below 2^52 millionths")]
+        Unit::PerSecond => (value as f64 / MILLION).into(),
+        Unit::Count | Unit::Milliseconds | Unit::Seconds => value.into(),
     }
 }
 
@@ -66,7 +75,8 @@ mod tests {
             metrics.value(Metric::Lag, lag);
         }
         metrics.value(Metric::TimeToEnding, 75);
-        insta::assert_snapshot!(lines(&metrics), @r#"{"Lag":[40,41,42],"Polls":[3],"ProviderLatency":[120,310,120],"TimeToEnding":[75],"_aws":{"CloudWatchMetrics":[{"Dimensions":[[]],"Metrics":[{"Name":"Polls","Unit":"Count"},{"Name":"ProviderLatency","Unit":"Milliseconds"},{"Name":"Lag","Unit":"Milliseconds"},{"Name":"TimeToEnding","Unit":"Seconds"}],"Namespace":"PostpressBridge"}],"Timestamp":1795514400000},"request_id":"a-request"}"#);
+        metrics.rate(Metric::Pace, 0.25);
+        insta::assert_snapshot!(lines(&metrics), @r#"{"Lag":[40,41,42],"Pace":[0.25],"Polls":[3],"ProviderLatency":[120,310,120],"TimeToEnding":[75],"_aws":{"CloudWatchMetrics":[{"Dimensions":[[]],"Metrics":[{"Name":"Pace","Unit":"Count/Second"},{"Name":"Polls","Unit":"Count"},{"Name":"ProviderLatency","Unit":"Milliseconds"},{"Name":"Lag","Unit":"Milliseconds"},{"Name":"TimeToEnding","Unit":"Seconds"}],"Namespace":"PostpressBridge"}],"Timestamp":1795514400000},"request_id":"a-request"}"#);
     }
 
     #[test]

@@ -308,6 +308,12 @@ impl Slowed {
 }
 
 impl Token {
+    /// How many calls a second this process now makes with the key: its share of the pace, less after a 429. `None` if only 429s
+    /// limit them.
+    pub fn calls_per_second(&self) -> Option<f64> {
+        Some(1.0 / self.bucket.as_ref()?.interval()?.as_secs_f64())
+    }
+
     /// The call begins.
     pub fn spend(mut self) {
         self.bucket = None;

@@ -178,6 +178,9 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
         if waited >= WAIT_MIN {
             invocation.metrics().time(Metric::PaceWait, waited);
         }
+        if let Some(pace) = admission.as_ref().ok().and_then(Token::calls_per_second) {
+            invocation.metrics().rate(Metric::Pace, pace);
+        }
         let token = admission.map_err(|refusal| match refusal {
             NotAdmitted::Later(later) => StepResult::Paced(later),
             NotAdmitted::UnknownWorkspace => StepResult::UnknownWorkspace,

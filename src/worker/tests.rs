@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::ids::Subject;
 use crate::message::Record;
 use crate::metrics::Metrics;
+use crate::postpress::pace::Rate;
 use crate::queue::{MemoryQueue, Source};
 use crate::run::{Disposition, Item, Rules, Schedule};
 use crate::settings::Config;
@@ -20,6 +21,7 @@ mod delays;
 mod endings;
 mod faults;
 mod measured;
+mod pacing;
 mod ports;
 mod sends;
 mod sweeps;
@@ -57,8 +59,17 @@ impl Scene {
     }
 
     fn with(config: Config) -> Self {
+        Self::calling(Scripted::default(), config)
+    }
+
+    /// A worker with the default settings whose calls keep to this rate.
+    fn paced(rate: Rate) -> Self {
+        Self::calling(Scripted::paced(rate), Config::default())
+    }
+
+    fn calling(provider: Scripted, config: Config) -> Self {
         let clock = Clock::starting_at(EPOCH);
-        let (provider, store, bus) = (Rc::default(), Rc::new(FaultyStore::new()), Rc::new(FaultyBus::new()));
+        let (provider, store, bus) = (Rc::new(provider), Rc::new(FaultyStore::new()), Rc::new(FaultyBus::new()));
         let queue = Rc::new(FaultyQueue::new(MemoryQueue::new("m", clock, VISIBILITY, 5)));
         let (ports_store, ports_queue, ports_bus) = (Rc::clone(&store), Rc::clone(&queue), Rc::clone(&bus));
         let worker = Worker::new(Rc::clone(&provider), ports_store, ports_queue, ports_bus, clock, config);

@@ -80,5 +80,6 @@ fn unit(metric: Metric) -> &'static str {
         Unit::Count => "count",
         Unit::Milliseconds => "ms",
         Unit::Seconds => "s",
+        Unit::PerSecond => "calls/s",
     }
 }

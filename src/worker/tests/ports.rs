@@ -11,7 +11,8 @@ use tokio::time::{Instant, advance, sleep};
 use crate::bus::{EventBus, MemoryBus};
 use crate::event::Event;
 use crate::ids::{MessageId, Subject};
-use crate::postpress::{Answer, Finish, Progress, Provider, SyncCall};
+use crate::postpress::pace::{Pace, Rate};
+use crate::postpress::{Answer, Finish, NotAdmitted, Progress, Provider, SyncCall, Token};
 use crate::queue::{MemoryQueue, Outgoing, Queue, VisibilityChange};
 use crate::run::{DueRun, Item, Write, WriteResult};
 use crate::service::ServiceError;
@@ -294,9 +295,15 @@ pub(super) struct Scripted {
     calls: RefCell<Vec<Called>>,
     in_flight: Cell<usize>,
     max_in_flight: Cell<usize>,
+    pace: Option<Pace>,
 }
 
 impl Scripted {
+    /// A provider whose calls keep to this rate.
+    pub(super) fn paced(rate: Rate) -> Self {
+        Self { pace: Some(Pace::new(Some(rate))), ..Self::default() }
+    }
+
     /// Scripts the chat's next calls; one more panics.
     pub(super) fn script(&self, chat: &str, moves: impl IntoIterator<Item = Move>) {
         self.scripts.borrow_mut().entry(chat.to_owned()).or_default().extend(moves);
@@ -322,7 +329,7 @@ impl Scripted {
 
 impl Provider for Scripted {
     async fn sync(&self, call: &SyncCall, deadline: Duration) -> Answer {
-        let chat = &call.subject;
+        let (chat, began) = (&call.subject, Instant::now());
         self.calls.borrow_mut().push(Called { chat: chat.id().to_owned(), deadline });
         self.in_flight.update(|calls| calls + 1);
         self.max_in_flight.set(self.max_in_flight.get().max(self.in_flight.get()));
@@ -335,6 +342,14 @@ impl Provider for Scripted {
             Move::Panic => panic!("the provider was called too often for {}, or its script panics", chat.id()),
         };
         self.in_flight.update(|calls| calls - 1);
+        self.pace.iter().for_each(|pace| pace.react(&answer, began));
         answer
+    }
+
+    async fn admit(&self, _: &Subject, until: Instant) -> Result<Token, NotAdmitted> {
+        match &self.pace {
+            Some(pace) => pace.acquire(until).await.map_err(NotAdmitted::Later),
+            None => Ok(Token::default()),
+        }
     }
 }
