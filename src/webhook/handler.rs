@@ -90,6 +90,7 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
         request::check_size(&request.body)?;
         self.auth.check(request, until, may_post).await.map_err(unauthorized)?;
         let trigger = request::read(request, &self.event_source)?;
+        check_query(request, trigger.subject.workspace())?;
         let group = request::group(&request.headers)?;
         self.send(&request.id, &trigger, group.as_ref(), until).await
     }
@@ -206,6 +207,15 @@ fn workspace(request: &Request) -> Result<Workspace, Problem> {
         [name] => Workspace::parse(name).map_err(|error| invalid(error.to_string())),
         _ => Err(invalid("`workspace` is in the query more than once; keep one of them".to_owned())),
     }
+}
+
+/// Refuses a query that names another workspace than the trigger, whose own one counts.
+fn check_query(request: &Request, of_trigger: &Workspace) -> Result<(), Problem> {
+    if request.workspaces.is_empty() || workspace(request)? == *of_trigger {
+        return Ok(());
+    }
+    let why = "the query names another workspace than the body, whose `workspace` counts (`default` without it); leave it out of the query";
+    Err(Problem::new(Kind::InvalidWorkspace, why))
 }
 
 fn unauthorized(refusal: Refusal) -> Problem {

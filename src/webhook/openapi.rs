@@ -102,6 +102,7 @@ fn post_sync(types: &mut SchemaGenerator) -> Value {
     let refused = [
         Kind::InvalidTrigger,
         Kind::InvalidIdempotencyKey,
+        Kind::InvalidWorkspace,
         Kind::UnreadableRequest,
         Kind::Unauthorized,
         Kind::BodyTooLarge,
@@ -123,7 +124,7 @@ fn post_sync(types: &mut SchemaGenerator) -> Value {
             "in": "header",
             "description": "The tenant, by whom SQS's fair queues share the worker. Without it, the workspace is the tenant.",
             "schema": { "type": "string", "pattern": "^[!-~]{1,128}$" },
-        }],
+        }, workspace_in_query("The body's `workspace` counts; another one here is refused", types)],
         "requestBody": {
             "required": true,
             "content": { JSON: { "schema": { "$ref": format!("#{SCHEMAS}/{TRIGGER}") } } },
@@ -144,11 +145,14 @@ fn id_in_path(operation: &Operation, schema: &Value) -> Value {
     })
 }
 
-fn workspace_in_query(types: &mut SchemaGenerator) -> Value {
+/// What the workspace in a query means where there is no body.
+const OF_SUBJECT: &str = "The workspace; `default` if absent";
+
+fn workspace_in_query(description: &str, types: &mut SchemaGenerator) -> Value {
     json!({
         "name": "workspace",
         "in": "query",
-        "description": "The workspace; `default` if absent",
+        "description": description,
         "schema": types.subschema_for::<Workspace>().as_value(),
     })
 }
@@ -171,7 +175,7 @@ fn get_status(operation: &Operation, types: &mut SchemaGenerator) -> Value {
         },
         "summary": format!("Query the latest run of a {kind}"),
         "security": [{ TOKEN: [] }],
-        "parameters": [id, workspace_in_query(types), {
+        "parameters": [id, workspace_in_query(OF_SUBJECT, types), {
             "name": "if-none-match",
             "in": "header",
             "description": "An entity tag, or a comma-separated list of them",
@@ -196,7 +200,7 @@ fn cancel(operation: &Operation, types: &mut SchemaGenerator) -> Value {
         "security": [{ TOKEN: [] }],
         "parameters": [
             id_in_path(operation, types.subschema_for::<ChatId>().as_value()),
-            workspace_in_query(types),
+            workspace_in_query(OF_SUBJECT, types),
         ],
         "responses": responses("202", accepted, &refused, types),
     })

@@ -275,6 +275,26 @@ async fn query_and_body_choose_the_workspace() {
     }
     assert_eq!(fixture.outcome(&post(&[], r#"{"chat_id": "c", "workspace": ""}"#)).await, "400 bridge/invalid_trigger");
     assert_eq!(fixture.sent().len(), 2);
+
+    let beside = |query: &str, body| {
+        let workspaces = url::form_urlencoded::parse(query.as_bytes()).map(|(_, value)| value.into_owned()).collect();
+        Request { workspaces, ..post(&[], body) }
+    };
+    let elsewhere = r#"{"chat_id": "c", "workspace": "team-7"}"#;
+    for (query, body, outcome) in [
+        ("workspace=team-7", elsewhere, "202"),
+        ("workspace=default", r#"{"chat_id": "c"}"#, "202"),
+        ("workspace=team-7", r#"{"chat_id": "c"}"#, "400 bridge/invalid_workspace"),
+        ("workspace=default", elsewhere, "400 bridge/invalid_workspace"),
+        ("workspace=a%20b", elsewhere, "400 bridge/invalid_workspace"),
+        ("workspace=team-7&workspace=team-7", elsewhere, "400 bridge/invalid_workspace"),
+    ] {
+        let outcome_here = fixture.outcome(&beside(query, body)).await;
+        assert_eq!(outcome_here, outcome, "{query} {body}");
+    }
+    let refused = fixture.answer(&beside("workspace=team-8", elsewhere)).await;
+    assert!(refused.body().contains("the body, whose `workspace` counts"), "{}", refused.body());
+    assert_eq!(fixture.sent().len(), 4);
 }
 
 #[tokio::test]
