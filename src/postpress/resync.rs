@@ -98,6 +98,12 @@ impl LinkedinProduct {
 const MEMBERS: [&str; 5] = ["partial", "chunk_size", "linkedin_product", "before", "after"];
 
 impl Resync {
+    /// The options without their names, in the order of the fields, `null` where one is absent: the shortest JSON that `Resync` can
+    /// be read from. A new option comes last.
+    pub(crate) fn values(&self) -> impl Serialize + use<> {
+        (self.partial, self.chunk_size, self.linkedin_product, self.before, self.after)
+    }
+
     /// Whether it has no option.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

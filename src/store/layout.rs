@@ -41,8 +41,8 @@ impl Value {
 
 /// The item's attributes; absent fields have none.
 ///
-/// Fields used in conditions have attributes of their own types. The rest (triggers, the poll state, the outcome) is JSON
-/// text, so that a producer's metadata is returned byte for byte. Binary values count as many bytes as they have.
+/// Fields used in conditions have attributes of their own types. The rest (triggers, the options, the poll state, the outcome) is
+/// JSON text, so that a producer's metadata is returned byte for byte. Binary values count as many bytes as they have.
 pub(super) fn attributes(item: &Item) -> serde_json::Result<Vec<(&'static str, Value)>> {
     let keys = item.keys.iter().map(|key| key.to_bytes().to_vec()).collect();
     let triggers = item.triggers.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
@@ -65,7 +65,7 @@ pub(super) fn attributes(item: &Item) -> serde_json::Result<Vec<(&'static str, V
         ("started_at_ms", Value::Number(item.started_at_ms.0)),
         ("polls", Value::Number(item.polls.into())),
     ];
-    let resync = (!item.resync.is_empty()).then(|| serde_json::to_string(&item.resync)).transpose()?;
+    let resync = (!item.resync.is_empty()).then(|| serde_json::to_string(&item.resync.values())).transpose()?;
     let optional = [
         ("resync", resync.map(Value::Text)),
         ("published", published.then_some(Value::True)),
@@ -96,6 +96,7 @@ mod tests {
 
     use super::*;
     use crate::ids::{ClaimId, MessageId, RunId, Subject, TriggerKey};
+    use crate::postpress::resync::{ChunkSize, LinkedinProduct};
     use crate::postpress::{Progress, Resync};
     use crate::run::{HISTORY_MAX, History, Open, PollAnswer, PollState, RecentKeys, RunState, Trigger, arbitrary};
     use crate::time::Millis;
@@ -121,6 +122,25 @@ mod tests {
     #[test]
     fn a_run_with_two_triggers_and_a_full_history_fits_a_write_unit() {
         let now = Millis(1_795_514_400_123);
+        let resync = Resync {
+            partial: Some(false),
+            chunk_size: ChunkSize::MAX.try_into().ok(),
+            linkedin_product: Some(LinkedinProduct::SalesNavigator),
+            before: Some(now.0),
+            after: Some(now.0),
+        };
+        let chat = Subject::chat("chat_01HXYZ4QK3WJ8FN3M6QH7TZ8G").unwrap();
+        let account = Subject::account("acc_01HXYZ4QK3WJ8FN3M6QH7TZ8GR").unwrap();
+        for (subject, resync, chunks) in [(chat, Resync::default(), 0), (account, resync, 12)] {
+            let item = item(subject, resync, chunks, now);
+            assert_eq!(item.learned.history.to_bytes().len(), 6 * HISTORY_MAX);
+            let bytes = item_bytes(&item).unwrap();
+            assert!(bytes < 1024, "{}: {bytes} bytes", item.subject.key());
+        }
+    }
+
+    /// An active run with two triggers and a full history.
+    fn item(subject: Subject, resync: Resync, chunks: u32, now: Millis) -> Item {
         let trigger = |joined| Trigger {
             message_id: MessageId::new("8476a536-e9f4-11e8-9739-2dfe598c3fcd"),
             correlation_id: Some("order-17-2026".to_owned()),
@@ -131,9 +151,8 @@ mod tests {
         };
         let mut history = History::default();
         (1..65).for_each(|poll| history.push(poll, u64::from(poll) * 300, PollAnswer::Failed(503)));
-        let subject = Subject::chat("chat_01HXYZ4QK3WJ8FN3M6QH7TZ8G").unwrap();
-        let item = Item {
-            resync: Resync::default(),
+        Item {
+            resync,
             run_id: RunId::from_random(u128::MAX),
             claim_id: ClaimId::from_random(u128::MAX),
             holder: trigger(false).message_id,
@@ -147,15 +166,15 @@ mod tests {
                 status: Some(Progress::Running),
                 next_poll_ms: Some(now),
                 history,
+                chunks,
+                backoff_after: 2 * chunks,
                 ..PollState::default()
             },
             started_at_ms: now,
             cancelled_at: None,
             group: None,
             polls: 65,
-        };
-        assert_eq!(item.learned.history.to_bytes().len(), 6 * HISTORY_MAX);
-        assert!(item_bytes(&item).unwrap() < 1024, "{} bytes", item_bytes(&item).unwrap());
+        }
     }
 
     proptest! {
