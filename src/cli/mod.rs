@@ -19,6 +19,7 @@ pub mod console;
 pub mod demo;
 pub mod dev;
 pub mod doctor;
+pub mod man;
 pub mod plan;
 pub mod runs;
 pub mod schema;
@@ -72,6 +73,7 @@ pub enum Commands {
     Doctor(doctor::Doctor),
     Schema(schema::Schema),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Cli {
@@ -120,6 +122,7 @@ impl Commands {
             Commands::Doctor(doctor) => doctor.run().await,
             Commands::Schema(schema) => schema.run().map(|()| true),
             Commands::Completions(completions) => completions.run().map(|()| true),
+            Commands::Man(man) => man.run().map(|()| true),
         }
     }
 }
