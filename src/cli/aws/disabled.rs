@@ -5,7 +5,6 @@
 use std::convert::Infallible;
 
 use anyhow::{anyhow, bail};
-use clap::Args;
 
 use crate::cli::finding::{Finding, Inspection};
 use crate::console::Redriven;
@@ -19,18 +18,13 @@ use crate::service::ServiceError;
 use crate::settings::{Deployment, ProviderSettings, SecretRef, SecretSource, SettingsDiagnosis};
 use crate::store::RunTable;
 
+pub use options::{Redrive, Work};
+
+mod options;
+
 /// How to get a build with AWS for this command line.
 fn remedy(command: &str) -> String {
     format!("this build does not include AWS support; run it with `cargo run --features aws -- {command}`")
-}
-
-/// Play Lambda here (in a build with `--features aws`)
-#[derive(Debug, Clone, Args)]
-#[command(disable_help_flag = true)]
-pub struct Work {
-    /// Ignored
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    arguments: Vec<String>,
 }
 
 impl Work {
@@ -41,15 +35,6 @@ impl Work {
     pub async fn run(self) -> anyhow::Result<()> {
         bail!(remedy("work"))
     }
-}
-
-/// Send dead-lettered triggers again (in a build with `--features aws`)
-#[derive(Debug, Clone, Args)]
-#[command(disable_help_flag = true)]
-pub struct Redrive {
-    /// Ignored
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    arguments: Vec<String>,
 }
 
 impl Redrive {

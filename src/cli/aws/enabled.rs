@@ -4,11 +4,11 @@ pub(super) use crate::bootstrap::provider;
 
 pub(super) use deployed_bridge::DeployedBridge;
 pub(super) use doctor::inspect;
-pub use redrive::Redrive;
-pub use work::Work;
+pub use options::{Redrive, Work};
 
 mod dead_letter_queue;
 mod deployed_bridge;
 mod doctor;
+mod options;
 mod redrive;
 mod work;

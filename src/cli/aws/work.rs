@@ -3,11 +3,9 @@
 //! For emulators, for containers, and to drain a queue whose function is disabled. Same worker, same table.
 
 use std::cell::{Cell, RefCell};
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -22,27 +20,8 @@ use crate::store::RunTable;
 use crate::telemetry::{self, LogFormat};
 use crate::worker::Worker;
 
-use crate::cli::args::duration;
+use super::options::Work;
 use crate::cli::shutdown::{self, second_signal};
-
-/// Consume the deployed queue in this process: receive batches, handle them, delete what succeeded
-///
-/// Settings come from the environment, as for the Lambda. Ctrl-C finishes the pending calls, so that no answer is lost. The queue's
-/// visibility timeout should be longer than `--invocation`.
-#[derive(Debug, Clone, Args)]
-pub struct Work {
-    /// How many batches to handle concurrently
-    #[arg(long, default_value = "4", value_name = "N")]
-    concurrency: NonZeroUsize,
-
-    /// How long a batch may take, like a function's timeout (`60s`)
-    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
-    invocation: Duration,
-
-    /// Stop when the queue has been idle for this long (`30s`); without it, only Ctrl-C stops
-    #[arg(long, value_parser = duration, value_name = "TIME")]
-    until_idle: Option<Duration>,
-}
 
 /// How long to wait before announcing that it consumes: a missing queue is reported within this time.
 const ANNOUNCE_AFTER: Duration = Duration::from_secs(1);

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use aws_sdk_sqs::Client;
-use clap::Args;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
@@ -27,7 +26,7 @@ use crate::queue::{Outgoing, SqsQueue};
 use crate::settings::{FromEnv, RedriveSettings};
 use crate::telemetry::{self, LogFormat};
 
-use crate::cli::args::duration;
+use super::options::Redrive;
 use crate::cli::consent::{self, Consent};
 use crate::cli::{shutdown, table};
 use dead_letters::DeadLetters;
@@ -35,54 +34,6 @@ use report::{Done, Report};
 
 pub(super) mod dead_letters;
 mod report;
-
-/// A shorter hold would expire before the messages are received.
-const HOLD_MIN: Duration = Duration::from_secs(10);
-/// The longest visibility timeout that SQS allows.
-const HOLD_MAX: Duration = Duration::from_hours(12);
-
-/// Send dead-lettered triggers again, and delete dead letters that are no longer needed
-///
-/// Shows the plan first, and asks. Triggers are sent under their first keys, so that one that was already accepted restarts
-/// nothing. Polls are dropped, since the sweep has replaced them, except those that carry an ending. Fix the cause of the dead
-/// letters first.
-///
-/// The dead-letter queue is the one in the `RedrivePolicy` of the queue in `BRIDGE_QUEUE_URL`. While it runs, the dead letters that
-/// it has received are hidden from other consumers. Those that it leaves become visible again when it ends or is interrupted with
-/// Ctrl-C, or after `--hold` if it is killed.
-///
-/// Exit code 0: everything done, nothing to do, or `--dry-run`; 1: nothing was done (no consent, interrupted, or the plan could
-/// not be shown), or a message could not be sent or deleted and stays a dead letter; 2: the command failed.
-///
-/// IAM: `sqs:GetQueueAttributes` on both queues; `sqs:SendMessage` on the queue; `sqs:GetQueueUrl`, `sqs:ReceiveMessage`,
-/// `sqs:DeleteMessage` and `sqs:ChangeMessageVisibility` on the dead-letter queue.
-#[derive(Debug, Clone, Args)]
-pub struct Redrive {
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
-
-    /// Only show the plan
-    #[arg(long, conflicts_with = "yes")]
-    dry_run: bool,
-
-    /// Process at most this many dead letters
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "N")]
-    limit: u32,
-
-    /// How long to hide the dead letters from other consumers (`30m`); this is also how long you have to confirm
-    #[arg(long, default_value = "30m", value_parser = hold, value_name = "TIME")]
-    hold: Duration,
-
-    /// Print one JSON object at the end
-    #[arg(long)]
-    json: bool,
-}
-
-fn hold(text: &str) -> Result<Duration, &'static str> {
-    let time = duration(text)?;
-    if (HOLD_MIN..=HOLD_MAX).contains(&time) { Ok(time) } else { Err("must be from 10s to 12h, SQS's maximum") }
-}
 
 impl Redrive {
     /// Plans, asks and executes; returns whether the whole plan was carried out.
@@ -290,19 +241,6 @@ impl Executor {
                     remaining.push(record);
                 }
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hold_must_be_one_that_sqs_allows() {
-        assert_eq!(hold("30m"), Ok(Duration::from_mins(30)));
-        for wrong in ["0s", "9s", "13h", "long"] {
-            assert!(hold(wrong).is_err(), "{wrong}");
         }
     }
 }
