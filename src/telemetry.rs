@@ -3,7 +3,7 @@
 //! At `info` a run logs its start, its end, and errors in between, but no line per poll. Every line about a message has the
 //! ids of the [`invocation`] and the [`message`], so that a run is found by `filter run_id = "…"`.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 
 use tracing::dispatcher::{self, SetGlobalDefaultError};
 use tracing::{Dispatch, Level, Metadata, Span};
@@ -118,10 +118,9 @@ fn shows_no_secret(metadata: &Metadata<'_>) -> bool {
     !logs_whole_payloads || *metadata.level() <= Level::INFO
 }
 
-/// Whether stderr is a terminal and `NO_COLOR` is unset or empty (<https://no-color.org>).
+/// Whether stderr has colours: what the process has chosen, else what the terminal and the environment say (`NO_COLOR`).
 fn colour() -> bool {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !refused
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::telemetry::{self, LogFormat};
 
 use super::aws::provider;
 use super::format::span;
+use super::output::is_quiet;
 
 /// How often a page is asked for at most. The list has no effect at postpress, so a failed call can be repeated.
 const ATTEMPTS: u32 = 6;
@@ -179,12 +180,16 @@ struct Progress {
 impl Progress {
     fn new(query: &ChatQuery) -> Self {
         let account = query.subject().label();
-        let bar = ProgressBar::new_spinner().with_message(format!("listing the chats of {account}"));
+        let bar = if is_quiet() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+        bar.set_message(format!("listing the chats of {account}"));
         bar.enable_steady_tick(Duration::from_millis(100));
         Self { bar, account, printed: Instant::now().into() }
     }
 
     fn show(&self, counts: Counts, is_end: bool) {
+        if is_quiet() {
+            return;
+        }
         let text = format!("{}: {counts}", self.account);
         if is_end {
             self.bar.finish_and_clear();

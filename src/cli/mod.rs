@@ -1,8 +1,10 @@
 //! The terminal's commands, one module for each, and the modules that they share.
 //!
-//! Data goes to stdout, progress and messages to stderr. There are no colours with `NO_COLOR` or without a terminal.
+//! Data goes to stdout, progress and messages to stderr. The options of `output.rs` say how much of it, and in which colours.
 
 use clap::{Parser, Subcommand};
+
+use output::OutputOptions;
 
 use crate::service::{Misconfiguration, ServiceError};
 use crate::text::one_line;
@@ -37,6 +39,7 @@ mod follow;
 mod format;
 mod history;
 mod observed_provider;
+mod output;
 mod progress;
 mod run_report;
 mod run_table;
@@ -52,6 +55,9 @@ pub struct Cli {
     /// The command; `demo` by default
     #[command(subcommand)]
     pub command: Option<Commands>,
+
+    #[command(flatten)]
+    output: OutputOptions,
 }
 
 /// A command of the terminal.
@@ -82,6 +88,7 @@ impl Cli {
     /// # Errors
     /// If the command could not run; the message says what to do.
     pub async fn run(self) -> anyhow::Result<bool> {
+        self.output.apply();
         let command = self.command.unwrap_or(Commands::Demo(demo::Demo {}));
         let is_doctor = matches!(command, Commands::Doctor(_));
         let result = command.run().await;

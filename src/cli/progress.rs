@@ -11,6 +11,8 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use crate::ids::Subject;
 use crate::service::ServiceError;
 
+use super::output::is_quiet;
+
 /// Maximum width of a chat id.
 const NAME_MAX: usize = 44;
 
@@ -23,6 +25,7 @@ pub(super) struct ProgressDisplay {
     lines: MultiProgress,
     live: RefCell<BTreeMap<Subject, ProgressBar>>,
     name_width: usize,
+    is_quiet: bool,
 }
 
 /// How a chat ended, which sets its colour.
@@ -39,10 +42,11 @@ impl ProgressDisplay {
     pub(super) fn new<'a>(chats: impl IntoIterator<Item = &'a Subject>) -> Self {
         let chats: Vec<&Subject> = chats.into_iter().collect();
         let lines = MultiProgress::new();
-        let is_live = std::io::stderr().is_terminal() && chats.len() <= LIVE_MAX;
+        let is_quiet = is_quiet();
+        let is_live = std::io::stderr().is_terminal() && chats.len() <= LIVE_MAX && !is_quiet;
         let longest = chats.iter().map(|chat| chat.label().width()).max().unwrap_or_default();
         let name_width = longest.min(NAME_MAX).min(columns() / 2);
-        let display = Self { began: Instant::now(), lines, live: RefCell::default(), name_width };
+        let display = Self { began: Instant::now(), lines, live: RefCell::default(), name_width, is_quiet };
         if is_live {
             display.live.borrow_mut().extend(chats.into_iter().map(|chat| (chat.clone(), display.line(chat))));
         }
@@ -101,6 +105,9 @@ impl ProgressDisplay {
     }
 
     fn plain(&self, chat: &Subject, text: &str) {
+        if self.is_quiet {
+            return;
+        }
         let seconds = self.began.elapsed().as_secs_f64();
         anstream::eprintln!("{seconds:6.1} s  {}  {text}", chat.label());
     }

@@ -18,6 +18,10 @@ pub(super) fn table(headings: &[&str], columns: Option<u16>) -> Table {
         Some(columns) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns),
         None => table.set_content_arrangement(ContentArrangement::Disabled).force_no_tty(),
     };
+    // With `--color always`, not only on a terminal.
+    if anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never {
+        table.enforce_styling();
+    }
     if !headings.is_empty() {
         table.set_header(headings.iter().map(|heading| bold(heading)));
     }
@@ -34,7 +38,7 @@ pub(super) fn text(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// Prints to stdout, with colours only on a terminal.
+/// Prints to stdout, without colours unless they are wanted.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     anstream::stdout().lock().write_all(text.as_bytes()).context("cannot write to stdout")
 }

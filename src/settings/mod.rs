@@ -8,6 +8,7 @@
 //! Variables are read through a function from name to value, so that tests can pass a map.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::postpress::client::{ApiKey, BaseUrl};
@@ -277,8 +278,19 @@ pub fn default_dev_state_file() -> Option<PathBuf> {
     Reader::new(&process_env).state_directory().map(|directory| directory.join(DEFAULT_DEV_STATE_FILE))
 }
 
+static DEFAULT_LOG_FILTER: OnceLock<&'static str> = OnceLock::new();
+
+/// Lets this filter stand in for an unset `BRIDGE_LOG` in the rest of this process. Only the first call counts.
+pub fn set_default_log_filter(filter: &'static str) {
+    DEFAULT_LOG_FILTER.get_or_init(|| filter);
+}
+
 /// A variable of this process. Invalid Unicode is replaced, so that it is refused where it matters rather than counted as
 /// absent.
 fn process_env(variable: &str) -> Option<String> {
-    std::env::var_os(variable).map(|value| value.to_string_lossy().into_owned())
+    let value = std::env::var_os(variable).filter(|value| !value.is_empty());
+    match DEFAULT_LOG_FILTER.get() {
+        Some(filter) if variable == "BRIDGE_LOG" && value.is_none() => Some((*filter).to_owned()),
+        _ => value.map(|value| value.to_string_lossy().into_owned()),
+    }
 }

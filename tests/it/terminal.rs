@@ -73,6 +73,62 @@ async fn demo_shows_every_ending_and_restarts_nothing() {
 }
 
 #[tokio::test]
+async fn color_option_overrides_pipe_and_environment() {
+    for (arguments, environment, has_colours) in [
+        (&["plan"][..], None, false),
+        (&["plan", "--color", "auto"], Some("CLICOLOR_FORCE"), true),
+        (&["plan", "--color=always"], None, true),
+        (&["--color", "always", "plan"], Some("NO_COLOR"), true),
+        (&["plan", "--color", "never"], Some("CLICOLOR_FORCE"), false),
+    ] {
+        let mut command = program();
+        command.args(arguments).envs(environment.map(|name| (name, "1")));
+        let output = command.checked_output().await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.stdout.contains(&0x1b), has_colours, "{arguments:?} with {environment:?}");
+    }
+}
+
+#[tokio::test]
+async fn log_has_colours_if_asked_for() {
+    let world = Provider::start(Faults::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    for (color, has_colours) in [("auto", false), ("always", true), ("never", false)] {
+        let chat = format!("done-in-10ms~{color}");
+        let mut command = world.sync(&folder.path().join("runs.sqlite3"), &[&chat, "-v", "--color", color]);
+        let output = command.env_remove("BRIDGE_LOG").checked_output().await;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && stderr.contains("INFO"), "{stderr}");
+        assert_eq!(stderr.contains('\u{1b}'), has_colours, "{color}: {stderr}");
+        assert!(!output.stdout.contains(&0x1b), "events are data");
+    }
+}
+
+#[tokio::test]
+async fn quiet_sync_prints_only_the_event_and_verbose_sync_logs_the_run() {
+    let world = Provider::start(Faults::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    for (options, log, is_silent, has_info, has_debug) in [
+        (&["-q"][..], None, true, false, false),
+        (&[], None, false, false, false),
+        (&["-v"], None, false, true, false),
+        (&["-vv"], None, false, true, true),
+        (&["-vv"], Some("off"), false, false, false),
+        (&["-q"], Some("info"), false, true, false),
+    ] {
+        let mut arguments = vec!["done-in-10ms~1", "--again"];
+        arguments.extend(options);
+        let mut command = world.sync(&folder.path().join("runs.sqlite3"), &arguments);
+        let output =
+            command.env_remove("BRIDGE_LOG").envs(log.map(|filter| ("BRIDGE_LOG", filter))).checked_output().await;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && lines(&output).len() == 1, "{stderr}");
+        let seen = (stderr.is_empty(), stderr.contains("INFO"), stderr.contains("DEBUG"));
+        assert_eq!(seen, (is_silent, has_info, has_debug), "{options:?} with BRIDGE_LOG {log:?}: {stderr}");
+    }
+}
+
+#[tokio::test]
 async fn sync_lists_every_invalid_setting() {
     let mut command = program();
     command.args(["sync", "c"]).env("BRIDGE_MAX_POLLS", "many").env("POSTPRESS_BASE_URL", "http://postpress.example");
