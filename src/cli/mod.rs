@@ -2,7 +2,7 @@
 //!
 //! Data goes to stdout, progress and messages to stderr. The options of `output.rs` say how much of it, and in which colours.
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 
 use output::OutputOptions;
 
@@ -37,6 +37,7 @@ mod each_chat;
 mod finding;
 mod follow;
 mod format;
+mod help;
 mod history;
 mod observed_provider;
 mod output;
@@ -83,6 +84,11 @@ pub enum Commands {
 }
 
 impl Cli {
+    /// Parses the command line of this process. Prints help, or what is wrong with it, and exits, if it is not to be run.
+    pub fn from_process() -> Self {
+        Self::from_arg_matches(&help::command().get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command; returns whether it succeeded.
     ///
     /// # Errors
