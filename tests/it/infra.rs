@@ -8,12 +8,14 @@
 //! timeouts.rs         values that depend on one another
 //! run.rs              one run from the webhook to the subscribers
 //! subscribers.rs      which events reach which subscriber, and who may deliver them
+//! package.rs          the template with functions that were built elsewhere
 //! permissions.rs      each role may do what its function does, and no more
 //! ```
 
 mod account;
 mod alarms;
 mod cloudwatch;
+mod package;
 mod permissions;
 mod resources;
 mod run;
