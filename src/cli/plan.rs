@@ -173,7 +173,8 @@ impl Plan {
         let Figures { prices_as_of, region, .. } = figures;
         let backlog = self.calls_per_second.map_or_else(String::new, |rate| {
             let listed = table::text(&backlog_table(&figures.backlogs, columns));
-            format!("\nHow long chats take that are triggered at once, at {rate} calls a second\n\n{listed}")
+            let refused: String = figures.backlogs.iter().filter_map(refused).collect();
+            format!("\nHow long chats take that are triggered at once, at {rate} calls a second\n\n{listed}{refused}")
         });
         format!(
             "How late an ending is noticed on a quiet queue\n\n{lateness}\nWhat syncs of {} cost in a month: list prices of {region}, \
@@ -194,6 +195,16 @@ fn lateness_table(rows: &[Lateness], columns: Option<u16>) -> Table {
         ]);
     }
     numbers_right(listed)
+}
+
+/// A warning, if the pace is too slow for the triggers of so many chats.
+fn refused(backlog: &Backlog) -> Option<String> {
+    let Backlog { chats, refused, .. } = *backlog;
+    let [refused, chats] = [(refused > 0).then_some(refused)?, chats].map(|count| large(f64::from(count)));
+    Some(format!(
+        "warning: of {chats} chats triggered at once, {refused} are refused (bridge/deadline_exceeded): their turn comes later than \
+         BRIDGE_RUN_DEADLINE_SECONDS after the trigger; trigger them more slowly\n"
+    ))
 }
 
 fn backlog_table(backlogs: &[Backlog], columns: Option<u16>) -> Table {
@@ -357,6 +368,15 @@ mod tests {
         let mut config = Config::default();
         config.rules.schedule.poll_max = Duration::from_secs(20);
         assert_ne!(parsed(&[]).figures(config).unwrap(), unchanged, "BRIDGE_POLL_MAX_SECONDS");
+    }
+
+    #[test]
+    fn backlog_whose_triggers_are_refused_has_a_warning() {
+        let plan = parsed(&["--calls-per-second", "1", "--backlog", "1000,100000"]);
+        let text = plan.text(&figures(&plan), None);
+        let warnings: Vec<_> = text.lines().filter(|line| line.starts_with("warning: ")).collect();
+        let [warning] = warnings[..] else { panic!("{text}") };
+        assert!(warning.contains("of 100 k chats triggered at once, 14 k are refused"), "{warning}");
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub struct Backlog {
     pub calls: u32,
     /// When the last ending is noticed, in seconds, if the provider's 429s do not slow the calls further.
     pub ended_seconds: f64,
+    /// How many of their triggers are refused (`bridge/deadline_exceeded`), since their turn comes after
+    /// `BRIDGE_RUN_DEADLINE_SECONDS`.
+    pub refused: u32,
 }
 
 impl Backlog {
@@ -33,7 +36,15 @@ impl Backlog {
             calls += 1;
         }
         let (started_seconds, spent) = (turn.as_secs_f64(), (turn * calls).max(turn + at));
-        Self { chats, calls_per_second, started_seconds, calls, ended_seconds: spent.as_secs_f64() }
+        let refused = chats.saturating_sub(Self::largest(calls_per_second, schedule));
+        Self { chats, calls_per_second, started_seconds, calls, ended_seconds: spent.as_secs_f64(), refused }
+    }
+
+    /// How many chats may be triggered at once so that the last one's turn comes before its trigger is refused.
+    pub fn largest(calls_per_second: f64, schedule: &Schedule) -> u32 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast from a float saturates")]
+        let chats = (calls_per_second * schedule.run_deadline.as_secs_f64()) as u32;
+        chats
     }
 }
 
@@ -54,6 +65,13 @@ mod tests {
             let Backlog { calls: made, started_seconds, ended_seconds, .. } = backlog(chats, rate, minutes);
             assert_eq!((made, ended_seconds), (calls, seconds), "{chats} {rate} {minutes}");
             assert!((started_seconds - f64::from(chats) / rate).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn triggers_whose_turn_comes_after_a_day_are_refused() {
+        for (chats, rate, refused) in [(10_000, 20.0, 0), (8_640, 0.1, 0), (10_000, 0.1, 1_360), (u32::MAX, 1e5, 0)] {
+            assert_eq!(backlog(chats, rate, 2).refused, refused, "{chats} {rate}");
         }
     }
 

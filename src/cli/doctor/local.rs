@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 
 use crate::cli::finding::Finding;
 use crate::cli::format::span;
+use crate::plan::backlog::Backlog;
 use crate::settings::{Deployment, Fault, SettingsDiagnosis, Unknown, unknown_variables};
 
 /// The first bytes of every non-empty SQLite file.
@@ -39,15 +40,24 @@ pub(super) fn pace(settings: &SettingsDiagnosis) -> Option<Finding> {
     const BACKLOG: u32 = 10_000;
     let calls_per_second = settings.pace.calls_per_second?;
     let (rate, processes) = (settings.pace.rate()?, settings.pace.processes?);
-    let took = Duration::from_secs_f64((f64::from(BACKLOG) / calls_per_second).ceil());
+    let schedule = &settings.config.rules.schedule;
+    let Backlog { started_seconds, refused, .. } = Backlog::of(BACKLOG, calls_per_second, Duration::ZERO, schedule);
     let own = 1.0 / rate.interval.as_secs_f64();
     let share = format!("at most {own:.2} in each of {processes} processes");
-    Some(Finding::well(
+    let found = format!(
+        "{calls_per_second} calls a second for each key: {share}; {BACKLOG} chats at once are all started after {}",
+        span(Duration::from_secs_f64(started_seconds.ceil()))
+    );
+    if refused == 0 {
+        return Some(Finding::well("pace", found));
+    }
+    let most = Backlog::largest(calls_per_second, schedule);
+    Some(Finding::warning(
         "pace",
         format!(
-            "{calls_per_second} calls a second for each key: {share}; {BACKLOG} chats at once are all started after {}",
-            span(took)
+            "{found}, but triggers that wait longer than BRIDGE_RUN_DEADLINE_SECONDS are refused (bridge/deadline_exceeded)"
         ),
+        format!("trigger at most {most} chats at once, or raise BRIDGE_CALLS_PER_SECOND as far as the key allows"),
     ))
 }
 
@@ -125,6 +135,25 @@ mod tests {
         ] {
             assert_eq!(of_fault(&fault), Finding::fault("settings", found, remedy));
         }
+    }
+
+    #[test]
+    fn pace_that_refuses_triggers_of_a_large_backlog_has_a_warning() {
+        let of = |calls_per_second: &str| {
+            pace(&SettingsDiagnosis::read(&|name| match name {
+                "BRIDGE_QUEUE_URL" => Some("https://sqs.eu-west-1.amazonaws.com/123456789012/bridge".to_owned()),
+                "BRIDGE_TABLE" => Some("runs".to_owned()),
+                "BRIDGE_CALLS_PER_SECOND" => Some(calls_per_second.to_owned()),
+                "BRIDGE_MAX_CONCURRENCY" => Some("10".to_owned()),
+                _ => None,
+            }))
+            .unwrap()
+        };
+        let fast = of("20");
+        assert_eq!((fast.result, fast.remedy), (CheckResult::Well, None));
+        let slow = of("0.1");
+        assert_eq!(slow.result, CheckResult::Warning, "{slow:?}");
+        assert!(slow.remedy.as_ref().unwrap().starts_with("trigger at most 8640 chats at once"), "{slow:?}");
     }
 
     #[test]
