@@ -13,7 +13,7 @@ const WIDTH_MAX: u16 = 100;
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Try it", &["demo", "dev", "simulate"]),
     ("Sync", &["sync", "trigger", "cancel", "status", "runs"]),
-    ("Operate a deployed bridge", &["doctor", "redrive", "work", "plan"]),
+    ("Operate a deployed bridge", &["console", "doctor", "redrive", "work", "plan"]),
     ("For scripts", &["schema", "completions", "man"]),
 ];
 
