@@ -1,6 +1,7 @@
 //! `postpress-bridge console`: the page over a deployed bridge, or over the state file of `sync`.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -75,7 +76,14 @@ impl Console {
         let token = uuid::Uuid::new_v4().simple().to_string();
         let server = Server::bind(self.port, Tokens::parse(&token.clone().into())?).await?;
         eprintln!("{}\n\n  {}/#token={token}\n\nCtrl-C stops.", about.title, server.url());
-        let bridge = Shown { about, table, queue, ended: RefCell::default(), letters: RefCell::default() };
+        let bridge = Shown {
+            about,
+            table,
+            queue,
+            open: RefCell::default(),
+            ended: RefCell::default(),
+            letters: RefCell::default(),
+        };
         server.serve(&bridge, shutdown::signal()).await;
         Ok(())
     }
@@ -95,6 +103,8 @@ struct Shown {
     about: About,
     table: RunTable,
     queue: Option<DeployedQueue>,
+    /// The open runs of the last time.
+    open: RefCell<BTreeSet<Subject>>,
     ended: Kept<EndedRuns>,
     letters: Kept<Vec<DeadLetter>>,
 }
@@ -115,7 +125,11 @@ impl Bridge for Shown {
     }
 
     async fn open_runs(&self) -> Result<OpenRuns, ServiceError> {
-        self.table.open_runs(Wanted { workspace: None, limit: LISTED_MAX }).await
+        let open = self.table.open_runs(Wanted { workspace: None, limit: LISTED_MAX }).await?;
+        let now_open: BTreeSet<Subject> = open.runs.iter().map(|item| item.subject.clone()).collect();
+        let before = self.open.replace(now_open.clone());
+        self.keep_ended(before.difference(&now_open)).await?;
+        Ok(open)
     }
 
     async fn ended_runs(&self) -> Result<EndedRuns, ServiceError> {
@@ -170,6 +184,20 @@ impl Bridge for Shown {
 
     async fn front_door(&self, _request: &Request) -> Option<Response> {
         None
+    }
+}
+
+impl Shown {
+    /// Adds the runs that are not open any more to the ended ones that were read a while ago.
+    async fn keep_ended(&self, subjects: impl Iterator<Item = &Subject>) -> Result<(), ServiceError> {
+        for subject in subjects {
+            let item = self.table.read(subject).await?;
+            if let (Some(item), Some((_, ended))) = (item, &mut *self.ended.borrow_mut()) {
+                ended.runs.retain(|run| run.subject != *subject);
+                ended.runs.insert(0, item);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the page asks for.
+//! The calls of the page.
 //!
 //! ```text
 //! GET  /api/overview?filter=…   the bridge and its runs          POST /api/triggers   a trigger, as on the queue
@@ -19,7 +19,7 @@ use crate::time::Clock;
 use crate::webhook::problem::{Kind, Problem};
 use crate::webhook::{JSON, NO_STORE, Request, Response, json_response, request};
 
-/// What begins the path of each call.
+/// The path prefix of each call.
 pub(super) const PREFIX: &str = "/api/";
 
 /// The answer to a trigger or a cancel that is on the queue.
@@ -59,10 +59,13 @@ pub(super) async fn answer(bridge: &impl Bridge, path: &str, query: &str, reques
 }
 
 async fn overview(bridge: &impl Bridge, query: &str) -> Result<Response, Problem> {
-    // First the open ones, so that a run that ends in between is in one of the two.
     let open = bridge.open_runs().await.map_err(|error| unavailable(&error))?;
     let ended = bridge.ended_runs().await.map_err(|error| unavailable(&error))?;
-    let queue = bridge.depth().await.map_err(|error| unavailable(&error))?;
+    // The runs can be shown without it.
+    let queue = bridge.depth().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the queue cannot be read");
+        None
+    });
     let (comparison, filter) = (bridge.comparison(), parameter(query, "filter").unwrap_or_default());
     let now = Clock::System.now();
     ok(&Overview::new(bridge.about(), now, (open, ended), queue, comparison.as_ref(), &filter))

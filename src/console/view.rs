@@ -197,12 +197,9 @@ impl Overview {
         comparison: Option<&Comparison>,
         filter: &str,
     ) -> Self {
-        let show = |item: &Item| Run::new(item, now, about.overdue, comparison);
-        // A run may end between the two reads.
-        let mut runs: BTreeMap<Subject, Run> =
-            open.runs.iter().map(|item| (item.subject.clone(), show(item))).collect();
-        runs.extend(ended.runs.iter().map(|item| (item.subject.clone(), show(item))));
-        let mut runs: Vec<Run> = runs.into_values().collect();
+        let latest = latest(open.runs.iter().chain(&ended.runs));
+        let mut runs: Vec<Run> =
+            latest.into_iter().map(|item| Run::new(item, now, about.overdue, comparison)).collect();
         let counts = RunCounts {
             active: count(&runs, |run| run.phase == Phase::Active),
             ended: count(&runs, |run| run.phase == Phase::Ended),
@@ -215,13 +212,26 @@ impl Overview {
         // One that is over has no next poll, and one in flight has no end.
         let order = |run: &Run| (run.phase == Phase::Ended, run.next_poll_at.clone(), Reverse(run.finished_at.clone()));
         runs.sort_by_cached_key(order);
-        let is_cut = open.is_cut || runs.len() > LISTED_MAX;
+        let is_cut = open.is_cut || !ended.is_complete || runs.len() > LISTED_MAX;
         runs.truncate(LISTED_MAX);
         let refresh_ms = about.refresh.as_millis();
         let stateless = comparison
             .map(|Comparison { bridge, stateless }| Compared { bridge: total(bridge), stateless: total(stateless) });
         Self { bridge: about, now, refresh_ms, counts, queue, runs, is_cut, stateless }
     }
+}
+
+/// One item of each subject: that of its latest run, and of that run the one furthest on. The lists are read at different times.
+fn latest<'a>(items: impl Iterator<Item = &'a Item>) -> Vec<&'a Item> {
+    let age = |item: &Item| (item.started_at_ms, !item.state.is_active(), item.state.is_published());
+    let mut latest: BTreeMap<&Subject, &Item> = BTreeMap::new();
+    for item in items {
+        let known = latest.entry(&item.subject).or_insert(item);
+        if age(item) > age(known) {
+            *known = item;
+        }
+    }
+    latest.into_values().collect()
 }
 
 fn count(runs: &[Run], is_counted: impl Fn(&Run) -> bool) -> usize {
@@ -319,7 +329,7 @@ impl ShownLetter {
             message_id: record.message_id.to_string(),
             kind: *kind,
             subject,
-            // A poll's body has the fence, which nobody but the bridge needs.
+            // A poll's body has the fence, which only the bridge needs.
             body: match kind {
                 MessageKind::Trigger | MessageKind::Invalid | MessageKind::Cancel => {
                     Some(bounded(record.body.clone(), BODY_SHOWN_BYTES).0)
@@ -331,5 +341,35 @@ impl ShownLetter {
             plan: kind.action(),
             why: kind.words().1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::postpress::Finish;
+    use crate::run::arbitrary::item;
+    use crate::run::{EndedBy, Open, Outcome, RunState};
+
+    proptest! {
+    #[test]
+    fn latest_run_is_shown_whichever_list_has_it(any in item()) {
+        let at = |started_at: u64, state: RunState| Item { started_at_ms: Millis(started_at), state, ..any.clone() };
+        let open = Open { shard: 0, sweep_at_ms: Millis(0) };
+        let outcome = Outcome { ending: Finish::Done.into(), ended_by: EndedBy::Answer, finished_at: Millis(9) };
+        let active = RunState::Active { open };
+        let ended = RunState::Ended { outcome: outcome.clone(), open };
+        let published = RunState::Published { outcome, expires_at: u64::MAX };
+        for (one, other) in [
+            (at(1, published.clone()), at(2, active.clone())),
+            (at(1, active), at(1, ended.clone())),
+            (at(1, ended), at(1, published)),
+        ] {
+            assert_eq!(latest([&one, &other].into_iter()), [&other]);
+            assert_eq!(latest([&other, &one].into_iter()), [&other]);
+        }
+    }
     }
 }

@@ -24,7 +24,10 @@ pub type Redelivery = Box<dyn Fn(&Record) -> Option<Duration>>;
 /// Follows the messages of a queue, so that a later process can go on with them.
 pub trait Journal {
     /// A message is on the queue and becomes visible then. It is new, or it was received or shown again.
-    fn save(&self, message: &Record, visible_at: Millis);
+    ///
+    /// # Errors
+    /// If a later process will not know of it. A new message is then not sent.
+    fn save(&self, message: &Record, visible_at: Millis) -> Result<(), ServiceError>;
 
     /// A message became a dead letter.
     fn bury(&self, message: &Record);
@@ -111,7 +114,7 @@ impl MemoryQueue {
         Self { redelivery: Some(redelivery), ..self }
     }
 
-    /// The same queue, and `journal` is told of each change.
+    /// The same queue, with a journal of each change.
     #[must_use]
     pub fn with_journal(self, journal: Box<dyn Journal>) -> Self {
         Self { journal: Some(journal), ..self }
@@ -145,37 +148,43 @@ impl MemoryQueue {
 
     /// Like [`MemoryQueue::put`], for a message that may belong to a trace and a group.
     pub fn put_outgoing(&self, message: &Outgoing) -> MessageId {
-        let message_id = MessageId::new(format!("{}-{}", self.name, self.next_id()));
-        self.store(message_id.clone(), self.clock.now(), message.clone());
-        message_id
+        let stored = Stored::new(self.new_message_id(), self.clock.now(), message.clone());
+        self.save_or_log(&stored);
+        self.add(stored)
+    }
+
+    /// Like [`MemoryQueue::put_outgoing`], but a message that a later process would not know of is not sent.
+    fn send_one(&self, message: &Outgoing) -> Result<MessageId, ServiceError> {
+        let stored = Stored::new(self.new_message_id(), self.clock.now(), message.clone());
+        self.save(&stored)?;
+        Ok(self.add(stored))
     }
 
     /// Puts a message with the given id and time on the queue.
     pub fn put_as(&self, message_id: MessageId, body: &str, sent_at: Millis, delay: Duration) {
-        self.store(message_id, sent_at, Outgoing { body: body.to_owned(), delay, trace: None, group: None });
+        let message = Outgoing { body: body.to_owned(), delay, trace: None, group: None };
+        let stored = Stored::new(message_id, sent_at, message);
+        self.save_or_log(&stored);
+        self.add(stored);
     }
 
-    fn store(&self, message_id: MessageId, sent_at: Millis, message: Outgoing) {
-        let Outgoing { body, delay, trace, group } = message;
-        let stored = Stored {
-            message_id,
-            body,
-            sent_at,
-            visible_at: Instant::now() + delay,
-            receive_count: 0,
-            receipt_handle: None,
-            trace,
-            group,
-        };
-        self.save(&stored);
-        self.messages.borrow_mut().add(stored);
+    fn add(&self, message: Stored) -> MessageId {
+        let message_id = message.message_id.clone();
+        self.messages.borrow_mut().add(message);
         self.changed.notify_waiters();
+        message_id
     }
 
-    fn save(&self, message: &Stored) {
-        if let Some(journal) = &self.journal {
-            let invisible = message.visible_at.saturating_duration_since(Instant::now());
-            journal.save(&message.to_record(), self.clock.now() + invisible);
+    fn save(&self, message: &Stored) -> Result<(), ServiceError> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let invisible = message.visible_at.saturating_duration_since(Instant::now());
+        journal.save(&message.to_record(), self.clock.now() + invisible)
+    }
+
+    /// For a change that has happened: a later process has the message as it was, and receives it once more at most.
+    fn save_or_log(&self, message: &Stored) {
+        if let Err(error) = self.save(message) {
+            tracing::error!(message_id = %message.message_id, %error, "a later process will not know of a change of the queue");
         }
     }
 
@@ -262,7 +271,7 @@ impl MemoryQueue {
         let receive = |number| {
             let record =
                 messages.receive(number, format!("receipt-{}", self.next_id()), now + self.visibility_timeout)?;
-            self.save(&messages.all[&number]);
+            self.save_or_log(&messages.all[&number]);
             Some(record)
         };
         received.into_iter().filter_map(receive).collect()
@@ -274,7 +283,7 @@ impl MemoryQueue {
         if let Some(number) = messages.held.get(receipt_handle).copied()
             && let Some(message) = messages.show(number, Instant::now() + timeout)
         {
-            self.save(message);
+            self.save_or_log(message);
         }
         self.changed.notify_waiters();
     }
@@ -288,7 +297,7 @@ impl MemoryQueue {
         match again {
             Some(delay) => {
                 if let Some(message) = messages.show(number, Instant::now() + delay) {
-                    self.save(message);
+                    self.save_or_log(message);
                 }
             }
             None => {
@@ -296,6 +305,10 @@ impl MemoryQueue {
                 self.forget(&record.message_id);
             }
         }
+    }
+
+    fn new_message_id(&self) -> MessageId {
+        MessageId::new(format!("{}-{}", self.name, self.next_id()))
     }
 
     fn next_id(&self) -> u64 {
@@ -403,6 +416,12 @@ impl Messages {
 }
 
 impl Stored {
+    fn new(message_id: MessageId, sent_at: Millis, message: Outgoing) -> Self {
+        let Outgoing { body, delay, trace, group } = message;
+        let visible_at = Instant::now() + delay;
+        Self { message_id, body, sent_at, visible_at, receive_count: 0, receipt_handle: None, trace, group }
+    }
+
     fn to_record(&self) -> Record {
         Record {
             message_id: self.message_id.clone(),
@@ -419,7 +438,7 @@ impl Stored {
 impl Queue for MemoryQueue {
     async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
         self.requests.set(self.requests.get() + 1);
-        messages.iter().map(|message| Ok(self.put_outgoing(message))).collect()
+        messages.iter().map(|message| self.send_one(message)).collect()
     }
 
     async fn change_visibility(&self, messages: &[VisibilityChange]) -> Vec<Result<(), ServiceError>> {

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub struct StateLock {
     file: File,
     path: PathBuf,
+    /// Whether the file stays.
+    is_kept: bool,
 }
 
 impl StateLock {
@@ -23,7 +25,22 @@ impl StateLock {
         let path = path(state_file);
         let file = File::options().create(true).append(true).open(&path)?;
         file.lock_shared()?;
-        Ok(Self { file, path })
+        Ok(Self { file, path, is_kept: false })
+    }
+
+    /// Takes the lock if no other process has it, and keeps all others from it; `None` if one has it.
+    ///
+    /// # Errors
+    /// If the lock's file cannot be created, or the file system has no locks.
+    pub fn take_alone(state_file: &Path) -> io::Result<Option<Self>> {
+        let path = path(state_file);
+        let file = File::options().create(true).append(true).open(&path)?;
+        match file.try_lock() {
+            // Removing the file would let two others lock two different files.
+            Ok(()) => Ok(Some(Self { file, path, is_kept: true })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// Whether any process has the lock. Where that cannot be found out, one is assumed to have it.
@@ -39,6 +56,9 @@ impl StateLock {
 /// `status` says.
 impl Drop for StateLock {
     fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
         let others = self.file.unlock().map_err(TryLockError::Error).and_then(|()| self.file.try_lock());
         if others.is_ok() {
             let _ = std::fs::remove_file(&self.path);
@@ -55,6 +75,16 @@ fn path(state_file: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lock_can_be_taken_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("dev.sqlite3");
+        let alone = StateLock::take_alone(&state).unwrap();
+        assert!(alone.is_some() && StateLock::take_alone(&state).unwrap().is_none());
+        drop(alone);
+        assert!(StateLock::take_alone(&state).unwrap().is_some());
+    }
 
     #[test]
     fn lock_is_taken_while_any_process_has_it() {

@@ -72,8 +72,8 @@ impl DevBridge {
         Self { about, store, table, state: Rc::clone(state), queues, simulators, webhook }
     }
 
-    /// What became of each subject with one poller. A sync that starts again because somebody asked for it after the end is
-    /// no restart.
+    /// What became of each subject with one poller. A sync that starts again because a trigger asked for it after the end
+    /// is no restart.
     fn pollers(&self, poller: Poller, simulator: &Simulator, asked: &Pollers) -> Pollers {
         let mut pollers: Pollers = self.state.endings(poller).unwrap_or_default().into_iter().collect();
         for (subject, counts) in simulator.stats().subjects {

@@ -26,7 +26,7 @@ use crate::console::Console;
 use crate::credentials::webhook::{Credentials, SigningSecrets, Tokens};
 use crate::event::Event;
 use crate::event_source_mapping::{EventSourceMapping, Handler};
-use crate::ids::Subject;
+use crate::ids::{Subject, SubjectKind};
 use crate::message::{SWEEP_BODY, TriggerBody};
 use crate::queue::{MemoryQueue, Outgoing, Queue};
 use crate::service::ServiceError;
@@ -62,14 +62,14 @@ const LEASE_MARGIN: Duration = Duration::from_millis(200);
 const EXAMPLES_SENT: &str = "examples sent";
 
 /// What a first `dev` syncs: chats whose ids select their behaviour, and an account.
-const EXAMPLES: [&str; 7] = [
-    r#"{"chat_id": "done-in-20s~first"}"#,
-    r#"{"chat_id": "done-in-2m~long"}"#,
-    r#"{"chat_id": "error-in-15s~failing"}"#,
-    r#"{"chat_id": "deleted~gone"}"#,
-    r#"{"chat_id": "resource_not_found~typo"}"#,
-    r#"{"chat_id": "service_unavailable-for-2-calls-then-done-in-20s~flaky"}"#,
-    r#"{"account_id": "done-in-3-chunks-of-10s~account"}"#,
+const EXAMPLES: [(SubjectKind, &str); 7] = [
+    (SubjectKind::Chat, "done-in-20s~first"),
+    (SubjectKind::Chat, "done-in-2m~long"),
+    (SubjectKind::Chat, "error-in-15s~failing"),
+    (SubjectKind::Chat, "deleted~gone"),
+    (SubjectKind::Chat, "resource_not_found~typo"),
+    (SubjectKind::Chat, "service_unavailable-for-2-calls-then-done-in-20s~flaky"),
+    (SubjectKind::Account, "done-in-3-chunks-of-10s~account"),
 ];
 
 /// Run the whole bridge in this process, with a page to watch it and a simulated postpress
@@ -116,16 +116,18 @@ impl Dev {
             Some(path) => path.clone(),
             None => default_dev_state_file().context("there is no home directory; choose a file with --state-file")?,
         };
-        anyhow::ensure!(
-            !StateLock::is_taken(&path),
-            "another `dev` uses {}; stop it, or choose another file with --state-file",
-            path.display()
-        );
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        }
+        let lock = StateLock::take_alone(&path).with_context(|| format!("cannot lock {}", path.display()))?;
+        let _lock = lock.with_context(|| {
+            format!("another process uses {}; stop it, or choose another file with --state-file", path.display())
+        })?;
+        State::check_is_ours(&path)?;
         if self.reset {
             remove(&path)?;
         }
         let store = Rc::new(SqliteStore::open(&path)?);
-        let _lock = StateLock::take(&path).with_context(|| format!("cannot lock {}", path.display()))?;
         store.forget_expired(Clock::System.now())?;
         let state = Rc::new(State::open(&path)?);
 
@@ -151,8 +153,9 @@ impl Dev {
         let console = Console::bind(self.port, tokens.clone()).await?;
         let url = console.url();
 
-        if !self.no_examples && state.is_first(EXAMPLES_SENT)? {
+        if !self.no_examples && !state.has(EXAMPLES_SENT)? {
             send_examples(&queues).await;
+            state.fact(EXAMPLES_SENT, || "yes".to_owned())?;
         }
         greet(&url, &token, &path);
 
@@ -206,10 +209,12 @@ async fn sweep(queue: &MemoryQueue) {
     }
 }
 
+/// Sends the examples under fixed keys: after a kill in between, the next process sends them all again.
 async fn send_examples(queues: &BothQueues) {
-    for body in EXAMPLES {
-        let message = Outgoing { body: body.to_owned(), delay: Duration::ZERO, trace: None, group: None };
-        queues.send(&[message]).await;
+    for (kind, id) in EXAMPLES {
+        let subject = Subject::new(kind, id).expect("a test parses all of them");
+        let trigger = TriggerBody { idempotency_key: Some(id.to_owned()), ..TriggerBody::new(subject) };
+        queues.send(&[Outgoing::of_trigger(&trigger, None)]).await;
     }
 }
 
@@ -274,4 +279,14 @@ fn greet(url: &str, token: &str, path: &std::path::Path) {
     eprintln!("  curl -H 'authorization: Bearer {token}' -H 'content-type: application/json' \\");
     eprintln!("    -d '{body}' {url}{SYNCS}\n");
     eprintln!("Endings are printed here. Ctrl-C stops; the next `dev` goes on where it was ({}).\n", path.display());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_example_is_a_valid_subject() {
+        assert!(EXAMPLES.iter().all(|(kind, id)| Subject::new(*kind, id).is_ok()));
+    }
 }

@@ -8,12 +8,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use crate::console::Fate;
 use crate::ids::{MessageGroup, MessageId, Subject};
 use crate::message::Record;
 use crate::queue::{Journal, MemoryQueue};
+use crate::service::ServiceError;
 use crate::simulator::SavedSync;
 use crate::time::{Clock, Millis};
 use crate::trace::TraceHeader;
@@ -68,7 +69,26 @@ impl State {
             connection.execute_batch(SCHEMA)?;
             Ok::<_, rusqlite::Error>(Self { connection })
         };
-        open().with_context(|| format!("cannot use {}; choose another file with --state-file", path.display()))
+        let opened =
+            open().with_context(|| format!("cannot use {}; choose another file with --state-file", path.display()))?;
+        keep_private(path)?;
+        Ok(opened)
+    }
+
+    /// Checks that a file is one of `dev`, or none yet: another one is neither used nor deleted.
+    pub(super) fn check_is_ours(path: &Path) -> anyhow::Result<()> {
+        let is_empty = |path: &Path| std::fs::metadata(path).map_or(true, |file| file.len() == 0);
+        if is_empty(path) {
+            return Ok(());
+        }
+        let has_facts = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .and_then(|connection| connection.table_exists(None, "dev_facts"));
+        anyhow::ensure!(
+            has_facts.unwrap_or(false),
+            "{} is not a file of `dev`; choose another one with --state-file",
+            path.display()
+        );
+        Ok(())
     }
 
     /// A fact that the first process decided.
@@ -83,14 +103,10 @@ impl State {
         Ok(decided)
     }
 
-    /// Whether no process has asked this before; from now on, one has.
-    pub(super) fn is_first(&self, name: &str) -> anyhow::Result<bool> {
-        let mut is_first = false;
-        self.fact(name, || {
-            is_first = true;
-            "yes".to_owned()
-        })?;
-        Ok(is_first)
+    /// Whether a process has left this fact.
+    pub(super) fn has(&self, name: &str) -> anyhow::Result<bool> {
+        let query = "SELECT count(*) FROM dev_facts WHERE name = ?1";
+        Ok(self.connection.query_row(query, [name], |row| row.get::<_, u32>(0))? > 0)
     }
 
     /// Puts the messages of an earlier process on the queue; returns how many there are.
@@ -155,12 +171,8 @@ impl State {
         counted.collect()
     }
 
-    /// A write that cannot be undone or refused where it is made: what it is about has happened.
     fn write(&self, statement: &str, parameters: impl rusqlite::Params) {
-        let executed = self.connection.execute(statement, parameters);
-        if let Err(error) = executed {
-            tracing::error!(%error, "the state file cannot be written; another `dev` will not know of this");
-        }
+        log_failure(self.connection.execute(statement, parameters));
     }
 }
 
@@ -171,12 +183,14 @@ pub(super) struct QueueJournal {
 }
 
 impl Journal for QueueJournal {
-    fn save(&self, message: &Record, visible_at: Millis) {
-        self.put(message, Some(integer(visible_at)));
+    fn save(&self, message: &Record, visible_at: Millis) -> Result<(), ServiceError> {
+        let saved = self.put(message, Some(integer(visible_at)));
+        let failed = |error| ServiceError::Transient(format!("the state file cannot be written: {error}"));
+        saved.map(|_| ()).map_err(failed)
     }
 
     fn bury(&self, message: &Record) {
-        self.put(message, None);
+        log_failure(self.put(message, None));
     }
 
     fn forget(&self, message_id: &MessageId) {
@@ -185,12 +199,19 @@ impl Journal for QueueJournal {
     }
 }
 
+/// What cannot be undone or refused, because it has happened.
+fn log_failure<T>(written: rusqlite::Result<T>) {
+    if let Err(error) = written {
+        tracing::error!(%error, "the state file cannot be written; another `dev` will not know of this");
+    }
+}
+
 impl QueueJournal {
     /// Dead letters are never visible.
-    fn put(&self, message: &Record, visible_at: Option<i64>) {
+    fn put(&self, message: &Record, visible_at: Option<i64>) -> rusqlite::Result<usize> {
         let Record { message_id, body, sent_at, receive_count, trace, group, .. } = message;
         let (group, trace) = (group.as_ref().map(MessageGroup::as_str), trace.as_ref().map(ToString::to_string));
-        self.state.write(
+        self.state.connection.execute(
             "INSERT OR REPLACE INTO dev_messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 self.poller.as_str(),
@@ -202,8 +223,23 @@ impl QueueJournal {
                 trace,
                 visible_at
             ],
-        );
+        )
     }
+}
+
+/// Hides the file, which has the token of the page, from other users.
+#[cfg(unix)]
+fn keep_private(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("cannot hide {} from other users", path.display()))
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "has the signature of the other")]
+fn keep_private(_path: &Path) -> anyhow::Result<()> {
+    Ok(())
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
@@ -286,6 +322,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn message_that_cannot_be_saved_is_not_sent() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = state(&directory);
+        let queue = queue(&state, Poller::Bridge);
+        state.connection.execute_batch("DROP TABLE dev_messages").unwrap();
+        let sent = queue.send(&[message("lost", Duration::ZERO, None)]).await;
+        assert!(matches!(sent[..], [Err(ServiceError::Transient(_))]), "{sent:?}");
+        assert!(queue.is_empty());
+    }
+
+    #[tokio::test]
     async fn the_next_process_knows_the_provider_and_the_endings() {
         let directory = tempfile::tempdir().unwrap();
         let state = state(&directory);
@@ -301,6 +348,28 @@ mod tests {
         assert_eq!(simulator.stats().subjects[&subject].syncs_started, 1);
         assert!(state.syncs(Poller::Stateless).unwrap().is_empty());
         assert_eq!(state.endings(Poller::Stateless).unwrap(), [(subject, Fate { endings: 2, ..Fate::default() })]);
-        assert!(state.is_first("examples").unwrap() && !state.is_first("examples").unwrap());
+        assert!(!state.has("token").unwrap());
+        assert_eq!(
+            [state.fact("token", || "a".to_owned()), state.fact("token", || "b".to_owned())].map(Result::unwrap),
+            ["a", "a"]
+        );
+        assert!(state.has("token").unwrap());
+    }
+
+    #[test]
+    fn other_files_are_not_ours() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        assert!(State::check_is_ours(&path("none")).is_ok());
+        std::fs::write(path("empty"), "").unwrap();
+        assert!(State::check_is_ours(&path("empty")).is_ok());
+        std::fs::write(path("text"), "my thesis").unwrap();
+        drop(crate::store::SqliteStore::open(&path("sync")).unwrap());
+        for other in ["text", "sync"] {
+            let error = State::check_is_ours(&path(other)).unwrap_err().to_string();
+            assert!(error.contains("is not a file of `dev`"), "{error}");
+        }
+        state(&directory);
+        assert!(State::check_is_ours(&path("dev.sqlite3")).is_ok());
     }
 }

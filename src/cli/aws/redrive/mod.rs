@@ -141,7 +141,7 @@ pub(super) async fn look(client: &Client, queue_url: &str, event_source: &str) -
     Ok(records.into_iter().map(|record| DeadLetter::of(record, event_source)).collect())
 }
 
-/// Sends the dead letters of a queue again, or drops them. The user has seen the plan.
+/// Sends the dead letters of a queue again, or drops them: also those that came after the page was read.
 ///
 /// # Errors
 /// If a queue cannot be found or read, or a message could not be sent or deleted; it stays a dead letter.
