@@ -14,9 +14,10 @@ readonly TEMPLATE
 upload() {
     local name=$1 zip=$2 hash
     # macOS has shasum, and not every Linux does.
-    hash=$( (sha256sum "$zip" 2>/dev/null || shasum -a 256 "$zip") | cut -d ' ' -f 1)
+    hash=$( (sha256sum "$zip" 2>/dev/null || shasum -a 256 "$zip") | cut -d ' ' -f 1) || return 1
     local address=s3://$BUCKET/postpress-bridge/$name-$hash.zip
-    aws s3 cp --only-show-errors "$zip" "$address" >&2
+    # Bash does not stop at an error inside the command substitutions that call this.
+    aws s3 cp --only-show-errors "$zip" "$address" >&2 || return 1
     echo "$address"
 }
 

@@ -7,8 +7,13 @@ use std::process::{Command, Output};
 
 /// Runs the script in a folder with two zips, and with an `aws` that only writes down how it is called.
 fn package(folder: &Path, arguments: &[&str]) -> Output {
+    package_with("echo \"$@\" >>calls", folder, arguments)
+}
+
+/// Runs the script with this command in place of `aws`.
+fn package_with(command: &str, folder: &Path, arguments: &[&str]) -> Output {
     let aws = folder.join("aws");
-    fs::write(&aws, "#!/bin/sh\necho \"$@\" >>calls\n").unwrap();
+    fs::write(&aws, format!("#!/bin/sh\n{command}\n")).unwrap();
     fs::set_permissions(&aws, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(folder.join("worker.zip"), "the worker").unwrap();
     fs::write(folder.join("webhook.zip"), "the webhook").unwrap();
@@ -42,6 +47,15 @@ fn packaged_template_differs_only_in_where_the_code_is() {
         assert_eq!(packaged.find("CodeUri"), function.find("CodeUri"), "{name}");
         assert!(packaged.lines().nth(2).unwrap().contains(address), "{name} has the other's code");
     }
+}
+
+#[test]
+fn failed_upload_writes_no_template() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = package_with("echo denied >&2; exit 1", folder.path(), &["worker.zip", "webhook.zip", "a-bucket"]);
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "denied\n");
+    assert!(!folder.path().join("packaged.yaml").exists());
 }
 
 #[test]
