@@ -34,8 +34,8 @@ const SETTINGS: [(&str, &str); 9] = [
     ("BRIDGE_POLL_INITIAL_SECONDS", "2"),
     ("BRIDGE_POLL_MAX_SECONDS", "5"),
     ("BRIDGE_OVERDUE_SECONDS", schedule::LEAST_OVERDUE_SECONDS),
-    ("BRIDGE_CALLS_PER_SECOND", "5"),
-    ("BRIDGE_CALLS_BURST", "5"),
+    ("BRIDGE_CALLS_PER_SECOND", "4"),
+    ("BRIDGE_CALLS_BURST", "4"),
     ("BRIDGE_MAX_CONCURRENCY", "4"),
     ("BRIDGE_LOG", "warn"),
 ];
