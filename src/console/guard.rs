@@ -9,12 +9,13 @@
 use std::net::SocketAddr;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::credentials::webhook::Tokens;
+use crate::webhook::{bears_one_of, single};
 
 /// Nothing from elsewhere, nothing inline, and no string that becomes markup or code.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
@@ -57,8 +58,8 @@ impl Guard {
     /// Whether a request may have any answer.
     pub(super) fn check_place(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let is_ours = |host: &str| self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host));
-        let has_host = single(headers, &HOST).is_some_and(is_ours);
-        let origin_is_ours = match single(headers, &ORIGIN) {
+        let has_host = single(headers, HOST.as_str()).is_some_and(is_ours);
+        let origin_is_ours = match single(headers, ORIGIN.as_str()) {
             Some(origin) => origin.strip_prefix("http://").is_some_and(is_ours),
             None => !headers.contains_key(ORIGIN),
         };
@@ -67,16 +68,8 @@ impl Guard {
 
     /// Whether a request may read or change something.
     pub(super) fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let token = single(headers, &AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-        if token.is_some_and(|token| self.tokens.contains(token)) { Ok(()) } else { Err(Refusal::NoToken) }
+        if bears_one_of(&self.tokens, headers) { Ok(()) } else { Err(Refusal::NoToken) }
     }
-}
-
-/// The value of a header that is there once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
-    value.to_str().ok()
 }
 
 /// Adds the headers of every answer. What a response already has stays.

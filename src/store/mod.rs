@@ -27,6 +27,7 @@ pub(crate) use listing::CONCURRENT_READS;
 pub use listing::{EndedRuns, OpenRuns, Wanted};
 pub use memory::MemoryStore;
 pub use run_table::{Driver, RunTable};
+pub(crate) use sqlite::integer;
 pub use sqlite::{Command, CommandName, SqliteStore, StateFileError};
 pub use state_lock::StateLock;
 

@@ -423,7 +423,8 @@ fn save(transaction: &Transaction<'_>, item: &Item) -> rusqlite::Result<()> {
     statement.execute(params![item.subject.key(), json, shard, sweep_at_ms, expires_at]).map(|_| ())
 }
 
-fn integer(time: Millis) -> i64 {
+/// A time as SQLite stores it.
+pub(crate) fn integer(time: Millis) -> i64 {
     i64::try_from(time.0).unwrap_or(i64::MAX)
 }
 

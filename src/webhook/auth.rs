@@ -138,10 +138,15 @@ fn verify_signature(secrets: Option<&SigningSecrets>, request: &Request) -> Resu
 
 fn verify_token(tokens: Option<&Tokens>, headers: &HeaderMap) -> Result<(), Refusal> {
     let tokens = tokens.ok_or(Refusal::NoToken)?;
-    let value = single(headers, AUTHORIZATION.as_str()).ok_or(Refusal::WrongToken)?;
-    let (scheme, token) = value.split_once(' ').ok_or(Refusal::WrongToken)?;
-    let is_valid = scheme.eq_ignore_ascii_case("Bearer") && tokens.contains(token.trim_matches(' '));
-    if is_valid { Ok(()) } else { Err(Refusal::WrongToken) }
+    if bears_one_of(tokens, headers) { Ok(()) } else { Err(Refusal::WrongToken) }
+}
+
+/// Whether a request has one of these bearer tokens.
+pub(crate) fn bears_one_of(tokens: &Tokens, headers: &HeaderMap) -> bool {
+    let credentials = single(headers, AUTHORIZATION.as_str()).and_then(|value| value.split_once(' '));
+    credentials.is_some_and(|(scheme, token)| {
+        scheme.eq_ignore_ascii_case("Bearer") && tokens.contains(token.trim_matches(' '))
+    })
 }
 
 /// The headers of a signature under their standard names, if each is there once and not empty.
@@ -167,7 +172,7 @@ fn by_either_name<'a>(headers: &'a HeaderMap, names: [&str; 2]) -> Option<&'a He
 }
 
 /// The value of a header that is there once.
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
     value.to_str().ok()

@@ -27,6 +27,7 @@ pub mod status;
 mod tests;
 
 pub use auth::Auth;
+pub(crate) use auth::{bears_one_of, single};
 pub use handler::Webhook;
 #[cfg(feature = "aws")]
 pub use lambda::Answer;

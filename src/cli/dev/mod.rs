@@ -127,9 +127,10 @@ impl Dev {
         if self.reset {
             remove(&path)?;
         }
+        // First, so that a kill in between leaves a file that is known to be ours.
+        let state = Rc::new(State::open(&path)?);
         let store = Rc::new(SqliteStore::open(&path)?);
         store.forget_expired(Clock::System.now())?;
-        let state = Rc::new(State::open(&path)?);
 
         let mut config = Config::default();
         config.rules.overdue = OVERDUE;

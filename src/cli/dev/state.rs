@@ -16,6 +16,7 @@ use crate::message::Record;
 use crate::queue::{Journal, MemoryQueue};
 use crate::service::ServiceError;
 use crate::simulator::SavedSync;
+use crate::store::integer;
 use crate::time::{Clock, Millis};
 use crate::trace::TraceHeader;
 
@@ -59,7 +60,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Opens the file, which has a run table already.
+    /// Opens the file, which may have a run table, and creates it if it does not exist.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let open = || {
             let connection = Connection::open(path)?;
@@ -252,10 +253,6 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         group: row.get::<_, Option<String>>(4)?.as_deref().and_then(MessageGroup::parse),
         trace: row.get::<_, Option<String>>(5)?.as_deref().and_then(TraceHeader::parse),
     })
-}
-
-fn integer(time: Millis) -> i64 {
-    i64::try_from(time.0).unwrap_or(i64::MAX)
 }
 
 fn millis(integer: i64) -> Millis {
