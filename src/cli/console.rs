@@ -55,7 +55,11 @@ impl Console {
     pub async fn run(self) -> anyhow::Result<()> {
         let (settings, table) = run_table::open("console").await?;
         let (kind, title, queue) = match &settings.runs {
-            Runs::File(path) => (BridgeKind::File, format!("runs of `sync` in {}", path.display()), None),
+            Runs::File(path) if !path.exists() => {
+                let what = "no run yet: `sync` makes the file, and `dev` has a page of its own";
+                (BridgeKind::File, format!("{}: {what}", path.display()), None)
+            }
+            Runs::File(path) => (BridgeKind::File, format!("runs in {}", path.display()), None),
             Runs::Table(name) => {
                 let SendSettings { queue_url, .. } = SendSettings::from_env()?;
                 let bridge = DeployedBridge::connect("console").await?;
@@ -171,9 +175,9 @@ impl Bridge for Shown {
         Ok(keep(&self.letters, letters))
     }
 
-    async fn redrive(&self) -> Result<Redriven, ServiceError> {
+    async fn redrive(&self, shown: &BTreeSet<MessageId>) -> Result<Redriven, ServiceError> {
         let Some(DeployedQueue { bridge, queue_url }) = &self.queue else { return Ok(Redriven::default()) };
-        let redriven = bridge.redrive(queue_url, &self.about.event_source).await;
+        let redriven = bridge.redrive(queue_url, &self.about.event_source, shown).await;
         self.letters.take();
         redriven.map_err(|error| for_the_page(&error))
     }

@@ -3,8 +3,10 @@
 //! ```text
 //! GET  /api/overview?filter=…   the bridge and its runs          POST /api/triggers   a trigger, as on the queue
 //! GET  /api/run?subject=…       one run with its history         POST /api/cancel     {"subject": "…"}
-//! GET  /api/dead-letters        what a redrive would do          POST /api/redrive    {}
+//! GET  /api/dead-letters        what a redrive would do          POST /api/redrive    {"message_ids": […]}
 //! ```
+
+use std::collections::BTreeSet;
 
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -36,6 +38,13 @@ struct Cancel {
     subject: Subject,
 }
 
+/// The body of a redrive: the dead letters whose plan was shown. Others have come since, and nobody has seen theirs.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Redrive {
+    message_ids: BTreeSet<MessageId>,
+}
+
 /// The dead letters.
 #[derive(Debug, Serialize)]
 struct Letters {
@@ -50,7 +59,7 @@ pub(super) async fn answer(bridge: &impl Bridge, path: &str, query: &str, reques
         (&Method::GET, "dead-letters") => dead_letters(bridge).await,
         (&Method::POST, "triggers") => trigger(bridge, request).await,
         (&Method::POST, "cancel") => cancel(bridge, request).await,
-        (&Method::POST, "redrive") => redrive(bridge).await,
+        (&Method::POST, "redrive") => redrive(bridge, request).await,
         (_, "overview" | "run" | "dead-letters") => Err(Problem::method_not_allowed("GET")),
         (_, "triggers" | "cancel" | "redrive") => Err(Problem::method_not_allowed("POST")),
         _ => Err(Problem::new(Kind::NoSuchPath, "the page asks for nothing there; reload it")),
@@ -106,8 +115,10 @@ async fn dead_letters(bridge: &impl Bridge) -> Result<Response, Problem> {
     ok(&Letters { letters: letters.iter().map(|letter| ShownLetter::new(letter, &source)).collect() })
 }
 
-async fn redrive(bridge: &impl Bridge) -> Result<Response, Problem> {
-    ok(&bridge.redrive().await.map_err(|error| unavailable(&error))?)
+async fn redrive(bridge: &impl Bridge, request: &Request) -> Result<Response, Problem> {
+    let invalid = |error| Problem::new(Kind::UnreadableRequest, format!("send {{\"message_ids\": [\"…\"]}}: {error}"));
+    let Redrive { message_ids } = serde_json::from_slice(&request.body).map_err(invalid)?;
+    ok(&bridge.redrive(&message_ids).await.map_err(|error| unavailable(&error))?)
 }
 
 fn ok(body: &impl Serialize) -> Result<Response, Problem> {

@@ -9,6 +9,8 @@
 //! The page works over any [`Bridge`]: one that runs in this process, a deployed one, or the state file of `sync`. It makes no
 //! request to another host.
 
+use std::collections::BTreeSet;
+
 use crate::ids::{MessageId, Subject};
 use crate::message::TriggerBody;
 use crate::message::dead_letter::DeadLetter;
@@ -49,8 +51,8 @@ pub trait Bridge {
     /// Its dead letters, oldest first.
     fn dead_letters(&self) -> impl Future<Output = Result<Vec<DeadLetter>, ServiceError>>;
 
-    /// Sends dead letters again, or drops them, as their kinds say.
-    fn redrive(&self) -> impl Future<Output = Result<Redriven, ServiceError>>;
+    /// Sends these dead letters again, or drops them, as their kinds say. Others stay.
+    fn redrive(&self, shown: &BTreeSet<MessageId>) -> impl Future<Output = Result<Redriven, ServiceError>>;
 
     /// How a poller without a table fares with the same messages; `None` where there is none.
     fn comparison(&self) -> Option<Comparison>;

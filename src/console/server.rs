@@ -6,8 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,7 +17,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 use url::form_urlencoded;
 
 use super::guard::{Guard, protect};
@@ -41,6 +44,29 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// How long to wait after a failed accept: a missing resource, such as a file descriptor, is freed when other connections
 /// end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a change may take once the page is no longer served.
+const COMPLETE_MAX: Duration = Duration::from_secs(30);
+
+/// A call that changes something. A connection that is lost drops its future, so these are not part of one.
+type Change<'a> = LocalBoxFuture<'a, ()>;
+
+/// Has a change made by [`Console::serve`], and waits for its answer.
+async fn complete<'a>(
+    begin: &UnboundedSender<Change<'a>>,
+    change: impl Future<Output = Response<String>> + 'a,
+) -> Response<String> {
+    let (answer, answered) = oneshot::channel();
+    let change = async move {
+        // An error is a client that has disconnected.
+        let _ = answer.send(change.await);
+    };
+    let stopped = || Problem::new(Kind::Unavailable, "the program stops").into_response("console");
+    if begin.send(change.boxed_local()).is_err() {
+        return stopped();
+    }
+    answered.await.unwrap_or_else(|_| stopped())
+}
 
 /// The page of a bridge, on a port of this machine.
 #[derive(Debug)]
@@ -77,37 +103,54 @@ impl Console {
         format!("http://{}", self.address)
     }
 
-    /// Answers until `stop` completes.
+    /// Answers until `stop` completes. What changes something is then completed, and so it is if its client disconnects.
     pub async fn serve(&self, bridge: &impl Bridge, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
-        let mut connections = FuturesUnordered::new();
+        let (begin, mut begun) = mpsc::unbounded_channel();
+        let (mut connections, mut changes) = (FuturesUnordered::new(), FuturesUnordered::new());
         loop {
             tokio::select! {
-                () = &mut stop => return,
+                () = &mut stop => break,
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => connections.push(self.connection(bridge, stream)),
+                    Ok((stream, _)) => connections.push(self.connection(bridge, stream, &begin)),
                     Err(_) => sleep(ACCEPT_PAUSE).await,
                 },
+                Some(change) = begun.recv() => changes.push(change),
+                Some(()) = changes.next() => {}
                 Some(()) = connections.next() => {}
             }
         }
+        let complete = async { while changes.next().await.is_some() {} };
+        if timeout(COMPLETE_MAX, complete).await.is_err() {
+            tracing::warn!("a change that the page asked for is not known to be complete");
+        }
     }
 
-    async fn connection(&self, bridge: &impl Bridge, stream: TcpStream) {
-        let service = service_fn(async |request| Ok::<_, io::Error>(self.answer(bridge, request).await));
+    async fn connection<'a, B: Bridge>(&self, bridge: &'a B, stream: TcpStream, begin: &UnboundedSender<Change<'a>>) {
+        let service = service_fn(async |request| Ok::<_, io::Error>(self.answer(bridge, request, begin).await));
         // An error is a client that disconnected.
         let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
-    async fn answer(&self, bridge: &impl Bridge, request: http::Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer<'a, B: Bridge>(
+        &self,
+        bridge: &'a B,
+        request: http::Request<Incoming>,
+        begin: &UnboundedSender<Change<'a>>,
+    ) -> Response<Full<Bytes>> {
         let response = match self.guard.check_place(request.headers()) {
-            Ok(()) => self.route(bridge, request).await,
+            Ok(()) => self.route(bridge, request, begin).await,
             Err(refusal) => refusal.response(),
         };
         protect(response).map(Full::from)
     }
 
-    async fn route(&self, bridge: &impl Bridge, request: http::Request<Incoming>) -> Response<String> {
+    async fn route<'a, B: Bridge>(
+        &self,
+        bridge: &'a B,
+        request: http::Request<Incoming>,
+        begin: &UnboundedSender<Change<'a>>,
+    ) -> Response<String> {
         let (path, method) = (request.uri().path().to_owned(), request.method());
         if [Method::GET, Method::HEAD].contains(method)
             && let Some((_, kind, text)) = FILES.iter().find(|(file, ..)| *file == path)
@@ -125,6 +168,9 @@ impl Console {
             Ok(request) => request,
             Err(problem) => return problem.into_response("console"),
         };
+        if is_api && request.method == Method::POST {
+            return complete(begin, async move { api::answer(bridge, &path, &query, &request).await }).await;
+        }
         if is_api {
             return api::answer(bridge, &path, &query, &request).await;
         }

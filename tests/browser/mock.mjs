@@ -167,9 +167,10 @@ export async function startMock({ port = 0 } = {}) {
       return [202, { message_id: "5fea7756-0ea4-451a-a703-a558b933e275" }];
     }
     if (method === "POST" && pathname === "/api/redrive") {
-      const count = (plan) => mock.letters.filter((letter) => letter.plan === plan).length;
+      const isShown = (letter) => body.message_ids.includes(letter.message_id);
+      const count = (plan) => mock.letters.filter((letter) => isShown(letter) && letter.plan === plan).length;
       const redriven = { sent: count("send"), dropped: count("drop"), left: count("leave") };
-      mock.letters = mock.letters.filter((letter) => letter.plan === "leave");
+      mock.letters = mock.letters.filter((letter) => !isShown(letter) || letter.plan === "leave");
       return [200, redriven];
     }
     return [404, { type: "bridge/no_such_path", title: "Not found", detail: "there is nothing here" }];

@@ -330,9 +330,12 @@ describe("with made data", { skip: REAL ? "PAGE_URL is set" : false }, () => {
     await page.getByRole("link", { name: /^Dead letters/ }).click();
     await page.getByRole("button", { name: "Redrive…" }).click();
     await page.getByText("It will send again 2, drop 1, leave 1.").waitFor();
+    // Nobody has seen its plan.
+    mock.letters = [...mock.letters, { ...mock.letters[0], message_id: "came-meanwhile" }];
+    await page.waitForFunction(() => document.querySelectorAll("#letters tbody tr").length === 5);
     await page.getByRole("button", { name: "Redrive", exact: true }).click();
     await page.getByText("Redriven: 2 sent again, 1 dropped, 1 left.").waitFor();
-    await page.waitForFunction(() => document.querySelectorAll("#letters tbody tr").length === 1);
+    await page.waitForFunction(() => document.querySelectorAll("#letters tbody tr").length === 2);
     mock.letters = [];
     await page.getByRole("heading", { name: "No dead letters" }).waitFor();
     await page.locator("#dead-count").waitFor({ state: "hidden" });

@@ -1,5 +1,6 @@
 //! The queue and the run table of a deployed bridge.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -73,9 +74,14 @@ impl DeployedBridge {
         redrive::look(&aws_sdk_sqs::Client::new(&self.0), queue_url, event_source).await
     }
 
-    /// Sends the queue's dead letters again, or drops them, as their kinds say.
-    pub(in crate::cli) async fn redrive(&self, queue_url: &str, event_source: &str) -> anyhow::Result<Redriven> {
-        redrive::execute(aws_sdk_sqs::Client::new(&self.0), queue_url, event_source).await
+    /// Sends these of the queue's dead letters again, or drops them, as their kinds say.
+    pub(in crate::cli) async fn redrive(
+        &self,
+        queue_url: &str,
+        event_source: &str,
+        shown: &BTreeSet<MessageId>,
+    ) -> anyhow::Result<Redriven> {
+        redrive::execute(aws_sdk_sqs::Client::new(&self.0), queue_url, event_source, shown).await
     }
 }
 

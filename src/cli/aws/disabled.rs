@@ -2,6 +2,7 @@
 
 #![expect(clippy::unused_async, reason = "has the signatures of the enabled module")]
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use anyhow::{anyhow, bail};
@@ -121,7 +122,12 @@ impl DeployedBridge {
         match *self {}
     }
 
-    pub(super) async fn redrive(&self, _queue_url: &str, _event_source: &str) -> anyhow::Result<Redriven> {
+    pub(super) async fn redrive(
+        &self,
+        _queue_url: &str,
+        _event_source: &str,
+        _shown: &BTreeSet<MessageId>,
+    ) -> anyhow::Result<Redriven> {
         match *self {}
     }
 }

@@ -1,5 +1,6 @@
 //! The bridge of `dev`, as the page shows it.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::Path;
 use std::rc::Rc;
@@ -116,9 +117,10 @@ impl Bridge for DevBridge {
         Ok(letters.map(|record| DeadLetter::of(record, &self.about.event_source)).collect())
     }
 
-    async fn redrive(&self) -> Result<Redriven, ServiceError> {
+    async fn redrive(&self, shown: &BTreeSet<MessageId>) -> Result<Redriven, ServiceError> {
         let mut redriven = Redriven::default();
-        for DeadLetter { record, kind, body } in self.dead_letters().await? {
+        let letters = self.dead_letters().await?.into_iter();
+        for DeadLetter { record, kind, body } in letters.filter(|letter| shown.contains(&letter.record.message_id)) {
             match kind.action() {
                 Action::Send => {
                     self.queues.bridge.put_outgoing(&Outgoing {

@@ -643,11 +643,12 @@ function letterRow(letter) {
 }
 
 async function redrive() {
-  const plans = Object.entries(PLANS).map(([plan, [name]]) => [name.toLowerCase(), known.letters.letters.filter((letter) => letter.plan === plan).length]);
+  const { letters } = known.letters;
+  const plans = Object.entries(PLANS).map(([plan, [name]]) => [name.toLowerCase(), letters.filter((letter) => letter.plan === plan).length]);
   const text = plans.filter(([, count]) => count > 0).map(([name, count]) => `${name} ${count}`).join(", ");
   if (!await confirmed("Redrive the dead letters?", `It will ${text}. A message that fails again comes back here.`, "Redrive")) return;
   await act(async () => {
-    const { sent, dropped, left } = await ask("POST", "/api/redrive", {});
+    const { sent, dropped, left } = await ask("POST", "/api/redrive", { message_ids: letters.map((letter) => letter.message_id) });
     announce(`Redriven: ${sent} sent again, ${dropped} dropped, ${left} left.`);
   });
 }

@@ -8,6 +8,7 @@
 //! new request, and its finished sync would start again. If someone has moved a message that way and it became a dead letter
 //! again, its first id is lost, and this command cannot recover it.
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::io::Write;
 use std::pin::{Pin, pin};
@@ -19,6 +20,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::console::Redriven;
+use crate::ids::MessageId;
 use crate::message::Record;
 use crate::message::dead_letter::{self, Action, DeadLetter};
 use crate::queue::packing::ENTRIES_MAX;
@@ -141,14 +143,22 @@ pub(super) async fn look(client: &Client, queue_url: &str, event_source: &str) -
     Ok(records.into_iter().map(|record| DeadLetter::of(record, event_source)).collect())
 }
 
-/// Sends the dead letters of a queue again, or drops them: also those that came after the page was read.
+/// Sends the dead letters of a queue that were `shown` again, or drops them. Others stay.
 ///
 /// # Errors
 /// If a queue cannot be found or read, or a message could not be sent or deleted; it stays a dead letter.
-pub(super) async fn execute(client: Client, queue_url: &str, event_source: &str) -> anyhow::Result<Redriven> {
+pub(super) async fn execute(
+    client: Client,
+    queue_url: &str,
+    event_source: &str,
+    shown: &BTreeSet<MessageId>,
+) -> anyhow::Result<Redriven> {
     let dead_letters = DeadLetters::of(&client, queue_url, PAGE_HOLD).await?;
     let held_until = Instant::now() + PAGE_HOLD;
     let records = dead_letters.take(PAGE_LIMIT, pin!(pending().fuse())).await?.unwrap_or_default();
+    let (records, others): (Vec<_>, Vec<_>) =
+        records.into_iter().partition(|record| shown.contains(&record.message_id));
+    dead_letters.give_back(&others).await;
     let letters: Vec<_> = records.into_iter().map(|record| DeadLetter::of(record, event_source)).collect();
     let executor = Executor { queue: SqsQueue::new(client, queue_url.to_owned()), dead_letters, held_until };
     let done = executor.act(&letters, pin!(pending())).await;
