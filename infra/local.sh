@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Creates in an emulator what the bridge needs, and a subscriber's queue that receives every event. For local use; template.yaml
-# has what a deployed bridge needs. Requires the AWS CLI, and AWS_ENDPOINT_URL, so that nothing is created in a real account.
+# Creates in an emulator what the bridge needs, and a queue that receives every event; what is there already stays as it is. For
+# local use; template.yaml has what a deployed bridge needs. Requires the AWS CLI, and AWS_ENDPOINT_URL, so that nothing is created in a real account.
 set -euo pipefail
 : "${AWS_ENDPOINT_URL:?set it to the address of an emulator, as in http://127.0.0.1:14566}"
 # The AWS CLI has its own name for the region.
@@ -10,6 +10,16 @@ export AWS_DEFAULT_REGION=${AWS_REGION:?set it to any region, as in us-east-1}
 aws() {
     command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"
 }
+
+# The emulator may just have been started.
+for attempt in {1..30}; do
+    curl --silent --output /dev/null --max-time 2 "$AWS_ENDPOINT_URL" && break
+    if [[ $attempt == 30 ]]; then
+        echo "no emulator answers at $AWS_ENDPOINT_URL" >&2
+        exit 1
+    fi
+    sleep 1
+done
 
 queue() {
     aws sqs create-queue --queue-name "$1" --attributes "${2:-{\}}" --query QueueUrl --output text
@@ -22,21 +32,23 @@ arn() {
 dead_letters=$(queue bridge-dead-letters '{"MessageRetentionPeriod": "1209600"}')
 redrive="{\\\"deadLetterTargetArn\\\": \\\"$(arn "$dead_letters")\\\", \\\"maxReceiveCount\\\": \\\"10\\\"}"
 queue_url=$(queue bridge "{\"RedrivePolicy\": \"$redrive\", \"VisibilityTimeout\": \"380\"}")
-subscriber=$(queue subscriber)
+events_queue_url=$(queue bridge-events)
 
-aws dynamodb create-table --table-name bridge-runs --billing-mode PAY_PER_REQUEST \
-    --attribute-definitions AttributeName=subject,AttributeType=S AttributeName=open,AttributeType=N \
-    AttributeName=sweep_at_ms,AttributeType=N \
-    --key-schema AttributeName=subject,KeyType=HASH \
-    --global-secondary-indexes '[{"IndexName": "open", "Projection": {"ProjectionType": "KEYS_ONLY"}, "KeySchema": [
-        {"AttributeName": "open", "KeyType": "HASH"}, {"AttributeName": "sweep_at_ms", "KeyType": "RANGE"}]}]' >&2
-aws dynamodb update-time-to-live --table-name bridge-runs \
-    --time-to-live-specification Enabled=true,AttributeName=expires_at >&2
-aws dynamodb update-continuous-backups --table-name bridge-runs \
-    --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true >&2
+if ! aws dynamodb describe-table --table-name bridge-runs >/dev/null 2>&1; then
+    aws dynamodb create-table --table-name bridge-runs --billing-mode PAY_PER_REQUEST \
+        --attribute-definitions AttributeName=subject,AttributeType=S AttributeName=open,AttributeType=N \
+        AttributeName=sweep_at_ms,AttributeType=N \
+        --key-schema AttributeName=subject,KeyType=HASH \
+        --global-secondary-indexes '[{"IndexName": "open", "Projection": {"ProjectionType": "KEYS_ONLY"}, "KeySchema": [
+            {"AttributeName": "open", "KeyType": "HASH"}, {"AttributeName": "sweep_at_ms", "KeyType": "RANGE"}]}]' >/dev/null
+    aws dynamodb update-time-to-live --table-name bridge-runs \
+        --time-to-live-specification Enabled=true,AttributeName=expires_at >/dev/null
+    aws dynamodb update-continuous-backups --table-name bridge-runs \
+        --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true >/dev/null
+fi
 
-aws events put-rule --name to-subscriber --event-pattern '{"source": ["postpress.bridge"]}' >&2
-aws events put-targets --rule to-subscriber --targets "Id=queue,Arn=$(arn "$subscriber")" >&2
+aws events put-rule --name to-events-queue --event-pattern '{"source": ["postpress.bridge"]}' >/dev/null
+aws events put-targets --rule to-events-queue --targets "Id=queue,Arn=$(arn "$events_queue_url")" >/dev/null
 
 # For `source <(infra/local.sh)`, or for a person to read.
-printf 'export BRIDGE_QUEUE_URL=%s BRIDGE_TABLE=bridge-runs SUBSCRIBER_URL=%s\n' "$queue_url" "$subscriber"
+printf 'export BRIDGE_QUEUE_URL=%s BRIDGE_TABLE=bridge-runs BRIDGE_EVENTS_QUEUE_URL=%s\n' "$queue_url" "$events_queue_url"

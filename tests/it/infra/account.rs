@@ -13,7 +13,7 @@ use crate::harness::lambda::{Front, Function, Kind, Lambda, Mapping, sync_worker
 
 pub(super) struct Account {
     pub(super) bridge: Stack,
-    /// Its queue, table and bus; the subscriber is `done-to-queue.yaml`'s.
+    /// Its queue, table and bus; the subscriber is `endings-to-queue.yaml`'s.
     pub(super) aws: Emulated,
     /// The queue of `errors-to-queue.yaml`.
     pub(super) errors_url: String,
@@ -33,7 +33,7 @@ impl Account {
 
         let bus = bridge.output("EventBusName");
         let on_the_bus = [("EventBusName", bus), ("EventSource", bridge.output("EventSource"))];
-        let done = Stack::create("subscribers/done-to-queue.yaml", &on_the_bus).await;
+        let done = Stack::create("subscribers/endings-to-queue.yaml", &on_the_bus).await;
         let errors = Stack::create("subscribers/errors-to-queue.yaml", &on_the_bus).await;
         let destination = [("Url", "https://example.com/syncs"), ("KeySecretArn", bridge.output("ApiKeySecretArn"))];
         let http_webhook = Stack::create("subscribers/http-webhook.yaml", &[on_the_bus, destination].concat()).await;

@@ -11,7 +11,7 @@ use super::stack::{BRIDGE, default_of, template};
 use crate::harness::files::read_files;
 
 const SUBSCRIBERS: [&str; 3] =
-    ["subscribers/done-to-queue.yaml", "subscribers/errors-to-queue.yaml", "subscribers/http-webhook.yaml"];
+    ["subscribers/endings-to-queue.yaml", "subscribers/errors-to-queue.yaml", "subscribers/http-webhook.yaml"];
 
 /// The events in `events/samples/`.
 fn samples() -> Vec<Value> {
