@@ -19,6 +19,7 @@ use crate::time::Clock;
 
 use super::aws::DeployedBridge;
 use super::follow::READ_EVERY;
+use super::output::EventFormat;
 use super::subjects::ChatsOrAccount;
 use super::{run_table, table};
 
@@ -88,7 +89,7 @@ impl Cancel {
         let all_sent = lines.iter().all(|line| line.error.is_none());
         self.print(&lines, table.driver())?;
         if self.wait {
-            wait(&table, in_flight, &settings.event_source).await?;
+            wait(&table, in_flight, &EventFormat::new(self.json, &settings.event_source)).await?;
         }
         Ok(all_sent)
     }
@@ -147,7 +148,7 @@ async fn cancel_over_queue<'a>(subjects: &'a [Subject]) -> anyhow::Result<Vec<Li
 }
 
 /// Prints the event of each of these runs once it is out.
-async fn wait(table: &RunTable, mut in_flight: BTreeMap<Subject, RunId>, source: &str) -> anyhow::Result<()> {
+async fn wait(table: &RunTable, mut in_flight: BTreeMap<Subject, RunId>, events: &EventFormat) -> anyhow::Result<()> {
     loop {
         for (subject, run_id) in in_flight.clone() {
             let item = table.read(&subject).await?.filter(|item| item.run_id == run_id);
@@ -155,7 +156,7 @@ async fn wait(table: &RunTable, mut in_flight: BTreeMap<Subject, RunId>, source:
                 continue;
             }
             match item.as_ref().and_then(Event::of_run) {
-                Some(event) => table::print(&format!("{}\n", event.to_line(source)))?,
+                Some(event) => table::print(&format!("{}\n", events.line(&event)))?,
                 None => anstream::eprintln!("{}  ended, and another run has begun since", subject.label()),
             }
             in_flight.remove(&subject);

@@ -12,6 +12,7 @@ use crate::run::Item;
 use crate::service::ServiceError;
 use crate::time::Millis;
 
+use super::output::EventFormat;
 use super::progress::{Mark, ProgressDisplay};
 
 /// The state of a chat for a command whose triggers carry its key.
@@ -59,6 +60,10 @@ impl ChatResult {
         self == Self::Ended(DetailType::SyncDone)
     }
 
+    fn mark(self) -> Mark {
+        if self.is_success() { Mark::Success } else { Mark::Failure }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Ended(detail_type) => detail_type.as_str(),
@@ -71,28 +76,34 @@ impl ChatResult {
 /// Shows how the chats of a command end, and keeps their results.
 pub(super) struct Results {
     pub(super) display: ProgressDisplay,
-    /// The `source` of the events printed.
-    source: String,
+    events: EventFormat,
     by_chat: RefCell<BTreeMap<Subject, ChatResult>>,
     changed: Notify,
 }
 
 impl Results {
-    pub(super) fn new(display: ProgressDisplay, source: String) -> Self {
-        Self { display, source, by_chat: RefCell::default(), changed: Notify::new() }
+    pub(super) fn new(display: ProgressDisplay, events: EventFormat) -> Self {
+        Self { display, events, by_chat: RefCell::default(), changed: Notify::new() }
     }
 
     /// Prints an event that ends no chat of the command.
     pub(super) fn print(&self, event: &Event) -> Result<(), ServiceError> {
-        self.display.data(&event.to_line(&self.source))
+        self.display.data(&self.events.line(event))
     }
 
     /// Prints the event that ends a chat.
     pub(super) fn end(&self, chat: &Subject, event: &Event) -> Result<(), ServiceError> {
-        self.print(event)?;
-        let kind = event.detail.error.as_ref().map_or("", |error| error.kind.as_str());
-        let text = format!("event {} {kind}", event.detail_type.as_str());
-        self.finish(chat, text.trim_end(), ChatResult::Ended(event.detail_type));
+        // The line of its chat says the same.
+        if !(matches!(self.events, EventFormat::Lines) && self.display.is_watched()) {
+            self.print(event)?;
+        }
+        let error = event.detail.error.as_ref().map_or(String::new(), |error| format!(" {}", error.kind));
+        let result = ChatResult::Ended(event.detail_type);
+        if let Some(polls) = event.detail.polls {
+            self.display.set_calls(chat, polls);
+        }
+        self.display.end(chat, &format!("{}{error}", event.detail_type.as_str()), result.mark());
+        self.keep(chat, result);
         Ok(())
     }
 
@@ -110,7 +121,11 @@ impl Results {
     }
 
     pub(super) fn finish(&self, chat: &Subject, text: &str, result: ChatResult) {
-        self.display.finish(chat, text, if result.is_success() { Mark::Success } else { Mark::Failure });
+        self.display.finish(chat, text, result.mark());
+        self.keep(chat, result);
+    }
+
+    fn keep(&self, chat: &Subject, result: ChatResult) {
         self.by_chat.borrow_mut().insert(chat.clone(), result);
         self.changed.notify_waiters();
     }

@@ -14,6 +14,7 @@ use crate::time::Clock;
 
 use super::chat_state::{ChatResult, ChatState, Results};
 use super::format::{brief, span};
+use super::output::EventFormat;
 use super::progress::ProgressDisplay;
 use super::shutdown;
 
@@ -39,8 +40,15 @@ struct FollowedChat {
 }
 
 impl Follow {
-    pub(super) fn new(table: RunTable, settings: FollowSettings, display: ProgressDisplay, timeout: Duration) -> Self {
-        let results = Results::new(display, settings.event_source);
+    /// With `json`, events are printed as JSON lines on a terminal too.
+    pub(super) fn new(
+        table: RunTable,
+        settings: &FollowSettings,
+        display: ProgressDisplay,
+        json: bool,
+        timeout: Duration,
+    ) -> Self {
+        let results = Results::new(display, EventFormat::new(json, &settings.event_source));
         Self { table, run_ttl: settings.run_ttl, timeout, results }
     }
 
@@ -98,6 +106,10 @@ impl Follow {
             ChatState::Ended(_) | ChatState::SyncedAgain => return,
             ChatState::Open { run, ours: true } => {
                 followed.seen = Instant::now();
+                self.results.display.set_calls(chat, run.polls);
+                if let Some(at) = run.learned.next_poll_ms {
+                    self.results.display.set_next(chat, at.since(Clock::System.now()));
+                }
                 brief(run, Driver::Bridge)
             }
             ChatState::Open { ours: false, .. } | ChatState::Fresh if followed.seen.elapsed() < self.timeout => {

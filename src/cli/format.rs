@@ -2,15 +2,32 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::event::Event;
 use crate::postpress::{Envelope, Status};
 use crate::run::{EndedBy, Ending, Item, Next};
 use crate::store::Driver;
+use crate::text::one_line;
 use crate::time::Millis;
 
-/// The time of day in UTC: `10:00:05Z`.
+/// The time of day where this machine is: `11:00:05`.
 pub(super) fn time_of_day(time: Millis) -> String {
-    let text = time.to_string();
-    text.split_once('T').and_then(|(_, time)| time.split_once('.')).map_or(text.clone(), |(time, _)| format!("{time}Z"))
+    local(time, "%H:%M:%S")
+}
+
+/// A time where this machine is, with its distance from UTC.
+fn local(time: Millis, format: &str) -> String {
+    // Tests have one result wherever they run.
+    let zone = if cfg!(test) { TimeZone::UTC } else { TimeZone::system() };
+    let timestamp = i64::try_from(time.0).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
+    timestamp.unwrap_or(Timestamp::MAX).to_zoned_datetime(zone).strftime(format).to_string()
+}
+
+/// A duration to the tenth of a second while it is short.
+pub(super) fn pause(time: Duration) -> String {
+    if time < Duration::from_secs(10) { format!("{:.1} s", time.as_secs_f64()) } else { span(time) }
 }
 
 /// A duration, rounded to one unit.
@@ -31,7 +48,7 @@ pub(super) fn distance(time: Millis, now: Millis) -> String {
 
 /// A time, absolute and relative to now.
 pub(super) fn when(time: Millis, now: Millis) -> String {
-    format!("{time}, {}", distance(time, now))
+    format!("{}, {}", local(time, "%Y-%m-%d %H:%M:%S %:z"), distance(time, now))
 }
 
 /// An envelope in one line.
@@ -62,6 +79,23 @@ pub(super) fn ending(item: &Item) -> Option<&str> {
         Ending::Sync { status } => status.as_str(),
         Ending::Error { error, .. } => &error.kind,
     })
+}
+
+/// An event in one line.
+pub(super) fn event(event: &Event) -> String {
+    let detail = &event.detail;
+    let subject = detail.subject().map_or_else(|| "no chat".to_owned(), |subject| subject.label());
+    let kind = detail.error.as_ref().map_or(String::new(), |error| format!("  {}", error.kind));
+    let calls = match detail.polls {
+        Some(1) => "  1 call".to_owned(),
+        Some(calls) => format!("  {calls} calls"),
+        None => String::new(),
+    };
+    let took = match (detail.requested_at, detail.finished_at) {
+        (Some(requested_at), Some(finished_at)) => format!("  {}", span(finished_at.since(requested_at))),
+        _ => String::new(),
+    };
+    one_line(&format!("{:<14}  {subject}{kind}{calls}{took}", event.detail_type.as_str()))
 }
 
 /// A run in a few words, which change only when there is news.
@@ -145,7 +179,7 @@ mod tests {
             assert_eq!(span(Duration::from_secs(seconds)), text);
         }
         assert_eq!(distance(NOW + Duration::from_secs(5), NOW), "in 5 s");
-        assert_eq!(when(NOW - Duration::from_secs(600), NOW), "2026-11-24T09:50:00.000Z, 10 min ago");
+        assert_eq!(when(NOW - Duration::from_secs(600), NOW), "2026-11-24 09:50:00 +00:00, 10 min ago");
     }
 
     #[test]
@@ -156,7 +190,7 @@ mod tests {
         let learned = PollState { next_poll_ms, failures: 2, ..item().learned };
         let failing = Item { learned, ..item() };
         let text = brief(&failing, Driver::Bridge);
-        assert_eq!(text, format!("{waiting}, next poll about 10:00:05Z, 2 failed in a row"));
+        assert_eq!(text, format!("{waiting}, next poll about 10:00:05, 2 failed in a row"));
         let stopped = "stopped, as of call 7; the same `sync` resumes it";
         assert_eq!(brief(&item(), Driver::Stopped), format!("SYNC_RUNNING; {stopped}"));
         let poll = Next::Poll { expected_at: Some(NOW), overdue_at: NOW };
@@ -167,7 +201,7 @@ mod tests {
     fn active_run_says_what_is_true_now() {
         let minute = Duration::from_mins(1);
         for (expected_at, poll) in [
-            (Some(NOW + 2 * minute), "the next poll is expected at 2026-11-24T10:02:00.000Z, in 2 min"),
+            (Some(NOW + 2 * minute), "the next poll is expected at 2026-11-24 10:02:00 +00:00, in 2 min"),
             (Some(NOW), "the next poll is due"),
             (None, "a poll follows"),
         ] {
@@ -181,9 +215,9 @@ mod tests {
     fn lost_run_says_what_recovers_it() {
         let hour = Duration::from_hours(1);
         let lost = |sweep_at| Next::Recovery { lost_since: NOW - hour, sweep_at };
-        let since = "overdue since 2026-11-24T09:00:00.000Z, 60 min ago; ";
+        let since = "overdue since 2026-11-24 09:00:00 +00:00, 60 min ago; ";
         for (what, driver, recovery) in [
-            (lost(NOW + hour), Driver::Bridge, "the sweep recovers it at 2026-11-24T11:00:00.000Z, in 60 min"),
+            (lost(NOW + hour), Driver::Bridge, "the sweep recovers it at 2026-11-24 11:00:00 +00:00, in 60 min"),
             (lost(NOW - hour), Driver::Bridge, "the next sweep recovers it"),
             (lost(NOW + hour), Driver::Terminal, "the same `sync` resumes it"),
         ] {

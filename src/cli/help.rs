@@ -12,7 +12,7 @@ const WIDTH_MAX: u16 = 100;
 /// Each command, once.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Try it", &["demo", "dev", "simulate"]),
-    ("Sync", &["sync", "trigger", "cancel", "status", "runs"]),
+    ("Sync", &["sync", "trigger", "send", "cancel", "status", "runs", "listen"]),
     ("Operate a deployed bridge", &["console", "doctor", "redrive", "work", "plan"]),
     ("For scripts", &["schema", "completions", "man"]),
 ];

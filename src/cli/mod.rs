@@ -25,6 +25,7 @@ pub mod man;
 pub mod plan;
 pub mod runs;
 pub mod schema;
+pub mod send;
 pub mod simulate;
 pub mod status;
 pub mod sync;
@@ -48,6 +49,7 @@ mod shutdown;
 mod stateless;
 mod subjects;
 mod table;
+mod trigger_options;
 
 /// Sync a postpress chat, and receive one event.
 #[derive(Debug, Parser)]
@@ -72,10 +74,12 @@ pub enum Commands {
     Simulate(simulate::Simulate),
     Work(aws::Work),
     Trigger(trigger::Trigger),
+    Send(send::Send),
     Cancel(cancel::Cancel),
     Status(status::Status),
     Runs(runs::Runs),
     Redrive(aws::Redrive),
+    Listen(aws::Listen),
     Plan(plan::Plan),
     Doctor(doctor::Doctor),
     Schema(schema::Schema),
@@ -95,7 +99,7 @@ impl Cli {
     /// If the command could not run; the message says what to do.
     pub async fn run(self) -> anyhow::Result<bool> {
         self.output.apply();
-        let command = self.command.unwrap_or(Commands::Demo(demo::Demo {}));
+        let command = self.command.unwrap_or(Commands::Demo(demo::Demo::default()));
         let is_doctor = matches!(command, Commands::Doctor(_));
         let result = command.run().await;
         if is_doctor { result } else { result.map_err(with_hint) }
@@ -127,10 +131,12 @@ impl Commands {
             Commands::Simulate(simulate) => simulate.run().await.map(|()| true),
             Commands::Work(work) => work.run().await.map(|()| true),
             Commands::Trigger(trigger) => trigger.run().await,
+            Commands::Send(send) => send.run().await,
             Commands::Cancel(cancel) => cancel.run().await,
             Commands::Status(status) => status.run().await,
             Commands::Runs(runs) => runs.run().await,
             Commands::Redrive(redrive) => redrive.run().await,
+            Commands::Listen(listen) => listen.run().await.map(|()| true),
             Commands::Plan(plan) => plan.run().map(|()| true),
             Commands::Doctor(doctor) => doctor.run().await,
             Commands::Schema(schema) => schema.run().map(|()| true),

@@ -1,15 +1,19 @@
-//! A provider whose answers the terminal shows as they arrive.
+//! A provider and a queue whose calls, answers and pauses the terminal shows as they come.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::chat_state::Results;
 use tokio::time::Instant;
 
-use crate::ids::Subject;
+use super::chat_state::Results;
+use crate::ids::{MessageId, Subject};
+use crate::message::{Message, Record};
 use crate::postpress::{Answer, Failure, NotAdmitted, Provider, SyncCall, Token};
+use crate::queue::Journal;
+use crate::service::ServiceError;
+use crate::time::{Clock, Millis};
 
-/// Shows each answer before it returns it.
+/// Shows each call, and its answer before it returns it.
 pub(super) struct ObservedProvider<P> {
     pub(super) provider: P,
     pub(super) results: Rc<Results>,
@@ -17,14 +21,33 @@ pub(super) struct ObservedProvider<P> {
 
 impl<P: Provider> Provider for ObservedProvider<P> {
     async fn sync(&self, call: &SyncCall, deadline: Duration) -> Answer {
+        self.results.display.call(&call.subject);
         let answer = self.provider.sync(call, deadline).await;
-        self.results.display.update(&call.subject, &describe(&answer));
+        self.results.display.answer(&call.subject, &describe(&answer));
         answer
     }
 
     async fn admit(&self, subject: &Subject, until: Instant) -> Result<Token, NotAdmitted> {
         self.provider.admit(subject, until).await
     }
+}
+
+/// Shows when each poll is delivered.
+pub(super) struct ObservedQueue {
+    pub(super) results: Rc<Results>,
+}
+
+impl Journal for ObservedQueue {
+    fn save(&self, message: &Record, visible_at: Millis) -> Result<(), ServiceError> {
+        if let Message::Poll(poll) = Message::parse(message, "") {
+            self.results.display.set_next(&poll.subject, visible_at.since(Clock::System.now()));
+        }
+        Ok(())
+    }
+
+    fn bury(&self, _: &Record) {}
+
+    fn forget(&self, _: &MessageId) {}
 }
 
 /// An answer in a few words.

@@ -1,10 +1,15 @@
 //! How a command talks: its colours, its progress and its log.
 
+use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use crate::event::Event;
 use crate::settings;
+use crate::time::Clock;
+
+use super::format::{self, time_of_day};
 
 /// The options that every command has.
 #[derive(Debug, Clone, Args)]
@@ -33,6 +38,30 @@ enum Color {
     Always,
     /// Nowhere.
     Never,
+}
+
+/// How a command prints its events on stdout.
+#[derive(Debug, Clone)]
+pub(super) enum EventFormat {
+    /// As EventBridge delivers them, with this `source`.
+    Json { source: String },
+    /// One line each, for a person.
+    Lines,
+}
+
+impl EventFormat {
+    /// JSON where it is asked for, or where no person reads.
+    pub(super) fn new(json: bool, source: &str) -> Self {
+        if json || !std::io::stdout().is_terminal() { Self::Json { source: source.to_owned() } } else { Self::Lines }
+    }
+
+    /// The line of an event.
+    pub(super) fn line(&self, event: &Event) -> String {
+        match self {
+            Self::Json { source } => event.to_line(source),
+            Self::Lines => format!("{}  {}", time_of_day(Clock::System.now()), format::event(event)),
+        }
+    }
 }
 
 static QUIET: OnceLock<()> = OnceLock::new();

@@ -1,20 +1,33 @@
 //! Progress on stderr while chats are synced: a live line for each chat on a terminal, plain lines elsewhere.
+//!
+//! A live line has the chat, how long it takes so far, its calls, when its next message is delivered, and the latest news:
+//!
+//! ```text
+//! ⠹ chat_01HXYZ    42 s   7 calls  next in 12 s  SYNC_RUNNING
+//! ```
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::ids::Subject;
 use crate::service::ServiceError;
 
+use super::format::{pause, span};
 use super::output::is_quiet;
 
 /// Maximum width of a chat id.
 const NAME_MAX: usize = 44;
+
+/// The widths of terminals from which a live line also has the time so far, and the calls.
+const ROOM_FOR_TIME: usize = 80;
+const ROOM_FOR_CALLS: usize = 100;
 
 /// How many chats have live lines; the lines of more would not fit on a screen.
 const LIVE_MAX: usize = 200;
@@ -23,9 +36,36 @@ const LIVE_MAX: usize = 200;
 pub(super) struct ProgressDisplay {
     began: Instant,
     lines: MultiProgress,
-    live: RefCell<BTreeMap<Subject, ProgressBar>>,
+    live: RefCell<BTreeMap<Subject, LiveLine>>,
+    /// Answers whose plain lines wait for when the next call is.
+    answers: RefCell<BTreeMap<Subject, String>>,
+    columns: usize,
     name_width: usize,
     is_quiet: bool,
+    /// Whether something stands below the live lines, which do not change any more.
+    is_below: Cell<bool>,
+}
+
+struct LiveLine {
+    bar: ProgressBar,
+    facts: Arc<Mutex<Facts>>,
+}
+
+/// What a live line says before the news.
+struct Facts {
+    columns: usize,
+    began: Instant,
+    ended: Option<Instant>,
+    calls: u32,
+    next: Next,
+}
+
+/// What happens next with a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Unknown,
+    Call,
+    MessageAt(Instant),
 }
 
 /// How a chat ended, which sets its colour.
@@ -41,41 +81,105 @@ impl ProgressDisplay {
     /// A display with a line for each of these chats.
     pub(super) fn new<'a>(chats: impl IntoIterator<Item = &'a Subject>) -> Self {
         let chats: Vec<&Subject> = chats.into_iter().collect();
-        let lines = MultiProgress::new();
         let is_quiet = is_quiet();
         let is_live = std::io::stderr().is_terminal() && chats.len() <= LIVE_MAX && !is_quiet;
         let longest = chats.iter().map(|chat| chat.label().width()).max().unwrap_or_default();
-        let name_width = longest.min(NAME_MAX).min(columns() / 2);
-        let display = Self { began: Instant::now(), lines, live: RefCell::default(), name_width, is_quiet };
+        let columns = columns();
+        let display = Self {
+            began: Instant::now(),
+            lines: MultiProgress::new(),
+            live: RefCell::default(),
+            answers: RefCell::default(),
+            columns,
+            name_width: longest.min(NAME_MAX).min(columns / 3),
+            is_quiet,
+            is_below: Cell::new(false),
+        };
         if is_live {
             display.live.borrow_mut().extend(chats.into_iter().map(|chat| (chat.clone(), display.line(chat))));
         }
         display
     }
 
-    fn line(&self, chat: &Subject) -> ProgressBar {
+    /// Whether it shows anything: a person who watches needs no events beside it.
+    pub(super) fn is_watched(&self) -> bool {
+        !self.is_quiet && std::io::stderr().is_terminal()
+    }
+
+    fn line(&self, chat: &Subject) -> LiveLine {
+        let facts = Facts { columns: self.columns, began: self.began, ended: None, calls: 0, next: Next::Unknown };
+        let facts = Arc::new(Mutex::new(facts));
         let bar = self.lines.add(ProgressBar::no_length());
-        bar.set_style(style("{spinner:.cyan}"));
+        bar.set_style(style("{spinner:.cyan}", &facts));
         bar.set_prefix(fit(&chat.label(), self.name_width));
         bar.set_message("waiting");
         bar.enable_steady_tick(Duration::from_millis(100));
-        bar
+        LiveLine { bar, facts }
     }
 
     /// Shows the current state of a chat.
     pub(super) fn update(&self, chat: &Subject, text: &str) {
         match self.live.borrow().get(chat) {
-            Some(bar) if !bar.is_finished() => bar.set_message(text.to_owned()),
+            Some(line) if !line.bar.is_finished() => line.bar.set_message(text.to_owned()),
             Some(_) => {}
             None => self.plain(chat, text),
         }
     }
 
-    /// Shows how a chat ended.
+    /// Shows how many calls were made for a chat.
+    pub(super) fn set_calls(&self, chat: &Subject, calls: u32) {
+        self.change(chat, |facts| facts.calls = calls);
+    }
+
+    /// Shows that a call for a chat begins.
+    pub(super) fn call(&self, chat: &Subject) {
+        self.change(chat, |facts| (facts.calls, facts.next) = (facts.calls + 1, Next::Call));
+    }
+
+    /// Shows the answer to a chat's call. Its plain line waits for what follows from it.
+    pub(super) fn answer(&self, chat: &Subject, text: &str) {
+        if self.live.borrow().contains_key(chat) {
+            self.change(chat, |facts| facts.next = Next::Unknown);
+            self.update(chat, text);
+        } else if let Some(earlier) = self.answers.borrow_mut().insert(chat.clone(), text.to_owned()) {
+            self.plain(chat, &earlier);
+        }
+    }
+
+    /// Shows when a chat's next message is delivered.
+    pub(super) fn set_next(&self, chat: &Subject, wait: Duration) {
+        self.change(chat, |facts| facts.next = Next::MessageAt(Instant::now() + wait));
+        if let Some(answer) = self.answers.borrow_mut().remove(chat) {
+            self.plain(chat, &format!("{answer}; next call in {}", pause(wait)));
+        }
+    }
+
+    fn change(&self, chat: &Subject, change: impl FnOnce(&mut Facts)) {
+        if let Some(line) = self.live.borrow().get(chat) {
+            change(&mut line.facts.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Shows the event that ends a chat.
+    pub(super) fn end(&self, chat: &Subject, event: &str, mark: Mark) {
+        // Among the answers, a plain line has to say what it is.
+        let is_live = self.live.borrow().contains_key(chat);
+        self.finish(chat, &if is_live { event.to_owned() } else { format!("event {event}") }, mark);
+    }
+
+    /// Shows what became of a chat. What does not fit into its live line stands above it in full.
     pub(super) fn finish(&self, chat: &Subject, text: &str, mark: Mark) {
+        self.change(chat, |facts| (facts.ended, facts.next) = (Some(Instant::now()), Next::Unknown));
+        if let Some(answer) = self.answers.borrow_mut().remove(chat) {
+            self.plain(chat, &answer);
+        }
         match self.live.borrow().get(chat) {
-            Some(bar) => {
-                bar.set_style(style(if mark == Mark::Success { "{spinner:.green}" } else { "{spinner:.red}" }));
+            Some(LiveLine { bar, facts }) => {
+                let room = self.columns.saturating_sub(self.name_width + Facts::width_at_the_end(self.columns) + 6);
+                if text.width() > room {
+                    self.lines.suspend(|| anstream::eprintln!("{}: {text}", chat.label()));
+                }
+                bar.set_style(style(if mark == Mark::Success { "{spinner:.green}" } else { "{spinner:.red}" }, facts));
                 bar.finish_with_message(text.to_owned());
             }
             None => self.plain(chat, text),
@@ -97,7 +201,12 @@ impl ProgressDisplay {
 
     /// Prints a message to stderr, above the live lines while any of them is still changing.
     pub(super) fn note(&self, text: &str) {
-        if self.live.borrow().values().all(ProgressBar::is_finished) {
+        let live = self.live.borrow();
+        if live.values().all(|line| line.bar.is_finished()) {
+            if !live.is_empty() && !self.is_below.replace(true) {
+                // The cursor is still at the end of the last line.
+                anstream::eprintln!();
+            }
             anstream::eprintln!("{text}");
         } else {
             self.lines.suspend(|| anstream::eprintln!("{text}"));
@@ -113,9 +222,53 @@ impl ProgressDisplay {
     }
 }
 
-fn style(spinner: &str) -> ProgressStyle {
-    ProgressStyle::with_template(&format!("{spinner} {{prefix:.bold}}  {{wide_msg}}"))
+impl Facts {
+    /// What it says at `now`, always with the same width until the end. A narrow terminal has room only for what happens next.
+    fn text(&self, now: Instant) -> String {
+        let next = match self.next {
+            Next::Unknown => String::new(),
+            Next::Call => "calling".to_owned(),
+            // Rounded up, so that it never says 0 while it waits.
+            Next::MessageAt(at) if at > now => {
+                format!("next in {}", span((at - now) + Duration::from_millis(999)))
+            }
+            Next::MessageAt(_) => "due".to_owned(),
+        };
+        let mut parts = Vec::new();
+        if self.columns >= ROOM_FOR_TIME {
+            let taken = self.ended.unwrap_or(now).saturating_duration_since(self.began);
+            parts.push(format!("{:>7}", span(taken)));
+        }
+        if self.columns >= ROOM_FOR_CALLS {
+            let noun = if self.calls == 1 { "call " } else { "calls" };
+            parts.push(format!("{:>4} {noun}", self.calls));
+        }
+        if self.ended.is_none() {
+            parts.push(format!("{next:<14}"));
+        }
+        parts.join("  ")
+    }
+
+    /// The width of its text once nothing happens any more.
+    fn width_at_the_end(columns: usize) -> usize {
+        match columns {
+            ROOM_FOR_CALLS.. => 19,
+            ROOM_FOR_TIME.. => 7,
+            _ => 0,
+        }
+    }
+}
+
+fn style(spinner: &str, facts: &Arc<Mutex<Facts>>) -> ProgressStyle {
+    let facts = Arc::clone(facts);
+    let write_facts = move |_: &ProgressState, line: &mut dyn fmt::Write| {
+        let text = facts.lock().unwrap_or_else(PoisonError::into_inner).text(Instant::now());
+        // A line that cannot be drawn now is drawn again in a moment.
+        line.write_str(&text).unwrap_or_default();
+    };
+    ProgressStyle::with_template(&format!("{spinner} {{prefix:.bold}}  {{facts}}  {{wide_msg}}"))
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
+        .with_key("facts", write_facts)
         .tick_strings(&["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", "●"])
 }
 
@@ -157,6 +310,39 @@ mod tests {
         assert_eq!(fit("chat_1", 8), "chat_1  ");
         assert_eq!(fit("chat_01HXYZ4QK3", 9), "chat…4QK3");
         assert_eq!(fit("chat", 1), "…");
+    }
+
+    #[test]
+    fn facts_have_one_width_whatever_they_say() {
+        let began = Instant::now();
+        let second = Duration::from_secs(1);
+        for (columns, width) in [(60, 14), (80, 23), (100, 35)] {
+            for (next, calls, after) in [
+                (Next::Unknown, 0, 0),
+                (Next::Call, 1, 59),
+                (Next::MessageAt(began + 900 * second), 12, 0),
+                (Next::MessageAt(began), 1000, 100_000),
+            ] {
+                let facts = Facts { columns, began, ended: None, calls, next };
+                let text = facts.text(began + after * second);
+                assert_eq!(text.width(), width, "{columns} columns: {text:?}");
+                let over = Facts { ended: Some(began), next: Next::Unknown, ..facts };
+                assert!(over.text(began).width() <= Facts::width_at_the_end(columns), "{columns} columns");
+            }
+        }
+    }
+
+    #[test]
+    fn countdown_reaches_no_zero_before_its_end() {
+        let began = Instant::now();
+        let facts = |next| Facts { columns: 100, began, ended: None, calls: 7, next };
+        let at = |milliseconds| began + Duration::from_millis(milliseconds);
+        let text = |next| facts(next).text(at(42_000));
+        assert_eq!(text(Next::MessageAt(at(54_000))), "   42 s     7 calls  next in 12 s  ");
+        assert_eq!(text(Next::MessageAt(at(42_010))), "   42 s     7 calls  next in 1 s   ");
+        assert_eq!(text(Next::MessageAt(at(42_000))), "   42 s     7 calls  due           ");
+        let over = Facts { ended: Some(at(40_000)), ..facts(Next::Unknown) };
+        assert_eq!(over.text(at(99_000)).trim(), "40 s     7 calls");
     }
 
     #[test]

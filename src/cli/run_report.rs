@@ -96,7 +96,14 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, driver: Driver, 
     }
     line("run", item.run_id.to_string());
     line("phase", if item.state.is_active() { "active" } else { "ended" }.to_owned());
-    line("status", status(item).unwrap_or("none yet").to_owned());
+    match (status(item), item.polls) {
+        (status, calls @ 1..) if item.state.is_active() => {
+            let known = status.unwrap_or("none yet");
+            line("status", format!("{known}; the answer to call {calls} is recorded with what follows from it"));
+        }
+        (Some(status), _) => line("status", status.to_owned()),
+        (None, _) => {}
+    }
     if let Some(outcome) = item.state.outcome() {
         line("ended", format!("{}, {}", when(outcome.finished_at, now), ended_by(outcome.ended_by)));
         if let Ending::Error { error: envelope, .. } = &outcome.ending {

@@ -33,14 +33,21 @@ struct InWorkspace {
     workspace: Workspace,
 }
 
-/// What a command is to sync.
+/// What a command is to sync: all of it is named.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Subjects {
+pub(super) struct NamedSubjects {
     #[command(flatten)]
     named: ChatsOrAccount,
 
     #[command(flatten)]
     options: AccountOptions,
+}
+
+/// What a command is to sync, which may have to be listed.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Subjects {
+    #[command(flatten)]
+    named: NamedSubjects,
 
     #[command(flatten)]
     each: EachChat,
@@ -65,23 +72,22 @@ pub(super) enum Requested {
 #[command(next_help_heading = "Account options")]
 struct AccountOptions {
     /// Sync the account partially (`--partial=false`: explicitly not)
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", requires = "account", conflicts_with_all = ["chats", "each_chat"])]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", requires = "account", conflicts_with = "chats")]
     partial: Option<bool>,
 
     /// How many chats the provider syncs in one chunk
-    #[arg(long, value_name = "CHATS", value_parser = chunk_size, requires = "account", conflicts_with_all = ["chats", "each_chat"])]
+    #[arg(long, value_name = "CHATS", value_parser = chunk_size, requires = "account", conflicts_with = "chats")]
     chunk_size: Option<ChunkSize>,
 
     /// The `LinkedIn` product
-    #[arg(long, value_name = "PRODUCT", requires = "account", conflicts_with_all = ["chats", "each_chat"])]
+    #[arg(long, value_name = "PRODUCT", requires = "account", conflicts_with = "chats")]
     linkedin_product: Option<LinkedinProduct>,
 
-    /// Sync only what is older than this time; with `--each-chat`, list only chats that are
+    /// Sync only what is older than this time
     #[arg(long, value_name = "TIME", value_parser = time, requires = "account", conflicts_with = "chats")]
     before: Option<Millis>,
 
-    /// Sync only what is newer than this time, or with `--each-chat` list only chats that are: `2026-11-24T10:00:00Z`, or milliseconds
-    /// since 1970
+    /// Sync only what is newer than this time: `2026-11-24T10:00:00Z`, or milliseconds since 1970
     #[arg(long, value_name = "TIME", value_parser = time, requires = "account", conflicts_with = "chats")]
     after: Option<Millis>,
 }
@@ -90,8 +96,9 @@ struct AccountOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Each chat of an account")]
 struct EachChat {
-    /// List the account's chats, and sync each of them by itself. The list has no effect at postpress
-    #[arg(long, requires = "account", conflicts_with = "chats")]
+    /// List the account's chats, and sync each of them by itself. The list has no effect at postpress; `--before` and `--after` say
+    /// which chats it has
+    #[arg(long, requires = "account", conflicts_with_all = ["chats", "partial", "chunk_size", "linkedin_product"])]
     each_chat: bool,
 
     /// Only chats with unread messages
@@ -133,25 +140,33 @@ impl ChatsOrAccount {
     }
 }
 
+impl NamedSubjects {
+    /// What is to be synced, with the options of an account's sync.
+    pub(super) fn requested(&self) -> (Vec<Subject>, Resync) {
+        let AccountOptions { partial, chunk_size, linkedin_product, before, after } = self.options;
+        let [before, after] = [before, after].map(|time| time.map(|Millis(time)| time));
+        (self.named.list(), Resync { partial, chunk_size, linkedin_product, before, after })
+    }
+}
+
 impl Subjects {
     /// Their workspace.
     pub(super) fn workspace(&self) -> &Workspace {
-        &self.named.workspace.workspace
+        &self.named.named.workspace.workspace
     }
 
     /// What is to be synced.
     pub(super) fn requested(&self) -> Requested {
-        let AccountOptions { partial, chunk_size, linkedin_product, before, after } = self.options;
+        let NamedSubjects { named, options: AccountOptions { before, after, .. } } = &self.named;
         let EachChat { each_chat, unread, dry_run } = self.each;
-        let account = self.named.account.clone().filter(|_| each_chat).map(Subject::into_parts);
+        let account = named.account.clone().filter(|_| each_chat).map(Subject::into_parts);
         if let Some((_, SubjectId::Account(account))) = account {
             let workspace = self.workspace().clone();
-            let query = ChatQuery { workspace, account, unread, before, after };
+            let query = ChatQuery { workspace, account, unread, before: *before, after: *after };
             return Requested::EachChat { query, dry_run };
         }
-        let [before, after] = [before, after].map(|time| time.map(|Millis(time)| time));
-        let resync = Resync { partial, chunk_size, linkedin_product, before, after };
-        Requested::Subjects(self.named.list(), resync)
+        let (subjects, resync) = self.named.requested();
+        Requested::Subjects(subjects, resync)
     }
 }
 

@@ -33,7 +33,8 @@ use super::aws::provider;
 use super::chat_state::{ChatResult, ChatState, Results};
 use super::consent;
 use super::each_chat::{self, ChatLister};
-use super::observed_provider::ObservedProvider;
+use super::observed_provider::{ObservedProvider, ObservedQueue};
+use super::output::EventFormat;
 use super::progress::ProgressDisplay;
 use super::shutdown::{self, second_signal};
 use super::subjects::{Requested, Subjects};
@@ -60,6 +61,10 @@ pub struct Sync {
     /// Sync chats again whose last sync has ended; on a terminal, the command asks
     #[arg(long)]
     again: bool,
+
+    /// Print the events as JSON lines on a terminal too
+    #[arg(long)]
+    json: bool,
 
     /// With `BRIDGE_TABLE`: how long to wait for a chat's trigger to reach the run table
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
@@ -112,8 +117,9 @@ impl Sync {
         let lock = StateLock::take(&settings.state_file);
         let _lock =
             lock.inspect_err(|error| tracing::warn!(%error, "`status` cannot tell that this process drives runs"));
+        let events = EventFormat::new(self.json, &settings.config.event_source);
         let session = Session {
-            results: Rc::new(Results::new(ProgressDisplay::new(&chats), settings.config.event_source.clone())),
+            results: Rc::new(Results::new(ProgressDisplay::new(&chats), events)),
             store: Rc::new(store),
             chats,
             resync,
@@ -204,7 +210,9 @@ impl Session {
         let visibility_timeout = invocation + config.rules.lease_margin;
         // The run table remembers message ids, so their prefix must be new in each process.
         let prefix = uuid::Uuid::new_v4().to_string();
-        let queue = Rc::new(MemoryQueue::new(&prefix, Clock::System, visibility_timeout, u32::MAX));
+        let queue = MemoryQueue::new(&prefix, Clock::System, visibility_timeout, u32::MAX);
+        let observer = ObservedQueue { results: Rc::clone(&self.results) };
+        let queue = Rc::new(queue.with_journal(Box::new(observer)));
         for chat in &self.chats {
             self.begin(chat, &queue).await.with_context(|| format!("could not start with {}", chat.label()))?;
         }
@@ -262,10 +270,12 @@ impl Session {
                 if !ours {
                     queue.put(&self.trigger(chat), Duration::ZERO);
                 }
+                self.results.display.set_calls(chat, run.polls);
                 let wait = (run.lease_until_ms + Duration::from_millis(1)).since(now);
                 if !wait.is_zero() {
-                    let text = format!("resumes in {} s, when an earlier process's lease expires", wait.as_secs() + 1);
-                    self.results.display.update(chat, &text);
+                    self.results
+                        .display
+                        .answer(chat, "the process before had a call in flight, whose lease must expire");
                 }
                 queue.put(&run.recovery_poll().to_body(), wait);
             }

@@ -6,13 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
-use crate::ids::{MessageGroup, MessageId, Subject, TriggerKey, subject_fields};
-use crate::message::TriggerBody;
-use crate::postpress::Resync;
+use crate::ids::{MessageId, Subject, TriggerKey, subject_fields};
 use crate::service::ServiceError;
-use crate::settings::{DEFAULT_EVENT_SOURCE, FollowSettings, FromEnv, SendSettings};
+use crate::settings::{FollowSettings, FromEnv, SendSettings};
 use crate::telemetry::{self, LogFormat};
 
 use super::args::duration;
@@ -20,6 +17,7 @@ use super::aws::DeployedBridge;
 use super::follow::Follow;
 use super::progress::ProgressDisplay;
 use super::subjects::{Requested, Subjects};
+use super::trigger_options::TriggerOptions;
 use super::{each_chat, table};
 
 mod each;
@@ -38,45 +36,24 @@ mod each;
 /// nothing was sent because of the arguments, the settings or the deployment, or with `--wait` the table could not be read.
 #[derive(Debug, Clone, Args)]
 pub struct Trigger {
-    /// Your id for the request, which the event repeats
-    #[arg(long, value_name = "ID")]
-    correlation_id: Option<String>,
-
-    /// Triggers for the same chat or account with the same key are one request; without a key, each is a separate request
-    #[arg(long, value_name = "KEY")]
-    idempotency_key: Option<String>,
-
-    /// The tenant, by whom SQS's fair queues share the worker; without one, the workspace is the tenant
-    #[arg(long, value_name = "GROUP", value_parser = group)]
-    group: Option<MessageGroup>,
-
-    /// Your JSON object, which the event repeats
-    #[arg(long, value_name = "JSON")]
-    metadata: Option<String>,
-
-    /// Sync nothing if the last sync is done and finished at most this long ago; its event answers the request
-    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "wait")]
-    fresh_for: Option<Duration>,
-
-    /// Require a sync that begins after this request: the trigger waits for a run in flight that began earlier to end
-    #[arg(long, conflicts_with = "fresh_for")]
-    after_request: bool,
-
     /// With `--each-chat`: send triggers again that were all sent before; on a terminal, the command asks
     #[arg(long, requires = "each_chat", conflicts_with = "chats")]
     again: bool,
 
-    /// Print JSON lines
+    /// Print JSON lines on a terminal too: a line for each trigger, or with `--wait` for each event
     #[arg(long)]
     json: bool,
 
     /// Wait for the endings and print their events; the message ids go to stderr. With `--each-chat`, `sync` does that
-    #[arg(long, conflicts_with_all = ["json", "each_chat"])]
+    #[arg(long, conflicts_with_all = ["each_chat", "fresh_for"])]
     wait: bool,
 
     /// With `--wait`: how long to wait for a chat's trigger to reach the run table
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
     timeout: Duration,
+
+    #[command(flatten)]
+    options: TriggerOptions,
 
     // Last, because its headings apply to what follows them.
     #[command(flatten)]
@@ -94,11 +71,6 @@ struct Line<'a> {
     error: Option<String>,
 }
 
-fn group(text: &str) -> Result<MessageGroup, String> {
-    let max = MessageGroup::MAX_LEN;
-    MessageGroup::parse(text).ok_or_else(|| format!("not 1 to {max} letters, digits and ASCII punctuation"))
-}
-
 type Sent<'a> = Vec<(&'a Subject, Result<MessageId, ServiceError>)>;
 
 impl Trigger {
@@ -114,7 +86,7 @@ impl Trigger {
             }
             Requested::EachChat { query, dry_run: false } => return each::run(&self, query).await,
         };
-        let triggers = self.triggers(subjects, &resync)?;
+        let triggers = self.options.triggers(subjects, &resync)?;
         DeployedBridge::ensure_supported("trigger")?;
         let (send, follow) = if self.wait {
             let (send, follow) = <(SendSettings, FollowSettings)>::from_env()?;
@@ -129,7 +101,8 @@ impl Trigger {
             let read = bridge.table(&settings.table).read(&first.subject).await;
             read.context("nothing was sent, because the run table cannot be read")?;
         }
-        let sent = bridge.send(&send.queue_url, &triggers, self.group.as_ref()).await.context("nothing was sent")?;
+        let sent =
+            bridge.send(&send.queue_url, &triggers, self.options.group.as_ref()).await.context("nothing was sent")?;
         let sent: Sent<'_> = triggers.iter().map(|trigger| &trigger.subject).zip(sent).collect();
         let all_sent = sent.iter().all(|(_, sent)| sent.is_ok());
         let Some(settings) = follow else {
@@ -139,13 +112,13 @@ impl Trigger {
 
         let accepted = sent.iter().filter(|(_, sent)| sent.is_ok()).map(|(chat, _)| *chat);
         let display = ProgressDisplay::new(accepted);
-        let follow = Follow::new(bridge.table(&settings.table), settings, display, self.timeout);
+        let follow = Follow::new(bridge.table(&settings.table), &settings, display, self.json, self.timeout);
         let mut keys = BTreeMap::new();
         for (chat, sent) in &sent {
             match sent {
                 Ok(message_id) => {
                     follow.results.display.note(&format!("{}  {message_id}", chat.label()));
-                    let key = self.idempotency_key.as_deref().unwrap_or(message_id.as_str());
+                    let key = self.options.idempotency_key.as_deref().unwrap_or(message_id.as_str());
                     keys.insert((*chat).clone(), TriggerKey::of(key));
                 }
                 Err(error) => follow.results.display.note(&not_sent(chat, error)),
@@ -157,48 +130,6 @@ impl Trigger {
             follow.results.display.note("the bridge continues; run `status CHAT_ID` to see how far it is");
         }
         Ok(all_sent && outcome.all_succeeded)
-    }
-
-    /// One trigger for each, valid by the worker's own rules.
-    fn triggers(&self, subjects: Vec<Subject>, resync: &Resync) -> anyhow::Result<Vec<TriggerBody>> {
-        let Some(first) = subjects.first() else { return Ok(Vec::new()) };
-        let template = self.template(first, resync, self.idempotency_key.as_deref())?;
-        Ok(subjects.into_iter().map(|subject| TriggerBody { subject, ..template.clone() }).collect())
-    }
-
-    /// The trigger of one subject. Those of others differ in nothing else, and every subject is valid.
-    fn template(
-        &self,
-        subject: &Subject,
-        resync: &Resync,
-        idempotency_key: Option<&str>,
-    ) -> anyhow::Result<TriggerBody> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            #[serde(flatten, with = "subject_fields")]
-            subject: &'a Subject,
-            #[serde(skip_serializing_if = "Resync::is_empty")]
-            resync: &'a Resync,
-            correlation_id: &'a Option<String>,
-            idempotency_key: Option<&'a str>,
-            metadata: Option<Box<RawValue>>,
-            fresh_for_seconds: Option<u64>,
-            #[serde(skip_serializing_if = "std::ops::Not::not")]
-            after_request: bool,
-        }
-        let Self { correlation_id, after_request, .. } = self;
-        let metadata = self.metadata.as_deref().map(serde_json::from_str).transpose();
-        let body = Body {
-            subject,
-            resync,
-            correlation_id,
-            idempotency_key,
-            metadata: metadata
-                .context("--metadata is not JSON; write an object in single quotes: '{\"team\": \"sales\"}'")?,
-            fresh_for_seconds: self.fresh_for.map(|fresh_for| fresh_for.as_secs()),
-            after_request: *after_request,
-        };
-        TriggerBody::parse(&serde_json::to_string(&body)?, DEFAULT_EVENT_SOURCE).map_err(anyhow::Error::msg)
     }
 
     fn print(&self, sent: &Sent<'_>) -> anyhow::Result<()> {
@@ -243,6 +174,7 @@ fn not_sent(chat: &Subject, error: &ServiceError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::message::TriggerBody;
     use clap::Parser;
 
     use super::*;
@@ -256,7 +188,7 @@ mod tests {
     fn triggers(arguments: &[&str]) -> Result<Vec<String>, String> {
         let program = Program::try_parse_from([&["trigger"], arguments].concat()).map_err(|error| error.to_string())?;
         let Requested::Subjects(subjects, resync) = program.trigger.subjects.requested() else { panic!() };
-        let triggers = program.trigger.triggers(subjects, &resync).map_err(|error| format!("{error:#}"))?;
+        let triggers = program.trigger.options.triggers(subjects, &resync).map_err(|error| format!("{error:#}"))?;
         Ok(triggers.iter().map(TriggerBody::to_body).collect())
     }
 
@@ -289,7 +221,6 @@ mod tests {
             (&["c", "--metadata", "[1]"], "not a JSON object"),
             (&["c", "--metadata", r#"{}, "chat_id": "other""#], "--metadata is not JSON"),
             (&["c", "--metadata", r#"{"n": 1e400}"#], "`metadata` is refused"),
-            (&["c", "--json", "--wait"], "cannot be used with"),
             (&["--account", "a", "--each-chat", "--wait"], "cannot be used with"),
             (&["c", "--again"], "cannot be used with"),
             (&["--account", "a", "--again"], "--each-chat"),

@@ -86,6 +86,16 @@ impl SigningSecrets {
         let results: Vec<_> = self.0.iter().map(|secret| secret.webhook.verify(body, headers)).collect();
         results.into_iter().reduce(Result::or).unwrap_or(Err(WebhookError::InvalidSignature))
     }
+
+    /// The `webhook-signature` of a request with this `webhook-id`, this `webhook-timestamp` (seconds since 1970) and this body.
+    /// During a rotation, the new secret signs.
+    ///
+    /// # Errors
+    /// Never: there is a secret, and a text can be signed.
+    pub fn sign(&self, id: &str, timestamp: i64, body: &str) -> Result<String, WebhookError> {
+        let secret = self.0.last().ok_or(WebhookError::InvalidSignature)?;
+        secret.webhook.sign(id, timestamp, body.as_bytes())
+    }
 }
 
 impl SigningSecret {

@@ -19,6 +19,7 @@ mod api_key;
 mod base_url;
 
 pub use api_key::{ApiKey, InvalidApiKey, KeyKind};
+pub(crate) use base_url::is_on_this_machine;
 pub use base_url::{BaseUrl, DEFAULT_BASE_URL, InvalidBaseUrl};
 
 /// How long connecting, TLS included, may take. It is below a call's default deadline (10 s), so that a failed connection is

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::{
-    FollowSettings, FromEnv, ReadSettings, RedriveSettings, SendSettings, SettingsDiagnosis, TerminalSettings,
-    WorkerSettings, webhook_variables,
+    FollowSettings, FromEnv, ListenSettings, ReadSettings, RedriveSettings, SendSettings, SettingsDiagnosis,
+    TerminalSettings, WebhookClientSettings, WorkerSettings, webhook_variables,
 };
 
 /// A variable with one of these prefixes is meant for us.
@@ -35,6 +35,7 @@ pub fn known_variables() -> BTreeSet<String> {
     };
     drop((WorkerSettings::read(&env), TerminalSettings::read(&env), SettingsDiagnosis::read(&env)));
     drop((ReadSettings::read(&env), <(SendSettings, FollowSettings)>::read(&env), RedriveSettings::read(&env)));
+    drop((ListenSettings::read(&env), WebhookClientSettings::read(&env)));
     read.into_inner().into_iter().chain(webhook_variables::ALL.map(str::to_owned)).collect()
 }
 

@@ -25,15 +25,19 @@ mod reader;
 mod tests;
 #[cfg(feature = "aws")]
 mod webhook;
+mod webhook_client;
 mod webhook_variables;
 
 pub use diagnosis::{Deployment, SettingsDiagnosis};
 pub use fault::{Fault, SettingsError};
 pub use known::{Unknown, known_variables, unknown_variables};
-pub use operator::{FollowSettings, ListSettings, ReadSettings, RedriveSettings, Runs, SendSettings, StateFile};
+pub use operator::{
+    FollowSettings, ListSettings, ListenSettings, ReadSettings, RedriveSettings, Runs, SendSettings, StateFile,
+};
 use reader::Reader;
 #[cfg(feature = "aws")]
 pub use webhook::{Access, WebhookSettings};
+pub use webhook_client::WebhookClientSettings;
 
 /// The time limit of one provider call.
 pub const DEFAULT_PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);

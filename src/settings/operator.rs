@@ -71,6 +71,17 @@ pub struct RedriveSettings {
     pub log_filter: LogFilter,
 }
 
+/// Settings of `listen`.
+#[derive(Debug, Clone)]
+pub struct ListenSettings {
+    /// `BRIDGE_EVENTS_QUEUE_URL`: the queue that a rule sends the events to.
+    pub queue_url: String,
+    /// `BRIDGE_EVENT_SOURCE`: the `source` of the events.
+    pub event_source: String,
+    /// `BRIDGE_LOG`: what is logged.
+    pub log_filter: LogFilter,
+}
+
 /// `BRIDGE_STATE_FILE`: where a terminal keeps the commands that it has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateFile(pub PathBuf);
@@ -78,6 +89,15 @@ pub struct StateFile(pub PathBuf);
 impl FromEnv for RedriveSettings {
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
         let queue_url = reader.queue_url();
+        let event_source = reader.event_source();
+        let log_filter = reader.log_filter(LogFilter::warnings());
+        Some(Self { queue_url: queue_url?, event_source, log_filter })
+    }
+}
+
+impl FromEnv for ListenSettings {
+    fn take(reader: &mut Reader<'_>) -> Option<Self> {
+        let queue_url = reader.events_queue_url();
         let event_source = reader.event_source();
         let log_filter = reader.log_filter(LogFilter::warnings());
         Some(Self { queue_url: queue_url?, event_source, log_filter })

@@ -300,7 +300,25 @@ impl<'a> Reader<'a> {
 
     pub(super) fn queue_url(&mut self) -> Option<String> {
         const VARIABLE: &str = "BRIDGE_QUEUE_URL";
-        let text = self.required(VARIABLE, "the URL of the SQS queue")?;
+        let url = self.url_of_queue(VARIABLE, "the URL of the SQS queue")?;
+        // Every poll is a delayed message.
+        if url.ends_with(".fifo") {
+            self.invalid(
+                VARIABLE,
+                url,
+                "the URL of a standard queue, since a FIFO queue cannot delay a single message",
+            );
+            return None;
+        }
+        Some(url)
+    }
+
+    pub(super) fn events_queue_url(&mut self) -> Option<String> {
+        self.url_of_queue("BRIDGE_EVENTS_QUEUE_URL", "the URL of the SQS queue to which a rule sends the events")
+    }
+
+    fn url_of_queue(&mut self, variable: &'static str, what: &'static str) -> Option<String> {
+        let text = self.required(variable, what)?;
         let url = url::Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "https" | "http"));
         let allowed = match url {
             None => "the queue's URL, which begins with `https://`, not its name or ARN",
@@ -308,13 +326,9 @@ impl<'a> Reader<'a> {
             Some(url) if text.contains(char::is_whitespace) || !ends_with_a_name(&url) => {
                 "the queue's URL as returned by SQS, which ends with the queue's name: no slash, space, query or fragment"
             }
-            // Every poll is a delayed message.
-            Some(_) if text.ends_with(".fifo") => {
-                "the URL of a standard queue, since a FIFO queue cannot delay a single message"
-            }
             Some(_) => return Some(text),
         };
-        self.invalid(VARIABLE, text, allowed);
+        self.invalid(variable, text, allowed);
         None
     }
 
@@ -351,7 +365,7 @@ impl<'a> Reader<'a> {
         self.tidy(variable).unwrap_or_else(|| default.to_owned())
     }
 
-    fn required(&mut self, variable: &'static str, what: &'static str) -> Option<String> {
+    pub(super) fn required(&mut self, variable: &'static str, what: &'static str) -> Option<String> {
         if !self.has(variable) {
             self.missing(variable, what);
         }

@@ -230,3 +230,56 @@ async fn kills_at_any_moment_lose_no_trigger_and_no_ending() {
     let ended = ended(&printed);
     assert!(ended.values().all(|endings| endings.len() == 1), "{ended:?}");
 }
+
+#[tokio::test]
+async fn send_posts_triggers_with_the_token_or_signed_and_says_why_one_is_refused() {
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let directory = TempDir::new().unwrap();
+    let mut command = program();
+    command.args(["dev", "--port", "0", "--no-examples", "--kill-rate", "0", "--redelivery-rate", "0", "--state-file"]);
+    command.arg(directory.path().join("dev.sqlite3")).env("BRIDGE_WEBHOOK_SECRET", SECRET);
+    let mut dev = Page::of(command).await;
+    let send = async |secret: &str, token: &str, arguments: &[&str]| {
+        let mut send = program();
+        send.arg("send").args(arguments).env("BRIDGE_WEBHOOK_URL", &dev.url);
+        send.env("BRIDGE_WEBHOOK_SECRET", secret).env("BRIDGE_WEBHOOK_TOKEN", token);
+        let output = send.output().await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+
+    let (code, accepted, _) = send("", &dev.token, &["--json", "--idempotency-key", "k", "deleted~token"]).await;
+    let accepted: Value = serde_json::from_str(&accepted).unwrap();
+    assert_eq!((code, &accepted["idempotency_key"]), (Some(0), &json!("k")));
+    let (code, signed, stderr) = send(SECRET, "", &["--sign", "deleted~signed"]).await;
+    assert_eq!((code, signed.starts_with("deleted~signed  ")), (Some(0), true), "{signed}{stderr}");
+
+    let another = "whsec_bm90IHRoZSBzZWNyZXQgb2YgdGhpcyBkZXY=";
+    for (secret, token, arguments, code, why) in [
+        (another, "", &["--sign", "x"][..], 1, "no signature matches"),
+        ("", "not-the-token-of-this-dev", &["x"], 1, "not `Bearer` with the token"),
+        ("", "", &["x"], 2, "set BRIDGE_WEBHOOK_TOKEN"),
+        ("", &dev.token, &["--sign", "x"], 2, "set BRIDGE_WEBHOOK_SECRET"),
+    ] {
+        let (refused, _, stderr) = send(secret, token, arguments).await;
+        assert_eq!((refused, stderr.contains(why)), (Some(code), true), "{stderr}");
+    }
+
+    // What it prints for a shell is what it sends.
+    let trigger = ["--curl", "deleted~it's", "--metadata", r#"{"a": "$b `c`"}"#];
+    for (arguments, id) in [(&["--sign"][..], "deleted~signed-curl"), (&[], "deleted~curl")] {
+        let (code, curl, _) = send(SECRET, &dev.token, &[arguments, &trigger, &[id]].concat()).await;
+        assert_eq!((code, curl.lines().count(), curl.contains(&dev.token)), (Some(0), 2, false), "{curl}");
+        let mut shell = Command::new("sh");
+        let script = format!("set -e\n{}", curl.replace("curl ", "curl -sS --fail "));
+        shell.arg("-c").arg(script).env("BRIDGE_WEBHOOK_TOKEN", &dev.token).env("NO_PROXY", "127.0.0.1");
+        let output = shell.output().await.unwrap();
+        assert!(output.status.success(), "{}{curl}", String::from_utf8_lossy(&output.stderr));
+    }
+    let mut ended = BTreeSet::new();
+    while ended.len() < 5 {
+        ended.insert(dev.event().await["detail"]["chat_id"].as_str().unwrap().to_owned());
+    }
+    let sent = ["deleted~curl", "deleted~it's", "deleted~signed", "deleted~signed-curl", "deleted~token"];
+    assert_eq!(ended.iter().map(String::as_str).collect::<Vec<_>>(), sent);
+}

@@ -70,6 +70,12 @@ async fn demo_shows_every_ending_and_restarts_nothing() {
     assert_eq!((counts, endings.len()), ([7, 1, 1, 1], 10));
     assert!(stderr.contains("Syncs that the provider started: 8, restarts among them: 0."), "{stderr}");
     assert!(!stderr.contains('\u{1b}'), "no colours without a terminal: {stderr:?}");
+
+    let recorded = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/demo.svg")).unwrap();
+    let closing = &stderr[stderr.find("sync of").unwrap()..];
+    let texts: BTreeSet<&str> = closing.lines().flat_map(|line| line.split("  ")).map(str::trim).collect();
+    let missing: Vec<_> = texts.iter().filter(|text| !recorded.contains(**text)).collect();
+    assert!(texts.len() > 30 && missing.is_empty(), "docs/record-demo was not run for {missing:?}");
 }
 
 #[tokio::test]

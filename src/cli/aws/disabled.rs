@@ -19,7 +19,7 @@ use crate::service::ServiceError;
 use crate::settings::{Deployment, ProviderSettings, SecretRef, SecretSource, SettingsDiagnosis};
 use crate::store::RunTable;
 
-pub use options::{Redrive, Work};
+pub use options::{Listen, Redrive, Work};
 
 mod options;
 
@@ -45,6 +45,16 @@ impl Redrive {
     /// Always.
     pub async fn run(self) -> anyhow::Result<bool> {
         bail!(remedy("redrive"))
+    }
+}
+
+impl Listen {
+    /// Names the build that has this command.
+    ///
+    /// # Errors
+    /// Always.
+    pub async fn run(self) -> anyhow::Result<()> {
+        bail!(remedy("listen"))
     }
 }
 

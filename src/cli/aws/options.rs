@@ -75,6 +75,27 @@ pub struct Redrive {
     pub(super) json: bool,
 }
 
+/// Print the endings of a deployed bridge as they come
+///
+/// Receives the events that a rule sends to the queue in `BRIDGE_EVENTS_QUEUE_URL`, prints each once, and deletes its message, so
+/// the queue has to be one for this purpose: that of `infra/subscribers/endings-to-queue.yaml` or of `infra/local.sh`. An ending
+/// that is published again is not shown again.
+///
+/// Exit code 0: Ctrl-C, or `--count` endings; 2: the queue could not be read.
+///
+/// IAM: `sqs:ReceiveMessage` and `sqs:DeleteMessage` on that queue.
+#[derive(Debug, Clone, Args)]
+#[cfg_attr(not(feature = "aws"), command(after_help = NEEDS_AWS))]
+pub struct Listen {
+    /// Stop after this many endings
+    #[arg(long, value_name = "N")]
+    pub(super) count: Option<NonZeroUsize>,
+
+    /// Print the events as JSON lines on a terminal too
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 fn hold(text: &str) -> Result<Duration, &'static str> {
     let time = duration(text)?;
     if (HOLD_MIN..=HOLD_MAX).contains(&time) { Ok(time) } else { Err("must be from 10s to 12h, SQS's maximum") }

@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::event_source_mapping::{EventSourceMapping, Handler};
 use crate::ids::Subject;
 use crate::message::Record;
-use crate::queue::MemoryQueue;
+use crate::queue::{Journal, MemoryQueue};
 use crate::settings::{Config, DEFAULT_EVENT_SOURCE, log_filter_from_env};
 use crate::simulator::{Faults, Simulator, Span, Stats};
 use crate::store::MemoryStore;
@@ -26,7 +26,8 @@ use crate::time::Clock;
 use crate::worker::Worker;
 
 use super::chat_state::Results;
-use super::observed_provider::ObservedProvider;
+use super::observed_provider::{ObservedProvider, ObservedQueue};
+use super::output::EventFormat;
 use super::progress::ProgressDisplay;
 use super::stateless::Stateless;
 
@@ -46,10 +47,14 @@ const INVOCATION: Duration = Duration::from_millis(1500);
 
 /// Run the whole bridge against a simulated provider in one process
 ///
-/// Syncs nine chats that end in all possible ways, and an account. Progress goes to stderr; the events, as an EventBridge rule receives them, go to
-/// stdout, one JSON object per line.
-#[derive(Debug, Clone, Args)]
-pub struct Demo {}
+/// Syncs nine chats that end in all possible ways, and an account. Progress goes to stderr. Unless stdout is a terminal,
+/// the events go there as an EventBridge rule receives them, one JSON object per line.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Demo {
+    /// Print the events as JSON lines on a terminal too
+    #[arg(long)]
+    json: bool,
+}
 
 /// What both pollers share: the messages and the faults.
 struct Setup {
@@ -68,9 +73,11 @@ impl Demo {
         telemetry::init(&filter, LogFormat::Compact)?;
 
         let chats = CHATS.each_ref().map(chat_id);
-        let results = Rc::new(Results::new(ProgressDisplay::new(&chats), DEFAULT_EVENT_SOURCE.to_owned()));
-        results.display.note("Nine chats and an account with one trigger message each. The provider is simulated, and everything is ten times faster.\n");
-        let (bridge, stateless) = (Setup::new(), Setup::new());
+        let events = EventFormat::new(self.json, DEFAULT_EVENT_SOURCE);
+        let results = Rc::new(Results::new(ProgressDisplay::new(&chats), events));
+        results.display.note("Nine chats and an account, each with a trigger.\nThe provider is simulated, and everything is ten times faster.\n");
+        let journal = Box::new(ObservedQueue { results: Rc::clone(&results) });
+        let (bridge, stateless) = (Setup::new(Some(journal)), Setup::new(None));
         let bus = Rc::new(bus(&results));
         let kill = Rc::new(Kill { results: Rc::clone(&results), is_done: Cell::new(false), signal: Notify::new() });
 
@@ -130,7 +137,7 @@ fn syncs(stats: &Stats, chat: &Subject) -> u64 {
 }
 
 impl Setup {
-    fn new() -> Self {
+    fn new(observer: Option<Box<dyn Journal>>) -> Self {
         let latency = Span::between(Duration::from_millis(20), Duration::from_millis(60));
         let simulator = Simulator::new(Faults { latency, ..Faults::default() });
         let once = Cell::new(true);
@@ -139,6 +146,10 @@ impl Setup {
             again.then_some(DELIVERED_AGAIN_AFTER)
         };
         let queue = MemoryQueue::new("message", Clock::System, INVOCATION, 5).with_redelivery(Box::new(redelivery));
+        let queue = match observer {
+            Some(observer) => queue.with_journal(observer),
+            None => queue,
+        };
         for (chat, delay) in CHATS.iter().flat_map(|chat| chat.triggers.iter().map(move |delay| (chat, delay))) {
             queue.put(&chat.trigger(), *delay);
         }

@@ -7,7 +7,7 @@ use super::{Comparison, chat_id, syncs};
 use crate::cli::progress::columns;
 use crate::cli::table;
 
-/// The width of the whole table; a narrower terminal gets it without the explanations.
+/// The width of the whole table. A narrower terminal gets it without the explanations, which would be broken into pieces.
 const WIDE: usize = 80;
 
 /// The table, and the summary below it.

@@ -9,7 +9,7 @@
 //! Worker, webhook and page are those of production, over a queue in memory, a run table in a file and a simulated provider.
 //! Everything that another process needs is in the file, so that a kill at any moment loses nothing.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,13 +18,12 @@ use anyhow::Context;
 use clap::Args;
 use tokio::time::{MissedTickBehavior, interval_at};
 
-use super::format::time_of_day;
+use super::output::EventFormat;
 use super::shutdown;
 use super::stateless::Stateless;
 use crate::bus::MemoryBus;
 use crate::console::Console;
 use crate::credentials::webhook::{Credentials, SigningSecrets, Tokens};
-use crate::event::Event;
 use crate::event_source_mapping::{EventSourceMapping, Handler};
 use crate::ids::{Subject, SubjectKind};
 use crate::message::{SWEEP_BODY, TriggerBody};
@@ -34,7 +33,6 @@ use crate::settings::{Config, default_dev_state_file, log_filter_from_env};
 use crate::simulator::{Faults, Span, parse_rate};
 use crate::store::{SqliteStore, StateLock};
 use crate::telemetry::{self, LogFilter, LogFormat};
-use crate::text::one_line;
 use crate::time::Clock;
 use crate::webhook::routes::SYNCS;
 use crate::worker::Worker;
@@ -160,7 +158,7 @@ impl Dev {
         }
         greet(&url, &token, &path);
 
-        let bus = UnreliableBus { bus: bus(&state, config.event_source.clone()), faults };
+        let bus = UnreliableBus { bus: bus(&state, EventFormat::new(false, &config.event_source)), faults };
         let worker = Worker::new(
             bridge_provider.clone(),
             Rc::clone(&store),
@@ -220,10 +218,10 @@ async fn send_examples(queues: &BothQueues) {
 }
 
 /// A bus that prints each event, and remembers that its run has ended.
-fn bus(state: &Rc<State>, source: String) -> MemoryBus {
+fn bus(state: &Rc<State>, format: EventFormat) -> MemoryBus {
     let state = Rc::clone(state);
     MemoryBus::with_subscriber(Box::new(move |event| {
-        print(event, &source)?;
+        print(&format.line(event))?;
         if let Some(subject) = event.detail.subject() {
             state.save_ending(Poller::Bridge, &subject, &event.detail.event_id.to_string());
         }
@@ -231,19 +229,8 @@ fn bus(state: &Rc<State>, source: String) -> MemoryBus {
     }))
 }
 
-/// One line for people on a terminal, and the event itself elsewhere.
-fn print(event: &Event, source: &str) -> Result<(), ServiceError> {
-    let line = if std::io::stdout().is_terminal() { human_line(event) } else { event.to_line(source) };
+fn print(line: &str) -> Result<(), ServiceError> {
     writeln!(std::io::stdout(), "{line}").map_err(|error| ServiceError::Permanent(format!("stdout: {error}")))
-}
-
-fn human_line(event: &Event) -> String {
-    let detail = &event.detail;
-    let subject = detail.subject().map_or_else(|| "no chat".to_owned(), |subject| subject.label());
-    let error = detail.error.as_ref().map_or(String::new(), |error| format!("  {}", error.kind));
-    let calls = detail.polls.map_or(String::new(), |polls| format!("  calls: {polls}"));
-    let text = format!("{:<14}  {subject}{error}{calls}", event.detail_type.as_str());
-    format!("{}  {}", time_of_day(Clock::System.now()), one_line(&text))
 }
 
 /// The signing secrets of the webhook, to try signed requests.

@@ -41,7 +41,7 @@ pub(super) async fn sync(sync: Sync) -> anyhow::Result<bool> {
     else {
         return Ok(false);
     };
-    let follow = Follow::new(table, settings, ProgressDisplay::new(&chats), sync.timeout);
+    let follow = Follow::new(table, &settings, ProgressDisplay::new(&chats), sync.json, sync.timeout);
     if command.resumed {
         follow.results.display.note("resuming an earlier command, which was interrupted");
     }

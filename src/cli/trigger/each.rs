@@ -26,10 +26,10 @@ struct Counts {
 /// # Errors
 /// If a trigger or the settings are invalid, the chats cannot be listed, or none of a page's triggers can be sent.
 pub(super) async fn run(trigger: &Trigger, query: ChatQuery) -> anyhow::Result<bool> {
-    let mut template = trigger.template(&query.subject(), &Resync::default(), trigger.idempotency_key.as_deref())?;
+    let mut template = trigger.options.template(&query.subject(), &Resync::default())?;
     DeployedBridge::ensure_supported("trigger")?;
     // With a key of the user's, there is nothing to keep.
-    let ((send, settings), state_file) = match trigger.idempotency_key {
+    let ((send, settings), state_file) = match trigger.options.idempotency_key {
         Some(_) => (<(SendSettings, ListSettings)>::from_env()?, None),
         None => {
             let (settings, StateFile(path)) = <((SendSettings, ListSettings), StateFile)>::from_env()?;
@@ -112,7 +112,7 @@ async fn send_each(
     while let Some(chats) = list.next().await? {
         let body = |subject| TriggerBody { subject, ..template.clone() };
         let triggers: Vec<TriggerBody> = chats.into_iter().map(body).collect();
-        let sent = bridge.send(queue_url, &triggers, trigger.group.as_ref()).await?;
+        let sent = bridge.send(queue_url, &triggers, trigger.options.group.as_ref()).await?;
         for (TriggerBody { subject, .. }, sent) in triggers.iter().zip(&sent) {
             match sent {
                 Ok(_) => counts.sent += 1,

@@ -50,12 +50,12 @@ impl BaseUrl {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(InvalidBaseUrl::UserInfo);
         }
-        match (url.scheme(), url.host()) {
-            ("https", _) | ("http", Some(Host::Domain("localhost"))) => {}
-            ("http", Some(Host::Ipv4(address))) if address.is_loopback() => {}
-            ("http", Some(Host::Ipv6(address))) if address.is_loopback() => {}
-            ("http", host) => {
-                return Err(InvalidBaseUrl::Cleartext(host.map_or_else(String::new, |h| h.to_string())));
+        match url.scheme() {
+            "https" => {}
+            "http" if is_on_this_machine(&url) => {}
+            "http" => {
+                let host = url.host().map_or_else(String::new, |host| host.to_string());
+                return Err(InvalidBaseUrl::Cleartext(host));
             }
             _ => return Err(InvalidBaseUrl::Scheme),
         }
@@ -91,6 +91,16 @@ impl BaseUrl {
         let query = queries.collect::<Vec<_>>().join("&");
         let separator = if query.is_empty() { "" } else { "?" };
         format!("{}/{path}{separator}{query}", self.path)
+    }
+}
+
+/// Whether a request to this URL does not leave this machine.
+pub(crate) fn is_on_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

@@ -3,12 +3,16 @@
 use std::fs;
 use std::time::Duration;
 
+use postpress_bridge::bus::EventBus;
+use postpress_bridge::event::Event;
+use postpress_bridge::ids::RunId;
 use postpress_bridge::message::SWEEP_BODY;
+use postpress_bridge::postpress::Finish;
 use postpress_bridge::queue::Source;
-use postpress_bridge::run::Write;
+use postpress_bridge::run::{EndedBy, Item, Outcome, RunState, Write};
 use postpress_bridge::simulator::{ChatLists, Faults};
 use postpress_bridge::store::RunStore;
-use postpress_bridge::time::Clock;
+use postpress_bridge::time::{Clock, Millis};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -312,4 +316,29 @@ impl Worker {
             fs::read_to_string(self.log.path()).unwrap()
         );
     }
+}
+
+#[tokio::test]
+async fn listen_prints_each_ending_and_deletes_its_message_but_no_other() {
+    let bridge = Bridge::new().await;
+    let aws = &bridge.aws;
+    let outcome = Outcome { ending: Finish::Done.into(), ended_by: EndedBy::Answer, finished_at: Millis(2000) };
+    let events = ["first", "second"].map(|name| {
+        let state = RunState::Published { outcome: outcome.clone(), expires_at: 0 };
+        let run_id = RunId::from_random(name.len() as u128);
+        Event::of_run(&Item { run_id, state, ..open_run(name, Millis(1000), Millis(1000)) }).unwrap()
+    });
+    let sqs = aws_sdk_sqs::Client::new(&aws.sdk);
+    sqs.send_message().queue_url(&aws.subscriber_url).message_body("not an event").send().await.unwrap();
+    assert!(aws.bus(&aws.sdk).publish(&events, None).await.iter().all(Result::is_ok));
+
+    let mut listen = bridge.command(&["listen", "--count", "2"]);
+    let said = said(listen.env("BRIDGE_EVENTS_QUEUE_URL", &aws.subscriber_url)).await;
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let mut shown: Vec<_> = said.json().into_iter().map(|event| event["detail"]["chat_id"].clone()).collect();
+    shown.sort_by_key(Value::to_string);
+    assert_eq!(shown, ["first", "second"]);
+    assert!(said.stderr.contains("stays on the queue: no event of the bridge"), "{}", said.stderr);
+    let held = aws.take_all(&aws.subscriber_url).await;
+    assert!(held.iter().all(|body| body == "not an event"), "{held:?}");
 }
