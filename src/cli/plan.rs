@@ -262,6 +262,7 @@ fn limits_table(limits: &[Limit], in_flight: &[u32], columns: Option<u16>) -> Ta
         let quota = format!("{} {}", large(limit.holds), limit.unit);
         listed.add_row([limit.name.to_owned(), allowed].into_iter().chain(used).chain([quota]));
     }
+    table::leave_out(&mut listed, columns, &[headings.len() - 1]);
     numbers_right(listed)
 }
 

@@ -14,13 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use crate::ids::Subject;
 use crate::service::ServiceError;
 
 use super::format::{pause, span};
 use super::output::is_quiet;
+use super::table::cut;
 
 /// Maximum width of a chat id.
 const NAME_MAX: usize = 44;
@@ -111,7 +112,7 @@ impl ProgressDisplay {
         let facts = Arc::new(Mutex::new(facts));
         let bar = self.lines.add(ProgressBar::no_length());
         bar.set_style(style("{spinner:.cyan}", &facts));
-        bar.set_prefix(fit(&chat.label(), self.name_width));
+        bar.set_prefix(filled(&chat.label(), self.name_width));
         bar.set_message("waiting");
         bar.enable_steady_tick(Duration::from_millis(100));
         LiveLine { bar, facts }
@@ -272,28 +273,11 @@ fn style(spinner: &str, facts: &Arc<Mutex<Facts>>) -> ProgressStyle {
         .tick_strings(&["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", "●"])
 }
 
-/// Fits the text into exactly `width` columns. Cuts in the middle, because ids differ at their ends.
-fn fit(text: &str, width: usize) -> String {
-    let filled = |text: String| {
-        let blanks = width.saturating_sub(text.width());
-        text + &" ".repeat(blanks)
-    };
-    if text.width() <= width {
-        return filled(text.to_owned());
-    }
-    let (head, tail) = (width.saturating_sub(1) / 2, width.saturating_sub(1).div_ceil(2));
-    let tail: String = within(text.chars().rev(), tail).chars().rev().collect();
-    filled(format!("{}…{tail}", within(text.chars(), head)))
-}
-
-/// The characters that fit into `columns`; a character may take two columns, or none.
-fn within(characters: impl Iterator<Item = char>, columns: usize) -> String {
-    let mut taken = 0;
-    let fits = |character: &char| {
-        taken += character.width().unwrap_or_default();
-        taken <= columns
-    };
-    characters.take_while(fits).collect()
+/// The text with exactly `width` columns.
+fn filled(text: &str, width: usize) -> String {
+    let text = cut(text, width);
+    let blanks = width.saturating_sub(text.width());
+    text + &" ".repeat(blanks)
 }
 
 /// The width of the terminal behind stderr, or 80 without one.
@@ -304,13 +288,6 @@ pub(super) fn columns() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn name_fits_its_column_and_keeps_both_ends() {
-        assert_eq!(fit("chat_1", 8), "chat_1  ");
-        assert_eq!(fit("chat_01HXYZ4QK3", 9), "chat…4QK3");
-        assert_eq!(fit("chat", 1), "…");
-    }
 
     #[test]
     fn facts_have_one_width_whatever_they_say() {
@@ -346,8 +323,9 @@ mod tests {
     }
 
     #[test]
-    fn name_is_measured_in_columns_not_characters() {
-        assert_eq!(fit("会話の記録", 12), "会話の記録  ");
-        assert_eq!(fit("会話の記録", 7), "会…録  ");
+    fn name_fills_its_column() {
+        assert_eq!(filled("chat_1", 8), "chat_1  ");
+        assert_eq!(filled("会話の記録", 12), "会話の記録  ");
+        assert_eq!(filled("会話の記録", 7), "会…録  ");
     }
 }

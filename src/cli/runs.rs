@@ -101,8 +101,7 @@ async fn ended(table: &RunTable, wanted: Wanted<'_>, now: Millis) -> anyhow::Res
 }
 
 fn open_table(runs: &[Item], now: Millis, overdue: Duration, driver: Driver, columns: Option<u16>) -> Table {
-    let mut listed = table::table(&["chat or account", "status", "calls", "failures", "started", "next"], columns);
-    for item in runs {
+    let row = |item: &Item| {
         let next = match Next::of(item, now, overdue) {
             Next::Poll { .. } | Next::Publication if driver == Driver::Stopped => Cell::new("stopped"),
             Next::Poll { expected_at: Some(at), .. } if at > now => Cell::new(format!("poll {}", distance(at, now))),
@@ -116,32 +115,33 @@ fn open_table(runs: &[Item], now: Millis, overdue: Duration, driver: Driver, col
                 Cell::new(text).fg(Color::Red).add_attribute(Attribute::Bold)
             }
         };
-        listed.add_row([
-            item.subject.label().into(),
+        let cells = vec![
             ending(item).or(status(item)).unwrap_or("none yet").into(),
             Cell::new(item.polls),
             Cell::new(item.learned.failures),
             distance(item.started_at_ms, now).into(),
             next,
-        ]);
-    }
-    listed
+        ];
+        (item.subject.label(), cells)
+    };
+    let headings = ["chat or account", "status", "calls", "failures", "started", "next"];
+    table::of_ids(&headings, &runs.iter().map(row).collect::<Vec<_>>(), columns, &[3, 4, 2])
 }
 
 fn ended_table(runs: &[Item], now: Millis, columns: Option<u16>) -> Table {
-    let mut listed = table::table(&["chat or account", "ending", "calls", "restarts", "ended", "event"], columns);
-    for item in runs {
+    let row = |item: &Item| {
         let finished_at = item.state.outcome().map(|outcome| outcome.finished_at);
-        listed.add_row([
-            item.subject.label().into(),
+        let cells = vec![
             ending(item).unwrap_or_default().into(),
             Cell::new(item.polls),
             Cell::new(item.learned.restarts),
             finished_at.map(|time| distance(time, now)).unwrap_or_default().into(),
             if item.state.is_published() { Cell::new("published") } else { Cell::new("not confirmed").fg(Color::Red) },
-        ]);
-    }
-    listed
+        ];
+        (item.subject.label(), cells)
+    };
+    let headings = ["chat or account", "ending", "calls", "restarts", "ended", "event"];
+    table::of_ids(&headings, &runs.iter().map(row).collect::<Vec<_>>(), columns, &[3, 2, 4])
 }
 
 #[cfg(test)]
@@ -153,7 +153,7 @@ mod tests {
     use crate::ids::Subject;
 
     #[test]
-    fn list_fits_the_terminal_whatever_the_ids() {
+    fn list_has_a_line_for_each_run_whatever_the_ids_and_the_terminal() {
         let named = |name: &str| Item { subject: Subject::chat(name).unwrap(), ..item() };
         let runs = [named("c"), named(&"chat_01HXYZ4QK3WJ8FN3M6QH7TZ8GR".repeat(4)), named(&"会話".repeat(40))];
         for columns in [60, 80, 120] {
@@ -164,6 +164,7 @@ mod tests {
                 let text = table::text(&listed);
                 let widest = text.lines().map(UnicodeWidthStr::width).max().unwrap();
                 assert!(widest <= usize::from(columns), "{widest} columns of {columns}:\n{text}");
+                assert_eq!(text.lines().count(), 1 + runs.len(), "{columns} columns:\n{text}");
             }
         }
     }

@@ -67,9 +67,15 @@ impl Listen {
                 if self.is_enough(&shown) {
                     break;
                 }
-                if shown.show(&record, source, &format)? {
-                    printed.push(record);
+                match shown.look(&record, source) {
+                    Seen::Event(event) => print(&(format.line(&event) + "\n"))?,
+                    Seen::Repeat => {}
+                    Seen::Other(why) => {
+                        why.iter().for_each(|why| anstream::eprintln!("{why}"));
+                        continue;
+                    }
                 }
+                printed.push(record);
             }
             if !printed.is_empty() {
                 queue.delete(&printed).await.context("cannot delete from BRIDGE_EVENTS_QUEUE_URL")?;
@@ -85,29 +91,30 @@ impl Listen {
     }
 }
 
+/// What a message is.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    /// An ending that was not shown yet.
+    Event(Box<Event>),
+    /// One that was.
+    Repeat,
+    /// No event of the bridge, and the first time why not.
+    Other(Option<String>),
+}
+
 impl Shown {
-    /// Shows a message once; returns whether it is an event of this source, and may be deleted.
-    fn show(&mut self, record: &Record, source: &str, format: &EventFormat) -> anyhow::Result<bool> {
-        match serde_json::from_str::<Delivered>(&record.body) {
+    fn look(&mut self, record: &Record, source: &str) -> Seen {
+        let why = match serde_json::from_str::<Delivered>(&record.body) {
             Ok(Delivered { detail_type, source: of, detail }) if of == source => {
-                if self.endings.insert(detail.event_id) {
-                    print(&(format.line(&Event { detail_type, detail }) + "\n"))?;
-                }
-                Ok(true)
+                let is_new = self.endings.insert(detail.event_id);
+                return if is_new { Seen::Event(Box::new(Event { detail_type, detail })) } else { Seen::Repeat };
             }
-            parsed => {
-                if self.others.insert(record.message_id.clone()) {
-                    let why = match parsed {
-                        Ok(Delivered { source, .. }) => format!("its source is `{source}`"),
-                        Err(error) => error.to_string(),
-                    };
-                    let text =
-                        format!("message {} stays on the queue: no event of the bridge: {why}", record.message_id);
-                    anstream::eprintln!("{}", one_line(&text));
-                }
-                Ok(false)
-            }
-        }
+            Ok(Delivered { source, .. }) => format!("its source is `{source}`"),
+            Err(error) => error.to_string(),
+        };
+        let is_new = self.others.insert(record.message_id.clone());
+        let text = format!("message {} stays on the queue: no event of the bridge: {why}", record.message_id);
+        Seen::Other(is_new.then(|| one_line(&text)))
     }
 }
 
@@ -115,6 +122,8 @@ impl Shown {
 mod tests {
     use super::*;
     use crate::cli::run_report::tests::{NOW, item};
+    use crate::postpress::Finish;
+    use crate::run::{EndedBy, Item, Outcome, RunState};
 
     fn record(body: &str) -> Record {
         Record {
@@ -129,21 +138,20 @@ mod tests {
     }
 
     #[test]
-    fn only_events_of_the_bridge_are_deleted() {
+    fn only_events_of_the_bridge_are_shown_and_each_once() {
+        let outcome = Outcome { ending: Finish::Done.into(), ended_by: EndedBy::Answer, finished_at: NOW };
+        let ended = Item { state: RunState::Published { outcome, expires_at: 1 }, ..item() };
+        let event = Event::of_run(&ended).unwrap();
+        let line = event.to_line("postpress.bridge");
+
         let mut shown = Shown::default();
-        let format = EventFormat::new(true, "postpress.bridge");
-        let mut show = |body: &str| shown.show(&record(body), "postpress.bridge", &format).unwrap();
-        let outcome = crate::run::Outcome {
-            ending: crate::postpress::Finish::Done.into(),
-            ended_by: crate::run::EndedBy::Answer,
-            finished_at: NOW,
-        };
-        let ended = crate::run::Item { state: crate::run::RunState::Published { outcome, expires_at: 1 }, ..item() };
-        let event = Event::of_run(&ended).unwrap().to_line("postpress.bridge");
-        assert!(show(&event) && show(&event));
-        for other in ["", "{}", r#"{"chat_id":"c"}"#, &event.replace("postpress.bridge", "somebody.else")] {
-            assert!(!show(other), "{other}");
+        let mut look = |body: &str| shown.look(&record(body), "postpress.bridge");
+        assert_eq!(look(&line), Seen::Event(Box::new(event)));
+        assert_eq!(look(&line), Seen::Repeat);
+        let of_another = line.replace("postpress.bridge", "somebody.else");
+        assert!(matches!(look(&of_another), Seen::Other(Some(why)) if why.contains("its source is `somebody.else`")));
+        for other in ["", "{}", r#"{"chat_id":"c"}"#] {
+            assert_eq!(look(other), Seen::Other(None), "the message is known");
         }
-        assert_eq!((shown.endings.len(), shown.others.len()), (1, 1));
     }
 }
