@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Creates in an emulator what the bridge needs, and a queue that receives every event; what is there already stays as it is. For
-# local use; template.yaml has what a deployed bridge needs. Requires the AWS CLI, and AWS_ENDPOINT_URL, so that nothing is created in a real account.
+# local use; template.yaml has what a deployed bridge needs. Requires curl, the AWS CLI, and AWS_ENDPOINT_URL, so that nothing is
+# created in a real account.
 set -euo pipefail
 : "${AWS_ENDPOINT_URL:?set it to the address of an emulator, as in http://127.0.0.1:14566}"
 # The AWS CLI has its own name for the region.
@@ -34,21 +35,33 @@ redrive="{\\\"deadLetterTargetArn\\\": \\\"$(arn "$dead_letters")\\\", \\\"maxRe
 queue_url=$(queue bridge "{\"RedrivePolicy\": \"$redrive\", \"VisibilityTimeout\": \"380\"}")
 events_queue_url=$(queue bridge-events)
 
-if ! aws dynamodb describe-table --table-name bridge-runs >/dev/null 2>&1; then
+if ! found=$(aws dynamodb describe-table --table-name bridge-runs 2>&1); then
+    if [[ $found != *ResourceNotFoundException* ]]; then
+        echo "$found" >&2
+        exit 1
+    fi
     aws dynamodb create-table --table-name bridge-runs --billing-mode PAY_PER_REQUEST \
         --attribute-definitions AttributeName=subject,AttributeType=S AttributeName=open,AttributeType=N \
         AttributeName=sweep_at_ms,AttributeType=N \
         --key-schema AttributeName=subject,KeyType=HASH \
         --global-secondary-indexes '[{"IndexName": "open", "Projection": {"ProjectionType": "KEYS_ONLY"}, "KeySchema": [
             {"AttributeName": "open", "KeyType": "HASH"}, {"AttributeName": "sweep_at_ms", "KeyType": "RANGE"}]}]' >/dev/null
+fi
+ttl=$(aws dynamodb describe-time-to-live --table-name bridge-runs --query TimeToLiveDescription.TimeToLiveStatus --output text)
+if [[ $ttl != ENABLED ]]; then
     aws dynamodb update-time-to-live --table-name bridge-runs \
         --time-to-live-specification Enabled=true,AttributeName=expires_at >/dev/null
-    aws dynamodb update-continuous-backups --table-name bridge-runs \
-        --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true >/dev/null
 fi
+aws dynamodb update-continuous-backups --table-name bridge-runs \
+    --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true >/dev/null
 
+events_queue_arn=$(arn "$events_queue_url")
 aws events put-rule --name to-events-queue --event-pattern '{"source": ["postpress.bridge"]}' >/dev/null
-aws events put-targets --rule to-events-queue --targets "Id=queue,Arn=$(arn "$events_queue_url")" >/dev/null
+failed=$(aws events put-targets --rule to-events-queue --targets "Id=queue,Arn=$events_queue_arn" --query FailedEntryCount --output text)
+if [[ $failed != 0 ]]; then
+    echo 'the rule cannot send events to the queue' >&2
+    exit 1
+fi
 
 # For `source <(infra/local.sh)`, or for a person to read.
 printf 'export BRIDGE_QUEUE_URL=%s BRIDGE_TABLE=bridge-runs BRIDGE_EVENTS_QUEUE_URL=%s\n' "$queue_url" "$events_queue_url"

@@ -97,12 +97,11 @@ impl Results {
         if !(matches!(self.events, EventFormat::Lines) && self.display.is_watched()) {
             self.print(event)?;
         }
-        let error = event.detail.error.as_ref().map_or(String::new(), |error| format!(" {}", error.kind));
         let result = ChatResult::Ended(event.detail_type);
         if let Some(polls) = event.detail.polls {
             self.display.set_calls(chat, polls);
         }
-        self.display.end(chat, &format!("{}{error}", event.detail_type.as_str()), result.mark());
+        self.display.end(chat, event.detail_type.as_str(), event.detail.error.as_ref(), result.mark());
         self.keep(chat, result);
         Ok(())
     }

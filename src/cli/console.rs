@@ -55,11 +55,12 @@ impl Console {
     pub async fn run(self) -> anyhow::Result<()> {
         let (settings, table) = run_table::open("console").await?;
         let (kind, title, queue) = match &settings.runs {
-            Runs::File(path) if !path.exists() => {
-                let what = "no run yet: `sync` makes the file, and `dev` has a page of its own";
-                (BridgeKind::File, format!("{}: {what}", path.display()), None)
+            Runs::File(path) => {
+                if !path.exists() {
+                    eprintln!("There is no {} yet: `sync` creates it. `dev` has a page of its own.\n", path.display());
+                }
+                (BridgeKind::File, format!("runs in {}", path.display()), None)
             }
-            Runs::File(path) => (BridgeKind::File, format!("runs in {}", path.display()), None),
             Runs::Table(name) => {
                 let SendSettings { queue_url, .. } = SendSettings::from_env()?;
                 let bridge = DeployedBridge::connect("console").await?;
@@ -88,7 +89,10 @@ impl Console {
             ended: RefCell::default(),
             letters: RefCell::default(),
         };
-        server.serve(&bridge, shutdown::signal()).await;
+        tokio::select! {
+            () = server.serve(&bridge, shutdown::signal()) => {}
+            () = shutdown::second_signal() => {}
+        }
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! Formats runs and times for people.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ZonedDateTime};
 
 use crate::event::Event;
 use crate::postpress::{Envelope, Status};
@@ -12,17 +13,28 @@ use crate::store::Driver;
 use crate::text::one_line;
 use crate::time::Millis;
 
-/// The time of day where this machine is: `11:00:05`.
-pub(super) fn time_of_day(time: Millis) -> String {
-    local(time, "%H:%M:%S")
+/// The time zone of people; UTC until it is set.
+static ZONE: OnceLock<TimeZone> = OnceLock::new();
+
+/// Shows times in this time zone from now on.
+pub(super) fn set_zone(zone: TimeZone) {
+    ZONE.get_or_init(|| zone);
 }
 
-/// A time where this machine is, with its distance from UTC.
-fn local(time: Millis, format: &str) -> String {
-    // Tests have one result wherever they run.
-    let zone = if cfg!(test) { TimeZone::UTC } else { TimeZone::system() };
+fn local(time: Millis) -> ZonedDateTime {
     let timestamp = i64::try_from(time.0).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
-    timestamp.unwrap_or(Timestamp::MAX).to_zoned_datetime(zone).strftime(format).to_string()
+    timestamp.unwrap_or(Timestamp::MAX).to_zoned_datetime(ZONE.get().cloned().unwrap_or(TimeZone::UTC))
+}
+
+/// The time of day: `11:00:05`.
+pub(super) fn time_of_day(time: Millis) -> String {
+    local(time).strftime("%H:%M:%S").to_string()
+}
+
+/// The time of day, and the date unless that is today's.
+pub(super) fn time_or_date(time: Millis, now: Millis) -> String {
+    let (time, now) = (local(time), local(now));
+    time.strftime(if time.date() == now.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" }).to_string()
 }
 
 /// A duration to the tenth of a second while it is short.
@@ -48,7 +60,7 @@ pub(super) fn distance(time: Millis, now: Millis) -> String {
 
 /// A time, absolute and relative to now.
 pub(super) fn when(time: Millis, now: Millis) -> String {
-    format!("{}, {}", local(time, "%Y-%m-%d %H:%M:%S %:z"), distance(time, now))
+    format!("{}, {}", local(time).strftime("%Y-%m-%d %H:%M:%S %:z"), distance(time, now))
 }
 
 /// An envelope in one line.
@@ -85,7 +97,7 @@ pub(super) fn ending(item: &Item) -> Option<&str> {
 pub(super) fn event(event: &Event) -> String {
     let detail = &event.detail;
     let subject = detail.subject().map_or_else(|| "no chat".to_owned(), |subject| subject.label());
-    let kind = detail.error.as_ref().map_or(String::new(), |error| format!("  {}", error.kind));
+    let error = detail.error.as_ref().map_or(String::new(), |envelope| format!("  {}", error(envelope)));
     let calls = match detail.polls {
         Some(1) => "  1 call".to_owned(),
         Some(calls) => format!("  {calls} calls"),
@@ -95,7 +107,7 @@ pub(super) fn event(event: &Event) -> String {
         (Some(requested_at), Some(finished_at)) => format!("  {}", span(finished_at.since(requested_at))),
         _ => String::new(),
     };
-    one_line(&format!("{:<14}  {subject}{kind}{calls}{took}", event.detail_type.as_str()))
+    one_line(&format!("{:<14}  {subject}{calls}{took}{error}", event.detail_type.as_str()))
 }
 
 /// A run in a few words, which change only when there is news.
@@ -179,6 +191,9 @@ mod tests {
             assert_eq!(span(Duration::from_secs(seconds)), text);
         }
         assert_eq!(distance(NOW + Duration::from_secs(5), NOW), "in 5 s");
+        let day = Duration::from_hours(24);
+        let times = [NOW, NOW - day].map(|time| time_or_date(time, NOW));
+        assert_eq!(times, ["10:00:00", "2026-11-23 10:00:00"]);
         assert_eq!(when(NOW - Duration::from_secs(600), NOW), "2026-11-24 09:50:00 +00:00, 10 min ago");
     }
 

@@ -7,11 +7,10 @@ use tokio::time::Instant;
 
 use super::chat_state::Results;
 use crate::ids::{MessageId, Subject};
-use crate::message::{Message, Record};
 use crate::postpress::{Answer, Failure, NotAdmitted, Provider, SyncCall, Token};
-use crate::queue::Journal;
+use crate::queue::{Outgoing, Queue, VisibilityChange};
+use crate::run::Poll;
 use crate::service::ServiceError;
-use crate::time::{Clock, Millis};
 
 /// Shows each call, and its answer before it returns it.
 pub(super) struct ObservedProvider<P> {
@@ -32,22 +31,29 @@ impl<P: Provider> Provider for ObservedProvider<P> {
     }
 }
 
-/// Shows when each poll is delivered.
-pub(super) struct ObservedQueue {
+/// Shows when each poll that is sent makes its call.
+pub(super) struct PollCountdown<Q> {
+    pub(super) queue: Q,
     pub(super) results: Rc<Results>,
 }
 
-impl Journal for ObservedQueue {
-    fn save(&self, message: &Record, visible_at: Millis) -> Result<(), ServiceError> {
-        if let Message::Poll(poll) = Message::parse(message, "") {
-            self.results.display.set_next(&poll.subject, visible_at.since(Clock::System.now()));
+impl<Q: Queue> Queue for PollCountdown<Q> {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<MessageId, ServiceError>> {
+        let sent = self.queue.send(messages).await;
+        for (message, sent) in messages.iter().zip(&sent) {
+            // A poll that carries an answer makes no call.
+            if sent.is_ok()
+                && let Ok(Poll { subject, answer: None, .. }) = serde_json::from_str(&message.body)
+            {
+                self.results.display.set_next(&subject, message.delay);
+            }
         }
-        Ok(())
+        sent
     }
 
-    fn bury(&self, _: &Record) {}
-
-    fn forget(&self, _: &MessageId) {}
+    async fn change_visibility(&self, messages: &[VisibilityChange]) -> Vec<Result<(), ServiceError>> {
+        self.queue.change_visibility(messages).await
+    }
 }
 
 /// An answer in a few words.

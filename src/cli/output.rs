@@ -5,11 +5,13 @@ use std::sync::OnceLock;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use jiff::tz::TimeZone;
+
 use crate::event::Event;
 use crate::settings;
 use crate::time::Clock;
 
-use super::format::{self, time_of_day};
+use super::format;
 
 /// The options that every command has.
 #[derive(Debug, Clone, Args)]
@@ -50,7 +52,7 @@ pub(super) enum EventFormat {
 }
 
 impl EventFormat {
-    /// JSON where it is asked for, or where no person reads.
+    /// JSON if it is asked for, or if stdout is no terminal.
     pub(super) fn new(json: bool, source: &str) -> Self {
         if json || !std::io::stdout().is_terminal() { Self::Json { source: source.to_owned() } } else { Self::Lines }
     }
@@ -59,7 +61,11 @@ impl EventFormat {
     pub(super) fn line(&self, event: &Event) -> String {
         match self {
             Self::Json { source } => event.to_line(source),
-            Self::Lines => format!("{}  {}", time_of_day(Clock::System.now()), format::event(event)),
+            Self::Lines => {
+                let now = Clock::System.now();
+                let time = format::time_or_date(event.detail.finished_at.unwrap_or(now), now);
+                format!("{time}  {}", format::event(event))
+            }
         }
     }
 }
@@ -80,6 +86,7 @@ impl OutputOptions {
             Color::Never => (anstream::ColorChoice::Never, Some(false)),
         };
         choice.write_global();
+        format::set_zone(TimeZone::system());
         // The live lines are indicatif's, which has its own idea of colours.
         if let Some(colours) = live_lines {
             console::set_colors_enabled_stderr(colours);

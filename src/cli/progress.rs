@@ -1,4 +1,4 @@
-//! Progress on stderr while chats are synced: a live line for each chat on a terminal, plain lines elsewhere.
+//! Progress on stderr while chats are synced: a live line for each chat on a terminal, plain lines elsewhere and for `TERM=dumb`.
 //!
 //! A live line has the chat, how long it takes so far, its calls, when its next message is delivered, and the latest news:
 //!
@@ -17,9 +17,11 @@ use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use unicode_width::UnicodeWidthStr;
 
 use crate::ids::Subject;
+use crate::postpress::Envelope;
 use crate::service::ServiceError;
+use crate::text::one_line;
 
-use super::format::{pause, span};
+use super::format::{self, pause, span};
 use super::output::is_quiet;
 use super::table::cut;
 
@@ -38,8 +40,8 @@ pub(super) struct ProgressDisplay {
     began: Instant,
     lines: MultiProgress,
     live: RefCell<BTreeMap<Subject, LiveLine>>,
-    /// Answers whose plain lines wait for when the next call is.
-    answers: RefCell<BTreeMap<Subject, String>>,
+    /// Answers whose plain lines wait for when the next call is, and when they came.
+    answers: RefCell<BTreeMap<Subject, (Duration, String)>>,
     columns: usize,
     name_width: usize,
     is_quiet: bool,
@@ -58,12 +60,12 @@ struct Facts {
     began: Instant,
     ended: Option<Instant>,
     calls: u32,
-    next: Next,
+    next: Upcoming,
 }
 
 /// What happens next with a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+enum Upcoming {
     Unknown,
     Call,
     MessageAt(Instant),
@@ -83,12 +85,14 @@ impl ProgressDisplay {
     pub(super) fn new<'a>(chats: impl IntoIterator<Item = &'a Subject>) -> Self {
         let chats: Vec<&Subject> = chats.into_iter().collect();
         let is_quiet = is_quiet();
-        let is_live = std::io::stderr().is_terminal() && chats.len() <= LIVE_MAX && !is_quiet;
+        let lines = MultiProgress::new();
+        // Hidden without a terminal, and on one that cannot move its cursor (`TERM=dumb`).
+        let is_live = !lines.is_hidden() && chats.len() <= LIVE_MAX && !is_quiet;
         let longest = chats.iter().map(|chat| chat.label().width()).max().unwrap_or_default();
         let columns = columns();
         let display = Self {
             began: Instant::now(),
-            lines: MultiProgress::new(),
+            lines,
             live: RefCell::default(),
             answers: RefCell::default(),
             columns,
@@ -108,7 +112,7 @@ impl ProgressDisplay {
     }
 
     fn line(&self, chat: &Subject) -> LiveLine {
-        let facts = Facts { columns: self.columns, began: self.began, ended: None, calls: 0, next: Next::Unknown };
+        let facts = Facts { columns: self.columns, began: self.began, ended: None, calls: 0, next: Upcoming::Unknown };
         let facts = Arc::new(Mutex::new(facts));
         let bar = self.lines.add(ProgressBar::no_length());
         bar.set_style(style("{spinner:.cyan}", &facts));
@@ -123,7 +127,10 @@ impl ProgressDisplay {
         match self.live.borrow().get(chat) {
             Some(line) if !line.bar.is_finished() => line.bar.set_message(text.to_owned()),
             Some(_) => {}
-            None => self.plain(chat, text),
+            None => {
+                self.show_answer(chat, "");
+                self.plain(chat, self.began.elapsed(), text);
+            }
         }
     }
 
@@ -134,25 +141,31 @@ impl ProgressDisplay {
 
     /// Shows that a call for a chat begins.
     pub(super) fn call(&self, chat: &Subject) {
-        self.change(chat, |facts| (facts.calls, facts.next) = (facts.calls + 1, Next::Call));
+        self.change(chat, |facts| (facts.calls, facts.next) = (facts.calls + 1, Upcoming::Call));
     }
 
     /// Shows the answer to a chat's call. Its plain line waits for what follows from it.
     pub(super) fn answer(&self, chat: &Subject, text: &str) {
         if self.live.borrow().contains_key(chat) {
-            self.change(chat, |facts| facts.next = Next::Unknown);
+            self.change(chat, |facts| facts.next = Upcoming::Unknown);
             self.update(chat, text);
-        } else if let Some(earlier) = self.answers.borrow_mut().insert(chat.clone(), text.to_owned()) {
-            self.plain(chat, &earlier);
+        } else {
+            self.show_answer(chat, "");
+            self.answers.borrow_mut().insert(chat.clone(), (self.began.elapsed(), text.to_owned()));
+        }
+    }
+
+    /// Prints the plain line of an answer that still waits.
+    fn show_answer(&self, chat: &Subject, rest: &str) {
+        if let Some((came, answer)) = self.answers.borrow_mut().remove(chat) {
+            self.plain(chat, came, &format!("{answer}{rest}"));
         }
     }
 
     /// Shows when a chat's next message is delivered.
     pub(super) fn set_next(&self, chat: &Subject, wait: Duration) {
-        self.change(chat, |facts| facts.next = Next::MessageAt(Instant::now() + wait));
-        if let Some(answer) = self.answers.borrow_mut().remove(chat) {
-            self.plain(chat, &format!("{answer}; next call in {}", pause(wait)));
-        }
+        self.change(chat, |facts| facts.next = Upcoming::MessageAt(Instant::now() + wait));
+        self.show_answer(chat, &format!("; next call in {}", pause(wait)));
     }
 
     fn change(&self, chat: &Subject, change: impl FnOnce(&mut Facts)) {
@@ -161,19 +174,25 @@ impl ProgressDisplay {
         }
     }
 
-    /// Shows the event that ends a chat.
-    pub(super) fn end(&self, chat: &Subject, event: &str, mark: Mark) {
-        // Among the answers, a plain line has to say what it is.
+    /// Shows the event that ends a chat, and the error in it.
+    pub(super) fn end(&self, chat: &Subject, event: &str, error: Option<&Envelope>, mark: Mark) {
         let is_live = self.live.borrow().contains_key(chat);
-        self.finish(chat, &if is_live { event.to_owned() } else { format!("event {event}") }, mark);
+        let text = match error {
+            Some(envelope) if is_live => {
+                self.note(&format!("{}: {}", chat.label(), one_line(&format::error(envelope))));
+                format!("{event} {}", envelope.kind)
+            }
+            Some(envelope) => format!("{event} {}", one_line(&format::error(envelope))),
+            None => event.to_owned(),
+        };
+        // Among the answers, a plain line has to say what it is.
+        self.finish(chat, &if is_live { text } else { format!("event {text}") }, mark);
     }
 
     /// Shows what became of a chat. What does not fit into its live line stands above it in full.
     pub(super) fn finish(&self, chat: &Subject, text: &str, mark: Mark) {
-        self.change(chat, |facts| (facts.ended, facts.next) = (Some(Instant::now()), Next::Unknown));
-        if let Some(answer) = self.answers.borrow_mut().remove(chat) {
-            self.plain(chat, &answer);
-        }
+        self.change(chat, |facts| (facts.ended, facts.next) = (Some(Instant::now()), Upcoming::Unknown));
+        self.show_answer(chat, "");
         match self.live.borrow().get(chat) {
             Some(LiveLine { bar, facts }) => {
                 let room = self.columns.saturating_sub(self.name_width + Facts::width_at_the_end(self.columns) + 6);
@@ -183,7 +202,7 @@ impl ProgressDisplay {
                 bar.set_style(style(if mark == Mark::Success { "{spinner:.green}" } else { "{spinner:.red}" }, facts));
                 bar.finish_with_message(text.to_owned());
             }
-            None => self.plain(chat, text),
+            None => self.plain(chat, self.began.elapsed(), text),
         }
     }
 
@@ -214,12 +233,19 @@ impl ProgressDisplay {
         }
     }
 
-    fn plain(&self, chat: &Subject, text: &str) {
-        if self.is_quiet {
-            return;
+    fn plain(&self, chat: &Subject, at: Duration, text: &str) {
+        if !self.is_quiet {
+            anstream::eprintln!("{:6.1} s  {}  {text}", at.as_secs_f64(), chat.label());
         }
-        let seconds = self.began.elapsed().as_secs_f64();
-        anstream::eprintln!("{seconds:6.1} s  {}  {text}", chat.label());
+    }
+}
+
+/// A process that is told to stop has answers of which nothing follows any more.
+impl Drop for ProgressDisplay {
+    fn drop(&mut self) {
+        for (chat, (came, answer)) in std::mem::take(&mut *self.answers.borrow_mut()) {
+            self.plain(&chat, came, &answer);
+        }
     }
 }
 
@@ -227,13 +253,13 @@ impl Facts {
     /// What it says at `now`, always with the same width until the end. A narrow terminal has room only for what happens next.
     fn text(&self, now: Instant) -> String {
         let next = match self.next {
-            Next::Unknown => String::new(),
-            Next::Call => "calling".to_owned(),
+            Upcoming::Unknown => String::new(),
+            Upcoming::Call => "calling".to_owned(),
             // Rounded up, so that it never says 0 while it waits.
-            Next::MessageAt(at) if at > now => {
+            Upcoming::MessageAt(at) if at > now => {
                 format!("next in {}", span((at - now) + Duration::from_millis(999)))
             }
-            Next::MessageAt(_) => "due".to_owned(),
+            Upcoming::MessageAt(_) => "due".to_owned(),
         };
         let mut parts = Vec::new();
         if self.columns >= ROOM_FOR_TIME {
@@ -295,30 +321,30 @@ mod tests {
         let second = Duration::from_secs(1);
         for (columns, width) in [(60, 14), (80, 23), (100, 35)] {
             for (next, calls, after) in [
-                (Next::Unknown, 0, 0),
-                (Next::Call, 1, 59),
-                (Next::MessageAt(began + 900 * second), 12, 0),
-                (Next::MessageAt(began), 1000, 100_000),
+                (Upcoming::Unknown, 0, 0),
+                (Upcoming::Call, 1, 59),
+                (Upcoming::MessageAt(began + 900 * second), 12, 0),
+                (Upcoming::MessageAt(began), 1000, 100_000),
             ] {
                 let facts = Facts { columns, began, ended: None, calls, next };
                 let text = facts.text(began + after * second);
                 assert_eq!(text.width(), width, "{columns} columns: {text:?}");
-                let over = Facts { ended: Some(began), next: Next::Unknown, ..facts };
+                let over = Facts { ended: Some(began), next: Upcoming::Unknown, ..facts };
                 assert!(over.text(began).width() <= Facts::width_at_the_end(columns), "{columns} columns");
             }
         }
     }
 
     #[test]
-    fn countdown_reaches_no_zero_before_its_end() {
+    fn countdown_stays_above_zero_while_it_waits() {
         let began = Instant::now();
         let facts = |next| Facts { columns: 100, began, ended: None, calls: 7, next };
         let at = |milliseconds| began + Duration::from_millis(milliseconds);
         let text = |next| facts(next).text(at(42_000));
-        assert_eq!(text(Next::MessageAt(at(54_000))), "   42 s     7 calls  next in 12 s  ");
-        assert_eq!(text(Next::MessageAt(at(42_010))), "   42 s     7 calls  next in 1 s   ");
-        assert_eq!(text(Next::MessageAt(at(42_000))), "   42 s     7 calls  due           ");
-        let over = Facts { ended: Some(at(40_000)), ..facts(Next::Unknown) };
+        assert_eq!(text(Upcoming::MessageAt(at(54_000))), "   42 s     7 calls  next in 12 s  ");
+        assert_eq!(text(Upcoming::MessageAt(at(42_010))), "   42 s     7 calls  next in 1 s   ");
+        assert_eq!(text(Upcoming::MessageAt(at(42_000))), "   42 s     7 calls  due           ");
+        let over = Facts { ended: Some(at(40_000)), ..facts(Upcoming::Unknown) };
         assert_eq!(over.text(at(99_000)).trim(), "40 s     7 calls");
     }
 

@@ -98,8 +98,11 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, driver: Driver, 
     line("phase", if item.state.is_active() { "active" } else { "ended" }.to_owned());
     match (status(item), item.polls) {
         (status, calls @ 1..) if item.state.is_active() => {
-            let known = status.unwrap_or("none yet");
-            line("status", format!("{known}; the answer to call {calls} is recorded with what follows from it"));
+            let known = match status {
+                Some(status) => format!("{status}, as of call {}", calls - 1),
+                None => "none yet".to_owned(),
+            };
+            line("status", format!("{known} (the answer to call {calls} is not recorded yet)"));
         }
         (Some(status), _) => line("status", status.to_owned()),
         (None, _) => {}

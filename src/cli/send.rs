@@ -14,7 +14,7 @@ use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHO
 use crate::ids::{Subject, subject_fields};
 use crate::message::TriggerBody;
 use crate::postpress::client::{http_client, mozilla_roots};
-use crate::settings::{FromEnv, WebhookClientSettings};
+use crate::settings::{FromEnv, SecretRef, SecretSource, WebhookClientSettings};
 use crate::telemetry::{self, LogFormat};
 use crate::text::{bounded, one_line};
 use crate::time::{Clock, Millis};
@@ -58,9 +58,8 @@ pub struct Send {
     subjects: NamedSubjects,
 }
 
-/// A request to the webhook.
-struct Request {
-    subject: Subject,
+/// A trigger as it is posted.
+struct Post {
     headers: BTreeMap<&'static str, String>,
     body: String,
 }
@@ -83,20 +82,20 @@ impl Send {
         let triggers = self.options.triggers(subjects, &resync)?;
         let settings = WebhookClientSettings::from_env()?;
         telemetry::init(&settings.log_filter, LogFormat::Compact)?;
-        let now = Clock::System.now();
-        let requests: Vec<_> =
-            triggers.iter().map(|trigger| self.request(trigger, &settings, now)).collect::<Result<_, _>>()?;
+        // Each is made when it is sent, because a signature is soon too old; but a missing credential is found before the first is sent.
+        let post = |trigger: &TriggerBody| self.post_of(trigger, &settings, Clock::System.now());
+        triggers.first().map(post).transpose()?;
         if self.curl {
-            for request in &requests {
-                table::print(&request.curl(settings.url.as_str()))?;
+            for trigger in &triggers {
+                table::print(&post(trigger)?.curl(settings.url.as_str()))?;
             }
             return Ok(true);
         }
         let http = http_client(mozilla_roots())?;
         let mut all_accepted = true;
-        for request in requests {
-            let subject = request.subject.clone();
-            match post(&http, &settings, request).await {
+        for trigger in &triggers {
+            let subject = &trigger.subject;
+            match send(&http, &settings, post(trigger)?).await {
                 Ok(answer) if self.json => table::print_json(&answer)?,
                 Ok(answer) => {
                     let message_id = answer["message_id"].as_str().unwrap_or("accepted");
@@ -106,7 +105,7 @@ impl Send {
                     all_accepted = false;
                     let error = one_line(&format!("{error:#}"));
                     if self.json {
-                        table::print_json(&Refused { subject: &subject, error: &error })?;
+                        table::print_json(&Refused { subject, error: &error })?;
                     } else {
                         anstream::eprintln!("{}  not accepted: {error}", subject.label());
                     }
@@ -116,56 +115,75 @@ impl Send {
         Ok(all_accepted)
     }
 
-    fn request(&self, trigger: &TriggerBody, settings: &WebhookClientSettings, now: Millis) -> anyhow::Result<Request> {
+    fn post_of(&self, trigger: &TriggerBody, settings: &WebhookClientSettings, now: Millis) -> anyhow::Result<Post> {
         let body = trigger.to_body();
         let mut headers = BTreeMap::from([(CONTENT_TYPE.as_str(), "application/json".to_owned())]);
         headers.extend(self.options.group.as_ref().map(|group| (MESSAGE_GROUP, group.as_str().to_owned())));
-        match (self.sign, &settings.signing, &settings.token) {
-            (true, Some(secrets), _) => {
-                // The webhook takes it for the idempotency key, if the trigger has none.
-                let id = format!("msg_{}", uuid::Uuid::new_v4().simple());
-                let seconds = now.epoch_seconds();
-                let signature = secrets.sign(&id, seconds.try_into()?, &body)?;
-                headers.insert(HEADER_WEBHOOK_ID, id);
-                headers.insert(HEADER_WEBHOOK_TIMESTAMP, seconds.to_string());
-                headers.insert(HEADER_WEBHOOK_SIGNATURE, signature);
-            }
-            (true, None, _) => bail!("--sign needs the signing secret: set BRIDGE_WEBHOOK_SECRET"),
-            // A printed command takes it from the environment, and does not show it.
-            (false, _, Some(_)) if self.curl => {
-                headers.insert(AUTHORIZATION.as_str(), "Bearer $BRIDGE_WEBHOOK_TOKEN".to_owned());
-            }
-            (false, _, Some(token)) => {
-                headers.insert(AUTHORIZATION.as_str(), format!("Bearer {}", token.expose_secret()));
-            }
-            (false, _, None) => bail!("set BRIDGE_WEBHOOK_TOKEN to the bearer token, or sign the request with --sign"),
+        if self.sign {
+            let secrets =
+                plain(settings.signing.as_ref(), "--sign needs the signing secret: set BRIDGE_WEBHOOK_SECRET")?;
+            // The webhook takes it for the idempotency key, if the trigger has none.
+            let id = format!("msg_{}", uuid::Uuid::new_v4().simple());
+            let seconds = now.epoch_seconds();
+            let signature = secrets.sign(&id, seconds.try_into()?, &body)?;
+            headers.insert(HEADER_WEBHOOK_ID, id);
+            headers.insert(HEADER_WEBHOOK_TIMESTAMP, seconds.to_string());
+            headers.insert(HEADER_WEBHOOK_SIGNATURE, signature);
+        } else {
+            let missing = "set BRIDGE_WEBHOOK_TOKEN to the bearer token, or sign the request with --sign";
+            let token = plain(settings.token.as_ref(), missing)?;
+            headers.insert(AUTHORIZATION.as_str(), format!("Bearer {}", token.expose_secret()));
         }
-        Ok(Request { subject: trigger.subject.clone(), headers, body })
+        Ok(Post { headers, body })
     }
 }
 
-impl Request {
+/// The credential itself: this command reads none from Secrets Manager.
+fn plain<'a, T>(credential: Option<&'a SecretSource<T>>, missing: &'static str) -> anyhow::Result<&'a T> {
+    match credential {
+        Some(SecretSource::Plain(credential)) => Ok(credential),
+        Some(SecretSource::Stored(SecretRef { variable, .. })) => {
+            bail!("{missing}; `send` does not read {variable} from Secrets Manager")
+        }
+        None => bail!(missing),
+    }
+}
+
+impl Post {
     /// A command for a shell that sends it.
     fn curl(&self, url: &str) -> String {
         let mut command = "curl".to_owned();
         for (name, value) in &self.headers {
-            // The shell replaces a variable only between double quotes; no other value has one, nor a quote.
-            let quote = if value.contains('$') { '"' } else { '\'' };
-            command += &format!(" -H {quote}{name}: {value}{quote}");
+            if *name == AUTHORIZATION.as_str() {
+                // From the environment, so that it is not shown; of two tokens, as during a rotation, the newer one.
+                command += &format!(" -H \"{name}: Bearer ${{BRIDGE_WEBHOOK_TOKEN##* }}\"");
+            } else {
+                command += &format!(" -H {}", quoted(&format!("{name}: {value}")));
+            }
         }
-        format!("{command} --data-raw '{}' '{url}'\n", self.body.replace('\'', r"'\''"))
+        format!("{command} --data-raw {} {}\n", quoted(&self.body), quoted(url))
     }
 }
 
+/// The text as one word of a shell, whatever it is.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// Posts a trigger; returns the webhook's answer if it accepted it.
-async fn post(http: &reqwest::Client, settings: &WebhookClientSettings, request: Request) -> anyhow::Result<Value> {
-    let mut post = http.post(settings.url.clone()).timeout(REQUEST_MAX).body(request.body);
-    for (name, value) in &request.headers {
-        post = post.header(*name, value);
+async fn send(http: &reqwest::Client, settings: &WebhookClientSettings, post: Post) -> anyhow::Result<Value> {
+    const UNKNOWN: &str =
+        "it may have been accepted; with the same --idempotency-key, sending it again is the same request";
+    let mut request = http.post(settings.url.clone()).timeout(REQUEST_MAX).body(post.body);
+    for (name, value) in &post.headers {
+        request = request.header(*name, value);
     }
-    let response = post.send().await.context("no answer, so it may have arrived nevertheless")?;
+    let response = request.send().await.map_err(|error| {
+        let what = if error.is_connect() { "the webhook cannot be reached" } else { UNKNOWN };
+        anyhow::Error::new(error).context(what)
+    })?;
     let status = response.status();
-    let text = response.text().await.context("its answer broke off, so it may have been accepted")?;
+    let text = response.text().await.context(UNKNOWN)?;
     let answer: Value = serde_json::from_str(&text).unwrap_or_default();
     if status == http::StatusCode::ACCEPTED {
         return Ok(answer);

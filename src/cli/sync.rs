@@ -33,7 +33,8 @@ use super::aws::provider;
 use super::chat_state::{ChatResult, ChatState, Results};
 use super::consent;
 use super::each_chat::{self, ChatLister};
-use super::observed_provider::{ObservedProvider, ObservedQueue};
+use super::format::pause;
+use super::observed_provider::{ObservedProvider, PollCountdown};
 use super::output::EventFormat;
 use super::progress::ProgressDisplay;
 use super::shutdown::{self, second_signal};
@@ -210,17 +211,15 @@ impl Session {
         let visibility_timeout = invocation + config.rules.lease_margin;
         // The run table remembers message ids, so their prefix must be new in each process.
         let prefix = uuid::Uuid::new_v4().to_string();
-        let queue = MemoryQueue::new(&prefix, Clock::System, visibility_timeout, u32::MAX);
-        let observer = ObservedQueue { results: Rc::clone(&self.results) };
-        let queue = Rc::new(queue.with_journal(Box::new(observer)));
+        let queue = Rc::new(MemoryQueue::new(&prefix, Clock::System, visibility_timeout, u32::MAX));
         for chat in &self.chats {
             self.begin(chat, &queue).await.with_context(|| format!("could not start with {}", chat.label()))?;
         }
 
         let provider = ObservedProvider { provider, results: Rc::clone(&self.results) };
+        let countdown = PollCountdown { queue: Rc::clone(&queue), results: Rc::clone(&self.results) };
         let concurrency = config.limits.max_in_flight;
-        let worker =
-            Worker::new(provider, Rc::clone(&self.store), Rc::clone(&queue), self.bus(), Clock::System, config);
+        let worker = Worker::new(provider, Rc::clone(&self.store), countdown, self.bus(), Clock::System, config);
         let mapping = EventSourceMapping { batch_size: 1, concurrency, invocation };
         let mut interrupted = false;
         let finished_or_interrupted = async {
@@ -273,9 +272,10 @@ impl Session {
                 self.results.display.set_calls(chat, run.polls);
                 let wait = (run.lease_until_ms + Duration::from_millis(1)).since(now);
                 if !wait.is_zero() {
-                    self.results
-                        .display
-                        .answer(chat, "the process before had a call in flight, whose lease must expire");
+                    let text =
+                        format!("waiting {} for the lease of the previous process's call to expire", pause(wait));
+                    self.results.display.update(chat, &text);
+                    self.results.display.set_next(chat, wait);
                 }
                 queue.put(&run.recovery_poll().to_body(), wait);
             }

@@ -40,7 +40,7 @@ pub struct Trigger {
     #[arg(long, requires = "each_chat", conflicts_with = "chats")]
     again: bool,
 
-    /// Print JSON lines on a terminal too: a line for each trigger, or with `--wait` for each event
+    /// Print JSON lines: for each trigger, or with `--wait` for each event, as without a terminal
     #[arg(long)]
     json: bool,
 

@@ -38,7 +38,7 @@ struct Cancel {
     subject: Subject,
 }
 
-/// The body of a redrive: the dead letters whose plan was shown. Others have come since, and nobody has seen theirs.
+/// The body of a redrive: the dead letters whose plan was shown, and not those that have come since.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Redrive {

@@ -28,6 +28,9 @@ mod view;
 pub use server::{BindError, Console};
 pub use view::{About, BridgeKind, Comparison, Fate, Pollers, Redriven};
 
+/// How many dead letters a page shows and redrives at once.
+pub const LETTERS_MAX: usize = 200;
+
 /// What the page shows and changes.
 pub trait Bridge {
     /// What it is.
@@ -48,7 +51,7 @@ pub trait Bridge {
     /// Puts a trigger or a cancel on its queue. `None` if it has no queue.
     fn send(&self, trigger: &TriggerBody) -> impl Future<Output = Option<Result<MessageId, ServiceError>>>;
 
-    /// Its dead letters, oldest first.
+    /// Its dead letters, at most [`LETTERS_MAX`], oldest first.
     fn dead_letters(&self) -> impl Future<Output = Result<Vec<DeadLetter>, ServiceError>>;
 
     /// Sends these dead letters again, or drops them, as their kinds say. Others stay.

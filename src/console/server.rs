@@ -47,6 +47,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a change may take once the page is no longer served.
 const COMPLETE_MAX: Duration = Duration::from_secs(30);
+/// How long open connections, most of which are idle, are kept after the last change.
+const LAST_ANSWER: Duration = Duration::from_millis(100);
 
 /// A call that changes something. A connection that is lost drops its future, so these are not part of one.
 type Change<'a> = LocalBoxFuture<'a, ()>;
@@ -103,7 +105,7 @@ impl Console {
         format!("http://{}", self.address)
     }
 
-    /// Answers until `stop` completes. What changes something is then completed, and so it is if its client disconnects.
+    /// Answers until `stop` completes, and then completes what changes something. A change is also completed if its client disconnects.
     pub async fn serve(&self, bridge: &impl Bridge, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let (begin, mut begun) = mpsc::unbounded_channel();
@@ -120,7 +122,19 @@ impl Console {
                 Some(()) = connections.next() => {}
             }
         }
-        let complete = async { while changes.next().await.is_some() {} };
+        while let Ok(change) = begun.try_recv() {
+            changes.push(change);
+        }
+        let complete = async {
+            while !changes.is_empty() {
+                tokio::select! {
+                    Some(()) = changes.next() => {}
+                    Some(()) = connections.next() => {}
+                }
+            }
+            // For the last answers to be sent.
+            let _ = timeout(LAST_ANSWER, async { while connections.next().await.is_some() {} }).await;
+        };
         if timeout(COMPLETE_MAX, complete).await.is_err() {
             tracing::warn!("a change that the page asked for is not known to be complete");
         }

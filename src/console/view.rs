@@ -92,6 +92,8 @@ pub struct Redriven {
     pub dropped: usize,
     /// Left in the dead-letter queue.
     pub left: usize,
+    /// Not there any more, or held by another consumer.
+    pub not_found: usize,
 }
 
 /// The whole bridge.

@@ -18,9 +18,9 @@ pub struct WebhookClientSettings {
     /// `BRIDGE_WEBHOOK_URL`: where triggers are posted.
     pub url: Url,
     /// `BRIDGE_WEBHOOK_SECRET`: what requests are signed with.
-    pub signing: Option<SigningSecrets>,
+    pub signing: Option<SecretSource<SigningSecrets>>,
     /// `BRIDGE_WEBHOOK_TOKEN`: the bearer token; during a rotation, the new one.
-    pub token: Option<SecretString>,
+    pub token: Option<SecretSource<SecretString>>,
     /// `BRIDGE_LOG`: what is logged.
     pub log_filter: LogFilter,
 }
@@ -28,8 +28,8 @@ pub struct WebhookClientSettings {
 impl FromEnv for WebhookClientSettings {
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
         let url = url(reader);
-        let signing = plain(reader, SECRET, STORED_SECRET, SigningSecrets::parse);
-        let token = plain(reader, TOKEN, STORED_TOKEN, newest_token);
+        let signing = reader.secret(SECRET, STORED_SECRET, SigningSecrets::parse);
+        let token = reader.secret(TOKEN, STORED_TOKEN, newest_token);
         let log_filter = reader.log_filter(LogFilter::warnings());
         Some(Self { url: url?, signing, token, log_filter })
     }
@@ -55,22 +55,6 @@ fn url(reader: &mut Reader<'_>) -> Option<Url> {
     };
     reader.unusable(URL, why);
     None
-}
-
-/// The credential itself: this command reads none from Secrets Manager.
-fn plain<T>(
-    reader: &mut Reader<'_>,
-    variable: &'static str,
-    stored: &'static str,
-    parse: fn(&SecretString) -> Result<T, InvalidSecret>,
-) -> Option<T> {
-    match reader.secret(variable, stored, parse)? {
-        SecretSource::Plain(credential) => Some(credential),
-        SecretSource::Stored(_) => {
-            reader.unusable(stored, format!("is not read by `send`; set {variable} to the secret's value instead"));
-            None
-        }
-    }
 }
 
 fn newest_token(text: &SecretString) -> Result<SecretString, InvalidSecret> {
@@ -115,9 +99,10 @@ mod tests {
     fn newest_credential_is_sent() {
         let url = (URL, "http://127.0.0.1:4817");
         let rotated = read(&[url, (TOKEN, "the-older-token-1 the-newer-token-2"), (SECRET, SIGNING)]).unwrap();
-        assert_eq!(rotated.token.unwrap().expose_secret(), "the-newer-token-2");
-        assert!(rotated.signing.is_some());
-        let stored = read(&[url, (STORED_TOKEN, "bridge/token")]).unwrap_err();
-        assert!(stored.contains("set BRIDGE_WEBHOOK_TOKEN to the secret's value"), "{stored}");
+        let Some(SecretSource::Plain(token)) = rotated.token else { panic!("{:?}", rotated.token) };
+        assert_eq!(token.expose_secret(), "the-newer-token-2");
+        assert!(matches!(rotated.signing, Some(SecretSource::Plain(_))));
+        let stored = read(&[url, (STORED_TOKEN, "bridge/token")]).unwrap();
+        assert!(matches!(stored.token, Some(SecretSource::Stored(_))));
     }
 }

@@ -169,7 +169,7 @@ export async function startMock({ port = 0 } = {}) {
     if (method === "POST" && pathname === "/api/redrive") {
       const isShown = (letter) => body.message_ids.includes(letter.message_id);
       const count = (plan) => mock.letters.filter((letter) => isShown(letter) && letter.plan === plan).length;
-      const redriven = { sent: count("send"), dropped: count("drop"), left: count("leave") };
+      const redriven = { sent: count("send"), dropped: count("drop"), left: count("leave"), not_found: 0 };
       mock.letters = mock.letters.filter((letter) => !isShown(letter) || letter.plan === "leave");
       return [200, redriven];
     }

@@ -266,7 +266,7 @@ async fn send_posts_triggers_with_the_token_or_signed_and_says_why_one_is_refuse
     }
 
     // What it prints for a shell is what it sends.
-    let trigger = ["--curl", "deleted~it's", "--metadata", r#"{"a": "$b `c`"}"#];
+    let trigger = ["--curl", "deleted~it's", "--metadata", r#"{"a": "$b `c`"}"#, "--group", "'$(exit)`exit`\""];
     for (arguments, id) in [(&["--sign"][..], "deleted~signed-curl"), (&[], "deleted~curl")] {
         let (code, curl, _) = send(SECRET, &dev.token, &[arguments, &trigger, &[id]].concat()).await;
         assert_eq!((code, curl.lines().count(), curl.contains(&dev.token)), (Some(0), 2, false), "{curl}");

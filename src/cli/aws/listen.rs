@@ -1,10 +1,12 @@
 //! `postpress-bridge listen`: prints the events that a rule sends to a queue.
 
 use std::collections::HashSet;
+use std::pin::pin;
+use std::time::Duration;
 
-use anyhow::Context;
 use aws_sdk_sqs::Client;
 use serde::Deserialize;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::options::Listen;
@@ -22,6 +24,8 @@ use crate::text::one_line;
 
 /// The most that one receive returns.
 const RECEIVE_MAX: usize = 10;
+/// How long to wait after a failed receive.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// An event as EventBridge delivers it. Its other fields are EventBridge's.
 #[derive(Deserialize)]
@@ -32,11 +36,11 @@ struct Delivered {
     detail: Detail,
 }
 
-/// What was shown, so that nothing is shown twice.
+/// What was seen, so that nothing is shown twice.
 #[derive(Default)]
-struct Shown {
+struct SeenMessages {
     endings: HashSet<Uuid>,
-    /// Messages that are no events; they stay on the queue and are received again.
+    /// Messages that are not events; they stay on the queue and are received again.
     others: HashSet<MessageId>,
 }
 
@@ -51,44 +55,68 @@ impl Listen {
         let sdk = connect(http_client()?).await?;
         let queue = SqsQueue::new(Client::new(&sdk), settings.queue_url);
         anstream::eprintln!("listening for endings; Ctrl-C stops");
-        tokio::select! {
-            result = self.listen(&queue, &settings.event_source) => result,
-            () = shutdown::signal() => Ok(()),
+        let format = EventFormat::new(self.json, &settings.event_source);
+        let mut seen = SeenMessages::default();
+        let mut stop = pin!(shutdown::signal());
+        while let Some(max) = self.still_wanted(&seen) {
+            let received = tokio::select! {
+                received = queue.receive(max) => received,
+                () = &mut stop => break,
+            };
+            match received {
+                Ok(records) => take(&queue, records, &mut seen, &settings.event_source, &format).await?,
+                Err(error) if error.is_retryable() => {
+                    anstream::eprintln!("{}; trying again", one_line(&error.to_string()));
+                    sleep(PAUSE).await;
+                }
+                Err(error) => {
+                    return Err(anyhow::Error::new(error).context("cannot receive from BRIDGE_EVENTS_QUEUE_URL"));
+                }
+            }
         }
+        Ok(())
     }
 
-    async fn listen(&self, queue: &SqsQueue, source: &str) -> anyhow::Result<()> {
-        let format = EventFormat::new(self.json, source);
-        let mut shown = Shown::default();
-        loop {
-            let records = queue.receive(RECEIVE_MAX).await.context("cannot receive from BRIDGE_EVENTS_QUEUE_URL")?;
-            let mut printed = Vec::new();
-            for record in records {
-                if self.is_enough(&shown) {
+    /// How many messages to receive next: not more than are shown, because the others would be hidden from the next `listen`.
+    fn still_wanted(&self, seen: &SeenMessages) -> Option<usize> {
+        let wanted = self.count.map_or(RECEIVE_MAX, |count| count.get().saturating_sub(seen.endings.len()));
+        (wanted > 0).then_some(wanted.min(RECEIVE_MAX))
+    }
+}
+
+/// Prints the events among these messages, and deletes those that were printed now or before.
+async fn take(
+    queue: &SqsQueue,
+    records: Vec<Record>,
+    seen: &mut SeenMessages,
+    source: &str,
+    format: &EventFormat,
+) -> anyhow::Result<()> {
+    let mut printed = Ok(());
+    let mut done = Vec::new();
+    for record in records {
+        match seen.look(&record, source) {
+            Seen::Event(event) => {
+                printed = print(&(format.line(&event) + "\n"));
+                if printed.is_err() {
                     break;
                 }
-                match shown.look(&record, source) {
-                    Seen::Event(event) => print(&(format.line(&event) + "\n"))?,
-                    Seen::Repeat => {}
-                    Seen::Other(why) => {
-                        why.iter().for_each(|why| anstream::eprintln!("{why}"));
-                        continue;
-                    }
-                }
-                printed.push(record);
             }
-            if !printed.is_empty() {
-                queue.delete(&printed).await.context("cannot delete from BRIDGE_EVENTS_QUEUE_URL")?;
-            }
-            if self.is_enough(&shown) {
-                return Ok(());
+            Seen::Repeat => {}
+            Seen::Other(why) => {
+                why.iter().for_each(|why| anstream::eprintln!("{why}"));
+                continue;
             }
         }
+        done.push(record);
     }
-
-    fn is_enough(&self, shown: &Shown) -> bool {
-        self.count.is_some_and(|count| shown.endings.len() >= count.get())
+    if !done.is_empty()
+        && let Err(error) = queue.delete(&done).await
+    {
+        let error = one_line(&error.to_string());
+        anstream::eprintln!("endings that were printed come again, because they cannot be deleted: {error}");
     }
+    printed
 }
 
 /// What a message is.
@@ -98,11 +126,11 @@ enum Seen {
     Event(Box<Event>),
     /// One that was.
     Repeat,
-    /// No event of the bridge, and the first time why not.
+    /// Not an event of this bridge, and the first time why not.
     Other(Option<String>),
 }
 
-impl Shown {
+impl SeenMessages {
     fn look(&mut self, record: &Record, source: &str) -> Seen {
         let why = match serde_json::from_str::<Delivered>(&record.body) {
             Ok(Delivered { detail_type, source: of, detail }) if of == source => {
@@ -113,7 +141,10 @@ impl Shown {
             Err(error) => error.to_string(),
         };
         let is_new = self.others.insert(record.message_id.clone());
-        let text = format!("message {} stays on the queue: no event of the bridge: {why}", record.message_id);
+        let text = format!(
+            "message {} stays on the queue, because it is not an event of this bridge: {why}",
+            record.message_id
+        );
         Seen::Other(is_new.then(|| one_line(&text)))
     }
 }
@@ -144,8 +175,8 @@ mod tests {
         let event = Event::of_run(&ended).unwrap();
         let line = event.to_line("postpress.bridge");
 
-        let mut shown = Shown::default();
-        let mut look = |body: &str| shown.look(&record(body), "postpress.bridge");
+        let mut seen = SeenMessages::default();
+        let mut look = |body: &str| seen.look(&record(body), "postpress.bridge");
         assert_eq!(look(&line), Seen::Event(Box::new(event)));
         assert_eq!(look(&line), Seen::Repeat);
         let of_another = line.replace("postpress.bridge", "somebody.else");

@@ -43,30 +43,30 @@ impl DemoChat {
 
 /// The chat whose trigger SQS delivers again after it was deleted.
 pub(super) const DELIVERED_TWICE: DemoChat =
-    DemoChat::new("done-in-1s~delivered-twice", "its trigger comes again", "SYNC_DONE", 1);
+    DemoChat::new("done-in-1s~delivered-twice", "a repeated delivery", "SYNC_DONE", 1);
 /// How long after the deletion it is redelivered.
 pub(super) const DELIVERED_AGAIN_AFTER: Duration = Duration::from_secs(4);
 
 /// The chat whose handler is killed before it publishes the ending.
-pub(super) const KILLED: DemoChat = DemoChat::new("done-in-1s~killed", "its handler is killed", "SYNC_DONE", 1);
+pub(super) const KILLED: DemoChat = DemoChat::new("done-in-1s~killed", "a killed handler", "SYNC_DONE", 1);
 
 /// All of them.
 pub(super) const CHATS: [DemoChat; 10] = [
     DemoChat::new("done-in-1s~short", "an ordinary sync", "SYNC_DONE", 1),
-    DemoChat::new("done-in-6s~long", "a long one, rarer calls", "SYNC_DONE", 1),
-    DemoChat::new("error-in-1s~failing", "the provider gives up", "SYNC_ERROR", 1),
+    DemoChat::new("done-in-6s~long", "a long one", "SYNC_DONE", 1),
+    DemoChat::new("error-in-1s~failing", "postpress gives up", "SYNC_ERROR", 1),
     DemoChat::new("deleted~gone", "the chat is gone", "CHAT_DELETED", 0),
     DemoChat::new("resource_not_found~typo", "a terminal error", "ERROR_ENVELOPE", 0),
-    DemoChat::new("service_unavailable-for-2-calls-then-done-in-1s~flaky", "two 503s, then success", "SYNC_DONE", 1),
+    DemoChat::new("service_unavailable-for-2-calls-then-done-in-1s~flaky", "two 503s, then done", "SYNC_DONE", 1),
     DemoChat {
         triggers: &[Duration::ZERO, Duration::from_millis(800)],
-        ..DemoChat::new("done-in-2s~asked-twice", "a second trigger joins", "SYNC_DONE", 1)
+        ..DemoChat::new("done-in-2s~asked-twice", "a second trigger", "SYNC_DONE", 1)
     },
     DELIVERED_TWICE,
     KILLED,
     DemoChat {
         kind: SubjectKind::Account,
-        ..DemoChat::new("done-in-3-chunks-of-1s~account", "an account in 3 chunks", "SYNC_DONE", 1)
+        ..DemoChat::new("done-in-3-chunks-of-1s~account", "an account, 3 chunks", "SYNC_DONE", 1)
     },
 ];
 

@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::event_source_mapping::{EventSourceMapping, Handler};
 use crate::ids::Subject;
 use crate::message::Record;
-use crate::queue::{Journal, MemoryQueue};
+use crate::queue::MemoryQueue;
 use crate::settings::{Config, DEFAULT_EVENT_SOURCE, log_filter_from_env};
 use crate::simulator::{Faults, Simulator, Span, Stats};
 use crate::store::MemoryStore;
@@ -26,7 +26,7 @@ use crate::time::Clock;
 use crate::worker::Worker;
 
 use super::chat_state::Results;
-use super::observed_provider::{ObservedProvider, ObservedQueue};
+use super::observed_provider::{ObservedProvider, PollCountdown};
 use super::output::EventFormat;
 use super::progress::ProgressDisplay;
 use super::stateless::Stateless;
@@ -76,8 +76,7 @@ impl Demo {
         let events = EventFormat::new(self.json, DEFAULT_EVENT_SOURCE);
         let results = Rc::new(Results::new(ProgressDisplay::new(&chats), events));
         results.display.note("Nine chats and an account, each with a trigger.\nThe provider is simulated, and everything is ten times faster.\n");
-        let journal = Box::new(ObservedQueue { results: Rc::clone(&results) });
-        let (bridge, stateless) = (Setup::new(Some(journal)), Setup::new(None));
+        let (bridge, stateless) = (Setup::new(), Setup::new());
         let bus = Rc::new(bus(&results));
         let kill = Rc::new(Kill { results: Rc::clone(&results), is_done: Cell::new(false), signal: Notify::new() });
 
@@ -137,7 +136,7 @@ fn syncs(stats: &Stats, chat: &Subject) -> u64 {
 }
 
 impl Setup {
-    fn new(observer: Option<Box<dyn Journal>>) -> Self {
+    fn new() -> Self {
         let latency = Span::between(Duration::from_millis(20), Duration::from_millis(60));
         let simulator = Simulator::new(Faults { latency, ..Faults::default() });
         let once = Cell::new(true);
@@ -146,10 +145,6 @@ impl Setup {
             again.then_some(DELIVERED_AGAIN_AFTER)
         };
         let queue = MemoryQueue::new("message", Clock::System, INVOCATION, 5).with_redelivery(Box::new(redelivery));
-        let queue = match observer {
-            Some(observer) => queue.with_journal(observer),
-            None => queue,
-        };
         for (chat, delay) in CHATS.iter().flat_map(|chat| chat.triggers.iter().map(move |delay| (chat, delay))) {
             queue.put(&chat.trigger(), *delay);
         }
@@ -180,7 +175,8 @@ async fn run_bridge(setup: &Setup, results: &Rc<Results>, bus: &Rc<MemoryBus>, k
     let provider = ObservedProvider { provider: setup.simulator.clone(), results: Rc::clone(results) };
     let store = Rc::new(MemoryStore::default());
     let bus = KillingBus { bus: Rc::clone(bus), kill: Rc::clone(kill) };
-    let handler = Worker::new(provider, store, Rc::clone(&setup.queue), bus, Clock::System, config);
+    let queue = PollCountdown { queue: Rc::clone(&setup.queue), results: Rc::clone(results) };
+    let handler = Worker::new(provider, store, queue, bus, Clock::System, config);
     setup.run(&KillableHandler { handler, kill: Rc::clone(kill) }).await
 }
 

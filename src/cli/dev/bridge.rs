@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::pollers::BothQueues;
 use super::state::{Poller, State};
-use crate::console::{About, Bridge, BridgeKind, Comparison, Pollers, Redriven};
+use crate::console::{About, Bridge, BridgeKind, Comparison, LETTERS_MAX, Pollers, Redriven};
 use crate::credentials::Rotating;
 use crate::credentials::webhook::Credentials;
 use crate::ids::{MessageId, Subject};
@@ -113,14 +113,15 @@ impl Bridge for DevBridge {
     }
 
     async fn dead_letters(&self) -> Result<Vec<DeadLetter>, ServiceError> {
-        let letters = self.queues.bridge.dead_letters().into_iter();
+        let letters = self.queues.bridge.dead_letters().into_iter().take(LETTERS_MAX);
         Ok(letters.map(|record| DeadLetter::of(record, &self.about.event_source)).collect())
     }
 
     async fn redrive(&self, shown: &BTreeSet<MessageId>) -> Result<Redriven, ServiceError> {
-        let mut redriven = Redriven::default();
         let letters = self.dead_letters().await?.into_iter();
-        for DeadLetter { record, kind, body } in letters.filter(|letter| shown.contains(&letter.record.message_id)) {
+        let letters: Vec<_> = letters.filter(|letter| shown.contains(&letter.record.message_id)).collect();
+        let mut redriven = Redriven { not_found: shown.len() - letters.len(), ..Redriven::default() };
+        for DeadLetter { record, kind, body } in letters {
             match kind.action() {
                 Action::Send => {
                     self.queues.bridge.put_outgoing(&Outgoing {

@@ -189,6 +189,7 @@ impl Dev {
             () = consume(&mapping, &queues.stateless, &stateless) => {}
             () = sweep(&queues.bridge) => {}
             () = console.serve(&bridge, &mut stop) => {}
+            () = shutdown::second_signal() => {}
         }
         eprintln!("\nstopped; `postpress-bridge dev` goes on where it was");
         Ok(())

@@ -648,8 +648,9 @@ async function redrive() {
   const text = plans.filter(([, count]) => count > 0).map(([name, count]) => `${name} ${count}`).join(", ");
   if (!await confirmed("Redrive the dead letters?", `It will ${text}. A message that fails again comes back here.`, "Redrive")) return;
   await act(async () => {
-    const { sent, dropped, left } = await ask("POST", "/api/redrive", { message_ids: letters.map((letter) => letter.message_id) });
-    announce(`Redriven: ${sent} sent again, ${dropped} dropped, ${left} left.`);
+    const { sent, dropped, left, not_found: notFound } = await ask("POST", "/api/redrive", { message_ids: letters.map((letter) => letter.message_id) });
+    const rest = notFound > 0 ? ` Not found: ${notFound}, gone or held by another consumer; try again in a minute.` : "";
+    announce(`Redriven: ${sent} sent again, ${dropped} dropped, ${left} left.${rest}`);
   });
 }
 

@@ -19,7 +19,7 @@ use aws_sdk_sqs::Client;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use crate::console::Redriven;
+use crate::console::{LETTERS_MAX, Redriven};
 use crate::ids::MessageId;
 use crate::message::Record;
 use crate::message::dead_letter::{self, Action, DeadLetter};
@@ -129,8 +129,8 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// How many dead letters the page shows and redrives at once.
-const PAGE_LIMIT: usize = 200;
+/// The most dead letters among which those of the page are looked for: SQS returns them in no order.
+const SEARCHED_MAX: usize = 1000;
 /// How long they are hidden from others meanwhile.
 const PAGE_HOLD: Duration = Duration::from_secs(60);
 
@@ -138,7 +138,7 @@ const PAGE_HOLD: Duration = Duration::from_secs(60);
 pub(super) async fn look(client: &Client, queue_url: &str, event_source: &str) -> anyhow::Result<Vec<DeadLetter>> {
     let dead_letters = DeadLetters::of(client, queue_url, PAGE_HOLD).await?;
     let never = pin!(pending().fuse());
-    let records = dead_letters.take(PAGE_LIMIT, never).await?.unwrap_or_default();
+    let records = dead_letters.take(LETTERS_MAX, never).await?.unwrap_or_default();
     dead_letters.give_back(&records).await;
     Ok(records.into_iter().map(|record| DeadLetter::of(record, event_source)).collect())
 }
@@ -155,7 +155,7 @@ pub(super) async fn execute(
 ) -> anyhow::Result<Redriven> {
     let dead_letters = DeadLetters::of(&client, queue_url, PAGE_HOLD).await?;
     let held_until = Instant::now() + PAGE_HOLD;
-    let records = dead_letters.take(PAGE_LIMIT, pin!(pending().fuse())).await?.unwrap_or_default();
+    let records = dead_letters.take(SEARCHED_MAX, pin!(pending().fuse())).await?.unwrap_or_default();
     let (records, others): (Vec<_>, Vec<_>) =
         records.into_iter().partition(|record| shown.contains(&record.message_id));
     dead_letters.give_back(&others).await;
@@ -173,7 +173,7 @@ pub(super) async fn execute(
             errors.join("; ")
         );
     }
-    Ok(Redriven { sent: done.sent, dropped: done.dropped, left: done.left })
+    Ok(Redriven { sent: done.sent, dropped: done.dropped, left: done.left, not_found: shown.len() - letters.len() })
 }
 
 /// Carries out the plan.

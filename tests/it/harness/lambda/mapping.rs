@@ -138,7 +138,15 @@ impl Mapping {
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .message_attribute_names("All")
             .wait_time_seconds(1);
-        request.send().await.unwrap().messages.unwrap_or_default()
+        match request.send().await {
+            Ok(received) => received.messages.unwrap_or_default(),
+            // Lambda's pollers survive a failure of SQS. The emulator's threads have been seen to answer 500 in a crowd.
+            Err(error) if error.raw_response().is_some_and(|response| response.status().is_server_error()) => {
+                eprintln!("ReceiveMessage failed: {error:?}");
+                Vec::new()
+            }
+            Err(error) => panic!("ReceiveMessage: {error:?}"),
+        }
     }
 
     async fn invoke(&self, lambda: &Lambda, batch: Vec<Message>, figures: &RefCell<Figures>) {
