@@ -20,6 +20,8 @@ const TO_ANSWER: Duration = Duration::from_millis(200);
 const TO_ANSWER_FOR_RECORD: Duration = Duration::from_micros(200);
 /// Reserved before that, to forward an ending that could not be recorded.
 const TO_FORWARD: Duration = Duration::from_secs(2);
+/// The time that a claim needs at least: a write, and a repeat of it.
+const TO_CLAIM: Duration = Duration::from_secs(1);
 
 /// One invocation's time.
 #[derive(Debug)]
@@ -82,6 +84,14 @@ impl Invocation {
         self.ends.checked_sub(self.provider_timeout + self.margin).unwrap_or_else(Instant::now)
     }
 
+    /// The last moment to wait for the turn to call: the claim that follows needs time too. A message whose turn comes later is sent
+    /// again instead, which costs no receive.
+    pub fn wait_by(&self) -> Instant {
+        let claim_by = self.claim_by();
+        let left = claim_by.saturating_duration_since(Instant::now());
+        claim_by.checked_sub(TO_CLAIM.min(left / 2)).unwrap_or(claim_by)
+    }
+
     /// The last moment for anything except calls.
     pub fn finish_by(&self) -> Instant {
         self.ends.checked_sub(self.to_answer).unwrap_or_else(Instant::now)
@@ -122,6 +132,14 @@ mod tests {
         assert!(invocation.has_time_to_call());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(!invocation.has_time_to_call());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_to_call_leaves_time_for_the_claim() {
+        let before_claim_by = |invocation: &Invocation| invocation.claim_by() - invocation.wait_by();
+        assert_eq!(before_claim_by(&invocation(60)), TO_CLAIM);
+        assert_eq!(before_claim_by(&invocation(16)), Duration::from_millis(500));
+        assert_eq!(before_claim_by(&invocation(15)), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -169,7 +169,7 @@ impl<P: Provider, S: RunStore, Q: Queue, B: EventBus> Worker<P, S, Q, B> {
             return Err(StepResult::NoTime);
         }
         // The token first: a message that waits for one keeps no other from its permit.
-        let admission = self.provider.admit(subject, invocation.claim_by()).await;
+        let admission = self.provider.admit(subject, invocation.wait_by()).await;
         let waited = match &admission {
             Ok(token) => token.waited,
             Err(NotAdmitted::Later(later)) => *later,

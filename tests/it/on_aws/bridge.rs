@@ -1,10 +1,12 @@
 //! A worker that reaches AWS through a proxy, and a provider in this process.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use postpress_bridge::bus::EventBridgeBus;
 use postpress_bridge::ids::{MessageId, Subject};
 use postpress_bridge::message::Record;
+use postpress_bridge::postpress::pace::{Pace, Paced, Rate};
 use postpress_bridge::queue::{Source, SqsQueue};
 use postpress_bridge::run::{DEFAULT_OVERDUE, Disposition, Item, Rules, Schedule};
 use postpress_bridge::settings::{Config, Limits};
@@ -24,8 +26,8 @@ pub(super) struct Bridge {
     /// Where the worker's requests to AWS go. The test's own requests bypass it.
     pub(super) proxy: Proxy,
     pub(super) simulator: Simulator,
-    worker: Worker<Simulator, DynamoStore, SqsQueue, EventBridgeBus>,
-    invocation: Duration,
+    worker: Worker<Paced<Simulator>, DynamoStore, SqsQueue, EventBridgeBus>,
+    pub(super) invocation: Duration,
 }
 
 impl Bridge {
@@ -35,9 +37,19 @@ impl Bridge {
         Self::with(invocation, LONG_VISIBILITY, DEFAULT_OVERDUE).await
     }
 
+    /// Like [`Bridge::new`], with a key that allows a call in each of these intervals.
+    pub(super) async fn paced(invocation: Duration, interval: Duration) -> Self {
+        let rate = Rate { interval, burst: NonZeroU32::MIN };
+        Self::with_pace(invocation, LONG_VISIBILITY, DEFAULT_OVERDUE, Some(rate)).await
+    }
+
     /// Like [`Bridge::new`], with this visibility timeout. A message is received once, and a run counts as lost `overdue`
     /// after its lease.
     pub(super) async fn with(invocation: Duration, visibility: Duration, overdue: Duration) -> Self {
+        Self::with_pace(invocation, visibility, overdue, None).await
+    }
+
+    async fn with_pace(invocation: Duration, visibility: Duration, overdue: Duration, rate: Option<Rate>) -> Self {
         let max_receive_count = if visibility == LONG_VISIBILITY { 10 } else { 1 };
         let aws = Emulated::with(visibility, max_receive_count).await;
         let proxy = Proxy::start(emulator::endpoint()).await;
@@ -47,7 +59,7 @@ impl Bridge {
         let limits = Limits { provider_timeout: SECOND, ..Limits::default() };
         let config = Config { rules, limits, ..Config::default() };
         let simulator = Simulator::new(Faults::default());
-        let (provider, queue) = (simulator.clone(), aws.queue(&sdk));
+        let (provider, queue) = (Paced::new(simulator.clone(), Pace::new(rate)), aws.queue(&sdk));
         let worker = Worker::new(provider, aws.store(&sdk), queue, aws.bus(&sdk), Clock::System, config);
         Self { aws, proxy, simulator, worker, invocation }
     }

@@ -45,6 +45,29 @@ async fn a_poll_in_progress_takes_a_write_and_a_tenth_of_a_send() {
 }
 
 #[tokio::test]
+async fn a_paced_poll_takes_a_write_too_and_one_whose_turn_is_later_a_read() {
+    let _alone = ONE_CROWD.lock().await;
+    // Ten turns take ten seconds, so that one invocation has time for all, and the next one for about half of them.
+    let mut bridge = Bridge::paced(20 * SECOND, SECOND).await;
+    for number in 0..TEN {
+        bridge.trigger(&format!("done-in-1h~{number}")).await;
+    }
+    batch_of_ten(&bridge, "ten triggers", AckReason::PolledOn).await;
+    let batch = bridge.aws.receive(TEN).await;
+    bridge.invocation = 7 * SECOND;
+    bridge.proxy.take_tally();
+    let dispositions = bridge.invoke(&batch).await;
+    let count = |reason| dispositions.iter().filter(|disposition| **disposition == Disposition::Ack(reason)).count();
+    let called = count(AckReason::PolledOn);
+    assert_eq!(called + count(AckReason::Deferred), TEN, "{dispositions:?}");
+    assert!((3..=7).contains(&called), "{dispositions:?}");
+    let mut tally = bridge.proxy.take_tally();
+    assert!(tally.remove("SendMessageBatch").unwrap() <= TEN);
+    let rest = [("GetItem", TEN - called), ("UpdateItem", called)].map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(tally, rest.into());
+}
+
+#[tokio::test]
 async fn a_fresh_answer_takes_a_read_and_an_event() {
     let _alone = ONE_CROWD.lock().await;
     let bridge = ten_runs("10ms").await;
