@@ -26,7 +26,7 @@ mod server;
 mod view;
 
 pub use server::{BindError, Console};
-pub use view::{About, BridgeKind, Comparison, Fate, Pollers, Redriven};
+pub use view::{About, BridgeKind, Comparison, CountsBySubject, Redriven, SyncCounts};
 
 /// How many dead letters a page shows and redrives at once.
 pub const LETTERS_MAX: usize = 200;

@@ -217,3 +217,144 @@ impl Console {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+
+    use super::super::{About, BridgeKind, Comparison, Redriven};
+    use super::*;
+    use crate::ids::{MessageId, Subject};
+    use crate::message::TriggerBody;
+    use crate::message::dead_letter::DeadLetter;
+    use crate::queue::Depth;
+    use crate::run::Item;
+    use crate::service::ServiceError;
+    use crate::store::{EndedRuns, OpenRuns};
+    use crate::webhook;
+
+    const TOKEN: &str = "a-token-for-this-test";
+
+    /// A bridge whose redrive takes until it is told to go on.
+    #[derive(Default)]
+    struct SlowBridge {
+        has_begun: Notify,
+        may_end: Notify,
+        redriven: RefCell<BTreeSet<MessageId>>,
+    }
+
+    impl Bridge for SlowBridge {
+        fn about(&self) -> About {
+            About {
+                kind: BridgeKind::Dev,
+                title: String::new(),
+                front_door: None,
+                can_trigger: true,
+                refresh: Duration::ZERO,
+                overdue: Duration::ZERO,
+                event_source: String::new(),
+            }
+        }
+
+        async fn open_runs(&self) -> Result<OpenRuns, ServiceError> {
+            Ok(OpenRuns { runs: Vec::new(), is_cut: false })
+        }
+
+        async fn ended_runs(&self) -> Result<EndedRuns, ServiceError> {
+            Ok(EndedRuns { runs: Vec::new(), looked_at: 0, is_complete: true })
+        }
+
+        async fn read(&self, _: &Subject) -> Result<Option<Item>, ServiceError> {
+            Ok(None)
+        }
+
+        async fn depth(&self) -> Result<Option<Depth>, ServiceError> {
+            Ok(None)
+        }
+
+        async fn send(&self, _: &TriggerBody) -> Option<Result<MessageId, ServiceError>> {
+            None
+        }
+
+        async fn dead_letters(&self) -> Result<Vec<DeadLetter>, ServiceError> {
+            Ok(Vec::new())
+        }
+
+        async fn redrive(&self, shown: &BTreeSet<MessageId>) -> Result<Redriven, ServiceError> {
+            self.has_begun.notify_one();
+            self.may_end.notified().await;
+            self.redriven.replace(shown.clone());
+            Ok(Redriven { sent: shown.len(), ..Redriven::default() })
+        }
+
+        fn comparison(&self) -> Option<Comparison> {
+            None
+        }
+
+        async fn front_door(&self, _: &webhook::Request) -> Option<webhook::Response> {
+            None
+        }
+    }
+
+    async fn begin_redrive(console: &Console) -> TcpStream {
+        let mut client = TcpStream::connect(console.address).await.unwrap();
+        let body = r#"{"message_ids": ["shown"]}"#;
+        let request = format!(
+            "POST /api/redrive HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            console.address,
+            body.len()
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        client
+    }
+
+    async fn console() -> Console {
+        Console::bind(0, Tokens::parse(&TOKEN.into()).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_change_is_completed_though_its_client_disconnects() {
+        let (console, bridge, stop) = (console().await, SlowBridge::default(), Notify::new());
+        let client = async {
+            let client = begin_redrive(&console).await;
+            bridge.has_begun.notified().await;
+            drop(client);
+            // The page is still served meanwhile, so that its server notices that the client is gone.
+            let mut other = TcpStream::connect(console.address).await.unwrap();
+            other.write_all(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
+            other.read_to_end(&mut Vec::new()).await.unwrap();
+            bridge.may_end.notify_one();
+            let completed = async {
+                while bridge.redriven.borrow().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(Duration::from_secs(10), completed).await.expect("it is completed");
+            stop.notify_one();
+        };
+        tokio::join!(console.serve(&bridge, stop.notified()), client);
+        assert_eq!(bridge.redriven.take(), [MessageId::new("shown")].into());
+    }
+
+    #[tokio::test]
+    async fn a_change_is_completed_and_answered_though_the_program_stops() {
+        let (console, bridge, stop) = (console().await, SlowBridge::default(), Notify::new());
+        let client = async {
+            let mut client = begin_redrive(&console).await;
+            bridge.has_begun.notified().await;
+            stop.notify_one();
+            tokio::task::yield_now().await;
+            bridge.may_end.notify_one();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let ((), answer) = tokio::join!(console.serve(&bridge, stop.notified()), client);
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(r#""sent":1"#), "{answer}");
+    }
+}

@@ -64,17 +64,17 @@ pub enum BridgeKind {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
     /// The bridge.
-    pub bridge: Pollers,
+    pub bridge: CountsBySubject,
     /// The poller without a table.
-    pub stateless: Pollers,
+    pub stateless: CountsBySubject,
 }
 
-/// The fate of each subject with one poller.
-pub type Pollers = BTreeMap<Subject, Fate>;
+/// The counts of each subject with one poller.
+pub type CountsBySubject = BTreeMap<Subject, SyncCounts>;
 
 /// What the provider was asked to do for a subject, and how often its ending was published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Fate {
+pub struct SyncCounts {
     /// Syncs that the provider started, restarts included.
     pub syncs_started: u64,
     /// Syncs that it started although the one before was over.
@@ -122,8 +122,8 @@ struct RunCounts {
 /// The totals of a [`Comparison`].
 #[derive(Debug, Serialize)]
 struct Compared {
-    bridge: Fate,
-    stateless: Fate,
+    bridge: SyncCounts,
+    stateless: SyncCounts,
 }
 
 /// One line of the list.
@@ -150,7 +150,7 @@ pub(super) struct Run {
     next_poll_at: Option<String>,
     overdue_seconds: Option<u64>,
     is_published: bool,
-    stateless: Option<Fate>,
+    stateless: Option<SyncCounts>,
 }
 
 /// One run with its history.
@@ -240,11 +240,11 @@ fn count(runs: &[Run], is_counted: impl Fn(&Run) -> bool) -> usize {
     runs.iter().filter(|run| is_counted(run)).count()
 }
 
-fn total(pollers: &Pollers) -> Fate {
-    pollers.values().fold(Fate::default(), |sum, fate| Fate {
-        syncs_started: sum.syncs_started + fate.syncs_started,
-        restarts: sum.restarts + fate.restarts,
-        endings: sum.endings + fate.endings,
+fn total(pollers: &CountsBySubject) -> SyncCounts {
+    pollers.values().fold(SyncCounts::default(), |sum, counts| SyncCounts {
+        syncs_started: sum.syncs_started + counts.syncs_started,
+        restarts: sum.restarts + counts.restarts,
+        endings: sum.endings + counts.endings,
     })
 }
 

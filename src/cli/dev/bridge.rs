@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::pollers::BothQueues;
 use super::state::{Poller, State};
-use crate::console::{About, Bridge, BridgeKind, Comparison, LETTERS_MAX, Pollers, Redriven};
+use crate::console::{About, Bridge, BridgeKind, Comparison, CountsBySubject, LETTERS_MAX, Redriven};
 use crate::credentials::Rotating;
 use crate::credentials::webhook::Credentials;
 use crate::ids::{MessageId, Subject};
@@ -73,15 +73,15 @@ impl DevBridge {
         Self { about, store, table, state: Rc::clone(state), queues, simulators, webhook }
     }
 
-    /// What became of each subject with one poller. A sync that starts again because a trigger asked for it after the end
+    /// What each subject cost with one poller. A sync that starts again because a trigger asked for it after the end
     /// is no restart.
-    fn pollers(&self, poller: Poller, simulator: &Simulator, asked: &Pollers) -> Pollers {
-        let mut pollers: Pollers = self.state.endings(poller).unwrap_or_default().into_iter().collect();
-        for (subject, counts) in simulator.stats().subjects {
-            let again = asked.get(&subject).map_or(0, |fate| fate.endings.saturating_sub(1));
-            let fate = pollers.entry(subject).or_default();
-            fate.syncs_started = counts.syncs_started;
-            fate.restarts = counts.restarts.saturating_sub(again);
+    fn pollers(&self, poller: Poller, simulator: &Simulator, asked: &CountsBySubject) -> CountsBySubject {
+        let mut pollers: CountsBySubject = self.state.endings(poller).unwrap_or_default().into_iter().collect();
+        for (subject, seen) in simulator.stats().subjects {
+            let again = asked.get(&subject).map_or(0, |counts| counts.endings.saturating_sub(1));
+            let counts = pollers.entry(subject).or_default();
+            counts.syncs_started = seen.syncs_started;
+            counts.restarts = seen.restarts.saturating_sub(again);
         }
         pollers
     }
@@ -144,7 +144,7 @@ impl Bridge for DevBridge {
     }
 
     fn comparison(&self) -> Option<Comparison> {
-        let asked: Pollers = self.state.endings(Poller::Bridge).unwrap_or_default().into_iter().collect();
+        let asked: CountsBySubject = self.state.endings(Poller::Bridge).unwrap_or_default().into_iter().collect();
         let [bridge, stateless] = &self.simulators;
         Some(Comparison {
             bridge: self.pollers(Poller::Bridge, bridge, &asked),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use crate::console::Fate;
+use crate::console::SyncCounts;
 use crate::ids::{MessageGroup, MessageId, Subject};
 use crate::message::Record;
 use crate::queue::{Journal, MemoryQueue};
@@ -159,7 +159,7 @@ impl State {
     }
 
     /// How many endings of each subject were published.
-    pub(super) fn endings(&self, poller: Poller) -> anyhow::Result<Vec<(Subject, Fate)>> {
+    pub(super) fn endings(&self, poller: Poller) -> anyhow::Result<Vec<(Subject, SyncCounts)>> {
         let query = "SELECT subject, count(*) FROM dev_endings WHERE poller = ?1 GROUP BY subject";
         let mut statement = self.connection.prepare(query)?;
         let rows =
@@ -167,7 +167,7 @@ impl State {
         let counted = rows.map(|row| {
             let (subject, endings) = row?;
             let subject = Subject::from_key(&subject).context("the state file has an unreadable subject")?;
-            Ok((subject, Fate { endings: endings.into(), ..Fate::default() }))
+            Ok((subject, SyncCounts { endings: endings.into(), ..SyncCounts::default() }))
         });
         counted.collect()
     }
@@ -344,7 +344,10 @@ mod tests {
         simulator.sync(&subject.clone().into(), HELD).await;
         assert_eq!(simulator.stats().subjects[&subject].syncs_started, 1);
         assert!(state.syncs(Poller::Stateless).unwrap().is_empty());
-        assert_eq!(state.endings(Poller::Stateless).unwrap(), [(subject, Fate { endings: 2, ..Fate::default() })]);
+        assert_eq!(
+            state.endings(Poller::Stateless).unwrap(),
+            [(subject, SyncCounts { endings: 2, ..SyncCounts::default() })]
+        );
         assert!(!state.has("token").unwrap());
         assert_eq!(
             [state.fact("token", || "a".to_owned()), state.fact("token", || "b".to_owned())].map(Result::unwrap),
