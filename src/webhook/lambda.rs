@@ -18,7 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use lambda_http::aws_lambda_events::alb::AlbTargetGroupResponse;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyResponse;
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayV2httpResponse};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -35,6 +35,8 @@ use crate::lambda::{UnknownEvent, description};
 use crate::queue::Queue;
 use crate::store::RunStore;
 
+/// The member of `requestContext` that only payload format 2.0 has.
+const VERSION_2: &str = "http";
 /// Part of the domain of every function URL, and of no API.
 const FUNCTION_URL: &str = ".lambda-url.";
 /// Replaces an invalid header value. It is neither ASCII nor UTF-8, so every reader refuses it.
@@ -48,8 +50,8 @@ impl<S: RunStore, Q: Queue, C: SecretStore<Credentials>> Webhook<S, Q, C> {
     pub async fn invoke(&self, event: &RawValue, id: &str, ends: Instant) -> Result<Answer, UnknownEvent> {
         let refused = |problem| finish(&Method::GET, refuse(id, problem));
         match read(event, id) {
-            Ok(request) => Ok(self.answer(&request, ends).await.into()),
-            Err(Unreadable::Http(problem)) => Ok(refused(problem).into()),
+            Ok(request) => Ok(Answer::to(event, self.answer(&request, ends).await)),
+            Err(Unreadable::Http(problem)) => Ok(Answer::to(event, refused(problem))),
             Err(Unreadable::LoadBalancer) => {
                 Ok(Answer::for_load_balancer(refused(unsupported("an Application Load Balancer"))))
             }
@@ -94,7 +96,7 @@ fn read(event: &RawValue, id: &str) -> Result<Request, Unreadable> {
     if context.has("serviceNetworkArn") || object.has("raw_path") {
         return Err(Unreadable::Http(unsupported("a VPC Lattice service")));
     }
-    let source = if let Some(http) = context.object("http") {
+    let source = if let Some(http) = context.object(VERSION_2) {
         Source::version_2(&object, &context, &http)
     } else if object.has("httpMethod") {
         Source::version_1(&object)
@@ -241,14 +243,33 @@ fn body(event: &RawObject<'_>) -> Result<Vec<u8>, String> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
-    /// A REST API's format, which HTTP APIs and function URLs accept too.
-    Api(ApiGatewayProxyResponse),
+    /// Payload format 1.0. A REST API refuses other members.
+    Version1(ApiGatewayProxyResponse),
+    /// Payload format 2.0. AWS can do without `cookies`, but `cargo lambda watch` cannot.
+    Version2(ApiGatewayV2httpResponse),
     /// A load balancer's (<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html>), which
     /// reads one of the two header fields, depending on its target group.
     LoadBalancer(AlbTargetGroupResponse),
 }
 
 impl Answer {
+    /// The answer to an event of a function URL or an API. No answer repeats a header, so one of the two header fields suffices; a
+    /// REST API would merge both.
+    fn to(event: &RawValue, response: Response) -> Self {
+        let (head, body) = response.into_parts();
+        let (status, body) = (head.status.as_u16().into(), Some(body.into()));
+        let context = RawObject::of(event).and_then(|event| event.object("requestContext"));
+        if context.is_some_and(|context| context.has(VERSION_2)) {
+            let mut answer = ApiGatewayV2httpResponse::default();
+            (answer.status_code, answer.headers, answer.body) = (status, head.headers, body);
+            Self::Version2(answer)
+        } else {
+            let mut answer = ApiGatewayProxyResponse::default();
+            (answer.status_code, answer.headers, answer.body) = (status, head.headers, body);
+            Self::Version1(answer)
+        }
+    }
+
     fn for_load_balancer(response: Response) -> Self {
         let (head, body) = response.into_parts();
         let mut answer = AlbTargetGroupResponse::default();
@@ -257,18 +278,6 @@ impl Answer {
         (answer.headers, answer.multi_value_headers) = (head.headers.clone(), head.headers);
         answer.body = Some(body.into());
         Self::LoadBalancer(answer)
-    }
-}
-
-/// No answer repeats a header, so one of the two header fields suffices; a REST API would merge both.
-impl From<Response> for Answer {
-    fn from(response: Response) -> Self {
-        let (head, body) = response.into_parts();
-        let mut answer = ApiGatewayProxyResponse::default();
-        answer.status_code = head.status.as_u16().into();
-        answer.headers = head.headers;
-        answer.body = Some(body.into());
-        Self::Api(answer)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::harness::canary::{CANARY, CheckedOutput, assert_no_secret};
 use crate::harness::emulator::{self, CREDENTIAL, Emulated, REGION};
 use crate::harness::tools;
 use crate::sample_inputs;
+use crate::terminal::program;
 
 /// Time limit of the first invocation, which compiles the function and maybe its dependencies.
 const TO_COMPILE: Duration = Duration::from_mins(15);
@@ -112,6 +113,13 @@ async fn cargo_lambda_accepts_a_trigger_over_http_and_answers_its_status() {
     assert_eq!((trigger.subject.id(), trigger.key), ("done-in-1s~11", TriggerKey::of("crm-8852")));
     let status = watch.invoke("webhook", Path::new("events/http/sync-status.json")).await;
     assert_eq!(status["statusCode"], 404, "no worker has handled it: {status}");
+
+    // As docs/local.md says: over HTTP, as through a function URL.
+    let url = format!("http://{LOOPBACK}:{}/lambda-url/webhook", watch.port);
+    let mut send = program();
+    send.args(["send", "over-http"]).env("BRIDGE_WEBHOOK_URL", url).env("BRIDGE_WEBHOOK_TOKEN", "a-token-for-trying");
+    send.checked_output().await;
+    assert_eq!(aws.receive(1).await.remove(0).body, r#"{"chat_id":"over-http"}"#);
 }
 
 /// `cargo lambda watch` against an emulated AWS, with these additional settings.

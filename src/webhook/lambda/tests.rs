@@ -238,6 +238,9 @@ fn lone_surrogates_in_a_body_are_named() {
 #[test]
 fn answers_have_their_front_ends_format() {
     let problem = || unreadable("why").into_response("id");
-    insta::assert_snapshot!(serde_json::to_string(&Answer::from(problem())).unwrap());
+    for event in [r#"{"httpMethod": "GET"}"#, r#"{"requestContext": {"http": {"method": "GET"}}}"#] {
+        let event = RawValue::from_string(event.to_owned()).unwrap();
+        insta::assert_snapshot!(serde_json::to_string(&Answer::to(&event, problem())).unwrap());
+    }
     insta::assert_snapshot!(serde_json::to_string(&Answer::for_load_balancer(problem())).unwrap());
 }
