@@ -167,9 +167,13 @@ fn every_trigger_is_in_one_ending(history: &History, ledger: &Ledger, breaches: 
             Kind::Trigger { call: SyncCall { subject, .. }, key, .. } => {
                 let key = TriggerKey::of(key.as_deref().unwrap_or(message.as_str()));
                 let accepted = runs_of_keys.contains_key(&(subject, key));
+                // Two messages of one request may share an answer.
                 let is_answered = |published: &Publication| {
+                    let (detail, trigger) = (&published.event.detail, &published.event.detail.triggers[0]);
                     let is_answer = published.is_fresh_answer() || is_waited_too_long(published);
-                    is_answer && published.attempt.taken && published.event.detail.triggers[0].message_id == *message
+                    let answers =
+                        TriggerKey::of(trigger.idempotency_key.as_deref().unwrap_or(trigger.message_id.as_str()));
+                    is_answer && published.attempt.taken && answers == key && detail.subject().as_ref() == Some(subject)
                 };
                 let answered = ledger.publications.values().flatten().any(is_answered);
                 given_up += usize::from(dead && !accepted && !answered);

@@ -63,7 +63,8 @@ fn reason_unmarked(ledger: &Ledger, published: &Attempt, marks: &[&Attempt], loo
             Err("it had been marked as published".to_owned())
         }
         _ if is_noted_later => Ok(Repeat::AtTheSameTime),
-        Some(first) if first.fault.is_some() => Ok(Repeat::MarkFailed),
+        // Without a fault of its own it may have been given up on, when the time of its invocation was over.
+        Some(first) if first.fault.is_some() || first.done.is_none() => Ok(Repeat::MarkFailed),
         _ if died => Ok(Repeat::CrashBeforeMark),
         _ => Err("it was not marked as published, without a fault".to_owned()),
     }
