@@ -105,7 +105,7 @@ impl Cancel {
                 Line { message_id: Some(message_id), .. } => format!("cancel sent, {message_id}"),
                 Line { cancelled: Some(false), .. } => "no run in flight".to_owned(),
                 _ if driver == Driver::Stopped => {
-                    "cancelled; no process drives it: run its `sync` again, which ends it".to_owned()
+                    "cancelled; no process drives it: a `sync` of it ends the run, and starts none".to_owned()
                 }
                 _ => "cancelled; it ends with its next poll".to_owned(),
             };

@@ -150,8 +150,9 @@ impl Results {
         }
     }
 
-    /// Shows the results of a command for several `chats` in one line.
+    /// Shows the results of a command for several `chats` in one line, below those of the chats.
     pub(super) fn sum_up(&self, chats: usize) {
+        self.display.stop();
         if chats > 1 {
             self.display.note(&summary(&self.by_chat.borrow(), chats));
         }

@@ -23,7 +23,7 @@ use crate::text::one_line;
 
 use super::format::{self, pause, span};
 use super::output::is_quiet;
-use super::table::cut;
+use super::table::{cut, cut_end};
 
 /// Maximum width of a chat id.
 const NAME_MAX: usize = 44;
@@ -125,7 +125,7 @@ impl ProgressDisplay {
     /// Shows the current state of a chat.
     pub(super) fn update(&self, chat: &Subject, text: &str) {
         match self.live.borrow().get(chat) {
-            Some(line) if !line.bar.is_finished() => line.bar.set_message(text.to_owned()),
+            Some(line) if !line.bar.is_finished() => line.bar.set_message(self.fitting(text, Facts::WIDTHS)),
             Some(_) => {}
             None => {
                 self.show_answer(chat, "");
@@ -168,6 +168,28 @@ impl ProgressDisplay {
         self.show_answer(chat, &format!("; next call in {}", pause(wait)));
     }
 
+    /// The beginning of the news, as much as fits after facts of these widths. The last column stays free: what the terminal itself
+    /// writes there, such as `^C`, would begin a line that is never cleared.
+    fn fitting(&self, text: &str, facts: [usize; 3]) -> String {
+        let used = self.name_width + Facts::width(facts, self.columns) + 7;
+        cut_end(text, self.columns.saturating_sub(used))
+    }
+
+    /// Shows that nothing follows for the chats that have not ended.
+    pub(super) fn stop(&self) {
+        for (chat, LiveLine { bar, facts }) in &*self.live.borrow() {
+            if !bar.is_finished() {
+                {
+                    let mut facts = facts.lock().unwrap_or_else(PoisonError::into_inner);
+                    (facts.ended, facts.next) = (Some(Instant::now()), Upcoming::Unknown);
+                }
+                bar.set_style(style("{spinner:.yellow}", facts));
+                bar.finish_with_message(format!("not done yet: {}", bar.message()));
+            }
+            self.show_answer(chat, "");
+        }
+    }
+
     fn change(&self, chat: &Subject, change: impl FnOnce(&mut Facts)) {
         if let Some(line) = self.live.borrow().get(chat) {
             change(&mut line.facts.lock().unwrap_or_else(PoisonError::into_inner));
@@ -176,31 +198,31 @@ impl ProgressDisplay {
 
     /// Shows the event that ends a chat, and the error in it.
     pub(super) fn end(&self, chat: &Subject, event: &str, error: Option<&Envelope>, mark: Mark) {
-        let is_live = self.live.borrow().contains_key(chat);
-        let text = match error {
-            Some(envelope) if is_live => {
-                self.note(&format!("{}: {}", chat.label(), one_line(&format::error(envelope))));
-                format!("{event} {}", envelope.kind)
-            }
-            Some(envelope) => format!("{event} {}", one_line(&format::error(envelope))),
-            None => event.to_owned(),
-        };
-        // Among the answers, a plain line has to say what it is.
-        self.finish(chat, &if is_live { text } else { format!("event {text}") }, mark);
+        let in_full = error.map_or(String::new(), |envelope| format!(" {}", one_line(&format::error(envelope))));
+        if !self.live.borrow().contains_key(chat) {
+            // Among the answers, a plain line has to say what it is.
+            return self.conclude(chat, &format!("event {event}{in_full}"), mark);
+        }
+        let Some(Envelope { kind, .. }) = error else { return self.conclude(chat, event, mark) };
+        self.note(&format!("{}:{in_full}", chat.label()));
+        self.conclude(chat, &format!("{event} {kind}"), mark);
     }
 
     /// Shows what became of a chat. What does not fit into its live line stands above it in full.
     pub(super) fn finish(&self, chat: &Subject, text: &str, mark: Mark) {
+        if self.live.borrow().contains_key(chat) && self.fitting(text, Facts::WIDTHS_AT_THE_END) != text {
+            self.note(&format!("{}: {text}", chat.label()));
+        }
+        self.conclude(chat, text, mark);
+    }
+
+    fn conclude(&self, chat: &Subject, text: &str, mark: Mark) {
         self.change(chat, |facts| (facts.ended, facts.next) = (Some(Instant::now()), Upcoming::Unknown));
         self.show_answer(chat, "");
         match self.live.borrow().get(chat) {
             Some(LiveLine { bar, facts }) => {
-                let room = self.columns.saturating_sub(self.name_width + Facts::width_at_the_end(self.columns) + 6);
-                if text.width() > room {
-                    self.lines.suspend(|| anstream::eprintln!("{}: {text}", chat.label()));
-                }
                 bar.set_style(style(if mark == Mark::Success { "{spinner:.green}" } else { "{spinner:.red}" }, facts));
-                bar.finish_with_message(text.to_owned());
+                bar.finish_with_message(self.fitting(text, Facts::WIDTHS_AT_THE_END));
             }
             None => self.plain(chat, self.began.elapsed(), text),
         }
@@ -276,12 +298,17 @@ impl Facts {
         parts.join("  ")
     }
 
-    /// The width of its text once nothing happens any more.
-    fn width_at_the_end(columns: usize) -> usize {
+    /// The widths of its text on a narrow terminal, on one with room for the time, and on one with room for the calls too.
+    const WIDTHS: [usize; 3] = [14, 23, 35];
+    /// The same once nothing happens any more.
+    const WIDTHS_AT_THE_END: [usize; 3] = [0, 7, 19];
+
+    /// The one of these widths that holds for so many columns.
+    fn width(widths: [usize; 3], columns: usize) -> usize {
         match columns {
-            ROOM_FOR_CALLS.. => 19,
-            ROOM_FOR_TIME.. => 7,
-            _ => 0,
+            ROOM_FOR_CALLS.. => widths[2],
+            ROOM_FOR_TIME.. => widths[1],
+            _ => widths[0],
         }
     }
 }
@@ -293,7 +320,7 @@ fn style(spinner: &str, facts: &Arc<Mutex<Facts>>) -> ProgressStyle {
         // A line that cannot be drawn now is drawn again in a moment.
         line.write_str(&text).unwrap_or_default();
     };
-    ProgressStyle::with_template(&format!("{spinner} {{prefix:.bold}}  {{facts}}  {{wide_msg}}"))
+    ProgressStyle::with_template(&format!("{spinner} {{prefix:.bold}}  {{facts}}  {{msg}}"))
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
         .with_key("facts", write_facts)
         .tick_strings(&["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", "●"])
@@ -319,7 +346,8 @@ mod tests {
     fn facts_have_one_width_whatever_they_say() {
         let began = Instant::now();
         let second = Duration::from_secs(1);
-        for (columns, width) in [(60, 14), (80, 23), (100, 35)] {
+        for columns in [60, 80, 100] {
+            let width = Facts::width(Facts::WIDTHS, columns);
             for (next, calls, after) in [
                 (Upcoming::Unknown, 0, 0),
                 (Upcoming::Call, 1, 59),
@@ -330,7 +358,10 @@ mod tests {
                 let text = facts.text(began + after * second);
                 assert_eq!(text.width(), width, "{columns} columns: {text:?}");
                 let over = Facts { ended: Some(began), next: Upcoming::Unknown, ..facts };
-                assert!(over.text(began).width() <= Facts::width_at_the_end(columns), "{columns} columns");
+                assert!(
+                    over.text(began).width() == Facts::width(Facts::WIDTHS_AT_THE_END, columns),
+                    "{columns} columns"
+                );
             }
         }
     }

@@ -95,7 +95,12 @@ pub(super) fn text(item: &Item, now: Millis, overdue: Duration, driver: Driver, 
         line("workspace", workspace.to_string());
     }
     line("run", item.run_id.to_string());
-    line("phase", if item.state.is_active() { "active" } else { "ended" }.to_owned());
+    let phase = match driver {
+        Driver::Stopped if !item.state.is_published() => "stopped",
+        _ if item.state.is_active() => "active",
+        _ => "ended",
+    };
+    line("phase", phase.to_owned());
     match (status(item), item.polls) {
         (status, calls @ 1..) if item.state.is_active() => {
             let known = match status {

@@ -17,7 +17,7 @@ use super::{run_table, table};
 /// List open runs, or runs that have ended
 ///
 /// A run is open until its ending is confirmed published. The provider is not called. The table is the deployed one in
-/// `BRIDGE_TABLE` if that is set, and the file of the local `sync` otherwise.
+/// `BRIDGE_TABLE` if that is set, and the file of the local `sync` (`BRIDGE_STATE_FILE`) otherwise.
 ///
 /// Exit code 0: no listed run is lost; 1: a listed run is overdue, or its ending was never published; 2: the table could not be
 /// read.
@@ -103,6 +103,7 @@ async fn ended(table: &RunTable, wanted: Wanted<'_>, now: Millis) -> anyhow::Res
 fn open_table(runs: &[Item], now: Millis, overdue: Duration, driver: Driver, columns: Option<u16>) -> Table {
     let row = |item: &Item| {
         let next = match Next::of(item, now, overdue) {
+            Next::Poll { .. } if item.cancelled_at.is_some() => Cell::new("cancelled"),
             Next::Poll { .. } | Next::Publication if driver == Driver::Stopped => Cell::new("stopped"),
             Next::Poll { expected_at: Some(at), .. } if at > now => Cell::new(format!("poll {}", distance(at, now))),
             Next::Poll { expected_at: Some(_), .. } => Cell::new("poll due"),

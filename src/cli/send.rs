@@ -33,7 +33,7 @@ const SHOWN_MAX_BYTES: usize = 400;
 ///
 /// The webhook is the one at `BRIDGE_WEBHOOK_URL`: a deployed one, or that of `dev`. The bearer token comes from `BRIDGE_WEBHOOK_TOKEN`.
 /// With `--sign`, the request is signed as in Standard Webhooks, with the secret in `BRIDGE_WEBHOOK_SECRET`. `--curl` prints the request
-/// instead: a signature is valid for five minutes.
+/// instead: a signature is valid for five minutes, and the token is taken from the variable, of two tokens the second one.
 ///
 /// Exit code 0: every trigger was accepted; 1: one was not; 2: nothing was sent because of the arguments or the settings.
 #[derive(Debug, Clone, Args)]
@@ -152,16 +152,17 @@ fn plain<'a, T>(credential: Option<&'a SecretSource<T>>, missing: &'static str) 
 impl Post {
     /// A command for a shell that sends it.
     fn curl(&self, url: &str) -> String {
-        let mut command = "curl".to_owned();
+        let mut command = format!("curl {} \\\n", quoted(url));
         for (name, value) in &self.headers {
-            if *name == AUTHORIZATION.as_str() {
+            let header = if *name == AUTHORIZATION.as_str() {
                 // From the environment, so that it is not shown; of two tokens, as during a rotation, the newer one.
-                command += &format!(" -H \"{name}: Bearer ${{BRIDGE_WEBHOOK_TOKEN##* }}\"");
+                format!("\"{name}: Bearer ${{BRIDGE_WEBHOOK_TOKEN##* }}\"")
             } else {
-                command += &format!(" -H {}", quoted(&format!("{name}: {value}")));
-            }
+                quoted(&format!("{name}: {value}"))
+            };
+            command += &format!("    -H {header} \\\n");
         }
-        format!("{command} --data-raw {} {}\n", quoted(&self.body), quoted(url))
+        format!("{command}    --data-raw {}\n", quoted(&self.body))
     }
 }
 

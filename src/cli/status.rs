@@ -21,7 +21,7 @@ use super::{run_table, table};
 /// Show the state of the sync of a chat or an account, from the run table
 ///
 /// The provider is not called, so this never starts a sync. The table is the deployed one in `BRIDGE_TABLE` if that is set, and the
-/// file of the local `sync` otherwise.
+/// file of the local `sync` (`BRIDGE_STATE_FILE`) otherwise.
 ///
 /// Exit code 0: the run is active, or ended in `SYNC_DONE`; 1: it ended otherwise, it is overdue, or there is no run; 2: the table
 /// could not be read; 130: Ctrl-C ended `--watch`.

@@ -28,7 +28,7 @@ pub(super) struct ChatsOrAccount {
 /// The workspace of what a command names.
 #[derive(Debug, Clone, Args)]
 struct InWorkspace {
-    /// The workspace, whose key and base URL the calls have
+    /// The workspace; the provider is called with its key and at its base URL
     #[arg(long, value_name = "NAME", default_value = Workspace::DEFAULT.as_str(), hide_default_value = true, value_parser = Workspace::parse)]
     workspace: Workspace,
 }
@@ -83,7 +83,7 @@ struct AccountOptions {
     #[arg(long, value_name = "PRODUCT", requires = "account", conflicts_with = "chats")]
     linkedin_product: Option<LinkedinProduct>,
 
-    /// Sync only what is older than this time
+    /// Sync only what is older than this time: `2026-11-24T10:00:00Z`, or milliseconds since 1970
     #[arg(long, value_name = "TIME", value_parser = time, requires = "account", conflicts_with = "chats")]
     before: Option<Millis>,
 

@@ -4,6 +4,7 @@
 //! are lost, like dead letters on AWS. The file has the open runs, and a poll under a run's claim resumes it, as the sweep does
 //! on AWS.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
@@ -126,6 +127,7 @@ impl Sync {
             resync,
             command,
             settings,
+            cancelled: Rc::default(),
         };
         Ok(session.run(provider).await? && is_whole)
     }
@@ -198,6 +200,8 @@ struct Session {
     command: Command,
     store: Rc<SqliteStore>,
     results: Rc<Results>,
+    /// Chats whose run was cancelled and is not this command's. Their runs are ended, and no others begin.
+    cancelled: Rc<RefCell<BTreeSet<Subject>>>,
 }
 
 impl Session {
@@ -266,14 +270,15 @@ impl Session {
                 queue.put(&self.trigger(chat), Duration::ZERO);
             }
             ChatState::Open { run, ours } => {
-                if !ours {
+                if run.cancelled_at.is_some() && !ours {
+                    self.cancelled.borrow_mut().insert(chat.clone());
+                } else if !ours {
                     queue.put(&self.trigger(chat), Duration::ZERO);
                 }
                 self.results.display.set_calls(chat, run.polls);
                 let wait = (run.lease_until_ms + Duration::from_millis(1)).since(now);
                 if !wait.is_zero() {
-                    let text =
-                        format!("waiting {} for the lease of the previous process's call to expire", pause(wait));
+                    let text = format!("waiting {} for the call of a killed process", pause(wait));
                     self.results.display.update(chat, &text);
                     self.results.display.set_next(chat, wait);
                 }
@@ -298,7 +303,13 @@ impl Session {
 
     async fn check(&self, chat: &Subject, queue: &MemoryQueue) -> anyhow::Result<()> {
         let now = Clock::System.now();
-        match self.state(self.store.read(chat).await?, now) {
+        let item = self.store.read(chat).await?;
+        if let Some(item) = item.as_ref().filter(|item| item.state.is_published())
+            && self.cancelled.borrow().contains(chat)
+        {
+            return Ok(self.results.show(chat, &ChatState::Ended(Box::new(item.clone())))?);
+        }
+        match self.state(item, now) {
             state @ (ChatState::Ended(_) | ChatState::SyncedAgain) => self.results.show(chat, &state)?,
             // Longer than any poll waits, so the process that had it is gone; or the run is cancelled, and no message holds it.
             // The fence stops a superfluous poll.
@@ -324,11 +335,14 @@ impl Session {
 
     /// Prints each event; an event with our trigger is its chat's result.
     fn bus(&self) -> MemoryBus {
-        let (results, key) = (Rc::clone(&self.results), self.command.key.clone());
+        let (results, key, cancelled) =
+            (Rc::clone(&self.results), self.command.key.clone(), Rc::clone(&self.cancelled));
         MemoryBus::with_subscriber(Box::new(move |event| {
             let ours = |trigger: &crate::run::Trigger| trigger.idempotency_key.as_ref() == Some(&key);
             match event.detail.subject() {
-                Some(chat) if event.detail.triggers.iter().any(ours) => results.end(&chat, event),
+                Some(chat) if event.detail.triggers.iter().any(ours) || cancelled.borrow().contains(&chat) => {
+                    results.end(&chat, event)
+                }
                 _ => results.print(event),
             }
         }))

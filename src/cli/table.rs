@@ -94,6 +94,14 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     format!("{}…{tail}", within(text.chars(), head))
 }
 
+/// The beginning of the text, in at most `width` columns.
+pub(super) fn cut_end(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    within(text.chars(), width.saturating_sub(1)) + "…"
+}
+
 /// The characters that fit into `columns`; a character may take two columns, or none.
 fn within(characters: impl Iterator<Item = char>, columns: usize) -> String {
     let mut taken = 0;
@@ -134,6 +142,7 @@ mod tests {
         assert_eq!(cut("chat_01HXYZ4QK3", 9), "chat…4QK3");
         assert_eq!(cut("chat", 1), "…");
         assert_eq!(cut("会話の記録", 7), "会…録");
+        assert_eq!(["SYNC_DONE", "SYNC_STARTED"].map(|text| cut_end(text, 9)), ["SYNC_DONE", "SYNC_STA…"]);
     }
 
     #[test]

@@ -267,7 +267,14 @@ fn greet(url: &str, token: &str, path: &std::path::Path) {
     let body = TriggerBody::new(Subject::chat("done-in-20s~curl").expect("a valid id")).to_body();
     eprintln!("  curl -H 'authorization: Bearer {token}' -H 'content-type: application/json' \\");
     eprintln!("    -d '{body}' {url}{SYNCS}\n");
-    eprintln!("Endings are printed here. Ctrl-C stops; the next `dev` goes on where it was ({}).\n", path.display());
+    eprintln!(
+        "The other commands work on it too, for example `send done-in-20s`, `status done-in-20s` and `runs`, after\n"
+    );
+    eprintln!(
+        "  export BRIDGE_WEBHOOK_URL={url} BRIDGE_WEBHOOK_TOKEN={token} BRIDGE_STATE_FILE='{}'\n",
+        path.display()
+    );
+    eprintln!("Endings are printed here. Ctrl-C stops; the next `dev` goes on where it was.\n");
 }
 
 #[cfg(test)]

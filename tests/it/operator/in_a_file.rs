@@ -164,6 +164,28 @@ async fn cancel_ends_a_running_sync_with_its_next_poll() {
 
 #[cfg(unix)]
 #[tokio::test]
+async fn sync_of_a_cancelled_chat_ends_its_run_and_starts_none() {
+    let world = Provider::start(Faults::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("runs.sqlite3");
+    let chat = "done-in-900s";
+    let mut sync = interruptible(&world.sync(&state, &[chat, "done-in-800s"])).spawn().unwrap();
+    known(&state, chat).await;
+    interrupt(&sync).await;
+    sync.wait().await.unwrap();
+    let cancelled = said(&mut on_file(&state, &["cancel", chat])).await;
+    assert!(cancelled.stderr.contains("a `sync` of it ends the run, and starts none"), "{}", cancelled.stderr);
+
+    // Another command than the one that began the run.
+    let calls = world.simulator.stats().total.calls;
+    let ended: Said = world.sync(&state, &[chat]).output().await.unwrap().into();
+    assert_eq!((ended.code, ended.json().len()), (Some(1), 1), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(ended.json()[0]["detail"]["error"]["type"], "bridge/cancelled");
+    assert_eq!(world.simulator.stats().total.calls, calls);
+}
+
+#[cfg(unix)]
+#[tokio::test]
 async fn ctrl_c_ends_a_watch_immediately() {
     use std::os::unix::process::ExitStatusExt;
 
