@@ -106,7 +106,7 @@ impl ProgressDisplay {
         display
     }
 
-    /// Whether it shows anything: a person who watches needs no events beside it.
+    /// Whether a person sees it, who needs no events beside it.
     pub(super) fn is_watched(&self) -> bool {
         !self.is_quiet && std::io::stderr().is_terminal()
     }
@@ -177,16 +177,16 @@ impl ProgressDisplay {
 
     /// Shows that nothing follows for the chats that have not ended.
     pub(super) fn stop(&self) {
-        for (chat, LiveLine { bar, facts }) in &*self.live.borrow() {
+        for LiveLine { bar, facts } in self.live.borrow().values() {
             if !bar.is_finished() {
                 {
                     let mut facts = facts.lock().unwrap_or_else(PoisonError::into_inner);
                     (facts.ended, facts.next) = (Some(Instant::now()), Upcoming::Unknown);
                 }
                 bar.set_style(style("{spinner:.yellow}", facts));
-                bar.finish_with_message(format!("not done yet: {}", bar.message()));
+                let text = format!("not done yet: {}", bar.message());
+                bar.finish_with_message(self.fitting(&text, Facts::WIDTHS_AT_THE_END));
             }
-            self.show_answer(chat, "");
         }
     }
 
